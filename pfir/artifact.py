@@ -1,0 +1,63 @@
+"""What a backend delivers: a library for a target with what is needed to run and to cost it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pfir.target import Target
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A tensor at the border of a model: its name, NumPy dtype name, and shape (None or a string where dynamic)."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str | None, ...]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One unit of work on the device, by which latency is looked up.
+
+    Args:
+        name: The node (or the first of the fused nodes) that it computes.
+        family: conv, depthwise, grouped, dense, matmul, pool, reduce, elementwise or move.
+        macs: Multiply-accumulates of one run.
+        read_bytes: Weights and activations read, each counted once.
+        written_bytes: Activations written.
+        channels_out: Output channels, the axis that is vectorised; 0 where there is none.
+        channels_in: Input channels of one group; 0 where there is none.
+    """
+
+    name: str
+    family: str
+    macs: int
+    read_bytes: int
+    written_bytes: int
+    channels_out: int = 0
+    channels_in: int = 0
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A compiled model.
+
+    Args:
+        backend: Who built it: tvm or ort.
+        target: What it runs on.
+        files: File name to content: the library, and what its loader needs.
+        library: The name within `files` of what a device loads.
+        inputs, outputs: Its interface, every size fixed.
+        kernels: Its kernels in order of execution.
+    """
+
+    backend: str
+    target: Target
+    files: Mapping[str, bytes]
+    library: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    kernels: tuple[Kernel, ...] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)

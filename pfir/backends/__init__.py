@@ -1,0 +1,1 @@
+"""Compilers: a model becomes a library for a target."""

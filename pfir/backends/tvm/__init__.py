@@ -1,0 +1,1 @@
+"""The TVM backend: ONNX to Relax to a library."""

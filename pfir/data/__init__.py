@@ -1,0 +1,1 @@
+"""Samples: given by the user or generated."""

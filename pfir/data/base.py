@@ -1,0 +1,54 @@
+"""What a set of samples is to the rest of pfir: it has a length and gives batches by index."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+
+class Dataset(ABC):
+    """Samples with or without labels, read in slices.
+
+    Attributes:
+        inputs: The model inputs that it feeds.
+        labels: int64 class indices [N], or None.
+        kind: `given` (the user's) or `generated`.
+    """
+
+    inputs: tuple[str, ...]
+    labels: np.ndarray | None
+    kind: str
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def batch(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """The samples of these indices, preprocessed: input name to [len(indices), ...] in the model's layout."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A hash of content and preprocessing, the same on every machine."""
+
+    def subset(self, indices: np.ndarray) -> Dataset:
+        """The samples of these indices as a data set."""
+        return _Subset(self, np.asarray(indices))
+
+
+class _Subset(Dataset):
+    def __init__(self, whole: Dataset, indices: np.ndarray) -> None:
+        self._whole, self._indices = whole, indices
+        self.inputs, self.kind = whole.inputs, whole.kind
+        self.labels = None if whole.labels is None else whole.labels[indices]
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def batch(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        return self._whole.batch(self._indices[indices])
+
+    def fingerprint(self) -> str:
+        import hashlib
+
+        return hashlib.sha256(self._whole.fingerprint().encode() + self._indices.tobytes()).hexdigest()

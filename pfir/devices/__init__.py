@@ -1,0 +1,1 @@
+"""Where a library runs, or is costed."""

@@ -1,0 +1,42 @@
+"""The one contract of everything that a library can run on or be costed by."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import numpy as np
+
+from pfir.artifact import Artifact
+from pfir.measurement import Measurement
+
+
+class Device(ABC):
+    """Something that runs a library, measures it, or estimates it; close it when done (a context manager)."""
+
+    name: str
+
+    @abstractmethod
+    def measure(self, artifact: Artifact) -> Measurement:
+        """The latency of one inference.
+
+        Raises:
+            DeviceError: The device does not answer, or yields no latency (an emulated one never does).
+        """
+
+    @abstractmethod
+    def run(self, artifact: Artifact, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The outputs for one set of inputs.
+
+        Raises:
+            DeviceError: The device does not answer, or is an estimator and runs nothing.
+        """
+
+    def close(self) -> None:  # noqa: B027  (most devices hold nothing)
+        """Give back what the device holds."""
+
+    def __enter__(self) -> Device:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()

@@ -1,0 +1,55 @@
+"""What can go wrong, as types: each knows the exit code that the command line gives it."""
+
+
+class PfirError(Exception):
+    """Anything that pfir itself finds wrong; its text is one line: what, where, what to do."""
+
+    exit_code = 1
+
+
+class UsageError(PfirError, ValueError):
+    """An argument is wrong; raised before any work."""
+
+    exit_code = 2
+
+
+class FrontendError(PfirError):
+    """The model cannot be read or used."""
+
+    exit_code = 3
+
+
+class DataError(PfirError):
+    """The data cannot be read or does not fit the model."""
+
+    exit_code = 3
+
+
+class VerifyError(PfirError):
+    """A result contradicts what it must equal: a fault of ours."""
+
+    exit_code = 1
+
+
+class Infeasible(PfirError):
+    """A verdict, not a failure: the goal or the candidate is out of reach. Only search and compile catch it."""
+
+    exit_code = 4
+
+
+class BackendError(PfirError):
+    """Building or running on a target went wrong."""
+
+    exit_code = 5
+
+
+class CompileError(BackendError):
+    """The backend cannot compile this model; trying again does not help."""
+
+    exit_code = 3
+
+
+class DeviceError(BackendError):
+    """The device did not answer as it should; trying again may help."""
+
+    exit_code = 5

@@ -1,0 +1,1 @@
+"""The intermediate representation and what can be known about it without running it."""

@@ -1,0 +1,62 @@
+"""What a pass is: a frozen record whose fields are its text and whose one method rewrites a model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from pfir.ir.model import Model
+from pfir.space import Space
+
+Activations = Callable[[Model, Sequence[str]], Iterator[Mapping[str, np.ndarray]]]
+Gradients = Callable[[Model, Sequence[str]], Mapping[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a pass may need from elsewhere; compile fills it, and a pass that lacks something says so.
+
+    Args:
+        activations: Runs a model on the calibration data and yields, a batch at a time, the named tensors.
+        gradients: Loss gradients of the named initializers, averaged over the calibration data.
+        keep: Nodes whose output channels must stay.
+        only: If not empty, the only nodes whose output channels may be removed.
+        seed: Of every random choice.
+    """
+
+    activations: Activations | None = None
+    gradients: Gradients | None = None
+    keep: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a pass did: whether the model is another one now, and what a user should know."""
+
+    changed: bool
+    notes: tuple[str, ...] = ()
+
+
+class Pass(ABC):
+    """A rewrite of a model. Subclasses are frozen dataclasses; their fields are their text."""
+
+    name: ClassVar[str]
+
+    def space(self, model: Model, context: Context) -> Space:  # noqa: ARG002
+        """What a search may choose for this model; empty if there is nothing to choose."""
+        return Space()
+
+    @abstractmethod
+    def apply(self, model: Model, context: Context) -> Change:
+        """Rewrite the model in place (arrays are replaced, never written: clones share them).
+
+        Raises:
+            Infeasible: The model offers nothing that this pass may do, and a choice was asked for.
+            UsageError: The context lacks what the pass needs.
+        """

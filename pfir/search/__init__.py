@@ -1,0 +1,1 @@
+"""The search for the parameters that keep most quality under a budget."""

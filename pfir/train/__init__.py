@@ -1,0 +1,1 @@
+"""Fine-tuning with ONNX Runtime training."""
