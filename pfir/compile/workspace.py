@@ -1,0 +1,125 @@
+"""The output folder of one run: its running state, and results that appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from pfir.errors import UsageError
+
+STATE = ".pfir"
+JOURNAL = "search.jsonl"
+MANIFEST = "manifest.json"
+
+
+class Workspace:
+    """The folder DIR of `-o DIR`. While a run goes on, all it holds of it is in DIR/.pfir.
+
+    Args:
+        folder: DIR.
+        force: Start anew in a folder that is not empty; results of an earlier run are replaced at the very end.
+        resume: Go on with the state that an interrupted run left.
+
+    Raises:
+        UsageError: The folder is not empty and neither is asked for, or it cannot be written.
+    """
+
+    def __init__(self, folder: Path, force: bool = False, resume: bool = False) -> None:
+        self.folder = folder
+        self.state = folder / STATE
+        self._made = not folder.exists()
+        self._check(force, resume)
+        with _clear_errors(folder):
+            if force and self.state.exists():
+                shutil.rmtree(self.state)
+            self.state.mkdir(parents=True, exist_ok=True)
+            (self.state / "probe").write_bytes(b"pfir")
+            (self.state / "probe").unlink()
+        self._reopen_journal(resume)
+
+    @property
+    def journal(self) -> Path:
+        return self.state / JOURNAL
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.state / "checkpoint.npz"
+
+    def deliver(self, files: Mapping[str, bytes]) -> None:
+        """Put all files into the folder: each is complete on disk before the first one appears, the manifest last.
+
+        Raises:
+            UsageError: The folder cannot be written, or the disk is full; then none of the files has appeared.
+        """
+        stage = self.state / "stage"
+        with _clear_errors(self.folder):
+            shutil.rmtree(stage, ignore_errors=True)
+            stage.mkdir()
+            for name, content in {**files, MANIFEST: manifest(files)}.items():
+                _write(stage / name, content)
+            for name in (*files, MANIFEST):
+                os.replace(stage / name, self.folder / name)
+            self._forget_others(set(files))
+            shutil.rmtree(self.state)
+
+    def abandon(self) -> None:
+        """After a failed run: leave nothing behind but finished trials."""
+        if self.journal.exists():
+            return
+        shutil.rmtree(self.state, ignore_errors=True)
+        if self._made and self.folder.exists() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
+
+    def _check(self, force: bool, resume: bool) -> None:
+        if self.folder.exists() and not self.folder.is_dir():
+            raise UsageError(f"-o {self.folder} is a file; name a folder")
+        if self._made or force or resume:
+            return
+        with _clear_errors(self.folder):
+            if self.state.exists():
+                raise UsageError(f"{self.folder} holds an interrupted run; go on with --resume or start anew with --force")
+            if any(self.folder.iterdir()):
+                raise UsageError(f"{self.folder} is not empty; choose another folder with -o, or replace with --force")
+
+    def _reopen_journal(self, resume: bool) -> None:
+        finished = self.folder / JOURNAL
+        if resume and finished.exists() and not self.journal.exists():
+            shutil.copyfile(finished, self.journal)
+
+    def _forget_others(self, names: set[str]) -> None:
+        """Drop what an earlier run of another target or goal left under names of ours."""
+        for name in ("model.so", "weights.npz", JOURNAL):
+            if name not in names:
+                (self.folder / name).unlink(missing_ok=True)
+
+
+def manifest(files: Mapping[str, bytes]) -> bytes:
+    """JSON of every file's size and SHA-256, by name."""
+    entries = {
+        name: {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for name, content in sorted(files.items())
+    }
+    return json.dumps({"files": entries}, indent=1).encode() + b"\n"
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def _clear_errors(folder: Path):
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UsageError(f"no space left for {folder}; free some or choose another folder with -o") from error
+        raise UsageError(f"{folder} cannot be written ({error.strerror}); choose another folder with -o") from error

@@ -1,0 +1,83 @@
+from pathlib import Path
+
+import pytest
+
+from pfir.compile.request import Goals, Request, parse_duration, parse_factor, parse_input_shapes
+from pfir.errors import UsageError
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("8ms", 0.008), ("30m", 1800), ("1.5h", 5400), ("90 s", 90), ("2us", 2e-6)])
+def test_a_duration_is_a_number_with_a_unit(text, seconds):
+    assert parse_duration(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["8", "ms", "-3s", "1d", ""])
+def test_other_durations_are_refused(text):
+    with pytest.raises(UsageError, match="not a duration"):
+        parse_duration(text)
+
+
+def test_a_factor_may_end_in_x():
+    assert parse_factor("2.5x") == parse_factor("2.5") == 2.5
+
+
+@pytest.mark.parametrize("text", ["fast", "", "nan", "inf"])
+def test_other_factors_are_refused(text):
+    with pytest.raises(UsageError, match="factor"):
+        parse_factor(text)
+
+
+def test_input_shapes_are_read_by_name():
+    assert parse_input_shapes(("a=1x3x8x8", "b=c=2")) == {"a": (1, 3, 8, 8), "b=c": (2,)}
+
+
+@pytest.mark.parametrize("text", ["1x3", "a=1x0", "a=", "a=1xN", "a=-1x3"])
+def test_other_input_shapes_are_refused(text):
+    with pytest.raises(UsageError, match="--input-shape"):
+        parse_input_shapes((text,))
+
+
+@pytest.mark.parametrize(
+    "goals",
+    [
+        {},
+        {"speedup": 2, "macs": 0.5, "size": 2},
+        {"speedup": 1.0},
+        {"speedup": float("nan")},
+        {"macs": 1.0},
+        {"macs": 0.0},
+        {"latency_s": -1.0},
+        {"size": 0.5},
+        {"max_drop": -1},
+    ],
+)
+def test_goals_out_of_range_are_refused(goals):
+    with pytest.raises(UsageError):
+        Goals(**goals)
+
+
+def test_goals_print_as_they_are_written():
+    assert Goals(speedup=2.5, max_drop=0.5).text() == "--speedup 2.5 --max-drop 0.5"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"backend": "gcc"},
+        {"metric": "bleu"},
+        {"metric": "accuracy"},
+        {"validation": "v.npz"},
+        {"batch": 0},
+        {"trials": 0},
+        {"jobs": 0},
+        {"epochs": -1},
+        {"time_budget_s": 0.0},
+        {"force": True, "resume": True},
+        {"retrain": True},
+        {"goals": Goals(max_drop=1.0)},
+    ],
+)
+def test_contradicting_options_are_refused_before_any_work(options):
+    base = {"model": Path("m.onnx"), "target": "arm", "goals": Goals(speedup=2.0), "output": Path("out")}
+    with pytest.raises(UsageError):
+        Request(**{**base, **options})
