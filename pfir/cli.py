@@ -1,0 +1,224 @@
+"""The command line: parse, call, print, exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+import typer.exceptions
+
+from pfir import __version__
+from pfir.errors import PfirError, UsageError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Makes trained networks small and fast for ARM devices.",
+)
+
+ModelArgument = Annotated[Path, typer.Argument(help="The ONNX model.", show_default=False)]
+PreprocessOption = Annotated[
+    Optional[str],
+    typer.Option(help="How raw images become inputs, e.g. scale=1/255,mean=0.485:0.456:0.406,std=0.229:0.224:0.225."),
+]
+KeepOption = Annotated[Optional[list[str]], typer.Option(help="A node whose output channels stay; may be repeated.")]
+OnlyOption = Annotated[Optional[list[str]], typer.Option(help="Prune only this node's channels; may be repeated.")]
+ShapeOption = Annotated[
+    Optional[list[str]], typer.Option("--input-shape", help="A fixed size for the library: name=1x3x224x224.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]
+PROGRAM = "pfir"
+
+
+@app.command("compile")
+def compile_command(
+    model: ModelArgument,
+    target: Annotated[str, typer.Option(help="What to compile for: arm, arm:cortex-a76, rpi4, ...")],
+    speedup: Annotated[Optional[str], typer.Option(help="Goal: this many times faster, e.g. 2.5.")] = None,
+    latency: Annotated[Optional[str], typer.Option(help="Goal: at most this long for one inference, e.g. 8ms.")] = None,
+    size: Annotated[Optional[str], typer.Option(help="Goal: weights this many times smaller, e.g. 4x.")] = None,
+    macs: Annotated[Optional[float], typer.Option(help="Goal: at most this share of the MACs, e.g. 0.5.")] = None,
+    max_drop: Annotated[
+        Optional[float], typer.Option(help="Goal: lose at most this many percentage points of accuracy.")
+    ] = None,
+    data: Annotated[Optional[str], typer.Option(help="Training data: .npz, image folder or its .zip, module:function.")] = None,
+    validation: Annotated[Optional[str], typer.Option(help="Data the given model was not trained on.")] = None,
+    preprocess: PreprocessOption = None,
+    metric: Annotated[str, typer.Option(help="auto, accuracy or fidelity.")] = "auto",
+    passes: Annotated[Optional[str], typer.Option(help="The passes, instead of pfir's own choice.")] = None,
+    keep: KeepOption = None,
+    only: OnlyOption = None,
+    device: Annotated[Optional[str], typer.Option(help="Measure on host or rpc://HOST:PORT; default: estimate.")] = None,
+    backend: Annotated[str, typer.Option(help="tvm or ort.")] = "tvm",
+    batch: Annotated[int, typer.Option(help="The library's batch size.")] = 1,
+    input_shape: ShapeOption = None,
+    trials: Annotated[Optional[int], typer.Option(help="Candidates to try; default: planned from the time budget.")] = None,
+    epochs: Annotated[Optional[int], typer.Option(help="Epochs of fine-tuning; 0 means none.")] = None,
+    time_budget: Annotated[Optional[str], typer.Option(help="How long all may take, e.g. 30m; default 10m.")] = None,
+    recipe: Annotated[Optional[Path], typer.Option(help="Replay this recipe.json, without search or training.")] = None,
+    retrain: Annotated[bool, typer.Option("--retrain", help="With --recipe: train again.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
+    jobs: Annotated[Optional[int], typer.Option(help="Processes; default: one a core.")] = None,
+    depfile: Annotated[Optional[Path], typer.Option(help="Write a Makefile rule of what was read.")] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The folder that receives the results.")] = Path("pfir-out"),
+    force: Annotated[bool, typer.Option("--force", help="Replace what the folder holds.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compress a model to a goal, fine-tune it, compile it, verify it, report."""
+    from pfir.compile.flow import compile_model
+    from pfir.compile.request import Goals, Request, parse_duration, parse_factor, parse_input_shapes
+    from pfir.report.progress import progress_for
+
+    goals = Goals(
+        speedup=None if speedup is None else parse_factor(speedup),
+        latency_s=None if latency is None else parse_duration(latency),
+        size=None if size is None else parse_factor(size),
+        macs=macs,
+        max_drop=max_drop,
+    )
+    request = Request(
+        model=model, target=target, goals=goals, output=output, data=data, validation=validation,
+        preprocess=preprocess, metric=metric, passes=passes, keep=tuple(keep or ()), only=tuple(only or ()),
+        device=device, backend=backend, batch=batch, input_shapes=parse_input_shapes(tuple(input_shape or ())),
+        trials=trials, epochs=epochs, time_budget_s=None if time_budget is None else parse_duration(time_budget),
+        recipe=recipe, retrain=retrain, resume=resume, dry_run=dry_run, seed=seed, jobs=jobs, depfile=depfile,
+        force=force,
+    )
+    progress = progress_for()
+    try:
+        outcome = compile_model(request, progress)
+    finally:
+        progress.close()
+    if as_json:
+        typer.echo(json.dumps(outcome.report, indent=1, allow_nan=False))
+    else:
+        outcome.print()
+    raise typer.Exit(0 if outcome.met else 4)
+
+
+@app.command("opt")
+def opt_command(
+    model: ModelArgument,
+    passes: Annotated[str, typer.Option(help="E.g. simplify,fold-batch-norm,prune-channels{ratio=0.3}.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The ONNX file to write.")],
+    data: Annotated[Optional[str], typer.Option(help="Calibration data for passes that want some.")] = None,
+    preprocess: PreprocessOption = None,
+    keep: KeepOption = None,
+    only: OnlyOption = None,
+    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
+) -> None:
+    """Apply passes to a model and write it; the interface stays as it is."""
+    from pfir.compile.opt import optimize
+
+    for note in optimize(model, passes, output, data, preprocess, tuple(keep or ()), tuple(only or ()), seed):
+        typer.echo(note)
+
+
+@app.command("inspect")
+def inspect_command(
+    model: ModelArgument, keep: KeepOption = None, only: OnlyOption = None, as_json: JsonOption = False
+) -> None:
+    """Show a model's groups of coupled channels, what pins them, and its cost."""
+    from pfir.compile.inspect import inspect_model, print_inspection
+
+    found = inspect_model(model, tuple(keep or ()), tuple(only or ()))
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+    else:
+        print_inspection(found)
+
+
+@app.command("evaluate")
+def evaluate_command(
+    model: ModelArgument,
+    data: Annotated[str, typer.Option(help="Labelled data: .npz, image folder or its .zip, module:function.")],
+    preprocess: PreprocessOption = None,
+    reference: Annotated[Optional[Path], typer.Option(help="The original, to give the fidelity to it as well.")] = None,
+    jobs: Annotated[Optional[int], typer.Option(help="Threads; default: one a core.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Accuracy of a model on labelled data, or its fidelity to another model."""
+    from pfir.compile.evaluate import evaluate_file, summary
+
+    found = evaluate_file(model, data, preprocess, reference, jobs)
+    typer.echo(json.dumps(found, indent=1) if as_json else summary(found))
+
+
+@app.command("targets")
+def targets_command() -> None:
+    """List the targets and cores that --target knows."""
+    from pfir.target import known_targets
+
+    for line in known_targets():
+        typer.echo(line)
+
+
+@app.command("passes")
+def passes_command() -> None:
+    """List the passes with their fields, as --passes takes them."""
+    from pfir.passes.spec import describe
+
+    for line in describe():
+        typer.echo(line)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit()
+
+
+def main() -> None:
+    """Run the command line; every failure is one line on stderr and the exit code of its type."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        _run()
+    except PfirError as error:
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail(f"interrupted{_how_to_resume()}", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
+    except Exception as error:  # noqa: BLE001  (the edge: anything else is a fault of ours)
+        if os.environ.get("PFIR_TRACEBACK"):
+            raise
+        _fail(f"a fault of pfir: {type(error).__name__}: {error} (PFIR_TRACEBACK=1 shows where; please report it)", 1)
+
+
+def _run() -> None:
+    try:
+        raise SystemExit(app(standalone_mode=False, prog_name=PROGRAM))
+    except typer.exceptions.Abort:
+        raise KeyboardInterrupt from None
+    except typer.exceptions.TyperException as error:
+        context = getattr(error, "ctx", None)
+        hint = context.command_path if context else PROGRAM
+        raise UsageError(f"{error.format_message()} See `{hint} --help`.") from None
+
+
+def _interrupt(*_) -> None:
+    raise KeyboardInterrupt
+
+
+def _how_to_resume() -> str:
+    words = [w for w in sys.argv[1:] if w not in ("--force", "--resume")]
+    if not words or words[0] != "compile":
+        return ""
+    return f"; finished trials are kept, go on with: {PROGRAM} {shlex.join([*words, '--resume'])}"
+
+
+def _fail(text: str, code: int) -> None:
+    print(f"{PROGRAM}: {' '.join(text.split())}", file=sys.stderr)
+    raise SystemExit(code) from None
