@@ -1,0 +1,109 @@
+"""What a compilation chose, replayable: which channels went, which training followed, which weights came out."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from pfir.errors import UsageError
+
+RECIPE = "recipe.json"
+WEIGHTS = "weights.npz"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Enough to make the same model again from the same original.
+
+    Args:
+        model_sha256: Of the original file.
+        removed: Group name to the channel indices that were removed.
+        passes: The passes' texts, for the reader.
+        training: Settings of the fine-tuning, empty if there was none.
+        weights_sha256: Of the weights file beside the recipe; replaying refuses another one.
+        seed: Of every random choice.
+        versions: Of the libraries that the bytes depend on.
+    """
+
+    model_sha256: str
+    removed: Mapping[str, tuple[int, ...]]
+    passes: tuple[str, ...] = ()
+    training: Mapping[str, object] = field(default_factory=dict)
+    weights_sha256: str = ""
+    seed: int = 0
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The text of recipe.json."""
+        content = {
+            "format": FORMAT,
+            "model_sha256": self.model_sha256,
+            "passes": list(self.passes),
+            "removed": {group: list(channels) for group, channels in self.removed.items()},
+            "training": dict(self.training),
+            "weights": {"file": WEIGHTS, "sha256": self.weights_sha256},
+            "seed": self.seed,
+            "versions": dict(self.versions),
+        }
+        return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe of a file.
+
+    Raises:
+        UsageError: The file cannot be read, is no recipe, or is of another format.
+    """
+    try:
+        content = json.loads(path.read_text())
+        if content["format"] != FORMAT:
+            raise UsageError(f"{path} has recipe format {content['format']}; this pfir reads format {FORMAT}")
+        removed = {str(g): tuple(int(c) for c in channels) for g, channels in content["removed"].items()}
+        return Recipe(
+            str(content["model_sha256"]), removed, tuple(content["passes"]), dict(content["training"]),
+            str(content["weights"]["sha256"]), int(content["seed"]), dict(content["versions"]),
+        )
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(f"{path} is not a recipe.json of pfir") from error
+
+
+def pack_weights(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Arrays by name as the bytes of a .npz; equal arrays give equal bytes. Names may hold any character."""
+    names = sorted(arrays)
+    buffer = io.BytesIO()
+    listed = np.frombuffer(json.dumps(names).encode(), dtype=np.uint8)
+    np.savez(buffer, names=listed, **{f"a{i}": arrays[n] for i, n in enumerate(names)})
+    return buffer.getvalue()
+
+
+def read_weights(recipe_path: Path, recipe: Recipe) -> dict[str, np.ndarray]:
+    """The arrays beside a recipe.
+
+    Raises:
+        UsageError: The file is missing, or is not the one that the recipe was written with.
+    """
+    path = recipe_path.with_name(WEIGHTS)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}, the weights of the recipe, cannot be read: {error.strerror}") from error
+    if sha256(content) != recipe.weights_sha256:
+        raise UsageError(f"{path} is not the weights file of {recipe_path}: its SHA-256 differs")
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        names = json.loads(file["names"].tobytes().decode())
+        return {name: file[f"a{i}"] for i, name in enumerate(names)}
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

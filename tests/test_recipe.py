@@ -1,0 +1,60 @@
+import json
+
+import numpy as np
+import pytest
+
+from pfir.errors import UsageError
+from pfir.recipe import Recipe, pack_weights, read_recipe, read_weights, sha256
+
+
+def _written(folder, arrays):
+    content = pack_weights(arrays)
+    recipe = Recipe("ab" * 32, {"conv/1": (0, 3)}, ("prune-channels{ratio=0.5}",), {"epochs": 2}, sha256(content), 7)
+    (folder / "recipe.json").write_text(recipe.to_json())
+    (folder / "weights.npz").write_bytes(content)
+    return recipe
+
+
+def test_a_recipe_reads_back_as_it_was_written(tmp_path):
+    recipe = _written(tmp_path, {})
+    assert read_recipe(tmp_path / "recipe.json") == recipe
+
+
+def test_weights_read_back_whatever_their_names(tmp_path):
+    arrays = {"a/b:0": np.eye(3, dtype=np.float32), "file": np.arange(4), "../x\n": np.float16([1.5])}
+    recipe = _written(tmp_path, arrays)
+    found = read_weights(tmp_path / "recipe.json", recipe)
+    assert found.keys() == arrays.keys()
+    assert all(np.array_equal(found[n], arrays[n]) and found[n].dtype == arrays[n].dtype for n in arrays)
+
+
+def test_equal_weights_give_equal_bytes():
+    assert pack_weights({"b": np.ones(2), "a": np.zeros(1)}) == pack_weights({"a": np.zeros(1), "b": np.ones(2)})
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"format": 1}', '{"format": 1, "removed": 3}'])
+def test_what_is_no_recipe_is_refused(tmp_path, text):
+    (tmp_path / "recipe.json").write_text(text)
+    with pytest.raises(UsageError, match=r"not a recipe"):
+        read_recipe(tmp_path / "recipe.json")
+
+
+def test_a_recipe_of_another_format_is_refused(tmp_path):
+    (tmp_path / "recipe.json").write_text(json.dumps({"format": 99}))
+    with pytest.raises(UsageError, match="format 99"):
+        read_recipe(tmp_path / "recipe.json")
+
+
+def test_a_missing_recipe_is_named(tmp_path):
+    with pytest.raises(UsageError, match=r"nowhere\.json cannot be read"):
+        read_recipe(tmp_path / "nowhere.json")
+
+
+def test_missing_or_other_weights_are_refused(tmp_path):
+    recipe = _written(tmp_path, {"w": np.ones(2)})
+    (tmp_path / "weights.npz").write_bytes(pack_weights({"w": np.zeros(2)}))
+    with pytest.raises(UsageError, match="SHA-256 differs"):
+        read_weights(tmp_path / "recipe.json", recipe)
+    (tmp_path / "weights.npz").unlink()
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_weights(tmp_path / "recipe.json", recipe)
