@@ -1,0 +1,41 @@
+"""The inputs that a device hands to a library, in its order and of its shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from pfir.artifact import Artifact
+from pfir.errors import DeviceError
+
+
+def ordered(artifact: Artifact, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """The arrays of `inputs` in the artifact's order, checked against its interface.
+
+    Raises:
+        DeviceError: One is missing, or has another shape or dtype than the library expects.
+    """
+    arrays = []
+    for spec in artifact.inputs:
+        if spec.name not in inputs:
+            raise DeviceError(f"input {spec.name} is missing; the library needs {[s.name for s in artifact.inputs]}")
+        array = np.asarray(inputs[spec.name])
+        if tuple(array.shape) != tuple(spec.shape) or array.dtype.name != spec.dtype:
+            raise DeviceError(
+                f"input {spec.name} is {array.dtype.name}{list(array.shape)}; "
+                f"the library expects {spec.dtype}{list(spec.shape)}"
+            )
+        arrays.append(np.ascontiguousarray(array))
+    return arrays
+
+
+def sample(artifact: Artifact) -> list[np.ndarray]:
+    """Inputs to measure with: normal float values (denormals would slow the run), zeros for anything else."""
+    generator = np.random.default_rng(0)
+    return [
+        generator.standard_normal(spec.shape).astype(spec.dtype)
+        if spec.dtype.startswith("float")
+        else np.zeros(spec.shape, spec.dtype)
+        for spec in artifact.inputs
+    ]

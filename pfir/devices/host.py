@@ -1,0 +1,77 @@
+"""This machine's CPU as a device."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from pfir.artifact import Artifact
+from pfir.devices.base import Device
+from pfir.devices.feeds import ordered, sample
+from pfir.devices.worker import Worker
+from pfir.errors import DeviceError, UsageError
+from pfir.measurement import MEASURED, Measurement
+
+REPEATS = 15
+MIN_REPEAT_S = 0.02
+
+
+class HostDevice(Device):
+    """Runs and measures libraries built for this machine, in a process of its own.
+
+    Args:
+        threads: Threads that the kernels use, >= 1.
+        timeout_s: Longest time one run or measurement may take.
+
+    Raises:
+        UsageError: `threads` is below 1.
+    """
+
+    def __init__(self, threads: int = 1, timeout_s: float = 600.0) -> None:
+        if threads < 1:
+            raise UsageError(f"a host device of {threads} threads was asked for; at least 1 is needed")
+        self.name = f"host ({cpu_name()})"
+        self.threads = threads
+        self._worker = Worker(self.name, threads, timeout_s=timeout_s)
+
+    def measure(self, artifact: Artifact) -> Measurement:
+        _check(artifact)
+        seconds = self._worker.time(artifact, sample(artifact), REPEATS, MIN_REPEAT_S)
+        return summarise(seconds, self.name, self.threads)
+
+    def run(self, artifact: Artifact, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        _check(artifact)
+        outputs = self._worker.run(artifact, ordered(artifact, inputs))
+        return {spec.name: value for spec, value in zip(artifact.outputs, outputs, strict=True)}
+
+    def close(self) -> None:
+        self._worker.close()
+
+
+def summarise(seconds: list[float], detail: str, threads: int) -> Measurement:
+    """The median of the repeats, with half their interquartile range as a share of it."""
+    low, middle, high = np.percentile(seconds, [25, 50, 75])
+    spread = float((high - low) / 2 / middle)
+    return Measurement(float(middle), MEASURED, detail, spread, repeats=len(seconds), threads=threads)
+
+
+def cpu_name() -> str:
+    """What this machine calls its processor."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.lower().startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _check(artifact: Artifact) -> None:
+    if artifact.backend != "tvm":
+        raise DeviceError(f"the host device runs libraries of the tvm backend; this one comes from {artifact.backend}")
+    machine, triple = platform.machine().lower(), artifact.target.triple
+    same = {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
+    if triple.partition("-")[0] != same:
+        raise DeviceError(f"the library is built for {triple}; this machine is {machine}; build it with --target host")

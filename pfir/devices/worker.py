@@ -1,0 +1,134 @@
+"""A process of its own that loads libraries and runs them, so that a crash or a hang there is an error here."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+
+from pfir.artifact import Artifact
+from pfir.errors import DeviceError
+
+START_SECONDS = 120.0
+
+
+class Worker:
+    """The parent's handle of a child (`pfir.devices.worker_main`); started on first use, started anew after a fault.
+
+    The two ends talk over a socket pair that no other process can reach, so that pickle is safe between them.
+
+    Args:
+        name: How messages call the device.
+        threads: Threads that kernels of this process may use, >= 1.
+        address: None to run in the child itself, else what the child connects to by RPC: a mapping with
+            `host`, `port` and, for a tracker, `key`.
+        timeout_s: Longest time one request may take.
+    """
+
+    def __init__(
+        self, name: str, threads: int = 1, address: Mapping[str, Any] | None = None, timeout_s: float = 600.0
+    ) -> None:
+        self.name, self.threads, self.timeout_s = name, threads, timeout_s
+        self._address = dict(address) if address else None
+        self._process: subprocess.Popen | None = None
+        self._pipe: Connection | None = None
+        self._loaded: set[str] = set()
+
+    def run(self, artifact: Artifact, inputs: list[np.ndarray]) -> list[np.ndarray]:
+        """The outputs of one inference, in the artifact's order.
+
+        Raises:
+            DeviceError: The child crashed, hung, or the library refused.
+        """
+        return self._ask("run", self._load(artifact), inputs)
+
+    def time(self, artifact: Artifact, inputs: list[np.ndarray], repeats: int, min_repeat_s: float) -> list[float]:
+        """Seconds of one inference, `repeats` times, each averaged over at least `min_repeat_s`.
+
+        Raises:
+            DeviceError: As in `run`.
+        """
+        return self._ask("time", self._load(artifact), inputs, repeats, min_repeat_s)
+
+    def connect(self, timeout_s: float = START_SECONDS) -> None:
+        """Start the child, and let it connect where there is an address.
+
+        Raises:
+            DeviceError: It does not start or connect within the time.
+        """
+        if self._process is not None:
+            return
+        here, there = socket.socketpair()
+        with there:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "pfir.devices.worker_main", str(there.fileno())],
+                pass_fds=[there.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=_environment(self.threads),
+                start_new_session=True,
+            )
+        self._pipe = Connection(here.detach())
+        self._ask("open", self._address, timeout_s=timeout_s)
+
+    def close(self) -> None:
+        """End the child."""
+        process, pipe = self._process, self._pipe
+        self._process, self._pipe, self._loaded = None, None, set()
+        if pipe is not None:
+            pipe.close()
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def _load(self, artifact: Artifact) -> str:
+        self.connect()
+        library = artifact.files[artifact.library]
+        key = hashlib.sha256(library).hexdigest()[:32]
+        if key not in self._loaded:
+            self._ask("load", key, library)
+            self._loaded.add(key)
+        return key
+
+    def _ask(self, command: str, *arguments: Any, timeout_s: float | None = None) -> Any:
+        limit = self.timeout_s if timeout_s is None else timeout_s
+        try:
+            self._pipe.send((command, arguments))
+            if not self._pipe.poll(limit):
+                self.close()
+                raise DeviceError(f"{self.name} did not answer to {command} within {limit:.0f} s")
+            state, value = self._pipe.recv()
+        except (EOFError, BrokenPipeError, ConnectionError) as error:
+            raise DeviceError(f"{self.name} stopped during {command}: {self._cause()}") from error
+        if state == "error":
+            if command == "open":
+                self.close()
+            raise DeviceError(f"{self.name} failed to {command}: {value}")
+        return value
+
+    def _cause(self) -> str:
+        process = self._process
+        try:
+            code = process.wait(timeout=5) if process else None
+        except subprocess.TimeoutExpired:
+            code = None
+        self.close()
+        if code == -signal.SIGILL:
+            return "illegal instruction; the library was built for another CPU"
+        if code is not None and code < 0:
+            return f"its process was ended by {signal.Signals(-code).name}"
+        return f"its process left with code {code}"
+
+
+def _environment(threads: int) -> dict[str, str]:
+    count = str(threads)
+    return {**os.environ, "TVM_NUM_THREADS": count, "OMP_NUM_THREADS": count, "PYTHONUNBUFFERED": "1"}

@@ -1,0 +1,95 @@
+"""The child of `pfir.devices.worker`: answers its requests to load, run and time libraries with TVM's runtime."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+class Runner:
+    """Loaded libraries by key, in this process or on the far side of an RPC session."""
+
+    def __init__(self) -> None:
+        self._session: Any = None
+        self._machines: dict[str, Any] = {}
+
+    def open(self, address: dict[str, Any] | None) -> None:
+        """Import the runtime; connect where there is an address."""
+        import tvm
+        from tvm import rpc
+
+        self._device = tvm.cpu()
+        if address is None:
+            return
+        if address.get("key"):
+            tracker = rpc.connect_tracker(address["host"], address["port"])
+            self._session = tracker.request(address["key"], max_retry=1)
+        else:
+            self._session = rpc.connect(address["host"], address["port"])
+        self._device = self._session.cpu()
+
+    def load(self, key: str, library: bytes) -> None:
+        from tvm.runtime.vm import VirtualMachine
+
+        with tempfile.TemporaryDirectory(prefix="pfir-") as folder:
+            path = Path(folder) / f"{key}.so"
+            path.write_bytes(library)
+            self._machines[key] = VirtualMachine(self._module(path), self._device)
+
+    def run(self, key: str, inputs: list[np.ndarray]) -> list[np.ndarray]:
+        machine = self._machines[key]
+        self._feed(machine, inputs)
+        machine.invoke_stateful("main")
+        return [np.array(output.numpy()) for output in machine.get_outputs("main")]
+
+    def time(self, key: str, inputs: list[np.ndarray], repeats: int, min_repeat_s: float) -> list[float]:
+        machine = self._machines[key]
+        self._feed(machine, inputs)
+        timer = machine.time_evaluator(
+            "invoke_stateful", self._device, number=1, repeat=repeats, min_repeat_ms=int(min_repeat_s * 1000)
+        )
+        return [float(seconds) for seconds in timer("main").results]
+
+    def _module(self, path: Path) -> Any:
+        import tvm
+
+        if self._session is None:
+            return tvm.runtime.load_module(str(path))
+        self._session.upload(str(path))
+        module = self._session.load_module(path.name)
+        self._session.remove(path.name)
+        return module
+
+    def _feed(self, machine: Any, inputs: list[np.ndarray]) -> None:
+        import tvm
+
+        machine.set_input("main", *(tvm.runtime.tensor(np.ascontiguousarray(x), self._device) for x in inputs))
+
+
+def main(descriptor: int) -> None:
+    """Answer requests until the parent closes its end."""
+    pipe, runner = Connection(descriptor), Runner()
+    while True:
+        try:
+            command, arguments = pipe.recv()
+        except EOFError:
+            return
+        try:
+            answer = ("ok", getattr(runner, command)(*arguments))
+        except Exception as error:  # whatever TVM raises goes to the parent as text
+            answer = ("error", _last_line(error))
+        pipe.send(answer)
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[-1] if lines else type(error).__name__)[:300]
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
