@@ -80,13 +80,17 @@ class Worker:
         self._pipe = Connection(here.detach())
         self._ask("open", self._address, timeout_s=timeout_s)
 
-    def close(self) -> None:
-        """End the child."""
+    def close(self, patience_s: float = 5.0) -> None:
+        """End the child; it gets `patience_s` seconds to leave, since an RPC server survives only a proper farewell."""
         process, pipe = self._process, self._pipe
         self._process, self._pipe, self._loaded = None, None, set()
         if pipe is not None:
             pipe.close()
-        if process is not None:
+        if process is None:
+            return
+        try:
+            process.wait(patience_s)
+        except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
 
@@ -104,7 +108,7 @@ class Worker:
         try:
             self._pipe.send((command, arguments))
             if not self._pipe.poll(limit):
-                self.close()
+                self.close(patience_s=0)
                 raise DeviceError(f"{self.name} did not answer to {command} within {limit:.0f} s")
             state, value = self._pipe.recv()
         except (EOFError, BrokenPipeError, ConnectionError) as error:
