@@ -1,1 +1,21 @@
-"""What a user reads afterwards."""
+"""What a user reads afterwards: report.json, report.html and the terminal's summary."""
+
+from pfir.report.html import page
+from pfir.report.record import Epoch, Kept, Run, Side, Stage, Trial, Verification, Width, build, dump
+from pfir.report.terminal import last_line, show
+
+__all__ = [
+    "Epoch",
+    "Kept",
+    "Run",
+    "Side",
+    "Stage",
+    "Trial",
+    "Verification",
+    "Width",
+    "build",
+    "dump",
+    "last_line",
+    "page",
+    "show",
+]

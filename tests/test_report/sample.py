@@ -37,13 +37,24 @@ def finished(layers: int = 19, **changes) -> Run:
         result=Side(latency(0.0049), 47_100_000, 341_200, 1_380_000, 98_304, 0.9312, 0.972, 0.0033, 24_100_000),
         verification=Verification("emulated aarch64", True, "onnxruntime", 1.1e-5, 2.3e-6, 1e-3),
         passes=("remove-dead-channels", "prune-channels{ratios=layer1.0.conv1:0.5 align=4}"),
-        stages=(Stage("load", 0.4), Stage("search", 95.0), Stage("fine-tune", 310.2), Stage("build", 21.5), Stage("verify", 8.8)),
+        stages=(
+            Stage("load", 0.4),
+            Stage("search", 95.0),
+            Stage("fine-tune", 310.2),
+            Stage("build", 21.5),
+            Stage("verify", 8.8),
+        ),
         search_seconds=95.0,
         trials=tuple(Trial(t, s, i == chosen) for i, (t, s) in enumerate(zip(times, scores, strict=True))),
-        widths=tuple(Width(f"/layer{1 + i // 6}/layer{1 + i // 6}.{i % 6}/conv1/Conv", int(b), int(a))
-                     for i, (b, a) in enumerate(zip(before, after, strict=True))),
+        widths=tuple(
+            Width(f"/layer{1 + i // 6}/layer{1 + i // 6}.{i % 6}/conv1/Conv", int(b), int(a))
+            for i, (b, a) in enumerate(zip(before, after, strict=True))
+        ),
         kept=(Kept("/linear/Gemm", "its output is the model's output logits"),),
-        training=tuple(Epoch(i / 4, 1.1 * np.exp(-i / 9) + 0.2 + 0.02 * np.sin(i), {"agreement": 0.97 - 0.3 * np.exp(-i / 6)}) for i in range(40)),
+        training=tuple(
+            Epoch(i / 4, 1.1 * np.exp(-i / 9) + 0.2 + 0.02 * np.sin(i), {"agreement": 0.97 - 0.3 * np.exp(-i / 6)})
+            for i in range(40)
+        ),
         command="pfir compile resnet56.onnx --target arm --speedup 2.5 --data train.npz -o out",
         recipe={"trials": 60, "epochs": 10, "optimizer": "sgd"},
         versions={"onnx": "1.20.0", "tvm": "0.27.0"},

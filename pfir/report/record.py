@@ -1,0 +1,273 @@
+"""What a compilation did, as plain records and as the dictionary that report.json holds."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+from pfir.errors import UsageError
+from pfir.measurement import ESTIMATED, Measurement, speedup
+from pfir.target import Target
+
+DISAGREEMENT = 0.25  # Speed-up ratios further apart than this are pointed out.
+SAFE_FIDELITY = 0.9  # Below it a result that no labels judged should not be shipped.
+
+
+@dataclass(frozen=True)
+class Side:
+    """The original or the result, in numbers.
+
+    Args:
+        latency: Of one inference on the target, measured or estimated.
+        macs, parameters, size_bytes, peak_activation_bytes: What the model costs.
+        accuracy: Top-1 share in [0, 1] on held-out data; None without labels.
+        fidelity: Agreement with the original in [0, 1].
+        host_latency_s: The same model on this machine by the same backend, one thread.
+        instructions: Executed for one inference, counted on the emulated device.
+    """
+
+    latency: Measurement
+    macs: int
+    parameters: int
+    size_bytes: int
+    peak_activation_bytes: int
+    accuracy: float | None = None
+    fidelity: float | None = None
+    host_latency_s: float | None = None
+    instructions: int | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the run and how long it took."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How the compiled library compares with a reference run of the same compressed model.
+
+    Args:
+        device: `emulated aarch64`, `host`, or the device's name.
+        max_abs_error, max_rel_error, tolerance: None where it was skipped.
+        skipped: Why nothing was verified; None if it was.
+    """
+
+    device: str
+    passed: bool
+    against: str = "onnxruntime"
+    max_abs_error: float | None = None
+    max_rel_error: float | None = None
+    tolerance: float | None = None
+    skipped: str | None = None
+
+
+@dataclass(frozen=True)
+class Width:
+    """Channels of one group before and after."""
+
+    group: str
+    before: int
+    after: int
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Channels that had to stay: the node that fixes them and the reason."""
+
+    node: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One candidate of the search: its latency on the target, its score in [0, 1], whether it became the result."""
+
+    latency_s: float
+    score: float
+    chosen: bool = False
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A point of the training curve; `metrics` are further curves by name."""
+
+    epoch: float
+    loss: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished compilation.
+
+    Args:
+        model: At least `name`; whatever else identifies the file.
+        goal: As the user would say it: `2.5x faster`.
+        fidelity_data: `given` or `generated`.
+        score: What the trials' score means.
+        passes: Texts of the passes, in order.
+        recipe: The parameters that were chosen, for the reader.
+        notes: What a user should know, one sentence each.
+    """
+
+    version: str
+    model: Mapping[str, object]
+    target: Target
+    backend: str
+    goal: str
+    met: bool
+    baseline: Side
+    result: Side
+    verification: Verification
+    fidelity_data: str = "given"
+    score: str = "fidelity"
+    passes: tuple[str, ...] = ()
+    stages: tuple[Stage, ...] = ()
+    search_seconds: float = 0.0
+    trials: tuple[Trial, ...] = ()
+    widths: tuple[Width, ...] = ()
+    kept: tuple[Kept, ...] = ()
+    training: tuple[Epoch, ...] = ()
+    notes: tuple[str, ...] = ()
+    command: str = ""
+    recipe: Mapping[str, object] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.fidelity_data not in ("given", "generated"):
+            raise UsageError(f"fidelity data is given or generated, not {self.fidelity_data}")
+
+
+def build(run: Run) -> dict[str, object]:
+    """The content of report.json: plain values only, every number finite or null.
+
+    Raises:
+        UsageError: The latencies of the two sides come from different sources.
+    """
+    report = {
+        "pfir": run.version,
+        "model": dict(run.model),
+        "target": _target(run.target),
+        "backend": run.backend,
+        "goal": run.goal,
+        "met": run.met,
+        "speedup": speedup(run.baseline.latency, run.result.latency),
+        "accuracy_drop": _difference(run.baseline.accuracy, run.result.accuracy),
+        "fidelity_data": run.fidelity_data,
+        "baseline": _side(run.baseline),
+        "result": _side(run.result),
+        "passes": run.passes,
+        "search": {"trials": len(run.trials), "seconds": run.search_seconds, "score": run.score},
+        "stages": [asdict(stage) for stage in run.stages],
+        "verification": asdict(run.verification),
+        "notes": [*run.notes, *warnings(run)],
+        "widths": [asdict(width) for width in run.widths],
+        "kept": [asdict(kept) for kept in run.kept],
+        "trials": [asdict(trial) for trial in run.trials],
+        "training": [{"epoch": e.epoch, "loss": e.loss, "metrics": dict(e.metrics)} for e in run.training],
+        "command": run.command,
+        "recipe": dict(run.recipe),
+        "versions": dict(run.versions),
+        "seed": run.seed,
+    }
+    return _plain(report)
+
+
+def dump(report: Mapping[str, object]) -> str:
+    """report.json as text: strict JSON, ASCII, a line end last.
+
+    Raises:
+        ValueError: A number is not finite; `build` never leaves one.
+    """
+    return json.dumps(report, indent=2, allow_nan=False) + "\n"
+
+
+def warnings(run: Run) -> tuple[str, ...]:
+    """What the numbers themselves demand to be said."""
+    found = [_disagreement(run), _unsafe(run)]
+    if run.verification.skipped:
+        found.append(f"The library was not verified: {run.verification.skipped}.")
+    return tuple(text for text in found if text)
+
+
+def ratios(baseline: Side, result: Side) -> dict[str, float]:
+    """The speed-up by each way it was counted."""
+    name = "estimate" if baseline.latency.source == ESTIMATED else "device"
+    found = {name: speedup(baseline.latency, result.latency)}
+    if baseline.host_latency_s and result.host_latency_s:
+        found["host"] = baseline.host_latency_s / result.host_latency_s
+    if baseline.instructions and result.instructions:
+        found["instructions"] = baseline.instructions / result.instructions
+    return found
+
+
+def _disagreement(run: Run) -> str:
+    found = ratios(run.baseline, run.result)
+    if max(found.values()) <= (1 + DISAGREEMENT) * min(found.values()):
+        return ""
+    listed = ", ".join(f"{value:.2f}x by {name}" for name, value in found.items())
+    return f"The speed-ups disagree by more than {DISAGREEMENT:.0%}: {listed}."
+
+
+def _unsafe(run: Run) -> str:
+    fidelity = run.result.fidelity
+    if run.result.accuracy is not None or fidelity is None or fidelity >= SAFE_FIDELITY:
+        return ""
+    return (
+        f"No accuracy was measured and the fidelity is {fidelity:.2f}, below {SAFE_FIDELITY}: "
+        "do not ship this model without checking it on data (--data)."
+    )
+
+
+def _target(target: Target) -> dict[str, object]:
+    return {
+        "name": target.name,
+        "triple": target.triple,
+        "core": target.core.name,
+        "clock_hz": target.core.clock_hz,
+        "cpu": target.cpu,
+        "features": target.features,
+        "threads": target.threads,
+        "core_source": target.core.source,
+    }
+
+
+def _side(side: Side) -> dict[str, object]:
+    return {
+        "latency_s": side.latency.seconds,
+        "latency_source": side.latency.source,
+        "latency_detail": side.latency.detail,
+        "latency_spread": side.latency.spread,
+        "latency_repeats": side.latency.repeats,
+        "host_latency_s": side.host_latency_s,
+        "instructions": side.instructions,
+        "accuracy": side.accuracy,
+        "fidelity": side.fidelity,
+        "macs": side.macs,
+        "parameters": side.parameters,
+        "size_bytes": side.size_bytes,
+        "peak_activation_bytes": side.peak_activation_bytes,
+    }
+
+
+def _difference(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else before - after
+
+
+def _plain(value: object) -> object:
+    """Lists, dictionaries with text keys, text, finite numbers, booleans and None; NumPy scalars become Python's."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (bool, int)) else str(value)

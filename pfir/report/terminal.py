@@ -1,0 +1,83 @@
+"""The terminal's summary: a table where it can be drawn, plain lines elsewhere; the last says what was reached."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TextIO
+
+from pfir.report import words
+from pfir.report.words import NOTHING, visible
+
+
+def rows(report: Mapping) -> list[tuple[str, str, str, str]]:
+    """What, before, after, ratio; a row that neither side has is left out."""
+    before, after = report["baseline"], report["result"]
+    source = "estimated" if before["latency_source"] == "estimated" else "measured"
+    shares = [(key, key, words.percent) for key in ("accuracy", "fidelity")]
+    costs = [
+        (f"latency, {source}", "latency_s", words.duration),
+        ("latency, this machine", "host_latency_s", words.duration),
+        ("instructions", "instructions", words.count),
+        ("multiply-accumulates", "macs", words.count),
+        ("parameters", "parameters", words.count),
+        ("size", "size_bytes", words.size),
+        ("peak activations", "peak_activation_bytes", words.size),
+    ]
+    found = [
+        (name, text(before[key]), text(after[key]), words.ratio(before[key], after[key])) for name, key, text in costs
+    ]
+    found += [(name, text(before[key]), text(after[key]), "") for name, key, text in shares]
+    return [row for row in found if (row[1], row[2]) != (NOTHING, NOTHING)]
+
+
+def last_line(report: Mapping, folder: str) -> str:
+    """One line: speed-up and by what, quality, size, verification, where the files are."""
+    before, after = report["baseline"]["size_bytes"], report["result"]["size_bytes"]
+    parts = [
+        f"{report['speedup']:.2f}x faster {words.judged(report)}",
+        words.quality(report),
+        f"{before / 1e6:.2f} -> {after / 1e6:.2f} MB",
+        words.verified(report),
+    ]
+    goal = "" if report["met"] else "goal not met: "
+    warning = "; do not ship without data (--data)" if words.unsafe(report) else ""
+    return visible(f"{goal}{', '.join(parts)}: {folder}{warning}")
+
+
+def lines(report: Mapping, folder: str) -> list[str]:
+    """The whole summary as plain lines."""
+    table = rows(report)
+    widths = [max(len(row[column]) for row in table) for column in range(4)]
+    text = [f"{a:<{widths[0]}}  {b:>{widths[1]}} -> {c:>{widths[2]}}  {d}".rstrip() for a, b, c, d in table]
+    notes = [f"note: {note}" for note in report["notes"]]
+    return [*map(visible, text), *map(visible, notes), last_line(report, folder)]
+
+
+def show(report: Mapping, folder: str, stream: TextIO) -> None:
+    """Write the summary: a table on a terminal, plain lines elsewhere."""
+    if not stream.isatty():
+        stream.write("\n".join(lines(report, folder)) + "\n")
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(file=stream, highlight=False)
+    console.print(_table(report))
+    for note in report["notes"]:
+        console.print(Text(f"note: {visible(note)}", style="yellow"))
+    style = "bold green" if report["met"] else "bold yellow"
+    console.print(Text(last_line(report, folder), style=style), soft_wrap=True)
+
+
+def _table(report: Mapping):
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, title=Text(visible(report["model"].get("name", "model"))), title_justify="left")
+    table.add_column("")
+    for heading in ("before", "after", "ratio"):
+        table.add_column(heading, justify="right")
+    for row in rows(report):
+        table.add_row(*(Text(visible(cell)) for cell in row))
+    return table

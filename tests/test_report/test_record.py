@@ -1,0 +1,90 @@
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pfir.errors import UsageError
+from pfir.measurement import MEASURED, Measurement
+from pfir.report import Epoch, Verification, build, dump
+from tests.test_report.sample import finished
+
+PROMISED = {
+    "pfir", "model", "target", "met", "speedup", "accuracy_drop", "fidelity_data", "baseline", "result", "passes",
+    "search", "stages", "verification",
+}  # fmt: skip
+SIDE = {
+    "latency_s", "latency_source", "host_latency_s", "instructions", "accuracy", "fidelity", "macs", "parameters",
+    "size_bytes", "peak_activation_bytes",
+}  # fmt: skip
+
+
+def test_the_report_holds_what_others_rely_on():
+    report = build(finished())
+    assert set(report) >= PROMISED
+    assert set(report["baseline"]) >= SIDE and set(report["result"]) >= SIDE
+    assert set(report["search"]) >= {"trials", "seconds"}
+    assert set(report["verification"]) == {
+        "device", "against", "max_abs_error", "max_rel_error", "tolerance", "passed", "skipped"
+    }  # fmt: skip
+
+
+def test_speedup_and_accuracy_drop_follow_from_the_sides():
+    report = build(finished())
+    assert report["speedup"] == pytest.approx(0.0124 / 0.0049)
+    assert report["accuracy_drop"] == pytest.approx(0.0027)
+
+
+def test_without_labels_accuracy_is_null():
+    run = finished()
+    report = build(replace(run, result=replace(run.result, accuracy=None)))
+    assert report["result"]["accuracy"] is None and report["accuracy_drop"] is None
+
+
+def test_the_report_survives_strict_json_with_numpy_scalars_and_nan():
+    epochs = (Epoch(np.float32(1), math.nan, {"agreement": np.float64("inf")}),)
+    report = build(
+        finished(training=epochs, recipe={"ratios": np.array([0.5]), "trials": np.int64(3), "on": np.bool_(True)})
+    )
+    back = json.loads(dump(report), parse_constant=lambda text: pytest.fail(text))
+    assert back == report
+    assert back["training"] == [{"epoch": 1.0, "loss": None, "metrics": {"agreement": None}}]
+    assert back["recipe"] == {"ratios": [0.5], "trials": 3, "on": True}
+
+
+def test_dump_refuses_what_is_not_finite():
+    with pytest.raises(ValueError, match="JSON"):
+        dump({"x": math.nan})
+
+
+def test_ratios_that_disagree_by_more_than_a_quarter_are_said():
+    run = finished()
+    assert build(run)["notes"] == []
+    slower = replace(run, result=replace(run.result, host_latency_s=0.006))
+    (note,) = build(slower)["notes"]
+    assert "disagree" in note and "1.35x by host" in note and "2.53x by estimate" in note
+
+
+def test_low_fidelity_without_accuracy_is_said():
+    run = finished()
+    (note,) = build(replace(run, result=replace(run.result, accuracy=None, fidelity=0.8)))["notes"]
+    assert "do not ship" in note
+    assert build(replace(run, result=replace(run.result, accuracy=None, fidelity=0.95)))["notes"] == []
+
+
+def test_skipped_verification_is_said():
+    (note,) = build(finished(verification=Verification("host", False, skipped="no linker")))["notes"]
+    assert "no linker" in note
+
+
+def test_latencies_of_two_sources_are_refused():
+    run = finished()
+    measured = replace(run.result, latency=Measurement(0.005, MEASURED, "a board"))
+    with pytest.raises(UsageError, match="cannot be compared"):
+        build(replace(run, result=measured))
+
+
+def test_fidelity_data_is_given_or_generated():
+    with pytest.raises(UsageError, match="given or generated"):
+        finished(fidelity_data="guessed")
