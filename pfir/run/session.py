@@ -1,0 +1,212 @@
+"""A model run by ONNX Runtime on the CPU, on any number of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from pfir.artifact import TensorSpec
+from pfir.errors import DataError, FrontendError
+from pfir.ir.model import Model
+from pfir.run.batch import with_free_batch
+
+Arrays = dict[str, np.ndarray]
+
+# Wide and narrow runs sum in another order; float32 nets differ by a few units in the sixth digit.
+_RELATIVE_TOLERANCE = 1e-3
+_ABSOLUTE_TOLERANCE = 1e-4
+
+
+class Session:
+    """ONNX Runtime on one model.
+
+    A model of a fixed batch b still takes N samples: in one run where freeing its batch provably changes nothing on
+    the first 2 b samples, else in N / b runs, whose outputs are joined along axis 0.
+
+    Args:
+        model: The model, or the bytes of an ONNX file that holds its own weights.
+        threads: Threads within an operator.
+
+    Raises:
+        FrontendError: ONNX Runtime cannot load the model.
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    def __init__(self, model: Model | bytes, threads: int = 1) -> None:
+        self._model = model
+        self._threads = threads
+        self._run = _open(_loadable(model), threads)
+        self.inputs = tuple(_spec(t) for t in self._run.get_inputs())
+        self.outputs = tuple(_spec(t) for t in self._run.get_outputs())
+        self._batch = _fixed_batch(self.inputs)
+        self._wide = None
+        self._loops = False
+
+    def predict(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
+        """Every output by name, for inputs [N, ...] by name.
+
+        Raises:
+            DataError: An input is missing, unknown, or of a shape or type that the model does not take.
+            FrontendError: The model fails while running.
+        """
+        feeds = self._checked(feeds)
+        count = _samples(feeds)
+        if self._batch is None or count == self._batch:
+            return self._direct(feeds, count)
+        return self._any_batch(feeds, count, self._batch)
+
+    def _direct(self, feeds: Arrays, count: int) -> Arrays:
+        """A run as the model declares itself; where its free batch is a lie (a literal Reshape), as one of batch 1."""
+        if self._loops:
+            return self._chunks(feeds, count, 1)
+        try:
+            return _call(self._run, feeds)
+        except (DataError, FrontendError):
+            if self._batch is not None or count < 2:
+                raise
+        return self._any_batch(feeds, count, 1)
+
+    def _any_batch(self, feeds: Arrays, count: int, batch: int) -> Arrays:
+        if self._wide is None and not self._loops and count > batch:
+            self._wide = self._tested_wide(feeds, batch)
+            self._loops = self._wide is None
+        return _call(self._wide, feeds) if self._wide is not None else self._chunks(feeds, count, batch)
+
+    def _tested_wide(self, feeds: Arrays, batch: int):
+        """A session of free batch, or None if two batches run at once differ from the two run in turn."""
+        free = with_free_batch(_loadable(self._model), batch)
+        if free is None:
+            return None
+        two = {name: x[: 2 * batch] for name, x in feeds.items()}
+        narrow = self._chunks(two, _samples(two), batch)
+        try:
+            wide = _open(free, self._threads)
+            return wide if _agree(_call(wide, two), narrow) else None
+        except (DataError, FrontendError):
+            return None
+
+    def _chunks(self, feeds: Arrays, count: int, batch: int) -> Arrays:
+        runs = []
+        for start in range(0, count, batch):
+            # The last chunk is filled with its last sample, whose outputs are then cut off.
+            rows = np.minimum(np.arange(start, start + batch), count - 1)
+            part = _call(self._run, {name: x[rows] if x.ndim else x for name, x in feeds.items()})
+            kept = min(batch, count - start)
+            runs.append({name: _rows(y, batch, kept) for name, y in part.items()})
+        return {name: np.concatenate([run[name] for run in runs]) for name in runs[0]}
+
+    def _checked(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
+        known = {spec.name: spec for spec in self.inputs}
+        for name in feeds:
+            if name not in known:
+                raise DataError(f"input {name}: the model has no such input; it has {', '.join(known)}")
+        for name in known:
+            if name not in feeds:
+                raise DataError(f"input {name}: nothing is fed to it; given were {', '.join(feeds) or 'none'}")
+        return {name: _fitting(np.asarray(x), known[name]) for name, x in feeds.items()}
+
+
+def _loadable(model: Model | bytes) -> bytes:
+    """Bytes that ONNX Runtime 1.19 takes; weights come from the graph, which also holds those of external files."""
+    if isinstance(model, bytes):
+        return model
+    try:
+        return model.to_proto().SerializeToString()
+    except ValueError as error:  # protobuf's limit
+        raise FrontendError(f"{model.name}: larger than 2 GiB, which ONNX Runtime does not take from memory") from error
+
+
+def _open(data: bytes, threads: int):
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except _ort_errors() as error:
+        raise FrontendError(f"ONNX Runtime refuses the model: {_first_line(error)}") from error
+
+
+def _call(session, feeds: Arrays) -> Arrays:
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    names = [output.name for output in session.get_outputs()]
+    try:
+        return dict(zip(names, session.run(names, feeds), strict=True))
+    except state.InvalidArgument as error:
+        raise DataError(f"the model does not take these inputs: {_first_line(error)}") from error
+    except _ort_errors() as error:
+        raise FrontendError(f"the model fails in ONNX Runtime: {_first_line(error)}") from error
+
+
+def _ort_errors() -> tuple[type[Exception], ...]:
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    kinds = [k for k in vars(state).values() if isinstance(k, type) and issubclass(k, Exception)]
+    return (*kinds, RuntimeError)
+
+
+def _first_line(error: Exception) -> str:
+    """The part of ONNX Runtime's text that names the fault: without its prefix codes and C++ stack."""
+    line = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    parts = line.split(" : ", 3)
+    return parts[-1].strip() if line.startswith("[ONNXRuntimeError]") else line.strip()
+
+
+def _spec(tensor) -> TensorSpec:
+    return TensorSpec(tensor.name, _dtype(tensor.type), tuple(tensor.shape or ()))
+
+
+def _dtype(text: str) -> str:
+    """NumPy's name of ONNX Runtime's `tensor(float)`; what is no tensor keeps its text."""
+    inner = text[len("tensor(") : -1] if text.startswith("tensor(") else ""
+    known = {name.lower(): number for name, number in onnx.TensorProto.DataType.items()}
+    return np.dtype(helper.tensor_dtype_to_np_dtype(known[inner])).name if inner in known else text
+
+
+def _fixed_batch(inputs: tuple[TensorSpec, ...]) -> int | None:
+    """The leading size that all inputs declare as a number, or None where one is free."""
+    leading = {spec.shape[0] for spec in inputs if spec.shape}
+    if len(leading) != 1:
+        return None
+    size = leading.pop()
+    return size if isinstance(size, int) and size > 0 else None
+
+
+def _samples(feeds: Arrays) -> int:
+    return max((x.shape[0] for x in feeds.values() if x.ndim), default=1)
+
+
+def _fitting(x: np.ndarray, spec: TensorSpec) -> np.ndarray:
+    same_rank = x.ndim == len(spec.shape)
+    if not same_rank or any(isinstance(n, int) and n != m for n, m in zip(spec.shape[1:], x.shape[1:], strict=True)):
+        raise DataError(f"input {spec.name}: takes {_text(spec.shape)}, given is {_text(x.shape)}")
+    if x.dtype.name != spec.dtype and spec.dtype.startswith("float") and x.dtype.kind == "f":
+        x = x.astype(spec.dtype)
+    return np.ascontiguousarray(x)
+
+
+def _text(shape: tuple[int | str | None, ...]) -> str:
+    return "[" + ", ".join("?" if n is None else str(n) for n in shape) + "]"
+
+
+def _rows(y: np.ndarray, batch: int, kept: int) -> np.ndarray:
+    if y.ndim == 0:
+        return y[None]
+    return y[:kept] if y.shape[0] == batch else y
+
+
+def _agree(wide: Arrays, narrow: Arrays) -> bool:
+    return all(
+        wide[name].shape == y.shape
+        and np.allclose(wide[name], y, _RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE, equal_nan=True)
+        for name, y in narrow.items()
+    )

@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+
+from pfir.errors import UsageError
+from pfir.run.activations import activations
+from tests.test_run.graphs import Rows, dense
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((7, 4)).astype(np.float32)
+W = RNG.standard_normal((4, 3)).astype(np.float32)
+
+
+def joined(name, **options):
+    return np.concatenate([part[name] for part in activations(dense(W), [name], Rows(X), **options)])
+
+
+def test_inner_tensors_are_seen_in_order():
+    assert np.allclose(joined("h", batch=3), np.maximum(X @ W, 0), atol=1e-5)
+
+
+def test_outputs_and_inputs_are_seen_too():
+    parts = list(activations(dense(W), ["y", "x", "w"], Rows(X), batch=4))
+    assert [len(part["y"]) for part in parts] == [4, 3]
+    assert np.array_equal(parts[0]["x"], X[:4])
+    assert np.array_equal(parts[0]["w"], W)
+
+
+def test_a_limit_stops_early():
+    assert len(joined("y", batch=2, limit=3)) == 3
+
+
+def test_the_model_keeps_its_outputs():
+    model = dense(W)
+    list(activations(model, ["h"], Rows(X)))
+    assert [t.name for t in model.graph.outputs] == ["y"]
+
+
+def test_an_unknown_tensor_is_refused():
+    with pytest.raises(UsageError, match="nowhere"):
+        next(activations(dense(W), ["nowhere"], Rows(X)))
