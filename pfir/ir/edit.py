@@ -1,0 +1,176 @@
+"""Small edits of a graph that keep it valid: bypass a node, replace a tensor, remove what is dead, restore the order."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+STANDARD_DOMAINS = (None, "", "ai.onnx")
+
+
+def is_op(node: gs.Node, *ops: str) -> bool:
+    """Whether the node is one of these standard operators."""
+    return node.op in ops and node.domain in STANDARD_DOMAINS
+
+
+def array(tensor: gs.Tensor | None) -> np.ndarray | None:
+    """The value of a constant tensor, None of any other."""
+    return tensor.values if isinstance(tensor, gs.Constant) else None
+
+
+def operand(node: gs.Node, index: int) -> gs.Tensor | None:
+    """An input of a node, None where it is omitted."""
+    if index >= len(node.inputs) or node.inputs[index].is_empty():
+        return None
+    return node.inputs[index]
+
+
+def opset(graph: gs.Graph) -> int:
+    """The version of the standard operators."""
+    return int(graph.opset or 13)
+
+
+def producer(tensor: gs.Tensor) -> gs.Node | None:
+    """The node that writes a tensor; None for constants and graph inputs."""
+    return tensor.inputs[0] if tensor.inputs else None
+
+
+def held(graph: gs.Graph) -> set[str]:
+    """Names that must keep their tensor: graph outputs, and what subgraphs take from outside or hand back."""
+    names = {t.name for t in graph.outputs}
+    for inner in graph.subgraphs(recursive=True):
+        names.update(t.name for t in inner.outputs)
+        names.update(t.name for node in inner.nodes for t in node.inputs)
+    return names
+
+
+def only_consumer(tensor: gs.Tensor, holding: set[str]) -> gs.Node | None:
+    """The one node that reads a tensor, if nothing else needs it."""
+    if len(tensor.outputs) != 1 or tensor.name in holding:
+        return None
+    return tensor.outputs[0]
+
+
+def replace_uses(old: gs.Tensor, new: gs.Tensor) -> None:
+    """Every node that read `old`, in subgraphs too, reads `new`."""
+    for node in list({id(n): n for n in old.outputs}.values()):
+        replace_input(node, old, new)
+
+
+def replace_input(node: gs.Node, old: gs.Tensor, new: gs.Tensor) -> None:
+    """This node reads `new` wherever it read `old`."""
+    for i, tensor in enumerate(node.inputs):
+        if tensor is old:
+            node.inputs[i] = new
+
+
+def bypass(graph: gs.Graph, node: gs.Node, index: int = 0, holding: set[str] | None = None) -> bool:
+    """Remove a node whose first output equals one of its inputs; False where the interface forbids it."""
+    holding = held(graph) if holding is None else holding
+    source, result = node.inputs[index], node.outputs[0]
+    if result.name not in holding:
+        replace_uses(result, source)
+        drop(graph, [node])
+        return True
+    before = producer(source)
+    if before is None or source.name in holding or not any(n is before for n in graph.nodes):
+        return False
+    drop(graph, [node])
+    position = next(i for i, t in enumerate(before.outputs) if t is source)
+    replace_uses(source, result)
+    before.outputs[position] = result
+    return True
+
+
+def to_constant(graph: gs.Graph, tensor: gs.Variable, values: np.ndarray | gs.Constant) -> None:
+    """The tensor is a constant from now on; the node that wrote it is gone."""
+    node = producer(tensor)
+    if node is not None:
+        drop(graph, [node])
+    tensor.to_constant(values._values if isinstance(values, gs.Constant) else values)
+
+
+def set_values(node: gs.Node, index: int, values: np.ndarray, name: str, graph: gs.Graph) -> None:
+    """Input `index` of this node becomes a constant of its own with these values; others keep the old one."""
+    fresh = gs.Constant(fresh_name(graph, name), np.ascontiguousarray(values))
+    while len(node.inputs) <= index:
+        node.inputs.append(gs.Variable.empty())
+    node.inputs[index] = fresh
+
+
+def fresh_name(graph: gs.Graph, base: str) -> str:
+    """A tensor name that is not taken: `base`, or `base` with a number."""
+    taken = set(graph.tensors())
+    for inner in graph.subgraphs(recursive=True):
+        taken.update(inner.tensors())
+    return _unused(base, taken)
+
+
+def fresh_node_name(graph: gs.Graph, base: str) -> str:
+    """A node name that is not taken."""
+    return _unused(base, {n.name for n in graph.nodes})
+
+
+def _unused(base: str, taken: set[str]) -> str:
+    name, count = base, 1
+    while name in taken:
+        name, count = f"{base}_{count}", count + 1
+    return name
+
+
+def insert_after(graph: gs.Graph, place: gs.Node, node: gs.Node) -> None:
+    """Put a node right behind another one in the order."""
+    at = next(i for i, n in enumerate(graph.nodes) if n is place)
+    graph.nodes.insert(at + 1, node)
+
+
+def remove_dead(graph: gs.Graph) -> int:
+    """Remove nodes that no output depends on; their number."""
+    needed = {t.name for t in graph.outputs}
+    dead = []
+    for node in reversed(graph.nodes):
+        if any(t.name in needed for t in node.outputs):
+            needed.update(reads(node))
+        else:
+            dead.append(node)
+    drop(graph, dead)
+    return len(dead)
+
+
+def reads(node: gs.Node) -> set[str]:
+    """The names that a node needs: its inputs, and what its subgraphs may take from outside."""
+    names = {t.name for t in node.inputs if not t.is_empty()}
+    for inner in [a for a in node.attrs.values() if isinstance(a, gs.Graph)]:
+        names.update(t.name for t in inner.outputs)
+        for n in inner.nodes:
+            names.update(reads(n))
+    return names
+
+
+def drop(graph: gs.Graph, nodes: list[gs.Node]) -> None:
+    """Cut nodes off their tensors and out of the graph."""
+    gone = {id(n) for n in nodes}
+    for node in nodes:
+        node.inputs.clear()
+        node.outputs.clear()
+    if gone:
+        graph.nodes = [n for n in graph.nodes if id(n) not in gone]
+
+
+def sort_nodes(graph: gs.Graph) -> None:
+    """Order the nodes so that each stands behind what it reads; a stable order, and no recursion for deep graphs."""
+    ready = {t.name for t in graph.inputs}
+    written = {t.name for n in graph.nodes for t in n.outputs}
+    pending, ordered = list(graph.nodes), []
+    while pending:
+        waiting = []
+        for node in pending:
+            if all(n in ready or n not in written for n in reads(node)):
+                ordered.append(node)
+                ready.update(t.name for t in node.outputs)
+            else:
+                waiting.append(node)
+        if len(waiting) == len(pending):
+            raise ValueError(f"the graph has a cycle through node {waiting[0].name}")
+        pending = waiting
+    graph.nodes = ordered

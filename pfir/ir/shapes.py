@@ -1,0 +1,209 @@
+"""Sizes and types of every tensor: inferred where they are dynamic, or fixed once and for all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter, dtype_to_onnx, update_import_domains
+
+from pfir.errors import FrontendError, UsageError
+from pfir.ir.edit import STANDARD_DOMAINS, remove_dead
+from pfir.ir.fold import constants_to_initializers, fold_constants, fold_shapes
+from pfir.ir.model import Model
+
+# Constants up to this many elements may hold sizes; larger ones are weights, of which only the type matters here.
+_SMALL = 256
+_ROUNDS = 12
+
+
+def infer_shapes(model: Model) -> None:
+    """Fill dtype and shape of every Variable that can be known, symbols where dynamic; graph inputs and outputs stay.
+
+    Shapes found before are dropped (a pass may have changed them), except for results of operators that ONNX does not
+    define, of which nothing else is known.
+
+    Raises:
+        FrontendError: Sizes contradict each other.
+    """
+    graph = model.graph
+    border = {t.name for t in (*graph.inputs, *graph.outputs)}
+    foreign = {t.name for n in graph.nodes if n.domain not in STANDARD_DOMAINS for t in n.outputs}
+    tensors = graph.tensors()
+    known = _infer(_light_proto(model, tensors, foreign))
+    for name, tensor in tensors.items():
+        if isinstance(tensor, gs.Constant) or name in border:
+            continue
+        if name in known:
+            tensor.dtype, tensor.shape = known[name]
+        elif name not in foreign:
+            tensor.shape = None
+
+
+def _light_proto(model: Model, tensors: Mapping[str, gs.Tensor], trusted: set[str]) -> onnx.ModelProto:
+    """The model without its large arrays (they become inputs, of which a type is enough)."""
+    graph = model.graph
+    constants = [t for t in tensors.values() if isinstance(t, gs.Constant)]
+    small = [t for t in constants if int(np.prod(t.shape)) <= _SMALL]
+    large = [t for t in constants if int(np.prod(t.shape)) > _SMALL]
+    known = [t for n, t in tensors.items() if n in trusted and isinstance(t, gs.Variable) and t.dtype is not None]
+    body = onnx.helper.make_graph(
+        [OnnxExporter.export_node(n) for n in graph.nodes],
+        graph.name or "graph",
+        [_info(t) for t in (*graph.inputs, *large)],
+        [_info(t) for t in graph.outputs],
+        [OnnxExporter.export_tensor_proto(t) for t in small],
+        value_info=[_info(t) for t in known],
+    )
+    proto = onnx.helper.make_model(
+        body,
+        functions=[OnnxExporter.export_function(f) for f in graph.functions],
+        opset_imports=update_import_domains(graph),
+    )
+    proto.ir_version = model.ir_version
+    return proto
+
+
+def _info(tensor: gs.Tensor) -> onnx.ValueInfoProto:
+    if isinstance(tensor, gs.Constant):
+        return onnx.helper.make_tensor_value_info(tensor.name, dtype_to_onnx(tensor.dtype), list(tensor.shape))
+    return OnnxExporter.export_value_info_proto(tensor, do_type_check=False)
+
+
+def _infer(proto: onnx.ModelProto) -> dict[str, tuple[np.dtype | int, list | None]]:
+    try:
+        inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
+    except onnx.shape_inference.InferenceError as e:
+        raise FrontendError(f"the model's sizes contradict each other: {str(e).splitlines()[0]}") from e
+    infos = (*inferred.graph.value_info, *inferred.graph.output)
+    return {i.name: _known(i.type.tensor_type) for i in infos if i.type.HasField("tensor_type")}
+
+
+def _known(kind: onnx.TypeProto.Tensor) -> tuple[np.dtype | int, list | None]:
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type) if kind.elem_type else None
+    if not kind.HasField("shape"):
+        return dtype, None
+    return dtype, [d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in kind.shape.dim]
+
+
+def fix_sizes(model: Model, batch: int = 1, input_shapes: Mapping[str, Sequence[int]] | None = None) -> Model:
+    """A new model in which every size is a number; what is computed from sizes alone is folded.
+
+    Sizes that depend on values (NonZero, NonMaxSuppression) stay unknown. The given model is not changed.
+
+    Args:
+        model: With dynamic sizes or without.
+        batch: The size of a dynamic first axis, at least 1.
+        input_shapes: Full shapes by input name, sizes of at least 1.
+
+    Raises:
+        UsageError: A size is neither in the model nor given, or what is given contradicts the model.
+        FrontendError: The sizes contradict each other inside the model.
+    """
+    fixed = model.clone()
+    shapes = _input_shapes(model, batch, dict(input_shapes or {}))
+    for tensor in fixed.graph.inputs:
+        tensor.shape = list(shapes[tensor.name])
+    fixed.source = None
+    for tensor in fixed.graph.outputs:
+        tensor.shape = None
+    _fold_until_known(fixed)
+    return fixed
+
+
+def _fold_until_known(model: Model) -> None:
+    """Fold, then infer, until nothing moves: each constant may make further sizes known."""
+    constants_to_initializers(model.graph)
+    for _ in range(_ROUNDS):
+        infer_shapes(model)
+        if not fold_shapes(model.graph) + fold_constants(model.graph):
+            break
+    remove_dead(model.graph)
+    known = _infer(_light_proto(model, model.graph.tensors(), set()))
+    for tensor in model.graph.outputs:
+        if tensor.name in known:
+            tensor.shape = known[tensor.name][1]
+
+
+def _input_shapes(model: Model, batch: int, given: dict[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
+    if batch < 1:
+        raise UsageError(f"--batch is {batch}; it must be at least 1")
+    names = [t.name for t in model.graph.inputs]
+    for name in given:
+        if name not in names:
+            raise UsageError(f"--input-shape names {name}, but the model's inputs are: {', '.join(names)}")
+    bound = _bind_given(model, given)
+    for tensor in model.graph.inputs:
+        if tensor.name not in given and tensor.shape and isinstance(tensor.shape[0], str):
+            bound.setdefault(tensor.shape[0], batch)
+    shapes = {t.name: _fixed_shape(t, batch, given.get(t.name), bound) for t in model.graph.inputs}
+    _check_batch(model, batch, shapes)
+    return shapes
+
+
+def _bind_given(model: Model, given: dict[str, Sequence[int]]) -> dict[str, int]:
+    """Symbol to size, from the shapes that were given."""
+    bound: dict[str, int] = {}
+    for tensor in model.graph.inputs:
+        if tensor.name not in given or tensor.shape is None:
+            continue
+        for symbol, size in zip(tensor.shape, given[tensor.name], strict=False):
+            if isinstance(symbol, str) and symbol and bound.setdefault(symbol, int(size)) != int(size):
+                raise UsageError(
+                    f"--input-shape gives {symbol} of input {tensor.name} the size {size}; it is {bound[symbol]} elsewhere"
+                )
+    return bound
+
+
+def _fixed_shape(
+    tensor: gs.Variable, batch: int, given: Sequence[int] | None, bound: Mapping[str, int]
+) -> tuple[int, ...]:
+    if given is not None:
+        _check_given(tensor, given)
+        return tuple(int(d) for d in given)
+    if tensor.shape is None:
+        raise UsageError(f"input {tensor.name} has no shape; give it: --input-shape {tensor.name}=1x3x224x224")
+    shape = [_size(d, i, batch, bound) for i, d in enumerate(tensor.shape)]
+    if None in shape:
+        hint = "x".join("?" if d is None else str(d) for d in shape)
+        raise UsageError(
+            f"input {tensor.name} has shape {_text(tensor.shape)}; "
+            f"give its sizes: --input-shape {tensor.name}={hint} with a number for each ?"
+        )
+    return tuple(shape)
+
+
+def _size(size: int | str | None, axis: int, batch: int, bound: Mapping[str, int]) -> int | None:
+    if isinstance(size, int | np.integer) and size > 0:
+        return int(size)
+    if isinstance(size, str) and size in bound:
+        return bound[size]
+    return batch if axis == 0 else None
+
+
+def _check_given(tensor: gs.Variable, given: Sequence[int]) -> None:
+    text = f"--input-shape {tensor.name}={'x'.join(map(str, given))}"
+    if any(int(d) < 1 for d in given):
+        raise UsageError(f"{text} has a size below 1")
+    if tensor.shape is None:
+        return
+    if len(tensor.shape) != len(given):
+        raise UsageError(f"{text} has {len(given)} axes; input {tensor.name} has {len(tensor.shape)}")
+    for axis, (declared, size) in enumerate(zip(tensor.shape, given, strict=True)):
+        if isinstance(declared, int | np.integer) and declared > 0 and declared != size:
+            raise UsageError(f"{text} has size {size} on axis {axis}; the model fixes it to {declared}")
+
+
+def _check_batch(model: Model, batch: int, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """A batch that no input takes was asked for in vain."""
+    firsts = {s[0] for s in shapes.values() if s}
+    if batch == 1 or batch in firsts or not firsts:
+        return
+    tensor = next(t for t in model.graph.inputs if shapes[t.name])
+    raise UsageError(f"--batch is {batch}; input {tensor.name} has shape {_text(shapes[tensor.name])}")
+
+
+def _text(shape: Sequence[int | str | None]) -> str:
+    return "[" + ", ".join("?" if d is None else str(d) for d in shape) + "]"
