@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-import platform
+import difflib
 from dataclasses import dataclass, replace
 
+from pfir.cores import CORES, X86_LEVELS, Core
 from pfir.errors import UsageError
+from pfir.host_cpu import host_core, host_triple
 
+__all__ = ["Core", "Target", "known_targets", "parse_target"]
 
-@dataclass(frozen=True)
-class Core:
-    """One kind of processor core.
-
-    Args:
-        name: LLVM's name for it (`mcpu`).
-        macs_per_cycle: Peak float32 multiply-accumulates a cycle.
-        clock_hz: Clock assumed.
-        bandwidth: Bytes a second that one core streams from memory.
-        vector_bytes: Width of a vector register.
-        vector_registers: How many of them there are.
-        l1_bytes, l2_bytes: Data caches that one core sees.
-        source: Where these numbers come from.
-    """
-
-    name: str
-    macs_per_cycle: float
-    clock_hz: float
-    bandwidth: float
-    vector_bytes: int
-    vector_registers: int
-    l1_bytes: int
-    l2_bytes: int
-    source: str
+MOST_THREADS = 256
 
 
 @dataclass(frozen=True)
@@ -43,7 +23,9 @@ class Target:
         triple: LLVM's target triple.
         core: The core assumed for cost and tuning.
         cpu: LLVM's `mcpu` for code generation; `generic` uses no optional feature.
+        features: LLVM's feature names beyond those of `cpu`, such as `+neon`.
         threads: Threads used at run time.
+        about: What it stands for, in a few words.
     """
 
     name: str
@@ -52,6 +34,7 @@ class Target:
     cpu: str = "generic"
     features: tuple[str, ...] = ()
     threads: int = 1
+    about: str = ""
 
     @property
     def lanes(self) -> int:
@@ -59,10 +42,90 @@ class Target:
         return self.core.vector_bytes // 4
 
 
+_LINUX = "aarch64-linux-gnu"
+# Armv7 has 16 vector registers of 128 bits where Armv8-A has 32; its code is costed on a core that runs both.
+_ARMV7_CORE = replace(CORES["cortex-a53"], vector_registers=16)
+_PLAIN: tuple[Target, ...] = (
+    Target("arm", _LINUX, CORES["cortex-a72"], about="any 64-bit Arm with Linux; no optional features"),
+    Target("armv7", "armv7-linux-gnueabihf", _ARMV7_CORE, features=("+neon", "+vfp4"), about="32-bit Arm with NEON"),
+    Target("android-arm64", "aarch64-linux-android21", CORES["cortex-a76"], about="any 64-bit Android phone"),
+    Target("rpi3", _LINUX, CORES["cortex-a53"], "cortex-a53", about="Raspberry Pi 3, 64-bit system"),
+    Target("rpi4", _LINUX, CORES["cortex-a72"], "cortex-a72", about="Raspberry Pi 4, 64-bit system"),
+    Target("rpi5", _LINUX, CORES["cortex-a76"], "cortex-a76", about="Raspberry Pi 5, 64-bit system"),
+    Target("x86-64", "x86_64-linux-gnu", X86_LEVELS["x86-64"], "x86-64", about="any 64-bit x86 with Linux; SSE2 only"),
+)
+_CORES_OF = {
+    "arm": CORES,
+    "android-arm64": CORES,
+    "armv7": {
+        name: replace(CORES[name], vector_registers=16)
+        for name in ("cortex-a53", "cortex-a55", "cortex-a72", "cortex-a73")
+    },
+    "x86-64": X86_LEVELS,
+}
+
+
 def parse_target(text: str) -> Target:
     """The target of a text such as `arm`, `arm:cortex-a76`, `arm:cortex-a53,threads=4`, `armv7`, `rpi4`, `host`.
+
+    A core's name alone stands for that core with 64-bit Linux: `cortex-a76` is `arm:cortex-a76`.
 
     Raises:
         UsageError: The target, core or option is not known; the message lists those that are.
     """
-    raise NotImplementedError
+    name, *options = (part.strip() for part in text.split(","))
+    base, colon, core = name.partition(":")
+    target = _base(base.lower())
+    if colon:
+        target = _with_core(target, base.lower(), core.lower())
+    for option in options:
+        target = _with_option(target, option)
+    return replace(target, name=text.strip())
+
+
+def known_targets() -> tuple[Target, ...]:
+    """Every target there is, without options: the plain ones, this machine, then each core under `arm` and `x86-64`."""
+    cores = [f"arm:{core}" for core in CORES] + [f"x86-64:{core}" for core in X86_LEVELS if core != "x86-64"]
+    return (*_PLAIN, _host(), *(parse_target(name) for name in cores))
+
+
+def _base(name: str) -> Target:
+    if name == "host":
+        return _host()
+    plain = {target.name: target for target in _PLAIN}
+    if name in plain:
+        return plain[name]
+    if name in CORES:
+        return _with_core(plain["arm"], "arm", name)
+    if name in X86_LEVELS:
+        return _with_core(plain["x86-64"], "x86-64", name)
+    raise UsageError(f"target {name!r} is not known{_hint(name, (*plain, 'host', *CORES, *X86_LEVELS))}")
+
+
+def _host() -> Target:
+    core = host_core()
+    return Target("host", host_triple(), core, core.name, about="this machine")
+
+
+def _with_core(target: Target, base: str, core: str) -> Target:
+    if base not in _CORES_OF:
+        raise UsageError(f"target {base!r} names its core already; write {base!r} alone or 'arm:{core}'")
+    cores = _CORES_OF[base]
+    if core not in cores:
+        raise UsageError(f"core {core!r} is not known for target {base!r}{_hint(core, tuple(cores))}")
+    return replace(target, core=cores[core], cpu=core, about=f"{core}: {cores[core].source}")
+
+
+def _with_option(target: Target, option: str) -> Target:
+    key, _, value = (part.strip() for part in option.partition("="))
+    if key != "threads":
+        raise UsageError(f"target option {option!r} is not known; the only one is threads=N")
+    if not (value.isascii() and value.isdigit() and 1 <= int(value) <= MOST_THREADS):
+        raise UsageError(f"threads is {value!r}; it must be a whole number in 1..{MOST_THREADS}")
+    return replace(target, threads=int(value))
+
+
+def _hint(name: str, known: tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(name, known, n=2)
+    meant = f"; did you mean {' or '.join(close)}?" if close else ";"
+    return f"{meant} known: {', '.join(known)}"

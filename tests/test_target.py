@@ -1,0 +1,103 @@
+"""Targets: what the texts mean, and that every number is usable."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pfir.cores import CORES, X86_LEVELS
+from pfir.errors import UsageError
+from pfir.host_cpu import cpu_fields, host_core, host_triple, x86_name
+from pfir.target import known_targets, parse_target
+
+
+def test_arm_is_64_bit_linux_without_options_costed_as_one_cortex_a72_at_1_5_ghz():
+    target = parse_target("arm")
+    assert (target.triple, target.cpu, target.features, target.threads) == ("aarch64-linux-gnu", "generic", (), 1)
+    assert (target.core.name, target.core.clock_hz, target.lanes) == ("cortex-a72", 1.5e9, 4)
+
+
+@pytest.mark.parametrize("target", known_targets(), ids=lambda t: t.name)
+def test_every_known_target_parses_back_to_itself(target):
+    parsed = parse_target(target.name)
+    assert (parsed.triple, parsed.core, parsed.cpu, parsed.features) == (
+        target.triple,
+        target.core,
+        target.cpu,
+        target.features,
+    )
+    assert parse_target(parsed.name) == parsed
+
+
+@pytest.mark.parametrize("core", [*CORES.values(), *X86_LEVELS.values()], ids=lambda c: c.name)
+def test_the_numbers_of_a_core_are_plausible_and_sourced(core):
+    assert 1 <= core.macs_per_cycle <= 64 and 0.5e9 <= core.clock_hz <= 6e9 and 1e9 <= core.bandwidth <= 1e11
+    assert core.l1_bytes < core.l2_bytes and 0 < core.efficiency <= 1 and core.source
+
+
+@given(st.sampled_from([t.name for t in known_targets()]), st.integers(1, 256))
+def test_threads_change_nothing_else(name, threads):
+    plain, threaded = parse_target(name), parse_target(f"{name},threads={threads}")
+    assert threaded.threads == threads and threaded.core == plain.core and threaded.cpu == plain.cpu
+
+
+def test_a_core_alone_is_that_core_under_linux():
+    assert parse_target("cortex-a76").core == parse_target("arm:cortex-a76").core
+    assert parse_target("cortex-a76").cpu == "cortex-a76"
+
+
+def test_a_board_has_its_core_and_armv7_has_sixteen_registers():
+    assert [parse_target(b).cpu for b in ("rpi3", "rpi4", "rpi5")] == ["cortex-a53", "cortex-a72", "cortex-a76"]
+    armv7 = parse_target("armv7")
+    assert armv7.triple.startswith("armv7") and "+neon" in armv7.features and armv7.core.vector_registers == 16
+    assert parse_target("android-arm64").triple.startswith("aarch64-linux-android")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("arn", "did you mean arm"),
+        ("", "known: arm"),
+        ("arm:cortex-a67", "did you mean cortex-a"),
+        ("armv7:apple-m1", "not known for target 'armv7'"),
+        ("rpi4:cortex-a72", "names its core already"),
+        ("arm,thread=3", "threads=N"),
+        ("arm,threads=0", "1..256"),
+        ("arm,threads=two", "whole number"),
+    ],
+)
+def test_a_wrong_target_is_refused_with_what_is_known(text, says):
+    with pytest.raises(UsageError, match=None) as caught:
+        parse_target(text)
+    assert says in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_host_is_this_machine():
+    target = parse_target("host")
+    assert target.core == host_core() and target.triple == host_triple() and target.cpu == target.core.name
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"vendor_id": "AuthenticAMD", "cpu family": "25", "flags": "avx avx2 fma"}, "x86-64"),
+        ({"flags": "ssse3 sse4_1 sse4_2 popcnt"}, "x86-64-v2"),
+        ({"flags": "avx2 fma bmi1 bmi2 f16c movbe"}, "x86-64-v3"),
+        ({"flags": "avx512f avx512bw avx512vl avx512dq avx512cd avx2 fma bmi2 movbe"}, "x86-64-v4"),
+        (
+            {
+                "vendor_id": "GenuineIntel",
+                "cpu family": "6",
+                "model": "85",
+                "flags": "avx512f avx512bw avx512vl avx512dq avx512cd avx2 fma",
+            },
+            "skylake-avx512",
+        ),
+        ({}, "x86-64"),
+    ],
+)
+def test_a_processor_gets_no_name_beyond_its_flags(fields, name):
+    assert x86_name(fields) == name
+
+
+def test_cpuinfo_is_read_for_the_first_processor():
+    assert cpu_fields("processor\t: 0\nflags\t\t: a b\n\nprocessor\t: 1\n") == {"processor": "0", "flags": "a b"}
