@@ -14,11 +14,13 @@ class Dataset(ABC):
         inputs: The model inputs that it feeds.
         labels: int64 class indices [N], or None.
         kind: `given` (the user's) or `generated`.
+        notes: What a user should know about how it was read, such as which folder became which class.
     """
 
     inputs: tuple[str, ...]
     labels: np.ndarray | None
     kind: str
+    notes: tuple[str, ...] = ()
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -39,7 +41,7 @@ class Dataset(ABC):
 class _Subset(Dataset):
     def __init__(self, whole: Dataset, indices: np.ndarray) -> None:
         self._whole, self._indices = whole, indices
-        self.inputs, self.kind = whole.inputs, whole.kind
+        self.inputs, self.kind, self.notes = whole.inputs, whole.kind, whole.notes
         self.labels = None if whole.labels is None else whole.labels[indices]
 
     def __len__(self) -> int:

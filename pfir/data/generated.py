@@ -1,0 +1,161 @@
+"""Inputs made up where no data is given: 1/f images and signals, token ids, each from its own seed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pfir.artifact import TensorSpec
+from pfir.data.base import Dataset
+from pfir.errors import UsageError
+
+# Shares of the variance: natural images differ from one another in brightness, and their colours go together.
+_BETWEEN_SAMPLES = 0.25
+_COMMON_TO_CHANNELS = 0.8
+
+
+@dataclass(frozen=True)
+class Range:
+    """What an input's values are like.
+
+    Args:
+        mean, std: Per channel, or one number for all.
+        low, high: Bounds, both included; an integer input is drawn uniformly from them.
+
+    Raises:
+        UsageError: low > high, or a standard deviation is negative.
+    """
+
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    low: float = -np.inf
+    high: float = np.inf
+
+    def __post_init__(self) -> None:
+        # Plain floats, so that fingerprints do not depend on NumPy's way to print its own.
+        object.__setattr__(self, "mean", tuple(float(v) for v in np.ravel(self.mean)))
+        object.__setattr__(self, "std", tuple(float(v) for v in np.ravel(self.std)))
+        if self.low > self.high:
+            raise UsageError(f"range of an input: low {self.low} is above high {self.high}")
+        if min(self.std) < 0:
+            raise UsageError(f"range of an input: standard deviation {min(self.std)} is negative")
+
+
+def generated(
+    inputs: Sequence[TensorSpec], count: int, seed: int = 0, ranges: Mapping[str, Range] | None = None
+) -> Dataset:
+    """`count` samples for these inputs, the same for the same seed; made when asked for, by index.
+
+    Float inputs [N, C, *k] and [N, *k, C] get Gaussian fields whose amplitude falls as 1/f over the axes k, inputs
+    [N, F] a 1/f signal along F: by default with mean 0 and variance 1 per channel. Integer inputs get ids from
+    [low, high] of their range, [0, 1] by default; boolean ones true and false.
+
+    Args:
+        inputs: Every size after the first is a number.
+        count: At least 1.
+        ranges: By input name; an input that is not named has the default.
+
+    Raises:
+        UsageError: A size is not fixed, the count is below 1, or a range has another number of channels.
+
+    Source: Field, "Relations between the statistics of natural images and the response properties of cortical cells",
+    JOSA A 4(12), 1987, for the 1/f amplitude.
+    """
+    if count < 1:
+        raise UsageError(f"{count} generated samples asked for; at least 1 is needed")
+    ranges = dict(ranges or {})
+    return _Generated(tuple(_Maker(spec, ranges.get(spec.name)) for spec in inputs), count, seed)
+
+
+class _Generated(Dataset):
+    kind = "generated"
+    labels = None
+
+    def __init__(self, makers: tuple[_Maker, ...], count: int, seed: int) -> None:
+        self._makers, self._count, self._seed = makers, count, seed
+        self.inputs = tuple(maker.spec.name for maker in makers)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def batch(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        return {
+            maker.spec.name: np.stack([maker.sample(self._rng(place, index)) for index in indices])
+            for place, maker in enumerate(self._makers)
+        }
+
+    def fingerprint(self) -> str:
+        text = repr((self._count, self._seed, [(m.spec.name, m.spec.dtype, m.shape, m.range) for m in self._makers]))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _rng(self, place: int, index: int) -> np.random.Generator:
+        if not 0 <= index < self._count:
+            raise IndexError(f"sample {index} of {self._count}")
+        return np.random.default_rng([self._seed, place, int(index)])
+
+
+class _Maker:
+    """Makes the samples of one input."""
+
+    def __init__(self, spec: TensorSpec, given: Range | None) -> None:
+        free = [n for n in spec.shape[1:] if not isinstance(n, int) or n < 1]
+        if free:
+            raise UsageError(f"input {spec.name} is {list(spec.shape)}: fix its sizes with --input-shape to generate data")
+        self.spec = spec
+        self.range = given or Range()
+        self.shape = tuple(spec.shape[1:])
+        self._axis = _channel_axis(self.shape)
+        self._channels = 1 if self._axis is None else self.shape[self._axis]
+        for values in (self.range.mean, self.range.std):
+            if len(values) not in (1, self._channels):
+                raise UsageError(f"input {spec.name} has {self._channels} channels, its range has {len(values)}")
+
+    def sample(self, rng: np.random.Generator) -> np.ndarray:
+        kind = np.dtype(self.spec.dtype).kind
+        if kind == "b":
+            return rng.random(self.shape) < 0.5
+        if kind in "iu":
+            return self._ids(rng).astype(self.spec.dtype)
+        return self._scaled(self._field(rng)).astype(self.spec.dtype)
+
+    def _ids(self, rng: np.random.Generator) -> np.ndarray:
+        low = int(self.range.low) if np.isfinite(self.range.low) else 0
+        high = int(self.range.high) if np.isfinite(self.range.high) else low + 1
+        return rng.integers(low, high, self.shape, endpoint=True)
+
+    def _field(self, rng: np.random.Generator) -> np.ndarray:
+        """[C, *k] of mean 0 and variance 1 over many samples."""
+        plane = self.shape if self._axis is None else tuple(np.delete(self.shape, self._axis))
+        common, own = _one_over_f(rng, (1, *plane)), _one_over_f(rng, (self._channels, *plane))
+        share = _COMMON_TO_CHANNELS if self._channels > 1 else 0.0
+        within = np.sqrt(share) * common + np.sqrt(1 - share) * own
+        return np.sqrt(_BETWEEN_SAMPLES) * rng.standard_normal() + np.sqrt(1 - _BETWEEN_SAMPLES) * within
+
+    def _scaled(self, field: np.ndarray) -> np.ndarray:
+        per_channel = (-1, *(1 for _ in field.shape[1:]))
+        mean, std = (np.reshape(values, per_channel) for values in (self.range.mean, self.range.std))
+        values = np.clip(field * std + mean, self.range.low, self.range.high)
+        return values[0] if self._axis is None else np.moveaxis(values, 0, self._axis)
+
+
+def _channel_axis(shape: tuple[int, ...]) -> int | None:
+    """Of a sample: the smaller of its first and last axes, the first if equal; None for a single axis."""
+    if len(shape) < 2:
+        return None
+    return len(shape) - 1 if shape[-1] < shape[0] else 0
+
+
+def _one_over_f(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Gaussian fields [C, *k], each of variance 1, whose amplitude falls as one over the frequency along the axes k."""
+    noise = rng.standard_normal(shape)
+    if noise[0].size < 4:
+        return noise
+    axes = tuple(range(1, len(shape)))
+    steps = [np.fft.fftfreq(n) for n in shape[1:-1]] + [np.fft.rfftfreq(shape[-1])]
+    frequency = np.sqrt(sum(np.square(f) for f in np.meshgrid(*steps, indexing="ij")))
+    frequency.flat[0] = np.inf  # no constant part
+    field = np.fft.irfftn(np.fft.rfftn(noise, axes=axes) / frequency, s=shape[1:], axes=axes)
+    return field / np.maximum(field.std(axis=axes, keepdims=True), 1e-12)

@@ -1,0 +1,163 @@
+"""How samples of one shape are brought into the shape and type of a model's input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from pfir.artifact import TensorSpec
+from pfir.data.preprocess import EXAMPLE, Preprocess
+from pfir.errors import DataError
+
+_COLOURS = (1, 3, 4)
+_TO_FIRST, _TO_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What to do with a batch [N, *sample] of raw data.
+
+    Args:
+        dtype: Of the model's input.
+        preprocess: Applied first; None where values are used as given.
+        channels: The axis of raw batches that holds the channels.
+        order: The transposition that follows, or () for none.
+        shape: What each sample is reshaped to at last (axes of size 1 come and go), or None.
+    """
+
+    dtype: str
+    preprocess: Preprocess | None
+    channels: int
+    order: tuple[int, ...] = ()
+    shape: tuple[int, ...] | None = None
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """The batch as the model takes it: [N, ...], contiguous."""
+        if self.preprocess is not None:
+            x, channels = self._sized(x)
+            x = self.preprocess.scaled(x, channels)
+        if self.order:
+            x = x.transpose(self.order)
+        if self.shape is not None:
+            x = x.reshape(len(x), *self.shape)
+        return np.ascontiguousarray(x, self.dtype)
+
+    def _sized(self, x: np.ndarray) -> tuple[np.ndarray, int]:
+        if not self.preprocess.resizes:
+            return x, self.channels
+        return np.stack([self.preprocess.sized(_picture(sample)) for sample in x]), 3
+
+
+def fit(shape: tuple[int, ...], dtype: np.dtype, spec: TensorSpec, preprocess: Preprocess | None, where: str) -> Fit:
+    """How samples of this shape (without the batch axis) and type feed this input.
+
+    Args:
+        where: Names the array in an error: its file and key.
+
+    Raises:
+        DataError: The shape or type does not suit the input, or raw integers lack preprocessing.
+    """
+    scaling = _scaling(shape, dtype, spec, preprocess, where)
+    if len(spec.shape) == 4 and len(shape) == 2 and scaling is not None:
+        shape = (*shape, 1)  # grey images without a channel axis
+        return _image_fit(shape, dtype, spec, scaling, where)
+    if len(spec.shape) == 4 and len(shape) == 3:
+        return _image_fit(shape, dtype, spec, scaling, where)
+    return _plain_fit(shape, spec, scaling, where)
+
+
+def channels_last(spec: TensorSpec, preprocess: Preprocess | None = None) -> bool:
+    """Whether a rank-4 input is [N, H, W, C] rather than [N, C, H, W], as stated or as far as its shape tells."""
+    if preprocess is not None and preprocess.layout:
+        return preprocess.layout == "nhwc"
+    return spec.shape[1] not in _COLOURS and spec.shape[3] in _COLOURS
+
+
+def _scaling(shape, dtype: np.dtype, spec: TensorSpec, preprocess: Preprocess | None, where: str) -> Preprocess | None:
+    """The preprocessing that applies to values of this type, or None."""
+    wanted = np.dtype(spec.dtype)
+    if dtype.kind not in "biuf":
+        raise DataError(f"{where}: its type is {dtype}; numbers are needed")
+    if wanted.kind in "iu" and dtype.kind == "f":
+        raise DataError(f"{where}: its type is {dtype}, but the model's input {spec.name} takes {spec.dtype}")
+    if wanted.kind != "f" or dtype.kind == "f":
+        return None
+    raw = dtype == np.uint8 or (dtype.kind in "iu" and len(spec.shape) == 4)
+    if raw and preprocess is None:
+        raise DataError(
+            f"{where}: raw {dtype} values, but the model's input {spec.name} takes {spec.dtype}; "
+            f"say how it was trained: {EXAMPLE}"
+        )
+    return preprocess if raw else None
+
+
+def _image_fit(shape, dtype: np.dtype, spec: TensorSpec, scaling: Preprocess | None, where: str) -> Fit:
+    """Data [H, W, C] or [C, H, W] for a model [N, C, H, W] or [N, H, W, C]."""
+    ours_last = _data_channels_last(shape, dtype)
+    theirs_last = channels_last(spec, scaling)
+    if scaling is not None and scaling.resizes:
+        if not ours_last:
+            raise DataError(f"{where}: images to be resized must be [N, H, W, C], these are {_text(shape)}")
+        height, width = _target_size(shape, scaling)
+        shape = (height, width, shape[2])
+    if _takes(spec, shape) and (ours_last == theirs_last or not _takes(spec, _turned(shape, ours_last))):
+        order = ()
+    elif _takes(spec, _turned(shape, ours_last)):
+        order = _TO_FIRST if ours_last else _TO_LAST
+    else:
+        return _plain_fit(shape, spec, scaling, where)
+    channels = 3 if ours_last else 1
+    return _checked_channels(Fit(spec.dtype, scaling, channels, order), shape[channels - 1], where)
+
+
+def _plain_fit(shape, spec: TensorSpec, scaling: Preprocess | None, where: str) -> Fit:
+    if _takes(spec, shape):
+        return Fit(spec.dtype, scaling, channels=len(shape))
+    squeezed = tuple(n for n in spec.shape[1:] if n != 1)
+    if [n for n in shape if n != 1] == list(squeezed) and all(isinstance(n, int) for n in squeezed):
+        return Fit(spec.dtype, scaling, channels=len(shape), shape=tuple(spec.shape[1:]))
+    hint = "; resize=256,crop=224 in --preprocess sets the size of images" if len(spec.shape) == 4 else ""
+    raise DataError(f"{where}: samples are {_text(shape)}, the model's input {spec.name} takes {_text(spec.shape[1:])}{hint}")
+
+
+def _checked_channels(fit: Fit, channels: int, where: str) -> Fit:
+    if fit.preprocess is not None:
+        for name in ("mean", "std"):
+            if len(getattr(fit.preprocess, name)) not in (1, channels):
+                raise DataError(f"{where}: images of {channels} channels, but preprocess has another number in {name}")
+    return fit
+
+
+def _data_channels_last(shape, dtype: np.dtype) -> bool:
+    """Whether samples of three axes keep their channels last: uint8 images do unless only the first axis can be them."""
+    if shape[2] in _COLOURS and shape[0] in _COLOURS:
+        return dtype.kind != "f"
+    return shape[0] not in _COLOURS
+
+
+def _target_size(shape, preprocess: Preprocess) -> tuple[int, int]:
+    blank = Image.new("L", (shape[1], shape[0]))
+    try:
+        height, width, _ = preprocess.sized(blank).shape
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    return height, width
+
+
+def _turned(shape, last: bool) -> tuple[int, ...]:
+    return (shape[2], shape[0], shape[1]) if last else (shape[1], shape[2], shape[0])
+
+
+def _takes(spec: TensorSpec, shape) -> bool:
+    wanted = spec.shape[1:]
+    return len(wanted) == len(shape) and all(not isinstance(w, int) or w == n for w, n in zip(wanted, shape, strict=True))
+
+
+def _picture(sample: np.ndarray) -> Image.Image:
+    return Image.fromarray(sample[..., 0] if sample.ndim == 3 and sample.shape[2] == 1 else sample)
+
+
+def _text(shape) -> str:
+    return "[" + ", ".join("?" if n is None else str(n) for n in shape) + "]"
