@@ -1,0 +1,97 @@
+"""`pfir inspect`: a model's groups of coupled channels, what pins them and why, and what the model costs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from pfir.errors import PfirError
+from pfir.frontends import load
+from pfir.ir.channels import Group, channel_groups
+from pfir.ir.cost import model_cost
+from pfir.ir.shapes import fix_sizes
+from pfir.report.words import count, size, visible
+
+
+def inspect_model(path: Path, keep: tuple[str, ...], only: tuple[str, ...]) -> dict[str, object]:
+    """Groups, pins and cost as plain data; cost is None where a size is not known.
+
+    Raises:
+        FrontendError: The model cannot be used.
+        UsageError: `keep` or `only` names a node that the model lacks.
+    """
+    model = load(path)
+    coupling = channel_groups(model, keep, only)
+    return {
+        "model": str(path),
+        "nodes": len(model.graph.nodes),
+        "inputs": [{"name": t.name, "dtype": t.dtype, "shape": list(t.shape)} for t in model.inputs()],
+        "outputs": [{"name": t.name, "dtype": t.dtype, "shape": list(t.shape)} for t in model.outputs()],
+        "passes": list(model.provenance),
+        "cost": _cost(model),
+        "groups": [_group(g) for g in coupling.groups],
+        "notes": list(coupling.notes),
+    }
+
+
+def print_inspection(found: dict[str, object], stream=None) -> None:
+    """The same for a reader."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(file=stream or sys.stdout, highlight=False)
+    console.print(Text(visible(f"{found['model']}: {found['nodes']} nodes")), soft_wrap=True)
+    if found["cost"]:
+        cost = found["cost"]
+        console.print(
+            f"{count(cost['macs'])} MACs, {count(cost['parameters'])} parameters, {size(cost['size_bytes'])}, "
+            f"{size(cost['peak_activation_bytes'])} peak activations"
+        )
+    console.print(_table(found["groups"]))
+    free = [g for g in found["groups"] if not g["pins"]]
+    console.print(f"{len(free)} of {len(found['groups'])} groups may be pruned")
+    for note in found["notes"]:
+        console.print(Text(visible(note)), soft_wrap=True)
+
+
+def _cost(model) -> dict[str, int] | None:
+    try:
+        cost = model_cost(fix_sizes(model))
+    except PfirError:  # a size that only the user knows; the groups do not need it
+        return None
+    return {
+        "macs": cost.macs,
+        "parameters": cost.parameters,
+        "size_bytes": cost.size_bytes,
+        "peak_activation_bytes": cost.peak_activation_bytes,
+    }
+
+
+def _group(group: Group) -> dict[str, object]:
+    return {
+        "name": group.name,
+        "channels": group.size,
+        "producers": list(group.producers),
+        "consumers": list(group.consumers),
+        "members": [
+            {"tensor": m.tensor, "axis": m.axis, "per_channel": int(m.positions.shape[1])} for m in group.members
+        ],
+        "pins": [{"node": p.node, "reason": p.reason} for p in group.pins],
+    }
+
+
+def _table(groups: list[dict]):
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("group", overflow="fold")
+    for heading in ("channels", "producers", "consumers"):
+        table.add_column(heading, justify="right")
+    table.add_column("pinned by", overflow="fold")
+    for g in groups:
+        pins = "; ".join(f"{p['node']}: {p['reason']}" for p in g["pins"])
+        cells = (g["name"], g["channels"], len(g["producers"]), len(g["consumers"]), pins)
+        table.add_row(*(Text(visible(c)) for c in cells))
+    return table
