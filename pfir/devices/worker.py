@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -31,12 +31,19 @@ class Worker:
         address: None to run in the child itself, else what the child connects to by RPC: a mapping with
             `host`, `port` and, for a tracker, `key`.
         timeout_s: Longest time one request may take.
+        command: What starts the child; the number of its socket is added. None is this Python.
     """
 
     def __init__(
-        self, name: str, threads: int = 1, address: Mapping[str, Any] | None = None, timeout_s: float = 600.0
+        self,
+        name: str,
+        threads: int = 1,
+        address: Mapping[str, Any] | None = None,
+        timeout_s: float = 600.0,
+        command: Sequence[str] | None = None,
     ) -> None:
         self.name, self.threads, self.timeout_s = name, threads, timeout_s
+        self._command = tuple(command or (sys.executable, "-m", "pfir.devices.worker_main"))
         self._address = dict(address) if address else None
         self._process: subprocess.Popen | None = None
         self._pipe: Connection | None = None
@@ -69,7 +76,7 @@ class Worker:
         here, there = socket.socketpair()
         with there:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "pfir.devices.worker_main", str(there.fileno())],
+                [*self._command, str(there.fileno())],
                 pass_fds=[there.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

@@ -1,0 +1,162 @@
+"""Debian packages fetched with a private state: nothing is installed, and no right beyond the user's is needed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+from pfir.errors import DeviceError
+
+TIMEOUT_S = 600
+# Of the machine's own configuration only this is kept: proxies, mirrors, certificates. Hooks stay out.
+_KEPT = ("Acquire::", "Acquire ")
+_UBUNTU_PORTS = "http://ports.ubuntu.com/ubuntu-ports"
+_UBUNTU_KEYS = "/usr/share/keyrings/ubuntu-archive-keyring.gpg"
+
+
+class PrivateApt:
+    """apt-get and apt-cache over package lists of their own.
+
+    Args:
+        folder: Where lists and state are kept; made here.
+        architecture: Debian's name of an architecture (arm64), or None for this machine's.
+
+    Raises:
+        DeviceError: This system has no apt-get or no dpkg-deb.
+    """
+
+    def __init__(self, folder: Path, architecture: str | None = None) -> None:
+        for program in ("apt-get", "apt-cache", "apt-config", "dpkg-deb"):
+            if shutil.which(program) is None:
+                raise DeviceError(f"{program} is missing; the emulated device is set up from Debian or Ubuntu packages")
+        for name in ("lists/partial", "archives/partial", "parts"):
+            (folder / name).mkdir(parents=True)
+        (folder / "status").touch()
+        self._config = folder / "apt.conf"
+        self._config.write_text(_configuration(folder, architecture), encoding="utf-8")
+
+    def update(self) -> None:
+        """Fetch the package lists; one unreachable source is no failure as long as the packages are found."""
+        run(["apt-get", "-qq", "update"], env=self._environment(), check=False)
+
+    def first_known(self, *names: str) -> str:
+        """The first of these packages that can be downloaded.
+
+        Raises:
+            DeviceError: There is none, usually since no package list could be fetched.
+        """
+        for name in names:
+            shown = run(["apt-cache", "--no-all-versions", "show", name], env=self._environment(), check=False)
+            if shown.returncode == 0 and "Filename:" in shown.stdout:
+                return name
+        raise DeviceError(f"no package {' or '.join(names)} is on offer; check the network and the apt sources")
+
+    def depends(self, name: str) -> list[str]:
+        """The packages that a package needs first or beside it, by name."""
+        shown = run(["apt-cache", "depends", name], env=self._environment())
+        pairs = (line.strip().lstrip("|").partition("Depends: ") for line in shown.stdout.splitlines())
+        return [needed for kind, found, needed in pairs if found and kind in ("", "Pre")]
+
+    def download(self, names: list[str], folder: Path) -> list[Path]:
+        """Fetch packages into a folder of their own; signatures are checked by apt.
+
+        Raises:
+            DeviceError: One cannot be fetched.
+        """
+        folder.mkdir(parents=True)
+        run(["apt-get", "-qq", "download", *names], env=self._environment(), cwd=folder)
+        return sorted(folder.glob("*.deb"))
+
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, "APT_CONFIG": str(self._config), "LC_ALL": "C"}
+
+
+def unpack(package: Path, folder: Path) -> None:
+    """Put all files of a package under a folder."""
+    run(["dpkg-deb", "-x", str(package), str(folder)])
+
+
+def extract_file(package: Path, names: tuple[str, ...], path: Path) -> bool:
+    """Put the first file of a package that has one of these names (`usr/bin/..`) at `path`; whether there is one."""
+    process = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(package)], stdout=subprocess.PIPE)
+    with process, tarfile.open(fileobj=process.stdout, mode="r|") as archive:
+        for member in archive:
+            if member.isfile() and member.name.removeprefix("./") in names:
+                path.write_bytes(archive.extractfile(member).read())
+                path.chmod(0o755)
+                process.kill()
+                return True
+    return False
+
+
+def run(
+    command: list[str], env: dict[str, str] | None = None, cwd: Path | None = None, check: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end and give its output.
+
+    Raises:
+        DeviceError: It cannot be started, takes too long, or (with `check`) fails; quotes its last line of error.
+    """
+    try:
+        done = subprocess.run(
+            command, env=env, cwd=cwd, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise DeviceError(f"{_words(command)}: {error}") from error
+    if check and done.returncode != 0:
+        raise DeviceError(f"{_words(command)} failed: {_last_error(done)}")
+    return done
+
+
+def _configuration(folder: Path, architecture: str | None) -> str:
+    kept = [line for line in run(["apt-config", "dump"]).stdout.splitlines() if line.startswith(_KEPT)]
+    native = run(["dpkg", "--print-architecture"]).stdout.strip()
+    architecture = architecture or native
+    ours = {
+        "APT::Architecture": architecture,
+        "Dir::State::Lists": f"{folder}/lists",
+        "Dir::State::status": f"{folder}/status",
+        "Dir::Cache": str(folder),
+        "Dir::Cache::archives": f"{folder}/archives",
+        "Dir::Etc::Main": "/dev/null",
+        "Dir::Etc::Parts": f"{folder}/parts",
+        "Dir::Etc::PreferencesParts": f"{folder}/parts",
+        "APT::Sandbox::User": "root",
+        "Acquire::Languages": "none",
+        "Acquire::Retries": "2",
+        "Acquire::http::Timeout": "30",
+        "Acquire::https::Timeout": "30",
+    }
+    release = _os_release()
+    if release.get("ID") == "ubuntu" and architecture != native:
+        ours |= _ubuntu_ports(folder, architecture, release.get("VERSION_CODENAME", ""))
+    # The empty second line clears a list that a value would otherwise be added to.
+    lists = ["#clear APT::Architectures;", f'APT::Architectures {{ "{architecture}"; }};']
+    return "\n".join([*kept, *(f'{key} "{value}";' for key, value in ours.items()), *lists, ""])
+
+
+def _ubuntu_ports(folder: Path, architecture: str, codename: str) -> dict[str, str]:
+    """Ubuntu keeps all but its x86 packages on a server of their own, which no x86 machine has among its sources."""
+    path = folder / "ports.list"
+    form = f"deb [arch={architecture} signed-by={_UBUNTU_KEYS}] {_UBUNTU_PORTS} {{}} main universe\n"
+    path.write_text("".join(form.format(suite) for suite in (codename, f"{codename}-updates")), encoding="utf-8")
+    return {"Dir::Etc::sourcelist": str(path), "Dir::Etc::sourceparts": f"{folder}/parts"}
+
+
+def _os_release() -> dict[str, str]:
+    path = Path("/etc/os-release")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return {key: value.strip('"') for key, _, value in (line.partition("=") for line in lines)}
+
+
+def _words(command: list[str]) -> str:
+    return " ".join([Path(command[0]).name, *command[1:4]])
+
+
+def _last_error(done: subprocess.CompletedProcess[str]) -> str:
+    lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith(("E:", "ERROR:"))]
+    return (errors or lines or [f"exit code {done.returncode}"])[0][:300]

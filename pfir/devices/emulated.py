@@ -1,0 +1,90 @@
+"""An aarch64 device emulated by QEMU: it says whether a library is right, never how fast it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from pfir.artifact import Artifact
+from pfir.devices.base import Device
+from pfir.devices.feeds import ordered
+from pfir.devices.provision import Emulated, Progress, provision
+from pfir.devices.worker import Worker
+from pfir.errors import DeviceError
+from pfir.measurement import Measurement
+from pfir.target import Target
+
+# QEMU's model with the features of the core and, where there is one, nothing beyond them: then code for another core
+# stops with an illegal instruction. A55 and A78 share the optional features of A76. `max` has everything.
+_MODELS = {
+    "generic": "cortex-a53",
+    "cortex-a53": "cortex-a53",
+    "cortex-a55": "cortex-a76",
+    "cortex-a72": "cortex-a72",
+    "cortex-a73": "cortex-a72",
+    "cortex-a76": "cortex-a76",
+    "cortex-a78": "cortex-a76",
+    "cortex-x1": "neoverse-n1",
+    "neoverse-n1": "neoverse-n1",
+    "apple-m1": "max,sve=off",
+}
+
+
+class EmulatedDevice(Device):
+    """Runs aarch64 libraries under emulation, in a process of its own; the first use sets it up.
+
+    Args:
+        cache: Folder for the set-up; None is the user's cache folder.
+        progress: Called with a line per step of the set-up.
+        timeout_s: Longest time one run may take; emulation is twenty to fifty times slower than the machine.
+    """
+
+    name = "emulated aarch64"
+
+    def __init__(self, cache: Path | None = None, progress: Progress | None = None, timeout_s: float = 1800.0) -> None:
+        self._cache, self._progress, self._timeout_s = cache, progress, timeout_s
+        self._workers: dict[str, Worker] = {}
+
+    def set_up(self) -> Emulated:
+        """Make the device ready; at once where it was before.
+
+        Raises:
+            DeviceError: It cannot be set up here; says why.
+        """
+        return provision(self._cache, self._progress)
+
+    def measure(self, artifact: Artifact) -> Measurement:
+        raise DeviceError("an emulated device yields no latency: its times do not follow those of any hardware")
+
+    def run(self, artifact: Artifact, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        _check(artifact)
+        arrays = ordered(artifact, inputs)
+        outputs = self._worker(artifact.target).run(artifact, arrays)
+        return {spec.name: value for spec, value in zip(artifact.outputs, outputs, strict=True)}
+
+    def close(self) -> None:
+        for worker in self._workers.values():
+            worker.close()
+        self._workers.clear()
+
+    def _worker(self, target: Target) -> Worker:
+        """The process on the processor model of this target; one per model."""
+        model = _MODELS.get(target.cpu, "max")
+        if model not in self._workers:
+            # The source goes along as text: the emulated Python does not see this one's packages.
+            source = files("pfir.devices").joinpath("worker_main.py").read_text(encoding="utf-8")
+            command = (*self.set_up().command(model), "-c", source)
+            name = f"{self.name} ({model.partition(',')[0]})"
+            self._workers[model] = Worker(name, timeout_s=self._timeout_s, command=command)
+        return self._workers[model]
+
+
+def _check(artifact: Artifact) -> None:
+    if artifact.backend != "tvm":
+        raise DeviceError(f"the emulated device runs libraries of the tvm backend, not of {artifact.backend}")
+    triple = artifact.target.triple
+    if not triple.startswith("aarch64-linux-gnu"):
+        raise DeviceError(f"the emulated device is aarch64 with Linux; this library is built for {triple}")

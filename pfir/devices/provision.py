@@ -1,0 +1,194 @@
+"""The folder of the emulated aarch64 device: set up once in the user's cache, whole or not at all."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sys
+import zipfile
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from pfir.devices.apt import PrivateApt, extract_file, run, unpack
+from pfir.errors import DeviceError
+
+RECIPE = 1
+Progress = Callable[[str], None]
+# The user land that Python and TVM's runtime load; where a release renamed a package, its names newest first.
+_PACKAGES = (
+    ("libc6",),
+    ("libgcc-s1",),
+    ("libstdc++6",),
+    ("zlib1g",),
+    ("libexpat1",),
+    ("libssl3t64", "libssl3", "libssl1.1"),
+    ("libffi8", "libffi7"),
+    ("liblzma5",),
+    ("libbz2-1.0",),
+    ("libuuid1",),
+)
+_PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_24_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64")
+# Names since Debian 13 come without the suffix; both are statically linked.
+_QEMU_PACKAGES = ("qemu-user-static", "qemu-user")
+_QEMU_FILES = ("usr/bin/qemu-aarch64-static", "usr/bin/qemu-aarch64")
+# The compiler's library alone is 240 MB, and code is generated on this side.
+_LEFT_OUT = ("libtvm_compiler.so", "/include/", "/3rdparty/", "/tests/", "/testing/")
+
+
+@dataclass(frozen=True)
+class Emulated:
+    """A finished set-up: an emulator, a user land, and Python packages."""
+
+    folder: Path
+
+    @property
+    def python(self) -> str:
+        return json.loads((self.folder / "about.json").read_text(encoding="utf-8"))["python"]
+
+    def command(self, cpu: str) -> tuple[str, ...]:
+        """What starts the emulated Python on this processor model of QEMU's; its arguments follow."""
+        python = self.folder / "root" / "usr" / "bin" / f"python{self.python}"
+        settings = {
+            "TVM_USE_RUNTIME_LIB": "1",
+            "PYTHONHOME": str(self.folder / "root" / "usr"),
+            "PYTHONPATH": str(self.folder / "site"),
+        }
+        passed = [part for key, value in settings.items() for part in ("-E", f"{key}={value}")]
+        emulator = (str(self.folder / "qemu-aarch64"), "-cpu", cpu, "-L", str(self.folder / "root"))
+        return (*emulator, *passed, "-U", "LD_LIBRARY_PATH", "-U", "LD_PRELOAD", str(python))
+
+
+def provision(cache: Path | None = None, progress: Progress | None = None) -> Emulated:
+    """The set-up, made where it does not exist yet (about a minute, 100 MB over the network).
+
+    Args:
+        cache: Folder that holds it; None is $XDG_CACHE_HOME/pfir or ~/.cache/pfir.
+        progress: Called with a line per step.
+
+    Raises:
+        DeviceError: It cannot be made here; says why.
+    """
+    if not sys.platform.startswith("linux"):
+        raise DeviceError(f"the emulated device needs Linux; this system is {sys.platform}")
+    folder = (cache or default_cache()) / f"emulated-{_version_hash()}"
+    if folder.exists():
+        return Emulated(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _lock(folder):
+            if not folder.exists():
+                _make(folder, progress or (lambda line: None))
+    except OSError as error:
+        raise DeviceError(f"the emulated device cannot be set up in {folder}: {error}") from error
+    return Emulated(folder)
+
+
+def default_cache() -> Path:
+    """Where pfir keeps what it can fetch again."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "pfir"
+
+
+def _version_hash() -> str:
+    parts = [str(RECIPE), *(f"{name}=={version(name)}" for name in ("apache-tvm", "apache-tvm-ffi", "numpy"))]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+@contextmanager
+def _lock(folder: Path):
+    """One process at a time sets up; the lock goes with its holder, however that ends."""
+    with open(folder.with_suffix(".lock"), "w", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _make(folder: Path, progress: Progress) -> None:
+    """Build beside the final place and rename, so that a half-made folder is never taken for a whole one."""
+    work = folder.with_suffix(".part")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    try:
+        python = _user_land(work, progress)
+        _emulator(work, progress)
+        _site(work, python, progress)
+        (work / "about.json").write_text(json.dumps({"python": python, "recipe": RECIPE}), encoding="utf-8")
+        progress("emulated device: check")
+        _check(Emulated(work))
+        os.rename(work, folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    progress("emulated device: ready")
+
+
+def _user_land(work: Path, progress: Progress) -> str:
+    """Unpack the arm64 packages into `root`; the Python's minor version."""
+    progress("emulated device: package lists (arm64)")
+    apt = PrivateApt(work / "apt-arm64", "arm64")
+    apt.update()
+    names = [apt.first_known(*choice) for choice in _PACKAGES]
+    python = _python_version(apt)
+    names += [f"python{python}-minimal", f"libpython{python}-minimal", f"libpython{python}-stdlib"]
+    progress(f"emulated device: arm64 system with Python {python}")
+    root = work / "root"
+    for package in apt.download(names, work / "debs"):
+        unpack(package, root)
+    # Newer packages leave this link to the installer.
+    if not (root / "lib").exists():
+        (root / "lib").symlink_to("usr/lib")
+    shutil.rmtree(work / "debs")
+    shutil.rmtree(work / "apt-arm64")
+    return python
+
+
+def _python_version(apt: PrivateApt) -> str:
+    minimal = [name for name in apt.depends(apt.first_known("python3-minimal")) if name.startswith("python3.")]
+    if not minimal:
+        raise DeviceError("the system's package python3-minimal names no Python version")
+    return minimal[0].removeprefix("python").removesuffix("-minimal")
+
+
+def _emulator(work: Path, progress: Progress) -> None:
+    progress("emulated device: QEMU")
+    apt = PrivateApt(work / "apt")
+    apt.update()
+    for name in _QEMU_PACKAGES:
+        folder = work / f"qemu-{name}"
+        packages = apt.download([apt.first_known(name)], folder)
+        found = any(extract_file(package, _QEMU_FILES, work / "qemu-aarch64") for package in packages)
+        shutil.rmtree(folder)
+        if found:
+            shutil.rmtree(work / "apt")
+            return
+    raise DeviceError(f"none of the packages {', '.join(_QEMU_PACKAGES)} holds an emulator for aarch64")
+
+
+def _site(work: Path, python: str, progress: Progress) -> None:
+    """Unpack the aarch64 wheels of the same versions as here into `site`."""
+    progress("emulated device: TVM's runtime for aarch64")
+    names = ("apache-tvm", "apache-tvm-ffi", "numpy", "ml_dtypes", "typing_extensions", "psutil", "cloudpickle")
+    wheels = work / "wheels"
+    abi = [f"--abi={tag}" for tag in (f"cp{python.replace('.', '')}", "abi3", "none")]
+    run(
+        [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", f"--dest={wheels}"]
+        + [f"--platform={platform}" for platform in _PLATFORMS]
+        + [f"--python-version={python}", "--implementation=cp", *abi]
+        + [f"{name}=={version(name)}" for name in names]
+    )
+    for wheel in sorted(wheels.glob("*.whl")):
+        with zipfile.ZipFile(wheel) as archive:
+            members = [name for name in archive.namelist() if not any(part in name for part in _LEFT_OUT)]
+            archive.extractall(work / "site", members)
+    shutil.rmtree(wheels)
+
+
+def _check(made: Emulated) -> None:
+    program = "import numpy, tvm; print(int(tvm.runtime.tensor(numpy.arange(7)).numpy().sum()))"
+    done = run([*made.command("max"), "-c", program])
+    if done.stdout.strip() != "21":
+        raise DeviceError(f"the emulated Python answered {done.stdout.strip()[:100]!r} where 21 was expected")
