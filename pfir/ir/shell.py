@@ -1,0 +1,30 @@
+"""What GraphSurgeon drops: the protobuf fields it has no place for, kept as a shell on the object they came with.
+
+A shell is an onnx message of the kind that the object came from (NodeProto for a node, ValueInfoProto for a variable,
+GraphProto for a graph) which holds only those left-over fields. It lives on the object itself, so it follows the node
+or tensor through renames and rewiring, and goes when the object goes. Shells are never written into: clones share them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_SHELL = "onnx_shell"
+
+
+def keep(owner: Any, shell: Any) -> None:
+    """Hang the shell on a GraphSurgeon object; an empty one is not kept."""
+    if shell is not None and shell.ByteSize():
+        owner.__dict__[_SHELL] = shell
+
+
+def shell_of(owner: Any) -> Any | None:
+    """The shell of a GraphSurgeon object; None where everything it came with is in the object itself."""
+    return owner.__dict__.get(_SHELL)
+
+
+def share(source: Any, target: Any) -> None:
+    """Let a copy have the shell of its original."""
+    shell = source.__dict__.get(_SHELL)
+    if shell is not None:
+        target.__dict__[_SHELL] = shell
