@@ -1,0 +1,112 @@
+"""The emulated aarch64 device: set-up, right answers, wrong libraries; skipped with the reason where it cannot be."""
+
+import numpy as np
+import pytest
+
+from pfir.artifact import Artifact, TensorSpec
+from pfir.devices.emulated import EmulatedDevice
+from pfir.devices.provision import default_cache, provision
+from pfir.errors import DeviceError
+from pfir.target import parse_target
+
+SHAPE, WEIGHT = (1, 3, 8, 8), (5, 3, 3, 3)
+
+
+def conv_relu(target_text: str, folder) -> Artifact:
+    """A convolution and a relu as TVM compiles them by itself, for a target."""
+    tvm = pytest.importorskip("tvm")
+    from tvm import relax, topi
+
+    from pfir.backends.tvm.link import linker
+
+    target = parse_target(target_text)
+    x = relax.Var("x", relax.TensorType(SHAPE, "float32"))
+    w = relax.Var("w", relax.TensorType(WEIGHT, "float32"))
+    builder = relax.BlockBuilder()
+    with builder.function("main", [x, w]):
+        with builder.dataflow():
+            y = builder.emit_te(topi.nn.conv2d, x, w, 1, 1, 1)
+            z = builder.emit_output(relax.Tuple([builder.emit_te(topi.nn.relu, y)]))
+        builder.emit_func_output(z)
+    llvm = tvm.target.Target({"kind": "llvm", "mtriple": target.triple, "mcpu": target.cpu})
+    built = relax.build(builder.get(), llvm)
+    path = folder / "net.so"
+    built.export_library(str(path), fcompile=linker(target.triple))
+    inputs = (TensorSpec("x", "float32", SHAPE), TensorSpec("w", "float32", WEIGHT))
+    output = TensorSpec("y", "float32", (1, 5, 8, 8))
+    return Artifact("tvm", target, {"net.so": path.read_bytes()}, "net.so", inputs, (output,))
+
+
+def feeds() -> dict[str, np.ndarray]:
+    generator = np.random.default_rng(3)
+    return {n: generator.standard_normal(s).astype(np.float32) for n, s in (("x", SHAPE), ("w", WEIGHT))}
+
+
+def expected(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1))), (3, 3), (2, 3))
+    return np.maximum(np.einsum("nchwij,ocij->nohw", windows.astype(np.float64), w), 0)
+
+
+@pytest.fixture(scope="module")
+def device():
+    with EmulatedDevice() as device:
+        try:
+            device.set_up()
+        except DeviceError as error:
+            pytest.skip(f"no emulated device here: {error}")
+        yield device
+
+
+def test_a_library_for_arm_computes_under_emulation_what_numpy_computes(device, tmp_path):
+    found = device.run(conv_relu("arm", tmp_path), feeds())
+    assert list(found) == ["y"] and found["y"].dtype == np.float32
+    np.testing.assert_allclose(found["y"], expected(**feeds()), rtol=1e-5, atol=1e-5)
+
+
+def test_code_for_another_core_is_found_out(device, tmp_path):
+    artifact = conv_relu("arm:neoverse-v1", tmp_path)
+    wrong = Artifact("tvm", parse_target("arm"), artifact.files, "net.so", artifact.inputs, artifact.outputs)
+    with pytest.raises(DeviceError, match="illegal instruction; the library was built for another CPU"):
+        device.run(wrong, feeds())
+
+
+def test_the_second_set_up_is_the_first(device):
+    lines = []
+    assert provision(progress=lines.append) == device.set_up() and lines == []
+    assert device.set_up().folder.parent == default_cache()
+
+
+def test_an_emulated_device_yields_no_latency():
+    artifact = Artifact("tvm", parse_target("arm"), {}, "net.so", (), ())
+    with pytest.raises(DeviceError, match="no latency"):
+        EmulatedDevice().measure(artifact)
+
+
+@pytest.mark.parametrize(
+    ("backend", "target", "says"),
+    [("ort", "arm", "tvm backend"), ("tvm", "armv7", "armv7"), ("tvm", "android-arm64", "android")],
+)
+def test_a_library_that_cannot_run_there_is_refused_before_any_set_up(backend, target, says, tmp_path):
+    artifact = Artifact(backend, parse_target(target), {}, "net.so", (), ())
+    with pytest.raises(DeviceError, match=says):
+        EmulatedDevice(cache=tmp_path / "none").run(artifact, {})
+    assert not (tmp_path / "none").exists()
+
+
+def test_without_apt_the_reason_is_one_line_and_nothing_is_left(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DeviceError, match="apt-get is missing") as caught:
+        provision(tmp_path / "cache")
+    assert "\n" not in str(caught.value)
+    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]
+
+
+def test_a_cache_that_cannot_be_written_is_a_device_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(DeviceError, match="cannot be set up in"):
+        provision(tmp_path / "file")
+
+
+def test_the_cache_follows_the_user_s_setting(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_cache() == tmp_path / "pfir"
