@@ -47,7 +47,7 @@ def model_cost(model: Model) -> Cost:
 
 
 def kernels(model: Model) -> tuple[Kernel, ...]:
-    """The kernels of a model in order of execution; dynamic sizes are taken as in `fix_sizes`, whose errors it shares."""
+    """The kernels of a model in order of execution; dynamic sizes are as in `fix_sizes`, whose errors it shares."""
     graph = fix_sizes(model).graph
     sizes = known_sizes(graph)
     return tuple(evaluate(plan, sizes) for plan in plan_kernels(graph))
@@ -66,8 +66,6 @@ def weights_of(graph: gs.Graph) -> list[gs.Constant]:
 
 
 def _is_weight(tensor: gs.Constant) -> bool:
-    if isinstance(tensor.dtype, int):
-        return True
     dtype = np.dtype(tensor.dtype)
     return dtype.kind in "fV" or (dtype.kind in "iu" and dtype.itemsize == 1)
 

@@ -1,4 +1,4 @@
-"""Small edits of a graph that keep it valid: bypass a node, replace a tensor, remove what is dead, restore the order."""
+"""Small edits of a graph that keep it valid: bypass a node, replace a tensor, drop what is dead, restore the order."""
 
 from __future__ import annotations
 

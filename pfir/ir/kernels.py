@@ -1,5 +1,6 @@
-"""The kernels that a compiler would make of a graph: contractions with their epilogues, and what is left between them."""
+"""The kernels that a compiler would make of a graph: contractions with their epilogues, and what is left between."""
 
+# ruff: noqa: SIM905  (a list of operators reads best as words)
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -13,14 +14,15 @@ from pfir.ir.forms import CONTRACTIONS, Dim, Term, axes, is_sized, mac_terms, we
 
 ELEMENTWISE = frozenset(
     "Abs Acos Acosh Add And Asin Asinh Atan Atanh BatchNormalization BitShift Cast Ceil Celu Clip Cos Cosh "
-    "DequantizeLinear Div Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish IsInf IsNaN LeakyRelu "
-    "Less LessOrEqual Log Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow QuantizeLinear QuickGelu Reciprocal Relu Round "
-    "Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub Sum Swish Tan Tanh ThresholdedRelu Where Xor".split()
+    "DequantizeLinear Div Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish IsInf IsNaN "
+    "LeakyRelu Less LessOrEqual Log Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow QuantizeLinear QuickGelu "
+    "Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub Sum Swish Tan Tanh "
+    "ThresholdedRelu Where Xor".split()
 )
 _POOLS = frozenset("AveragePool LpPool MaxPool MaxUnpool".split())
 _MOVES = frozenset(
-    "CenterCropPad Col2Im Compress Concat DepthToSpace Expand Gather GatherElements GatherND Pad Resize ReverseSequence "
-    "Scatter ScatterElements ScatterND Slice SpaceToDepth Split Tile Transpose Trilu Upsample".split()
+    "CenterCropPad Col2Im Compress Concat DepthToSpace Expand Gather GatherElements GatherND Pad Resize "
+    "ReverseSequence Scatter ScatterElements ScatterND Slice SpaceToDepth Split Tile Transpose Trilu Upsample".split()
 )
 _WITH_EPILOGUE = ("conv", "depthwise", "grouped", "dense", "matmul")
 # Another name for the same bytes: nothing to compute.
@@ -66,9 +68,7 @@ def _bytes(tensor: gs.Tensor) -> tuple[Term, ...]:
 
 
 def itemsize(tensor: gs.Tensor) -> int:
-    """Bytes of one element; types that NumPy lacks have one or two."""
-    if isinstance(tensor.dtype, int):
-        return 2 if tensor.dtype == 16 else 1  # 16 is ONNX's BFLOAT16, the others are 8-bit floats
+    """Bytes of one element."""
     return np.dtype(tensor.dtype).itemsize
 
 
@@ -99,7 +99,8 @@ def plan_kernels(graph: gs.Graph) -> list[Plan]:
     for position, node in enumerate(graph.nodes):
         inputs = [t for t in node.inputs if not t.is_empty()]
         if is_op(node, *_FREE):
-            alias.update({node.outputs[0].name: alias.get(t.name, t) for t in inputs[:1]})
+            if inputs:
+                alias[node.outputs[0].name] = alias.get(inputs[0].name, inputs[0])
             continue
         plan = _fusable(node, inputs, home, holding)
         if plan is None:

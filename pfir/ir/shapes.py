@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
-from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter, dtype_to_onnx, update_import_domains
 
 from pfir.errors import FrontendError, UsageError
 from pfir.ir.edit import STANDARD_DOMAINS, remove_dead
 from pfir.ir.fold import constants_to_initializers, fold_constants, fold_shapes
 from pfir.ir.model import Model
+from pfir.ir.tensors import element_type, fill_proto, numpy_dtype
 
 # Constants up to this many elements may hold sizes; larger ones are weights, of which only the type matters here.
 _SMALL = 256
@@ -31,9 +31,8 @@ def infer_shapes(model: Model) -> None:
     graph = model.graph
     border = {t.name for t in (*graph.inputs, *graph.outputs)}
     foreign = {t.name for n in graph.nodes if n.domain not in STANDARD_DOMAINS for t in n.outputs}
-    tensors = graph.tensors()
-    known = _infer(_light_proto(model, tensors, foreign))
-    for name, tensor in tensors.items():
+    known = _infer(_light_proto(model, foreign))
+    for name, tensor in graph.tensors().items():
         if isinstance(tensor, gs.Constant) or name in border:
             continue
         if name in known:
@@ -42,37 +41,24 @@ def infer_shapes(model: Model) -> None:
             tensor.shape = None
 
 
-def _light_proto(model: Model, tensors: Mapping[str, gs.Tensor], trusted: set[str]) -> onnx.ModelProto:
-    """The model without its large arrays (they become inputs, of which a type is enough)."""
-    graph = model.graph
-    constants = [t for t in tensors.values() if isinstance(t, gs.Constant)]
-    small = [t for t in constants if int(np.prod(t.shape)) <= _SMALL]
-    large = [t for t in constants if int(np.prod(t.shape)) > _SMALL]
-    known = [t for n, t in tensors.items() if n in trusted and isinstance(t, gs.Variable) and t.dtype is not None]
-    body = onnx.helper.make_graph(
-        [OnnxExporter.export_node(n) for n in graph.nodes],
-        graph.name or "graph",
-        [_info(t) for t in (*graph.inputs, *large)],
-        [_info(t) for t in graph.outputs],
-        [OnnxExporter.export_tensor_proto(t) for t in small],
-        value_info=[_info(t) for t in known],
-    )
-    proto = onnx.helper.make_model(
-        body,
-        functions=[OnnxExporter.export_function(f) for f in graph.functions],
-        opset_imports=update_import_domains(graph),
-    )
-    proto.ir_version = model.ir_version
+def _light_proto(model: Model, trusted: set[str]) -> onnx.ModelProto:
+    """The model without the values of its large arrays, and with only these of the shapes noted in it."""
+    proto = model.to_proto(fill=_fill_small)
+    kept = [v for v in proto.graph.value_info if v.name in trusted]
+    del proto.graph.value_info[:]
+    proto.graph.value_info.extend(kept)
     return proto
 
 
-def _info(tensor: gs.Tensor) -> onnx.ValueInfoProto:
-    if isinstance(tensor, gs.Constant):
-        return onnx.helper.make_tensor_value_info(tensor.name, dtype_to_onnx(tensor.dtype), list(tensor.shape))
-    return OnnxExporter.export_value_info_proto(tensor, do_type_check=False)
+def _fill_small(proto: onnx.TensorProto, array: np.ndarray) -> None:
+    if array.size <= _SMALL:
+        fill_proto(proto, array)
+        return
+    proto.data_type = element_type(array.dtype)
+    proto.dims.extend(array.shape)
 
 
-def _infer(proto: onnx.ModelProto) -> dict[str, tuple[np.dtype | int, list | None]]:
+def _infer(proto: onnx.ModelProto) -> dict[str, tuple[np.dtype | None, list | None]]:
     try:
         inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
     except onnx.shape_inference.InferenceError as e:
@@ -81,8 +67,8 @@ def _infer(proto: onnx.ModelProto) -> dict[str, tuple[np.dtype | int, list | Non
     return {i.name: _known(i.type.tensor_type) for i in infos if i.type.HasField("tensor_type")}
 
 
-def _known(kind: onnx.TypeProto.Tensor) -> tuple[np.dtype | int, list | None]:
-    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type) if kind.elem_type else None
+def _known(kind: onnx.TypeProto.Tensor) -> tuple[np.dtype | None, list | None]:
+    dtype = numpy_dtype(kind.elem_type) if kind.elem_type else None
     if not kind.HasField("shape"):
         return dtype, None
     return dtype, [d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in kind.shape.dim]
@@ -121,7 +107,7 @@ def _fold_until_known(model: Model) -> None:
         if not fold_shapes(model.graph) + fold_constants(model.graph):
             break
     remove_dead(model.graph)
-    known = _infer(_light_proto(model, model.graph.tensors(), set()))
+    known = _infer(_light_proto(model, set()))
     for tensor in model.graph.outputs:
         if tensor.name in known:
             tensor.shape = known[tensor.name][1]
@@ -152,7 +138,8 @@ def _bind_given(model: Model, given: dict[str, Sequence[int]]) -> dict[str, int]
         for symbol, size in zip(tensor.shape, given[tensor.name], strict=False):
             if isinstance(symbol, str) and symbol and bound.setdefault(symbol, int(size)) != int(size):
                 raise UsageError(
-                    f"--input-shape gives {symbol} of input {tensor.name} the size {size}; it is {bound[symbol]} elsewhere"
+                    f"--input-shape gives {symbol} of input {tensor.name} the size {size}; "
+                    f"elsewhere it is {bound[symbol]}"
                 )
     return bound
 

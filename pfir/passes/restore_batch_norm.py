@@ -1,0 +1,149 @@
+"""BatchNormalization put back where an exporter folded it away, so that fine-tuning has it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from pfir.errors import DataError, UsageError
+from pfir.ir.edit import fresh_name, fresh_node_name, held, insert_after, is_op
+from pfir.ir.forms import CONTRACTIONS
+from pfir.ir.linear import Linear, linear_layer
+from pfir.ir.model import Model
+from pfir.ir.shapes import infer_shapes
+from pfir.passes.base import Change, Context, Pass
+
+EPSILON = 1e-5
+# A channel that hardly varies on the calibration data gets at least this share of its layer's mean variance: training
+# would otherwise divide by next to nothing. The function is the same for any variance.
+SMALLEST_SHARE = 1e-4
+# Elements of one sample that are looked at in one run over the data: half a gigabyte at a batch of 64.
+LARGEST_SAMPLE = 1 << 21
+
+
+@dataclass(frozen=True)
+class RestoreBatchNorm(Pass):
+    """Put a BatchNormalization behind every convolution and Gemm that has none, without changing the function.
+
+    Rewrite, with mean m and variance v of W x over the calibration data::
+
+        W x + b  ->  BN(W x; mean=m, var=v, scale=sqrt(v + epsilon), bias=m + b)
+
+    Layers whose outputs reach a graph output without another layer between (heads) stay. FoldBatchNorm undoes it.
+
+    Raises:
+        UsageError: The context has no activations.
+        DataError: The calibration data holds nothing, or gives values that are not finite.
+    """
+
+    name: ClassVar[str] = "restore-batch-norm"
+
+    def apply(self, model: Model, context: Context) -> Change:
+        if context.activations is None:
+            raise UsageError("restore-batch-norm needs calibration data: give --data")
+        infer_shapes(model)
+        layers = _bare_layers(model.graph)
+        if not layers:
+            return Change(False)
+        statistics = _statistics(model, context, layers)
+        for layer in layers:
+            _insert(model.graph, layer, *statistics[layer.node.outputs[0].name])
+        infer_shapes(model)
+        return Change(True, (f"restored: {len(layers)}",))
+
+
+def _bare_layers(graph: gs.Graph) -> list[Linear]:
+    holding = held(graph)
+    layers = [linear_layer(graph, n) for n in graph.nodes if is_op(n, "Conv", "ConvTranspose", "Gemm")]
+    return [x for x in layers if x is not None and not _has_batch_norm(x.node) and not _is_head(x.node, holding)]
+
+
+def _has_batch_norm(node: gs.Node) -> bool:
+    return any(is_op(n, "BatchNormalization") for n in node.outputs[0].outputs)
+
+
+def _is_head(node: gs.Node, holding: set[str]) -> bool:
+    """Whether the layer's output reaches a graph output, or a graph inside, with no other layer between."""
+    waiting, seen = list(node.outputs), set()
+    while waiting:
+        tensor = waiting.pop()
+        if tensor.name in holding:
+            return True
+        if tensor.name in seen:
+            continue
+        seen.add(tensor.name)
+        waiting += [t for n in tensor.outputs if n.op not in CONTRACTIONS for t in n.outputs]
+    return False
+
+
+def _statistics(model: Model, context: Context, layers: list[Linear]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Per layer output, mean and variance of each channel [C] over the calibration data, float64."""
+    sums: dict[str, _Moments] = {}
+    for names in _chunks(layers):
+        for values in context.activations(model, names):
+            for name in names:
+                sums.setdefault(name, _Moments()).add(values[name])
+    if not sums:
+        raise DataError("the calibration data holds no sample; restore-batch-norm needs some")
+    for name, moments in sums.items():
+        if not np.isfinite(moments.squares).all():
+            raise DataError(f"tensor {name} is not finite on the calibration data")
+    return {name: (moments.mean, moments.squares / moments.count) for name, moments in sums.items()}
+
+
+def _chunks(layers: list[Linear]) -> list[list[str]]:
+    """Layer outputs in order, in runs whose values of a batch fit into memory together."""
+    chunks: list[list[str]] = [[]]
+    elements = 0
+    for tensor in (x.node.outputs[0] for x in layers):
+        size = math.prod(d for d in (tensor.shape or [])[1:] if isinstance(d, int))
+        if chunks[-1] and elements + size > LARGEST_SAMPLE:
+            chunks.append([])
+            elements = 0
+        chunks[-1].append(tensor.name)
+        elements += size
+    return chunks
+
+
+class _Moments:
+    """Mean and sum of squared deviations per channel, merged batch by batch.
+
+    Source: Chan, Golub, LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean: np.ndarray = np.zeros(())
+        self.squares: np.ndarray = np.zeros(())
+
+    def add(self, batch: np.ndarray) -> None:
+        """Take in a batch [N, C, *k]."""
+        x = np.moveaxis(batch.astype(np.float64), 1, 0).reshape(batch.shape[1], -1)
+        count, mean = x.shape[1], x.mean(axis=1)
+        squares = ((x - mean[:, None]) ** 2).sum(axis=1)
+        total = self.count + count
+        delta = mean - self.mean
+        self.squares = self.squares + squares + delta**2 * self.count * count / total
+        self.mean = self.mean + delta * count / total
+        self.count = total
+
+
+def _insert(graph: gs.Graph, layer: Linear, mean: np.ndarray, variance: np.ndarray) -> None:
+    node, bias, dtype = layer.node, layer.bias(), layer.weight.dtype
+    variance = np.maximum(variance, SMALLEST_SHARE * variance.mean())
+    base = node.name or node.outputs[0].name
+    result = node.outputs[0]
+    # The layer's own name stays with the value that it had; the value without bias is new.
+    plain = gs.Variable(fresh_name(graph, f"{result.name}_plain"), result.dtype, result.shape)
+    layer.set_bias(None)
+    node.outputs = [plain]
+    # `mean` was measured with the bias, so the statistics of W x are mean - bias, and m + b is `mean` itself.
+    values = {"scale": np.sqrt(variance + EPSILON), "bias": mean, "mean": mean - bias, "var": variance}
+    constants = [gs.Constant(fresh_name(graph, f"{base}.bn.{k}"), v.astype(dtype)) for k, v in values.items()]
+    name = fresh_node_name(graph, f"{base}.bn")
+    norm = gs.Node("BatchNormalization", name, {"epsilon": EPSILON}, [plain, *constants], [result])
+    insert_after(graph, node, norm)

@@ -1,0 +1,69 @@
+"""Simplification: everything that can be said in fewer nodes without changing function or interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import onnx_graphsurgeon as gs
+
+from pfir.ir.edit import remove_dead
+from pfir.ir.fold import constants_to_initializers, fold_constants, fold_shapes
+from pfir.ir.model import Model
+from pfir.ir.shapes import infer_shapes
+from pfir.passes.base import Change, Context, Pass
+from pfir.passes.cancel_transposes import cancel_transposes
+from pfir.passes.merge_pads import merge_pads
+from pfir.passes.remove_no_ops import join_dense, join_reshapes, remove_no_ops
+
+_ROUNDS = 20
+
+
+@dataclass(frozen=True)
+class Simplify(Pass):
+    """Fold constants and shape arithmetic, remove what does nothing, merge pads, cancel transposes, drop dead nodes.
+
+    Outputs are the same up to float rounding; the interface, dynamic sizes included, is the same. Equal initializers
+    are not merged: training would tie them.
+    """
+
+    name: ClassVar[str] = "simplify"
+
+    def apply(self, model: Model, context: Context) -> Change:
+        counts = dict.fromkeys(_STEPS, 0)
+        for _ in range(_ROUNDS):
+            if not _round(model, counts):
+                break
+        infer_shapes(model)
+        notes = tuple(f"{text}: {counts[text]}" for text in _STEPS if counts[text])
+        return Change(bool(notes), notes)
+
+
+def _round(model: Model, counts: dict[str, int]) -> int:
+    total = 0
+    infer_shapes(model)
+    for text, step in _STEPS.items():
+        done = step(model.graph)
+        counts[text] += done
+        total += done
+        if done and step is not constants_to_initializers:
+            infer_shapes(model)
+    return total
+
+
+def _cancel(graph: gs.Graph) -> int:
+    return cancel_transposes(graph)
+
+
+_STEPS: dict[str, Callable[[gs.Graph], int]] = {
+    "constant nodes made initializers": constants_to_initializers,
+    "shape computations folded": fold_shapes,
+    "constant expressions folded": fold_constants,
+    "nodes that do nothing removed": remove_no_ops,
+    "reshapes joined": join_reshapes,
+    "pads merged into their readers": merge_pads,
+    "matrix products joined with their bias": join_dense,
+    "transposes cancelled": _cancel,
+    "dead nodes removed": remove_dead,
+}
