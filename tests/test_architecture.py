@@ -10,7 +10,7 @@ import pytest
 import pfir
 
 ROOT = Path(pfir.__file__).parent
-LEAVES = {"errors", "space", "target", "cores", "measurement", "artifact"}
+LEAVES = {"errors", "space", "target", "cores", "host_cpu", "measurement", "artifact"}
 ALLOWED = {
     "ir": LEAVES,
     "data": LEAVES,
@@ -28,7 +28,7 @@ ALLOWED = {
     **dict.fromkeys(LEAVES, LEAVES),
 }
 HEAVY = {
-    "tvm": {"backends/tvm", "devices/host", "devices/rpc", "devices/emulated"},
+    "tvm": {"backends/tvm", "devices/host", "devices/rpc", "devices/emulated", "devices/worker_main"},
     "onnxruntime": {"run", "train", "backends/ort"},
     "nevergrad": {"search"},
     "torch": {"frontends", "train/distributed"},

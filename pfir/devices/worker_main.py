@@ -71,9 +71,8 @@ class Runner:
         machine.set_input("main", *(tvm.runtime.tensor(np.ascontiguousarray(x), self._device) for x in inputs))
 
 
-def main(descriptor: int) -> None:
-    """Answer requests until the parent closes its end."""
-    pipe, runner = Connection(descriptor), Runner()
+def serve(pipe: Connection, runner: Any) -> None:
+    """Answer requests by the runner's methods of their names, until the parent closes its end."""
     while True:
         try:
             command, arguments = pipe.recv()
@@ -92,4 +91,4 @@ def _last_line(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    serve(Connection(int(sys.argv[1])), Runner())

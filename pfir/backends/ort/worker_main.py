@@ -1,0 +1,55 @@
+"""The child process of OrtHost: answers its requests to load, run and time models with ONNX Runtime."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+
+from pfir.backends.ort.session import open_session
+from pfir.devices.worker_main import serve
+
+
+class OrtRunner:
+    """Sessions by key."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._sessions: dict[str, Any] = {}
+
+    def open(self, address: None) -> None:
+        """Import ONNX Runtime; it always runs here."""
+        import onnxruntime  # noqa: F401
+
+    def load(self, key: str, library: bytes) -> None:
+        self._sessions[key] = open_session(library, self._threads)
+
+    def run(self, key: str, inputs: list[np.ndarray]) -> list[np.ndarray]:
+        session = self._sessions[key]
+        return session.run(None, self._feeds(session, inputs))
+
+    def time(self, key: str, inputs: list[np.ndarray], repeats: int, min_repeat_s: float) -> list[float]:
+        """Seconds of a run, `repeats` times, each averaged over as many runs as fill `min_repeat_s`."""
+        session = self._sessions[key]
+        feeds = self._feeds(session, inputs)
+        _seconds(session, feeds, 1)
+        number = max(1, math.ceil(min_repeat_s / _seconds(session, feeds, 1)))
+        return [_seconds(session, feeds, number) for _ in range(repeats)]
+
+    def _feeds(self, session: Any, inputs: list[np.ndarray]) -> dict[str, np.ndarray]:
+        return {given.name: array for given, array in zip(session.get_inputs(), inputs, strict=True)}
+
+
+def _seconds(session: Any, feeds: dict[str, np.ndarray], number: int) -> float:
+    start = time.perf_counter()
+    for _ in range(number):
+        session.run(None, feeds)
+    return max(time.perf_counter() - start, 1e-9) / number
+
+
+if __name__ == "__main__":
+    serve(Connection(int(sys.argv[2])), OrtRunner(int(sys.argv[1])))
