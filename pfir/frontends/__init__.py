@@ -1,1 +1,21 @@
 """Readers: a file on disk becomes an ir.Model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pfir.frontends.onnx import load_onnx
+from pfir.frontends.untrusted import read_file
+from pfir.ir.model import Model
+
+__all__ = ["load"]
+
+
+def load(path: str | Path) -> Model:
+    """The model in a file; what the file is is told from its content, not from its name.
+
+    Raises:
+        FrontendError: It cannot be read or used; one line says which file, where in it, why, and what to do.
+    """
+    path = Path(path)
+    return load_onnx(path, read_file(path))

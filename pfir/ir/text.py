@@ -9,19 +9,12 @@ import onnx_graphsurgeon as gs
 from onnx import AttributeProto
 
 from pfir.ir.model import Model
+from pfir.ir.names import printable
 from pfir.ir.tensors import numpy_dtype
 
+__all__ = ["print_model", "printable"]
+
 _SHOWN_VALUES = 8
-
-
-def printable(name: str) -> str:
-    """The name with everything escaped that is no visible character: control characters, line ends, and the marks
-    that turn the direction of text. Spaces inside and letters of any language stay; a backslash is doubled."""
-    return "".join(c if c.isprintable() and c != "\\" else _escaped(c) for c in name)
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def print_model(model: Model) -> str:

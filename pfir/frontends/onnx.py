@@ -1,0 +1,133 @@
+"""ONNX files, from anywhere and trusted in nothing, become models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from google.protobuf.message import DecodeError
+from onnx import ModelProto, TensorProto
+
+from pfir.errors import FrontendError
+from pfir.frontends.external_data import ExternalData
+from pfir.frontends.limits import check_calls, check_loops, check_sizes, check_value
+from pfir.frontends.operators import check_operators, check_versions
+from pfir.frontends.opset import convert_opset
+from pfir.frontends.structure import sort_nodes
+from pfir.ir import walk
+from pfir.ir.checks import forget_shapes, form_fault, infer
+from pfir.ir.model import NEWEST_IR_VERSION, Model
+from pfir.ir.names import visible
+from pfir.ir.skeleton import skeleton_of
+from pfir.ir.tensors import to_array
+
+
+def load_onnx(path: Path, data: bytes) -> Model:
+    """The model in a file.
+
+    Args:
+        path: Where the file lies: its folder bounds external data, its stem names the model.
+        data: Its content.
+
+    Raises:
+        FrontendError: The file is no ONNX model, or one that cannot or must not be used; the text says why and where.
+    """
+    try:
+        return _load(path, data)
+    except FrontendError as error:
+        raise FrontendError(visible(f"{str(path)!r}: {error}")) from error
+
+
+def _load(path: Path, data: bytes) -> Model:
+    proto = _parse(data)
+    unsorted = _check_cheaply(proto)
+    outside = ExternalData(path.parent)
+    _check_arrays(proto, outside)
+    form = form_fault(skeleton_of(proto))
+    if form is not None:
+        raise FrontendError(f"onnx.checker refuses it: {form}")
+    converted = convert_opset(proto)
+    consistent = _check_shapes(converted, data if converted is proto and not unsorted else None)
+    model = Model.from_proto(converted, path.stem, outside.read)
+    model.consistent = consistent
+    return _with_source(model, proto, data, converted is proto and not unsorted)
+
+
+def _parse(data: bytes) -> ModelProto:
+    try:
+        proto = ModelProto.FromString(data)
+    except DecodeError as error:
+        if "MaxDepth" in str(error) or "nesting" in str(error).lower():
+            raise FrontendError("its graphs are nested too deeply (protobuf allows about 30 levels)") from error
+        raise FrontendError("it is no ONNX model: truncated, damaged, or of another kind") from error
+    if not proto.HasField("graph"):
+        raise FrontendError("it holds no graph: truncated, or no ONNX model")
+    return proto
+
+
+def _check_cheaply(proto: ModelProto) -> bool:
+    """Everything that needs no array; says whether nodes had to be sorted."""
+    check_versions(proto)
+    check_sizes(proto)
+    check_calls(proto)
+    check_operators(proto)
+    check_loops(proto)
+    return sort_nodes(proto)
+
+
+def _check_arrays(proto: ModelProto, outside: ExternalData) -> None:
+    """Stored tensors hold as much as they declare; external ones are measured when they are read, a moment later."""
+    for tensor in walk.tensors(proto):
+        parts = (tensor,) if isinstance(tensor, TensorProto) else (tensor.values, tensor.indices)
+        for part in parts:
+            if part.data_location == TensorProto.EXTERNAL:
+                outside.check(part)
+            else:
+                to_array(part)
+
+
+def _check_shapes(proto: ModelProto, data: bytes | None) -> bool:
+    """Whether the declared shapes agree with those that follow from the inputs.
+
+    Where only the declared ones are at fault, ONNX Runtime warns and goes on, and so do we, without them.
+
+    Raises:
+        FrontendError: Operators are given shapes that they cannot take, or an inner tensor would exceed 4 GiB.
+    """
+    light = skeleton_of(proto)
+    inferred, fault = infer(light)
+    consistent = fault is None
+    if not consistent:
+        inferred, fault = infer(forget_shapes(light))
+        _drop_hints(proto)
+    if fault is not None and not _runs(data):
+        raise FrontendError(f"its shapes contradict each other: {fault}")
+    for value in inferred.graph.value_info if inferred is not None else ():
+        check_value(value)
+    return consistent
+
+
+def _drop_hints(proto: ModelProto) -> None:
+    for body in walk.graphs(proto):
+        del body.value_info[:]
+
+
+def _runs(data: bytes | None) -> bool:
+    """Whether ONNX Runtime takes a file that onnx's newer rules for shapes do not."""
+    if data is None:
+        return False
+    from pfir.run.session import Session
+
+    try:
+        Session(data)
+    except FrontendError:
+        return False
+    return True
+
+
+def _with_source(model: Model, proto: ModelProto, data: bytes, as_it_came: bool) -> Model:
+    """The file's bytes stand for the model, unless they need a second file."""
+    parts = (p for t in walk.tensors(proto) for p in ((t,) if isinstance(t, TensorProto) else (t.values, t.indices)))
+    if not any(p.data_location == TensorProto.EXTERNAL for p in parts):
+        model.source = data
+    model.source_runs = as_it_came and proto.ir_version <= NEWEST_IR_VERSION
+    return model

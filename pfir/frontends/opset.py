@@ -1,0 +1,44 @@
+"""Opsets: 7 to 21 stay as they are, others are converted to the nearest of these."""
+
+from __future__ import annotations
+
+import onnx
+from onnx import ModelProto, version_converter
+
+from pfir.errors import FrontendError
+from pfir.ir.checks import one_line
+
+OLDEST = 7
+NEWEST = 21
+
+
+def convert_opset(model: ModelProto) -> ModelProto:
+    """The model in an opset between 7 and 21: itself where it has one, else a converted copy.
+
+    Raises:
+        FrontendError: onnx's version converter cannot convert it.
+    """
+    version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), None)
+    if version is None or OLDEST <= version <= NEWEST:
+        return model
+    wanted = min(max(version, OLDEST), NEWEST)
+    if model.functions:
+        raise FrontendError(f"opset {version} needs conversion to {wanted}, which onnx cannot do with local functions")
+    try:
+        converted = version_converter.convert_version(model, wanted)
+    except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
+        raise FrontendError(f"onnx cannot convert opset {version} to {wanted}: {one_line(str(error))}") from error
+    return _with_notes(model, converted)
+
+
+def _with_notes(model: ModelProto, converted: ModelProto) -> ModelProto:
+    """The converter's graph in the original's header: the converter drops metadata and adds value names."""
+    result = ModelProto()
+    result.CopyFrom(converted)
+    for name in ("producer_name", "producer_version", "domain", "model_version", "doc_string"):
+        if model.HasField(name):
+            setattr(result, name, getattr(model, name))
+    del result.metadata_props[:]
+    result.metadata_props.extend(model.metadata_props)
+    result.ir_version = model.ir_version
+    return result
