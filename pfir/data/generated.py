@@ -103,7 +103,7 @@ class _Maker:
     def __init__(self, spec: TensorSpec, given: Range | None) -> None:
         free = [n for n in spec.shape[1:] if not isinstance(n, int) or n < 1]
         if free:
-            raise UsageError(f"input {spec.name} is {list(spec.shape)}: fix its sizes with --input-shape to generate data")
+            raise UsageError(f"input {spec.name} is {list(spec.shape)}: fix its sizes with --input-shape")
         self.spec = spec
         self.range = given or Range()
         self.shape = tuple(spec.shape[1:])

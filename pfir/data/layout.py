@@ -35,6 +35,8 @@ class Fit:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """The batch as the model takes it: [N, ...], contiguous."""
+        if x.ndim <= self.channels:
+            x = x[..., None]  # grey images without a channel axis
         if self.preprocess is not None:
             x, channels = self._sized(x)
             x = self.preprocess.scaled(x, channels)
@@ -60,11 +62,13 @@ def fit(shape: tuple[int, ...], dtype: np.dtype, spec: TensorSpec, preprocess: P
         DataError: The shape or type does not suit the input, or raw integers lack preprocessing.
     """
     scaling = _scaling(shape, dtype, spec, preprocess, where)
+    if scaling is not None and scaling.resizes and (dtype != np.uint8 or len(spec.shape) != 4):
+        raise DataError(f"{where}: only uint8 images can be resized or cropped, this is {dtype} {_text(shape)}")
+    last = len(spec.shape) == 4 and channels_last(spec, preprocess)
     if len(spec.shape) == 4 and len(shape) == 2 and scaling is not None:
-        shape = (*shape, 1)  # grey images without a channel axis
-        return _image_fit(shape, dtype, spec, scaling, where)
+        return _image_fit((*shape, 1), dtype, spec, scaling, last, where)
     if len(spec.shape) == 4 and len(shape) == 3:
-        return _image_fit(shape, dtype, spec, scaling, where)
+        return _image_fit(shape, dtype, spec, scaling, last, where)
     return _plain_fit(shape, spec, scaling, where)
 
 
@@ -80,6 +84,8 @@ def _scaling(shape, dtype: np.dtype, spec: TensorSpec, preprocess: Preprocess | 
     wanted = np.dtype(spec.dtype)
     if dtype.kind not in "biuf":
         raise DataError(f"{where}: its type is {dtype}; numbers are needed")
+    if wanted.kind not in "biuf":
+        raise DataError(f"{where}: the model's input {spec.name} takes {spec.dtype}, which data cannot feed")
     if wanted.kind in "iu" and dtype.kind == "f":
         raise DataError(f"{where}: its type is {dtype}, but the model's input {spec.name} takes {spec.dtype}")
     if wanted.kind != "f" or dtype.kind == "f":
@@ -93,37 +99,39 @@ def _scaling(shape, dtype: np.dtype, spec: TensorSpec, preprocess: Preprocess | 
     return preprocess if raw else None
 
 
-def _image_fit(shape, dtype: np.dtype, spec: TensorSpec, scaling: Preprocess | None, where: str) -> Fit:
-    """Data [H, W, C] or [C, H, W] for a model [N, C, H, W] or [N, H, W, C]."""
+def _image_fit(shape, dtype: np.dtype, spec: TensorSpec, scaling: Preprocess | None, last: bool, where: str) -> Fit:
+    """Data [H, W, C] or [C, H, W] for a model [N, C, H, W] or, if `last`, [N, H, W, C]."""
     ours_last = _data_channels_last(shape, dtype)
-    theirs_last = channels_last(spec, scaling)
     if scaling is not None and scaling.resizes:
         if not ours_last:
             raise DataError(f"{where}: images to be resized must be [N, H, W, C], these are {_text(shape)}")
         height, width = _target_size(shape, scaling)
         shape = (height, width, shape[2])
-    if _takes(spec, shape) and (ours_last == theirs_last or not _takes(spec, _turned(shape, ours_last))):
+    if _takes(spec, shape) and (ours_last == last or not _takes(spec, _turned(shape, ours_last))):
         order = ()
     elif _takes(spec, _turned(shape, ours_last)):
         order = _TO_FIRST if ours_last else _TO_LAST
     else:
         return _plain_fit(shape, spec, scaling, where)
-    channels = 3 if ours_last else 1
-    return _checked_channels(Fit(spec.dtype, scaling, channels, order), shape[channels - 1], where)
+    axis = 3 if ours_last else 1
+    return _checked(Fit(spec.dtype, scaling, axis, order), shape, where)
 
 
 def _plain_fit(shape, spec: TensorSpec, scaling: Preprocess | None, where: str) -> Fit:
     if _takes(spec, shape):
-        return Fit(spec.dtype, scaling, channels=len(shape))
+        return _checked(Fit(spec.dtype, scaling, channels=len(shape)), shape, where)
     squeezed = tuple(n for n in spec.shape[1:] if n != 1)
     if [n for n in shape if n != 1] == list(squeezed) and all(isinstance(n, int) for n in squeezed):
-        return Fit(spec.dtype, scaling, channels=len(shape), shape=tuple(spec.shape[1:]))
-    hint = "; resize=256,crop=224 in --preprocess sets the size of images" if len(spec.shape) == 4 else ""
-    raise DataError(f"{where}: samples are {_text(shape)}, the model's input {spec.name} takes {_text(spec.shape[1:])}{hint}")
+        return _checked(Fit(spec.dtype, scaling, len(shape), shape=tuple(spec.shape[1:])), shape, where)
+    hint = "" if scaling is None else "; resize=256,crop=224 in --preprocess sets the size of images"
+    wanted = _text(spec.shape[1:])
+    raise DataError(f"{where}: samples are {_text(shape)}, the model's input {spec.name} takes {wanted}{hint}")
 
 
-def _checked_channels(fit: Fit, channels: int, where: str) -> Fit:
+def _checked(fit: Fit, shape, where: str) -> Fit:
+    """The fit, if mean and std have one number for each of the channels of samples of this shape."""
     if fit.preprocess is not None:
+        channels = shape[fit.channels - 1] if fit.channels else 1
         for name in ("mean", "std"):
             if len(getattr(fit.preprocess, name)) not in (1, channels):
                 raise DataError(f"{where}: images of {channels} channels, but preprocess has another number in {name}")
@@ -131,7 +139,7 @@ def _checked_channels(fit: Fit, channels: int, where: str) -> Fit:
 
 
 def _data_channels_last(shape, dtype: np.dtype) -> bool:
-    """Whether samples of three axes keep their channels last: uint8 images do unless only the first axis can be them."""
+    """Whether samples of three axes keep their channels last: images do unless only the first axis can be them."""
     if shape[2] in _COLOURS and shape[0] in _COLOURS:
         return dtype.kind != "f"
     return shape[0] not in _COLOURS
@@ -142,7 +150,7 @@ def _target_size(shape, preprocess: Preprocess) -> tuple[int, int]:
     try:
         height, width, _ = preprocess.sized(blank).shape
     except ValueError as error:
-        raise DataError(str(error)) from error
+        raise DataError(f"--preprocess: {error}") from error
     return height, width
 
 
@@ -152,7 +160,9 @@ def _turned(shape, last: bool) -> tuple[int, ...]:
 
 def _takes(spec: TensorSpec, shape) -> bool:
     wanted = spec.shape[1:]
-    return len(wanted) == len(shape) and all(not isinstance(w, int) or w == n for w, n in zip(wanted, shape, strict=True))
+    if len(wanted) != len(shape):
+        return False
+    return all(not isinstance(w, int) or w == n for w, n in zip(wanted, shape, strict=True))
 
 
 def _picture(sample: np.ndarray) -> Image.Image:

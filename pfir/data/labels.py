@@ -1,0 +1,27 @@
+"""Labels checked on their way in."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pfir.errors import DataError
+
+
+def checked_labels(y: np.ndarray, count: int, where: str) -> np.ndarray:
+    """Class indices int64 [count].
+
+    Raises:
+        DataError: They are no whole numbers, of another count, or negative.
+    """
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim != 1:
+        raise DataError(f"{where}: labels y are {list(y.shape)}; one class index per sample is needed (not one-hot)")
+    if len(y) != count:
+        raise DataError(f"{where}: {len(y)} labels y for {count} samples")
+    if y.dtype.kind not in "biuf":
+        raise DataError(f"{where}: labels y are of type {y.dtype}; class indices are needed")
+    wrong = np.flatnonzero(~np.isfinite(y) | (y != np.floor(y)) | (y < 0)) if len(y) else y
+    if len(wrong):
+        raise DataError(f"{where}: label {y[wrong[0]]} at index {wrong[0]} is no class index (0, 1, ..)")
+    return y.astype(np.int64)
