@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pfir.ir.model import Model
 
 
 @dataclass(frozen=True)
 class TrainingGraph:
-    """A model with a loss.
+    """A student with a loss, beside the teacher that it learns from.
+
+    The teacher is a model of its own, not a part of the student's graph: it needs no gradient, so the trainer runs it
+    in an inference session (three times as fast as inside the training graph) and feeds its outputs to the loss.
 
     Args:
-        model: Student, frozen teacher (every name prefixed) and losses in one graph; the student's initializers keep
-            their names, so what was learnt can be written back by name.
+        model: Student and losses in one graph; the student's initializers keep their names, so what was learnt can be
+            written back by name.
         loss: The scalar float output to minimise.
         trainable: Initializers to learn.
         metrics: Further scalar outputs worth showing (each term of the loss).
         labels: The int64 input `[N]` that takes the class indices; None if the loss needs none.
+        teacher: Run on the same inputs as the student; None if nothing is distilled.
+        teacher_inputs: Output of the teacher to the input of `model` that takes it.
+        variances: Output of the teacher to the scalar initializer of `model` that takes the variance of that output
+            over the data; the trainer measures it before the first step.
+        frozen_batch_norm: True where BatchNormalization keeps its running statistics and acts as in inference.
     """
 
     model: Model
@@ -25,3 +34,7 @@ class TrainingGraph:
     trainable: tuple[str, ...]
     metrics: tuple[str, ...] = ()
     labels: str | None = None
+    teacher: Model | None = None
+    teacher_inputs: Mapping[str, str] = field(default_factory=dict)
+    variances: Mapping[str, str] = field(default_factory=dict)
+    frozen_batch_norm: bool = False

@@ -1,0 +1,92 @@
+"""Batches for training: order and augmentation follow from seed and step alone, and are prepared one step ahead."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from pfir.data.base import Dataset
+from pfir.train.augment import flip_crop
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Feeder:
+    """Where batches come from.
+
+    Args:
+        data: The samples.
+        batch: Samples a step; a smaller data set is repeated to fill one.
+        seed: Of order and augmentation.
+        augment: `none` or `flip-crop`, which moves and mirrors every input of rank 4.
+    """
+
+    data: Dataset
+    batch: int
+    seed: int
+    augment: str = "none"
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return max(1, len(self.data) // self.batch)
+
+    def indices(self, step: int) -> np.ndarray:
+        """The samples of a step, counted over all epochs."""
+        epoch, at = divmod(step, self.steps_per_epoch)
+        order = np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.data))
+        order = np.resize(order, max(len(order), self.batch))
+        return order[at * self.batch : (at + 1) * self.batch]
+
+    def arrays(self, step: int) -> Arrays:
+        """The inputs of a step."""
+        arrays = self.data.batch(self.indices(step))
+        if self.augment == "none":
+            return arrays
+        random = np.random.default_rng([self.seed, 1, step])
+        return {n: flip_crop(x, random) if x.ndim == 4 else x for n, x in arrays.items()}
+
+    def labels(self, step: int) -> np.ndarray:
+        return np.asarray(self.data.labels)[self.indices(step)]
+
+
+def ahead(make: Callable[[int], object], first: int, last: int, depth: int = 2) -> Iterator[object]:
+    """make(first), ..., make(last - 1), each made in a second thread while the one before is used.
+
+    What `make` raises is raised here, at its turn. The thread ends when the iterator is closed.
+    """
+    made: queue.Queue = queue.Queue(depth)
+    stop = threading.Event()
+    thread = threading.Thread(target=_produce, args=(make, first, last, made, stop), daemon=True)
+    thread.start()
+    try:
+        for _ in range(first, last):
+            item, error = made.get()
+            if error is not None:
+                raise error
+            yield item
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _produce(
+    make: Callable[[int], object], first: int, last: int, made: queue.Queue, stop: threading.Event
+) -> None:
+    for step in range(first, last):
+        try:
+            entry = (make(step), None)
+        except Exception as error:  # handed to the consumer, which raises it
+            entry = (None, error)
+        while not stop.is_set():
+            try:
+                made.put(entry, timeout=0.1)
+                break
+            except queue.Full:
+                continue
+        if stop.is_set() or entry[1] is not None:
+            return

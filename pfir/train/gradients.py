@@ -1,0 +1,140 @@
+"""From a loss to its gradients: ONNX Runtime's gradient builder, called on a canonical model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from pfir.errors import CompileError
+from pfir.train.runtime import options
+
+
+@dataclass(frozen=True)
+class GradientGraph:
+    """A graph that computes the loss and its gradients in one run.
+
+    Args:
+        proto: Parameters and statistics are inputs; outputs are the scalars, `<parameter>_grad` and the new statistics.
+        parameters: Name to value, in the order of the flat buffer.
+        statistics: Running mean or variance to its value.
+        statistics_outputs: Running mean or variance to the output that holds its new value.
+        scalars: The loss, then the metrics.
+    """
+
+    proto: onnx.ModelProto
+    parameters: dict[str, np.ndarray]
+    statistics: dict[str, np.ndarray]
+    statistics_outputs: dict[str, str]
+    scalars: tuple[str, ...]
+
+
+def build_gradients(
+    proto: onnx.ModelProto, loss: str, trainable: tuple[str, ...], statistics: dict[str, str]
+) -> GradientGraph:
+    """Differentiate the loss by the trainable initializers.
+
+    Args:
+        proto: Canonical (see canonicalize), with all sizes fixed and shapes inferred; its outputs are scalars.
+        loss: The scalar output to differentiate.
+        trainable: Initializers that reach the loss.
+        statistics: Initializer of a running statistic to the tensor that holds its update.
+
+    Raises:
+        CompileError: An operator on the way has no gradient.
+    """
+    scalars = (loss, *(o.name for o in proto.graph.output if o.name != loss))
+    parameters = _to_inputs(proto, trainable)
+    running = _to_inputs(proto, tuple(statistics))
+    for name, update in statistics.items():
+        proto.graph.output.append(_float_info(update, running[name].shape))
+    gradients = _differentiate(proto, loss, trainable)
+    faster(gradients)
+    return GradientGraph(gradients, parameters, running, statistics, scalars)
+
+
+def _to_inputs(proto: onnx.ModelProto, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Turn initializers into graph inputs; their values, in the order of the names."""
+    held = {i.name: i for i in proto.graph.initializer}
+    values = {n: np.ascontiguousarray(numpy_helper.to_array(held[n]), np.float32) for n in names}
+    kept = [i for i in proto.graph.initializer if i.name not in values]
+    del proto.graph.initializer[:]
+    proto.graph.initializer.extend(kept)
+    proto.graph.input.extend(_float_info(n, v.shape) for n, v in values.items())
+    return values
+
+
+def _float_info(name: str, shape: tuple[int, ...]) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+
+
+def _differentiate(proto: onnx.ModelProto, loss: str, trainable: tuple[str, ...]) -> onnx.ModelProto:
+    from onnxruntime.capi import _pybind_state as native
+
+    names = set(trainable)
+    try:
+        optimized = native.get_optimized_model(proto.SerializeToString(), names, options(1))
+        builder = native.GradientGraphBuilder(optimized, {loss}, names, loss, options(1))
+        builder.build()
+        return onnx.load_from_string(builder.get_model())
+    except Exception as error:  # the native module raises bare RuntimeError and its own types alike
+        reason = str(error).strip().splitlines()[0][:300]
+        raise CompileError(f"no gradient for this model: {reason}") from error
+
+
+def faster(proto: onnx.ModelProto) -> None:
+    """Replace two slow kernels of ONNX Runtime by equal ones (ResNet-20: 210 -> 245 images a second and core).
+
+    ReluGrad runs unvectorised; the input gradient of a stride-1 convolution is itself a convolution, whose forward
+    kernel is faster than the one inside ConvGrad.
+    """
+    shapes = {i.name: tuple(d.dim_value for d in i.type.tensor_type.shape.dim) for i in proto.graph.input}
+    nodes = [new for node in proto.graph.node for new in _faster(node, shapes)]
+    nodes = [onnx.NodeProto.FromString(n.SerializeToString()) for n in nodes]
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+    constants = {"zero": 0.0, "one": 1.0, "large": 1e38}
+    tensors = {f"pfir_{k}": np.array(v, np.float32) for k, v in constants.items()}
+    integers = {"last": [-1, -1], "before_first": [-(2**31), -(2**31)], "spatial": [2, 3]}
+    tensors |= {f"pfir_{k}": np.array(v, np.int64) for k, v in integers.items()}
+    proto.graph.initializer.extend(numpy_helper.from_array(v, k) for k, v in tensors.items())
+
+
+def _faster(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]]) -> list[onnx.NodeProto]:
+    if node.op_type == "ReluGrad":
+        return _relu_gradient(*node.input, node.output[0])
+    if node.op_type == "ConvGrad" and node.output[0] and len(shapes.get(node.input[2], ())) == 4:
+        return _conv_gradient(node, shapes[node.input[2]])
+    return [node]
+
+
+def _relu_gradient(gradient: str, x: str, output: str) -> list[onnx.NodeProto]:
+    """gradient * clip(x * 1e38, 0, 1): the step function of x, for every x above 1e-38."""
+    return [
+        helper.make_node("Mul", [x, "pfir_large"], [f"{output}_large"], f"{output}_large"),
+        helper.make_node("Clip", [f"{output}_large", "pfir_zero", "pfir_one"], [f"{output}_step"], f"{output}_step"),
+        helper.make_node("Mul", [gradient, f"{output}_step"], [output], f"{output}_masked"),
+    ]
+
+
+def _conv_gradient(node: onnx.NodeProto, weight: tuple[int, ...]) -> list[onnx.NodeProto]:
+    attrs = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    kernel, pads = weight[2:], list(attrs.get("pads", [0, 0, 0, 0]))
+    dilations = list(attrs.get("dilations", [1, 1]))
+    back = [d * (k - 1) - p for d, k, p in zip(dilations * 2, kernel * 2, pads, strict=True)]
+    plain = list(attrs.get("strides", [1, 1])) == [1, 1] and attrs.get("group", 1) == 1 and min(back) >= 0
+    if not plain:
+        return [node]
+    gradient, _, name = node.input
+    output = node.output[0]
+    node.output[0] = ""
+    flip = [f"{output}_turned", "pfir_last", "pfir_before_first", "pfir_spatial", "pfir_last"]
+    return [
+        helper.make_node("Transpose", [name], [f"{output}_turned"], f"{output}_turn", perm=[1, 0, 2, 3]),
+        helper.make_node("Slice", flip, [f"{output}_kernel"], f"{output}_flip"),
+        helper.make_node("Conv", [gradient, f"{output}_kernel"], [output], f"{output}_conv",
+                         kernel_shape=kernel, pads=back, dilations=dilations),
+        node,
+    ]  # fmt: skip

@@ -1,0 +1,75 @@
+"""Stochastic gradient descent with Nesterov momentum on a flat buffer, and its learning-rate schedule."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A linear warm-up, then half a cosine down to zero.
+
+    Args:
+        peak: Learning rate at the end of the warm-up, > 0.
+        warmup_share: Share of the training that warms up, 0 <= share < 1.
+
+    Source: Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", ICLR 2017, arXiv:1608.03983,
+    section 3, without restarts; warm-up as in Goyal et al., arXiv:1706.02677, section 2.2.
+    """
+
+    peak: float
+    warmup_share: float = 0.05
+
+    def rate(self, progress: float) -> float:
+        """The learning rate after this share of the training, 0 <= progress <= 1."""
+        if progress < self.warmup_share:
+            # Half a percent of the peak at the very start: a rate of zero would waste the first step.
+            return self.peak * max(progress / self.warmup_share, 0.005)
+        rest = (progress - self.warmup_share) / (1 - self.warmup_share)
+        return self.peak * 0.5 * (1 + math.cos(math.pi * min(1.0, rest)))
+
+
+class NesterovSgd:
+    """SGD with Nesterov momentum, decoupled per position into decayed and free parameters.
+
+    v <- m v + g;  p <- p - rate (g + m v), where g includes weight decay.
+
+    Args:
+        size: Of the flat buffer.
+        decay: float32 [size], the weight decay of each position; None for none.
+        momentum: m, 0 <= m < 1.
+        clip: Largest L2 norm of the gradient; None for no limit.
+
+    Source: Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013, section 2,
+    in the form in which the momentum buffer holds the gradient (as in torch.optim.SGD).
+    """
+
+    def __init__(
+        self, size: int, decay: np.ndarray | None = None, momentum: float = 0.9, clip: float | None = None
+    ) -> None:
+        self.velocity = np.zeros(size, np.float32)
+        self._decay, self._momentum, self._clip = decay, np.float32(momentum), clip
+        self._scratch = np.empty(size, np.float32)
+
+    def step(self, parameters: np.ndarray, gradient: np.ndarray, rate: float) -> None:
+        """Update the parameters in place; the gradient is used up."""
+        self._limit(gradient)
+        if self._decay is not None:
+            np.multiply(parameters, self._decay, out=self._scratch)
+            gradient += self._scratch
+        self.velocity *= self._momentum
+        self.velocity += gradient
+        np.multiply(self.velocity, self._momentum, out=self._scratch)
+        gradient += self._scratch
+        gradient *= np.float32(rate)
+        parameters -= gradient
+
+    def _limit(self, gradient: np.ndarray) -> None:
+        if self._clip is None:
+            return
+        norm = float(np.linalg.norm(gradient))
+        if norm > self._clip:
+            gradient *= np.float32(self._clip / norm)

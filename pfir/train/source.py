@@ -1,0 +1,67 @@
+"""Everything a training step reads: samples, labels and the teacher's outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from pfir.data.base import Dataset
+from pfir.errors import DataError
+from pfir.ir.training import TrainingGraph
+from pfir.train.feeder import Arrays, Feeder, ahead
+from pfir.train.settings import Settings
+from pfir.train.teacher import Remembered, Teacher
+
+
+class Source:
+    """The feeds of a training graph, step by step.
+
+    Args:
+        graph: Says whether labels and a teacher are needed.
+        data: The samples.
+        settings: Batch, seed, augmentation, threads.
+
+    Raises:
+        DataError: The data is empty, or has no labels where the loss needs them.
+    """
+
+    def __init__(self, graph: TrainingGraph, data: Dataset, settings: Settings) -> None:
+        if not len(data):
+            raise DataError("the training data has no samples; give at least one")
+        if graph.labels and data.labels is None:
+            raise DataError("the loss needs labels and the data has none; give `y`, or a label weight of 0")
+        self._graph, self._data = graph, data
+        self._feeder = Feeder(data, settings.batch, settings.seed, settings.augment)
+        self.steps_per_epoch = self._feeder.steps_per_epoch
+        self.teacher = Teacher(graph, settings.threads) if graph.teacher else None
+        fixed = self.teacher and settings.augment == "none"
+        self._remembered = Remembered(self.teacher, len(data)) if fixed else None
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of one sample of every input of the graph."""
+        return {n: x.shape[1:] for n, x in self._complete(0, self._inputs(0)).items()}
+
+    def variances(self) -> Arrays:
+        """The constants of the graph that hold the variances of the teacher's outputs."""
+        return self.teacher.variances(self._data) if self.teacher else {}
+
+    def feeds(self, first: int, last: int) -> Iterator[Arrays]:
+        """The feeds of steps first, ..., last - 1; samples are prepared ahead, the teacher runs when asked."""
+        for step, arrays in enumerate(ahead(self._inputs, first, last), start=first):
+            yield self._complete(step, arrays)
+
+    def close(self) -> None:
+        if self.teacher:
+            self.teacher.close()
+
+    def _inputs(self, step: int) -> Arrays:
+        arrays = self._feeder.arrays(step)
+        if self._graph.labels:
+            arrays[self._graph.labels] = self._feeder.labels(step).astype(np.int64)
+        return arrays
+
+    def _complete(self, step: int, arrays: Arrays) -> Arrays:
+        if self._remembered:
+            return {**arrays, **self._remembered.outputs(self._feeder.indices(step), arrays)}
+        return {**arrays, **(self.teacher.outputs(arrays) if self.teacher else {})}

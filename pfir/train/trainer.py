@@ -1,0 +1,286 @@
+"""Fitting a training graph to data: epochs, learning rate, divergence, checkpoints, the best epoch."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from pfir.data.base import Dataset
+from pfir.errors import CompileError
+from pfir.ir.training import TrainingGraph
+from pfir.train import checkpoint
+from pfir.train.checkpoint import State
+from pfir.train.optimizers import NesterovSgd, Schedule
+from pfir.train.session import TrainSession
+from pfir.train.settings import Settings
+from pfir.train.source import Source
+
+Arrays = dict[str, np.ndarray]
+
+# A training that diverged goes on from its last good epoch with the rate times this.
+RETREAT = 0.1
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training is.
+
+    Args:
+        epoch: The one that runs, from 1.
+        epochs: All of them.
+        step: Steps done, over all epochs.
+        steps: All of them.
+        loss: Mean over the epoch so far.
+        learning_rate: Of the last step.
+        samples_per_s: Of this call, since its start.
+        seconds_left: As far as can be told; None before the first step.
+        note: Something that a user should read, or None.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    learning_rate: float
+    samples_per_s: float
+    seconds_left: float | None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a training learnt.
+
+    Args:
+        arrays: Initializer name to its new value, BatchNormalization's running statistics included.
+        curve: One entry per epoch: step, epoch, loss, learning_rate, seconds, the metrics by name, and score where
+            epochs were evaluated.
+        notes: What a user should know.
+        best_epoch: The epoch that `arrays` come from, from 1.
+    """
+
+    arrays: Arrays
+    curve: list[dict]
+    notes: tuple[str, ...] = ()
+    best_epoch: int = 0
+
+
+def fit(
+    graph: TrainingGraph,
+    data: Dataset,
+    settings: Settings | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    evaluate: Callable[[Arrays], float] | None = None,
+) -> Result:
+    """Train; the same seed, data, settings and versions give the same bits for any number of threads.
+
+    Args:
+        graph: Student, loss and teacher; not changed.
+        data: Feeds the inputs of the graph; its labels are read where the loss has them.
+        settings: See Settings.
+        on_progress: Told after every step.
+        evaluate: A score, higher is better, of arrays by initializer name; asked after each epoch, and the best
+            epoch's arrays are returned. Without it the last epoch's are.
+
+    Raises:
+        CompileError: The graph cannot be trained, or the loss is not finite even after a retreat.
+        DataError: The data is empty, lacks labels, or the checkpoint is damaged.
+    """
+    settings = settings or Settings()
+    source = Source(graph, data, settings)
+    session = None
+    try:
+        graph = _with_variances(graph, source)
+        session = TrainSession(graph, source.shapes(), settings.batch, settings.threads)
+        key = _key(graph, data, settings, session)
+        return _Run(session, source, settings, key, on_progress or (lambda _: None), evaluate).run()
+    finally:
+        source.close()
+        if session:
+            session.close()
+
+
+def _with_variances(graph: TrainingGraph, source: Source) -> TrainingGraph:
+    if not graph.variances:
+        return graph
+    model = graph.model.clone()
+    model.set_arrays(source.variances())
+    return replace(graph, model=model)
+
+
+def _key(graph: TrainingGraph, data: Dataset, settings: Settings, session: TrainSession) -> str:
+    parts = hashlib.sha256()
+    for text in (data.fingerprint(), settings.identity(), graph.loss, *session.scalars, *session.parameters.views):
+        parts.update(text.encode() + b"\0")
+    parts.update(session.parameters.flat.tobytes())
+    return parts.hexdigest()
+
+
+@dataclass
+class _Totals:
+    """What has happened so far; JSON can hold it."""
+
+    step: int = 0
+    seconds: float = 0.0
+    scale: float = 1.0
+    retreats: int = 0
+    sums: list[float] = field(default_factory=list)
+    summed: int = 0
+    curve: list[dict] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    best_score: float | None = None
+    best_epoch: int = 0
+    good_step: int = 0
+
+
+class _Run:
+    def __init__(
+        self, session: TrainSession, source: Source, settings: Settings, key: str,
+        on_progress: Callable[[Progress], None], evaluate: Callable[[Arrays], float] | None,
+    ) -> None:  # fmt: skip
+        self._session, self._source, self._settings, self._key = session, source, settings, key
+        self._on_progress, self._evaluate = on_progress, evaluate
+        self._steps = settings.epochs * source.steps_per_epoch
+        self._schedule = Schedule(settings.learning_rate, settings.warmup_share)
+        decay = session.parameters.mask({n: x.ndim >= 2 for n, x in session.parameters.views.items()})
+        decay *= np.float32(settings.weight_decay)
+        self._optimizer = NesterovSgd(decay.size, decay, settings.momentum, settings.clip)
+        self._totals = _Totals()
+        self._best: Arrays = {}
+        self._good = self._moment()
+        self._rate = 0.0
+
+    def run(self) -> Result:
+        self._resume()
+        self._began = self._saved = time.monotonic()
+        self._before, self._first = self._totals.seconds, self._totals.step
+        while not self._finished():
+            self._epoch()
+        totals = self._totals
+        arrays = self._best if self._evaluate else self._session.arrays()
+        best = totals.best_epoch if self._evaluate else len(totals.curve)
+        return Result(arrays, totals.curve, tuple(totals.notes), best)
+
+    def _epoch(self) -> None:
+        totals, per_epoch = self._totals, self._source.steps_per_epoch
+        last = (totals.step // per_epoch + 1) * per_epoch
+        feeds = self._source.feeds(totals.step, last)
+        try:
+            for arrays in feeds:
+                self._step(arrays)
+                if not np.isfinite(totals.sums[0]):
+                    return self._retreat()
+                self._tell()
+                self._save_now_and_then()
+                if self._finished():
+                    break
+        finally:
+            feeds.close()
+        if not np.isfinite(self._session.parameters.flat).all():
+            return self._retreat()
+        return self._end_epoch()
+
+    def _step(self, feeds: Mapping[str, np.ndarray]) -> None:
+        totals = self._totals
+        self._rate = self._schedule.rate(self._progress()) * totals.scale
+        scalars = self._session.step(feeds).scalars
+        self._optimizer.step(self._session.parameters.flat, self._session.gradients.flat, self._rate)
+        totals.sums = [a + float(b) for a, b in zip(totals.sums or [0.0] * len(scalars), scalars, strict=True)]
+        totals.summed += 1
+        totals.step += 1
+        totals.seconds = self._before + time.monotonic() - self._began
+
+    def _end_epoch(self) -> None:
+        totals = self._totals
+        means = [s / totals.summed for s in totals.sums]
+        entry = {"step": totals.step, "epoch": len(totals.curve) + 1, "loss": means[0], "learning_rate": self._rate,
+                 "seconds": totals.seconds, **dict(zip(self._session.scalars[1:], means[1:], strict=True))}  # fmt: skip
+        if self._evaluate:
+            entry["score"] = self._score(entry["epoch"])
+        totals.curve.append(entry)
+        totals.sums, totals.summed, totals.good_step = [], 0, totals.step
+        self._good = self._moment()
+        self._save()
+
+    def _score(self, epoch: int) -> float:
+        arrays, totals = self._session.arrays(), self._totals
+        score = float(self._evaluate(arrays))
+        if totals.best_score is None or score > totals.best_score:
+            totals.best_score, totals.best_epoch, self._best = score, epoch, arrays
+        return score
+
+    def _retreat(self) -> None:
+        """Back to the last good epoch with a tenth of the rate."""
+        totals, rate = self._totals, self._rate
+        if totals.retreats:
+            raise CompileError(
+                f"training diverged twice (loss not finite at step {totals.step}, rate {rate:.2g}); "
+                "give a smaller learning rate"
+            )
+        totals.retreats, totals.scale = 1, RETREAT
+        note = (f"training diverged at step {totals.step} with rate {rate:.2g}; it goes on from step "
+                f"{totals.good_step} with a tenth of that")  # fmt: skip
+        totals.notes.append(note)
+        totals.step, totals.sums, totals.summed = totals.good_step, [], 0
+        self._restore(self._good)
+        self._tell(note)
+
+    def _progress(self) -> float:
+        """The share of the training that is done: of its steps or of its time, whichever is further."""
+        budget = self._settings.time_budget_s
+        by_time = self._totals.seconds / budget if budget else 0.0
+        return max(self._totals.step / self._steps, by_time)
+
+    def _finished(self) -> bool:
+        return self._totals.step >= self._steps or (self._totals.step > 0 and self._progress() >= 1)
+
+    def _tell(self, note: str | None = None) -> None:
+        totals, settings = self._totals, self._settings
+        done, spent = totals.step - self._first, max(totals.seconds - self._before, 1e-9)
+        left = (self._steps - totals.step) * spent / done if done > 0 else None
+        if left is not None and settings.time_budget_s:
+            left = max(0.0, min(left, settings.time_budget_s - totals.seconds))
+        epoch = min(settings.epochs, max(0, totals.step - 1) // self._source.steps_per_epoch + 1)
+        loss = totals.sums[0] / totals.summed if totals.summed else float("nan")
+        self._on_progress(Progress(epoch, settings.epochs, totals.step, self._steps, loss, self._rate,
+                                   max(0, done) * settings.batch / spent, left, note))  # fmt: skip
+
+    def _moment(self) -> Arrays:
+        session = self._session
+        return {"parameters": session.parameters.flat.copy(), "statistics": session.statistics.flat.copy(),
+                "velocity": self._optimizer.velocity.copy()}  # fmt: skip
+
+    def _restore(self, moment: Arrays) -> None:
+        self._session.parameters.flat[:] = moment["parameters"]
+        self._session.set_statistics(moment["statistics"])
+        self._optimizer.velocity[:] = moment["velocity"]
+
+    def _save_now_and_then(self) -> None:
+        if time.monotonic() - self._saved > self._settings.checkpoint_every_s:
+            self._save()
+
+    def _save(self) -> None:
+        self._saved = time.monotonic()
+        if self._settings.checkpoint is None:
+            return
+        arrays = {f"now/{n}": x for n, x in self._moment().items()} | {f"good/{n}": x for n, x in self._good.items()}
+        arrays |= {f"best/{n}": x for n, x in self._best.items()}
+        checkpoint.save(self._settings.checkpoint, State(arrays, {"key": self._key, **vars(self._totals)}))
+
+    def _resume(self) -> None:
+        state = checkpoint.load(self._settings.checkpoint, self._key) if self._settings.checkpoint else None
+        if state is None:
+            return
+        facts = {n: x for n, x in state.facts.items() if n != "key"}
+        self._totals = _Totals(**facts)
+        self._restore(_part(state, "now/"))
+        self._good, self._best = _part(state, "good/"), _part(state, "best/")
+
+
+def _part(state: State, prefix: str) -> Arrays:
+    return {n[len(prefix) :]: x for n, x in state.arrays.items() if n.startswith(prefix)}
