@@ -33,6 +33,8 @@ _PACKAGES = (
     ("libbz2-1.0",),
     ("libuuid1",),
 )
+_PINNED = ("apache-tvm", "apache-tvm-ffi")
+_OTHERS = ("numpy", "ml_dtypes", "typing_extensions", "psutil", "cloudpickle")
 _PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_24_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64")
 # Names since Debian 13 come without the suffix; both are statically linked.
 _QEMU_PACKAGES = ("qemu-user-static", "qemu-user")
@@ -96,7 +98,7 @@ def default_cache() -> Path:
 
 
 def _version_hash() -> str:
-    parts = [str(RECIPE), *(f"{name}=={version(name)}" for name in ("apache-tvm", "apache-tvm-ffi", "numpy"))]
+    parts = [str(RECIPE), *(f"{name}=={version(name)}" for name in _PINNED)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
@@ -169,22 +171,29 @@ def _emulator(work: Path, progress: Progress) -> None:
 
 
 def _site(work: Path, python: str, progress: Progress) -> None:
-    """Unpack the aarch64 wheels of the same versions as here into `site`."""
+    """Unpack the aarch64 wheels into `site`: TVM's runtime in the version that compiles here, and what it imports."""
     progress("emulated device: TVM's runtime for aarch64")
-    names = ("apache-tvm", "apache-tvm-ffi", "numpy", "ml_dtypes", "typing_extensions", "psutil", "cloudpickle")
     wheels = work / "wheels"
-    abi = [f"--abi={tag}" for tag in (f"cp{python.replace('.', '')}", "abi3", "none")]
-    run(
-        [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", f"--dest={wheels}"]
-        + [f"--platform={platform}" for platform in _PLATFORMS]
-        + [f"--python-version={python}", "--implementation=cp", *abi]
-        + [f"{name}=={version(name)}" for name in names]
-    )
+    _download(wheels, python, [f"{name}=={version(name)}" for name in _PINNED])
+    try:
+        _download(wheels, python, [f"{name}=={version(name)}" for name in _OTHERS])
+    except DeviceError:
+        # The system's Python may be older than this one, and these may have left it behind.
+        _download(wheels, python, list(_OTHERS))
     for wheel in sorted(wheels.glob("*.whl")):
         with zipfile.ZipFile(wheel) as archive:
             members = [name for name in archive.namelist() if not any(part in name for part in _LEFT_OUT)]
             archive.extractall(work / "site", members)
     shutil.rmtree(wheels)
+
+
+def _download(folder: Path, python: str, requirements: list[str]) -> None:
+    abi = [f"--abi={tag}" for tag in (f"cp{python.replace('.', '')}", "abi3", "none")]
+    run(
+        [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", f"--dest={folder}"]
+        + [f"--platform={platform}" for platform in _PLATFORMS]
+        + [f"--python-version={python}", "--implementation=cp", *abi, *requirements]
+    )
 
 
 def _check(made: Emulated) -> None:
