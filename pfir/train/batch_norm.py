@@ -33,7 +33,7 @@ def train(graph: gs.Graph) -> dict[str, str]:
             _freeze(graph, node)
             continue
         node.attrs["training_mode"] = 1
-        del node.outputs[1:]
+        node.outputs = [node.outputs[0]]
         for tensor in (mean, variance):
             statistics[tensor.name] = f"{tensor.name}_updated"
             node.outputs.append(gs.Variable(statistics[tensor.name], np.float32, list(tensor.shape)))

@@ -40,7 +40,7 @@ class Settings:
     momentum: float = 0.9
     weight_decay: float = 1e-4
     warmup_share: float = 0.05
-    clip: float | None = None
+    clip: float | None = 5.0
     seed: int = 0
     jobs: int | None = None
     augment: str = "none"
