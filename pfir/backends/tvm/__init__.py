@@ -1,1 +1,5 @@
 """The TVM backend: ONNX to Relax to a library."""
+
+from pfir.backends.tvm.backend import TvmBackend
+
+__all__ = ["TvmBackend"]

@@ -1,0 +1,30 @@
+"""The TVM backend behind the contract that every backend keeps."""
+
+from __future__ import annotations
+
+from pfir.artifact import Artifact, Kernel
+from pfir.backends.base import Backend
+from pfir.backends.tvm.build import build
+from pfir.backends.tvm.lower import lower
+from pfir.ir.model import Model
+from pfir.target import Target
+
+LIBRARY = "model.so"
+
+
+class TvmBackend(Backend):
+    """ONNX to a shared library of our own kernels, for x86-64, aarch64 and armv7 Linux."""
+
+    name = "tvm"
+
+    def check(self, model: Model) -> None:
+        pass
+
+    def kernels(self, model: Model, target: Target) -> tuple[Kernel, ...]:
+        from pfir.ir.cost import kernels
+
+        return kernels(model)
+
+    def build(self, model: Model, target: Target) -> Artifact:
+        library = build(lower(model, target), target)
+        return Artifact(self.name, target, {LIBRARY: library}, LIBRARY, model.inputs(), model.outputs())

@@ -1,0 +1,85 @@
+"""A Relax module of kernels to the bytes of a shared library."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from pfir.backends.tvm.link import linker
+from pfir.errors import CompileError
+from pfir.target import Target
+
+NATIVE = ("native", "host")
+
+
+def build(module: Any, target: Target) -> bytes:
+    """The library, linked for the target.
+
+    Raises:
+        CompileError: TVM or the linker refuses.
+    """
+    import tvm
+    from tvm import relax
+
+    where = tvm_target(target)
+    try:
+        executable = relax.build(module, where, relax_pipeline=_pipeline())
+        return _library(executable, target)
+    except tvm.error.TVMError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise CompileError(f"TVM failed to compile for {target.name}: {lines[-1] if lines else error!r}") from error
+
+
+def tvm_target(target: Target) -> Any:
+    """TVM's own target: LLVM for the triple, CPU and features."""
+    import tvm
+
+    settings: dict[str, Any] = {"kind": "llvm", "mtriple": target.triple, "num-cores": target.threads}
+    cpu = system_cpu() if target.cpu in NATIVE else target.cpu
+    if cpu and cpu != "generic":
+        settings["mcpu"] = cpu
+    features = list(target.features) + _float_features(target)
+    if features:
+        settings["mattr"] = features
+    return tvm.target.Target(settings)
+
+
+def system_cpu() -> str:
+    """LLVM's name for this machine's CPU."""
+    from tvm.target.codegen import llvm_get_system_cpu
+
+    return str(llvm_get_system_cpu())
+
+
+def _float_features(target: Target) -> list[str]:
+    """Armv7 has NEON as an option; every core that we build for has it."""
+    return ["+neon", "+vfp4"] if target.triple.startswith(("arm-", "armv7")) else []
+
+
+def _pipeline() -> Any:
+    import tvm
+    from tvm.relax import transform
+
+    return tvm.transform.Sequential(
+        [
+            transform.RewriteDataflowReshape(),
+            transform.ToNonDataflow(),
+            transform.RemovePurityChecking(),
+            transform.CallTIRRewrite(),
+            transform.StaticPlanBlockMemory(),
+            transform.LowerAllocTensor(),
+            transform.KillAfterLastUse(),
+            transform.LowerRuntimeBuiltin(),
+            transform.ComputePrimValue(),
+            transform.VMShapeLower(),
+            transform.AttachGlobalSymbol(),
+        ]
+    )
+
+
+def _library(executable: Any, target: Target) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="pfir-") as folder:
+        path = Path(folder) / "model.so"
+        executable.export_library(str(path), fcompile=linker(target.triple))
+        return path.read_bytes()

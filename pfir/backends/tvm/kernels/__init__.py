@@ -1,0 +1,1 @@
+"""Generators of scheduled kernels, one file a family."""

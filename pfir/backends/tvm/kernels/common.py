@@ -1,0 +1,78 @@
+"""What every kernel generator needs: operands read by ONNX index, the element-wise tail, and loop helpers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pfir.backends.tvm.expressions import const, expression
+from pfir.backends.tvm.form import Form, KernelSpec
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A tensor of a kernel, read by ONNX index whatever its order in memory."""
+
+    tensor: Any
+    form: Form
+
+    def __call__(self, *index: Any) -> Any:
+        return self.tensor(*(index[axis] for axis in self.form.order))
+
+    def broadcast(self, index: tuple[Any, ...]) -> Any:
+        """The element that lines up with `index` of a result of at least this rank, by ONNX's broadcasting."""
+        tail = index[len(index) - len(self.form.shape) :]
+        return self(*(0 if size == 1 else i for i, size in zip(tail, self.form.shape, strict=True)))
+
+
+def placeholders(spec: KernelSpec) -> list[Operand]:
+    from tvm import te
+
+    return [
+        Operand(te.placeholder(form.memory, name=f"p{i}", dtype=form.dtype), form)
+        for i, form in enumerate(spec.operands)
+    ]
+
+
+def tail(spec: KernelSpec, operands: list[Operand], index: tuple[Any, ...], main: Any) -> Any:
+    """The element at ONNX index `index` after every step of `spec`, where the main computation gave `main`."""
+    values: list[Any] = []
+    for step in spec.steps:
+        arguments = [
+            {
+                "main": lambda _: main,
+                "step": lambda i: values[i],
+                "operand": lambda j: operands[j].broadcast(index),
+                "number": const,
+            }[kind](value)
+            for kind, value in step.arguments
+        ]
+        values.append(expression(step.op, arguments, dict(step.attributes)))
+    return values[-1] if values else main
+
+
+def to_index(form: Form, memory: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The ONNX index of an element at a memory index."""
+    index: list[Any] = [None] * len(memory)
+    for i, axis in enumerate(form.order):
+        index[axis] = memory[i]
+    return tuple(index)
+
+
+def schedule_of(operands: list[Operand], result: Any) -> Any:
+    from tvm import te
+    from tvm.s_tir import Schedule
+
+    return Schedule(te.create_prim_func([o.tensor for o in operands] + [result]))
+
+
+def vectorize_inner(schedule: Any, loop: Any, lanes: int) -> None:
+    """Vectorise a loop of any extent by `lanes`, the rest with predicates."""
+    extent = int(schedule.get(loop).extent)
+    if extent <= 1:
+        return
+    if extent <= lanes:
+        schedule.vectorize(loop)
+        return
+    _, inner = schedule.split(loop, [None, lanes])
+    schedule.vectorize(inner)

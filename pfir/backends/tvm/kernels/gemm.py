@@ -1,0 +1,101 @@
+"""Matrix products with a constant right side: dense layers, and 1x1 convolutions over flattened positions.
+
+Packed weights are `[O/b, I, b]`. Positions of every leading axis run as one axis of rows, padded up to the tile; rows
+past the end read the last one again and are never written.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from pfir.backends.tvm.form import KernelSpec
+from pfir.backends.tvm.kernels.common import placeholders, schedule_of, tail, to_index, vectorize_inner
+from pfir.backends.tvm.tiles import Tile
+
+
+def pack(weight: np.ndarray, tile: Tile) -> np.ndarray:
+    """`[I, O]` -> `[O/b, I, b]`, zeros where O is no multiple of b."""
+    inner, out = weight.shape
+    padded = np.pad(weight, ((0, 0), (0, -out % tile.block)))
+    return np.ascontiguousarray(padded.reshape(inner, -1, tile.block).transpose(1, 0, 2))
+
+
+def gemm(spec: KernelSpec, tile: Tile) -> Any:
+    """A scheduled product; the data's last memory axis is summed, the result's holds the output channels."""
+    operands = placeholders(spec)
+    schedule = schedule_of(operands, _compute(spec, operands, tile))
+    _flatten_rows(schedule, spec)
+    return _schedule(schedule, tile)
+
+
+def _compute(spec: KernelSpec, operands: list[Any], tile: Tile) -> Any:
+    from tvm import te, tirx
+
+    data, weight = operands[0], operands[1]
+    *leading, inner = data.form.memory
+    rows, out = prod(leading), spec.out.memory[-1]
+    padded_rows, padded_out = -(-rows // tile.rows) * tile.rows, -(-out // tile.block) * tile.block
+    k = te.reduce_axis((0, inner), "k")
+
+    def main(m: Any, o: Any) -> Any:
+        row = m if padded_rows == rows else tirx.min(m, rows - 1)
+        element = data.tensor(*_split(row, leading), k)
+        return te.sum(element * weight.tensor[o // tile.block, k, o % tile.block], axis=[k])
+
+    total = te.compute((padded_rows, padded_out), main, name="main")
+
+    def out_at(*memory: Any) -> Any:
+        row = _join(memory[:-1], leading)
+        return tail(spec, operands, to_index(spec.out, memory), total[row, memory[-1]])
+
+    return te.compute(spec.out.memory, out_at, name="out")
+
+
+def _split(row: Any, sizes: list[int]) -> tuple[Any, ...]:
+    index: list[Any] = []
+    for size in reversed(sizes[1:]):
+        index.insert(0, row % size)
+        row = row // size
+    return (row, *index)
+
+
+def _join(index: tuple[Any, ...], sizes: list[int]) -> Any:
+    row = index[0]
+    for i, size in zip(index[1:], sizes[1:], strict=True):
+        row = row * size + i
+    return row
+
+
+def _flatten_rows(schedule: Any, spec: KernelSpec) -> None:
+    """One axis of rows in the result's block, so that it can follow tiles that straddle the leading axes."""
+    from tvm.tirx import IndexMap
+
+    leading = spec.operands[0].memory[:-1]
+    flat = IndexMap.from_func(lambda *index: [_join(index[:-1], leading), index[-1]], ndim=len(leading) + 1)
+    schedule.transform_block_layout("out", flat)
+
+
+def _schedule(schedule: Any, tile: Tile) -> Any:
+    main, out = schedule.get_sblock("main"), schedule.get_sblock("out")
+    m, o, k = schedule.get_loops(main)
+    mo, mi = schedule.split(m, [None, tile.rows])
+    oo, ov, oe = schedule.split(o, [None, tile.vectors, tile.lanes])
+    ko, ki = schedule.split(k, [None, tile.unroll])
+    schedule.reorder(oo, mo, ko, ki, mi, ov, oe)
+    outer = schedule.fuse(oo, mo)
+    schedule.set_scope(main, 0, "local")
+    schedule.reverse_compute_at(out, outer)
+    schedule.parallel(outer)
+    for loop in (ki, mi, ov):
+        schedule.unroll(loop)
+    schedule.vectorize(oe)
+    start = schedule.decompose_reduction(main, ko)
+    *rest, inner = schedule.get_loops(start)[1:]
+    for loop in rest:
+        schedule.unroll(loop)
+    schedule.vectorize(inner)
+    vectorize_inner(schedule, schedule.get_loops(out)[-1], tile.lanes)
+    return schedule

@@ -1,0 +1,124 @@
+"""Kernels that slide a window over each channel on its own: depthwise convolution, maximum and average pooling.
+
+Packed weights of a depthwise convolution are `[O/b, KH, KW, b]`. Vectors lie along the channels; the padded copy of
+the input is made row by row, next to where it is used.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pfir.backends.tvm.expressions import const
+from pfir.backends.tvm.form import KernelSpec
+from pfir.backends.tvm.kernels.common import placeholders, schedule_of, tail, vectorize_inner
+from pfir.backends.tvm.tiles import Tile
+
+LOWEST = -3.4028234663852886e38
+_UNROLLED_WINDOW = 49
+
+
+def pack(weight: np.ndarray, tile: Tile) -> np.ndarray:
+    """`[O, 1, KH, KW]` -> `[O/b, KH, KW, b]`, zeros where O is no multiple of b."""
+    out, _, kh, kw = weight.shape
+    padded = np.pad(weight[:, 0], ((0, -out % tile.block), (0, 0), (0, 0)))
+    return np.ascontiguousarray(padded.reshape(-1, tile.block, kh, kw).transpose(0, 2, 3, 1))
+
+
+def window(spec: KernelSpec, tile: Tile) -> Any:
+    """A scheduled window kernel; `spec` has `kind` (depthwise, max, average), `kernel`, `strides`, `dilations`, `pads`
+    (begin, end), `ceil` and for averages `counts_pads`."""
+    operands = placeholders(spec)
+    return _schedule(schedule_of(operands, _compute(spec, operands, tile)), spec, tile)
+
+
+def _compute(spec: KernelSpec, operands: list[Any], tile: Tile) -> Any:
+    from tvm import te
+
+    n, out, oh, ow = spec.out.shape
+    (kh, kw), (sh, sw), (dh, dw) = spec["kernel"], spec["strides"], spec["dilations"]
+    columns, channels = -(-ow // tile.rows) * tile.rows, -(-out // tile.block) * tile.block
+    copies = out // operands[0].form.shape[1]
+    source = _padded(spec, operands[0], ((oh - 1) * sh + (kh - 1) * dh + 1, (columns - 1) * sw + (kw - 1) * dw + 1),
+                     channels)  # fmt: skip
+    ry, rx = te.reduce_axis((0, kh), "ry"), te.reduce_axis((0, kw), "rx")
+
+    def main(b: Any, y: Any, x: Any, o: Any) -> Any:
+        pixel = source[b, y * sh + ry * dh, x * sw + rx * dw, o // copies if copies > 1 else o]
+        if spec["kind"] == "depthwise":
+            weight = operands[1].tensor[o // tile.block, ry, rx, o % tile.block]
+            return te.sum(pixel * weight, axis=[ry, rx])
+        return (te.max if spec["kind"] == "max" else te.sum)(pixel, axis=[ry, rx])
+
+    total = te.compute((n, oh, columns, channels), main, name="main")
+
+    def finished(b: Any, y: Any, x: Any, o: Any) -> Any:
+        value = total[b, y, x, o]
+        if spec["kind"] == "average":
+            value = value / _count(spec, y, x)
+        return tail(spec, operands, (b, o, y, x), value)
+
+    return te.compute((n, oh, ow, out), finished, name="out")
+
+
+def _padded(spec: KernelSpec, data: Any, reach: tuple[int, int], channels: int) -> Any:
+    from tvm import te, tirx
+
+    n, c, h, w = data.form.shape
+    top, left = spec["pads"][:2]
+    outside = const(LOWEST if spec["kind"] == "max" else 0)
+
+    def border(b: Any, y: Any, x: Any, i: Any) -> Any:
+        inside = [y >= top, y < h + top, x >= left, x < w + left] + ([i < c] if channels > c else [])
+        return tirx.if_then_else(tirx.all(*inside), data(b, i, y - top, x - left), outside)
+
+    return te.compute((n, reach[0], reach[1], max(channels, c)), border, name="pad")
+
+
+def _count(spec: KernelSpec, y: Any, x: Any) -> Any:
+    """How many cells of the window at (y, x) an average counts."""
+    if spec["counts_pads"] and not spec["ceil"]:
+        return const(spec["kernel"][0] * spec["kernel"][1])
+    return _cells(spec, 0, y) * _cells(spec, 1, x)
+
+
+def _cells(spec: KernelSpec, axis: int, position: Any) -> Any:
+    from tvm import tirx
+
+    size, kernel = spec.operands[0].shape[2 + axis], spec["kernel"][axis]
+    stride, step = spec["strides"][axis], spec["dilations"][axis]
+    begin, end = spec["pads"][axis], spec["pads"][2 + axis]
+    low, high = (-begin, size + end) if spec["counts_pads"] else (0, size)
+    start = position * stride - begin
+    cells = const(0)
+    for k in range(kernel):
+        at = start + k * step
+        cells = cells + tirx.Select(tirx.all(at >= low, at < high), const(1), const(0))
+    return cells
+
+
+def _schedule(schedule: Any, spec: KernelSpec, tile: Tile) -> Any:
+    main, out, pad = (schedule.get_sblock(name) for name in ("main", "out", "pad"))
+    b, y, x, o, ry, rx = schedule.get_loops(main)
+    xo, xi = schedule.split(x, [None, tile.rows])
+    oo, oe = schedule.split(o, [None, tile.lanes])
+    schedule.reorder(b, oo, y, xo, ry, rx, xi, oe)
+    task = schedule.fuse(b, oo, y)
+    schedule.set_scope(main, 0, "local")
+    schedule.reverse_compute_at(out, xo)
+    schedule.compute_at(pad, task)
+    schedule.parallel(task)
+    if spec["kernel"][0] * spec["kernel"][1] <= _UNROLLED_WINDOW:
+        schedule.unroll(ry)
+        schedule.unroll(rx)
+    schedule.unroll(xi)
+    schedule.vectorize(oe)
+    start = schedule.decompose_reduction(main, ry)
+    *_, first, last = schedule.get_loops(start)
+    schedule.unroll(first)
+    schedule.vectorize(last)
+    vectorize_inner(schedule, schedule.get_loops(out)[-1], tile.lanes)
+    if spec.operands[0].order[-1] == 1:
+        vectorize_inner(schedule, schedule.get_loops(pad)[-1], tile.lanes)
+    return schedule

@@ -1,0 +1,240 @@
+"""ONNX operators that head a kernel: what each one hands to its generator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from pfir.backends.tvm.form import Form, channels_last, plain
+from pfir.backends.tvm.kernels import conv, gemm, window
+from pfir.backends.tvm.tiles import Tile, channel_tile, matrix_tile
+from pfir.backends.tvm.values import Program, Value
+
+
+@dataclass(frozen=True)
+class Lead:
+    """A kernel's main computation: its generator, its operands, and a bias to add, `[C]` on the channel axis."""
+
+    family: str
+    attributes: dict[str, Any]
+    operands: list[Value]
+    out: Form
+    tile: Tile
+    bias: np.ndarray | None = None
+
+
+Values = Callable[[gs.Tensor], Value]
+
+
+def lead(program: Program, node: gs.Node, value: Values) -> Lead | None:
+    """What the kernel of this node computes, or None where no generator of ours covers it."""
+    make = LEADS.get(node.op)
+    return make(program, node, value) if make else None
+
+
+def _shape(tensor: gs.Tensor) -> tuple[int, ...]:
+    return tuple(int(size) for size in tensor.shape)
+
+
+def array_of(tensor: gs.Tensor) -> np.ndarray | None:
+    return tensor.values if isinstance(tensor, gs.Constant) else None
+
+
+def _optional(node: gs.Node, index: int) -> gs.Tensor | None:
+    present = len(node.inputs) > index and not node.inputs[index].is_empty()
+    return node.inputs[index] if present else None
+
+
+def _pads(node: gs.Node, sizes: tuple[int, ...], kernel: tuple[int, ...]) -> tuple[int, ...]:
+    """Begin and end pads of each spatial axis, `auto_pad` worked out."""
+    rank = len(kernel)
+    mode = node.attrs.get("auto_pad", "NOTSET")
+    if mode == "VALID":
+        return (0,) * (2 * rank)
+    if mode == "NOTSET":
+        return tuple(int(p) for p in node.attrs.get("pads", [0] * (2 * rank)))
+    strides, dilations = _each(node, "strides", rank), _each(node, "dilations", rank)
+    total = [
+        max(0, (-(-size // s) - 1) * s + (k - 1) * d + 1 - size)
+        for size, s, k, d in zip(sizes, strides, kernel, dilations, strict=True)
+    ]
+    small = [t // 2 for t in total]
+    large = [t - s for t, s in zip(total, small, strict=True)]
+    return (*small, *large) if mode == "SAME_UPPER" else (*large, *small)
+
+
+def _each(node: gs.Node, name: str, rank: int) -> tuple[int, ...]:
+    return tuple(int(v) for v in node.attrs.get(name, [1] * rank))
+
+
+def _conv(program: Program, node: gs.Node, value: Values) -> Lead | None:
+    weight, bias = array_of(node.inputs[1]), _bias(node, 2)
+    shape, out = _shape(node.inputs[0]), _shape(node.outputs[0])
+    if weight is None or len(shape) != 4 or bias is False:
+        return None
+    kernel, group = weight.shape[2:], int(node.attrs.get("group", 1))
+    pads, strides, dilations = _pads(node, shape[2:], kernel), _each(node, "strides", 2), _each(node, "dilations", 2)
+    data = value(node.inputs[0])
+    if weight.shape[1] == 1 and group == shape[1] and group > 1:
+        return _depthwise(program, data, weight, bias, channels_last(out), (pads, strides, dilations))
+    if kernel == (1, 1) and strides == (1, 1) and not any(pads) and group == 1:
+        return _product(program, data, weight[:, :, 0, 0].T, bias, channels_last(out))
+    common = {"strides": strides, "dilations": dilations, "pads": pads[:2], "spread": (1, 1)}
+    return _direct(program, data, weight, bias, channels_last(out), group, common)
+
+
+def _bias(node: gs.Node, index: int) -> Any:
+    """The bias as an array, None without one, False where it is no constant."""
+    tensor = _optional(node, index)
+    if tensor is None:
+        return None
+    array = array_of(tensor)
+    return False if array is None else array.reshape(-1)
+
+
+def _direct(program: Program, data: Value, weight: np.ndarray, bias: Any, out: Form, group: int, common: dict) -> Lead:
+    tile = matrix_tile(program.target, out.shape[3], out.shape[1] // group, weight.shape[1])
+    packed = program.constant(conv.pack(weight, group, tile))
+    return Lead("conv", {**common, "group": group}, [data, packed], out, tile, bias)
+
+
+def _depthwise(program: Program, data: Value, weight: np.ndarray, bias: Any, out: Form, geometry: tuple) -> Lead:
+    pads, strides, dilations = geometry
+    tile = channel_tile(program.target, out.shape[3], out.shape[1])
+    attributes = {
+        "kind": "depthwise", "kernel": weight.shape[2:], "strides": strides, "dilations": dilations, "pads": pads
+    }  # fmt: skip
+    return Lead("window", attributes, [data, program.constant(window.pack(weight, tile))], out, tile, bias)
+
+
+def _product(program: Program, data: Value, matrix: np.ndarray, bias: Any, out: Form) -> Lead:
+    """`matrix` is `[I, O]`; the summed axis is brought to the end of the data's memory."""
+    axis = out.order[-1]
+    if data.form.order[-1] != axis or _outer(data.form) != _outer(out):
+        data = program.laid_out(data, Form(data.form.shape, out.order, data.form.dtype))
+    inner, channels = matrix.shape
+    tile = matrix_tile(program.target, prod(out.memory[:-1]), channels, inner)
+    return Lead("gemm", {}, [data, program.constant(gemm.pack(matrix, tile))], out, tile, bias)
+
+
+def _outer(form: Form) -> tuple[int, ...]:
+    return form.order[:-1]
+
+
+def _conv_transpose(program: Program, node: gs.Node, value: Values) -> Lead | None:
+    """A convolution of the spread input with the weights turned around and their channels exchanged."""
+    weight, bias = array_of(node.inputs[1]), _bias(node, 2)
+    shape, out = _shape(node.inputs[0]), _shape(node.outputs[0])
+    if weight is None or len(shape) != 4 or bias is False or node.attrs.get("auto_pad", "NOTSET") != "NOTSET":
+        return None
+    group, strides, dilations = int(node.attrs.get("group", 1)), _each(node, "strides", 2), _each(node, "dilations", 2)
+    pads = _transposed_pads(node, shape, weight.shape[2:], strides, dilations)
+    turned = weight[:, :, ::-1, ::-1].reshape(group, shape[1] // group, *weight.shape[1:])
+    turned = turned.transpose(0, 2, 1, 3, 4).reshape(-1, shape[1] // group, *weight.shape[2:])
+    begin = tuple((k - 1) * d - p for k, d, p in zip(weight.shape[2:], dilations, pads, strict=True))
+    common = {"strides": (1, 1), "dilations": dilations, "pads": begin, "spread": strides}
+    return _direct(program, value(node.inputs[0]), turned, bias, channels_last(out), group, common)
+
+
+def _transposed_pads(node: gs.Node, shape: tuple, kernel: tuple, strides: tuple, dilations: tuple) -> tuple[int, ...]:
+    """The begin pads; `output_shape` decides them where it is given."""
+    wanted = node.attrs.get("output_shape")
+    if not wanted:
+        return tuple(int(p) for p in node.attrs.get("pads", [0] * 4))[:2]
+    extra = _each(node, "output_padding", 2) if node.attrs.get("output_padding") else (0, 0)
+    total = [
+        s * (size - 1) + e + (k - 1) * d + 1 - int(w)
+        for s, size, e, k, d, w in zip(strides, shape[2:], extra, kernel, dilations, wanted[-2:], strict=True)
+    ]
+    return tuple(t // 2 for t in total)
+
+
+def _pool(kind: str) -> Callable[[Program, gs.Node, Values], Lead | None]:
+    def make(program: Program, node: gs.Node, value: Values) -> Lead | None:
+        shape, out = _shape(node.inputs[0]), channels_last(_shape(node.outputs[0]))
+        if len(shape) != 4 or len([t for t in node.outputs if t.name]) > 1:
+            return None
+        kernel = tuple(int(k) for k in node.attrs["kernel_shape"])
+        attributes = {
+            "kind": kind,
+            "kernel": kernel,
+            "strides": _each(node, "strides", 2),
+            "dilations": _each(node, "dilations", 2),
+            "pads": _pads(node, shape[2:], kernel),
+            "ceil": bool(node.attrs.get("ceil_mode", 0)),
+            "counts_pads": bool(node.attrs.get("count_include_pad", 0)),
+        }
+        tile = channel_tile(program.target, out.shape[3], out.shape[1])
+        return Lead("window", attributes, [value(node.inputs[0])], out, tile)
+
+    return make
+
+
+def _reduce(kind: str) -> Callable[[Program, gs.Node, Values], Lead | None]:
+    def make(program: Program, node: gs.Node, value: Values) -> Lead | None:
+        data = value(node.inputs[0])
+        axes = _axes(node, len(data.form.shape))
+        if axes is None or not node.attrs.get("keepdims", 1) or data.form.dtype != "float32":
+            return None
+        shape = tuple(1 if axis in axes else size for axis, size in enumerate(data.form.shape))
+        out = Form(shape, data.form.order)
+        return Lead("reduce", {"kind": kind, "axes": axes}, [data], out, Tile(program.target.lanes, 1, 1, 1))
+
+    return make
+
+
+def _axes(node: gs.Node, rank: int) -> tuple[int, ...] | None:
+    """The reduced axes, sorted; None where they are not constant or nothing is reduced."""
+    if node.op.startswith("Global"):
+        return tuple(range(2, rank))
+    axes = node.attrs.get("axes")
+    tensor = _optional(node, 1)
+    if tensor is not None:
+        axes = array_of(tensor)
+        if axes is None:
+            return None
+    if axes is None or len(axes) == 0:
+        return None if node.attrs.get("noop_with_empty_axes", 0) else tuple(range(rank))
+    return tuple(sorted(int(axis) % rank for axis in axes))
+
+
+def _gemm(program: Program, node: gs.Node, value: Values) -> Lead | None:
+    weight, attrs = array_of(node.inputs[1]), node.attrs
+    bias, out = _optional(node, 2), plain(_shape(node.outputs[0]))
+    if weight is None or attrs.get("transA", 0) or (bias is not None and array_of(bias) is None):
+        return None
+    matrix = (weight.T if attrs.get("transB", 0) else weight) * np.float32(attrs.get("alpha", 1.0))
+    addend = None if bias is None else array_of(bias) * np.float32(attrs.get("beta", 1.0))
+    if addend is not None and addend.size not in (1, out.shape[1]):
+        return None
+    vector = None if addend is None else np.broadcast_to(addend.reshape(-1), (out.shape[1],))
+    return _product(program, value(node.inputs[0]), matrix, vector, out)
+
+
+def _matmul(program: Program, node: gs.Node, value: Values) -> Lead | None:
+    weight = array_of(node.inputs[1])
+    shape = _shape(node.inputs[0])
+    if weight is None or weight.ndim != 2 or len(shape) < 2 or weight.dtype != np.float32:
+        return None
+    return _product(program, value(node.inputs[0]), weight, None, plain(_shape(node.outputs[0])))
+
+
+LEADS: dict[str, Callable[[Program, gs.Node, Values], Lead | None]] = {
+    "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
+    "Gemm": _gemm,
+    "MatMul": _matmul,
+    "MaxPool": _pool("max"),
+    "AveragePool": _pool("average"),
+    "GlobalAveragePool": _reduce("mean"),
+    "GlobalMaxPool": _reduce("max"),
+    "ReduceMean": _reduce("mean"),
+    "ReduceSum": _reduce("sum"),
+    "ReduceMax": _reduce("max"),
+    "ReduceMin": _reduce("min"),
+}

@@ -1,0 +1,152 @@
+"""ONNX nodes to a Relax module of our own kernels, one group of nodes after the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from pfir.backends.tvm.fallback import imported
+from pfir.backends.tvm.form import Form, KernelSpec, Step, plain
+from pfir.backends.tvm.fuse import Group, elementwise, groups
+from pfir.backends.tvm.leads import LEADS, Lead, array_of, lead
+from pfir.backends.tvm.moves import MOVERS, mover, split, view
+from pfir.backends.tvm.tiles import Tile
+from pfir.backends.tvm.values import Program, Value
+from pfir.ir.model import Model
+from pfir.target import Target
+
+
+def lower(model: Model, target: Target) -> Any:
+    """A Relax module whose `main` takes the model's inputs in order and returns the tuple of its outputs.
+
+    Raises:
+        CompileError: A node is covered neither by our kernels nor by TVM's importer.
+    """
+    from tvm import relax
+
+    program = Program(target, relax.BlockBuilder(), model.graph.opset)
+    specs = model.inputs()
+    forms = [plain(tuple(int(s) for s in spec.shape), spec.dtype) for spec in specs]
+    variables = [
+        relax.Var(f"input_{i}", relax.TensorType(form.memory, form.dtype)) for i, form in enumerate(forms)
+    ]
+    values = {spec.name: Value(v, f) for spec, v, f in zip(specs, variables, forms, strict=True)}
+    with program.builder.function("main", variables):
+        with program.builder.dataflow():
+            outputs = _Lowering(program, values).graph(model.graph)
+            result = program.builder.emit_output(relax.Tuple(outputs))
+        program.builder.emit_func_output(result)
+    return program.builder.get()
+
+
+class _Lowering:
+    """The values computed so far, by tensor name."""
+
+    def __init__(self, program: Program, values: dict[str, Value]) -> None:
+        self.program, self.values = program, values
+
+    def graph(self, graph: gs.Graph) -> list[Any]:
+        nodes = [node for node in graph.nodes if node.op != "Constant"]
+        kept = {tensor.name for tensor in graph.outputs}
+        for group in groups(nodes, kept, set(LEADS) | set(MOVERS)):
+            self.group(group)
+        return [self._border(tensor) for tensor in graph.outputs]
+
+    def value(self, tensor: gs.Tensor) -> Value:
+        if tensor.name not in self.values:
+            self.values[tensor.name] = self.program.constant(array_of(tensor))
+        return self.values[tensor.name]
+
+    def group(self, group: Group) -> None:
+        head, program = group.head, self.program
+        if elementwise(head):
+            start, nodes = self._chain(group), group.nodes
+        else:
+            start, nodes = lead(program, head, self.value) or mover(program, head, self.value), group.nodes[1:]
+        if start is None:
+            self._alone(head)
+            if nodes:
+                self.group(Group(nodes))
+            return
+        self.values[group.output.name] = self._emit(start, head.outputs[0], nodes)
+
+    def _alone(self, node: gs.Node) -> None:
+        program = self.program
+        if node.op == "Split":
+            results = [self._emit(part, output, ()) for part, output in zip(split(program, node, self.value),
+                                                                            node.outputs, strict=True)]  # fmt: skip
+        else:
+            same = view(program, node, self.value)
+            results = [same] if same is not None else imported(program, node, self.value)
+        for tensor, value in zip(node.outputs, results, strict=False):
+            self.values[tensor.name] = value
+
+    def _chain(self, group: Group) -> Lead:
+        """Element-wise nodes alone: in the order of the first operand that has the result's shape."""
+        shape = tuple(int(s) for s in group.output.shape)
+        inner = {t.name for node in group.nodes for t in node.outputs}
+        forms = [
+            self.value(t).form
+            for node in group.nodes
+            for t in node.inputs
+            if isinstance(t, gs.Variable) and not t.is_empty() and t.name not in inner
+        ]
+        order = next((form.order for form in forms if form.shape == shape), plain(shape).order)
+        return Lead("move", {"kind": "steps"}, [], Form(shape, order), Tile(self.program.target.lanes, 1, 1, 1))
+
+    def _emit(self, start: Lead, tensor: gs.Tensor, nodes: tuple[gs.Node, ...]) -> Value:
+        """The kernel of a lead with the element-wise nodes behind it."""
+        operands = list(start.operands)
+        steps: list[Step] = []
+        places: dict[str, tuple[str, Any]] = {tensor.name: ("main", 0)}
+        if start.attributes.get("kind") == "steps":
+            places.clear()
+        if start.bias is not None:
+            operands.append(self.program.constant(_along_channels(start)))
+            steps.append(Step("Add", (), (("main", 0), ("operand", len(operands) - 1))))
+            places[tensor.name] = ("step", 0)
+        for node in nodes:
+            arguments = tuple(self._argument(t, places, operands) for t in _arguments(node))
+            steps.append(Step(node.op, _attributes(node), arguments))
+            places[node.outputs[0].name] = ("step", len(steps) - 1)
+        attributes = tuple(sorted(start.attributes.items()))
+        spec = KernelSpec(start.family, attributes, tuple(o.form for o in operands), len(start.operands),
+                          tuple(steps), start.out)  # fmt: skip
+        return self.program.call(spec, start.tile, operands)
+
+    def _argument(self, tensor: gs.Tensor, places: dict, operands: list[Value]) -> tuple[str, Any]:
+        if tensor.name in places:
+            return places[tensor.name]
+        array = array_of(tensor)
+        if array is not None and array.size == 1:
+            return ("number", float(array.reshape(-1)[0]))
+        operands.append(self.value(tensor))
+        places[tensor.name] = ("operand", len(operands) - 1)
+        return places[tensor.name]
+
+    def _border(self, tensor: gs.Tensor) -> Any:
+        """A graph output, in ONNX's order."""
+        return self.program.plain(self.value(tensor)).var
+
+
+def _along_channels(start: Lead) -> np.ndarray:
+    """The bias, shaped so that it broadcasts along the channel axis of the result."""
+    rank = len(start.out.shape)
+    channel_axis = start.out.order[-1]
+    return start.bias.astype(np.float32).reshape((-1,) + (1,) * (rank - 1 - channel_axis))
+
+
+def _arguments(node: gs.Node) -> list[gs.Tensor]:
+    return node.inputs[:1] if node.op in ("Clip", "Dropout") else [t for t in node.inputs if not t.is_empty()]
+
+
+def _attributes(node: gs.Node) -> tuple[tuple[str, Any], ...]:
+    """What the operator's expression needs; the bounds of a Clip as numbers whichever opset it is of."""
+    attributes = {k: v for k, v in node.attrs.items() if isinstance(v, int | float | str)}
+    if node.op == "Clip":
+        for name, tensor in zip(("min", "max"), node.inputs[1:], strict=False):
+            if not tensor.is_empty():
+                attributes[name] = float(array_of(tensor).reshape(-1)[0])
+    return tuple(sorted(attributes.items()))

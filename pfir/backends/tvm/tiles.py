@@ -1,0 +1,89 @@
+"""Register tiles of the matrix-like kernels, from a model of the core."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pfir.target import Target
+
+
+@dataclass(frozen=True)
+class Tile:
+    """The accumulators of one inner loop: `rows` x `vectors` registers of `lanes` values each.
+
+    Args:
+        lanes: float32 values in a vector.
+        vectors: Vectors of output channels.
+        rows: Output positions.
+        unroll: Input channels whose step is unrolled.
+    """
+
+    lanes: int
+    vectors: int
+    rows: int
+    unroll: int
+
+    @property
+    def block(self) -> int:
+        """Output channels computed together."""
+        return self.lanes * self.vectors
+
+
+def matrix_tile(target: Target, rows: int, channels_out: int, channels_in: int) -> Tile:
+    """The tile that keeps the multiply-add units busiest for `rows` positions of `channels_out` channels.
+
+    More accumulators amortise more loads: a tile of r rows and v vectors loads r + v values for r * v
+    multiply-adds. Below `_ENOUGH` accumulators the unit's latency shows. Padding counts as waste.
+    """
+    options = [
+        (_score(target, lanes, vectors, tile_rows, rows, channels_out), lanes, vectors, tile_rows)
+        for lanes in _lane_choices(target)
+        for vectors in range(1, _most_vectors(target, rows) + 1)
+        for tile_rows in range(1, min(rows, _limit(target)) + 1)
+        if tile_rows * vectors <= _limit(target)
+    ]
+    _, lanes, vectors, tile_rows = max(options)
+    return Tile(lanes, vectors, tile_rows, _unroll(channels_in))
+
+
+def channel_tile(target: Target, columns: int, channels: int) -> Tile:
+    """The tile of a depthwise or pooling kernel: one vector of channels by several columns."""
+    lanes = min(_lane_choices(target), key=lambda n: (-(-channels // n) * n, -n))
+    limit = min(_limit(target) // 2, columns, 8)
+    rows = min(range(1, limit + 1), key=lambda r: (-(-columns // r) * (r + 2), -r))
+    return Tile(lanes, 1, rows, 1)
+
+
+_ENOUGH = 12
+
+
+def _limit(target: Target) -> int:
+    """Accumulators that leave room for operands; 4 x 7 spills on a NEON core with 32 registers, 4 x 6 does not."""
+    registers = target.core.vector_registers
+    if registers < 32:
+        return registers - 4
+    return 24 if target.lanes <= 4 else 28
+
+
+def _most_vectors(target: Target, rows: int) -> int:
+    """A single row has no other accumulators to hide latency behind than more vectors."""
+    if rows < 4:
+        return 8
+    return 4 if target.lanes <= 4 else 3
+
+
+def _lane_choices(target: Target) -> tuple[int, ...]:
+    lanes = target.lanes
+    return (lanes, lanes // 2) if lanes >= 8 else (lanes,)
+
+
+def _score(target: Target, lanes: int, vectors: int, tile_rows: int, rows: int, channels: int) -> float:
+    accumulators = vectors * tile_rows
+    block = lanes * vectors
+    useful = rows / (-(-rows // tile_rows) * tile_rows) * channels / (-(-channels // block) * block)
+    reuse = accumulators / (vectors + tile_rows)
+    return useful * reuse * min(1.0, accumulators / _ENOUGH) * lanes / target.lanes
+
+
+def _unroll(channels_in: int) -> int:
+    return next(step for step in (4, 3, 2, 1) if channels_in % step == 0)

@@ -1,0 +1,87 @@
+"""The module under construction: Relax values with their forms, and kernels that are made once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pfir.backends.tvm.form import Form, KernelSpec, plain, same_memory
+from pfir.backends.tvm.kernels.conv import conv
+from pfir.backends.tvm.kernels.gemm import gemm
+from pfir.backends.tvm.kernels.move import move
+from pfir.backends.tvm.kernels.reduce import reduce
+from pfir.backends.tvm.kernels.window import window
+from pfir.backends.tvm.tiles import Tile
+from pfir.target import Target
+
+FAMILIES = {"conv": conv, "gemm": gemm, "move": move, "reduce": reduce, "window": window}
+
+
+@dataclass(frozen=True)
+class Value:
+    """A tensor of the program and how it lies in memory."""
+
+    var: Any
+    form: Form
+
+
+@dataclass
+class Program:
+    """A Relax function being written, for one target."""
+
+    target: Target
+    builder: Any
+    opset: int
+    kernels: dict[tuple[KernelSpec, Tile], Any] = field(default_factory=dict)
+
+    def constant(self, array: np.ndarray) -> Value:
+        from tvm import relax
+
+        array = np.ascontiguousarray(array)
+        return Value(relax.const(array, array.dtype.name), plain(array.shape, array.dtype.name))
+
+    def call(self, spec: KernelSpec, tile: Tile, operands: list[Value]) -> Value:
+        """The result of a kernel, made now if none of its kind exists yet."""
+        from tvm import relax
+
+        memory = result_memory(spec)
+        kernel = self.kernels.get((spec, tile))
+        if kernel is None:
+            kernel = self.kernels[spec, tile] = self._make(spec, tile)
+        result = relax.call_tir(kernel, [o.var for o in operands], relax.TensorType(memory, spec.out.dtype))
+        return self.view(Value(self.builder.emit(result), plain(memory, spec.out.dtype)), spec.out)
+
+    def view(self, value: Value, form: Form) -> Value:
+        """The same bytes under another form of as many elements."""
+        from tvm import relax
+
+        if value.form.memory == form.memory:
+            return Value(value.var, form)
+        return Value(self.builder.emit(relax.op.reshape(value.var, list(form.memory))), form)
+
+    def laid_out(self, value: Value, form: Form) -> Value:
+        """The same tensor in another memory order, copied only where it has to be."""
+        if same_memory(value.form, form):
+            return self.view(value, form)
+        spec = KernelSpec("move", (("kind", "copy"),), (value.form,), 1, (), form)
+        return self.call(spec, Tile(self.target.lanes, 1, 1, 1), [value])
+
+    def plain(self, value: Value) -> Value:
+        return self.laid_out(value, plain(value.form.shape, value.form.dtype))
+
+    def _make(self, spec: KernelSpec, tile: Tile) -> Any:
+        name = f"{spec.family}_{len(self.kernels)}"
+        function = FAMILIES[spec.family](spec, tile).mod["main"]
+        function = function.with_attr("global_symbol", name).with_attr("tirx.noalias", True)
+        return self.builder.add_func(function, name)
+
+
+def result_memory(spec: KernelSpec) -> tuple[int, ...]:
+    """The sizes that the kernel itself writes: a grouped convolution keeps its groups apart."""
+    groups = dict(spec.attributes).get("group", 1) if spec.family == "conv" else 1
+    if groups == 1:
+        return spec.out.memory
+    *lead, channels = spec.out.memory
+    return (*lead, groups, channels // groups)
