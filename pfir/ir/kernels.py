@@ -38,6 +38,7 @@ class Plan:
         family: As in `Kernel`.
         macs, read, written: Sums of terms; the last two in bytes.
         channels_out, channels_in: Sizes to look up, None where there is none.
+        channels_total: Input channels of all groups of a convolution.
         inputs: Tensors that it reads, in order, each once.
         outputs: Tensors that it leaves.
         open: Whether a node may be fused behind it.
@@ -49,6 +50,7 @@ class Plan:
     macs: list[Term] = field(default_factory=list)
     channels_out: Dim | None = None
     channels_in: Dim | None = None
+    channels_total: Dim | None = None
     inputs: dict[str, gs.Tensor] = field(default_factory=dict)
     outputs: dict[str, gs.Tensor] = field(default_factory=dict)
     open: bool = False
@@ -74,15 +76,28 @@ def itemsize(tensor: gs.Tensor) -> int:
 
 def evaluate(plan: Plan, sizes: dict[str, tuple[int, ...]]) -> Kernel:
     """The kernel at these sizes."""
+
+    def size(dim: Dim | None) -> int:
+        return 0 if dim is None else sizes[dim[0]][dim[1]]
+
     return Kernel(
         plan.name,
-        plan.family,
+        family_at(plan.family, size(plan.channels_in), size(plan.channels_total)),
         sum(t.value(sizes) for t in plan.macs),
         sum(t.value(sizes) for t in plan.read()),
         sum(t.value(sizes) for t in plan.written()),
-        0 if plan.channels_out is None else sizes[plan.channels_out[0]][plan.channels_out[1]],
-        0 if plan.channels_in is None else sizes[plan.channels_in[0]][plan.channels_in[1]],
+        size(plan.channels_out),
+        size(plan.channels_in),
     )
+
+
+def family_at(family: str, channels_in: int, total: int) -> str:
+    """A convolution's family follows from its input channels in one group and in all; any other family stays."""
+    if not total:
+        return family
+    if channels_in == total:
+        return "conv"
+    return "depthwise" if channels_in == 1 else "grouped"
 
 
 def plan_kernels(graph: gs.Graph) -> list[Plan]:
@@ -134,14 +149,11 @@ def _contraction_family(node: gs.Node) -> str:
     if "Conv" not in node.op:
         return "dense" if array(weight_of(node)) is not None else "matmul"
     groups = int(node.attrs.get("group", 1))
-    if groups == 1:
-        return "conv"
-    per_group = node.inputs[0].shape[1] // groups
-    return "depthwise" if per_group == 1 else "grouped"
+    return family_at("conv", node.inputs[0].shape[1] // groups, node.inputs[0].shape[1])
 
 
 def _set_channels(plan: Plan, node: gs.Node) -> None:
-    out, weight = node.outputs[0], weight_of(node)
+    out, data = node.outputs[0], node.inputs[0] if node.inputs else None
     if not is_sized(out) or len(out.shape) < 2:
         return
     if plan.family in ("dense", "matmul"):
@@ -149,10 +161,12 @@ def _set_channels(plan: Plan, node: gs.Node) -> None:
         plan.channels_in = _contracted(node)
         return
     plan.channels_out = (out.name, 1)
-    if plan.family == "conv":
-        plan.channels_in = (node.inputs[0].name, 1)
-    elif plan.family == "grouped" and "Transpose" not in node.op:
-        plan.channels_in = (weight.name, 1)
+    if plan.family not in ("conv", "depthwise", "grouped"):
+        return
+    if "Transpose" not in node.op:
+        plan.channels_in, plan.channels_total = (weight_of(node).name, 1), (data.name, 1)
+    elif plan.family == "conv":
+        plan.channels_in = (data.name, 1)
 
 
 def _contracted(node: gs.Node) -> Dim | None:

@@ -1,1 +1,14 @@
-"""Rewrites of a model."""
+"""Rewrites of a model, and the table of those that have a text form."""
+
+from __future__ import annotations
+
+from pfir.passes.base import Pass
+from pfir.passes.fold_batch_norm import FoldBatchNorm
+from pfir.passes.restore_batch_norm import RestoreBatchNorm
+from pfir.passes.simplify import Simplify
+
+PASSES: tuple[type[Pass], ...] = (
+    Simplify,
+    FoldBatchNorm,
+    RestoreBatchNorm,
+)
