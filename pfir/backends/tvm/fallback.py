@@ -102,7 +102,8 @@ def _transplant(program: Program, module: Any) -> Any:
         if isinstance(function, tirx.PrimFunc)
     }
 
-    class Rename(relax.ExprMutator):
+    @relax.expr_functor.mutator
+    class Rename(relax.PyExprMutator):
         def visit_global_var_(self, name: Any) -> Any:
             return places.get(name, name)
 
