@@ -9,6 +9,7 @@ import numpy as np
 
 from pfir.errors import UsageError
 from pfir.ir.model import Model
+from pfir.ir.rules.edits import Edit
 
 Site = tuple[str, int]
 """The name of a tensor and one of its axes, ONNX's order, never negative."""
@@ -97,11 +98,13 @@ class Coupling:
         groups: The groups, free and pinned.
         notes: What a user may want to know about the analysis.
         sizes: The width of every axis that some group runs through.
+        edits: What must be rewritten in nodes (sizes, indices, pads) when those axes lose positions.
     """
 
     groups: tuple[Group, ...]
     notes: tuple[str, ...] = field(default=())
     sizes: Mapping[Site, int] = field(default_factory=dict)
+    edits: tuple[Edit, ...] = ()
 
     def free(self) -> tuple[Group, ...]:
         """The groups from which channels may be removed."""
@@ -134,8 +137,9 @@ def channel_groups(model: Model, keep: tuple[str, ...] = (), only: tuple[str, ..
     Raises:
         UsageError: `keep` or `only` names a node that the model lacks.
 
-    Source: Fang et al., "DepGraph: Towards Any Structural Pruning", CVPR 2023, arXiv:2301.12900, for the idea of groups;
-    ours couples single positions rather than whole layers, so it follows Reshape, Split, Concat, Gather and Pad too.
+    Source: Fang et al., "DepGraph: Towards Any Structural Pruning", CVPR 2023, arXiv:2301.12900, for the
+    idea of groups; ours couples single positions rather than whole layers, so it follows Reshape, Split, Concat, Gather
+    and Pad too.
     """
     from pfir.ir.rules.analysis import analyse
 
@@ -145,7 +149,7 @@ def channel_groups(model: Model, keep: tuple[str, ...] = (), only: tuple[str, ..
 def remove_channels(model: Model, coupling: Coupling, removed: Mapping[str, np.ndarray]) -> None:
     """Remove channels in place: group name to the int array of channel indices to remove.
 
-    Arrays are replaced, never written into; the model may be a clone of the analysed one, since tensors are meant by name.
+    Arrays are replaced, never written into; the model may be a clone of the analysed one: tensors are meant by name.
 
     Raises:
         UsageError: A group is unknown or pinned, an index lies outside it, or nothing of it would be left.
@@ -180,7 +184,8 @@ def _indices(group: Group, channels: np.ndarray) -> np.ndarray:
         pin = group.pins[0]
         raise UsageError(f"group {group.name} must stay: {pin.reason} (node {pin.node})")
     if indices[0] < 0 or indices[-1] >= group.size:
-        raise UsageError(f"group {group.name} has channels 0 to {group.size - 1}; {indices[0]}..{indices[-1]} were given")
+        found = f"{indices[0]}..{indices[-1]} were given"
+        raise UsageError(f"group {group.name} has channels 0 to {group.size - 1}; {found}")
     if indices.size == group.size:
         raise UsageError(f"group {group.name}: all {group.size} channels were to be removed; at least one must stay")
     return indices
@@ -209,9 +214,9 @@ def widths(coupling: Coupling, removed: Mapping[str, np.ndarray]) -> dict[Site, 
 
 
 def producer_slices(model: Model, group: Group) -> tuple[Slice, ...]:
-    """The initializer slices that make a group's channels, first producers first; those that the model lacks are left out.
+    """The initializer slices that make a group's channels, first producers first; only those that the model has.
 
-    Row c of `positions` are channel c's positions, so the norm of a channel is that of `take(array, positions[c], axis)`.
+    Row c of `positions` are channel c's positions: channel c's numbers are `take(array, positions[c], axis)`.
     A group of padded or constant channels has none.
     """
     present = model.initializers()

@@ -1,0 +1,172 @@
+"""Rules of operators that sum over channels: convolutions, matrix products, Einsum, recurrent inputs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pfir.ir.rules.edits import Fill, Literal
+from pfir.ir.rules.trace import Labels, Op, Unfollowed
+
+NOT_CONTRACTED = "the other side of the product keeps its size"
+
+
+def conv(op: Op) -> None:
+    """W [O, I/g, *k], b [O]: out axis 1 is W axis 0, in axis 1 is W axis 1 (g times)."""
+    group = op.attr("group", 1)
+    made = op.labels(1, 0)
+    op.out(0, op.rank(0) - 1, None)
+    op.out(0, 0, op.labels(0, 0))
+    op.out(0, 1, made)
+    op.produce(1, 0, "weight")
+    if op.has(2):
+        op.tie(made, op.labels(2, 0))
+        op.produce(2, 0, "bias")
+    taken, per_group = op.labels(0, 1), op.labels(1, 1)
+    if group == 1:
+        op.tie(taken, per_group, NOT_CONTRACTED)
+        op.consume(1, 1)
+    elif op.size(1, 1) == 1:
+        _depthwise(op, taken, made, group)
+    else:
+        _same_place_in_every_group(op, made, group)
+        op.tie(None if taken is None else taken.reshape(group, -1), per_group, NOT_CONTRACTED)
+        op.consume(1, 1)
+
+
+def _depthwise(op: Op, taken: Labels, made: Labels, group: int) -> None:
+    """Channel c makes channels c*m .. c*m+m-1; `group` is the number of channels that stay."""
+    op.tie(None if taken is None else taken[:, None], None if made is None else made.reshape(group, -1))
+    _follow_group(op, group)
+
+
+def _follow_group(op: Op, group: int) -> None:
+    op.rewrite(Literal(op.key, "group", (group,), (Fill(0, (op.inputs[0], 1), 0, group),), scalar=True))
+
+
+def _same_place_in_every_group(op: Op, labels: Labels, group: int) -> None:
+    """All groups of a grouped convolution stay equally wide: the channels in one place of each go together."""
+    if labels is not None:
+        rows = labels.reshape(group, -1)
+        op.tie(rows[:1], rows)
+
+
+def conv_transpose(op: Op) -> None:
+    """W [I, O/g, *k], b [O]: in axis 1 is W axis 0, out axis 1 is W axis 1 (g times)."""
+    group = op.attr("group", 1)
+    taken, rows, columns = op.labels(0, 1), op.labels(1, 0), op.labels(1, 1)
+    op.out(0, op.rank(0) - 1, None)
+    op.out(0, 0, op.labels(0, 0))
+    op.tie(taken, rows, NOT_CONTRACTED)
+    if group == 1:
+        made = columns
+        op.consume(1, 0)
+        op.produce(1, 1, "weight")
+    elif op.size(1, 0) == group:
+        made = None if rows is None else np.repeat(rows, op.size(1, 1))
+        op.pin(columns, "every group makes the same number of channels")
+        op.produce(1, 0, "weight")
+        _follow_group(op, group)
+    else:
+        _same_place_in_every_group(op, rows, group)
+        made = None if columns is None else np.tile(columns, group)
+        op.consume(1, 0)
+        op.produce(1, 1, "weight")
+    op.out(0, 1, made)
+    if op.has(2):
+        op.tie(made, op.labels(2, 0))
+        op.produce(2, 0, "bias")
+
+
+def gemm(op: Op) -> None:
+    """A [M, K], B [K, N], either transposed, C broadcast to [M, N]."""
+    m, k = (1, 0) if op.attr("transA", 0) else (0, 1)
+    k_too, n = (1, 0) if op.attr("transB", 0) else (0, 1)
+    op.tie(op.labels(0, k), op.labels(1, k_too), NOT_CONTRACTED)
+    rows, columns = op.labels(0, m), op.labels(1, n)
+    op.consume(1, k_too)
+    op.consume(0, k)
+    op.produce(1, n, "weight")
+    op.produce(0, m, "weight")
+    op.out(0, 0, rows)
+    op.out(0, 1, columns)
+    if op.has(2):
+        _add_bias(op, (rows, columns))
+
+
+def _add_bias(op: Op, result: tuple[Labels, Labels]) -> None:
+    rank = op.rank(2)
+    for axis in range(rank):
+        labels = op.labels(2, axis)
+        if op.shape(2)[axis] != 1:
+            op.tie(result[axis + 2 - rank], labels)
+            op.produce(2, axis, "bias")
+
+
+def matmul(op: Op) -> None:
+    """[*batch, M, K] x [*batch, K, N]; either side may be constant, stacked, or one vector."""
+    left, right = op.rank(0), op.rank(1)
+    if not left or not right:
+        raise Unfollowed("a factor is a scalar")
+    k_right = right - 2 if right > 1 else 0
+    op.tie(op.labels(0, left - 1), op.labels(1, k_right), NOT_CONTRACTED)
+    op.consume(1, k_right)
+    op.consume(0, left - 1)
+    batch = max(left, right, 2) - 2
+    for axis in range(batch):
+        op.out(0, axis, op.join(_batch_axes(op, axis - batch)))
+    axis = batch
+    if left > 1:
+        op.out(0, axis, op.labels(0, left - 2))
+        op.produce(0, left - 2, "weight")
+        axis += 1
+    if right > 1:
+        op.out(0, axis, op.labels(1, right - 1))
+        op.produce(1, right - 1, "weight")
+
+
+def _batch_axes(op: Op, from_end: int) -> list[Labels]:
+    """The labels on a batch axis, of the factors that do not broadcast there."""
+    places = [(i, op.rank(i) - 2 + from_end) for i in (0, 1)]
+    present = [(i, axis) for i, axis in places if axis >= 0]
+    parts = [(op.shape(i)[axis], op.labels(i, axis)) for i, axis in present]
+    return [labels for dim, labels in parts if dim != 1]
+
+
+def einsum(op: Op) -> None:
+    """Axes of one letter live together; a letter that the result lacks is summed over."""
+    terms, result = _letters(op)
+    found: dict[str, list[Labels]] = {}
+    for i, term in enumerate(terms):
+        for axis, letter in enumerate(term):
+            found.setdefault(letter, []).append(op.labels(i, axis))
+            if op.shape(i)[axis] == 1:
+                raise Unfollowed("an axis of length one may broadcast")
+    joined = {letter: op.join(parts) for letter, parts in found.items()}
+    for i, term in enumerate(terms):
+        for axis, letter in enumerate(term):
+            if letter not in result:
+                op.consume(i, axis)
+            else:
+                op.produce(i, axis, "weight")
+    for axis, letter in enumerate(result):
+        op.out(0, axis, joined[letter])
+
+
+def _letters(op: Op) -> tuple[list[str], str]:
+    equation = op.attr("equation").replace(" ", "")
+    if "." in equation:
+        raise Unfollowed("its equation has an ellipsis")
+    left, arrow, right = equation.partition("->")
+    terms = left.split(",")
+    if any(len(set(term)) < len(term) for term in terms):
+        raise Unfollowed("its equation takes a diagonal")
+    letters = "".join(terms)
+    if any(len(term) != op.rank(i) for i, term in enumerate(terms)):
+        raise Unfollowed("its equation does not fit its inputs")
+    return terms, right if arrow else "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
+
+
+def recurrent(op: Op) -> None:
+    """X [S, B, I], W [D, gates*H, I]: the input width may shrink, hidden sizes stay."""
+    op.tie(op.labels(0, 2), op.labels(1, 2), NOT_CONTRACTED)
+    op.consume(1, 2)

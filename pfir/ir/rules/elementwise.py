@@ -1,0 +1,73 @@
+"""Rules of operators that work position by position, with broadcasting."""
+
+from __future__ import annotations
+
+from pfir.ir.rules.trace import Labels, Op, Unfollowed
+
+ROLES = {"Add": "shift", "Sub": "shift", "Mul": "scale", "Div": "scale", "PRelu": "slope", "BiasGelu": "shift"}
+
+
+def elementwise(op: Op) -> None:
+    """Any number of inputs, aligned at the last axis; axes of length one broadcast."""
+    given = [i for i in range(len(op.inputs)) if op.has(i)]
+    rank = max((op.rank(i) for i in given), default=0)
+    op.know_shape(0, [_dim(op, given, axis - rank) for axis in range(rank)])
+    for axis in range(rank):
+        joined = op.join([labels for i in given for labels in _at(op, i, axis - rank)])
+        for j in range(len(op.outputs)):
+            op.out(j, axis, joined)
+    for i in given:
+        _note_role(op, i)
+
+
+def _dim(op: Op, given: list[int], from_end: int):
+    """What is known of a broadcast size."""
+    dims = [op.shape(i)[from_end] for i in given if op.rank(i) + from_end >= 0]
+    longer = [d for d in dims if d != 1]
+    return 1 if not longer else longer[0] if len(set(longer)) == 1 else None
+
+
+def _at(op: Op, i: int, from_end: int) -> list[Labels]:
+    """The labels of input i on an axis counted from the end, unless it broadcasts there."""
+    axis = op.rank(i) + from_end
+    if axis < 0 or op.shape(i)[axis] == 1:
+        return []
+    return [op.labels(i, axis)]
+
+
+def _note_role(op: Op, i: int) -> None:
+    role = ROLES.get(op.kind)
+    if role and op.is_constant(i):
+        for axis in range(op.rank(i)):
+            op.produce(i, axis, role)
+
+
+def same(op: Op) -> None:
+    """The output is the input, position by position; further inputs are scalars or switches."""
+    op.know_shape(0, op.shape(0))
+    for axis in range(op.rank(0)):
+        for j in range(len(op.outputs)):
+            op.out(j, axis, op.labels(0, axis))
+
+
+def carry(op: Op) -> None:
+    """As `same`, and an initializer keeps being one behind it."""
+    same(op)
+    op.carry_origin()
+
+
+def quantize(op: Op) -> None:
+    """QuantizeLinear and its inverse: scale and zero point are scalars, or vectors along `axis`."""
+    if op.attr("block_size", 0):
+        raise Unfollowed("its scales are given block by block")
+    same(op)
+    axis = op.attr("axis", 1)
+    for i in (1, 2):
+        if op.has(i) and op.rank(i) == 1 and op.shape(i)[0] != 1:
+            op.tie(op.labels(0, axis), op.labels(i, 0))
+    op.carry_origin()
+
+
+def unchanged_axis_of_sum(op: Op) -> None:
+    """Running or norm-like sums along an axis: zeros add nothing, so the axis may lose positions."""
+    same(op)

@@ -1,0 +1,270 @@
+"""Rules of operators that move, merge or split axes without touching a number."""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import gcd, lcm
+
+import numpy as np
+
+from pfir.ir.rules.components import components
+from pfir.ir.rules.edits import Fill, Freeze, Literal
+from pfir.ir.rules.reduction import entries
+from pfir.ir.rules.trace import Op, Unfollowed
+
+_LARGEST_BLOCK = 1 << 22
+
+
+def transpose(op: Op) -> None:
+    perm = tuple(op.attr("perm") or range(op.rank(0))[::-1])
+    op.know_shape(0, [op.shape(0)[p] for p in perm])
+    for axis, source in enumerate(perm):
+        op.out(0, axis, op.labels(0, source))
+    op.carry_origin(perm)
+
+
+def squeeze(op: Op) -> None:
+    rank = op.rank(0)
+    axes = op.need_literal(1, "axes") if op.has(1) else op.attr("axes")
+    dropped = {a % rank for a in axes} if axes else {a for a, dim in enumerate(op.shape(0)) if dim == 1}
+    kept = [a for a in range(rank) if a not in dropped]
+    for axis, source in enumerate(kept):
+        op.out(0, axis, op.labels(0, source))
+    op.carry_origin(tuple(kept))
+
+
+def unsqueeze(op: Op) -> None:
+    axes = op.need_literal(1, "axes") if op.has(1) else op.attr("axes")
+    rank = op.rank(0) + len(axes)
+    added = {a % rank for a in axes}
+    sources = iter(range(op.rank(0)))
+    for axis in range(rank):
+        op.out(0, axis, None if axis in added else op.labels(0, next(sources)))
+
+
+def depth_to_space(op: Op) -> None:
+    """[N, C, H, W] -> [N, C/b^2, bH, bW]: the b^2 channels that make one stay together."""
+    block = op.attr("blocksize") ** 2
+    labels = op.labels(0, 1)
+    op.out(0, 3, None)
+    op.out(0, 0, op.labels(0, 0))
+    if labels is None:
+        return
+    rows = labels.reshape(block, -1) if op.attr("mode", "DCR") == "DCR" else labels.reshape(-1, block).T
+    op.tie(rows[:1], rows)
+    op.out(0, 1, rows[0])
+
+
+def space_to_depth(op: Op) -> None:
+    """[N, C, bH, bW] -> [N, C*b^2, H, W]: every channel makes b^2, a whole run of C apart."""
+    labels = op.labels(0, 1)
+    op.out(0, 3, None)
+    op.out(0, 0, op.labels(0, 0))
+    op.out(0, 1, None if labels is None else np.tile(labels, op.attr("blocksize") ** 2))
+
+
+def shape(op: Op) -> None:
+    """Whoever asks for the size goes on to get the old one: see `Freeze`."""
+    sites = tuple((op.inputs[0], a) for a in range(op.rank(0)) if op.labels(0, a) is not None)
+    values = op.trace.values.get(op.outputs[0])
+    if sites and values is None:
+        raise Unfollowed("its result is not known")
+    if sites:
+        op.rewrite(Freeze(op.key, entries(values), sites))
+
+
+def flatten(op: Op) -> None:
+    """[d0 .. dn] -> [d0*..*d(axis-1), d(axis)*..*dn]."""
+    axis = op.attr("axis", 1)
+    axis = axis + op.rank(0) if axis < 0 else axis
+    dims = op.shape(0)
+    _follow(op, dims, [_product(dims[:axis]), _product(dims[axis:])])
+
+
+def _product(dims):
+    """A product as an int, a symbol, or a unique unknown."""
+    if all(isinstance(d, int) for d in dims):
+        return int(np.prod(dims, dtype=np.int64))
+    rest = [d for d in dims if d != 1]
+    return rest[0] if len(rest) == 1 else ("product", *sorted(map(str, rest)))
+
+
+def reshape(op: Op) -> None:
+    """Blocks of axes with equal products are matched; inside a block one axis on either side carries the labels."""
+    dims = op.shape(0)
+    target = op.literal(1) if op.has(1) else np.asarray(op.attr("shape", ()), dtype=object)
+    if target is None:
+        raise Unfollowed("its shape is known only at run time")
+    wanted = _resolve(list(dims), target.ravel().tolist(), op.attr("allowzero", 0))
+    labelled = _follow(op, dims, wanted)
+    fills = tuple(Fill(a, (op.outputs[0], a), 0, n) for a, n in labelled if target.ravel()[a] != -1)
+    op.rewrite(Literal(op.key, 1 if op.has(1) else "shape", entries(target), fills))
+
+
+def _resolve(dims: list, target: list, allow_zero: int) -> list:
+    """The output dimensions: ints, symbols, or unique unknowns."""
+    wanted = [dims[i] if d == 0 and not allow_zero else d for i, d in enumerate(target)]
+    wanted = [("?", i) if d is None else d for i, d in enumerate(wanted)]
+    if -1 in wanted:
+        at = wanted.index(-1)
+        wanted[at] = _rest(dims, wanted[:at] + wanted[at + 1 :], at)
+    return wanted
+
+
+def _rest(dims: list, others: list, at: int):
+    number, symbols = _key(dims)
+    divisor, taken = _key(others)
+    left = Counter(symbols)
+    left.subtract(Counter(taken))
+    if min(left.values(), default=0) < 0 or not divisor or number % divisor:
+        return ("rest", at)
+    names = sorted(left.elements(), key=str)
+    if not names:
+        return number // divisor
+    return names[0] if len(names) == 1 and number == divisor else ("product", number // divisor, *names)
+
+
+def _key(dims) -> tuple[int, tuple]:
+    """A product in a form that can be compared: its number, and its symbols in order."""
+    number, symbols = 1, []
+    for place, dim in enumerate(dims):
+        if isinstance(dim, (int, np.integer)):
+            number *= int(dim)
+        elif isinstance(dim, tuple) and dim[0] == "product":
+            number *= dim[1] if isinstance(dim[1], int) else 1
+            symbols += [d for d in dim[1:] if not isinstance(d, int)]
+        else:
+            symbols.append(dim if dim is not None else ("unknown", place))
+    return number, tuple(sorted(symbols, key=str))
+
+
+def _blocks(dims, wanted) -> list[tuple[range, range]]:
+    """Runs of input and output axes whose products are equal, as short as can be."""
+    before = [_key(dims[:i]) for i in range(len(dims) + 1)]
+    after = [_key(wanted[:j]) for j in range(len(wanted) + 1)]
+    found, i, j = [], 0, 0
+    for end in range(1, len(dims) + 1):
+        match = next((k for k in range(j + 1, len(wanted) + 1) if after[k] == before[end]), None)
+        if match is not None:
+            found.append((range(i, end), range(j, match)))
+            i, j = end, match
+    if i < len(dims) or j < len(wanted):
+        found.append((range(i, len(dims)), range(j, len(wanted))))
+    return found
+
+
+def _follow(op: Op, dims, wanted) -> list[tuple[int, int]]:
+    """Give the output its labels; returns the labelled output axes with their widths."""
+    op.know_shape(0, wanted)
+    for axis in range(len(wanted)):
+        op.out(0, axis, None)
+    result = []
+    for ins, outs in _blocks(dims, wanted):
+        labelled = [(i, op.labels(0, i)) for i in ins]
+        labelled = [(i, labels) for i, labels in labelled if labels is not None]
+        found = _through(op, labelled, [dims[i] for i in ins], ins, [wanted[j] for j in outs], outs)
+        if found:
+            op.out(0, found[0], found[1])
+            result.append((found[0], found[1].size))
+    return result
+
+
+def _through(op: Op, labelled, in_dims, ins: range, out_dims, outs: range) -> tuple[int, np.ndarray] | None:
+    if not labelled:
+        return None
+    in_long = [d for d in in_dims if d != 1]
+    out_long = [j for j, d in zip(outs, out_dims, strict=True) if d != 1]
+    if len(in_long) == 1 and len(out_long) == 1:
+        return out_long[0], labelled[0][1]
+    if not all(isinstance(d, (int, np.integer)) for d in (*in_dims, *out_dims)):
+        return _trailing(op, labelled, ins, out_dims, outs)
+    if int(np.prod(in_dims)) != int(np.prod(out_dims)):
+        _pin_all(op, labelled, "its sizes do not match")
+        return None
+    return _static(op, labelled, [int(d) for d in in_dims], ins, [int(d) for d in out_dims], outs)
+
+
+def _pin_all(op: Op, labelled, reason: str) -> None:
+    for _, labels in labelled:
+        op.pin(labels, reason)
+
+
+def _trailing(op: Op, labelled, ins: range, out_dims, outs: range) -> tuple[int, np.ndarray] | None:
+    """Leading sizes are dynamic: the last axes still match where one size divides the other."""
+    axis, labels = labelled[-1]
+    width = out_dims[-1] if out_dims else None
+    if axis != ins[-1] or not isinstance(width, int) or width < 2 or labels.size % width:
+        _pin_all(op, labelled, "it mixes this axis with one whose size is dynamic")
+        return None
+    _pin_all(op, labelled[:-1], "it mixes this axis with another that carries channels")
+    made = op.trace.new(width)
+    op.tie(labels.reshape(-1, width), made[None])
+    return outs[-1], made
+
+
+def _static(op: Op, labelled, in_dims, ins: range, out_dims, outs: range) -> tuple[int, np.ndarray] | None:
+    """The pair of axes, one on each side, that leaves most channels apart; a split by its purpose."""
+    targets = [j for j in range(len(out_dims)) if out_dims[j] > 1]
+    choices = []
+    for i, labels in labelled:
+        for j in targets:
+            a, b = _pairs(in_dims, i - ins[0], out_dims, j)
+            roots = components(labels.size + out_dims[j], a, b + labels.size)
+            choices.append((len(np.unique(roots)), i, j, labels, a, b))
+    useful = [c for c in choices if c[0] > 1]
+    if not useful:
+        _pin_all(op, labelled, "it mixes this axis with another")
+        return None
+    _, i, j, labels, a, b = _choose(op, useful)
+    others = [(k, other) for k, other in labelled if k != i]
+    _pin_all(op, others, "it mixes this axis with another that carries channels")
+    made = op.trace.new(out_dims[j])
+    op.tie(labels[a], made[b])
+    return outs[j], made
+
+
+def _choose(op: Op, useful: list):
+    """Of several factors: whole heads and norm groups where a product or a norm follows, the minor one in a shuffle."""
+    if len({c[1] for c in useful}) > 1 or len(useful) == 1:
+        return max(useful, key=lambda c: c[0])
+    op.trace.ambiguous = True
+    mode = op.trace.split if op.trace.split != "auto" else _purpose(op)
+    if mode == "first":
+        return useful[0]
+    return useful[-2] if mode == "major" else useful[-1]
+
+
+_WITHIN = (
+    *("MatMul", "Einsum", "InstanceNormalization", "LayerNormalization"),
+    *("Softmax", "ReduceMean", "ReduceMax", "Attention"),
+)
+_REACH = 8
+
+
+def _purpose(op: Op) -> str:
+    """What the split axis is for, from the first operator after it that mixes positions."""
+    front = [op.node]
+    for _ in range(_REACH):
+        front = [n for node in front for out in node.outputs for n in out.outputs]
+        if any(n.op in _WITHIN for n in front):
+            return "major"
+        if not front or any(n.op in ("Reshape", "Flatten", "Conv") for n in front):
+            return "minor"
+    return "minor"
+
+
+def _pairs(in_dims, i: int, out_dims, j: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which positions of input axis i and output axis j hold a common element, each pair once."""
+    total = int(np.prod(in_dims, dtype=np.int64))
+    step_in = int(np.prod(in_dims[i + 1 :], dtype=np.int64))
+    step_out = int(np.prod(out_dims[j + 1 :], dtype=np.int64))
+    # Both coordinates repeat after the common period and stand still between multiples of the common step.
+    period = min(total, lcm(step_in * in_dims[i], step_out * out_dims[j]))
+    step = gcd(step_in, step_out)
+    if period // step > _LARGEST_BLOCK:
+        raise Unfollowed("it mixes too many positions")
+    flat = np.arange(0, period, step)
+    a, b = flat // step_in % in_dims[i], flat // step_out % out_dims[j]
+    unique = np.unique(a * out_dims[j] + b)
+    return unique // out_dims[j], unique % out_dims[j]
+

@@ -1,0 +1,97 @@
+"""The rules as a table, operator by operator; what is not in it pins what it touches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pfir.ir.rules import contraction, elementwise, layout, normalization, reduction, selection
+from pfir.ir.rules.trace import Op
+
+Rule = Callable[[Op], None]
+
+_UNARY = (
+    "Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Ceil Celu Clip Cos Cosh Dropout Elu Erf Exp Floor Gelu "
+    "HardSigmoid HardSwish IsInf IsNaN LeakyRelu Log Mish Neg Not Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin "
+    "Sinh Softplus Softsign Sqrt Swish Tan Tanh ThresholdedRelu"
+)
+_N_ARY = (
+    "Add And BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mod Mul Or "
+    "PRelu Pow Sub Sum Where Xor"
+)
+_POOLS = ("AveragePool", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "LpPool", "MaxPool")
+_REDUCTIONS = (
+    "ArgMax ArgMin ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum "
+    "ReduceSumSquare"
+)
+
+ONNX: dict[str, Rule] = {
+    # Sums over channels.
+    "Conv": contraction.conv,
+    "ConvTranspose": contraction.conv_transpose,
+    "Einsum": contraction.einsum,
+    "Gemm": contraction.gemm,
+    "GRU": contraction.recurrent,
+    "LSTM": contraction.recurrent,
+    "MatMul": contraction.matmul,
+    "RNN": contraction.recurrent,
+    # Position by position.
+    **dict.fromkeys(_UNARY.split(), elementwise.same),
+    **dict.fromkeys(_N_ARY.split(), elementwise.elementwise),
+    "Cast": elementwise.carry,
+    "CumSum": elementwise.unchanged_axis_of_sum,
+    "DequantizeLinear": elementwise.quantize,
+    "Identity": elementwise.carry,
+    "QuantizeLinear": elementwise.quantize,
+    # Normalisation.
+    "BatchNormalization": normalization.batch_norm,
+    "GroupNormalization": normalization.group_norm,
+    "Hardmax": normalization.softmax,
+    "InstanceNormalization": normalization.instance_norm,
+    "LRN": normalization.local_response_norm,
+    "LayerNormalization": normalization.layer_norm,
+    "LogSoftmax": normalization.softmax,
+    "LpNormalization": normalization.lp_norm,
+    "MeanVarianceNormalization": normalization.mean_variance_norm,
+    "RMSNormalization": normalization.layer_norm,
+    "Softmax": normalization.softmax,
+    # Space and reductions.
+    **dict.fromkeys(_POOLS, reduction.pool),
+    **dict.fromkeys(_REDUCTIONS.split(), reduction.reduce),
+    "Resize": reduction.resize,
+    "Upsample": reduction.resize,
+    # Layout.
+    "DepthToSpace": layout.depth_to_space,
+    "Flatten": layout.flatten,
+    "Reshape": layout.reshape,
+    "Shape": layout.shape,
+    "SpaceToDepth": layout.space_to_depth,
+    "Squeeze": layout.squeeze,
+    "Transpose": layout.transpose,
+    "Unsqueeze": layout.unsqueeze,
+    # Joining, cutting, picking, padding, repeating.
+    "Concat": selection.concat,
+    "ConstantOfShape": selection.constant_of_shape,
+    "Expand": selection.expand,
+    "Gather": selection.gather,
+    "Pad": selection.pad,
+    "Slice": selection.slice_,
+    "Split": selection.split,
+    "Tile": selection.tile,
+}
+
+MICROSOFT: dict[str, Rule] = {
+    "BiasGelu": elementwise.elementwise,
+    "FastGelu": elementwise.elementwise,
+    "FusedConv": contraction.conv,
+    "FusedGemm": contraction.gemm,
+    "Gelu": elementwise.same,
+    "QuickGelu": elementwise.same,
+}
+
+
+def rule_for(op: Op) -> Rule | None:
+    """The rule of a node's operator; None if it is in no table."""
+    domain = op.node.domain or ""
+    if domain in ("", "ai.onnx"):
+        return ONNX.get(op.kind)
+    return MICROSOFT.get(op.kind) if domain == "com.microsoft" else None

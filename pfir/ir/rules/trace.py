@@ -1,0 +1,270 @@
+"""Labels on the axes of tensors: what ties them together, what pins them, and which node said so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from pfir.ir.channels import Pin
+from pfir.ir.rules.edits import Edit, Freeze, Literal, Remap
+
+Labels = np.ndarray | None
+"""One label per position of an axis; None for an axis that keeps its size."""
+
+_LITERAL_SIZE = 4096
+
+
+class Unfollowed(Exception):  # noqa: N818 - a verdict about a node, caught where nodes are visited
+    """A rule cannot follow this node; its text is the reason."""
+
+
+@dataclass(frozen=True)
+class Use:
+    """A node that makes or contracts over the channels of one axis of an input."""
+
+    node: str
+    op: str
+    order: int
+    role: str
+    labels: np.ndarray
+    tensor: str = ""
+    axis: int = 0
+    consumes: bool = False
+
+
+@dataclass
+class Trace:
+    """Everything that the rules found, node by node.
+
+    Args:
+        shapes: Dimensions by tensor, ints where known; None for an unknown rank.
+        opset: Of the default domain.
+        split: Which factor takes the labels when a Reshape splits an axis: "auto", "major", "minor" or "first".
+    """
+
+    shapes: dict[str, tuple | None]
+    opset: int
+    split: str = "auto"
+    count: int = 0
+    axes: dict[str, list[Labels]] = field(default_factory=dict)
+    ties: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+    pins: list[tuple[np.ndarray, Pin]] = field(default_factory=list)
+    uses: list[Use] = field(default_factory=list)
+    edits: list[Edit] = field(default_factory=list)
+    values: dict[str, np.ndarray] = field(default_factory=dict)
+    origins: dict[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
+    constants: set[str] = field(default_factory=set)
+    made_by: dict[str, tuple[int, str]] = field(default_factory=dict)
+    ambiguous: bool = False
+
+    def new(self, size: int) -> np.ndarray:
+        """Fresh labels."""
+        self.count += size
+        return np.arange(self.count - size, self.count)
+
+    def add_constant(self, name: str, shape: tuple[int, ...]) -> None:
+        """An initializer: every axis longer than one may lose positions until somebody objects."""
+        self.shapes[name] = tuple(shape)
+        self.axes[name] = [self.new(n) if n > 1 else None for n in shape]
+        self.constants.add(name)
+        self.origins[name] = (name, tuple(range(len(shape))))
+
+    def labels(self, tensor: str, axis: int) -> Labels:
+        found = self.axes.get(tensor)
+        return None if found is None or axis >= len(found) else found[axis]
+
+    def pin(self, labels: Labels, node: str, reason: str) -> None:
+        if labels is not None and labels.size:
+            self.pins.append((labels, Pin(node, reason)))
+
+    def pin_tensor(self, tensor: str, node: str, reason: str) -> None:
+        for labels in self.axes.get(tensor, ()):
+            self.pin(labels, node, reason)
+
+
+def display_name(node: gs.Node) -> str:
+    """What a user calls a node: its name, else its operator and first output."""
+    return node.name or f"{node.op}({node_key(node)})"
+
+
+def node_key(node: gs.Node) -> str:
+    """The first output's name: unlike node names it is always there, and unique."""
+    return next((t.name for t in node.outputs if t.name), "")
+
+
+class Op:
+    """One node as a rule sees it; every labelled input axis that no rule asks for gets pinned afterwards."""
+
+    def __init__(self, trace: Trace, node: gs.Node, order: int):
+        self.trace = trace
+        self.node = node
+        self.order = order
+        self.name = display_name(node)
+        self.kind = node.op
+        self.inputs = [t.name for t in node.inputs]
+        self.outputs = [t.name for t in node.outputs]
+        self._asked: set[tuple[int, int]] = set()
+
+    def has(self, i: int) -> bool:
+        return i < len(self.inputs) and self.inputs[i] != ""
+
+    def shape(self, i: int) -> tuple:
+        """Dimensions of an input.
+
+        Raises:
+            Unfollowed: Its rank is unknown.
+        """
+        found = self.trace.shapes.get(self.inputs[i])
+        if found is None:
+            raise Unfollowed(f"the rank of {self.inputs[i]} is unknown")
+        return found
+
+    def out_shape(self, j: int = 0) -> tuple:
+        found = self.trace.shapes.get(self.outputs[j])
+        if found is None:
+            raise Unfollowed(f"the rank of {self.outputs[j]} is unknown")
+        return found
+
+    def rank(self, i: int) -> int:
+        return len(self.shape(i))
+
+    def size(self, i: int, axis: int) -> int:
+        """A dimension that must be known."""
+        dim = self.shape(i)[axis]
+        if not isinstance(dim, int):
+            raise Unfollowed(f"axis {axis} of {self.inputs[i]} has no fixed size")
+        return dim
+
+    def attr(self, name: str, default=None):
+        value = self.node.attrs.get(name, default)
+        if isinstance(value, gs.Node.AttributeRef):
+            raise Unfollowed(f"attribute {name} belongs to a function")
+        return value
+
+    def literal(self, i: int) -> np.ndarray | None:
+        """The numbers of an input, if known now; entries that only a run can know are None (object array)."""
+        return self.trace.values.get(self.inputs[i]) if self.has(i) else None
+
+    def need_literal(self, i: int, what: str) -> list[int]:
+        """The integers of an input.
+
+        Raises:
+            Unfollowed: Some are known only at run time.
+        """
+        found = self.literal(i)
+        if found is None or any(v is None or isinstance(v, str) for v in found.ravel().tolist()):
+            raise Unfollowed(f"its {what} are known only at run time")
+        return [int(v) for v in found.ravel().tolist()]
+
+    def labels(self, i: int, axis: int) -> Labels:
+        if not self.has(i):
+            return None
+        axis = axis + self.rank(i) if axis < 0 else axis
+        self._asked.add((i, axis))
+        return self.trace.labels(self.inputs[i], axis)
+
+    def is_constant(self, i: int) -> bool:
+        return self.inputs[i] in self.trace.constants
+
+    def tie(self, a: Labels, b: Labels, reason: str = "it meets an axis that keeps its size") -> None:
+        """Positions of two axes live or die together; an axis without labels keeps its size, so the other does."""
+        if a is None or b is None:
+            self.pin(b if a is None else a, reason)
+            return
+        self.trace.ties.append(tuple(np.broadcast_arrays(a, b)))
+
+    def join(self, parts: list[Labels], reason: str = "it meets an axis that keeps its size") -> Labels:
+        """Axes of equal length that are combined position by position; the labels of the result."""
+        labelled = [p for p in parts if p is not None]
+        for other in labelled[1:]:
+            self.tie(labelled[0], other)
+        if labelled and len(labelled) < len(parts):
+            self.pin(labelled[0], reason)
+        return labelled[0] if labelled else None
+
+    def pin(self, labels: Labels, reason: str) -> None:
+        self.trace.pin(labels, self.name, reason)
+
+    def out(self, j: int, axis: int, labels: Labels) -> None:
+        """Give an output axis its labels; an axis of one position keeps it, since it may broadcast."""
+        if j >= len(self.outputs) or not self.outputs[j]:
+            return
+        if labels is not None and labels.size == 1:
+            self.pin(labels, "an axis of length one stays, it may broadcast")
+            labels = None
+        axes = self.trace.axes.setdefault(self.outputs[j], [])
+        axes.extend([None] * (axis + 1 - len(axes)))
+        axes[axis] = labels
+
+    def know_shape(self, j: int, dims) -> None:
+        """Fill in what shape inference left open about an output."""
+        if j >= len(self.outputs) or not self.outputs[j]:
+            return
+        dims = tuple(int(d) if isinstance(d, np.integer) else d if isinstance(d, (int, str)) else None for d in dims)
+        found = self.trace.shapes.get(self.outputs[j])
+        if found is None:
+            self.trace.shapes[self.outputs[j]] = dims
+        elif len(found) == len(dims):
+            self.trace.shapes[self.outputs[j]] = tuple(b if a is None else a for a, b in zip(found, dims, strict=True))
+
+    def learn_rank(self) -> None:
+        """An output whose axes a rule has listed has that many, whatever shape inference knows."""
+        for j, name in enumerate(self.outputs):
+            axes = self.trace.axes.get(name)
+            if axes:
+                self.know_shape(j, [None if labels is None else labels.size for labels in axes])
+
+    def produce(self, i: int, axis: int, role: str) -> None:
+        """Input i holds, along `axis`, the numbers that make the node's output channels."""
+        if self.has(i):
+            self._use(i, axis, role, False)
+
+    def consume(self, i: int, axis: int) -> None:
+        """The node sums over `axis` of input i."""
+        if self.has(i):
+            self._use(i, axis, "weight", True)
+
+    def _use(self, i: int, axis: int, role: str, consumes: bool) -> None:
+        axis = axis + self.rank(i) if axis < 0 else axis
+        labels = self.trace.labels(self.inputs[i], axis)
+        if labels is None:
+            return
+        tensor, perm = self.trace.origins.get(self.inputs[i], ("", ()))
+        where = perm[axis] if tensor else 0
+        self.trace.uses.append(Use(self.name, self.kind, self.order, role, labels, tensor, where, consumes))
+
+    def rewrite(self, edit: Literal | Remap | Freeze) -> None:
+        self.trace.edits.append(edit)
+
+    @property
+    def key(self) -> str:
+        return node_key(self.node)
+
+    def carry_origin(self, perm: tuple[int, ...] | None = None) -> None:
+        """The output holds the numbers of input 0's initializer, its axes permuted."""
+        found = self.trace.origins.get(self.inputs[0])
+        if found:
+            tensor, axes = found
+            self.trace.origins[self.outputs[0]] = (tensor, tuple(axes[p] for p in perm) if perm else axes)
+
+    def forget_outputs(self) -> None:
+        for name in self.outputs:
+            self.trace.axes.pop(name, None)
+
+    def pin_inputs(self, reason: str) -> None:
+        for name in self.inputs:
+            self.trace.pin_tensor(name, self.name, reason)
+
+    def pin_unasked(self) -> None:
+        """What the rule did not look at, it did not follow."""
+        for i, name in enumerate(self.inputs):
+            for axis, labels in enumerate(self.trace.axes.get(name, ())):
+                if (i, axis) not in self._asked:
+                    self.pin(labels, f"{self.kind} fixes axis {axis} of {name}")
+
+
+def small(array_size: int) -> bool:
+    """Whether a constant may serve as a literal: weights are not looked into."""
+    return array_size <= _LITERAL_SIZE

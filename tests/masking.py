@@ -1,0 +1,85 @@
+"""What removal must equal: the same network with the removed channels set to zero wherever they run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+
+from pfir.ir.channels import Coupling
+from pfir.ir.model import Model
+from pfir.ir.rules.analysis import follow
+from pfir.ir.shapes import infer_shapes
+
+
+def mask(model: Model, coupling: Coupling, removed: Mapping[str, np.ndarray]) -> Model:
+    """A clone in which every activation of the groups is zero at the removed channels."""
+    masked = model.clone()
+    infer_shapes(masked)
+    ranks = {name: len(dims) for name, dims in follow(masked, "auto").shapes.items() if dims is not None}
+    tensors = masked.graph.tensors()
+    for tensor, axes in _places(coupling, removed).items():
+        # Integers stand between floats that are masked themselves, and ONNX Runtime has no Where for all of them.
+        if isinstance(tensors[tensor], gs.Variable) and np.dtype(tensors[tensor].dtype or np.float32).kind == "f":
+            _insert(masked.graph, tensors[tensor], ranks[tensor], axes, coupling)
+    masked.graph.toposort()
+    return masked
+
+
+def _places(coupling: Coupling, removed: Mapping[str, np.ndarray]) -> dict[str, dict[int, np.ndarray]]:
+    places: dict[str, dict[int, np.ndarray]] = {}
+    for name, channels in removed.items():
+        for member in coupling.group(name).members:
+            if not member.constant:
+                axes = places.setdefault(member.tensor, {})
+                here = member.positions[channels].ravel()
+                axes[member.axis] = np.concatenate([axes.get(member.axis, here[:0]), here])
+    return places
+
+
+def _insert(graph: gs.Graph, tensor: gs.Variable, rank: int, axes: dict[int, np.ndarray], coupling: Coupling) -> None:
+    producer, name = tensor.inputs[0], tensor.name
+    place = next(i for i, t in enumerate(producer.outputs) if t is tensor)
+    raw = gs.Variable(f"{name}_raw", tensor.dtype)
+    producer.outputs[place] = raw
+    keep = np.ones([1] * rank, bool)
+    for axis, removed in axes.items():
+        along = np.ones(coupling.sizes[(name, axis)], bool)
+        along[removed] = False
+        keep = keep & along.reshape([-1 if a == axis else 1 for a in range(rank)])
+    # Where and not Mul: 0 * inf would leak what a division by zero leaves in a masked channel.
+    zero = gs.Constant(f"{name}_zero", np.zeros((), tensor.dtype or np.float32))
+    inputs = [gs.Constant(f"{name}_keep", keep), raw, zero]
+    graph.nodes.append(gs.Node("Where", f"{name}_mask", inputs=inputs, outputs=[tensor]))
+
+
+def run(model: Model, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """All outputs in order, by ONNX Runtime without graph optimizations."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    proto = model.to_proto()
+    session = ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return session.run([t.name for t in model.graph.outputs], dict(feeds))
+
+
+def assert_valid(model: Model) -> None:
+    """The checker and strict shape inference accept the model."""
+    proto = model.to_proto()
+    onnx.checker.check_model(proto, full_check=False)
+    onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
+
+
+def removal(coupling: Coupling, seed: int, share: float = 0.5) -> dict[str, np.ndarray]:
+    """A random removal: from every free group up to a share of its channels, never all."""
+    rng = np.random.default_rng(seed)
+    chosen = {}
+    for group in coupling.free():
+        count = int(rng.integers(0, max(1, round(share * group.size)) + 1))
+        chosen[group.name] = np.sort(rng.choice(group.size, min(count, group.size - 1), replace=False))
+    return chosen
