@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
-from onnx import TensorProto
+from onnx import SparseTensorProto, TensorProto
 
 from pfir.errors import FrontendError
-from pfir.ir.tensors import check_size, numpy_dtype, stored_bytes, to_array
+from pfir.ir.tensors import check_size, fill_proto, numpy_dtype, stored_bytes, to_array
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,22 @@ class ExternalData:
             return to_array(tensor)
         path, offset, size = self.check(tensor)
         return _values(tensor, path, offset, size)
+
+    def bring_in(self, tensors: Iterable[TensorProto | SparseTensorProto]) -> None:
+        """External values are part of their messages afterwards.
+
+        Raises:
+            FrontendError: As `read`.
+        """
+        for part in parts(tensors):
+            if part.data_location == TensorProto.EXTERNAL:
+                self._bring_in(part)
+
+    def _bring_in(self, tensor: TensorProto) -> None:
+        array = self.read(tensor)
+        for field in ("data_location", "external_data", "data_type", "dims"):
+            tensor.ClearField(field)
+        fill_proto(tensor, array)
 
     def check(self, tensor: TensorProto) -> tuple[Path, int, int]:
         """The file, offset and size in bytes of a tensor's values, with nothing read yet.
@@ -86,6 +103,12 @@ def _values(tensor: TensorProto, path: Path, offset: int, size: int) -> np.ndarr
     array = raw.view(dtype).reshape(tuple(tensor.dims))
     array.flags.writeable = False
     return array
+
+
+def parts(tensors: Iterable[TensorProto | SparseTensorProto]) -> Iterator[TensorProto]:
+    """Each tensor; for a sparse one its values and its indices."""
+    for tensor in tensors:
+        yield from (tensor,) if isinstance(tensor, TensorProto) else (tensor.values, tensor.indices)
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from google.protobuf.message import DecodeError
 from onnx import ModelProto, TensorProto
 
 from pfir.errors import FrontendError
-from pfir.frontends.external_data import ExternalData
+from pfir.frontends.external_data import ExternalData, parts
 from pfir.frontends.limits import check_calls, check_loops, check_sizes, check_value
 from pfir.frontends.operators import check_operators, check_versions
 from pfir.frontends.opset import convert_opset
 from pfir.frontends.structure import sort_nodes
 from pfir.ir import walk
-from pfir.ir.checks import forget_shapes, form_fault, infer
+from pfir.ir.checks import channel_fault, forget_shapes, form_fault, infer
 from pfir.ir.model import NEWEST_IR_VERSION, Model
 from pfir.ir.names import visible
 from pfir.ir.skeleton import skeleton_of
@@ -41,15 +41,18 @@ def _load(path: Path, data: bytes) -> Model:
     proto = _parse(data)
     unsorted = _check_cheaply(proto)
     outside = ExternalData(path.parent)
-    _check_arrays(proto, outside)
+    alone = _check_arrays(proto, outside)
     form = form_fault(skeleton_of(proto))
     if form is not None:
         raise FrontendError(f"onnx.checker refuses it: {form}")
-    converted = convert_opset(proto)
+    converted = convert_opset(proto, outside)
     consistent = _check_shapes(converted, data if converted is proto and not unsorted else None)
     model = Model.from_proto(converted, path.stem, outside.read)
     model.consistent = consistent
-    return _with_source(model, proto, data, converted is proto and not unsorted)
+    # The file's bytes stand for the model, unless they need a second file beside them.
+    model.source = data if alone else None
+    model.source_runs = converted is proto and not unsorted and proto.ir_version <= NEWEST_IR_VERSION
+    return model
 
 
 def _parse(data: bytes) -> ModelProto:
@@ -74,15 +77,20 @@ def _check_cheaply(proto: ModelProto) -> bool:
     return sort_nodes(proto)
 
 
-def _check_arrays(proto: ModelProto, outside: ExternalData) -> None:
-    """Stored tensors hold as much as they declare; external ones are measured when they are read, a moment later."""
-    for tensor in walk.tensors(proto):
-        parts = (tensor,) if isinstance(tensor, TensorProto) else (tensor.values, tensor.indices)
-        for part in parts:
-            if part.data_location == TensorProto.EXTERNAL:
-                outside.check(part)
-            else:
-                to_array(part)
+def _check_arrays(proto: ModelProto, outside: ExternalData) -> bool:
+    """Whether all values lie in the file itself; each tensor holds as much as it declares, wherever it is.
+
+    External values other than initializers of the main graph are brought into the message.
+    """
+    alone = True
+    for tensor in parts(walk.tensors(proto)):
+        if tensor.data_location == TensorProto.EXTERNAL:
+            outside.check(tensor)
+            alone = False
+        else:
+            to_array(tensor)
+    outside.bring_in(walk.inner_tensors(proto))
+    return alone
 
 
 def _check_shapes(proto: ModelProto, data: bytes | None) -> bool:
@@ -100,6 +108,8 @@ def _check_shapes(proto: ModelProto, data: bytes | None) -> bool:
         inferred, fault = infer(forget_shapes(light))
         _drop_hints(proto)
     if fault is not None and not _runs(data):
+        raise FrontendError(f"its shapes contradict each other: {fault}")
+    if inferred is not None and (fault := channel_fault(inferred)) is not None:
         raise FrontendError(f"its shapes contradict each other: {fault}")
     for value in inferred.graph.value_info if inferred is not None else ():
         check_value(value)
@@ -122,12 +132,3 @@ def _runs(data: bytes | None) -> bool:
     except FrontendError:
         return False
     return True
-
-
-def _with_source(model: Model, proto: ModelProto, data: bytes, as_it_came: bool) -> Model:
-    """The file's bytes stand for the model, unless they need a second file."""
-    parts = (p for t in walk.tensors(proto) for p in ((t,) if isinstance(t, TensorProto) else (t.values, t.indices)))
-    if not any(p.data_location == TensorProto.EXTERNAL for p in parts):
-        model.source = data
-    model.source_runs = as_it_came and proto.ir_version <= NEWEST_IR_VERSION
-    return model

@@ -6,14 +6,16 @@ import onnx
 from onnx import ModelProto, version_converter
 
 from pfir.errors import FrontendError
+from pfir.frontends.external_data import ExternalData
+from pfir.ir import walk
 from pfir.ir.checks import one_line
 
 OLDEST = 7
 NEWEST = 21
 
 
-def convert_opset(model: ModelProto) -> ModelProto:
-    """The model in an opset between 7 and 21: itself where it has one, else a converted copy.
+def convert_opset(model: ModelProto, outside: ExternalData) -> ModelProto:
+    """The model in an opset between 7 and 21: itself where it has one, else a converted copy with all its values.
 
     Raises:
         FrontendError: onnx's version converter cannot convert it.
@@ -24,6 +26,7 @@ def convert_opset(model: ModelProto) -> ModelProto:
     wanted = min(max(version, OLDEST), NEWEST)
     if model.functions:
         raise FrontendError(f"opset {version} needs conversion to {wanted}, which onnx cannot do with local functions")
+    outside.bring_in(walk.tensors(model))
     try:
         converted = version_converter.convert_version(model, wanted)
     except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.errors import FrontendError, VerifyError
-from pfir.ir.checks import form_fault, infer
+from pfir.ir.checks import channel_fault, form_fault, infer
 from pfir.ir.model import Model
 from pfir.ir.skeleton import skeleton_of
 
@@ -67,6 +67,7 @@ def _check_graph(graph: gs.Graph, outer: dict[str, gs.Tensor]) -> None:
     for tensor in graph.inputs:
         _add(known, tensor, f"input {tensor.name!r}", outer)
     names: set[str] = set()
+    _check_users(graph)
     for node in graph.nodes:
         _check_name(node, names)
         for tensor in node.inputs:
@@ -106,8 +107,17 @@ def _check_use(node: gs.Node, tensor: gs.Tensor, known: dict[str, gs.Tensor]) ->
     elif known.get(tensor.name) is not tensor:
         reason = "has another tensor of that name" if tensor.name in known else "is not made before it"
         raise VerifyError(f"input {tensor.name!r} of {_shown(node)} {reason}")
-    if not any(user is node for user in tensor.outputs):
-        raise VerifyError(f"value {tensor.name!r} does not know that {_shown(node)} uses it")
+
+
+def _check_users(graph: gs.Graph) -> None:
+    """Every tensor knows the nodes that use it."""
+    users: dict[int, set[int]] = {}
+    for node in graph.nodes:
+        for tensor in node.inputs:
+            if id(tensor) not in users:
+                users[id(tensor)] = {id(user) for user in tensor.outputs}
+            if id(node) not in users[id(tensor)]:
+                raise VerifyError(f"value {tensor.name!r} does not know that {_shown(node)} uses it")
 
 
 def _check_constant(node: gs.Node, tensor: gs.Constant, known: dict[str, gs.Tensor]) -> None:
@@ -132,6 +142,7 @@ def _check_with_onnx(model: Model) -> None:
     light = skeleton_of(model.to_proto())
     fault = form_fault(light)
     if fault is None and model.consistent:
-        fault = infer(light)[1]
+        inferred, fault = infer(light)
+        fault = fault or channel_fault(inferred)
     if fault is not None:
         raise VerifyError(f"model {model.name!r} is not valid: {fault}")

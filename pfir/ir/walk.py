@@ -18,8 +18,8 @@ def bodies(node: NodeProto) -> Iterator[GraphProto]:
 
 
 def graphs(model: ModelProto) -> Iterator[Body]:
-    """The main graph, the local functions, and every graph nested in them."""
-    waiting: list[Body] = [model.graph, *model.functions]
+    """The main graph first, then every graph nested in it, then the local functions with theirs."""
+    waiting: list[Body] = [*model.functions, model.graph]
     while waiting:
         body = waiting.pop()
         yield body
@@ -37,9 +37,15 @@ def nodes_within(body: Body) -> Iterator[NodeProto]:
 
 def tensors(model: ModelProto) -> Iterator[TensorProto | SparseTensorProto]:
     """Every stored tensor: initializers, sparse ones, and those in attributes."""
-    for body in graphs(model):
+    yield from model.graph.initializer
+    yield from inner_tensors(model)
+
+
+def inner_tensors(model: ModelProto) -> Iterator[TensorProto | SparseTensorProto]:
+    """Every stored tensor but the initializers of the main graph."""
+    for place, body in enumerate(graphs(model)):
         if isinstance(body, GraphProto):
-            yield from body.initializer
+            yield from body.initializer if place else ()
             yield from body.sparse_initializer
         for node in body.node:
             yield from attribute_tensors(node.attribute)

@@ -200,8 +200,8 @@ def _attribute(proto: AttributeProto, node: gs.Node, name: str, value: Any, kind
     elif kind == AttributeProto.FLOATS:
         proto.type = kind
         proto.floats.extend(float(v) for v in value)
-    elif kind in (AttributeProto.INTS, AttributeProto.STRINGS) and len(value) == 0:
-        proto.type = kind
+    elif isinstance(value, (list, tuple)) and not value:
+        proto.type = kind or AttributeProto.INTS
     else:
         proto.CopyFrom(onnx.helper.make_attribute(name, _plain(value)))
 
