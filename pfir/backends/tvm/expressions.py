@@ -57,7 +57,7 @@ def exp(x: Any) -> Any:
     for degree in range(6, -1, -1):
         p = p * r + const(1 / math.factorial(degree))
     bits = (n.astype("int32") + tirx.const(127, "int32")) << tirx.const(23, "int32")
-    return p * tirx.reinterpret(bits, dtype="float32")
+    return p * tirx.reinterpret("float32", bits)
 
 
 def sigmoid(x: Any) -> Any:

@@ -151,7 +151,7 @@ def _transposed_pads(node: gs.Node, shape: tuple, kernel: tuple, strides: tuple,
         s * (size - 1) + e + (k - 1) * d + 1 - int(w)
         for s, size, e, k, d, w in zip(strides, shape[2:], extra, kernel, dilations, wanted[-2:], strict=True)
     ]
-    return tuple(t // 2 for t in total)
+    return tuple(max(0, t) - max(0, t) // 2 for t in total)
 
 
 def _pool(kind: str) -> Callable[[Program, gs.Node, Values], Lead | None]:

@@ -35,8 +35,15 @@ def placeholders(spec: KernelSpec) -> list[Operand]:
 
 
 def tail(spec: KernelSpec, operands: list[Operand], index: tuple[Any, ...], main: Any) -> Any:
-    """The element at ONNX index `index` after every step of `spec`, where the main computation gave `main`."""
+    """The element at ONNX index `index` after every step of `spec`, where the main computation gave `main`.
+
+    Each value that is needed again is bound to a name: written out instead, a chain of k steps that use their argument
+    twice would grow to 2^k terms.
+    """
+    from tvm import tirx
+
     values: list[Any] = []
+    bound: list[tuple[Any, Any]] = []
     for step in spec.steps:
         arguments = [
             {
@@ -48,7 +55,14 @@ def tail(spec: KernelSpec, operands: list[Operand], index: tuple[Any, ...], main
             for kind, value in step.arguments
         ]
         values.append(expression(step.op, arguments, dict(step.attributes)))
-    return values[-1] if values else main
+        if len(values) < len(spec.steps):
+            name = tirx.Var(f"s{len(values)}", "float32")
+            bound.append((name, values[-1]))
+            values[-1] = name
+    result = values[-1] if values else main
+    for name, value in reversed(bound):
+        result = tirx.Let(name, value, result)
+    return result
 
 
 def to_index(form: Form, memory: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -1,0 +1,79 @@
+"""Many small cases as one ONNX model, so that the backend's tests compile once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from pfir.artifact import TensorSpec
+from pfir.ir.model import Model
+from pfir.ir.shapes import infer_shapes
+
+
+class Bundle:
+    """Adds nodes under construction; each case ends in one named output."""
+
+    def __init__(self, opset: int = 17) -> None:
+        self.opset = opset
+        self._rng = np.random.default_rng(7)
+        self._nodes: list[onnx.NodeProto] = []
+        self._inputs: list[onnx.ValueInfoProto] = []
+        self._outputs: list[onnx.ValueInfoProto] = []
+        self._constants: list[onnx.TensorProto] = []
+
+    def input(self, *shape: int) -> str:
+        name = f"in{len(self._inputs)}"
+        self._inputs.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
+        return name
+
+    def random(self, *shape: int) -> str:
+        return self.constant(self._rng.standard_normal(shape).astype(np.float32) * 0.5)
+
+    def constant(self, array: Any) -> str:
+        name = f"const{len(self._constants)}"
+        self._constants.append(numpy_helper.from_array(np.asarray(array), name))
+        return name
+
+    def ints(self, *values: int) -> str:
+        return self.constant(np.array(values, np.int64))
+
+    def node(self, op: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
+        names = [f"t{len(self._nodes)}_{i}" for i in range(outputs)]
+        self._nodes.append(helper.make_node(op, inputs, names, name=f"{op}_{len(self._nodes)}", **attributes))
+        return names if outputs > 1 else names[0]
+
+    def output(self, name: str, tensor: str) -> None:
+        self._nodes.append(helper.make_node("Identity", [tensor], [name], name=f"out_{name}"))
+        self._outputs.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+
+    def model(self) -> Model:
+        graph = helper.make_graph(self._nodes, "bundle", self._inputs, self._outputs, self._constants)
+        proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=8)
+        model = Model.from_proto(onnx.shape_inference.infer_shapes(proto))
+        infer_shapes(model)
+        return model
+
+
+def feeds(specs: tuple[TensorSpec, ...], seed: int = 3) -> dict[str, np.ndarray]:
+    """Standard normal values for every input."""
+    rng = np.random.default_rng(seed)
+    return {spec.name: rng.standard_normal(spec.shape).astype(np.float32) for spec in specs}
+
+
+def reference(model: Model, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What ONNX Runtime computes."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model.to_proto().SerializeToString(), options)
+    return dict(zip([o.name for o in session.get_outputs()], session.run(None, values), strict=True))
+
+
+def error(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """The largest difference as a share of the largest value."""
+    assert ours.shape == theirs.shape and ours.dtype == theirs.dtype
+    return float(np.abs(ours - theirs).max() / max(1e-6, np.abs(theirs).max()))
