@@ -144,8 +144,12 @@ def _classifier_terms(
     terms: _Terms, logits: gs.Tensor, teacher: Model | None, settings: DistillationSettings
 ) -> None:
     if teacher is not None and settings.teacher_weight:
-        theirs = terms.teacher_input(_logits(teacher))
-        terms.add(losses.distillation(terms.graph, logits, theirs, settings.temperature), settings.teacher_weight)
+        theirs = _logits(teacher)
+        if theirs is None:
+            name = teacher.graph.outputs[0].name
+            raise UsageError(f"the teacher's output {name} has no known number of classes, which the student's has")
+        taken = terms.teacher_input(theirs)
+        terms.add(losses.distillation(terms.graph, logits, taken, settings.temperature), settings.teacher_weight)
     if settings.label_weight:
         terms.labels = gs.Variable(f"{losses.PREFIX}_labels", np.int64, ["N"])
         terms.graph.inputs.append(terms.labels)

@@ -10,6 +10,7 @@ import onnx_graphsurgeon as gs
 
 from pfir.errors import CompileError
 from pfir.ir.model import Model
+from pfir.train.runtime import inference
 
 # Agreement asked of the rewritten batch: float32 sums in another order, far below what a mixed-up sample would show.
 TOLERANCE = 1e-3
@@ -26,7 +27,7 @@ def with_batch(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> Model:
     """
     copy = model.clone()
     copy.source = None
-    own = _own_batch(model)
+    own = own_batch(model)
     batch = next(iter(shapes.values()))[0]
     if own is not None and own != batch:
         _scale_literals(copy, _inferred(model), own, batch)
@@ -38,10 +39,6 @@ def with_batch(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> Model:
 
 def own_batch(model: Model) -> int | None:
     """The batch that the model is made for; None if it takes any."""
-    return _own_batch(model)
-
-
-def _own_batch(model: Model) -> int | None:
     sizes = {t.shape[0] for t in model.graph.inputs if t.shape}
     fixed = {int(s) for s in sizes if isinstance(s, int | np.integer) and s > 0}
     return fixed.pop() if len(fixed) == 1 and len(sizes) == 1 else None
@@ -83,21 +80,19 @@ def _scale_literals(model: Model, shapes: Mapping[str, tuple[int, ...]], own: in
 
 def _check_samples(model: Model, copy: Model, own: int, shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Run both on the same random samples; what differs shows that samples were mixed."""
-    from pfir.train.runtime import inference
-
     random = np.random.default_rng(0)
     inputs = {t.name: t for t in model.graph.inputs}
     feeds = {n: random.normal(size=s).astype(inputs[n].dtype) for n, s in shapes.items() if n in inputs}
-    whole = _run(inference(copy, jobs=1), feeds, model)
-    single = _run(inference(model, jobs=1), {n: x[:own] for n, x in feeds.items()}, model)
+    whole = _run(copy, feeds, model)
+    single = _run(model, {n: x[:own] for n, x in feeds.items()}, model)
     for got, expected, name in zip(whole, single, (t.name for t in model.graph.outputs), strict=True):
         same = got is not None and got.ndim and np.allclose(got[:own], expected, rtol=TOLERANCE, atol=TOLERANCE)
         if not same or len(got) * own != len(expected) * len(feeds[next(iter(feeds))]):
             raise CompileError(f"{model.name} works with a batch of {own} only: output {name} differs in a larger one")
 
 
-def _run(session: object, feeds: dict[str, np.ndarray], model: Model) -> list[np.ndarray]:
+def _run(changed: Model, feeds: dict[str, np.ndarray], model: Model) -> list[np.ndarray]:
     try:
-        return session.run([t.name for t in model.graph.outputs], feeds)
+        return inference(changed, jobs=1).run([t.name for t in model.graph.outputs], feeds)
     except Exception as error:  # ONNX Runtime's own exceptions share no base below Exception
         raise CompileError(f"{model.name} cannot run with another batch: {str(error).splitlines()[0]}") from error

@@ -19,7 +19,7 @@ class Builder:
     def op(self, op: str, *inputs: gs.Tensor, **attrs: object) -> gs.Variable:
         """The output of a new node."""
         name = self._next(op)
-        output = gs.Variable(name, inputs[0].dtype)
+        output = gs.Variable(name)
         self._graph.nodes.append(gs.Node(op, name, attrs, list(inputs), [output]))
         return output
 

@@ -117,7 +117,7 @@ def untie(model: Model, trainable: tuple[str, ...]) -> None:
     for node in [n for n in model.graph.nodes if n.op == "Identity" and n.inputs[0].name in constants]:
         source, copy = node.inputs[0], node.outputs[0]
         for user in list(copy.outputs):
-            user.inputs[:] = [source if t is copy else t for t in user.inputs]
+            user.inputs = [source if t is copy else t for t in user.inputs]
 
 
 def infer(model: Model) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -60,8 +60,8 @@ class TrainSession:
     """
 
     def __init__(self, graph: TrainingGraph, shapes: Mapping[str, tuple[int, ...]], batch: int, jobs: int = 1) -> None:
-        self.shard = _shard(graph.model, shapes, batch)
-        built = _build(graph, {n: (self.shard, *s) for n, s in shapes.items()})
+        self.shard, sized = _sized(graph.model, shapes, batch)
+        built = _build(replace(graph, model=sized))
         self.batch, self.scalars = batch, built.scalars
         self.parameters, self.gradients = FlatBuffer(built.parameters), FlatBuffer(built.parameters)
         self.statistics = FlatBuffer(built.statistics)
@@ -139,6 +139,18 @@ _NUMPY = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(int32)
           "tensor(uint8)": np.uint8, "tensor(double)": np.float64}  # fmt: skip
 
 
+def _sized(model: Model, shapes: Mapping[str, tuple[int, ...]], batch: int) -> tuple[int, Model]:
+    """The shard's size, and the model at that batch; the model's own batch where it works with no other."""
+    shard = _shard(model, shapes, batch)
+    try:
+        return shard, with_batch(model, {n: (shard, *s) for n, s in shapes.items()})
+    except CompileError:
+        own = own_batch(model)
+        if own is None or batch % own:
+            raise
+        return own, with_batch(model, {n: (own, *s) for n, s in shapes.items()})
+
+
 def _shard(model: Model, shapes: Mapping[str, tuple[int, ...]], batch: int) -> int:
     """The largest divisor of the batch within the limits."""
     values = max(1, _values_per_sample(model, shapes))
@@ -157,9 +169,8 @@ def _values_per_sample(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> i
     return sum(int(np.prod(s)) for s in sizes) // own
 
 
-def _build(graph: TrainingGraph, shapes: Mapping[str, tuple[int, ...]]) -> GradientGraph:
-    sized = with_batch(graph.model, shapes)
-    canonical = canonicalize(sized, graph.trainable, graph.frozen_batch_norm)
+def _build(graph: TrainingGraph) -> GradientGraph:
+    canonical = canonicalize(graph.model, graph.trainable, graph.frozen_batch_norm)
     held = canonical.model.initializers()
     trainable = tuple(n for n in graph.trainable if n in held)
     learning = reached_by(canonical.model.graph, trainable)

@@ -1,0 +1,163 @@
+"""Fitting: it learns, repeats itself bit by bit, survives interruptions and divergence, and says how far it is."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from pfir.errors import CompileError, DataError
+from pfir.passes.attach_teacher import DistillationSettings, attach_teacher
+from pfir.run.evaluate import accuracy
+from pfir.train.settings import Settings
+from pfir.train.trainer import fit
+from tests.test_train.nets import Images, after_conv, classifier
+
+FAST = Settings(epochs=4, batch=32, learning_rate=0.1, jobs=1, clip=None)
+LABELS = DistillationSettings(label_weight=1.0)
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(np.array_equal(a[n], b[n]) for n in a)
+
+
+def learnt(model=None, teacher=None, data=None, settings=FAST, **more):
+    graph = attach_teacher(model or classifier(), teacher, LABELS)
+    return fit(graph, Images() if data is None else data, settings, **more)
+
+
+def test_a_net_learns_its_labels_from_random_weights():
+    model, data = classifier(), Images()
+    before = accuracy(model, data)
+    model.set_arrays(learnt(model, settings=dataclasses.replace(FAST, epochs=60)).arrays)
+    assert before < 0.5 < 0.9 < accuracy(model, data)
+
+
+def test_a_student_comes_closer_to_its_teacher_without_labels():
+    graph = attach_teacher(classifier(norm=False), classifier(seed=1, norm=False), DistillationSettings())
+    curve = fit(graph, Images(labelled=False), FAST).curve
+    assert curve[-1]["loss"] < 0.7 * curve[0]["loss"]
+
+
+def test_a_net_without_classes_comes_closer_to_its_teacher():
+    teacher, student = after_conv("Relu"), after_conv("Relu")
+    student.set_arrays({"weight": teacher.initializers()["weight"].values * 0.5})
+    curve = fit(attach_teacher(student, teacher), Images(size=6), FAST).curve
+    assert curve[-1]["loss"] < 0.5 * curve[0]["loss"] < 1
+
+
+def test_statistics_of_batch_norm_are_learnt_too():
+    arrays = learnt().arrays
+    assert set(arrays) == {"w", "scale", "shift", "fw", "fb", "mean", "var"}
+    assert not np.array_equal(arrays["mean"], np.zeros(6))
+
+
+def test_frozen_statistics_stay():
+    settings = dataclasses.replace(LABELS, frozen_batch_norm=True)
+    assert "mean" not in fit(attach_teacher(classifier(), None, settings), Images(), FAST).arrays
+
+
+@pytest.mark.parametrize("augment", ["none", "flip-crop"])
+def test_the_number_of_threads_changes_no_bit(augment):
+    settings = [dataclasses.replace(FAST, batch=64, jobs=j, augment=augment, epochs=2) for j in (1, 2)]
+    one, two = (learnt(teacher=classifier(seed=1), settings=s).arrays for s in settings)
+    assert same(one, two)
+
+
+def test_another_seed_gives_other_weights():
+    assert not same(learnt().arrays, learnt(settings=dataclasses.replace(FAST, seed=1)).arrays)
+
+
+def test_a_small_data_set_fills_a_batch():
+    assert learnt(data=Images(count=7)).curve[-1]["step"] == FAST.epochs
+
+
+@pytest.mark.parametrize("stop", [3, 7])
+def test_an_interrupted_training_goes_on_with_the_same_bits(tmp_path, stop):
+    settings = dataclasses.replace(FAST, checkpoint=tmp_path / "state.npz", checkpoint_every_s=0.0)
+    expected = learnt()
+
+    def interrupt(progress):
+        if progress.step == stop:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        learnt(settings=settings, on_progress=interrupt)
+    steps = []
+    resumed = learnt(settings=settings, on_progress=lambda p: steps.append(p.step))
+    assert same(resumed.arrays, expected.arrays)
+    assert steps[0] == stop
+    assert [e["loss"] for e in resumed.curve] == [e["loss"] for e in expected.curve]
+
+
+def test_a_checkpoint_of_another_training_is_left_aside(tmp_path):
+    settings = dataclasses.replace(FAST, checkpoint=tmp_path / "state.npz")
+    learnt(settings=settings)
+    again = learnt(settings=dataclasses.replace(settings, seed=1))
+    assert same(again.arrays, learnt(settings=dataclasses.replace(FAST, seed=1)).arrays)
+
+
+def test_divergence_goes_back_and_on_with_a_tenth_of_the_rate():
+    told = []
+    data = _Spoilt(at=4)
+    result = learnt(data=data, on_progress=lambda p: told.append(p.note), settings=FAST)
+    assert len(result.notes) == 1 and "diverged at step" in result.notes[0]
+    assert result.notes[0] in told
+    assert len(result.curve) == FAST.epochs
+    assert all(np.isfinite(x).all() for x in result.arrays.values())
+
+
+def test_divergence_twice_is_an_error():
+    with pytest.raises(CompileError, match="diverged twice.*give a smaller learning rate"):
+        learnt(settings=dataclasses.replace(FAST, learning_rate=1e20))
+
+
+def test_the_best_epoch_is_returned():
+    scores = iter([0.1, 0.9, 0.3, 0.2])
+    kept = []
+
+    def evaluate(arrays):
+        kept.append(arrays)
+        return next(scores)
+
+    result = learnt(evaluate=evaluate)
+    assert result.best_epoch == 2 and same(result.arrays, kept[1])
+    assert [e["score"] for e in result.curve] == [0.1, 0.9, 0.3, 0.2]
+
+
+def test_a_spent_time_budget_ends_the_training():
+    result = learnt(settings=dataclasses.replace(FAST, epochs=10_000, time_budget_s=0.5))
+    assert 1 <= len(result.curve) < 10_000
+    assert result.curve[-1]["learning_rate"] < 0.05
+
+
+def test_progress_counts_to_the_end():
+    told = []
+    learnt(on_progress=told.append)
+    assert [p.step for p in told] == list(range(1, 13)) and told[-1].steps == 12
+    assert told[-1].epoch == told[-1].epochs == 4
+    assert told[-1].seconds_left == 0 and told[-1].samples_per_s > 0
+
+
+def test_missing_labels_are_refused():
+    with pytest.raises(DataError, match="the loss needs labels"):
+        learnt(data=Images(labelled=False))
+
+
+def test_empty_data_is_refused():
+    with pytest.raises(DataError, match="no samples"):
+        learnt(data=Images(count=0))
+
+
+class _Spoilt(Images):
+    """One batch holds a NaN, once."""
+
+    def __init__(self, at):
+        super().__init__()
+        self._left = at + 1  # one more batch is read for its shapes
+
+    def batch(self, indices):
+        self._left -= 1
+        arrays = super().batch(indices)
+        if self._left == 0:
+            arrays["image"] = np.full_like(arrays["image"], np.nan)
+        return arrays
