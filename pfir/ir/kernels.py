@@ -209,9 +209,14 @@ def _same_sizes(a: gs.Tensor, b: gs.Tensor) -> bool:
 def _absorb(plan: Plan, node: gs.Node, inputs: list[gs.Tensor], alias: dict[str, gs.Tensor]) -> None:
     for tensor in inputs:
         source = alias.get(tensor.name) or tensor
-        if tensor.name not in plan.outputs:
+        if tensor.name not in plan.outputs and not _is_setting(tensor):
             plan.inputs.setdefault(source.name, source)
     plan.outputs = {t.name: t for t in node.outputs if not t.is_empty() and (t.outputs or len(node.outputs) == 1)}
+
+
+def _is_setting(tensor: gs.Tensor) -> bool:
+    """Whether a constant tells a node what to do (axes, pads, sizes) rather than being worked on."""
+    return isinstance(tensor, gs.Constant) and len(tensor.shape) <= 1 and np.dtype(tensor.dtype).kind == "i"
 
 
 def _merge_pads(plans: list[Plan]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-from pfir.errors import FrontendError, UsageError
+from pfir.errors import UsageError
 from pfir.ir.edit import STANDARD_DOMAINS, remove_dead
 from pfir.ir.fold import constants_to_initializers, fold_constants, fold_shapes
 from pfir.ir.model import Model
@@ -18,15 +18,16 @@ from pfir.ir.tensors import element_type, fill_proto, numpy_dtype
 _SMALL = 256
 _ROUNDS = 12
 
+# ONNX Runtime's own operators by what they are apart from a fused activation, and those that keep sizes and type.
+_PLAIN_FORM = {"FusedConv": "Conv", "FusedGemm": "Gemm"}
+_LIKE_INPUT = frozenset(("BiasGelu", "FastGelu", "Gelu", "GroupNorm", "QuickGelu", "SkipLayerNormalization"))
+
 
 def infer_shapes(model: Model) -> None:
     """Fill dtype and shape of every Variable that can be known, symbols where dynamic; graph inputs and outputs stay.
 
     Shapes found before are dropped (a pass may have changed them), except for results of operators that ONNX does not
-    define, of which nothing else is known.
-
-    Raises:
-        FrontendError: Sizes contradict each other.
+    define, of which nothing else is known. Where sizes contradict each other, those behind stay unknown.
     """
     graph = model.graph
     border = {t.name for t in (*graph.inputs, *graph.outputs)}
@@ -47,7 +48,25 @@ def _light_proto(model: Model, trusted: set[str]) -> onnx.ModelProto:
     kept = [v for v in proto.graph.value_info if v.name in trusted]
     del proto.graph.value_info[:]
     proto.graph.value_info.extend(kept)
+    for node in proto.graph.node:
+        _stand_in(node)
     return proto
+
+
+def _stand_in(node: onnx.NodeProto) -> None:
+    """Turn a node that onnx has no inference for into one with the same sizes and type, for inference only."""
+    if len(node.output) != 1:
+        return
+    if node.domain == "com.microsoft" and node.op_type in _PLAIN_FORM:
+        node.op_type, node.domain = _PLAIN_FORM[node.op_type], ""
+        kept = [a for a in node.attribute if not a.name.startswith("activation")]
+        del node.attribute[:]
+        node.attribute.extend(kept)
+        del node.input[3:]
+    elif node.op_type in (_LIKE_INPUT if node.domain == "com.microsoft" else ("GroupNormalization",)):
+        node.op_type, node.domain = "Identity", ""
+        del node.attribute[:]
+        del node.input[1:]
 
 
 def _fill_small(proto: onnx.TensorProto, array: np.ndarray) -> None:
@@ -59,10 +78,7 @@ def _fill_small(proto: onnx.TensorProto, array: np.ndarray) -> None:
 
 
 def _infer(proto: onnx.ModelProto) -> dict[str, tuple[np.dtype | None, list | None]]:
-    try:
-        inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
-    except onnx.shape_inference.InferenceError as e:
-        raise FrontendError(f"the model's sizes contradict each other: {str(e).splitlines()[0]}") from e
+    inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
     infos = (*inferred.graph.value_info, *inferred.graph.output)
     return {i.name: _known(i.type.tensor_type) for i in infos if i.type.HasField("tensor_type")}
 
@@ -86,7 +102,6 @@ def fix_sizes(model: Model, batch: int = 1, input_shapes: Mapping[str, Sequence[
 
     Raises:
         UsageError: A size is neither in the model nor given, or what is given contradicts the model.
-        FrontendError: The sizes contradict each other inside the model.
     """
     fixed = model.clone()
     shapes = _input_shapes(model, batch, dict(input_shapes or {}))

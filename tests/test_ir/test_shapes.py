@@ -1,0 +1,131 @@
+"""Sizes: inferred in place with symbols, or fixed in a new model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pfir.errors import UsageError
+from pfir.frontends import load
+from pfir.ir.shapes import fix_sizes, infer_shapes
+from tests.models import shared_model
+from tests.runs import assert_same, feeds_of, outputs_of, parsed, random
+
+DYNAMIC = "net (float[N,3,H,W] x) => (float[N,4,h,w] y) { y = Conv<pads = [1,1,1,1]>(x, weight) }"
+FLATTEN = """net (float[N,3,4,4] x) => (float[N,5] y) {
+    zero = Constant<value = int64[1] {0}>()
+    rest = Constant<value = int64[1] {-1}>()
+    sizes = Shape(x)
+    batch = Gather<axis = 0>(sizes, zero)
+    target = Concat<axis = 0>(batch, rest)
+    flat = Reshape(x, target)
+    y = MatMul(flat, weight)
+}"""
+
+
+def flatten():
+    return parsed(FLATTEN, weight=random(48, 5))
+
+
+def dynamic():
+    return parsed(DYNAMIC, weight=random(4, 3, 3, 3))
+
+
+def test_symbols_survive_inference():
+    model = parsed("net (float[N,3] x) => (float[N,3] z) { y = Relu(x) z = Relu(y) }")
+    infer_shapes(model)
+    tensor = model.graph.tensors()["y"]
+    assert list(tensor.shape) == ["N", 3]
+    assert np.dtype(tensor.dtype) == np.float32
+
+
+def test_a_stale_inner_shape_is_replaced():
+    model = parsed("net (float[N,3] x) => (float[N,3] z) { y = Relu(x) z = Relu(y) }")
+    model.graph.tensors()["y"].shape = [7, 7]
+    infer_shapes(model)
+    assert list(model.graph.tensors()["y"].shape) == ["N", 3]
+
+
+def test_inference_leaves_the_interface_as_declared():
+    model = dynamic()
+    before = model.inputs(), model.outputs()
+    infer_shapes(model)
+    assert (model.inputs(), model.outputs()) == before
+
+
+def test_operators_that_onnx_does_not_infer_keep_their_noted_shapes():
+    model = parsed(
+        "net (float[1,3] x) => (float[1,3] z) <float[1,3] y> { y = com.example.Odd(x) z = Relu(y) }", 13
+    )
+    infer_shapes(model)
+    assert list(model.graph.tensors()["y"].shape) == [1, 3]
+
+
+def test_fixing_sizes_makes_every_size_a_number():
+    fixed = fix_sizes(flatten(), batch=4)
+    assert all(isinstance(d, int) for t in fixed.graph.tensors().values() for d in t.shape)
+    assert fixed.inputs()[0].shape == (4, 3, 4, 4)
+    assert fixed.outputs()[0].shape == (4, 5)
+
+
+def test_fixing_sizes_folds_what_is_computed_from_sizes():
+    assert [n.op for n in fix_sizes(flatten()).nodes()] == ["Reshape", "MatMul"]
+
+
+def test_fixing_sizes_changes_no_output_and_not_the_given_model():
+    model = flatten()
+    fixed = fix_sizes(model, batch=2)
+    assert model.inputs()[0].shape == ("N", 3, 4, 4)
+    feeds = feeds_of(fixed)
+    np.testing.assert_array_equal(outputs_of(model, feeds)[0], outputs_of(fixed, feeds)[0])
+
+
+def test_a_given_shape_binds_its_symbols_everywhere():
+    model = parsed("net (float[N,T] a, float[N,T] b) => (float[N,T] y) { y = Add(a, b) }")
+    fixed = fix_sizes(model, input_shapes={"a": (3, 7)})
+    assert fixed.inputs()[1].shape == (3, 7)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "text"),
+    [
+        (dynamic, {}, "--input-shape x=1x3x?x?"),
+        (dynamic, {"batch": 0}, "--batch is 0"),
+        (dynamic, {"input_shapes": {"z": (1,)}}, "the model's inputs are: x"),
+        (dynamic, {"input_shapes": {"x": (1, 3, 8)}}, "has 3 axes; input x has 4"),
+        (dynamic, {"input_shapes": {"x": (1, 4, 8, 8)}}, "size 4 on axis 1; the model fixes it to 3"),
+        (dynamic, {"input_shapes": {"x": (1, 3, 0, 8)}}, "a size below 1"),
+        (lambda: parsed("net (float[2,3] x) => (float[2,3] y) { y = Relu(x) }"), {"batch": 4}, r"has shape \[2, 3\]"),
+        (
+            lambda: parsed("net (float[N,T] a, float[N,T] b) => (float[N,T] y) { y = Add(a, b) }"),
+            {"input_shapes": {"a": (1, 3), "b": (1, 4)}},
+            "gives T of input b the size 4; elsewhere it is 3",
+        ),
+    ],
+)
+def test_what_is_unknown_or_contradicts_is_named(model, options, text):
+    with pytest.raises(UsageError, match=text.replace("?", r"\?") if "?" in text else text):
+        fix_sizes(model(), **options)
+
+
+def test_an_input_without_any_shape_asks_for_one():
+    model = dynamic()
+    model.graph.inputs[0].shape = None
+    with pytest.raises(UsageError, match="input x has no shape"):
+        fix_sizes(model)
+
+
+def test_sizes_that_contradict_each_other_stay_unknown():
+    model = parsed("net (float[2,3] x) => (float y) { a = Add(x, w) b = Relu(a) y = ReduceSum(b) }", w=random(4, 5))
+    infer_shapes(model)
+    assert model.graph.tensors()["b"].shape is None
+
+
+@pytest.mark.parametrize("name", ["resnet20_cifar10_fp32.onnx", "mltk_keyword_spotting_fp32.onnx"])
+def test_real_models_become_fixed_and_stay_equal(name):
+    model = load(shared_model(name))
+    fixed = fix_sizes(model, batch=2)
+    assert all(isinstance(d, int) for t in fixed.graph.tensors().values() for d in t.shape)
+    assert_same(fixed, fixed)
+    feeds = feeds_of(fixed)
+    np.testing.assert_allclose(outputs_of(model, feeds)[0], outputs_of(fixed, feeds)[0], atol=1e-5)
