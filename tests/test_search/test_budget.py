@@ -1,0 +1,74 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pfir.errors import Infeasible
+from pfir.search import project, reachable
+from pfir.space import Parameter, Space
+from tests.test_search.problems import SPACE, cost, snap
+
+RATIOS = st.lists(st.floats(0, 0.9), min_size=4, max_size=4)
+LEAST, MOST = reachable(cost, SPACE, snap)
+
+
+def named(values):
+    return dict(zip(SPACE.names, values, strict=True))
+
+
+@settings(max_examples=60, deadline=None)
+@given(RATIOS, st.floats(LEAST, MOST))
+def test_every_candidate_meets_the_limit_and_no_single_step_fits_any_more(values, limit):
+    built = project(named(values), cost, limit, SPACE, snap)
+    assert cost(built) <= limit
+    assert built == snap(built)
+    for name in SPACE.names:
+        thicker = next((r for r in (built[name] - k / 64 for k in range(64)) if snap(built | {name: r}) != built), None)
+        if thicker is not None and thicker >= 0:
+            assert cost(snap(built | {name: thicker})) > limit
+
+
+@settings(max_examples=60, deadline=None)
+@given(RATIOS, st.floats(0.05, 1.0))
+def test_without_a_staircase_the_limit_is_reached_closely(values, limit):
+    built = project(named(values), cost, limit, SPACE)
+    assert limit * 0.99 - 1e-3 <= cost(built) <= limit
+
+
+def test_proportions_are_kept():
+    built = project(named([0.1, 0.2, 0.2, 0.4]), cost, 0.7, SPACE, lambda p: {n: round(r, 6) for n, r in p.items()})
+    assert built["g1"] / built["g0"] == pytest.approx(2, abs=0.2)
+    assert built["g3"] / built["g1"] == pytest.approx(2, abs=0.2)
+
+
+def test_nothing_is_pruned_where_nothing_need_be():
+    assert project(named([0.5] * 4), cost, 1.0, SPACE) == named([0.0] * 4)
+
+
+def test_a_candidate_that_prunes_nothing_is_lifted_onto_the_limit():
+    built = project(named([0.0] * 4), cost, 0.3, SPACE)
+    assert cost(built) == pytest.approx(0.3, rel=0.05)
+
+
+def test_a_limit_out_of_reach_is_infeasible_with_the_range():
+    with pytest.raises(Infeasible, match=r"range is 0\.0325 to 1"):
+        project(named([0.5] * 4), cost, 0.001, SPACE)
+
+
+def test_the_reachable_range_is_that_of_the_ends():
+    assert reachable(cost, SPACE) == (cost(named([0.9] * 4)), 1.0)
+
+
+def test_the_same_build_is_costed_once():
+    seen = []
+
+    def counted(parameters):
+        seen.append(tuple(parameters.values()))
+        return cost(parameters)
+
+    project(named([0.3] * 4), counted, 0.5, SPACE, snap)
+    assert len(seen) == len(set(seen))
+
+
+def test_a_parameter_without_a_range_stays():
+    space = Space((Parameter("a", 0.0, 0.9, 0.5), Parameter("b", 0.0, 0.0, 0.0)))
+    assert project({"a": 0.5, "b": 0.0}, lambda p: 1 - p["a"], 0.5, space)["b"] == 0.0
