@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -10,6 +10,8 @@ import numpy as np
 
 from pfir.artifact import Artifact
 from pfir.devices.base import Device
+from pfir.devices.cached import default_cache
+from pfir.devices.counting import counting_emulator
 from pfir.devices.feeds import ordered
 from pfir.devices.provision import Emulated, Progress, provision
 from pfir.devices.worker import Worker
@@ -31,6 +33,9 @@ _MODELS = {
     "neoverse-n1": "neoverse-n1",
     "apple-m1": "max,sve=off",
 }
+
+
+_LARGE = 5_000_000
 
 
 class EmulatedDevice(Device):
@@ -65,6 +70,29 @@ class EmulatedDevice(Device):
         outputs = self._worker(artifact.target).run(artifact, arrays)
         return {spec.name: value for spec, value in zip(artifact.outputs, outputs, strict=True)}
 
+    def instructions(self, artifact: Artifact, inputs: Mapping[str, np.ndarray]) -> int | None:
+        """How many instructions one inference executes on one thread, or None where nothing here can count them.
+
+        The difference between runs of one length and another, so that loading and feeding do not count.
+
+        Raises:
+            DeviceError: The library does not run.
+        """
+        _check(artifact)
+        arrays = ordered(artifact, inputs)
+        try:
+            counting = counting_emulator(self._cache or default_cache(), self._progress or (lambda line: None))
+        except DeviceError as error:
+            if self._progress:
+                self._progress(f"instructions are not counted: {error}")
+            return None
+        with counting.counter() as (emulator, count):
+            worker = self._start(_model(artifact.target), emulator)
+            try:
+                return _instructions(worker, artifact, arrays, count)
+            finally:
+                worker.close()
+
     def close(self) -> None:
         for worker in self._workers.values():
             worker.close()
@@ -72,14 +100,35 @@ class EmulatedDevice(Device):
 
     def _worker(self, target: Target) -> Worker:
         """The process on the processor model of this target; one per model."""
-        model = _MODELS.get(target.cpu, "max")
+        model = _model(target)
         if model not in self._workers:
-            # The source goes along as text: the emulated Python does not see this one's packages.
-            source = files("pfir.devices").joinpath("worker_main.py").read_text(encoding="utf-8")
-            command = (*self.set_up().command(model), "-c", source)
-            name = f"{self.name} ({model.partition(',')[0]})"
-            self._workers[model] = Worker(name, timeout_s=self._timeout_s, command=command)
+            self._workers[model] = self._start(model)
         return self._workers[model]
+
+    def _start(self, model: str, emulator: tuple[str, ...] = ()) -> Worker:
+        # The source goes along as text: the emulated Python does not see this one's packages.
+        source = files("pfir.devices").joinpath("worker_main.py").read_text(encoding="utf-8")
+        command = (*self.set_up().command(model, emulator), "-c", source)
+        return Worker(f"{self.name} ({model.partition(',')[0]})", timeout_s=self._timeout_s, command=command)
+
+
+def _model(target: Target) -> str:
+    return _MODELS.get(target.cpu, "max")
+
+
+def _instructions(worker: Worker, artifact: Artifact, arrays: list[np.ndarray], count: Callable[[], int]) -> int:
+    """Instructions per inference; small nets run more often, as Python's own doings vary by some ten thousand."""
+    worker.repeat(artifact, arrays, 1)
+    rough = _slope(worker, artifact, arrays, count, 2)
+    return rough if rough > _LARGE else _slope(worker, artifact, arrays, count, 100)
+
+
+def _slope(worker: Worker, artifact: Artifact, arrays: list[np.ndarray], count: Callable[[], int], number: int) -> int:
+    marks = [count()]
+    for runs in (1, 1 + number):
+        worker.repeat(artifact, arrays, runs)
+        marks.append(count())
+    return max(0, (marks[2] - marks[1]) - (marks[1] - marks[0])) // number
 
 
 def _check(artifact: Artifact) -> None:

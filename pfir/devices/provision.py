@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import shutil
 import sys
 import zipfile
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from pfir.devices.apt import PrivateApt, extract_file, run, unpack
+from pfir.devices.cached import default_cache, made_once
 from pfir.errors import DeviceError
 
 RECIPE = 1
@@ -53,24 +51,31 @@ class Emulated:
     def python(self) -> str:
         return json.loads((self.folder / "about.json").read_text(encoding="utf-8"))["python"]
 
-    def command(self, cpu: str) -> tuple[str, ...]:
-        """What starts the emulated Python on this processor model of QEMU's; its arguments follow."""
+    def command(self, cpu: str, emulator: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """What starts the emulated Python on this processor model of QEMU's; its arguments follow.
+
+        Args:
+            cpu: The processor model.
+            emulator: The start of another emulator's command line, in place of this set-up's own.
+        """
         python = self.folder / "root" / "usr" / "bin" / f"python{self.python}"
         settings = {
             "TVM_USE_RUNTIME_LIB": "1",
+            "PYTHONHASHSEED": "0",
             "PYTHONHOME": str(self.folder / "root" / "usr"),
             "PYTHONPATH": str(self.folder / "site"),
         }
         passed = [part for key, value in settings.items() for part in ("-E", f"{key}={value}")]
-        emulator = (str(self.folder / "qemu-aarch64"), "-cpu", cpu, "-L", str(self.folder / "root"))
-        return (*emulator, *passed, "-U", "LD_LIBRARY_PATH", "-U", "LD_PRELOAD", str(python))
+        emulator = emulator or (str(self.folder / "qemu-aarch64"),)
+        machine = ("-cpu", cpu, "-L", str(self.folder / "root"))
+        return (*emulator, *machine, *passed, "-U", "LD_LIBRARY_PATH", "-U", "LD_PRELOAD", str(python))
 
 
 def provision(cache: Path | None = None, progress: Progress | None = None) -> Emulated:
-    """The set-up, made where it does not exist yet (about a minute, 100 MB over the network).
+    """The set-up, made where it does not exist yet (about a minute, 130 MB over the network).
 
     Args:
-        cache: Folder that holds it; None is $XDG_CACHE_HOME/pfir or ~/.cache/pfir.
+        cache: Folder that holds it; None is the user's cache folder.
         progress: Called with a line per step.
 
     Raises:
@@ -79,22 +84,11 @@ def provision(cache: Path | None = None, progress: Progress | None = None) -> Em
     if not sys.platform.startswith("linux"):
         raise DeviceError(f"the emulated device needs Linux; this system is {sys.platform}")
     folder = (cache or default_cache()) / f"emulated-{_version_hash()}"
-    if folder.exists():
-        return Emulated(folder)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(folder):
-            if not folder.exists():
-                _make(folder, progress or (lambda line: None))
-    except OSError as error:
-        raise DeviceError(f"the emulated device cannot be set up in {folder}: {error}") from error
-    return Emulated(folder)
+    return Emulated(made_once(folder, lambda work: _make(work, progress or _silent)))
 
 
-def default_cache() -> Path:
-    """Where pfir keeps what it can fetch again."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "pfir"
+def _silent(line: str) -> None:
+    """Progress that nobody asked for."""
 
 
 def _version_hash() -> str:
@@ -102,29 +96,13 @@ def _version_hash() -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
-@contextmanager
-def _lock(folder: Path):
-    """One process at a time sets up; the lock goes with its holder, however that ends."""
-    with open(folder.with_suffix(".lock"), "w", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _make(folder: Path, progress: Progress) -> None:
-    """Build beside the final place and rename, so that a half-made folder is never taken for a whole one."""
-    work = folder.with_suffix(".part")
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
-    try:
-        python = _user_land(work, progress)
-        _emulator(work, progress)
-        _site(work, python, progress)
-        (work / "about.json").write_text(json.dumps({"python": python, "recipe": RECIPE}), encoding="utf-8")
-        progress("emulated device: check")
-        _check(Emulated(work))
-        os.rename(work, folder)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+def _make(work: Path, progress: Progress) -> None:
+    python = _user_land(work, progress)
+    _emulator(work, progress)
+    _site(work, python, progress)
+    (work / "about.json").write_text(json.dumps({"python": python, "recipe": RECIPE}), encoding="utf-8")
+    progress("emulated device: check")
+    _check(Emulated(work))
     progress("emulated device: ready")
 
 

@@ -65,6 +65,14 @@ class Worker:
         """
         return self._ask("time", self._load(artifact), inputs, repeats, min_repeat_s)
 
+    def repeat(self, artifact: Artifact, inputs: list[np.ndarray], number: int) -> None:
+        """Run `number` inferences and drop their outputs.
+
+        Raises:
+            DeviceError: As in `run`.
+        """
+        self._ask("repeat", self._load(artifact), inputs, number)
+
     def connect(self, timeout_s: float = START_SECONDS) -> None:
         """Start the child, and let it connect where there is an address.
 

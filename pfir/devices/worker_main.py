@@ -47,6 +47,12 @@ class Runner:
         machine.invoke_stateful("main")
         return [np.array(output.numpy()) for output in machine.get_outputs("main")]
 
+    def repeat(self, key: str, inputs: list[np.ndarray], number: int) -> None:
+        machine = self._machines[key]
+        self._feed(machine, inputs)
+        for _ in range(number):
+            machine.invoke_stateful("main")
+
     def time(self, key: str, inputs: list[np.ndarray], repeats: int, min_repeat_s: float) -> list[float]:
         machine = self._machines[key]
         self._feed(machine, inputs)

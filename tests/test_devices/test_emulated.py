@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from pfir.artifact import Artifact, TensorSpec
+from pfir.devices.cached import default_cache, made_once
 from pfir.devices.emulated import EmulatedDevice
-from pfir.devices.provision import default_cache, provision
+from pfir.devices.provision import provision
 from pfir.errors import DeviceError
 from pfir.target import parse_target
 
@@ -70,6 +71,15 @@ def test_code_for_another_core_is_found_out(device, tmp_path):
         device.run(wrong, feeds())
 
 
+def test_the_instructions_of_one_inference_are_counted(device, tmp_path):
+    found = device.instructions(conv_relu("arm", tmp_path), feeds())
+    if found is None:
+        pytest.skip("no emulator here counts instructions")
+    # At least one for four multiply-accumulates; a plain loop takes a few for each, the runtime some hundred in all.
+    macs = 5 * 64 * 27
+    assert macs / 4 < found < 10 * macs
+
+
 def test_the_second_set_up_is_the_first(device):
     lines = []
     assert provision(progress=lines.append) == device.set_up() and lines == []
@@ -103,8 +113,24 @@ def test_without_apt_the_reason_is_one_line_and_nothing_is_left(tmp_path, monkey
 
 def test_a_cache_that_cannot_be_written_is_a_device_error(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(DeviceError, match="cannot be set up in"):
+    with pytest.raises(DeviceError, match="cannot be made"):
         provision(tmp_path / "file")
+
+
+def test_a_folder_is_made_once_and_a_failed_making_leaves_nothing(tmp_path):
+    def fail(work):
+        (work / "half").touch()
+        raise DeviceError("no network")
+
+    with pytest.raises(DeviceError, match="no network"):
+        made_once(tmp_path / "made", fail)
+    assert not (tmp_path / "made").exists()
+    # What a killed process leaves behind is not taken over.
+    (tmp_path / "made.part").mkdir()
+    (tmp_path / "made.part" / "half").touch()
+    made = made_once(tmp_path / "made", lambda work: (work / "whole").touch())
+    assert [path.name for path in made.iterdir()] == ["whole"] and made_once(made, fail) == made
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "made.lock"]
 
 
 def test_the_cache_follows_the_user_s_setting(monkeypatch, tmp_path):
