@@ -28,9 +28,10 @@ def read_graph(proto: onnx.ModelProto, read: Read = to_array) -> gs.Graph:
         proto: Well-formed; it is not changed.
         read: Gives the values of a tensor, for those whose data lies outside the file.
     """
-    opsets = [onnx.helper.make_opsetid(o.domain, o.version) for o in proto.opset_import]
+    opsets = list(onnx.ModelProto(opset_import=proto.opset_import).opset_import)
     standard = next((o.version for o in opsets if o.domain in ("", "ai.onnx")), None)
     graph = _Reader(read, standard, opsets).graph(proto.graph, ChainMap())
+    _name_nodes(graph)
     graph.producer_name, graph.producer_version = proto.producer_name, proto.producer_version
     graph.ir_version = min(proto.ir_version, 10)
     return graph
@@ -50,7 +51,6 @@ class _Reader:
         outputs = [_variable(v, scope) for v in proto.output]
         _hints(proto, scope)
         nodes = [self._node(n, scope) for n in proto.node]
-        _name_nodes(nodes)
         graph = gs.Graph(
             nodes, inputs, outputs, name=proto.name, doc_string=proto.doc_string, opset=self.opset,
             import_domains=list(self.opsets),
@@ -161,14 +161,21 @@ def _made(name: str, scope: ChainMap[str, gs.Tensor]) -> gs.Tensor:
     return scope.maps[0].setdefault(name, gs.Variable(name))
 
 
-def _name_nodes(nodes: list[gs.Node]) -> None:
-    """Every node has a name of its own afterwards: operator and place for those that had none, or another's."""
-    taken = {node.name for node in nodes}
+def _name_nodes(graph: gs.Graph) -> None:
+    """Every node has a name of its own afterwards: operator and place for those that had none, or another's.
+
+    Names differ across bodies too: GraphSurgeon takes two nodes of equal names and edges for one.
+    """
+    graphs = [graph]
+    for each in graphs:
+        graphs.extend(v for n in each.nodes for v in n.attrs.values() if isinstance(v, gs.Graph))
+    taken = {node.name for each in graphs for node in each.nodes}
     seen: set[str] = {""}
-    for place, node in enumerate(nodes):
-        if node.name in seen:
-            node.name = _free(f"{node.name or node.op}_{place}", taken)
-        seen.add(node.name)
+    for each in graphs:
+        for place, node in enumerate(each.nodes):
+            if node.name in seen:
+                node.name = _free(f"{node.name or node.op}_{place}", taken)
+            seen.add(node.name)
 
 
 def _free(name: str, taken: set[str]) -> str:

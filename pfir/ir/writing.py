@@ -34,15 +34,15 @@ def write_graph(graph: gs.Graph, proto: GraphProto, ir_version: int, fill: Fill 
 
 def opset_imports(graph: gs.Graph) -> list[onnx.OperatorSetIdProto]:
     """The operator sets of a graph as it is now: its own opset, the others it came with, version 1 of any new one."""
-    imports = {o.domain: o.version for o in graph.import_domains or ()}
+    imports = {o.domain: o for o in graph.import_domains or ()}
     standard = next((d for d in imports if d in ("", "ai.onnx")), "")
-    if graph.opset is not None:
-        imports[standard] = graph.opset
+    if graph.opset is not None and (standard not in imports or imports[standard].version != graph.opset):
+        imports[standard] = onnx.helper.make_opsetid(standard, graph.opset)
     for each, _ in _graphs(graph):
         for node in each.nodes:
-            if node.domain and node.domain != "ai.onnx":
-                imports.setdefault(node.domain, 1)
-    return [onnx.helper.make_opsetid(domain, version) for domain, version in imports.items()]
+            if node.domain and node.domain != "ai.onnx" and node.domain not in imports:
+                imports[node.domain] = onnx.helper.make_opsetid(node.domain, 1)
+    return list(imports.values())
 
 
 def _graphs(graph: gs.Graph) -> Iterator[tuple[gs.Graph, _Path]]:
