@@ -8,7 +8,7 @@ import shlex
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 import typer.exceptions
@@ -25,13 +25,14 @@ app = typer.Typer(
 
 ModelArgument = Annotated[Path, typer.Argument(help="The ONNX model.", show_default=False)]
 PreprocessOption = Annotated[
-    Optional[str],
+    str | None,
     typer.Option(help="How raw images become inputs, e.g. scale=1/255,mean=0.485:0.456:0.406,std=0.229:0.224:0.225."),
 ]
-KeepOption = Annotated[Optional[list[str]], typer.Option(help="A node whose output channels stay; may be repeated.")]
-OnlyOption = Annotated[Optional[list[str]], typer.Option(help="Prune only this node's channels; may be repeated.")]
+DataOption = Annotated[str | None, typer.Option(help="Training data: .npz, image folder or its .zip, module:function.")]
+KeepOption = Annotated[list[str] | None, typer.Option(help="A node whose output channels stay; may be repeated.")]
+OnlyOption = Annotated[list[str] | None, typer.Option(help="Prune only this node's channels; may be repeated.")]
 ShapeOption = Annotated[
-    Optional[list[str]], typer.Option("--input-shape", help="A fixed size for the library: name=1x3x224x224.")
+    list[str] | None, typer.Option("--input-shape", help="A fixed size for the library: name=1x3x224x224.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]
 PROGRAM = "pfir"
@@ -41,35 +42,35 @@ PROGRAM = "pfir"
 def compile_command(
     model: ModelArgument,
     target: Annotated[str, typer.Option(help="What to compile for: arm, arm:cortex-a76, rpi4, ...")],
-    speedup: Annotated[Optional[str], typer.Option(help="Goal: this many times faster, e.g. 2.5.")] = None,
-    latency: Annotated[Optional[str], typer.Option(help="Goal: at most this long for one inference, e.g. 8ms.")] = None,
-    size: Annotated[Optional[str], typer.Option(help="Goal: weights this many times smaller, e.g. 4x.")] = None,
-    macs: Annotated[Optional[float], typer.Option(help="Goal: at most this share of the MACs, e.g. 0.5.")] = None,
+    speedup: Annotated[str | None, typer.Option(help="Goal: this many times faster, e.g. 2.5.")] = None,
+    latency: Annotated[str | None, typer.Option(help="Goal: at most this long for one inference, e.g. 8ms.")] = None,
+    size: Annotated[str | None, typer.Option(help="Goal: weights this many times smaller, e.g. 4x.")] = None,
+    macs: Annotated[float | None, typer.Option(help="Goal: at most this share of the MACs, e.g. 0.5.")] = None,
     max_drop: Annotated[
-        Optional[float], typer.Option(help="Goal: lose at most this many percentage points of accuracy.")
+        float | None, typer.Option(help="Goal: lose at most this many percentage points of accuracy.")
     ] = None,
-    data: Annotated[Optional[str], typer.Option(help="Training data: .npz, image folder or its .zip, module:function.")] = None,
-    validation: Annotated[Optional[str], typer.Option(help="Data the given model was not trained on.")] = None,
+    data: DataOption = None,
+    validation: Annotated[str | None, typer.Option(help="Data the given model was not trained on.")] = None,
     preprocess: PreprocessOption = None,
     metric: Annotated[str, typer.Option(help="auto, accuracy or fidelity.")] = "auto",
-    passes: Annotated[Optional[str], typer.Option(help="The passes, instead of pfir's own choice.")] = None,
+    passes: Annotated[str | None, typer.Option(help="The passes, instead of pfir's own choice.")] = None,
     keep: KeepOption = None,
     only: OnlyOption = None,
-    device: Annotated[Optional[str], typer.Option(help="Measure on host or rpc://HOST:PORT; default: estimate.")] = None,
+    device: Annotated[str | None, typer.Option(help="Measure on host or rpc://HOST:PORT; default: estimate.")] = None,
     backend: Annotated[str, typer.Option(help="tvm or ort.")] = "tvm",
     batch: Annotated[int, typer.Option(help="The library's batch size.")] = 1,
     input_shape: ShapeOption = None,
-    trials: Annotated[Optional[int], typer.Option(help="Candidates to try; default: planned from the time budget.")] = None,
-    epochs: Annotated[Optional[int], typer.Option(help="Epochs of fine-tuning; 0 means none.")] = None,
-    time_budget: Annotated[Optional[str], typer.Option(help="How long all may take, e.g. 30m; default 10m.")] = None,
-    recipe: Annotated[Optional[Path], typer.Option(help="Replay this recipe.json, without search or training.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Candidates to try; default: by the time budget.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of fine-tuning; 0 means none.")] = None,
+    time_budget: Annotated[str | None, typer.Option(help="How long all may take, e.g. 30m; default 10m.")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="Replay this recipe.json, without search or training.")] = None,
     retrain: Annotated[bool, typer.Option("--retrain", help="With --recipe: train again.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
-    jobs: Annotated[Optional[int], typer.Option(help="Processes; default: one a core.")] = None,
-    depfile: Annotated[Optional[Path], typer.Option(help="Write a Makefile rule of what was read.")] = None,
-    output: Annotated[Path, typer.Option("-o", "--output", help="The folder that receives the results.")] = Path("pfir-out"),
+    jobs: Annotated[int | None, typer.Option(help="Processes; default: one a core.")] = None,
+    depfile: Annotated[Path | None, typer.Option(help="Write a Makefile rule of what was read.")] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The folder for the results.")] = Path("pfir-out"),
     force: Annotated[bool, typer.Option("--force", help="Replace what the folder holds.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -86,11 +87,31 @@ def compile_command(
         max_drop=max_drop,
     )
     request = Request(
-        model=model, target=target, goals=goals, output=output, data=data, validation=validation,
-        preprocess=preprocess, metric=metric, passes=passes, keep=tuple(keep or ()), only=tuple(only or ()),
-        device=device, backend=backend, batch=batch, input_shapes=parse_input_shapes(tuple(input_shape or ())),
-        trials=trials, epochs=epochs, time_budget_s=None if time_budget is None else parse_duration(time_budget),
-        recipe=recipe, retrain=retrain, resume=resume, dry_run=dry_run, seed=seed, jobs=jobs, depfile=depfile,
+        model=model,
+        target=target,
+        goals=goals,
+        output=output,
+        data=data,
+        validation=validation,
+        preprocess=preprocess,
+        metric=metric,
+        passes=passes,
+        keep=tuple(keep or ()),
+        only=tuple(only or ()),
+        device=device,
+        backend=backend,
+        batch=batch,
+        input_shapes=parse_input_shapes(tuple(input_shape or ())),
+        trials=trials,
+        epochs=epochs,
+        time_budget_s=None if time_budget is None else parse_duration(time_budget),
+        recipe=recipe,
+        retrain=retrain,
+        resume=resume,
+        dry_run=dry_run,
+        seed=seed,
+        jobs=jobs,
+        depfile=depfile,
         force=force,
     )
     progress = progress_for()
@@ -110,7 +131,7 @@ def opt_command(
     model: ModelArgument,
     passes: Annotated[str, typer.Option(help="E.g. simplify,fold-batch-norm,prune-channels{ratio=0.3}.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The ONNX file to write.")],
-    data: Annotated[Optional[str], typer.Option(help="Calibration data for passes that want some.")] = None,
+    data: Annotated[str | None, typer.Option(help="Calibration data for passes that want some.")] = None,
     preprocess: PreprocessOption = None,
     keep: KeepOption = None,
     only: OnlyOption = None,
@@ -142,8 +163,8 @@ def evaluate_command(
     model: ModelArgument,
     data: Annotated[str, typer.Option(help="Labelled data: .npz, image folder or its .zip, module:function.")],
     preprocess: PreprocessOption = None,
-    reference: Annotated[Optional[Path], typer.Option(help="The original, to give the fidelity to it as well.")] = None,
-    jobs: Annotated[Optional[int], typer.Option(help="Threads; default: one a core.")] = None,
+    reference: Annotated[Path | None, typer.Option(help="The original, to give the fidelity to it as well.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Threads; default: one a core.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Accuracy of a model on labelled data, or its fidelity to another model."""

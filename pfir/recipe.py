@@ -67,8 +67,13 @@ def read_recipe(path: Path) -> Recipe:
             raise UsageError(f"{path} has recipe format {content['format']}; this pfir reads format {FORMAT}")
         removed = {str(g): tuple(int(c) for c in channels) for g, channels in content["removed"].items()}
         return Recipe(
-            str(content["model_sha256"]), removed, tuple(content["passes"]), dict(content["training"]),
-            str(content["weights"]["sha256"]), int(content["seed"]), dict(content["versions"]),
+            str(content["model_sha256"]),
+            removed,
+            tuple(content["passes"]),
+            dict(content["training"]),
+            str(content["weights"]["sha256"]),
+            int(content["seed"]),
+            dict(content["versions"]),
         )
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error

@@ -22,7 +22,7 @@ def evaluate_file(
         DataError: The data does not fit the model.
     """
     model = load(path)
-    dataset = open_data(data, model.inputs(), parse_preprocess(preprocess))
+    dataset = open_data(data, model.inputs(), None if preprocess is None else parse_preprocess(preprocess))
     original = load(reference) if reference else None
     scores = evaluate(model, dataset, original, jobs or os.cpu_count() or 1, BATCH)
     found = {

@@ -26,7 +26,7 @@ class Goals:
         latency_s: Seconds of one inference at most, > 0.
         size: How many times smaller the weights, > 1.
         macs: Share of the original's multiply-accumulates at most, in (0, 1).
-        max_drop: Percentage points of accuracy that may be lost at most, >= 0; alone it asks for the fastest such model.
+        max_drop: Percentage points of accuracy that may be lost, >= 0; alone it asks for the fastest such model.
 
     Raises:
         UsageError: No goal, more than two, or one out of range.
@@ -57,8 +57,11 @@ class Goals:
     def text(self) -> str:
         """The goals as a user wrote them."""
         words = {
-            "speedup": "--speedup {:g}", "latency_s": "--latency {:g}s", "size": "--size {:g}x",
-            "macs": "--macs {:g}", "max_drop": "--max-drop {:g}",
+            "speedup": "--speedup {:g}",
+            "latency_s": "--latency {:g}s",
+            "size": "--size {:g}x",
+            "macs": "--macs {:g}",
+            "max_drop": "--max-drop {:g}",
         }
         return " ".join(w.format(getattr(self, n)) for n, w in words.items() if getattr(self, n) is not None)
 

@@ -56,7 +56,7 @@ def open_samples(request: Request, inputs: tuple[TensorSpec, ...]) -> Samples:
     """
     if request.data is None:
         return _without_data(inputs, request.seed)
-    preprocess = parse_preprocess(request.preprocess)
+    preprocess = None if request.preprocess is None else parse_preprocess(request.preprocess)
     given = open_data(request.data, inputs, preprocess)
     if request.validation is not None:
         validation = open_data(request.validation, inputs, preprocess)
@@ -64,7 +64,7 @@ def open_samples(request: Request, inputs: tuple[TensorSpec, ...]) -> Samples:
     if len(given) < 2:
         raise DataError(f"{request.data} holds {len(given)} sample; at least 2 are needed, one to measure with")
     share = min(VALIDATION_SHARE, MOST_VALIDATION / len(given))
-    train, validation = split(given, 1 - share, request.seed)
+    train, validation = split(given, share, request.seed)
     note = (
         f"{len(validation)} of the {len(given)} samples of --data measure the result and train nothing; if the given "
         "model was trained on them the drop may flatter (--validation takes data that it has not seen)."
@@ -81,4 +81,6 @@ def _without_data(inputs: tuple[TensorSpec, ...], seed: int) -> Samples:
 def _parts(train: Dataset, validation: Dataset, seed: int, notes: tuple[str, ...]) -> Samples:
     order = np.random.default_rng(seed).permutation(len(train))
     notes = (*getattr(train, "notes", ()), *notes)
-    return Samples(train, train.subset(order[:MOST_CALIBRATION]), train.subset(order[-MOST_SCORING:]), validation, notes)
+    return Samples(
+        train, train.subset(order[:MOST_CALIBRATION]), train.subset(order[-MOST_SCORING:]), validation, notes
+    )

@@ -15,7 +15,9 @@ TOLERANCE = 1e-3
 """Largest error allowed, relative to the largest value of the output: float32 sums in another order stay far below."""
 
 
-def verify(artifact: Artifact, device: Device, feeds: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> Verification:
+def verify(
+    artifact: Artifact, device: Device, feeds: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]
+) -> Verification:
     """Run the library on the device and compare.
 
     Raises:
@@ -57,7 +59,7 @@ def verify_somewhere(
 def _error(name: str, found: np.ndarray | None, expected: np.ndarray) -> tuple[float, float]:
     if found is None or found.shape != expected.shape:
         shape = "missing" if found is None else list(found.shape)
-        raise VerifyError(f"output {name} of the compiled library is {shape}; ONNX Runtime gives {list(expected.shape)}")
+        raise VerifyError(f"output {name} of the library is {shape}; ONNX Runtime gives {list(expected.shape)}")
     if not np.array_equal(np.isfinite(found), np.isfinite(expected)):
         raise VerifyError(f"output {name} of the compiled library is not finite where ONNX Runtime's is")
     finite = np.isfinite(expected)

@@ -43,9 +43,13 @@ class Workspace:
             (self.state / "probe").unlink()
         self._reopen_journal(resume)
 
-    @property
-    def journal(self) -> Path:
-        return self.state / JOURNAL
+    def journal(self, attempt: int = 0) -> Path:
+        """The journal of a search; a search again, under a tighter limit, has one of its own."""
+        return self.state / (JOURNAL if attempt == 0 else f"{attempt + 1}.{JOURNAL}")
+
+    def journals(self) -> dict[str, bytes]:
+        """What was journalled, by the names under which it is delivered."""
+        return {path.name: path.read_bytes() for path in sorted(self.state.glob(f"*{JOURNAL}"))}
 
     @property
     def checkpoint(self) -> Path:
@@ -70,7 +74,7 @@ class Workspace:
 
     def abandon(self) -> None:
         """After a failed run: leave nothing behind but finished trials."""
-        if self.journal.exists():
+        if self.journal().exists():
             return
         shutil.rmtree(self.state, ignore_errors=True)
         if self._made and self.folder.exists() and not any(self.folder.iterdir()):
@@ -83,14 +87,14 @@ class Workspace:
             return
         with _clear_errors(self.folder):
             if self.state.exists():
-                raise UsageError(f"{self.folder} holds an interrupted run; go on with --resume or start anew with --force")
+                raise UsageError(f"{self.folder} holds an interrupted run; go on with --resume or restart with --force")
             if any(self.folder.iterdir()):
                 raise UsageError(f"{self.folder} is not empty; choose another folder with -o, or replace with --force")
 
     def _reopen_journal(self, resume: bool) -> None:
         finished = self.folder / JOURNAL
-        if resume and finished.exists() and not self.journal.exists():
-            shutil.copyfile(finished, self.journal)
+        if resume and finished.exists() and not self.journal().exists():
+            shutil.copyfile(finished, self.journal())
 
     def _forget_others(self, names: set[str]) -> None:
         """Drop what an earlier run of another target or goal left under names of ours."""

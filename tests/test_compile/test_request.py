@@ -6,7 +6,9 @@ from pfir.compile.request import Goals, Request, parse_duration, parse_factor, p
 from pfir.errors import UsageError
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("8ms", 0.008), ("30m", 1800), ("1.5h", 5400), ("90 s", 90), ("2us", 2e-6)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("8ms", 0.008), ("30m", 1800), ("1.5h", 5400), ("90 s", 90), ("2us", 2e-6)]
+)
 def test_a_duration_is_a_number_with_a_unit(text, seconds):
     assert parse_duration(text) == pytest.approx(seconds)
 

@@ -42,7 +42,9 @@ def test_the_first_place_that_works_is_used_and_the_others_are_explained():
     def broken():
         raise DeviceError("no network")
 
-    found = verify_somewhere([("emulated", broken), ("host", lambda: (None, Fake(EXPECTED)))], {}, EXPECTED, notes.append)
+    found = verify_somewhere(
+        [("emulated", broken), ("host", lambda: (None, Fake(EXPECTED)))], {}, EXPECTED, notes.append
+    )
     assert found.device == "fake" and notes == ["cannot verify on emulated: no network"]
 
 

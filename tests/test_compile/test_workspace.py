@@ -24,15 +24,15 @@ def test_a_folder_that_is_not_empty_needs_force(tmp_path):
 
 
 def test_an_interrupted_run_is_named_and_resumed(tmp_path):
-    Workspace(tmp_path / "out").journal.write_text("{}\n")
+    Workspace(tmp_path / "out").journal().write_text("{}\n")
     with pytest.raises(UsageError, match="--resume"):
         Workspace(tmp_path / "out")
-    assert Workspace(tmp_path / "out", resume=True).journal.read_text() == "{}\n"
+    assert Workspace(tmp_path / "out", resume=True).journal().read_text() == "{}\n"
 
 
 def test_a_finished_run_resumes_from_its_delivered_journal(tmp_path):
     Workspace(tmp_path / "out").deliver({"search.jsonl": b"{}\n"})
-    assert Workspace(tmp_path / "out", resume=True).journal.read_bytes() == b"{}\n"
+    assert Workspace(tmp_path / "out", resume=True).journal().read_bytes() == b"{}\n"
 
 
 def test_a_failed_run_without_trials_leaves_no_folder(tmp_path):
@@ -42,9 +42,9 @@ def test_a_failed_run_without_trials_leaves_no_folder(tmp_path):
 
 def test_a_failed_run_keeps_its_finished_trials(tmp_path):
     room = Workspace(tmp_path / "out")
-    room.journal.write_text("{}\n")
+    room.journal().write_text("{}\n")
     room.abandon()
-    assert room.journal.exists()
+    assert room.journal().exists()
 
 
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path):

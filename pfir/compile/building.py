@@ -1,0 +1,122 @@
+"""Libraries of the original and the result: for the target, and for this machine, measured side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pfir.artifact import Artifact
+from pfir.backends.base import Backend
+from pfir.compile.verify import verify_somewhere
+from pfir.devices.base import Device
+from pfir.devices.estimate import EstimateDevice
+from pfir.errors import BackendError, DeviceError
+from pfir.ir.model import Model
+from pfir.report.progress import Progress
+from pfir.report.record import Verification
+from pfir.run.session import Session
+from pfir.target import Target, parse_target
+
+ROUNDS = 3
+HOST = "host"
+
+
+@dataclass(frozen=True)
+class HostLatency:
+    """Seconds of one inference on this machine, original and result taken in turn; None where that was not possible."""
+
+    baseline_s: float | None
+    result_s: float | None
+    note: str | None = None
+
+
+def host_latency(backend: Backend, baseline: Model, result: Model) -> HostLatency:
+    """Both models, built by the same backend for this machine, one thread, measured in turn: medians of the rounds."""
+    try:
+        built = [backend.build(m, parse_target(HOST)) for m in (baseline, result)]
+        with host_device(backend) as device:
+            rounds = [[device.measure(a).seconds for a in built] for _ in range(ROUNDS)]
+    except BackendError as error:
+        return HostLatency(None, None, f"not measured on this machine: {error}")
+    before, after = np.median(rounds, axis=0)
+    return HostLatency(float(before), float(after))
+
+
+def host_device(backend: Backend) -> Device:
+    """This machine, as what runs this backend's libraries."""
+    if backend.name == "ort":
+        from pfir.backends.ort import OrtHost
+
+        return OrtHost()
+    from pfir.devices.host import HostDevice
+
+    return HostDevice()
+
+
+def verify_result(
+    backend: Backend,
+    artifact: Artifact,
+    model: Model,
+    device: Device,
+    feeds: Mapping[str, np.ndarray],
+    progress: Progress,
+) -> Verification:
+    """Compare the library with ONNX Runtime on the same model: on the device, the emulated one, or as a host build.
+
+    Args:
+        artifact: The library for the target.
+        model: What it was built from, every size fixed.
+        device: The device of the run; an estimator runs nothing, so the emulated device or the host takes its place.
+        feeds: One set of inputs.
+
+    Raises:
+        VerifyError: The outputs differ.
+    """
+    expected = Session(model).predict(feeds)
+
+    def on_host() -> tuple[Artifact, Device]:
+        return _as_device_error(lambda: backend.build(model, parse_target(HOST))), host_device(backend)
+
+    places = []
+    if not isinstance(device, EstimateDevice):
+        places.append((device.name, lambda: (artifact, device)))
+    elif _is_aarch64_linux(artifact.target) and backend.name == "tvm":
+        places.append(("emulated aarch64", lambda: (artifact, emulated(progress))))
+    places.append((HOST, on_host))
+    found = verify_somewhere(places, feeds, expected, progress.note)
+    return (
+        replace(found, device=HOST) if found.device.lower().startswith(("host", "onnx runtime on the host")) else found
+    )
+
+
+def emulated(progress: Progress) -> Device:
+    """The emulated device, set up if it is not yet.
+
+    Raises:
+        DeviceError: It cannot be set up here.
+    """
+    from pfir.devices.emulated import EmulatedDevice
+
+    device = EmulatedDevice(progress=progress.note)
+    device.set_up()
+    return device
+
+
+def first_samples(dataset, batch: int) -> dict[str, np.ndarray]:
+    """One batch; samples repeat where the data has fewer."""
+    return dataset.batch(np.arange(batch) % len(dataset))
+
+
+def _is_aarch64_linux(target: Target) -> bool:
+    return target.triple.startswith("aarch64-linux-gnu")
+
+
+def _as_device_error(build):
+    try:
+        return build()
+    except DeviceError:
+        raise
+    except BackendError as error:
+        raise DeviceError(str(error)) from error

@@ -1,0 +1,155 @@
+"""The end of a run: report, recipe and files, whole or not at all."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pfir import __version__
+from pfir.artifact import Artifact
+from pfir.compile.building import HostLatency
+from pfir.compile.outcome import Outcome
+from pfir.compile.prepare import first_passes
+from pfir.compile.request import Goals
+from pfir.compile.versions import versions
+from pfir.compile.workspace import Workspace
+from pfir.ir.channels import Coupling
+from pfir.measurement import speedup
+from pfir.recipe import RECIPE, WEIGHTS, Recipe, pack_weights, sha256
+from pfir.report import html, record
+from pfir.report.record import Kept, Run, Side, Trial, Verification, Width
+
+if TYPE_CHECKING:
+    from pfir.compile.flow import Chosen, Setting
+
+MODEL = "model.onnx"
+REPORT = "report.json"
+PAGE = "report.html"
+ROUNDING = 1.005
+"""A goal counts as met within half a percent: widths come in steps."""
+
+
+def deliver(
+    setting: Setting, chosen: Chosen, artifact: Artifact, verification: Verification, before: Side, after: Side,
+    host: HostLatency, room: Workspace,
+) -> Outcome:  # fmt: skip
+    """Write everything into the output folder.
+
+    Raises:
+        UsageError: The folder cannot be written; nothing has appeared in it then.
+    """
+    weights = pack_weights({n: t.values for n, t in chosen.tuned.model.initializers().items()})
+    recipe = _recipe(setting, chosen, weights)
+    run = _run(setting, chosen, verification, before, after, host, recipe)
+    report = record.build(run)
+    files = {
+        MODEL: chosen.tuned.model.to_bytes(),
+        **{name: content for name, content in artifact.files.items() if name != MODEL},
+        WEIGHTS: weights,
+        RECIPE: recipe.to_json().encode(),
+        REPORT: record.dump(report).encode(),
+        PAGE: html.page(report).encode(),
+    }
+    room.deliver(files | room.journals())
+    _write_depfile(setting)
+    return Outcome(report, run.met, room.folder)
+
+
+def is_met(goals: Goals, before: Side, after: Side) -> bool:
+    """Whether the result reaches every goal."""
+    checks = [
+        goals.speedup is None or speedup(before.latency, after.latency) * ROUNDING >= goals.speedup,
+        goals.latency_s is None or after.latency.seconds <= goals.latency_s * ROUNDING,
+        goals.size is None or after.size_bytes * goals.size <= before.size_bytes * ROUNDING,
+        goals.macs is None or after.macs <= before.macs * goals.macs * ROUNDING,
+        goals.max_drop is None or _drop(before, after) <= goals.max_drop / 100 + 1e-9,
+    ]
+    return all(checks)
+
+
+def _drop(before: Side, after: Side) -> float:
+    if before.accuracy is None or after.accuracy is None:
+        return 1.0 - (after.fidelity or 0.0)
+    return before.accuracy - after.accuracy
+
+
+def _run(
+    setting: Setting,
+    chosen: Chosen,
+    verification: Verification,
+    before: Side,
+    after: Side,
+    host: HostLatency,
+    recipe: Recipe,
+) -> Run:
+    notes = (*setting.samples.notes, *setting.original.notes, *chosen.tuned.notes, *([host.note] if host.note else []))
+    found = chosen.found
+    return Run(
+        version=__version__,
+        model={
+            "name": setting.original.model.name,
+            "file": setting.request.model.name,
+            "sha256": setting.original.sha256,
+        },
+        target=setting.target,
+        backend=setting.backend.name,
+        goal=setting.request.goals.text(),
+        met=is_met(setting.request.goals, before, after),
+        baseline=replace(before, fidelity=1.0),
+        result=after,
+        verification=verification,
+        fidelity_data=setting.samples.kind,
+        passes=recipe.passes,
+        stages=tuple(setting.stages.finished),
+        search_seconds=found.seconds,
+        trials=tuple(Trial(*t) for t in found.trials),
+        widths=tuple(Width(g, a, b) for g, (a, b) in found.widths.items()),
+        kept=_kept(found.coupling),
+        training=chosen.tuned.curve,
+        notes=notes,
+        command=shlex.join(["pfir", *sys.argv[1:]]),
+        recipe={"file": RECIPE, "weights": WEIGHTS, "groups pruned": len(recipe.removed)},
+        versions=versions(),
+        seed=setting.request.seed,
+    )
+
+
+def _identity(setting: Setting) -> dict[str, str]:
+    original = setting.original
+    return {"name": original.model.name, "file": setting.request.model.name, "sha256": original.sha256}
+
+
+def _recipe(setting: Setting, chosen: Chosen, weights: bytes) -> Recipe:
+    found = chosen.found
+    ratios = ",".join(
+        f'"{g}":{1 - after / before:.4g}' for g, (before, after) in found.widths.items() if after < before
+    )
+    passes = (*first_passes(), f"prune-channels{{ratios={ratios}}}") if ratios else first_passes()
+    return Recipe(
+        model_sha256=setting.original.sha256,
+        removed={g: tuple(int(c) for c in channels) for g, channels in found.removed.items()},
+        passes=passes,
+        training=dict(chosen.tuned.settings or {}),
+        weights_sha256=sha256(weights),
+        seed=setting.request.seed,
+        versions=versions(),
+    )
+
+
+def _kept(coupling: Coupling) -> tuple[Kept, ...]:
+    pins = {(p.node, p.reason): None for g in coupling.groups for p in g.pins}
+    return tuple(Kept(node, reason) for node, reason in pins)
+
+
+def _write_depfile(setting: Setting) -> None:
+    """A Makefile rule: the manifest depends on every file that was read."""
+    request = setting.request
+    if request.depfile is None:
+        return
+    read = [request.model, request.recipe, *(Path(p) for p in (request.data, request.validation) if p)]
+    names = [str(p).replace(" ", "\\ ").replace("$", "$$") for p in read if p is not None and Path(p).exists()]
+    target = str(request.output / "manifest.json").replace(" ", "\\ ")
+    request.depfile.write_text(f"{target}: {' '.join(names)}\n")

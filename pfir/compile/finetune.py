@@ -1,0 +1,146 @@
+"""Fine-tuning of a pruned model with the original as its teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pfir.compile.candidates import adopt
+from pfir.compile.samples import Samples
+from pfir.data.base import Dataset
+from pfir.errors import CompileError
+from pfir.ir.model import Model
+from pfir.passes.attach_teacher import DistillationSettings, attach_teacher, is_classifier
+from pfir.passes.base import Activations, Context
+from pfir.passes.fold_batch_norm import FoldBatchNorm
+from pfir.passes.pipeline import run
+from pfir.passes.restore_batch_norm import RestoreBatchNorm
+from pfir.report.progress import Progress
+from pfir.report.record import Epoch
+from pfir.run.evaluate import Scores, evaluate
+from pfir.train.settings import Settings
+from pfir.train.trainer import fit
+
+MANY_SAMPLES = 10_000
+LEARNING_RATE = {"many": 0.05, "few": 0.005}
+LABEL_WEIGHT = 0.3
+SAME_WHEN_FLIPPED = 0.85
+"""Images whose mirror image the original puts into the same class this often may be mirrored in training."""
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A fine-tuned model with its curve; the untrained one where training did not help."""
+
+    model: Model
+    curve: tuple[Epoch, ...] = ()
+    notes: tuple[str, ...] = ()
+    settings: Mapping[str, object] | None = None
+
+
+def fine_tune(
+    student: Model,
+    teacher: Model,
+    samples: Samples,
+    activations: Activations,
+    epochs: int,
+    budget_s: float | None,
+    seed: int,
+    jobs: int | None,
+    checkpoint: Path | None,
+    progress: Progress,
+) -> Tuned:
+    """The student after distillation; as it was, with a note, where it cannot be trained or training made it worse.
+
+    Args:
+        student: Pruned; not changed.
+        budget_s: Seconds at most; None for no limit.
+    """
+    settings = _settings(teacher, samples, epochs, budget_s, seed, jobs, checkpoint)
+    try:
+        restored, _ = run((RestoreBatchNorm(),), student, Context(activations=activations, seed=seed))
+        graph = attach_teacher(restored, teacher, _distillation(samples))
+        result = fit(graph, samples.train, settings, lambda p: _tell(progress, p, settings))
+    except CompileError as error:
+        return Tuned(student, notes=(f"not fine-tuned: {error}",))
+    restored.set_arrays(result.arrays)
+    folded, _ = run((FoldBatchNorm(),), restored, Context())
+    tuned = student.clone()
+    adopt(tuned, folded)
+    tuned.record("fine-tune")
+    curve = tuple(_epoch(entry) for entry in result.curve)
+    chosen = {"epochs": len(curve), "batch": settings.batch, "learning_rate": settings.learning_rate,
+              "weight_decay": settings.weight_decay, "augment": settings.augment, "seed": seed}  # fmt: skip
+    before, after = (evaluate(m, samples.scoring, teacher, settings.threads) for m in (student, tuned))
+    if _worse(before, after):
+        note = "fine-tuning made the model worse and was dropped; more data or epochs may help"
+        return Tuned(student, curve, (*result.notes, note))
+    return Tuned(tuned, curve, tuple(result.notes), chosen)
+
+
+def augmentation(teacher: Model, data: Dataset) -> str:
+    """`flip-crop` for images that the original classifies alike when mirrored, else `none`."""
+    probe = data.batch(np.arange(min(len(data), 256)))
+    if len(probe) != 1 or next(iter(probe.values())).ndim != 4 or not is_classifier(teacher):
+        return "none"
+    name, images = next(iter(probe.items()))
+    mirrored = np.ascontiguousarray(np.flip(images, 2 if images.shape[3] < images.shape[1] else 3))
+    from pfir.run.session import Session
+
+    session = Session(teacher)
+    answers = [next(iter(session.predict({name: x}).values())).argmax(1) for x in (images, mirrored)]
+    return "flip-crop" if np.mean(answers[0] == answers[1]) >= SAME_WHEN_FLIPPED else "none"
+
+
+def _settings(
+    teacher: Model,
+    samples: Samples,
+    epochs: int,
+    budget_s: float | None,
+    seed: int,
+    jobs: int | None,
+    checkpoint: Path | None,
+) -> Settings:
+    many = len(samples.train) >= MANY_SAMPLES
+    return Settings(
+        epochs=epochs,
+        batch=128 if many else min(32, len(samples.train)),
+        learning_rate=LEARNING_RATE["many" if many else "few"],
+        weight_decay=1e-4,
+        clip=None if is_classifier(teacher) else 1.0,
+        seed=seed,
+        jobs=jobs,
+        augment=augmentation(teacher, samples.train) if samples.kind == "given" else "none",
+        time_budget_s=budget_s,
+        checkpoint=checkpoint,
+    )
+
+
+def _distillation(samples: Samples) -> DistillationSettings:
+    labelled = samples.labelled
+    return DistillationSettings(teacher_weight=1.0, label_weight=LABEL_WEIGHT if labelled else 0.0)
+
+
+def _worse(before: Scores, after: Scores) -> bool:
+    return after.divergence > before.divergence and after.fidelity < before.fidelity
+
+
+def _epoch(entry: dict) -> Epoch:
+    known = ("step", "epoch", "loss", "learning_rate", "seconds")
+    return Epoch(entry["epoch"], entry["loss"], {k: v for k, v in entry.items() if k not in known})
+
+
+def _tell(progress: Progress, p, settings: Settings) -> None:
+    if p.note:
+        progress.note(p.note)
+    share = p.step / max(p.steps, 1)
+    left = "" if p.seconds_left is None else f", {p.seconds_left:.0f} s left"
+    if settings.time_budget_s and p.seconds_left is not None:
+        share = max(share, 1 - p.seconds_left / settings.time_budget_s)
+    progress.step(
+        min(1.0, share),
+        f"epoch {p.epoch}, loss {p.loss:.4f}, rate {p.learning_rate:.2g}, {p.samples_per_s:.0f} samples/s{left}",
+    )

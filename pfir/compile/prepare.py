@@ -1,0 +1,106 @@
+"""Before the search: the original as any compiler would see it, its target, backend and device."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from pfir.backends.base import Backend
+from pfir.compile.request import Request
+from pfir.frontends import load
+from pfir.ir.model import Model
+from pfir.ir.shapes import fix_sizes
+from pfir.ir.verify import check_finite
+from pfir.passes.base import Context
+from pfir.passes.fold_batch_norm import FoldBatchNorm
+from pfir.passes.pipeline import run
+from pfir.passes.remove_dead_channels import RemoveDeadChannels
+from pfir.passes.simplify import Simplify
+from pfir.passes.spec import format_pass
+
+
+@dataclass(frozen=True)
+class Original:
+    """The model that was given.
+
+    Args:
+        model: As loaded.
+        baseline: Simplified and folded: what any compiler would do, so no part of the speed-up.
+        start: The baseline without dead channels: where compression begins.
+        sha256: Of the file.
+        notes: What the passes said.
+    """
+
+    model: Model
+    baseline: Model
+    start: Model
+    sha256: str
+    notes: tuple[str, ...] = ()
+
+
+def prepare(request: Request) -> Original:
+    """Load and simplify.
+
+    Raises:
+        FrontendError: The model cannot be used.
+    """
+    model = load(request.model)
+    check_finite(model)
+    baseline, notes = run((Simplify(), FoldBatchNorm()), model, Context())
+    give_biases(baseline)
+    context = Context(keep=request.keep, only=request.only)
+    start, more = run((RemoveDeadChannels(),), baseline, context)
+    return Original(model, baseline, start, _sha256(request.model), (*notes, *more))
+
+
+def first_passes() -> tuple[str, ...]:
+    """The texts of what `prepare` applies."""
+    return tuple(format_pass(p) for p in (Simplify(), FoldBatchNorm(), RemoveDeadChannels()))
+
+
+def fixed(model: Model, request: Request) -> Model:
+    """The model with the sizes that its library will have.
+
+    Raises:
+        UsageError: A size is unknown, or contradicts the model.
+    """
+    return fix_sizes(model, request.batch, dict(request.input_shapes))
+
+
+def open_backend(name: str) -> Backend:
+    """The backend of `--backend`."""
+    if name == "ort":
+        from pfir.backends.ort import OrtBackend
+
+        return OrtBackend()
+    from pfir.backends.tvm import TvmBackend
+
+    return TvmBackend()
+
+
+def give_biases(model: Model) -> None:
+    """Give each convolution without a bias one of zeros: a place for the mean in least squares and in training."""
+    for node in model.nodes():
+        if node.op not in ("Conv", "ConvTranspose") or len(node.inputs) != 2:
+            continue
+        weight = node.inputs[1]
+        if not isinstance(weight, gs.Constant) or np.dtype(weight.dtype).kind != "f":
+            continue
+        outputs = weight.shape[0] if node.op == "Conv" else weight.shape[1] * node.attrs.get("group", 1)
+        node.inputs.append(gs.Constant(f"{node.name}.pfir_bias", np.zeros(outputs, weight.values.dtype)))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
+
+
+def _digest(file) -> str:
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,49 @@
+"""Replaying a recipe: the same channels go and the same weights come, without search or training."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pfir.compile.finetune import Tuned
+from pfir.compile.prepare import Original
+from pfir.compile.request import Request
+from pfir.compile.searching import Found
+from pfir.errors import UsageError
+from pfir.ir.channels import channel_groups, remove_channels
+from pfir.recipe import Recipe, read_recipe, read_weights
+
+
+def replay(original: Original, request: Request) -> tuple[Found, Tuned]:
+    """The model of the recipe.
+
+    Raises:
+        UsageError: The recipe is of another model, or its weights do not fit.
+    """
+    recipe = read_recipe(request.recipe)
+    if recipe.model_sha256 != original.sha256:
+        raise UsageError(f"{request.recipe} was made for another model than {request.model}: its SHA-256 differs")
+    found = pruned(original, request, recipe)
+    arrays = read_weights(request.recipe, recipe)
+    model = found.model.clone()
+    constants = model.initializers()
+    if set(arrays) != set(constants) or any(arrays[n].shape != constants[n].values.shape for n in arrays):
+        raise UsageError(f"the weights of {request.recipe} do not fit the model that this version of pfir makes")
+    model.set_arrays(arrays)
+    if recipe.training:
+        model.record("fine-tune")
+    return found, Tuned(model, settings=recipe.training)
+
+
+def pruned(original: Original, request: Request, recipe: Recipe) -> Found:
+    """The original without the recipe's channels; its other weights are as they were.
+
+    Raises:
+        UsageError: The model has no such groups.
+    """
+    coupling = channel_groups(original.start, request.keep, request.only)
+    removed = {g: np.array(channels, np.int64) for g, channels in recipe.removed.items()}
+    model = original.start.clone()
+    remove_channels(model, coupling, removed)
+    model.record(recipe.passes[-1])
+    widths = {g.name: (g.size, g.size - len(removed.get(g.name, ()))) for g in coupling.free()}
+    return Found(model, removed, widths, (), 0.0, coupling)

@@ -1,0 +1,183 @@
+"""The search: the ground it stands on (groups, statistics, prices), the reachable range, the trials."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from pfir.compile.candidates import Candidates, Score
+from pfir.compile.judge import Judge
+from pfir.compile.plan import Plan
+from pfir.compile.prepare import fixed
+from pfir.compile.pricing import MAX_RATIO, PREFIX, Limits, Pricing, pricing
+from pfir.compile.request import Request
+from pfir.compile.samples import Samples
+from pfir.errors import Infeasible
+from pfir.ir.channels import Coupling, channel_counts, channel_groups
+from pfir.ir.model import Model
+from pfir.ir.scalable import ScalableKernels
+from pfir.passes.base import Context
+from pfir.passes.criteria import scores
+from pfir.passes.moments import collect
+from pfir.report.progress import Progress
+from pfir.run.activations import activations
+from pfir.run.evaluate import reference
+from pfir.search import Problem, SearchResult, Settings, search
+from pfir.target import Target
+
+CRITERION = "reconstruction"
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What every candidate of a model is made and priced with."""
+
+    coupling: Coupling
+    candidates: Candidates
+    pricing: Pricing
+    score: Score
+    baseline_s: float
+
+    def activations(self, model: Model, names: Sequence[str]) -> Iterator[Mapping[str, np.ndarray]]:
+        """The named tensors on the calibration data."""
+        return activations(model, names, self.score.data, BATCH)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The best candidate.
+
+    Args:
+        model: Pruned and reconstructed, not fine-tuned.
+        removed: Group name to the channels that went.
+        widths: Group name to channels before and after.
+        trials: Everything that was tried: (latency in s, fidelity, is the best).
+        seconds: Spent on the search.
+    """
+
+    model: Model
+    removed: Mapping[str, np.ndarray]
+    widths: Mapping[str, tuple[int, int]]
+    trials: tuple[tuple[float, float, bool], ...]
+    seconds: float
+    coupling: Coupling
+
+
+def ground_for(
+    start: Model, request: Request, target: Target, judge: Judge, samples: Samples, baseline: Model
+) -> Ground:
+    """Analyse the model: its groups, what its consumers read, which channels matter, what widths cost.
+
+    Raises:
+        UsageError: `--keep` or `--only` names a node that the model lacks.
+        Infeasible: No channel may be removed.
+    """
+    coupling = channel_groups(start, request.keep, request.only)
+    if not coupling.free():
+        raise Infeasible(_nothing_free(coupling))
+    context = Context(lambda m, names: activations(m, names, samples.calibration, BATCH), seed=request.seed)
+    statistics = collect(start, coupling, context)
+    importance = scores(start, coupling, CRITERION, context, statistics)
+    scalable = ScalableKernels(fixed(start, request), channel_counts(coupling))
+    prices = pricing(coupling, scalable, judge.estimator(baseline), target.lanes, Limits())
+    candidates = Candidates(start, coupling, importance, statistics, prices)
+    score = Score(candidates, samples.scoring, reference(start, samples.scoring))
+    return Ground(coupling, candidates, prices, score, judge.latency(baseline).seconds)
+
+
+def check_reachable(ground: Ground, limits: Limits) -> float:
+    """The largest speed-up that pruning can give.
+
+    Raises:
+        Infeasible: The goals lie beyond what can be reached; the text says what can.
+    """
+    most = {PREFIX + g: MAX_RATIO for g in ground.pricing.sizes}
+    fastest = ground.baseline_s / ground.pricing.latency_s(most)
+    kept = ground.pricing.kept(most)
+    if ground.pricing.within(limits)(most) > 1:
+        raise Infeasible(
+            f"the goal is out of reach by pruning: at most {fastest:.2f}x faster, down to "
+            f"{ground.pricing.scalable.macs_at(kept) / 1e6:.3g} M MACs and "
+            f"{ground.pricing.scalable.size_bytes_at(kept) / 1e6:.3g} MB; ask for less, or free more channels "
+            "(pfir inspect shows what is pinned)"
+        )
+    return fastest
+
+
+def search_for(
+    ground: Ground, limits: Limits, plan: Plan, request: Request, journal: Path, progress: Progress
+) -> Found:
+    """The best candidate within the limits that the planned trials or time find; the journal's trials count."""
+    prices = ground.pricing.within(limits)
+    problem = Problem(
+        space=prices.space(0.3),
+        cost=prices,
+        limit=1.0,
+        score=replace(ground.score, candidates=replace(ground.candidates, pricing=prices)),
+        snap=prices.snap,
+        warm_starts=_warm_starts(ground),
+        fingerprint=_fingerprint(ground, request),
+    )
+    settings = Settings(trials=plan.trials, seed=request.seed, jobs=1, time_budget_s=plan.search_s)
+    told = _Teller(progress, plan)
+    result = search(problem, settings, journal, told)
+    return _found(ground, prices, result)
+
+
+def _fingerprint(ground: Ground, request: Request) -> str:
+    """What trials of one journal share; not the measured latencies, which differ from run to run."""
+    sizes = sorted(ground.pricing.sizes.items())
+    return repr((request.goals.text(), request.target, request.backend, ground.score.data.fingerprint(), sizes))
+
+
+class _Teller:
+    """Reports trials."""
+
+    def __init__(self, progress: Progress, plan: Plan) -> None:
+        self._progress, self._plan, self._best, self._spent = progress, plan, None, 0.0
+
+    def __call__(self, trial) -> None:
+        self._spent += trial.seconds
+        if trial.score is not None and (self._best is None or trial.score > self._best):
+            self._best = trial.score
+        share = (trial.number + 1) / self._plan.trials
+        if self._plan.search_s:
+            share = max(share, self._spent / self._plan.search_s)
+        if self._best is not None:
+            self._progress.step(min(1.0, share), f"trial {trial.number + 1}, best divergence {-self._best:.4f}")
+
+
+def _found(ground: Ground, prices: Pricing, result: SearchResult) -> Found:
+    best = result.best
+    removed = ground.candidates.removed(best.parameters)
+    kept = prices.kept(best.parameters)
+    trials = tuple(
+        (t.details["latency_s"], t.details["fidelity"], t.number == best.number)
+        for t in result.trials
+        if t.score is not None
+    )
+    widths = {g: (size, kept[g]) for g, size in prices.sizes.items()}
+    model = ground.candidates.build(removed)
+    return Found(model, removed, widths, trials, sum(t.seconds for t in result.trials), ground.coupling)
+
+
+def _warm_starts(ground: Ground) -> tuple[dict[str, float], ...]:
+    """The same share everywhere; and, group by group, the channels that score below one threshold."""
+    uniform = {PREFIX + g: 0.5 for g in ground.pricing.sizes}
+    return (uniform, *(_below(ground, share) for share in (0.3, 0.5, 0.7)))
+
+
+def _below(ground: Ground, share: float) -> dict[str, float]:
+    """Global ranking: this share of all channels goes, wherever they are."""
+    threshold = np.quantile(np.concatenate(list(ground.candidates.importance.values())), share)
+    return {PREFIX + g: min(MAX_RATIO, float(np.mean(s < threshold))) for g, s in ground.candidates.importance.items()}
+
+
+def _nothing_free(coupling: Coupling) -> str:
+    pins = [f"{p.node}: {p.reason}" for g in coupling.groups for p in g.pins][:1]
+    why = f"; the first pin is {pins[0]}" if pins else ""
+    return f"no channel of this model may be removed{why} (pfir inspect shows all); its reachable speed-up is 1.00x"
