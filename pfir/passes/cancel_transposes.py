@@ -60,7 +60,7 @@ def _step(graph: gs.Graph, node: gs.Node, holding: set[str]) -> bool:
     if is_op(node, "Transpose"):
         return _join(graph, node, holding)
     rule = _rule(node)
-    return rule is not None and len(node.outputs) == 1 and node.outputs[0].name not in holding and rule(graph, node)
+    return rule is not None and len(node.outputs) == 1 and rule(graph, node)
 
 
 def _rule(node: gs.Node) -> Callable[[gs.Graph, gs.Node], bool] | None:
@@ -76,9 +76,11 @@ def _rule(node: gs.Node) -> Callable[[gs.Graph, gs.Node], bool] | None:
 def _order(tensor: gs.Tensor) -> list[int] | None:
     """The permutation of the Transpose that wrote a tensor."""
     node = tensor.inputs[0] if tensor.inputs else None
-    if node is None or not is_op(node, "Transpose") or tensor.shape is None:
+    if node is None or not is_op(node, "Transpose"):
         return None
-    return list(node.attrs.get("perm", range(len(tensor.shape) - 1, -1, -1)))
+    if "perm" in node.attrs:
+        return list(node.attrs["perm"])
+    return None if tensor.shape is None else list(range(len(tensor.shape) - 1, -1, -1))
 
 
 def _source(tensor: gs.Tensor) -> gs.Tensor:
