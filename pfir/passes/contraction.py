@@ -52,6 +52,11 @@ class Contraction:
     pads: tuple[int, ...] = ()
     auto_pad: str = "NOTSET"
 
+    @property
+    def output_axis(self) -> int:
+        """Where the output's channels lie."""
+        return -1 if self.op in ("Gemm", "MatMul") else 1
+
     def matrix(self, weight: np.ndarray) -> np.ndarray:
         """The weight as float64 [G, O, F]."""
         weight = weight.astype(np.float64)
@@ -71,13 +76,18 @@ class Contraction:
         """The feature indices of these positions of the contracted axis."""
         return (np.asarray(positions).reshape(-1, 1) * self.taps + np.arange(self.taps)).ravel()
 
-    def rows(self, x: np.ndarray, wanted: int, rng: np.random.Generator) -> np.ndarray:
-        """Up to `wanted` rows of each sample of an activation, at random places: float32 [G, R, F]."""
+    def places(self, shape: tuple[int, ...]) -> int:
+        """How many rows one sample of an activation of this shape gives."""
         if self.op in ("Gemm", "MatMul"):
-            return _sampled(np.moveaxis(x, self.axis, -1).reshape(x.shape[0], -1, x.shape[self.axis]), wanted, rng)[
-                None
-            ]
-        return self._windows(x, wanted, rng) if self.window else self._positions(x, wanted, rng)
+            return math.prod(shape[1:]) // shape[self.axis]
+        return math.prod(self._grid(shape[2:]) if self.window else shape[2:])
+
+    def rows(self, x: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """The rows of an activation at these places of every sample: [G, N * len(places), F]."""
+        if self.op in ("Gemm", "MatMul"):
+            rows = np.moveaxis(x, self.axis, -1).reshape(x.shape[0], -1, x.shape[self.axis])[:, places]
+            return rows.reshape(1, -1, x.shape[self.axis])
+        return self._windows(x, places) if self.window else self._positions(x, places)
 
     def outputs(self, matrix: np.ndarray) -> np.ndarray:
         """Sums over what adds up to one output channel: [G, O, ...] or [G, O * taps, ...] to [channels out, ...]."""
@@ -97,24 +107,29 @@ class Contraction:
         split = matrix.reshape(self.groups, -1, math.prod(self.kernel), self.channels)
         return np.ascontiguousarray(split.swapaxes(2, 3)).reshape(shape)
 
-    def _positions(self, x: np.ndarray, wanted: int, rng: np.random.Generator) -> np.ndarray:
-        rows = _sampled(x.reshape(*x.shape[:2], -1).swapaxes(1, 2), wanted, rng)
-        return rows.reshape(len(rows), self.groups, -1).swapaxes(0, 1)
+    def _positions(self, x: np.ndarray, places: np.ndarray) -> np.ndarray:
+        rows = x.reshape(*x.shape[:2], -1)[:, :, places].swapaxes(1, 2)
+        return rows.reshape(-1, self.groups, self.channels).swapaxes(0, 1)
 
-    def _windows(self, x: np.ndarray, wanted: int, rng: np.random.Generator) -> np.ndarray:
-        spatial = range(2, x.ndim)
-        reach = [d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilations, strict=True)]
-        padded = np.pad(x, [(0, 0), (0, 0), *self._padding(x.shape[2:], reach)])
-        windows = sliding_window_view(padded, reach, axis=tuple(spatial))
+    def _windows(self, x: np.ndarray, places: np.ndarray) -> np.ndarray:
+        padded = np.pad(x, [(0, 0), (0, 0), *self._padding(x.shape[2:])])
+        windows = sliding_window_view(padded, self._reach(), axis=tuple(range(2, x.ndim)))
         steps = [slice(None, None, s) for s in self.strides] + [slice(None, None, d) for d in self.dilations]
         windows = windows[(slice(None), slice(None), *steps)]
-        places = windows.shape[2 : x.ndim]
-        chosen = np.unravel_index(_places(math.prod(places), wanted, rng), places)
+        chosen = np.unravel_index(places, windows.shape[2 : x.ndim])
         picked = np.moveaxis(windows[(slice(None), slice(None), *chosen)], 2, 1)  # [N, P, C, *k]
         return picked.reshape(-1, self.groups, self.channels * self.taps).swapaxes(0, 1)
 
-    def _padding(self, sizes: tuple[int, ...], reach: list[int]) -> list[tuple[int, int]]:
-        rank = len(sizes)
+    def _reach(self) -> list[int]:
+        return [d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilations, strict=True)]
+
+    def _grid(self, sizes: tuple[int, ...]) -> list[int]:
+        """Output sizes of the convolution."""
+        padded = [n + sum(pad) for n, pad in zip(sizes, self._padding(sizes), strict=True)]
+        return [(n - r) // s + 1 for n, r, s in zip(padded, self._reach(), self.strides, strict=True)]
+
+    def _padding(self, sizes: tuple[int, ...]) -> list[tuple[int, int]]:
+        rank, reach = len(sizes), self._reach()
         if self.auto_pad in ("NOTSET", "", "VALID"):
             pads = self.pads if self.auto_pad != "VALID" else (0,) * (2 * rank)
             return [(pads[i], pads[i + rank]) for i in range(rank)]
@@ -223,11 +238,6 @@ def _own(tensor: gs.Tensor, size: int) -> bool:
     return isinstance(tensor, gs.Constant) and tensor.values.size == size and len(tensor.outputs) == 1
 
 
-def _sampled(rows: np.ndarray, wanted: int, rng: np.random.Generator) -> np.ndarray:
-    """[N, P, F] to [N * min(P, wanted), F]."""
-    chosen = _places(rows.shape[1], wanted, rng)
-    return rows[:, chosen].reshape(-1, rows.shape[2])
-
-
-def _places(count: int, wanted: int, rng: np.random.Generator) -> np.ndarray:
+def some(count: int, wanted: int, rng: np.random.Generator) -> np.ndarray:
+    """Up to `wanted` of `count` places, at random."""
     return np.arange(count) if count <= wanted else rng.choice(count, wanted, replace=False)

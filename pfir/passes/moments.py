@@ -11,7 +11,7 @@ from pfir.errors import UsageError
 from pfir.ir.channels import Coupling
 from pfir.ir.model import Model
 from pfir.passes.base import Context
-from pfir.passes.contraction import Contraction, contraction
+from pfir.passes.contraction import Contraction, contraction, some
 
 ENOUGH = 16  # Rows for each feature; more barely change the least-squares solution.
 AT_LEAST = 4096  # Rows for contractions of few features.
@@ -66,7 +66,8 @@ def collect(model: Model, coupling: Coupling, context: Context) -> Statistics:
     for batch in context.activations(model, names) if names else ():
         for tensor, shared in found.items():
             for use in shared:
-                sums[tensor].add(use.rows(batch[use.data], sums[tensor].wanted(), rng))
+                x, total = batch[use.data], sums[tensor]
+                total.add(use.rows(x, some(use.places(x.shape), total.wanted(), rng)))
     if any(total.count == 0 for total in sums.values()):
         raise UsageError("least-squares reconstruction needs calibration data, but there are no samples")
     return {tensor: sums[tensor].moments(len(shared) == 1) for tensor, shared in found.items()}

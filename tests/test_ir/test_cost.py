@@ -169,7 +169,7 @@ def test_scalable_kernels_equal_those_of_the_pruned_model(name):
 
 
 def test_counts_may_be_plain_pairs():
-    counts = {("weight", 0): (0, {"c": 1}), ("bias", 0): (0, {"c": 1}), ("c", 1): (0, {"c": 1}), ("y", 1): (0, {"c": 1})}
+    counts = {site: (0, {"c": 1}) for site in (("weight", 0), ("bias", 0), ("c", 1), ("y", 1))}
     (kernel,) = ScalableKernels(conv_relu(), counts).at({"c": 2})
     assert (kernel.channels_out, kernel.macs) == (2, 2 * 64 * 4 * 9)
 

@@ -192,7 +192,8 @@ def test_a_reshape_of_a_reshape_is_one():
 
 
 def test_a_matrix_product_and_its_bias_become_a_gemm():
-    model = parsed("net (float[N,4] x) => (float[N,3] y) { a = MatMul(x, w) y = Add(b, a) }", w=random(4, 3), b=random(3))
+    body = "net (float[N,4] x) => (float[N,3] y) { a = MatMul(x, w) y = Add(b, a) }"
+    model = parsed(body, w=random(4, 3), b=random(3))
     after, _ = simplified(model)
     assert ops(after) == ["Gemm"]
     assert_same(model, after)

@@ -1,0 +1,201 @@
+"""Remove whole channels, group by coupled group, so that the network gets narrower and stays dense."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import ClassVar
+
+import numpy as np
+
+from pfir.errors import Infeasible, UsageError
+from pfir.ir.channels import Coupling, Group, channel_counts, channel_groups, remove_channels
+from pfir.ir.model import Model
+from pfir.ir.scalable import ScalableKernels
+from pfir.passes.base import Change, Context, Pass
+from pfir.passes.criteria import CRITERIA, scores
+from pfir.passes.moments import Statistics, collect
+from pfir.passes.reconstruct import reconstruct
+from pfir.space import Parameter, Space
+
+HIGHEST_RATIO = 0.9
+"""The most that a search may take from one group: beyond it layers collapse before they get faster."""
+
+
+@dataclass(frozen=True)
+class PruneChannels(Pass):
+    """Remove the channels that matter least, group by coupled group.
+
+    Rewrite of a group of C channels, of which K stay::
+
+        W1 [C, A, *k]   b1 [C]   W2 [B, C, *k]
+            ->
+        W1 [K, A, *k]   b1 [K]   W2 [B, K, *k]
+
+    Graph inputs and outputs keep their shapes; the outputs change, so fine-tune after.
+
+    Args:
+        ratio: Share of channels to remove from every group that `ratios` does not name, 0 <= ratio < 1.
+        macs: Share of the multiply-accumulates that may stay, 0 < macs <= 1: all channels are ranked together, and the
+            least important go until it is met. Not beside the other two.
+        ratios: Share to remove by group name.
+        criterion: How channels are ranked; a name in `pfir.passes.criteria.CRITERIA`.
+        reconstruct: Whether the consumers make up for what is gone, by least squares on the calibration data.
+        align: K is a multiple of this many channels, rounded up, where the group is wide enough: 4 fills one float32
+            NEON register. Never more is removed than asked.
+
+    Raises:
+        UsageError: A field is out of its range, or `ratios` names no free group.
+        Infeasible: The model has no group that may be pruned, or `macs` is out of reach.
+
+    Source: Fang et al., "DepGraph: Towards Any Structural Pruning", CVPR 2023, arXiv:2301.12900, for the groups; ours
+    also follows channels through Reshape, Split and Concat.
+    """
+
+    name: ClassVar[str] = "prune-channels"
+
+    ratio: float | None = None
+    macs: float | None = None
+    ratios: tuple[tuple[str, float], ...] = ()
+    criterion: str = "magnitude"
+    reconstruct: bool = False
+    align: int = 1
+
+    def __post_init__(self) -> None:
+        for label, value in (("ratio", self.ratio), *((f"the ratio of {n}", v) for n, v in self.ratios)):
+            if value is not None and not 0 <= value < 1:
+                raise UsageError(f"{label} is {value}; it must be in [0, 1)")
+        if self.macs is not None and not 0 < self.macs <= 1:
+            raise UsageError(f"macs is {self.macs}; it must be in (0, 1]")
+        if self.macs is not None and (self.ratio is not None or self.ratios):
+            raise UsageError("macs ranks all channels together; give either macs or ratios")
+        if self.criterion not in CRITERIA:
+            raise UsageError(f"criterion is {self.criterion}; it must be one of {', '.join(CRITERIA)}")
+        if self.align < 1:
+            raise UsageError(f"align is {self.align}; it must be at least 1")
+
+    def space(self, model: Model, context: Context) -> Space:
+        """One parameter `ratio:<group>` for each group that may lose channels, in [0, 0.9]."""
+        free = channel_groups(model, context.keep, context.only).free()
+        return Space(tuple(Parameter(f"ratio:{g.name}", 0.0, HIGHEST_RATIO, 0.0) for g in free))
+
+    def apply(self, model: Model, context: Context) -> Change:
+        if self.ratio is None and self.macs is None and not self.ratios:
+            raise UsageError("prune-channels needs one of the fields ratio, macs and ratios")
+        coupling = channel_groups(model, context.keep, context.only)
+        _demand_free(coupling)
+        statistics = collect(model, coupling, context) if self.reconstruct else None
+        importance = scores(model, coupling, self.criterion, context, statistics)
+        removed = self._removed(model, coupling, importance)
+        apply_removal(model, coupling, removed, statistics)
+        return _report(coupling, removed)
+
+    def _removed(self, model: Model, coupling: Coupling, importance: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if self.macs is not None:
+            return choose_by_macs(model, coupling, importance, self.macs, self.align)
+        named = dict(self.ratios)
+        _demand_known(coupling, named)
+        ratios = {g.name: named.get(g.name, self.ratio or 0.0) for g in coupling.free()}
+        return choose(coupling, importance, ratios, self.align)
+
+
+def choose(
+    coupling: Coupling, importance: Mapping[str, np.ndarray], ratios: Mapping[str, float], align: int = 1
+) -> dict[str, np.ndarray]:
+    """The channels to remove: group name to sorted indices; groups that lose none are left out.
+
+    Args:
+        importance: Group name to [size], higher matters more; of equals the first goes first.
+        ratios: Share to remove by group name, in [0, 1); a group that is not named keeps all.
+        align: How many channels stay is a multiple of this, rounded up; a group never grows for it.
+    """
+    counts = {g.name: g.size - kept_channels(g, ratios.get(g.name, 0.0), align) for g in coupling.free()}
+    return {name: _least(importance[name], count) for name, count in counts.items() if count}
+
+
+def kept_channels(group: Group, ratio: float, align: int = 1) -> int:
+    """How many of a group's channels stay: at least one, at least the share 1 - ratio, a multiple of `align`."""
+    # A ratio such as 0.3 is a little less than it says: 10 * 0.3 must still be three.
+    asked = group.size - int(group.size * ratio + 1e-9)
+    return _aligned(asked, group.size, align)
+
+
+def _aligned(kept: int, size: int, align: int) -> int:
+    return min(size, -(-max(kept, 1) // align) * align)
+
+
+def _least(importance: np.ndarray, count: int) -> np.ndarray:
+    return np.sort(np.argsort(importance, kind="stable")[:count])
+
+
+def choose_by_macs(
+    model: Model, coupling: Coupling, importance: Mapping[str, np.ndarray], macs: float, align: int = 1
+) -> dict[str, np.ndarray]:
+    """The least important channels of all groups together, as few as bring the cost down to this share of the MACs.
+
+    Raises:
+        Infeasible: Even with one channel, or `align` of them, in each group the model costs more.
+    """
+    cost = ScalableKernels(model, channel_counts(coupling))
+    free = coupling.free()
+    full = cost.macs_at({g.name: g.size for g in free})
+    order = _ranking(free, importance)
+
+    def kept(count: int) -> dict[str, int]:
+        lost = np.bincount(order[:count], minlength=len(free))
+        return {g.name: _aligned(g.size - int(n), g.size, align) for g, n in zip(free, lost, strict=True)}
+
+    least = cost.macs_at(kept(order.size))
+    if least > macs * full:
+        raise Infeasible(f"macs is {macs}; this model's channels allow {least / full:.3g} to 1")
+    low, high = 0, order.size
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if cost.macs_at(kept(middle)) <= macs * full else (middle + 1, high)
+    counts = kept(low)
+    removed = {g.name: _least(importance[g.name], g.size - counts[g.name]) for g in free}
+    return {name: channels for name, channels in removed.items() if channels.size}
+
+
+def _ranking(free: tuple[Group, ...], importance: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Group numbers in the order in which their channels go; the best of each group is not among them."""
+    removable = [np.sort(importance[g.name])[:-1] for g in free]
+    owner = np.repeat(np.arange(len(free)), [r.size for r in removable])
+    return owner[np.argsort(np.concatenate(removable), kind="stable")]
+
+
+def apply_removal(
+    model: Model, coupling: Coupling, removed: Mapping[str, np.ndarray], statistics: Statistics | None = None
+) -> None:
+    """Remove channels in place, the consumers making up for them first where there are statistics."""
+    if statistics is not None:
+        reconstruct(model, coupling, removed, statistics)
+    remove_channels(model, coupling, removed)
+
+
+def _demand_free(coupling: Coupling) -> None:
+    if coupling.free():
+        return
+    pins = [f"{p.reason} (node {p.node})" for g in coupling.groups for p in g.pins[:1]]
+    reasons = "; ".join(dict.fromkeys(pins[:3])) or "no node makes channels out of weights"
+    raise Infeasible(f"no channel of this model may be removed: {reasons}")
+
+
+def _demand_known(coupling: Coupling, named: Mapping[str, float]) -> None:
+    pinned = {g.name: g.pins for g in coupling.groups}
+    free = [g.name for g in coupling.free()]
+    for name in named:
+        if pinned.get(name):
+            pin = pinned[name][0]
+            raise UsageError(f"group {name} must stay: {pin.reason} (node {pin.node})")
+        if name not in pinned:
+            close = get_close_matches(name, free, n=3, cutoff=0.4) or free[:5]
+            raise UsageError(f"no group is called {name}; there are {', '.join(close)}")
+
+
+def _report(coupling: Coupling, removed: Mapping[str, np.ndarray]) -> Change:
+    if not removed:
+        return Change(False, ("no channel was removed: the groups are too small for these ratios",))
+    gone, total = sum(c.size for c in removed.values()), sum(g.size for g in coupling.free())
+    return Change(True, (f"{gone} of {total} channels removed, in {len(removed)} of {len(coupling.free())} groups",))

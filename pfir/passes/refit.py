@@ -1,0 +1,201 @@
+"""Layer by layer, a pruned network learns in closed form to give what the original gave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from pfir.errors import UsageError
+from pfir.ir.channels import Coupling, Slice
+from pfir.ir.model import Model
+from pfir.passes.base import Context
+from pfir.passes.contraction import Contraction, contraction, some
+from pfir.passes.moments import AT_LEAST, ENOUGH
+from pfir.passes.reconstruct import regularised
+
+ROUNDS = 8
+HOLD = 1e-3  # Share of its own energy by which each feature is held near its present weight.
+
+
+def refit(
+    model: Model,
+    teacher: Model,
+    coupling: Coupling,
+    removed: Mapping[str, np.ndarray],
+    context: Context,
+    rounds: int = ROUNDS,
+) -> None:
+    """Fit, in place, every convolution and dense layer of a pruned model to the original's outputs.
+
+    The layers go in `rounds` parts, first to last. Each part reads the pruned network as it is by then, so later layers
+    also make up for what earlier ones could not. Where a layer's output is only added to a shortcut, the sum is what is
+    fitted, so that the drift of the shortcut is made up for too.
+
+    Args:
+        model: Pruned, best with `reconstruct` applied; node and tensor names are those of the teacher.
+        teacher: The model that was analysed.
+        coupling: The teacher's.
+        removed: What the model lost: group name to channel indices.
+        context: Its `activations` must give the same samples at every call.
+        rounds: More are closer to one layer at a time, and each costs a run of both models over the data.
+
+    Raises:
+        UsageError: The context has no calibration data.
+
+    Source: He, Zhang, Sun, "Channel Pruning for Accelerating Very Deep Neural Networks", ICCV 2017, arXiv:1707.06168,
+    sections 3.2 (whole model: inputs of the pruned, outputs of the original) and 3.3 (last layer of a residual branch).
+    Ours fits several layers a round and holds weights near those they have.
+    """
+    if context.activations is None:
+        raise UsageError("fitting a pruned model to its original needs calibration data, but the context has none")
+    fits = list(_fits(model, coupling, removed))
+    for part in np.array_split(np.arange(len(fits)), min(rounds, max(len(fits), 1))):
+        _fit_together(model, teacher, [fits[i] for i in part], context)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """A layer with what it should give.
+
+    Args:
+        layer: As the pruned model has it.
+        factor: What the product is multiplied by (Gemm's alpha).
+        target: The teacher's tensor to reach.
+        shortcut: The pruned model's tensor that is added to the layer's output before the target; None without.
+        kept: The target's channels that the pruned model has; None for all.
+    """
+
+    layer: Contraction
+    factor: float
+    target: str
+    shortcut: str | None
+    kept: np.ndarray | None
+
+    def wanted(self, values: np.ndarray, shortcut: np.ndarray | None, places: np.ndarray) -> np.ndarray:
+        """What the product should be at these places: float64 [G, N * P, O]."""
+        values = values if self.kept is None else np.take(values, self.kept, self.layer.output_axis)
+        goal = values if shortcut is None else values - shortcut
+        rows = np.moveaxis(goal, self.layer.output_axis, -1).reshape(goal.shape[0], -1, values.shape[self.layer.output_axis])
+        rows = rows[:, places].astype(np.float64) / self.factor
+        return rows.reshape(-1, self.layer.groups, rows.shape[2] // self.layer.groups).swapaxes(0, 1)
+
+
+def _fits(model: Model, coupling: Coupling, removed: Mapping[str, np.ndarray]) -> Iterator[_Fit]:
+    lost = _lost(coupling, removed)
+    for node in model.nodes():
+        layer = _layer(node)
+        if layer is None:
+            continue
+        result = _result(node, layer)
+        total, shortcut = _sum_of(result)
+        factor = float(node.attrs.get("alpha", 1.0)) if node.op == "Gemm" else 1.0
+        kept = _kept(coupling, lost, result.name, layer.output_axis)
+        yield _Fit(layer, factor, total.name, shortcut, kept)
+
+
+def _fit_together(model: Model, teacher: Model, fits: Sequence[_Fit], context: Context) -> None:
+    """Fit these layers to what flows now."""
+    sums = [_Sums(fit) for fit in fits]
+    ours = sorted({name for f in fits for name in (f.layer.data, f.shortcut) if name})
+    theirs = sorted({f.target for f in fits})
+    rng = np.random.default_rng(context.seed)
+    for here, there in zip(context.activations(model, ours), context.activations(teacher, theirs), strict=True):
+        for total in sums:
+            total.add(here, there, rng)
+    constants = model.initializers()
+    model.set_arrays({name: array for total in sums for name, array in total.solved(constants).items()})
+
+
+class _Sums:
+    """Moments of a layer's inputs z with the outputs y that it should give."""
+
+    def __init__(self, fit: _Fit) -> None:
+        self.fit, self.count = fit, 0
+        self.zz = self.yz = self.z = self.y = 0.0
+
+    def add(self, here: Mapping[str, np.ndarray], there: Mapping[str, np.ndarray], rng: np.random.Generator) -> None:
+        layer, x = self.fit.layer, here[self.fit.layer.data]
+        places = some(layer.places(x.shape), self._wanted(), rng)
+        z = np.ascontiguousarray(layer.rows(x, places), np.float64 if x.dtype == np.float64 else np.float32)
+        y = self.fit.wanted(there[self.fit.target], here.get(self.fit.shortcut), places).astype(z.dtype)
+        self.zz = self.zz + np.matmul(z.swapaxes(1, 2), z).astype(np.float64)
+        self.yz = self.yz + np.matmul(y.swapaxes(1, 2), z).astype(np.float64)
+        self.z = self.z + z.sum(1, dtype=np.float64)
+        self.y = self.y + y.sum(1, dtype=np.float64)
+        self.count += z.shape[1]
+
+    def solved(self, constants: Mapping[str, gs.Constant]) -> dict[str, np.ndarray]:
+        """The layer's weight, and its bias if it has one, as they should be."""
+        if not self.count:
+            return {}
+        layer = self.fit.layer
+        zz, yz, z, y = (part / self.count for part in (self.zz, self.yz, self.z, self.y))
+        if layer.bias is not None:
+            zz, yz = zz - z[:, :, None] * z[:, None, :], yz - y[:, :, None] * z[:, None, :]
+        now = layer.matrix(constants[layer.tensor].values)
+        residue = yz - now @ zz
+        steps = [np.linalg.solve(regularised(own, HOLD), r.T).T for own, r in zip(zz, residue, strict=True)]
+        weight = now + np.stack(steps)
+        found = {layer.tensor: layer.weight(weight, constants[layer.tensor].values)}
+        if layer.bias is not None:
+            like = constants[layer.bias].values
+            bias = layer.bias_scale * (y - np.einsum("gof,gf->go", weight, z))
+            found[layer.bias] = bias.reshape(like.shape).astype(like.dtype)
+        return found
+
+    def _wanted(self) -> int:
+        features = self.fit.layer.channels * self.fit.layer.taps
+        return 2 if self.count > ENOUGH * features + AT_LEAST else max(16, features // 24, AT_LEAST // features)
+
+
+def _layer(node: gs.Node) -> Contraction | None:
+    """The node as a contraction that can be fitted: alone with its weight, and with its bias if it has one."""
+    weight = next((t for t in node.inputs[1:2] if isinstance(t, gs.Constant)), None)
+    if node.op not in ("Conv", "Gemm", "MatMul") or weight is None or len(weight.outputs) != 1:
+        return None
+    axis = 1 if node.op == "Conv" or node.attrs.get("transB", 0) else 0
+    positions = np.arange(weight.values.shape[axis])[:, None]
+    layer = contraction(node, Slice(node.name, node.op, weight.name, axis, positions, "weight"))
+    shared_bias = len(node.inputs) > 2 and layer is not None and layer.bias is None
+    return None if layer is None or not layer.window or shared_bias else layer
+
+
+def _result(node: gs.Node, layer: Contraction) -> gs.Tensor:
+    """What the layer gives once its bias is added."""
+    added = node.op == "MatMul" and layer.bias is not None
+    return node.outputs[0].outputs[0].outputs[0] if added else node.outputs[0]
+
+
+def _sum_of(result: gs.Tensor) -> tuple[gs.Tensor, str | None]:
+    """The sum with a shortcut that this tensor only serves, and the shortcut; without one, the tensor itself."""
+    readers = result.outputs
+    if len(readers) != 1 or readers[0].op != "Add" or len(readers[0].inputs) != 2:
+        return result, None
+    (other,) = [t for t in readers[0].inputs if t is not result] or [result]
+    if other is result or isinstance(other, gs.Constant) or not _same_rank(other, result):
+        return result, None
+    return readers[0].outputs[0], other.name
+
+
+def _same_rank(one: gs.Tensor, other: gs.Tensor) -> bool:
+    return one.shape is not None and other.shape is not None and len(one.shape) == len(other.shape)
+
+
+def _lost(coupling: Coupling, removed: Mapping[str, np.ndarray]) -> dict[tuple[str, int], np.ndarray]:
+    """Tensor and axis to the positions that went."""
+    lost: dict[tuple[str, int], list[np.ndarray]] = {}
+    for name, channels in removed.items():
+        for member in coupling.group(name).members:
+            lost.setdefault((member.tensor, member.axis), []).append(member.positions[np.asarray(channels, int)].ravel())
+    return {site: np.concatenate(parts) for site, parts in lost.items()}
+
+
+def _kept(coupling: Coupling, lost: Mapping, tensor: str, axis: int) -> np.ndarray | None:
+    """The positions of an axis, from the front or the end, that stay; None for all of them."""
+    for (name, place), gone in lost.items():
+        if name == tensor and (place == axis or axis < 0):
+            return np.setdiff1d(np.arange(coupling.sizes[name, place]), gone)
+    return None
