@@ -10,6 +10,7 @@ import numpy as np
 
 from pfir.artifact import TensorSpec
 from pfir.data.base import Dataset
+from pfir.data.kept import KeptDataset
 from pfir.errors import UsageError
 
 # Shares of the variance: natural images differ from one another in brightness, and their colours go together.
@@ -47,7 +48,8 @@ class Range:
 def generated(
     inputs: Sequence[TensorSpec], count: int, seed: int = 0, ranges: Mapping[str, Range] | None = None
 ) -> Dataset:
-    """`count` samples for these inputs, the same for the same seed; made when asked for, by index.
+    """`count` samples for these inputs, the same for the same seed; made when asked for, by index, and
+    kept in memory up to a bound.
 
     Float inputs [N, C, *k] and [N, *k, C] get Gaussian fields whose amplitude falls as 1/f over the axes k, inputs
     [N, F] a 1/f signal along F: by default with mean 0 and variance 1 per channel. Integer inputs get ids from
@@ -67,7 +69,7 @@ def generated(
     if count < 1:
         raise UsageError(f"{count} generated samples asked for; at least 1 is needed")
     ranges = dict(ranges or {})
-    return _Generated(tuple(_Maker(spec, ranges.get(spec.name)) for spec in inputs), count, seed)
+    return KeptDataset(_Generated(tuple(_Maker(spec, ranges.get(spec.name)) for spec in inputs), count, seed))
 
 
 class _Generated(Dataset):

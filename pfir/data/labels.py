@@ -25,3 +25,15 @@ def checked_labels(y: np.ndarray, count: int, where: str) -> np.ndarray:
     if len(wrong):
         raise DataError(f"{where}: label {y[wrong[0]]} at index {wrong[0]} is no class index (0, 1, ..)")
     return y.astype(np.int64)
+
+
+def refuse_labels_above(labels: np.ndarray, classes: int, where: str) -> None:
+    """Nothing happens if all labels are below the number of classes.
+
+    Raises:
+        DataError: One is not.
+    """
+    wrong = np.flatnonzero(labels >= classes)
+    if len(wrong):
+        found = f"label {labels[wrong[0]]} at index {wrong[0]}"
+        raise DataError(f"{where}: {found} lies outside the model's {classes} classes 0..{classes - 1}")

@@ -12,6 +12,8 @@ from pfir.data.arrays import ArrayDataset
 from pfir.data.base import Dataset
 from pfir.data.function import from_function
 from pfir.data.images import FolderFiles, ImageFolder, ZipFiles
+from pfir.data.kept import KeptDataset
+from pfir.data.labels import refuse_labels_above
 from pfir.data.preprocess import Preprocess
 from pfir.data.stored import open_npz
 from pfir.errors import DataError
@@ -27,7 +29,9 @@ _KNOWN_STARTS = (
 )
 
 
-def open_data(path: str | Path, inputs: Sequence[TensorSpec], preprocess: Preprocess | None = None) -> Dataset:
+def open_data(
+    path: str | Path, inputs: Sequence[TensorSpec], preprocess: Preprocess | None = None, classes: int | None = None
+) -> Dataset:
     """The samples of an .npz file, a folder of images (or a .zip of one), or a Python function.
 
     Args:
@@ -35,22 +39,30 @@ def open_data(path: str | Path, inputs: Sequence[TensorSpec], preprocess: Prepro
             class; or `module:function`, which alone runs code of the user.
         inputs: What the model takes.
         preprocess: For raw images of a model that takes floats.
+        classes: How many the model tells apart; labels are then checked against it.
 
     Raises:
         DataError: What cannot be read or does not suit the model: which file, where, what to do.
     """
+    dataset = _opened(path, inputs, preprocess)
+    if classes is not None and dataset.labels is not None:
+        refuse_labels_above(dataset.labels, classes, str(path))
+    return dataset
+
+
+def _opened(path: str | Path, inputs: Sequence[TensorSpec], preprocess: Preprocess | None) -> Dataset:
     place = Path(path)
     if not place.exists():
         if _FUNCTION.fullmatch(str(path)):
             return from_function(str(path), inputs, preprocess)
         raise DataError(f"{path}: no such file or folder; data is an .npz file, a folder of images, or module:function")
     if place.is_dir():
-        return ImageFolder(FolderFiles(place), inputs, preprocess, str(path))
+        return KeptDataset(ImageFolder(FolderFiles(place), inputs, preprocess, str(path)))
     if not _is_zip(place):
         raise DataError(f"{path}: is {_what(place)}; expected an .npz file or a .zip of images")
     if _holds_arrays(place):
         return ArrayDataset(open_npz(place), inputs, preprocess, str(path))
-    return ImageFolder(ZipFiles(place), inputs, preprocess, str(path))
+    return KeptDataset(ImageFolder(ZipFiles(place), inputs, preprocess, str(path)))
 
 
 def _is_zip(path: Path) -> bool:

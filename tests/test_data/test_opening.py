@@ -96,6 +96,13 @@ def test_bad_arrays_are_refused_with_the_file(tmp_path, arrays, words):
     assert "d.npz" in str(raised.value) and "\n" not in str(raised.value)
 
 
+def test_labels_outside_the_classes_are_refused_by_index(tmp_path):
+    path = written(tmp_path, x=X, y=np.array([0, 1, 2, 3, 2, 1]))
+    assert len(open_data(path, FLAT, classes=4)) == 6
+    with pytest.raises(DataError, match=r"d\.npz: label 3 at index 3 .* 0\.\.2"):
+        open_data(path, FLAT, classes=3)
+
+
 def test_inputs_of_different_counts_are_refused(tmp_path):
     specs = [TensorSpec("a", "float32", ("N", 4)), TensorSpec("b", "float32", ("N", 4))]
     with pytest.raises(DataError, match="different counts"):

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from google.protobuf.message import EncodeError
 from onnx import helper
 
 from pfir.errors import DataError, FrontendError
@@ -66,6 +67,12 @@ def test_a_model_that_mixes_samples_is_run_in_turn():
     assert session._loops
 
 
+def test_equal_samples_prove_nothing_about_mixing():
+    session = Session(with_batch_mean("Add", 1))
+    session.predict({"x": np.ones((2, 4), np.float32)})
+    assert np.allclose(session.predict({"x": X})["y"], 2 * X, atol=1e-6)
+
+
 def test_a_fixed_batch_of_two_takes_an_odd_count():
     y = Session(with_batch_mean("Sub", 2)).predict({"x": X})["y"]
     pairs = X[:4].reshape(2, 2, 4)
@@ -83,6 +90,17 @@ def test_bytes_that_are_no_model_are_refused_in_one_line():
     with pytest.raises(FrontendError) as raised:
         Session(b"no model")
     assert "\n" not in str(raised.value) and "[ONNXRuntimeError]" not in str(raised.value)
+
+
+def test_a_model_beyond_two_gibibytes_is_refused(monkeypatch):
+    class Huge:
+        def SerializeToString(self):
+            raise EncodeError("Failed to serialize proto")
+
+    model = dense(W)
+    monkeypatch.setattr(type(model), "to_proto", lambda self: Huge())
+    with pytest.raises(FrontendError, match="2 GiB"):
+        Session(model)
 
 
 def test_a_model_that_fails_while_running_is_refused():
