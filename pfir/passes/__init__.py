@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pfir.passes.base import Pass
 from pfir.passes.fold_batch_norm import FoldBatchNorm
+from pfir.passes.prune_channels import PruneChannels
 from pfir.passes.restore_batch_norm import RestoreBatchNorm
 from pfir.passes.simplify import Simplify
 
@@ -11,4 +12,5 @@ PASSES: tuple[type[Pass], ...] = (
     Simplify,
     FoldBatchNorm,
     RestoreBatchNorm,
+    PruneChannels,
 )
