@@ -91,7 +91,7 @@ def _check_samples(model: Model, copy: Model, own: int, shapes: Mapping[str, tup
         expected = np.concatenate(runs) if runs[0].ndim else np.mean(runs)
         if whole[i].shape != expected.shape or not np.allclose(whole[i], expected, rtol=TOLERANCE, atol=TOLERANCE):
             name = model.graph.outputs[i].name
-            raise CompileError(f"{model.name} works with a batch of {own} only: output {name} differs in one of {batch}")
+            raise CompileError(f"{model.name} works with a batch of {own} only: {name} differs in one of {batch}")
 
 
 def _runs(changed: Model, feeds: list[dict[str, np.ndarray]], model: Model) -> list[list[np.ndarray]]:

@@ -54,6 +54,6 @@ def load(path: Path, key: str) -> State | None:
         with np.load(path, allow_pickle=False) as file:
             arrays = {n: file[n] for n in file.files}
         facts = json.loads(arrays.pop("facts").tobytes())
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is not a checkpoint of pfir ({error}); remove it to train from the start") from error
     return State(arrays, facts) if facts.get("key") == key else None

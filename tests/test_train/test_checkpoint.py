@@ -1,0 +1,38 @@
+"""Checkpoints come back as they were, or are refused."""
+
+import numpy as np
+import pytest
+
+from pfir.errors import DataError
+from pfir.train.checkpoint import State, load, save
+
+
+def test_a_state_comes_back(tmp_path):
+    path = tmp_path / "new" / "state.npz"
+    save(path, State({"now/x": np.arange(3.0)}, {"key": "k", "step": 7, "curve": [{"loss": 0.1}]}))
+    state = load(path, "k")
+    assert state.facts == {"key": "k", "step": 7, "curve": [{"loss": 0.1}]}
+    np.testing.assert_array_equal(state.arrays["now/x"], np.arange(3.0))
+    assert [p.name for p in path.parent.iterdir()] == ["state.npz"]
+
+
+def test_none_is_found_where_none_is_or_another_was_written(tmp_path):
+    path = tmp_path / "state.npz"
+    assert load(path, "k") is None
+    save(path, State({}, {"key": "other"}))
+    assert load(path, "k") is None
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip at all", b"PK\x03\x04 cut short"])
+def test_a_damaged_file_is_refused_by_name(tmp_path, content):
+    path = tmp_path / "state.npz"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="state.npz is not a checkpoint"):
+        load(path, "k")
+
+
+def test_pickles_are_not_read(tmp_path):
+    path = tmp_path / "state.npz"
+    np.savez(path, facts=np.array([{"key": "k"}], object))
+    with pytest.raises(DataError, match="not a checkpoint"):
+        load(path, "k")

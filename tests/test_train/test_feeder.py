@@ -1,0 +1,53 @@
+"""Batches follow from seed and step, and are made ahead."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from pfir.train.feeder import Feeder, ahead
+from tests.test_train.nets import Images
+
+
+def test_an_epoch_visits_each_sample_at_most_once():
+    feeder = Feeder(Images(100), batch=32, seed=0)
+    seen = np.concatenate([feeder.indices(s) for s in range(feeder.steps_per_epoch)])
+    assert feeder.steps_per_epoch == 3 and len(set(seen)) == 96
+
+
+def test_epochs_differ_and_repeat_with_their_seed():
+    one, two = Feeder(Images(100), 32, seed=0), Feeder(Images(100), 32, seed=0)
+    assert np.array_equal(one.indices(4), two.indices(4))
+    assert not np.array_equal(one.indices(0), one.indices(3))
+
+
+def test_augmentation_depends_on_the_step_alone():
+    feeder = Feeder(Images(), 16, seed=5, augment="flip-crop")
+    later = feeder.arrays(2)["image"]
+    feeder.arrays(0)
+    assert np.array_equal(later, feeder.arrays(2)["image"])
+
+
+def test_labels_belong_to_their_images():
+    data = Images()
+    feeder = Feeder(data, 16, seed=0)
+    assert np.array_equal(feeder.labels(3), data.labels[feeder.indices(3)])
+
+
+def test_items_come_in_order():
+    assert list(ahead(lambda i: i * i, 2, 6)) == [4, 9, 16, 25]
+
+
+def test_what_goes_wrong_ahead_is_raised_at_its_turn():
+    items = ahead(lambda i: 1 // (2 - i), 0, 5)
+    assert [next(items), next(items)] == [0, 1]
+    with pytest.raises(ZeroDivisionError):
+        next(items)
+
+
+def test_a_closed_iterator_leaves_no_thread():
+    before = threading.active_count()
+    items = ahead(lambda i: i, 0, 10**9)
+    next(items)
+    items.close()
+    assert threading.active_count() == before

@@ -1,0 +1,41 @@
+"""The teacher's outputs: what its model says, each computed once where samples repeat."""
+
+import numpy as np
+
+from pfir.passes.attach_teacher import attach_teacher
+from pfir.run.session import Session
+from pfir.train.teacher import Remembered, Teacher
+from tests.test_train.nets import Images, after_conv, classifier
+
+
+def test_outputs_are_those_of_the_model_for_any_number_of_samples():
+    data, model = Images(80), classifier(norm=False)
+    arrays = data.batch(np.arange(80))
+    teacher = Teacher(attach_teacher(model, model), jobs=2)
+    for _ in range(2):
+        got = teacher.outputs(arrays)["pfir_loss_teacher_logits"]
+        np.testing.assert_allclose(got, Session(model).predict(arrays)["logits"], rtol=1e-4, atol=1e-5)
+    teacher.close()
+
+
+def test_the_variance_is_taken_over_samples_at_each_position():
+    data, model = Images(40, size=6), after_conv("Relu")
+    teacher = Teacher(attach_teacher(model, model), jobs=1)
+    y = Session(model).predict(data.batch(np.arange(40)))["y"]
+    np.testing.assert_allclose(teacher.variances(data)["pfir_loss_variance_y"], y.var(0).mean(), rtol=1e-4)
+
+
+def test_what_is_known_is_not_computed_again():
+    class Counting:
+        calls = 0
+
+        def outputs(self, arrays):
+            self.calls += 1
+            return {"t": arrays["image"][:, 0, 0, :2]}
+
+    data, counting = Images(8), Counting()
+    remembered = Remembered(counting, 8)
+    for indices in (np.arange(4), np.arange(2, 8), np.array([7, 0, 3])):
+        arrays = data.batch(indices)
+        np.testing.assert_array_equal(remembered.outputs(indices, arrays)["t"], arrays["image"][:, 0, 0, :2])
+    assert counting.calls == 2
