@@ -38,11 +38,12 @@ class Core:
     efficiency: float = 0.7
 
 
-# Peaks: Arm's software optimization guides (SOG), 128-bit FMLA a cycle times four lanes. Efficiencies: what ncnn's
-# published figures leave of that peak (github.com/Tencent/ncnn, benchmark/README.md: MobileNet of 568.7 M MACs and
-# ResNet-18 on Raspberry Pi 3 and 4, four threads at cores^0.8), rounded; in-order cores lose the most. Bandwidths are
-# rounded figures for one core streaming, about half of what the chip's memory carries in theory: assumptions, within
-# the estimator's stated error.
+# Peaks: 128-bit FMLA instructions that start in a cycle (Arm's software optimization guides, SOG; for N2 also LLVM's
+# scheduling model) times four lanes. Efficiencies: what ncnn's published figures leave of that peak
+# (github.com/Tencent/ncnn, benchmark/README.md: MobileNet of 568.7 M MACs and ResNet-18 on Raspberry Pi 3 and 4, four
+# threads at cores^0.8), rounded; in-order cores lose the most, cores without such figures get 0.7. Clocks and caches:
+# the chips named. Bandwidths are rounded figures for one core streaming, about half of what the chip's memory carries
+# in theory: assumptions, within the estimator's stated error.
 def _neon(
     name: str, macs: float, efficiency: float, ghz: float, gb_s: float, l1_kib: int, l2_kib: int, source: str
 ) -> Core:

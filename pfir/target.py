@@ -41,6 +41,11 @@ class Target:
         """float32 values in one vector register."""
         return self.core.vector_bytes // 4
 
+    def __str__(self) -> str:
+        clock = f"{self.core.clock_hz / 1e9:.2f} GHz"
+        about = self.about or self.name
+        return f"{self.name:<22} {self.triple:<25} costed as {self.core.name} at {clock}; {about}"
+
 
 _LINUX = "aarch64-linux-gnu"
 # Armv7 has 16 vector registers of 128 bits where Armv8-A has 32; its code is costed on a core that runs both.
@@ -113,7 +118,7 @@ def _with_core(target: Target, base: str, core: str) -> Target:
     cores = _CORES_OF[base]
     if core not in cores:
         raise UsageError(f"core {core!r} is not known for target {base!r}{_hint(core, tuple(cores))}")
-    return replace(target, core=cores[core], cpu=core, about=f"{core}: {cores[core].source}")
+    return replace(target, core=cores[core], cpu=core, about=cores[core].source)
 
 
 def _with_option(target: Target, option: str) -> Target:
