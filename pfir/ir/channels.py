@@ -99,12 +99,14 @@ class Coupling:
         notes: What a user may want to know about the analysis.
         sizes: The width of every axis that some group runs through.
         edits: What must be rewritten in nodes (sizes, indices, pads) when those axes lose positions.
+        split: Which factor of a split axis carries the channels in this analysis (see `pfir.ir.rules.trace.Trace`).
     """
 
     groups: tuple[Group, ...]
     notes: tuple[str, ...] = field(default=())
     sizes: Mapping[Site, int] = field(default_factory=dict)
     edits: tuple[Edit, ...] = ()
+    split: str = "auto"
 
     def free(self) -> tuple[Group, ...]:
         """The groups from which channels may be removed."""

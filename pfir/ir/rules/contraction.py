@@ -24,13 +24,13 @@ def conv(op: Op) -> None:
     taken, per_group = op.labels(0, 1), op.labels(1, 1)
     if group == 1:
         op.tie(taken, per_group, NOT_CONTRACTED)
-        op.consume(1, 1)
+        op.consume(1, 1, (0, 1))
     elif op.size(1, 1) == 1:
         _depthwise(op, taken, made, group)
     else:
         _same_place_in_every_group(op, made, group)
         op.tie(None if taken is None else taken.reshape(group, -1), per_group, NOT_CONTRACTED)
-        op.consume(1, 1)
+        op.consume(1, 1, (0, 1))
 
 
 def _depthwise(op: Op, taken: Labels, made: Labels, group: int) -> None:
@@ -59,7 +59,7 @@ def conv_transpose(op: Op) -> None:
     op.tie(taken, rows, NOT_CONTRACTED)
     if group == 1:
         made = columns
-        op.consume(1, 0)
+        op.consume(1, 0, (0, 1))
         op.produce(1, 1, "weight")
     elif op.size(1, 0) == group:
         made = None if rows is None else np.repeat(rows, op.size(1, 1))
@@ -69,7 +69,7 @@ def conv_transpose(op: Op) -> None:
     else:
         _same_place_in_every_group(op, rows, group)
         made = None if columns is None else np.tile(columns, group)
-        op.consume(1, 0)
+        op.consume(1, 0, (0, 1))
         op.produce(1, 1, "weight")
     op.out(0, 1, made)
     if op.has(2):
@@ -83,8 +83,7 @@ def gemm(op: Op) -> None:
     k_too, n = (1, 0) if op.attr("transB", 0) else (0, 1)
     op.tie(op.labels(0, k), op.labels(1, k_too), NOT_CONTRACTED)
     rows, columns = op.labels(0, m), op.labels(1, n)
-    op.consume(1, k_too)
-    op.consume(0, k)
+    op.contract((0, k), (1, k_too))
     op.produce(1, n, "weight")
     op.produce(0, m, "weight")
     op.out(0, 0, rows)
@@ -109,8 +108,7 @@ def matmul(op: Op) -> None:
         raise Unfollowed("a factor is a scalar")
     k_right = right - 2 if right > 1 else 0
     op.tie(op.labels(0, left - 1), op.labels(1, k_right), NOT_CONTRACTED)
-    op.consume(1, k_right)
-    op.consume(0, left - 1)
+    op.contract((0, left - 1), (1, k_right))
     batch = max(left, right, 2) - 2
     for axis in range(batch):
         op.out(0, axis, op.join(_batch_axes(op, axis - batch)))
@@ -144,12 +142,20 @@ def einsum(op: Op) -> None:
     joined = {letter: op.join(parts) for letter, parts in found.items()}
     for i, term in enumerate(terms):
         for axis, letter in enumerate(term):
-            if letter not in result:
-                op.consume(i, axis)
-            else:
+            if letter in result:
                 op.produce(i, axis, "weight")
+    for letter in found.keys() - set(result):
+        _consume_letter(op, [(i, term.index(letter)) for i, term in enumerate(terms) if letter in term])
     for axis, letter in enumerate(result):
         op.out(0, axis, joined[letter])
+
+
+def _consume_letter(op: Op, places: list[tuple[int, int]]) -> None:
+    """Weights are what contracts; without any, the activations contract with each other."""
+    weights = [p for p in places if op.is_constant(p[0])]
+    data = next((p for p in places if p not in weights), places[0])
+    for i, axis in weights or places:
+        op.consume(i, axis, data)
 
 
 def _letters(op: Op) -> tuple[list[str], str]:
@@ -169,4 +175,4 @@ def _letters(op: Op) -> tuple[list[str], str]:
 def recurrent(op: Op) -> None:
     """X [S, B, I], W [D, gates*H, I]: the input width may shrink, hidden sizes stay."""
     op.tie(op.labels(0, 2), op.labels(1, 2), NOT_CONTRACTED)
-    op.consume(1, 2)
+    op.consume(1, 2, (0, 2))

@@ -45,7 +45,7 @@ def grouped(trace: Trace, only: tuple[str, ...] = ()) -> Coupling:
     found = [_found(trace, members[k], uses.get(k, []), pins.get(k, [])) for k in sorted(members)]
     found = sorted((f for f in found if f is not None), key=lambda f: (f.order, f.maker))
     groups = _named([replace(f, group=_settle(trace, f, only)) for f in found])
-    return Coupling(groups, (), dict(zip(places.sites, places.sizes, strict=True)), tuple(trace.edits))
+    return Coupling(groups, (), dict(zip(places.sites, places.sizes, strict=True)), tuple(trace.edits), trace.split)
 
 
 def _roots(trace: Trace) -> np.ndarray:

@@ -90,3 +90,4 @@ def _over(op: Op, axes) -> None:
 def lp_norm(op: Op) -> None:
     """Divided by a sum of powers along an axis: zeros add nothing."""
     same(op)
+    op.consume(0, op.attr("axis", -1) % op.rank(0))

@@ -38,7 +38,7 @@ ONNX: dict[str, Rule] = {
     **dict.fromkeys(_UNARY.split(), elementwise.same),
     **dict.fromkeys(_N_ARY.split(), elementwise.elementwise),
     "Cast": elementwise.carry,
-    "CumSum": elementwise.unchanged_axis_of_sum,
+    "CumSum": elementwise.running_sum,
     "DequantizeLinear": elementwise.quantize,
     "Identity": elementwise.carry,
     "QuantizeLinear": elementwise.quantize,

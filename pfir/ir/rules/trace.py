@@ -22,7 +22,12 @@ class Unfollowed(Exception):  # noqa: N818 - a verdict about a node, caught wher
 
 @dataclass(frozen=True)
 class Use:
-    """A node that makes or contracts over the channels of one axis of an input."""
+    """A node that makes or contracts over the channels of one axis of an input.
+
+    Args:
+        tensor: The initializer that holds the numbers, and `axis` of it; "" if none does.
+        data: For a consumer, the activation axis that it sums over.
+    """
 
     node: str
     op: str
@@ -32,6 +37,7 @@ class Use:
     tensor: str = ""
     axis: int = 0
     consumes: bool = False
+    data: tuple[str, int] = ("", 0)
 
 
 @dataclass
@@ -217,23 +223,30 @@ class Op:
                 self.know_shape(j, [None if labels is None else labels.size for labels in axes])
 
     def produce(self, i: int, axis: int, role: str) -> None:
-        """Input i holds, along `axis`, the numbers that make the node's output channels."""
-        if self.has(i):
+        """Input i, if constant, holds along `axis` the numbers that make the node's output channels."""
+        if self.has(i) and self.is_constant(i):
             self._use(i, axis, role, False)
 
-    def consume(self, i: int, axis: int) -> None:
-        """The node sums over `axis` of input i."""
-        if self.has(i):
-            self._use(i, axis, "weight", True)
+    def consume(self, i: int, axis: int, data: tuple[int, int] | None = None) -> None:
+        """The node sums over `axis` of input i; `data` is the input and axis of the activation that it meets there."""
+        self._use(i, axis, "weight", True, data or (i, axis))
 
-    def _use(self, i: int, axis: int, role: str, consumes: bool) -> None:
+    def contract(self, left: tuple[int, int], right: tuple[int, int]) -> None:
+        """The node sums over these axes of two inputs: a weight meets an activation, or two activations meet."""
+        if self.is_constant(right[0]) or not self.is_constant(left[0]):
+            self.consume(*right, data=left)
+        if self.is_constant(left[0]) or not self.is_constant(right[0]):
+            self.consume(*left, data=right if self.is_constant(left[0]) else left)
+
+    def _use(self, i: int, axis: int, role: str, consumes: bool, data: tuple[int, int] = (0, 0)) -> None:
         axis = axis + self.rank(i) if axis < 0 else axis
         labels = self.trace.labels(self.inputs[i], axis)
         if labels is None:
             return
         tensor, perm = self.trace.origins.get(self.inputs[i], ("", ()))
         where = perm[axis] if tensor else 0
-        self.trace.uses.append(Use(self.name, self.kind, self.order, role, labels, tensor, where, consumes))
+        site = (self.inputs[data[0]], data[1]) if consumes else ("", 0)
+        self.trace.uses.append(Use(self.name, self.kind, self.order, role, labels, tensor, where, consumes, site))
 
     def rewrite(self, edit: Literal | Remap | Freeze) -> None:
         self.trace.edits.append(edit)
