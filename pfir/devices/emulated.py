@@ -109,7 +109,10 @@ class EmulatedDevice(Device):
         # The source goes along as text: the emulated Python does not see this one's packages.
         source = files("pfir.devices").joinpath("worker_main.py").read_text(encoding="utf-8")
         command = (*self.set_up().command(model, emulator), "-c", source)
-        return Worker(f"{self.name} ({model.partition(',')[0]})", timeout_s=self._timeout_s, command=command)
+        worker = Worker(f"{self.name} ({model.partition(',')[0]})", timeout_s=self._timeout_s, command=command)
+        # Importing TVM takes seconds under emulation, and far more on a busy machine.
+        worker.connect(self._timeout_s)
+        return worker
 
 
 def _model(target: Target) -> str:

@@ -1,5 +1,8 @@
 """The emulated aarch64 device: set-up, right answers, wrong libraries; skipped with the reason where it cannot be."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 
@@ -131,6 +134,22 @@ def test_a_folder_is_made_once_and_a_failed_making_leaves_nothing(tmp_path):
     made = made_once(tmp_path / "made", lambda work: (work / "whole").touch())
     assert [path.name for path in made.iterdir()] == ["whole"] and made_once(made, fail) == made
     assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "made.lock"]
+
+
+def test_two_at_once_make_one_folder(tmp_path):
+    made = []
+
+    def make(work):
+        made.append(work)
+        time.sleep(0.2)
+        (work / "whole").touch()
+
+    threads = [threading.Thread(target=made_once, args=(tmp_path / "made", make)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1 and (tmp_path / "made" / "whole").exists()
 
 
 def test_the_cache_follows_the_user_s_setting(monkeypatch, tmp_path):
