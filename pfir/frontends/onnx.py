@@ -13,6 +13,7 @@ from pfir.frontends.limits import check_calls, check_loops, check_nesting, check
 from pfir.frontends.operators import check_operators, check_versions
 from pfir.frontends.opset import convert_opset
 from pfir.frontends.structure import sort_nodes
+from pfir.frontends.words import check_text
 from pfir.ir import walk
 from pfir.ir.checks import channel_fault, forget_shapes, form_fault, infer
 from pfir.ir.model import NEWEST_IR_VERSION, Model
@@ -69,6 +70,7 @@ def _parse(data: bytes) -> ModelProto:
 
 def _check_cheaply(proto: ModelProto) -> bool:
     """Everything that needs no array; says whether nodes had to be sorted."""
+    check_text(proto)
     check_versions(proto)
     check_sizes(proto)
     check_nesting(proto)

@@ -29,8 +29,9 @@ def convert_opset(model: ModelProto, outside: ExternalData) -> ModelProto:
     outside.bring_in(walk.tensors(model))
     try:
         converted = version_converter.convert_version(model, wanted)
-    except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
-        raise FrontendError(f"onnx cannot convert opset {version} to {wanted}: {one_line(str(error))}") from error
+    except (RuntimeError, ValueError, version_converter.ConvertError, onnx.checker.ValidationError) as error:
+        reason = one_line(str(error)).rpartition("failed: ")[2]
+        raise FrontendError(f"onnx cannot convert opset {version} to {wanted}: {reason}") from error
     return _with_notes(model, converted)
 
 

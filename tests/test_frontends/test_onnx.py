@@ -266,6 +266,15 @@ def test_malformed_graphs_are_refused_by_name(tmp_path, proto, words):
     assert words in refusal(written(tmp_path, proto))
 
 
+@pytest.mark.parametrize("field", ["act", "xx", "the doc", "the bias"])
+def test_text_that_is_not_utf8_is_refused(tmp_path, field):
+    node = helper.make_node("Add", ["x", "w"], ["y"], name="act", doc_string="the doc")
+    proto = model([node], initializers=[weight()])
+    proto.graph.initializer[0].doc_string, proto.graph.node[0].output[0] = "the bias", "xx"
+    data = proto.SerializeToString().replace(field.encode(), b"\xff" * len(field))
+    assert "is not UTF-8 text" in refusal(written(tmp_path, data))
+
+
 def test_a_model_without_any_opset_is_refused(tmp_path):
     proto = relu()
     del proto.opset_import[:]
@@ -408,6 +417,20 @@ def test_opsets_outside_7_to_21_are_converted(tmp_path, opset, becomes):
     loaded.save(tmp_path / "again.onnx")
     assert (tmp_path / "again.onnx").read_bytes() == proto.SerializeToString()
     Session(loaded)
+
+
+def test_a_converted_net_computes_the_same(tmp_path):
+    random = np.random.default_rng(0)
+    weights = numpy_helper.from_array(random.random((4, 3, 3, 3), np.float32), "w")
+    nodes = [helper.make_node("Conv", ["x", "w"], ["c"], name="c"), helper.make_node("Relu", ["c"], ["y"], name="r")]
+    results = []
+    for opset in (6, 13, 23):
+        proto = model(nodes, [value("x", [1, 3, 5, 5])], [value("y", [1, 4, 3, 3])], [weights], opset=opset)
+        loaded = load(written(tmp_path, proto))
+        assert [n.name for n in loaded.nodes()] == ["c", "r"] and list(loaded.initializers()) == ["w"]
+        results.append(Session(loaded).predict({"x": np.ones((1, 3, 5, 5), np.float32)})["y"])
+    for result in results[1:]:
+        np.testing.assert_array_equal(result, results[0])
 
 
 def test_an_opset_that_cannot_be_converted_is_refused_with_the_reason(tmp_path):
