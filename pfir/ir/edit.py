@@ -64,58 +64,66 @@ def replace_input(node: gs.Node, old: gs.Tensor, new: gs.Tensor) -> None:
             node.inputs[i] = new
 
 
-def bypass(graph: gs.Graph, node: gs.Node, index: int = 0, holding: set[str] | None = None) -> bool:
-    """Remove a node whose first output equals one of its inputs; False where the interface forbids it."""
-    holding = held(graph) if holding is None else holding
+def bypass(node: gs.Node, holding: set[str], index: int = 0) -> bool:
+    """Cut out a node whose first output equals one of its inputs; False where the interface forbids it.
+
+    The node stays in the graph's list, without any tensor, until `sweep`.
+    """
     source, result = node.inputs[index], node.outputs[0]
     if result.name not in holding:
         replace_uses(result, source)
-        drop(graph, [node])
+        cut(node)
         return True
     before = producer(source)
-    if before is None or source.name in holding or not any(n is before for n in graph.nodes):
+    if before is None or source.name in holding:
         return False
-    drop(graph, [node])
+    cut(node)
     position = next(i for i, t in enumerate(before.outputs) if t is source)
     replace_uses(source, result)
     before.outputs[position] = result
     return True
 
 
-def to_constant(graph: gs.Graph, tensor: gs.Variable, values: np.ndarray | gs.Constant) -> None:
-    """The tensor is a constant from now on; the node that wrote it is gone."""
+def to_constant(tensor: gs.Variable, values: np.ndarray | gs.Constant) -> None:
+    """The tensor is a constant from now on; the node that wrote it is cut out, until `sweep` takes it away."""
     node = producer(tensor)
     if node is not None:
-        drop(graph, [node])
+        cut(node)
     tensor.to_constant(values._values if isinstance(values, gs.Constant) else values)
 
 
-def set_values(node: gs.Node, index: int, values: np.ndarray, name: str, graph: gs.Graph) -> None:
-    """Input `index` of this node becomes a constant of its own with these values; others keep the old one."""
-    fresh = gs.Constant(fresh_name(graph, name), np.ascontiguousarray(values))
+def cut(node: gs.Node) -> None:
+    """Take a node off all its tensors."""
+    node.inputs.clear()
+    node.outputs.clear()
+
+
+def sweep(graph: gs.Graph) -> None:
+    """Remove the nodes that write nothing."""
+    graph.nodes = [n for n in graph.nodes if n.outputs]
+
+
+class Names:
+    """The names of all tensors and nodes of a graph, and new ones beside them."""
+
+    def __init__(self, graph: gs.Graph) -> None:
+        graphs = [graph, *graph.subgraphs(recursive=True)]
+        self._taken = {name for g in graphs for name in g.tensors()} | {n.name for g in graphs for n in g.nodes}
+
+    def fresh(self, base: str) -> str:
+        """A name that nothing has: `base`, or `base` with a number; it is taken from now on."""
+        name, count = base, 1
+        while name in self._taken:
+            name, count = f"{base}_{count}", count + 1
+        self._taken.add(name)
+        return name
+
+
+def set_input(node: gs.Node, index: int, tensor: gs.Tensor) -> None:
+    """The node reads this tensor at this place, which it may not have had."""
     while len(node.inputs) <= index:
         node.inputs.append(gs.Variable.empty())
-    node.inputs[index] = fresh
-
-
-def fresh_name(graph: gs.Graph, base: str) -> str:
-    """A tensor name that is not taken: `base`, or `base` with a number."""
-    taken = set(graph.tensors())
-    for inner in graph.subgraphs(recursive=True):
-        taken.update(inner.tensors())
-    return _unused(base, taken)
-
-
-def fresh_node_name(graph: gs.Graph, base: str) -> str:
-    """A node name that is not taken."""
-    return _unused(base, {n.name for n in graph.nodes})
-
-
-def _unused(base: str, taken: set[str]) -> str:
-    name, count = base, 1
-    while name in taken:
-        name, count = f"{base}_{count}", count + 1
-    return name
+    node.inputs[index] = tensor
 
 
 def insert_after(graph: gs.Graph, place: gs.Node, node: gs.Node) -> None:
@@ -133,7 +141,9 @@ def remove_dead(graph: gs.Graph) -> int:
             needed.update(reads(node))
         else:
             dead.append(node)
-    drop(graph, dead)
+    for node in dead:
+        cut(node)
+    sweep(graph)
     return len(dead)
 
 
@@ -145,16 +155,6 @@ def reads(node: gs.Node) -> set[str]:
         for n in inner.nodes:
             names.update(reads(n))
     return names
-
-
-def drop(graph: gs.Graph, nodes: list[gs.Node]) -> None:
-    """Cut nodes off their tensors and out of the graph."""
-    gone = {id(n) for n in nodes}
-    for node in nodes:
-        node.inputs.clear()
-        node.outputs.clear()
-    if gone:
-        graph.nodes = [n for n in graph.nodes if id(n) not in gone]
 
 
 def sort_nodes(graph: gs.Graph) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-from pfir.ir.edit import array, is_op, operand, opset, set_values, to_constant
+from pfir.ir.edit import Names, array, is_op, operand, opset, sweep, to_constant
 from pfir.ir.writing import write_graph
 
 # What a fold may grow to: above it the node is cheaper to store than its result.
@@ -31,8 +31,9 @@ def constants_to_initializers(graph: gs.Graph) -> int:
         value = _constant_value(node)
         if value is None or node.outputs[0].name in holding:
             continue
-        to_constant(graph, node.outputs[0], value)
+        to_constant(node.outputs[0], value)
         count += 1
+    sweep(graph)
     return count
 
 
@@ -61,8 +62,9 @@ def fold_constants(graph: gs.Graph) -> int:
             continue
         tensors = list(node.outputs)
         for tensor, value in zip(tensors, results, strict=True):
-            to_constant(graph, tensor, value)
+            to_constant(tensor, value)
         count += 1
+    sweep(graph)
     return count
 
 
@@ -135,10 +137,10 @@ def fold_shapes(graph: gs.Graph) -> int:
     """
     values = _size_values(graph)
     holding = {t.name for t in graph.outputs}
-    count = 0
+    names, count = Names(graph), 0
     for node in list(graph.nodes):
         if is_op(node, "Reshape"):
-            count += _fix_target(graph, node, values)
+            count += _fix_target(node, values, names)
     for node in list(graph.nodes):
         if len(node.outputs) != 1 or node.outputs[0].name in holding:
             continue
@@ -146,8 +148,9 @@ def fold_shapes(graph: gs.Graph) -> int:
         if known is None or not all(isinstance(v, int) for v in known[0]):
             continue
         dtype = node.outputs[0].dtype or np.int64
-        to_constant(graph, node.outputs[0], np.array(known[0][0] if known[1] else known[0], dtype))
+        to_constant(node.outputs[0], np.array(known[0][0] if known[1] else known[0], dtype))
         count += 1
+    sweep(graph)
     return count
 
 
@@ -276,7 +279,7 @@ _SIZE_RULES = {
 }
 
 
-def _fix_target(graph: gs.Graph, node: gs.Node, values: dict) -> int:
+def _fix_target(node: gs.Node, values: dict, names: Names) -> int:
     target = node.inputs[1]
     known = None if isinstance(target, gs.Constant) else values.get(target.name)
     sizes = dims(node.inputs[0])
@@ -288,5 +291,5 @@ def _fix_target(graph: gs.Graph, node: gs.Node, values: dict) -> int:
         return 0
     for i in unknown:
         fixed[i] = -1
-    set_values(node, 1, np.array(fixed, np.int64), f"{target.name}_fixed", graph)
+    node.inputs[1] = gs.Constant(names.fresh(f"{target.name}_fixed"), np.array(fixed, np.int64))
     return 1

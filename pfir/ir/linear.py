@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pfir.ir.edit import array, fresh_name, held, is_op, operand, opset
+from pfir.ir.edit import Names, array, is_op, operand, opset
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,8 @@ class Linear:
 
     Args:
         graph: Where it lives.
+        names: Its names.
+        holding: Tensors that others need (`held`).
         node: Conv, ConvTranspose, Gemm or MatMul.
         channels: Of the output, C.
         rank: Of the output.
@@ -23,6 +25,8 @@ class Linear:
     """
 
     graph: gs.Graph
+    names: Names
+    holding: set[str]
     node: gs.Node
     channels: int
     rank: int
@@ -74,7 +78,7 @@ class Linear:
             # Before opset 11 a Gemm must have one.
             bias = np.zeros(self.channels) if bias is None and opset(self.graph) < 11 else bias
         if bias is not None:
-            name = fresh_name(self.graph, f"{node.name or node.outputs[0].name}.bias")
+            name = self.names.fresh(f"{node.name or node.outputs[0].name}.bias")
             node.inputs.append(gs.Constant(name, bias.astype(self.weight.dtype)))
 
     def _output_axis(self) -> int:
@@ -133,22 +137,25 @@ class Linear:
 
     def _set_weight(self, weight: np.ndarray) -> None:
         tensor = self.node.inputs[1]
-        if _shared(self.graph, tensor):
-            self.node.inputs[1] = gs.Constant(fresh_name(self.graph, f"{tensor.name}_folded"), weight)
+        if self._is_shared(tensor):
+            self.node.inputs[1] = gs.Constant(self.names.fresh(f"{tensor.name}_folded"), weight)
         else:
             tensor.values = weight
 
     def _set_bias_values(self, bias: np.ndarray) -> None:
         tensor = operand(self.node, 2)
-        if tensor is None or _shared(self.graph, tensor):
+        if tensor is None or self._is_shared(tensor):
             self.set_bias(bias)
             return
         tensor.values = bias
         if self.node.op == "Gemm":
             self.node.attrs["beta"] = 1.0
 
+    def _is_shared(self, tensor: gs.Tensor) -> bool:
+        return len(tensor.outputs) > 1 or tensor.name in self.holding
 
-def linear_layer(graph: gs.Graph, node: gs.Node) -> Linear | None:
+
+def linear_layer(graph: gs.Graph, node: gs.Node, names: Names, holding: set[str]) -> Linear | None:
     """The node as a linear layer, if it is one with constant float weights and bias."""
     if not is_op(node, "Conv", "ConvTranspose", "Gemm", "MatMul") or len(node.inputs) < 2:
         return None
@@ -157,23 +164,24 @@ def linear_layer(graph: gs.Graph, node: gs.Node) -> Linear | None:
         return None
     if operand(node, 2) is not None and bias is None:
         return None
-    layer = _layer(graph, node, weight)
-    if layer is not None and bias is not None and not _is_per_channel(bias, layer.channels):
+    place = _channel_axis(node, weight)
+    if place is None or (bias is not None and not _is_per_channel(bias, place[0])):
         return None
-    return layer
+    return Linear(graph, names, holding, node, *place)
 
 
-def _layer(graph: gs.Graph, node: gs.Node, weight: np.ndarray) -> Linear | None:
+def _channel_axis(node: gs.Node, weight: np.ndarray) -> tuple[int, int, int] | None:
+    """Output channels, rank of the output, and the axis of the channels in it."""
     if node.op == "Conv":
-        return Linear(graph, node, weight.shape[0], weight.ndim, 1)
+        return weight.shape[0], weight.ndim, 1
     if node.op == "ConvTranspose":
-        return Linear(graph, node, weight.shape[1] * int(node.attrs.get("group", 1)), weight.ndim, 1)
+        return weight.shape[1] * int(node.attrs.get("group", 1)), weight.ndim, 1
     if node.op == "Gemm":
-        return Linear(graph, node, weight.shape[0 if node.attrs.get("transB", 0) else 1], 2, 1)
+        return weight.shape[0 if node.attrs.get("transB", 0) else 1], 2, 1
     left = node.inputs[0]
     if weight.ndim != 2 or left.shape is None or len(left.shape) < 2:
         return None
-    return Linear(graph, node, weight.shape[1], len(left.shape), len(left.shape) - 1)
+    return weight.shape[1], len(left.shape), len(left.shape) - 1
 
 
 def _is_per_channel(bias: np.ndarray, channels: int) -> bool:
@@ -185,7 +193,3 @@ def _pads(node: gs.Node) -> bool:
     if node.op != "Conv":
         return False
     return any(node.attrs.get("pads", [])) or node.attrs.get("auto_pad", "NOTSET") in ("SAME_UPPER", "SAME_LOWER")
-
-
-def _shared(graph: gs.Graph, tensor: gs.Tensor) -> bool:
-    return len(tensor.outputs) > 1 or tensor.name in held(graph)

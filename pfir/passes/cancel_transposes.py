@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.ir.copying import copy_graph
-from pfir.ir.edit import array, bypass, fresh_name, held, insert_after, is_op, operand, remove_dead, replace_uses
+from pfir.ir.edit import Names, array, bypass, held, is_op, operand, opset, remove_dead, replace_uses, set_input, sweep
 
 _UNARY = frozenset(
     (
@@ -44,26 +45,58 @@ def _count(graph: gs.Graph) -> int:
     return sum(is_op(n, "Transpose") for n in graph.nodes)
 
 
+@dataclass
+class _Sweep:
+    """One walk down the graph, pushing every Transpose it meets as far as it goes."""
+
+    graph: gs.Graph
+    names: Names
+    holding: set[str]
+    turns: list[gs.Node] = field(default_factory=list)
+
+    def run(self) -> bool:
+        """Whether anything moved."""
+        ordered, moved = [], False
+        for node in self.graph.nodes:
+            ordered.append(node)
+            moved |= self._step(node)
+            ordered += self.turns
+            self.turns.clear()
+        self.graph.nodes = ordered
+        sweep(self.graph)
+        return moved
+
+    def _step(self, node: gs.Node) -> bool:
+        if not node.outputs or not node.inputs:
+            return False
+        if is_op(node, "Transpose"):
+            return _join(node, self.holding)
+        rule = _rule(node)
+        return rule is not None and len(node.outputs) == 1 and rule(self, node)
+
+    def finish(self, node: gs.Node, order: list[int]) -> bool:
+        """The node now computes in the old layout: what reads it gets a Transpose of this order."""
+        result = node.outputs[0]
+        moved = gs.Variable(self.names.fresh(f"{result.name}_moved"), result.dtype, _undo(result.shape, order))
+        turn = gs.Node("Transpose", self.names.fresh(f"{node.name or result.name}_transpose"), {"perm": list(order)})
+        node.outputs = [moved]
+        turn.inputs, turn.outputs = [moved], [result]
+        self.turns.append(turn)
+        return True
+
+    def constant(self, name: str, values: np.ndarray) -> gs.Constant:
+        return gs.Constant(self.names.fresh(name), values)
+
+
 def _push_all(graph: gs.Graph) -> None:
-    """Each push moves a Transpose one node further down, so the loop ends: at most transposes x nodes pushes."""
-    holding = held(graph)
-    for _ in range(4 * len(graph.nodes) + 16):
-        if not any(_step(graph, node, holding) for node in list(graph.nodes)):
-            break
+    """Each sweep moves every Transpose down to where it stops, or joins it with another: few sweeps do."""
+    while _Sweep(graph, Names(graph), held(graph)).run():
+        pass
     _merge_equal(graph)
     remove_dead(graph)
 
 
-def _step(graph: gs.Graph, node: gs.Node, holding: set[str]) -> bool:
-    if not node.outputs or not node.inputs:
-        return False
-    if is_op(node, "Transpose"):
-        return _join(graph, node, holding)
-    rule = _rule(node)
-    return rule is not None and len(node.outputs) == 1 and rule(graph, node)
-
-
-def _rule(node: gs.Node) -> Callable[[gs.Graph, gs.Node], bool] | None:
+def _rule(node: gs.Node) -> Callable[[_Sweep, gs.Node], bool] | None:
     if is_op(node, *_UNARY):
         return _push_unary
     if is_op(node, *_BROADCAST):
@@ -87,7 +120,7 @@ def _source(tensor: gs.Tensor) -> gs.Tensor:
     return tensor.inputs[0].inputs[0]
 
 
-def _join(graph: gs.Graph, node: gs.Node, holding: set[str]) -> bool:
+def _join(node: gs.Node, holding: set[str]) -> bool:
     """Transpose behind Transpose is one; an order that changes nothing is none."""
     first = _order(node.inputs[0])
     own = _order(node.outputs[0])
@@ -97,18 +130,7 @@ def _join(graph: gs.Graph, node: gs.Node, holding: set[str]) -> bool:
         node.inputs[0] = _source(node.inputs[0])
         node.attrs["perm"] = [first[i] for i in own]
         return True
-    return own == sorted(own) and bypass(graph, node, 0, holding)
-
-
-def _finish(graph: gs.Graph, node: gs.Node, order: list[int]) -> bool:
-    """The node now computes in the old layout: what reads it gets a Transpose of this order."""
-    result = node.outputs[0]
-    moved = gs.Variable(fresh_name(graph, f"{result.name}_moved"), result.dtype, _undo(result.shape, order))
-    turn = gs.Node("Transpose", f"{node.name or result.name}_transpose", {"perm": list(order)})
-    node.outputs = [moved]
-    turn.inputs, turn.outputs = [moved], [result]
-    insert_after(graph, node, turn)
-    return True
+    return own == sorted(own) and bypass(node, holding)
 
 
 def _undo(shape: list | None, order: list[int]) -> list | None:
@@ -118,15 +140,15 @@ def _undo(shape: list | None, order: list[int]) -> list | None:
     return [shape[i] for i in inverse]
 
 
-def _push_unary(graph: gs.Graph, node: gs.Node) -> bool:
+def _push_unary(walk: _Sweep, node: gs.Node) -> bool:
     order = _order(node.inputs[0])
     if order is None or not all(t.is_empty() or array(t) is not None for t in node.inputs[1:]):
         return False
     node.inputs[0] = _source(node.inputs[0])
-    return _finish(graph, node, order)
+    return walk.finish(node, order)
 
 
-def _push_broadcast(graph: gs.Graph, node: gs.Node) -> bool:
+def _push_broadcast(walk: _Sweep, node: gs.Node) -> bool:
     """All variable inputs come from Transposes of one order; constants are turned back."""
     orders = [_order(t) for t in node.inputs if array(t) is None]
     if not orders or orders[0] is None or any(o != orders[0] for o in orders):
@@ -137,10 +159,10 @@ def _push_broadcast(graph: gs.Graph, node: gs.Node) -> bool:
         return False
     for i, tensor in enumerate(list(node.inputs)):
         if i in turned:
-            node.inputs[i] = gs.Constant(fresh_name(graph, f"{tensor.name}_turned"), turned[i])
+            node.inputs[i] = walk.constant(f"{tensor.name}_turned", turned[i])
         else:
             node.inputs[i] = _source(tensor)
-    return _finish(graph, node, order)
+    return walk.finish(node, order)
 
 
 def _turned_back(value: np.ndarray, order: list[int]) -> np.ndarray | None:
@@ -152,7 +174,7 @@ def _turned_back(value: np.ndarray, order: list[int]) -> np.ndarray | None:
     return np.ascontiguousarray(full.transpose(np.argsort(order)))
 
 
-def _push_concat(graph: gs.Graph, node: gs.Node) -> bool:
+def _push_concat(walk: _Sweep, node: gs.Node) -> bool:
     orders = [_order(t) for t in node.inputs]
     if orders[0] is None or any(o != orders[0] for o in orders):
         return False
@@ -160,20 +182,20 @@ def _push_concat(graph: gs.Graph, node: gs.Node) -> bool:
     node.attrs["axis"] = order[node.attrs["axis"] % len(order)]
     for i, tensor in enumerate(list(node.inputs)):
         node.inputs[i] = _source(tensor)
-    return _finish(graph, node, order)
+    return walk.finish(node, order)
 
 
-def _push_softmax(graph: gs.Graph, node: gs.Node) -> bool:
+def _push_softmax(walk: _Sweep, node: gs.Node) -> bool:
     order = _order(node.inputs[0])
     # Before opset 13 Softmax flattens the axes behind `axis`, which a Transpose changes.
-    if order is None or (graph.opset or 0) < 13:
+    if order is None or opset(walk.graph) < 13:
         return False
     node.attrs["axis"] = order[node.attrs.get("axis", -1) % len(order)]
     node.inputs[0] = _source(node.inputs[0])
-    return _finish(graph, node, order)
+    return walk.finish(node, order)
 
 
-def _push_pad(graph: gs.Graph, node: gs.Node) -> bool:
+def _push_pad(walk: _Sweep, node: gs.Node) -> bool:
     order = _order(node.inputs[0])
     pads = np.asarray(node.attrs["pads"]) if "pads" in node.attrs else array(operand(node, 1))
     if order is None or pads is None or operand(node, 3) is not None:
@@ -183,12 +205,12 @@ def _push_pad(graph: gs.Graph, node: gs.Node) -> bool:
     if "pads" in node.attrs:
         node.attrs["pads"] = [int(v) for v in turned]
     else:
-        node.inputs[1] = gs.Constant(fresh_name(graph, f"{node.inputs[1].name}_turned"), turned)
+        node.inputs[1] = walk.constant(f"{node.inputs[1].name}_turned", turned)
     node.inputs[0] = _source(node.inputs[0])
-    return _finish(graph, node, order)
+    return walk.finish(node, order)
 
 
-def _push_slice(graph: gs.Graph, node: gs.Node) -> bool:
+def _push_slice(walk: _Sweep, node: gs.Node) -> bool:
     order = _order(node.inputs[0])
     if order is None or "starts" in node.attrs or array(operand(node, 1)) is None:
         return False
@@ -197,19 +219,12 @@ def _push_slice(graph: gs.Graph, node: gs.Node) -> bool:
     if axes is None:
         return False
     turned = np.array([order[int(a) % len(order)] for a in axes.ravel()], np.int64)
-    _set_input(graph, node, 3, turned)
+    set_input(node, 3, walk.constant(f"{node.outputs[0].name}_axes", turned))
     node.inputs[0] = _source(node.inputs[0])
-    return _finish(graph, node, order)
+    return walk.finish(node, order)
 
 
-def _set_input(graph: gs.Graph, node: gs.Node, index: int, value: np.ndarray) -> None:
-    constant = gs.Constant(fresh_name(graph, f"{node.outputs[0].name}_axes"), value)
-    while len(node.inputs) <= index:
-        node.inputs.append(gs.Variable.empty())
-    node.inputs[index] = constant
-
-
-def _push_reduction(graph: gs.Graph, node: gs.Node) -> bool:
+def _push_reduction(walk: _Sweep, node: gs.Node) -> bool:
     """A reduction of turned data reduces other axes; without keepdims fewer axes are left to turn."""
     order = _order(node.inputs[0])
     axes = _reduced_axes(node)
@@ -220,13 +235,13 @@ def _push_reduction(graph: gs.Graph, node: gs.Node) -> bool:
     if "axes" in node.attrs:
         node.attrs["axes"] = sorted(turned)
     else:
-        _set_input(graph, node, 1, np.array(sorted(turned), np.int64))
+        set_input(node, 1, walk.constant(f"{node.outputs[0].name}_axes", np.array(sorted(turned), np.int64)))
     node.inputs[0] = _source(node.inputs[0])
     if node.attrs.get("keepdims", 1):
-        return _finish(graph, node, order)
+        return walk.finish(node, order)
     left = [o for i, o in enumerate(order) if i not in axes]
     ranks = sorted(left)
-    return _finish(graph, node, [ranks.index(o) for o in left])
+    return walk.finish(node, [ranks.index(o) for o in left])
 
 
 def _reduced_axes(node: gs.Node) -> list[int] | None:

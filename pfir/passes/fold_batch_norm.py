@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pfir.ir.edit import array, bypass, held, is_op, only_consumer, producer
+from pfir.ir.edit import Names, array, bypass, held, is_op, only_consumer, producer, sweep
 from pfir.ir.linear import Linear, linear_layer
 from pfir.ir.model import Model
 from pfir.ir.shapes import infer_shapes
@@ -52,32 +52,35 @@ class _Affine:
 
 
 def _fold_backwards(graph: gs.Graph) -> int:
-    holding = held(graph)
+    holding, names = held(graph), Names(graph)
     count = 0
     for node in list(graph.nodes):
-        layer = linear_layer(graph, node)
+        layer = linear_layer(graph, node, names, holding)
         while layer is not None:
             behind = only_consumer(node.outputs[0], holding)
             affine = _affine(behind, node.outputs[0], layer) if behind is not None else None
             if affine is None or not layer.scale_outputs(affine.scale, affine.shift):
                 break
             index = next(i for i, t in enumerate(behind.inputs) if t is node.outputs[0])
-            bypass(graph, behind, index, holding)
+            bypass(behind, holding, index)
             count += 1
+    sweep(graph)
     return count
 
 
 def _fold_forwards(graph: gs.Graph) -> int:
-    holding = held(graph)
+    holding, names = held(graph), Names(graph)
     count = 0
     for node in [n for n in graph.nodes if is_op(n, "BatchNormalization")]:
         affine = _batch_norm(node)
         behind = only_consumer(node.outputs[0], holding)
-        layer = linear_layer(graph, behind) if behind is not None and behind.inputs[0] is node.outputs[0] else None
-        if affine is None or layer is None or len(behind.inputs) > 1 and behind.inputs[1] is node.outputs[0]:
+        if affine is None or behind is None or [t is node.outputs[0] for t in behind.inputs[:2]] != [True, False]:
             continue
-        if layer.scale_inputs(affine.scale, affine.shift) and bypass(graph, node, 0, holding):
+        layer = linear_layer(graph, behind, names, holding)
+        if layer is not None and layer.scale_inputs(affine.scale, affine.shift):
+            bypass(node, holding)
             count += 1
+    sweep(graph)
     return count
 
 

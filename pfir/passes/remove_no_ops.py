@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pfir.ir.edit import array, bypass, held, is_op, operand, opset, producer
+from pfir.ir.edit import array, bypass, cut, held, is_op, operand, opset, producer, sweep
 from pfir.ir.fold import dims, slice_bounds
 
 
@@ -17,9 +17,10 @@ def remove_no_ops(graph: gs.Graph) -> int:
         rule = _RULES.get(node.op) if is_op(node, node.op) else None
         if rule is None or not node.inputs or not node.outputs:
             continue
-        index = rule(graph, node)
-        if index is not None and _unread(node, holding) and bypass(graph, node, index, holding):
+        index = rule(node)
+        if index is not None and _unread(node, holding) and bypass(node, holding, index):
             count += 1
+    sweep(graph)
     return count
 
 
@@ -28,15 +29,15 @@ def _unread(node: gs.Node, holding: set[str]) -> bool:
     return not any(t.outputs or t.name in holding for t in node.outputs[1:])
 
 
-def _always(graph: gs.Graph, node: gs.Node) -> int | None:
+def _always(node: gs.Node) -> int | None:
     return 0
 
 
-def _single(graph: gs.Graph, node: gs.Node) -> int | None:
+def _single(node: gs.Node) -> int | None:
     return 0 if len(node.inputs) == 1 else None
 
 
-def _dropout(graph: gs.Graph, node: gs.Node) -> int | None:
+def _dropout(node: gs.Node) -> int | None:
     training = operand(node, 2)
     if training is None:
         return 0
@@ -44,12 +45,12 @@ def _dropout(graph: gs.Graph, node: gs.Node) -> int | None:
     return 0 if value is not None and not value.any() else None
 
 
-def _cast(graph: gs.Graph, node: gs.Node) -> int | None:
+def _cast(node: gs.Node) -> int | None:
     source, result = node.inputs[0].dtype, node.outputs[0].dtype
     return 0 if source is not None and source == result else None
 
 
-def _same_shape(graph: gs.Graph, node: gs.Node) -> int | None:
+def _same_shape(node: gs.Node) -> int | None:
     """Reshape, Flatten, Squeeze, Unsqueeze, Expand: nothing moves if the sizes stay."""
     before = dims(node.inputs[0])
     if before is None:
@@ -70,17 +71,17 @@ def _keeps(before: list, target: np.ndarray | None, allowzero: int) -> bool:
     return all(same) or (same.count(False) == 1 and int(target.ravel()[same.index(False)]) == -1)
 
 
-def _transpose(graph: gs.Graph, node: gs.Node) -> int | None:
+def _transpose(node: gs.Node) -> int | None:
     order = node.attrs.get("perm")
     return 0 if order is not None and list(order) == list(range(len(order))) else None
 
 
-def _pad(graph: gs.Graph, node: gs.Node) -> int | None:
+def _pad(node: gs.Node) -> int | None:
     pads = np.asarray(node.attrs["pads"]) if "pads" in node.attrs else array(operand(node, 1))
     return 0 if pads is not None and not pads.any() else None
 
 
-def _slice(graph: gs.Graph, node: gs.Node) -> int | None:
+def _slice(node: gs.Node) -> int | None:
     bounds, shape = slice_bounds(node), dims(node.inputs[0])
     if not bounds or shape is None:
         return None
@@ -94,12 +95,12 @@ def _is_whole(bound: tuple[int, int, int], size: object) -> bool:
     return start == 0 and step == 1 and (end >= largest or (isinstance(size, int) and end >= size))
 
 
-def _tile(graph: gs.Graph, node: gs.Node) -> int | None:
+def _tile(node: gs.Node) -> int | None:
     repeats = array(operand(node, 1))
     return 0 if repeats is not None and bool((repeats == 1).all()) else None
 
 
-def _neutral(graph: gs.Graph, node: gs.Node) -> int | None:
+def _neutral(node: gs.Node) -> int | None:
     """x + 0, x - 0, x * 1, x / 1, where the constant does not make x larger."""
     neutral = 0 if node.op in ("Add", "Sub") else 1
     for index in (0, 1) if node.op in ("Add", "Mul") else (0,):
@@ -173,13 +174,12 @@ def join_dense(graph: gs.Graph) -> int:
             continue
         bias = next(t for t in add.inputs if isinstance(t, gs.Constant))
         result = add.outputs[0]
-        add.inputs.clear()
-        add.outputs.clear()
-        graph.nodes = [n for n in graph.nodes if n is not add]
+        cut(add)
         node.op, node.attrs = "Gemm", {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0}
         node.inputs.append(bias)
         node.outputs = [result]
         count += 1
+    sweep(graph)
     return count
 
 

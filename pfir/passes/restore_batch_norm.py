@@ -10,7 +10,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.errors import DataError, UsageError
-from pfir.ir.edit import fresh_name, fresh_node_name, held, insert_after, is_op
+from pfir.ir.edit import Names, held, insert_after, is_op
 from pfir.ir.forms import CONTRACTIONS
 from pfir.ir.linear import Linear, linear_layer
 from pfir.ir.model import Model
@@ -57,8 +57,8 @@ class RestoreBatchNorm(Pass):
 
 
 def _bare_layers(graph: gs.Graph) -> list[Linear]:
-    holding = held(graph)
-    layers = [linear_layer(graph, n) for n in graph.nodes if is_op(n, "Conv", "ConvTranspose", "Gemm")]
+    holding, names = held(graph), Names(graph)
+    layers = [linear_layer(graph, n, names, holding) for n in graph.nodes if is_op(n, "Conv", "ConvTranspose", "Gemm")]
     return [x for x in layers if x is not None and not _has_batch_norm(x.node) and not _is_head(x.node, holding)]
 
 
@@ -138,12 +138,12 @@ def _insert(graph: gs.Graph, layer: Linear, mean: np.ndarray, variance: np.ndarr
     base = node.name or node.outputs[0].name
     result = node.outputs[0]
     # The layer's own name stays with the value that it had; the value without bias is new.
-    plain = gs.Variable(fresh_name(graph, f"{result.name}_plain"), result.dtype, result.shape)
+    plain = gs.Variable(layer.names.fresh(f"{result.name}_plain"), result.dtype, result.shape)
     layer.set_bias(None)
     node.outputs = [plain]
     # `mean` was measured with the bias, so the statistics of W x are mean - bias, and m + b is `mean` itself.
     values = {"scale": np.sqrt(variance + EPSILON), "bias": mean, "mean": mean - bias, "var": variance}
-    constants = [gs.Constant(fresh_name(graph, f"{base}.bn.{k}"), v.astype(dtype)) for k, v in values.items()]
-    name = fresh_node_name(graph, f"{base}.bn")
+    constants = [gs.Constant(layer.names.fresh(f"{base}.bn.{k}"), v.astype(dtype)) for k, v in values.items()]
+    name = layer.names.fresh(f"{base}.bn")
     norm = gs.Node("BatchNormalization", name, {"epsilon": EPSILON}, [plain, *constants], [result])
     insert_after(graph, node, norm)
