@@ -9,6 +9,12 @@ import onnx_graphsurgeon as gs
 from pfir.backends.tvm.expressions import ELEMENTWISE
 
 _LONGEST_DETOUR = 6
+# TVM's simplifier walks bound values anew at each use, so that a chain costs the product of its operators' uses.
+_MOST_USES = 5_000
+_USES = {
+    **dict.fromkeys(("Sigmoid", "Tanh", "Exp", "Erf", "Gelu", "Elu", "Selu"), 16),
+    **dict.fromkeys(("HardSwish", "PRelu", "LeakyRelu", "Abs", "Softsign", "ThresholdedRelu"), 2),
+}
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ def _grow(node: gs.Node, position: dict[int, int], taken: set[int], kept: set[st
         if len(_escaping(detour, kept)) == 1 and _escaping(detour, kept)[0] is detour[-1].outputs[0]:
             members = list(detour)
         follower = _next(detour, position, taken, node.outputs[0].shape)
-        if follower is None:
+        if follower is None or _uses([*detour[1:], follower]) > _MOST_USES:
             break
         detour.append(follower)
     return members
@@ -84,6 +90,15 @@ def _escaping(members: list[gs.Node], kept: set[str]) -> list[gs.Tensor]:
         for tensor in member.outputs
         if tensor.name in kept or not tensor.outputs or any(id(user) not in inside for user in tensor.outputs)
     ]
+
+
+def _uses(members: list[gs.Node]) -> int:
+    """How often the first value of these element-wise nodes is written in the last one's expression."""
+    uses: dict[str, int] = {}
+    for member in members:
+        total = sum(uses.get(tensor.name, 1) for tensor in member.inputs)
+        uses[member.outputs[0].name] = total * _USES.get(member.op, 1)
+    return max(uses.values(), default=0)
 
 
 def _next(members: list[gs.Node], position: dict[int, int], taken: set[int], shape: list[int]) -> gs.Node | None:
