@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from difflib import get_close_matches
 
+import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.errors import UsageError
@@ -63,6 +64,9 @@ def follow(model: Model, split: str, keep: tuple[str, ...] = ()) -> Trace:
     for name in captured:
         if name in trace.constants:
             trace.pin_tensor(name, captured[name], "a subgraph uses it")
+    for tensor in graph.inputs:
+        if tensor.name in trace.constants:
+            trace.pin_tensor(tensor.name, tensor.name, "a caller may give another value for this graph input")
     for tensor in graph.outputs:
         maker = display_name(tensor.inputs[0]) if tensor.inputs else tensor.name
         trace.pin_tensor(tensor.name, maker, f"graph output {tensor.name} keeps its shape")
@@ -99,12 +103,22 @@ def _visit(op: Op) -> None:
     if op.kind == "Constant" and isinstance(given, gs.Constant):
         _add_constant(op.trace, op.outputs[0], given)
         return
+    if op.kind == "Constant":
+        _take_attribute(op)
+        return
     value = _value(op)
     if value is not None:
         op.trace.values[op.outputs[0]] = value
     _apply_rule(op)
     if op.inputs and all(name in op.trace.constants for name in op.inputs if name):
         op.trace.constants.update(op.outputs)
+
+
+def _take_attribute(op: Op) -> None:
+    """Constants given as plain numbers are literals; nothing shrinks them."""
+    numbers = [op.node.attrs[k] for k in ("value_int", "value_ints", "value_float", "value_floats") if k in op.node.attrs]
+    if numbers:
+        op.trace.values[op.outputs[0]] = np.asarray(numbers[0], dtype=object)
 
 
 def _value(op: Op):

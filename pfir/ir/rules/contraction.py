@@ -12,6 +12,8 @@ NOT_CONTRACTED = "the other side of the product keeps its size"
 
 def conv(op: Op) -> None:
     """W [O, I/g, *k], b [O]: out axis 1 is W axis 0, in axis 1 is W axis 1 (g times)."""
+    if op.has(3):
+        raise Unfollowed("it adds a further input")
     group = op.attr("group", 1)
     made = op.labels(1, 0)
     op.out(0, op.rank(0) - 1, None)

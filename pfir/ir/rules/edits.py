@@ -29,6 +29,7 @@ class Literal:
         fills: Which entries follow which widths.
         scalar: Whether the attribute is one integer rather than a list.
         drop: An attribute that the literal replaces.
+        also: Further axes whose change calls for the literal to be written down.
     """
 
     node: str
@@ -37,10 +38,11 @@ class Literal:
     fills: tuple[Fill, ...]
     scalar: bool = False
     drop: str = ""
+    also: tuple[tuple[str, int], ...] = ()
 
     @property
     def sites(self) -> tuple[tuple[str, int], ...]:
-        return tuple(f.site for f in self.fills)
+        return (*(f.site for f in self.fills), *self.also)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,18 @@ def squeeze(op: Op) -> None:
     kept = [a for a in range(rank) if a not in dropped]
     for axis, source in enumerate(kept):
         op.out(0, axis, op.labels(0, source))
+    if not axes:
+        _name_axes(op, sorted(dropped), kept)
     op.carry_origin(tuple(kept))
+
+
+def _name_axes(op: Op, dropped: list[int], kept: list[int]) -> None:
+    """Without named axes it would drop channels too, once a single one is left."""
+    if not all(isinstance(op.shape(0)[a], int) for a in kept):
+        raise Unfollowed("it drops whatever has length one, and some sizes are dynamic")
+    also = tuple((op.inputs[0], a) for a in kept if op.labels(0, a) is not None)
+    place = 1 if op.trace.opset >= 13 else "axes"
+    op.rewrite(Literal(op.key, place, tuple(dropped), (), also=also))
 
 
 def unsqueeze(op: Op) -> None:
@@ -98,7 +109,10 @@ def reshape(op: Op) -> None:
     wanted = _resolve(list(dims), target.ravel().tolist(), op.attr("allowzero", 0))
     labelled = _follow(op, dims, wanted)
     fills = tuple(Fill(a, (op.outputs[0], a), 0, n) for a, n in labelled if target.ravel()[a] != -1)
-    op.rewrite(Literal(op.key, 1 if op.has(1) else "shape", entries(target), fills))
+    # A zero copies the input's size at that place, which may be another one by then.
+    plain = [w if t == 0 and isinstance(w, int) else t for t, w in zip(target.ravel().tolist(), wanted, strict=True)]
+    values = entries(np.array([*plain, None], dtype=object)[:-1])
+    op.rewrite(Literal(op.key, 1 if op.has(1) else "shape", values, fills))
 
 
 def _resolve(dims: list, target: list, allow_zero: int) -> list:

@@ -65,9 +65,7 @@ def _split_sizes(op: Op, width: int) -> list[int]:
 
 def slice_(op: Op) -> None:
     """Runs with step one are followed on any axis; other steps fix their axis."""
-    bounds = slice_bounds(op)
-    if bounds is None:
-        raise Unfollowed("its bounds are known only at run time")
+    bounds = slice_bounds(op) or _partial_bounds(op)
     cut = {axis % op.rank(0): (k, start, end, step) for k, (axis, start, end, step) in enumerate(bounds)}
     fills: list[tuple[Fill, Fill]] = []
     for axis in range(op.rank(0)):
@@ -80,7 +78,23 @@ def slice_(op: Op) -> None:
         _rewrite_bounds(op, bounds, fills)
 
 
-def _cut(op: Op, axis: int, labels: np.ndarray, k: int, start: int, end: int, step: int):
+def _partial_bounds(op: Op) -> list[tuple]:
+    """As `slice_bounds`, None standing for what only a run can know."""
+    axes = op.need_literal(3, "axes") if op.has(3) else list(range(op.size(1, 0)))
+    steps = op.need_literal(4, "steps") if op.has(4) else [1] * len(axes)
+    starts, ends = (_entries_or_unknown(op, i, len(axes)) for i in (1, 2))
+    return list(zip(axes, starts, ends, steps, strict=True))
+
+
+def _entries_or_unknown(op: Op, i: int, count: int) -> tuple[int | None, ...]:
+    found = op.literal(i)
+    return (None,) * count if found is None else entries(found)
+
+
+def _cut(op: Op, axis: int, labels: np.ndarray, k: int, start: int | None, end: int | None, step: int):
+    if start is None or end is None:
+        op.pin(labels, "its bounds are known only at run time")
+        return None, []
     if step != 1:
         op.pin(labels, f"it takes every {step}th position of this axis")
         return None, []

@@ -14,6 +14,7 @@ Labels = np.ndarray | None
 """One label per position of an axis; None for an axis that keeps its size."""
 
 _LITERAL_SIZE = 4096
+_FIRST_WHERE = 9
 
 
 class Unfollowed(Exception):  # noqa: N818 - a verdict about a node, caught where nodes are visited
@@ -249,6 +250,14 @@ class Op:
         self.trace.uses.append(Use(self.name, self.kind, self.order, role, labels, tensor, where, consumes, site))
 
     def rewrite(self, edit: Literal | Remap | Freeze) -> None:
+        """Note what must be written anew when axes of this node lose positions.
+
+        Raises:
+            Unfollowed: It needs the operator Where, which the model's opset lacks.
+        """
+        overlay = isinstance(edit, (Literal, Freeze)) and None in edit.values
+        if overlay and edit.sites and self.trace.opset < _FIRST_WHERE:
+            raise Unfollowed("some of its sizes are dynamic, and opset 9 would be needed to give the others")
         self.trace.edits.append(edit)
 
     @property
