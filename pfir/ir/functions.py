@@ -12,9 +12,6 @@ def inline_functions(model: Model) -> Model:
 
     A model that has none is returned as it is. Provenance and interface stay; the original bytes do not stand for the
     result.
-
-    Raises:
-        FrontendError: The model is above 2 GiB.
     """
     if model.header is None or not model.header.functions:
         return model

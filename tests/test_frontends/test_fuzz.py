@@ -16,7 +16,8 @@ from pfir.frontends import load
 def seed_model() -> bytes:
     """A small net with a branch, a sparse initializer, a local function, metadata and a symbolic size."""
     imports = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
-    double = helper.make_function("own", "double", ["a"], ["b"], [helper.make_node("Add", ["a", "a"], ["b"])], imports[:1])
+    body = [helper.make_node("Add", ["a", "a"], ["b"])]
+    double = helper.make_function("own", "double", ["a"], ["b"], body, imports[:1])
     border = {n: helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", 3]) for n in "xyte"}
     then = helper.make_graph([helper.make_node("Add", ["d", "w"], ["t"])], "then", [], [border["t"]])
     other = helper.make_graph([helper.make_node("Mul", ["d", "s"], ["e"])], "else", [], [border["e"]])

@@ -385,6 +385,15 @@ def test_nodes_out_of_order_are_sorted(tmp_path):
     onnx.checker.check_model(onnx.load_from_string(loaded.to_bytes()))
 
 
+def test_a_node_whose_body_uses_a_value_comes_after_its_maker(tmp_path):
+    bodies = [helper.make_graph(chain(("z", name)), name, [], [value(name, [2, 3])]) for name in ("t", "e")]
+    choice = helper.make_node("If", ["c"], ["y"], name="if", then_branch=bodies[0], else_branch=bodies[1])
+    inputs = [value("x", [2, 3]), value("c", [], TensorProto.BOOL)]
+    loaded = load(written(tmp_path, model([choice, *chain(("x", "z"))], inputs)))
+    assert [n.name for n in loaded.nodes()] == ["xz", "if"]
+    Session(loaded)
+
+
 def test_declared_shapes_that_onnx_runtime_only_warns_of_are_no_reason_to_refuse(tmp_path):
     inner = model(chain(("x", "z"), ("z", "y")), value_info=[value("z", [5, 3])])
     outer = model(chain(("x", "y")), outputs=[value("y", [2, 4])])
