@@ -1,4 +1,4 @@
-"""Small edits of a graph that keep it valid: bypass a node, replace a tensor, drop what is dead, restore the order."""
+"""Small edits of a graph that keep it valid: bypass a node, replace a tensor, drop what is dead, find new names."""
 
 from __future__ import annotations
 
@@ -155,22 +155,3 @@ def reads(node: gs.Node) -> set[str]:
         for n in inner.nodes:
             names.update(reads(n))
     return names
-
-
-def sort_nodes(graph: gs.Graph) -> None:
-    """Order the nodes so that each stands behind what it reads; a stable order, and no recursion for deep graphs."""
-    ready = {t.name for t in graph.inputs}
-    written = {t.name for n in graph.nodes for t in n.outputs}
-    pending, ordered = list(graph.nodes), []
-    while pending:
-        waiting = []
-        for node in pending:
-            if all(n in ready or n not in written for n in reads(node)):
-                ordered.append(node)
-                ready.update(t.name for t in node.outputs)
-            else:
-                waiting.append(node)
-        if len(waiting) == len(pending):
-            raise ValueError(f"the graph has a cycle through node {waiting[0].name}")
-        pending = waiting
-    graph.nodes = ordered
