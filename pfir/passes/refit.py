@@ -16,44 +16,37 @@ from pfir.passes.contraction import Contraction, contraction, some
 from pfir.passes.moments import AT_LEAST, ENOUGH
 from pfir.passes.reconstruct import regularised
 
-ROUNDS = 8
-HOLD = 1e-3  # Share of its own energy by which each feature is held near its present weight.
+HOLD = 1e-2  # Share of its own energy by which each feature is held near its present weight.
 
 
 def refit(
-    model: Model,
-    teacher: Model,
-    coupling: Coupling,
-    removed: Mapping[str, np.ndarray],
-    context: Context,
-    rounds: int = ROUNDS,
+    model: Model, teacher: Model, coupling: Coupling, removed: Mapping[str, np.ndarray], context: Context
 ) -> None:
-    """Fit, in place, every convolution and dense layer of a pruned model to the original's outputs.
+    """Fit, in place and in turn, every convolution and dense layer of a pruned model to the outputs of the original.
 
-    The layers go in `rounds` parts, first to last. Each part reads the pruned network as it is by then, so later layers
-    also make up for what earlier ones could not. Where a layer's output is only added to a shortcut, the sum is what is
-    fitted, so that the drift of the shortcut is made up for too.
+    Each fit reads the pruned network as it is by then, so a later layer also makes up for what earlier ones could not.
+    Where a layer's output is only added to a shortcut, the sum is what is fitted, so that the drift of the shortcut is
+    made up for too. It costs a run of both models over the data for every layer, up to that layer: meant for the best
+    candidate, where `reconstruct` is for all of them.
 
     Args:
-        model: Pruned, best with `reconstruct` applied; node and tensor names are those of the teacher.
+        model: Pruned, with `reconstruct` applied; node and tensor names are those of the teacher, shapes are inferred.
         teacher: The model that was analysed.
         coupling: The teacher's.
         removed: What the model lost: group name to channel indices.
         context: Its `activations` must give the same samples at every call.
-        rounds: More are closer to one layer at a time, and each costs a run of both models over the data.
 
     Raises:
         UsageError: The context has no calibration data.
 
     Source: He, Zhang, Sun, "Channel Pruning for Accelerating Very Deep Neural Networks", ICCV 2017, arXiv:1707.06168,
     sections 3.2 (whole model: inputs of the pruned, outputs of the original) and 3.3 (last layer of a residual branch).
-    Ours fits several layers a round and holds weights near those they have.
+    Ours fits all layers, not only those that lost inputs, and holds weights near those they have.
     """
     if context.activations is None:
         raise UsageError("fitting a pruned model to its original needs calibration data, but the context has none")
-    fits = list(_fits(model, coupling, removed))
-    for part in np.array_split(np.arange(len(fits)), min(rounds, max(len(fits), 1))):
-        _fit_together(model, teacher, [fits[i] for i in part], context)
+    for fit in list(_fits(model, coupling, removed)):
+        model.set_arrays(_fitted(model, teacher, fit, context))
 
 
 @dataclass(frozen=True)
@@ -77,9 +70,8 @@ class _Fit:
     def wanted(self, values: np.ndarray, shortcut: np.ndarray | None, places: np.ndarray) -> np.ndarray:
         """What the product should be at these places: float64 [G, N * P, O]."""
         values = values if self.kept is None else np.take(values, self.kept, self.layer.output_axis)
-        goal = values if shortcut is None else values - shortcut
-        rows = np.moveaxis(goal, self.layer.output_axis, -1).reshape(goal.shape[0], -1, values.shape[self.layer.output_axis])
-        rows = rows[:, places].astype(np.float64) / self.factor
+        goal = np.moveaxis(values if shortcut is None else values - shortcut, self.layer.output_axis, -1)
+        rows = goal.reshape(goal.shape[0], -1, goal.shape[-1])[:, places].astype(np.float64) / self.factor
         return rows.reshape(-1, self.layer.groups, rows.shape[2] // self.layer.groups).swapaxes(0, 1)
 
 
@@ -96,17 +88,26 @@ def _fits(model: Model, coupling: Coupling, removed: Mapping[str, np.ndarray]) -
         yield _Fit(layer, factor, total.name, shortcut, kept)
 
 
-def _fit_together(model: Model, teacher: Model, fits: Sequence[_Fit], context: Context) -> None:
-    """Fit these layers to what flows now."""
-    sums = [_Sums(fit) for fit in fits]
-    ours = sorted({name for f in fits for name in (f.layer.data, f.shortcut) if name})
-    theirs = sorted({f.target for f in fits})
-    rng = np.random.default_rng(context.seed)
-    for here, there in zip(context.activations(model, ours), context.activations(teacher, theirs), strict=True):
-        for total in sums:
-            total.add(here, there, rng)
-    constants = model.initializers()
-    model.set_arrays({name: array for total in sums for name, array in total.solved(constants).items()})
+def _fitted(model: Model, teacher: Model, fit: _Fit, context: Context) -> dict[str, np.ndarray]:
+    """The layer's arrays, fitted to what flows now."""
+    total, rng = _Sums(fit), np.random.default_rng(context.seed)
+    ours = [name for name in (fit.layer.data, fit.shortcut) if name]
+    here = context.activations(_until(model, ours), ours)
+    there = context.activations(_until(teacher, [fit.target]), [fit.target])
+    for read, wanted in zip(here, there, strict=True):
+        total.add(read, wanted, rng)
+    return total.solved(model.initializers())
+
+
+def _until(model: Model, names: Sequence[str]) -> Model:
+    """The model without what comes after these tensors, since a runtime would compute that too."""
+    copy = model.clone()
+    tensors = copy.graph.tensors()
+    made = [tensors[name] for name in names if tensors[name].inputs]
+    if made:
+        copy.graph.outputs = made
+        copy.graph.cleanup()
+    return copy
 
 
 class _Sums:
@@ -189,7 +190,9 @@ def _lost(coupling: Coupling, removed: Mapping[str, np.ndarray]) -> dict[tuple[s
     lost: dict[tuple[str, int], list[np.ndarray]] = {}
     for name, channels in removed.items():
         for member in coupling.group(name).members:
-            lost.setdefault((member.tensor, member.axis), []).append(member.positions[np.asarray(channels, int)].ravel())
+            lost.setdefault((member.tensor, member.axis), []).append(
+                member.positions[np.asarray(channels, int)].ravel()
+            )
     return {site: np.concatenate(parts) for site, parts in lost.items()}
 
 

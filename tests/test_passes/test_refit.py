@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+from onnx import helper
+
+from pfir.errors import UsageError
+from pfir.ir.channels import channel_groups, remove_channels
+from pfir.ir.shapes import infer_shapes
+from pfir.passes.base import Context
+from pfir.passes.moments import collect
+from pfir.passes.reconstruct import reconstruct
+from pfir.passes.refit import refit
+from pfir.run.session import Session
+from tests.test_passes.small import context, model, outputs, residual, samples, weights
+
+
+def pruned(net, step=3):
+    coupling = channel_groups(net)
+    removed = {g.name: np.arange(0, g.size, step) for g in coupling.free()}
+    copy = net.clone()
+    reconstruct(copy, coupling, removed, collect(net, coupling, context(net)))
+    remove_channels(copy, coupling, removed)
+    return copy, coupling, removed
+
+
+def error(net, other):
+    feeds = samples(net)
+    return float(np.mean((outputs(net, feeds) - outputs(other, feeds)) ** 2))
+
+
+def separable():
+    """Conv -> Relu -> depthwise Conv -> Relu -> pointwise Conv -> y."""
+    arrays = weights(w1=(8, 3, 3, 3), b1=(8,), w2=(8, 1, 3, 3), b2=(8,), w3=(4, 8, 1, 1), b3=(4,))
+    nodes = [
+        helper.make_node("Conv", ["x", "w1", "b1"], ["a"], "first"),
+        helper.make_node("Relu", ["a"], ["r"], "relu"),
+        helper.make_node("Conv", ["r", "w2", "b2"], ["d"], "depthwise", group=8),
+        helper.make_node("Relu", ["d"], ["q"], "relu2"),
+        helper.make_node("Conv", ["q", "w3", "b3"], ["y"], "point"),
+    ]
+    return model(nodes, arrays, {"x": ["N", 3, 9, 9]}, {"y": ["N", 4, 5, 5]})
+
+
+def dense():
+    """Gemm (alpha, beta) -> Relu -> MatMul -> Add -> y."""
+    arrays = weights(w1=(12, 9), b1=(9,), w2=(9, 5), b2=(5,))
+    nodes = [
+        helper.make_node("Gemm", ["x", "w1", "b1"], ["a"], "first", alpha=0.5, beta=2.0),
+        helper.make_node("Relu", ["a"], ["r"], "relu"),
+        helper.make_node("MatMul", ["r", "w2"], ["m"], "second"),
+        helper.make_node("Add", ["m", "b2"], ["y"], "plus"),
+    ]
+    return model(nodes, arrays, {"x": ["N", 12]}, {"y": ["N", 5]})
+
+
+NETS = {"residual": residual, "separable": separable, "dense": dense}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_refitting_comes_closer_to_the_teacher_than_reconstruction(name):
+    net = NETS[name]()
+    infer_shapes(net)
+    copy, coupling, removed = pruned(net)
+    before = error(net, copy)
+    refit(copy, net, coupling, removed, context(net))
+    assert error(net, copy) < (0.9 if name == "residual" else 1.001) * before
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_refitting_the_model_itself_changes_nothing(name):
+    net = NETS[name]()
+    infer_shapes(net)
+    copy = net.clone()
+    refit(copy, net, channel_groups(net), {}, context(net))
+    for tensor, constant in net.initializers().items():
+        np.testing.assert_allclose(copy.initializers()[tensor].values, constant.values, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_a_layer_that_was_spoilt_is_learnt_again(name):
+    net = NETS[name]()
+    infer_shapes(net)
+    copy = net.clone()
+    first = next(n for n in ("w0", "w1") if n in net.initializers())
+    copy.set_arrays({first: net.initializers()[first].values * 0.5})
+    spoilt = error(net, copy)
+    refit(copy, net, channel_groups(net), {}, context(net))
+    assert error(net, copy) < 0.01 * spoilt
+
+
+def test_refitting_leaves_the_teacher_and_the_interface_alone():
+    net = residual()
+    infer_shapes(net)
+    before = {n: c.values.copy() for n, c in net.initializers().items()}
+    copy, coupling, removed = pruned(net)
+    refit(copy, net, coupling, removed, context(net))
+    assert all(np.array_equal(c.values, before[n]) for n, c in net.initializers().items())
+    assert [t.name for t in copy.outputs()] == ["y"] and Session(copy).predict(samples(net, 2))["y"].shape == (2, 4)
+
+
+def test_a_bias_that_two_layers_share_keeps_both_as_they_are():
+    arrays = weights(w1=(6, 3, 1, 1), w2=(6, 6, 1, 1), b=(6,))
+    nodes = [
+        helper.make_node("Conv", ["x", "w1", "b"], ["a"], "first"),
+        helper.make_node("Conv", ["a", "w2", "b"], ["y"], "second"),
+    ]
+    net = model(nodes, arrays, {"x": ["N", 3, 4, 4]}, {"y": ["N", 6, 4, 4]})
+    copy = net.clone()
+    copy.set_arrays({"w1": arrays["w1"] * 0.5})
+    refit(copy, net, channel_groups(net), {}, context(net))
+    assert np.array_equal(copy.initializers()["w1"].values, arrays["w1"] * np.float32(0.5))
+
+
+def test_without_calibration_data_it_says_so():
+    net = residual()
+    with pytest.raises(UsageError, match="needs calibration data"):
+        refit(net.clone(), net, channel_groups(net), {}, Context())
