@@ -1,4 +1,4 @@
-"""The inputs that a device hands to a library, in its order and of its shapes."""
+"""What goes into a library and comes out of it, checked against its interface."""
 
 from __future__ import annotations
 
@@ -28,6 +28,18 @@ def ordered(artifact: Artifact, inputs: Mapping[str, np.ndarray]) -> list[np.nda
             )
         arrays.append(np.ascontiguousarray(array))
     return arrays
+
+
+def named(artifact: Artifact, outputs: list[np.ndarray]) -> dict[str, np.ndarray]:
+    """The library's outputs by name.
+
+    Raises:
+        DeviceError: The library has another count of outputs than its interface.
+    """
+    names = [spec.name for spec in artifact.outputs]
+    if len(names) != len(outputs):
+        raise DeviceError(f"the library gave {len(outputs)} outputs; its interface names {len(names)}")
+    return dict(zip(names, outputs, strict=True))
 
 
 def sample(artifact: Artifact) -> list[np.ndarray]:

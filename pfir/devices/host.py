@@ -10,7 +10,7 @@ import numpy as np
 
 from pfir.artifact import Artifact
 from pfir.devices.base import Device
-from pfir.devices.feeds import ordered, sample
+from pfir.devices.feeds import named, ordered, sample
 from pfir.devices.worker import Worker
 from pfir.errors import DeviceError, UsageError
 from pfir.measurement import MEASURED, Measurement
@@ -45,7 +45,7 @@ class HostDevice(Device):
     def run(self, artifact: Artifact, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         _check(artifact)
         outputs = self._worker.run(artifact, ordered(artifact, inputs))
-        return {spec.name: value for spec, value in zip(artifact.outputs, outputs, strict=True)}
+        return named(artifact, outputs)
 
     def close(self) -> None:
         self._worker.close()

@@ -121,8 +121,9 @@ def _shuffle(b: Bundle, x: str) -> str:
 
 
 CASES = {
-    **{op: _unary(op) for op in ("Relu", "LeakyRelu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Exp", "Abs", "Neg",
-                                 "Elu", "Selu", "Softsign", "ThresholdedRelu", "Erf", "Floor", "Ceil", "Softplus")},
+    **{op: _unary(op) for op in ("Relu", "LeakyRelu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Exp", "Abs",
+                                 "Neg", "Elu", "Selu", "Softsign", "ThresholdedRelu", "Erf", "Floor", "Ceil",
+                                 "Softplus")},
     **{f"{op} saturated": _wide(op) for op in ("Sigmoid", "Tanh", "Exp", "Erf", "Elu")},
     "Tanh near zero": _small("Tanh"),
     **{op: _positive(op) for op in ("Sqrt", "Reciprocal", "Log")},

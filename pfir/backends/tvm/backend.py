@@ -5,9 +5,9 @@ from __future__ import annotations
 from pfir.artifact import Artifact, Kernel
 from pfir.backends.base import Backend
 from pfir.backends.tvm.build import build
-from pfir.backends.tvm.lower import lower
+from pfir.backends.tvm.lower import lower, sketch
 from pfir.ir.model import Model
-from pfir.target import Target
+from pfir.target import Target, parse_target
 
 LIBRARY = "model.so"
 
@@ -18,7 +18,7 @@ class TvmBackend(Backend):
     name = "tvm"
 
     def check(self, model: Model) -> None:
-        pass
+        sketch(model, parse_target("arm"))
 
     def kernels(self, model: Model, target: Target) -> tuple[Kernel, ...]:
         from pfir.ir.cost import kernels

@@ -34,7 +34,9 @@ Values = Callable[[gs.Tensor], Value]
 def lead(program: Program, node: gs.Node, value: Values) -> Lead | None:
     """What the kernel of this node computes, or None where no generator of ours covers it."""
     make = LEADS.get(node.op)
-    return make(program, node, value) if make else None
+    if make is None or value(node.inputs[0]).form.dtype != "float32":
+        return None
+    return make(program, node, value)
 
 
 def _shape(tensor: gs.Tensor) -> tuple[int, ...]:
@@ -179,7 +181,7 @@ def _reduce(kind: str) -> Callable[[Program, gs.Node, Values], Lead | None]:
     def make(program: Program, node: gs.Node, value: Values) -> Lead | None:
         data = value(node.inputs[0])
         axes = _axes(node, len(data.form.shape))
-        if axes is None or not node.attrs.get("keepdims", 1) or data.form.dtype != "float32":
+        if axes is None or not node.attrs.get("keepdims", 1):
             return None
         shape = tuple(1 if axis in axes else size for axis, size in enumerate(data.form.shape))
         out = Form(shape, data.form.order)

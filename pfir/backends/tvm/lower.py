@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pfir.backends.tvm.fallback import imported
+from pfir.backends.tvm.fallback import imported, refusal
 from pfir.backends.tvm.form import Form, KernelSpec, Step, plain
 from pfir.backends.tvm.fuse import Group, elementwise, groups
 from pfir.backends.tvm.leads import LEADS, Lead, array_of, lead
 from pfir.backends.tvm.moves import MOVERS, mover, split, view
 from pfir.backends.tvm.tiles import Tile
 from pfir.backends.tvm.values import Program, Value
+from pfir.errors import CompileError
 from pfir.ir.model import Model
+from pfir.ir.shapes import infer_shapes
 from pfir.target import Target
 
 
@@ -26,19 +28,52 @@ def lower(model: Model, target: Target) -> Any:
     """
     from tvm import relax
 
+    model = _sized(model)
     program = Program(target, relax.BlockBuilder(), model.graph.opset)
-    specs = model.inputs()
-    forms = [plain(tuple(int(s) for s in spec.shape), spec.dtype) for spec in specs]
-    variables = [
-        relax.Var(f"input_{i}", relax.TensorType(form.memory, form.dtype)) for i, form in enumerate(forms)
-    ]
-    values = {spec.name: Value(v, f) for spec, v, f in zip(specs, variables, forms, strict=True)}
+    forms = [plain(tuple(spec.shape), spec.dtype) for spec in model.inputs()]
+    variables = [relax.Var(f"input_{i}", relax.TensorType(form.memory, form.dtype)) for i, form in enumerate(forms)]
+    values = {spec.name: Value(v, f) for spec, v, f in zip(model.inputs(), variables, forms, strict=True)}
     with program.builder.function("main", variables):
         with program.builder.dataflow():
             outputs = _Lowering(program, values).graph(model.graph)
             result = program.builder.emit_output(relax.Tuple(outputs))
         program.builder.emit_func_output(result)
     return program.builder.get()
+
+
+def sketch(model: Model, target: Target) -> None:
+    """Walk the model as `lower` does, without making kernels: seconds for any model.
+
+    Raises:
+        CompileError: As in `lower`.
+    """
+    model = _sized(model)
+    values = {spec.name: Value(None, plain(tuple(spec.shape), spec.dtype)) for spec in model.inputs()}
+    _Lowering(Program(target, None, model.graph.opset), values).graph(model.graph)
+
+
+def _sized(model: Model) -> Model:
+    """A copy whose tensors all have a dtype and fixed sizes.
+
+    Raises:
+        CompileError: One is not known; the message names it and the node.
+    """
+    model = model.clone()
+    if any(_unknown(tensor) for node in model.nodes() for tensor in node.outputs if tensor.name):
+        infer_shapes(model)
+    for tensor in model.graph.inputs:
+        if _unknown(tensor):
+            raise CompileError(f"input {tensor.name} is {list(tensor.shape or [])}; fix its sizes by --input-shape")
+    for node in model.nodes():
+        for tensor in node.outputs:
+            if tensor.name and _unknown(tensor):
+                raise refusal(node, f"the shape of its output {tensor.name} is not known before it runs")
+    return model
+
+
+def _unknown(tensor: gs.Tensor) -> bool:
+    shape = tensor.shape
+    return tensor.dtype is None or shape is None or not all(isinstance(size, int | np.integer) for size in shape)
 
 
 class _Lowering:

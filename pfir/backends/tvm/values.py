@@ -29,7 +29,14 @@ class Value:
 
 @dataclass
 class Program:
-    """A Relax function being written, for one target."""
+    """A Relax function being written, for one target.
+
+    Args:
+        target: What kernels are made for.
+        builder: Relax's block builder; None for a sketch, in which only forms are followed and nothing is made.
+        opset: The model's ONNX operator set.
+        kernels: Those made so far.
+    """
 
     target: Target
     builder: Any
@@ -40,12 +47,16 @@ class Program:
         from tvm import relax
 
         array = np.ascontiguousarray(array)
+        if self.builder is None:
+            return Value(None, plain(array.shape, array.dtype.name))
         return Value(relax.const(array, array.dtype.name), plain(array.shape, array.dtype.name))
 
     def call(self, spec: KernelSpec, tile: Tile, operands: list[Value]) -> Value:
         """The result of a kernel, made now if none of its kind exists yet."""
         from tvm import relax
 
+        if self.builder is None:
+            return Value(None, spec.out)
         memory = result_memory(spec)
         kernel = self.kernels.get((spec, tile))
         if kernel is None:
@@ -57,7 +68,7 @@ class Program:
         """The same bytes under another form of as many elements."""
         from tvm import relax
 
-        if value.form.memory == form.memory:
+        if value.form.memory == form.memory or self.builder is None:
             return Value(value.var, form)
         return Value(self.builder.emit(relax.op.reshape(value.var, list(form.memory))), form)
 
