@@ -9,15 +9,8 @@ import onnx_graphsurgeon as gs
 
 from pfir.errors import UsageError
 from pfir.ir.model import Model
-from pfir.ir.training import TrainingGraph
+from pfir.ir.training import TrainingGraph, trainable_initializers
 from pfir.passes import losses
-
-# Input positions that hold what an operator learns; MatMul and Add are judged by their constants (see _weights_of).
-_WEIGHTS = {
-    "Conv": (1, 2), "ConvTranspose": (1, 2), "Gemm": (0, 1, 2), "MatMul": (0, 1), "BatchNormalization": (1, 2),
-    "LayerNormalization": (1, 2), "InstanceNormalization": (1, 2), "GroupNormalization": (1, 2), "PRelu": (1,),
-    "LSTM": (1, 2, 3), "GRU": (1, 2, 3), "Gather": (0,),
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -86,23 +79,6 @@ def attach_teacher(
 def is_classifier(model: Model) -> bool:
     """Whether the model has one float output `[N, K]` with K >= 2, the shape of class scores."""
     return _logits(model.clone()) is not None
-
-
-def trainable_initializers(model: Model) -> tuple[str, ...]:
-    """The float32 initializers that layers learn: weights, biases, scales and slopes, in the order of use."""
-    found: dict[str, None] = {}
-    for node in model.graph.nodes:
-        found.update((t.name, None) for t in _weights_of(node) if t.values.dtype == np.float32 and t.values.size)
-    return tuple(found)
-
-
-def _weights_of(node: gs.Node) -> list[gs.Constant]:
-    if node.op == "Add":
-        # A bias beside a MatMul; an Add of anything else is arithmetic that the model's author wrote.
-        produced = [t.inputs[0].op for t in node.inputs if t.inputs]
-        return [t for t in node.inputs if isinstance(t, gs.Constant)] if produced == ["MatMul"] else []
-    inputs = [node.inputs[i] for i in _WEIGHTS.get(node.op, ()) if i < len(node.inputs)]
-    return [t for t in inputs if isinstance(t, gs.Constant)]
 
 
 def _logits(model: Model) -> gs.Tensor | None:

@@ -10,6 +10,7 @@ import onnx_graphsurgeon as gs
 
 from pfir.errors import CompileError
 from pfir.ir.model import Model
+from pfir.ir.training import trainable_initializers
 from pfir.train import batch_norm, rewrite_activations, rewrite_layers, rewrite_pooling, rewrite_resize
 from pfir.train.supported import REASONS, differentiable
 
@@ -54,8 +55,6 @@ def canonicalize(model: Model, trainable: tuple[str, ...], frozen_batch_norm: bo
 
 def check_trainable(model: Model) -> list[tuple[str, str, str]]:
     """(node, operator, reason) for each node between a weight and an output that cannot be trained through."""
-    from pfir.passes.attach_teacher import trainable_initializers
-
     trainable = trainable_initializers(model)
     try:
         copy = canonicalize(model, trainable).model

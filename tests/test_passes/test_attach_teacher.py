@@ -5,11 +5,11 @@ import pytest
 from onnx import helper
 
 from pfir.errors import UsageError
+from pfir.ir.training import trainable_initializers
 from pfir.passes.attach_teacher import (
     DistillationSettings,
     attach_teacher,
     is_classifier,
-    trainable_initializers,
 )
 from tests.test_train.nets import after_conv, classifier, model_of, normal
 

@@ -147,3 +147,17 @@ def test_what_lies_before_every_weight_needs_no_gradient():
     ]
     held = {"weight": normal(3, 3, 3, 3), "bias": normal(3)}
     assert check_trainable(model_of(nodes, held, {"image": ["N", 3, 6, 6]}, {"y": None})) == []
+
+
+@pytest.mark.parametrize("op", ["LSTM", "GRU"])
+def test_recurrent_layers_get_initial_states_and_a_right_gradient(op):
+    gates = {"LSTM": 4, "GRU": 3}[op]
+    nodes = [
+        helper.make_node("Transpose", ["image"], ["steps"], "turn", perm=[1, 0, 2]),
+        helper.make_node(op, ["steps", "w", "r", "b"], ["", "state"], "op", hidden_size=5),
+        helper.make_node("Squeeze", ["state", "first"], ["y"], "squeeze"),
+    ]
+    held = {"w": normal(1, gates * 5, 4, scale=0.4), "r": normal(1, gates * 5, 5, scale=0.4)}
+    held |= {"b": normal(1, gates * 10, scale=0.1), "first": np.array([0])}
+    model = model_of(nodes, held, {"image": ["N", 6, 4]}, {"y": ["N", 5]})
+    assert slope_error(model, normal(4, 6, 4)) < 0.02
