@@ -9,10 +9,10 @@ import numpy as np
 
 from pfir.compile.pricing import Pricing
 from pfir.data.base import Dataset
-from pfir.ir.channels import Coupling, remove_channels
+from pfir.ir.channels import Coupling
 from pfir.ir.model import Model
 from pfir.passes.moments import Statistics
-from pfir.passes.reconstruct import reconstruct
+from pfir.passes.prune_channels import apply_removal, choose
 from pfir.run.evaluate import Reference, evaluate
 
 
@@ -36,17 +36,12 @@ class Candidates:
 
     def removed(self, parameters: Mapping[str, float]) -> dict[str, np.ndarray]:
         """Group name to the channels that go."""
-        found = {}
-        for name, kept in self.pricing.kept(parameters).items():
-            order = np.argsort(self.importance[name], kind="stable")
-            found[name] = np.sort(order[: len(order) - kept])
-        return {name: channels for name, channels in found.items() if channels.size}
+        return choose(self.coupling, self.importance, self.pricing.ratios(parameters), self.pricing.align)
 
     def build(self, removed: Mapping[str, np.ndarray]) -> Model:
         """The model without these channels, its other weights making up for them."""
         model = self.model.clone()
-        reconstruct(model, self.coupling, removed, self.statistics)
-        remove_channels(model, self.coupling, removed)
+        apply_removal(model, self.coupling, removed, self.statistics)
         return model
 
 

@@ -6,14 +6,13 @@ import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pfir import __version__
 from pfir.artifact import Artifact
 from pfir.compile.building import HostLatency
 from pfir.compile.outcome import Outcome
-from pfir.compile.prepare import first_passes
 from pfir.compile.request import Goals
+from pfir.compile.setting import Chosen, Setting
 from pfir.compile.versions import versions
 from pfir.compile.workspace import Workspace
 from pfir.ir.channels import Coupling
@@ -21,9 +20,6 @@ from pfir.measurement import speedup
 from pfir.recipe import RECIPE, WEIGHTS, Recipe, pack_weights, sha256
 from pfir.report import html, record
 from pfir.report.record import Kept, Run, Side, Trial, Verification, Width
-
-if TYPE_CHECKING:
-    from pfir.compile.flow import Chosen, Setting
 
 MODEL = "model.onnx"
 REPORT = "report.json"
@@ -85,7 +81,7 @@ def _run(
     host: HostLatency,
     recipe: Recipe,
 ) -> Run:
-    notes = (*setting.samples.notes, *setting.original.notes, *chosen.tuned.notes, *([host.note] if host.note else []))
+    notes = (*setting.samples.notes, *chosen.notes, *chosen.tuned.notes, *([host.note] if host.note else []))
     found = chosen.found
     return Run(
         version=__version__,
@@ -127,7 +123,7 @@ def _recipe(setting: Setting, chosen: Chosen, weights: bytes) -> Recipe:
     ratios = ",".join(
         f'"{g}":{1 - after / before:.4g}' for g, (before, after) in found.widths.items() if after < before
     )
-    passes = (*first_passes(), f"prune-channels{{ratios={ratios}}}") if ratios else first_passes()
+    passes = (*setting.original.passes, *([f"prune-channels{{ratios={ratios}}}"] if ratios else []))
     return Recipe(
         model_sha256=setting.original.sha256,
         removed={g: tuple(int(c) for c in channels) for g, channels in found.removed.items()},

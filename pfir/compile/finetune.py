@@ -25,7 +25,9 @@ from pfir.train.settings import Settings
 from pfir.train.trainer import fit
 
 MANY_SAMPLES = 10_000
-LEARNING_RATE = {"many": 0.05, "few": 0.005}
+LEARNING_RATE = {"many": 0.05, "few": 0.01}
+CLIP = 2.0
+"""Without it the first steps at such a rate wreck a network whose loss is T^2 times a divergence."""
 LABEL_WEIGHT = 0.3
 SAME_WHEN_FLIPPED = 0.85
 """Images whose mirror image the original puts into the same class this often may be mirrored in training."""
@@ -110,7 +112,7 @@ def _settings(
         batch=128 if many else min(32, len(samples.train)),
         learning_rate=LEARNING_RATE["many" if many else "few"],
         weight_decay=1e-4,
-        clip=None if is_classifier(teacher) else 1.0,
+        clip=CLIP,
         seed=seed,
         jobs=jobs,
         augment=augmentation(teacher, samples.train) if samples.kind == "given" else "none",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pfir.compile.request import DEFAULT_TIME_BUDGET_S, Request
 
@@ -40,6 +40,12 @@ class Plan:
         if self.epochs:
             trained = f"{self.epochs} epochs of fine-tuning" if self.fixed_epochs else "the rest for fine-tuning"
         return f"plan: {self.total_s / 60:.3g} min in all (--time-budget): search {searched}, {trained}"
+
+    def part(self, step: int, steps: int, elapsed_s: float) -> Plan:
+        """The plan of one of several rounds: an equal part of what is left of the time."""
+        end = elapsed_s + max(0.0, self.total_s - self.rest_s - elapsed_s) / (steps - step) + self.rest_s
+        search = None if self.search_s is None else self.search_s / steps
+        return replace(self, total_s=end, search_s=search)
 
     def training_s(self, elapsed_s: float) -> float | None:
         """Seconds that fine-tuning may take from now on; None where the user fixed the epochs."""

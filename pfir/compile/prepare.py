@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +11,21 @@ import onnx_graphsurgeon as gs
 
 from pfir.backends.base import Backend
 from pfir.compile.request import Request
+from pfir.errors import UsageError
 from pfir.frontends import load
 from pfir.ir.model import Model
 from pfir.ir.shapes import fix_sizes
 from pfir.ir.verify import check_finite
-from pfir.passes.base import Context
+from pfir.passes.base import Context, Pass
 from pfir.passes.fold_batch_norm import FoldBatchNorm
 from pfir.passes.pipeline import run
+from pfir.passes.prune_channels import PruneChannels
 from pfir.passes.remove_dead_channels import RemoveDeadChannels
 from pfir.passes.simplify import Simplify
-from pfir.passes.spec import format_pass
+from pfir.passes.spec import format_pass, parse
+
+BASELINE = (Simplify(), FoldBatchNorm())
+CRITERION = "reconstruction"
 
 
 @dataclass(frozen=True)
@@ -32,34 +37,57 @@ class Original:
         baseline: Simplified and folded: what any compiler would do, so no part of the speed-up.
         start: The baseline without dead channels: where compression begins.
         sha256: Of the file.
-        notes: What the passes said.
+        pruning: How channels are chosen; None where `--passes` leaves pruning out.
+        passes: The texts of what led to `start`.
     """
 
     model: Model
     baseline: Model
     start: Model
     sha256: str
-    notes: tuple[str, ...] = ()
+    pruning: PruneChannels | None
+    passes: tuple[str, ...]
 
 
-def prepare(request: Request) -> Original:
+def prepare(request: Request, lanes: int) -> Original:
     """Load and simplify.
 
     Raises:
         FrontendError: The model cannot be used.
     """
+    first, pruning = chosen_passes(request.passes, lanes)
     model = load(request.model)
     check_finite(model)
-    baseline, notes = run((Simplify(), FoldBatchNorm()), model, Context())
+    baseline, _ = run(BASELINE, model, Context())
     give_biases(baseline)
-    context = Context(keep=request.keep, only=request.only)
-    start, more = run((RemoveDeadChannels(),), baseline, context)
-    return Original(model, baseline, start, _sha256(request.model), (*notes, *more))
+    context = Context(keep=request.keep, only=request.only, seed=request.seed)
+    start, _ = run(first, baseline, context)
+    texts = tuple(format_pass(p) for p in (*BASELINE, *first))
+    return Original(model, baseline, start, _sha256(request.model), pruning, texts)
 
 
-def first_passes() -> tuple[str, ...]:
-    """The texts of what `prepare` applies."""
-    return tuple(format_pass(p) for p in (Simplify(), FoldBatchNorm(), RemoveDeadChannels()))
+def chosen_passes(text: str | None, lanes: int) -> tuple[tuple[Pass, ...], PruneChannels | None]:
+    """What comes before pruning, and the pruning: pfir's own choice, or that of `--passes`.
+
+    Args:
+        lanes: float32 values in a vector register: what widths are multiples of, unless the text says otherwise.
+
+    Raises:
+        UsageError: The text is no list of passes, or something stands behind prune-channels.
+    """
+    default = PruneChannels(criterion=CRITERION, reconstruct=True, align=lanes)
+    if text is None:
+        return (RemoveDeadChannels(),), default
+    passes = parse(text)
+    places = [i for i, p in enumerate(passes) if isinstance(p, PruneChannels)]
+    if not places:
+        return passes, None
+    if places != [len(passes) - 1]:
+        raise UsageError("--passes: prune-channels comes once, as the last pass")
+    named = replace(passes[-1], reconstruct=True)
+    if "criterion=" not in text:
+        named = replace(named, criterion=CRITERION)
+    return passes[:-1], named if "align=" in text else replace(named, align=lanes)
 
 
 def fixed(model: Model, request: Request) -> Model:

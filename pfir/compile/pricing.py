@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from pfir.compile.request import Goals
 from pfir.devices.estimate import EstimateDevice
-from pfir.ir.channels import Coupling
+from pfir.ir.channels import Coupling, Group
 from pfir.ir.scalable import ScalableKernels
+from pfir.passes.prune_channels import HIGHEST_RATIO, kept_channels
 from pfir.space import Parameter, Space
 
-MAX_RATIO = 0.9
-"""Share of a group's channels that a search may remove at most."""
 PREFIX = "ratio:"
 
 
@@ -33,28 +31,37 @@ class Pricing:
     Args:
         scalable: The model's kernels as functions of its widths.
         device: Estimates their latency.
-        sizes: Channels of each free group.
+        groups: The free groups by name.
         align: Widths are snapped to multiples of this many channels.
         limits: What must not be exceeded.
     """
 
     scalable: ScalableKernels
     device: EstimateDevice
-    sizes: Mapping[str, int]
+    groups: Mapping[str, Group]
     align: int
     limits: Limits
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Channels of each free group."""
+        return {n: g.size for n, g in self.groups.items()}
+
+    def ratios(self, parameters: Mapping[str, float]) -> dict[str, float]:
+        """Share removed by group name."""
+        return {n: parameters[PREFIX + n] for n in self.groups}
+
     def space(self, start: float) -> Space:
         """One ratio a group."""
-        return Space(tuple(Parameter(PREFIX + g, 0.0, MAX_RATIO, start) for g in self.sizes))
+        return Space(tuple(Parameter(PREFIX + g, 0.0, HIGHEST_RATIO, start) for g in self.groups))
 
     def kept(self, parameters: Mapping[str, float]) -> dict[str, int]:
         """Channels that each group keeps: never more removed than asked, a multiple of `align` where there is one."""
-        return {g: kept_channels(n, parameters[PREFIX + g], self.align) for g, n in self.sizes.items()}
+        return {n: kept_channels(g, parameters[PREFIX + n], self.align) for n, g in self.groups.items()}
 
     def snap(self, parameters: Mapping[str, float]) -> dict[str, float]:
         """The ratios that will really be built."""
-        return {PREFIX + g: 1 - k / self.sizes[g] for g, k in self.kept(parameters).items()}
+        return {PREFIX + g: 1 - k / self.groups[g].size for g, k in self.kept(parameters).items()}
 
     def latency_s(self, parameters: Mapping[str, float]) -> float:
         """Estimated seconds of one inference."""
@@ -77,17 +84,11 @@ class Pricing:
         return replace(self, limits=limits)
 
 
-def kept_channels(size: int, ratio: float, align: int) -> int:
-    """How many of `size` channels stay when at most `ratio` of them may go: a multiple of `align`, at least one."""
-    kept = max(1, size - math.floor(size * ratio + 1e-9))
-    return min(size, math.ceil(kept / align) * align)
-
-
 def pricing(
     coupling: Coupling, scalable: ScalableKernels, device: EstimateDevice, align: int, limits: Limits
 ) -> Pricing:
     """The prices of a model's candidates."""
-    return Pricing(scalable, device, {g.name: g.size for g in coupling.free()}, align, limits)
+    return Pricing(scalable, device, {g.name: g for g in coupling.free()}, align, limits)
 
 
 def limits_for(goals: Goals, latency_s: float, macs: float, size_bytes: float) -> Limits:

@@ -19,9 +19,7 @@ def replay(original: Original, request: Request) -> tuple[Found, Tuned]:
     Raises:
         UsageError: The recipe is of another model, or its weights do not fit.
     """
-    recipe = read_recipe(request.recipe)
-    if recipe.model_sha256 != original.sha256:
-        raise UsageError(f"{request.recipe} was made for another model than {request.model}: its SHA-256 differs")
+    recipe = _recipe(original, request)
     found = pruned(original, request, recipe)
     arrays = read_weights(request.recipe, recipe)
     model = found.model.clone()
@@ -32,6 +30,22 @@ def replay(original: Original, request: Request) -> tuple[Found, Tuned]:
     if recipe.training:
         model.record("fine-tune")
     return found, Tuned(model, settings=recipe.training)
+
+
+def read_removal(original: Original, request: Request) -> dict[str, np.ndarray]:
+    """Group name to the channels that the recipe removed.
+
+    Raises:
+        UsageError: The recipe is of another model.
+    """
+    return {g: np.array(channels, np.int64) for g, channels in _recipe(original, request).removed.items()}
+
+
+def _recipe(original: Original, request: Request) -> Recipe:
+    recipe = read_recipe(request.recipe)
+    if recipe.model_sha256 != original.sha256:
+        raise UsageError(f"{request.recipe} was made for another model than {request.model}: its SHA-256 differs")
+    return recipe
 
 
 def pruned(original: Original, request: Request, recipe: Recipe) -> Found:

@@ -11,8 +11,8 @@ import numpy as np
 from pfir.compile.candidates import Candidates, Score
 from pfir.compile.judge import Judge
 from pfir.compile.plan import Plan
-from pfir.compile.prepare import fixed
-from pfir.compile.pricing import MAX_RATIO, PREFIX, Limits, Pricing, pricing
+from pfir.compile.prepare import Original, fixed
+from pfir.compile.pricing import PREFIX, Limits, Pricing, pricing
 from pfir.compile.request import Request
 from pfir.compile.samples import Samples
 from pfir.errors import Infeasible
@@ -22,13 +22,12 @@ from pfir.ir.scalable import ScalableKernels
 from pfir.passes.base import Context
 from pfir.passes.criteria import scores
 from pfir.passes.moments import collect
+from pfir.passes.prune_channels import HIGHEST_RATIO, PruneChannels, choose, choose_by_macs
 from pfir.report.progress import Progress
 from pfir.run.activations import activations
 from pfir.run.evaluate import reference
 from pfir.search import Problem, SearchResult, Settings, search
-from pfir.target import Target
 
-CRITERION = "reconstruction"
 BATCH = 32
 
 
@@ -67,45 +66,77 @@ class Found:
     coupling: Coupling
 
 
-def ground_for(
-    start: Model, request: Request, target: Target, judge: Judge, samples: Samples, baseline: Model
-) -> Ground:
+def ground_for(original: Original, pruning: PruneChannels, request: Request, judge: Judge, samples: Samples) -> Ground:
     """Analyse the model: its groups, what its consumers read, which channels matter, what widths cost.
 
     Raises:
         UsageError: `--keep` or `--only` names a node that the model lacks.
         Infeasible: No channel may be removed.
     """
+    start = original.start
     coupling = channel_groups(start, request.keep, request.only)
     if not coupling.free():
         raise Infeasible(_nothing_free(coupling))
     context = Context(lambda m, names: activations(m, names, samples.calibration, BATCH), seed=request.seed)
     statistics = collect(start, coupling, context)
-    importance = scores(start, coupling, CRITERION, context, statistics)
+    importance = scores(start, coupling, pruning.criterion, context, statistics)
     scalable = ScalableKernels(fixed(start, request), channel_counts(coupling))
-    prices = pricing(coupling, scalable, judge.estimator(baseline), target.lanes, Limits())
+    prices = pricing(coupling, scalable, judge.estimator(original.baseline), pruning.align, Limits())
     candidates = Candidates(start, coupling, importance, statistics, prices)
     score = Score(candidates, samples.scoring, reference(start, samples.scoring))
-    return Ground(coupling, candidates, prices, score, judge.latency(baseline).seconds)
+    return Ground(coupling, candidates, prices, score, judge.latency(original.baseline).seconds)
 
 
-def check_reachable(ground: Ground, limits: Limits) -> float:
-    """The largest speed-up that pruning can give.
+def fastest(ground: Ground) -> float:
+    """The largest speed-up that pruning can give."""
+    return ground.baseline_s / ground.pricing.latency_s(_narrowest(ground))
+
+
+def check_reachable(ground: Ground, limits: Limits) -> None:
+    """Return only if pruning can meet the limits.
 
     Raises:
-        Infeasible: The goals lie beyond what can be reached; the text says what can.
+        Infeasible: It cannot; the text says what can be reached.
     """
-    most = {PREFIX + g: MAX_RATIO for g in ground.pricing.sizes}
-    fastest = ground.baseline_s / ground.pricing.latency_s(most)
+    most = _narrowest(ground)
     kept = ground.pricing.kept(most)
     if ground.pricing.within(limits)(most) > 1:
         raise Infeasible(
-            f"the goal is out of reach by pruning: at most {fastest:.2f}x faster, down to "
+            f"the goal is out of reach by pruning: at most {fastest(ground):.2f}x faster, down to "
             f"{ground.pricing.scalable.macs_at(kept) / 1e6:.3g} M MACs and "
             f"{ground.pricing.scalable.size_bytes_at(kept) / 1e6:.3g} MB; ask for less, or free more channels "
             "(pfir inspect shows what is pinned)"
         )
-    return fastest
+
+
+def _narrowest(ground: Ground) -> dict[str, float]:
+    return {PREFIX + g: HIGHEST_RATIO for g in ground.pricing.groups}
+
+
+def as_it_is(model: Model) -> Found:
+    """Nothing removed."""
+    return Found(model, {}, {}, (), 0.0, channel_groups(model))
+
+
+def fixed_choice(ground: Ground, pruning: PruneChannels) -> Found:
+    """What the ratios or the share of MACs of `--passes` ask for, without search.
+
+    Raises:
+        Infeasible: The share of MACs cannot be reached.
+    """
+    base = ground.candidates
+    if pruning.macs is not None:
+        removed = choose_by_macs(base.model, base.coupling, base.importance, pruning.macs, pruning.align)
+        return kept_as(ground, removed)
+    named = dict(pruning.ratios)
+    ratios = {g.name: named.get(g.name, pruning.ratio or 0.0) for g in ground.coupling.free()}
+    return kept_as(ground, choose(base.coupling, base.importance, ratios, pruning.align))
+
+
+def kept_as(ground: Ground, removed: Mapping[str, np.ndarray]) -> Found:
+    """The model without these channels, the others making up for them."""
+    widths = {n: (g.size, g.size - len(removed.get(n, ()))) for n, g in ground.pricing.groups.items()}
+    return Found(ground.candidates.build(removed), removed, widths, (), 0.0, ground.coupling)
 
 
 def search_for(
@@ -125,7 +156,7 @@ def search_for(
     settings = Settings(trials=plan.trials, seed=request.seed, jobs=1, time_budget_s=plan.search_s)
     told = _Teller(progress, plan)
     result = search(problem, settings, journal, told)
-    return _found(ground, prices, result)
+    return _found(ground, result)
 
 
 def _fingerprint(ground: Ground, request: Request) -> str:
@@ -151,18 +182,15 @@ class _Teller:
             self._progress.step(min(1.0, share), f"trial {trial.number + 1}, best divergence {-self._best:.4f}")
 
 
-def _found(ground: Ground, prices: Pricing, result: SearchResult) -> Found:
+def _found(ground: Ground, result: SearchResult) -> Found:
     best = result.best
-    removed = ground.candidates.removed(best.parameters)
-    kept = prices.kept(best.parameters)
     trials = tuple(
         (t.details["latency_s"], t.details["fidelity"], t.number == best.number)
         for t in result.trials
         if t.score is not None
     )
-    widths = {g: (size, kept[g]) for g, size in prices.sizes.items()}
-    model = ground.candidates.build(removed)
-    return Found(model, removed, widths, trials, sum(t.seconds for t in result.trials), ground.coupling)
+    chosen = kept_as(ground, ground.candidates.removed(best.parameters))
+    return replace(chosen, trials=trials, seconds=sum(t.seconds for t in result.trials))
 
 
 def _warm_starts(ground: Ground) -> tuple[dict[str, float], ...]:
@@ -174,7 +202,9 @@ def _warm_starts(ground: Ground) -> tuple[dict[str, float], ...]:
 def _below(ground: Ground, share: float) -> dict[str, float]:
     """Global ranking: this share of all channels goes, wherever they are."""
     threshold = np.quantile(np.concatenate(list(ground.candidates.importance.values())), share)
-    return {PREFIX + g: min(MAX_RATIO, float(np.mean(s < threshold))) for g, s in ground.candidates.importance.items()}
+    return {
+        PREFIX + g: min(HIGHEST_RATIO, float(np.mean(s < threshold))) for g, s in ground.candidates.importance.items()
+    }
 
 
 def _nothing_free(coupling: Coupling) -> str:

@@ -1,0 +1,39 @@
+"""What a run works with, fixed before the search, and what it ends up with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pfir.backends.base import Backend
+from pfir.compile.finetune import Tuned
+from pfir.compile.plan import Plan
+from pfir.compile.prepare import Original
+from pfir.compile.request import Request
+from pfir.compile.samples import Samples
+from pfir.compile.searching import Found
+from pfir.compile.stages import Stages
+from pfir.report.progress import Progress
+from pfir.target import Target
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Everything but the device and the output folder."""
+
+    request: Request
+    target: Target
+    backend: Backend
+    original: Original
+    samples: Samples
+    plan: Plan
+    stages: Stages
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The compressed model and how it came about."""
+
+    found: Found
+    tuned: Tuned
+    notes: tuple[str, ...] = ()
