@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 from pfir.artifact import Artifact, Kernel
 from pfir.backends.base import Backend
+from pfir.backends.tvm import store
 from pfir.backends.tvm.build import build
 from pfir.backends.tvm.lower import lower, sketch
+from pfir.ir.cost import kernels
 from pfir.ir.model import Model
 from pfir.target import Target, parse_target
 
@@ -21,10 +25,15 @@ class TvmBackend(Backend):
         sketch(model, parse_target("arm"))
 
     def kernels(self, model: Model, target: Target) -> tuple[Kernel, ...]:
-        from pfir.ir.cost import kernels
-
         return kernels(model)
 
     def build(self, model: Model, target: Target) -> Artifact:
-        library = build(lower(model, target), target)
-        return Artifact(self.name, target, {LIBRARY: library}, LIBRARY, model.inputs(), model.outputs())
+        name = store.key(model, target)
+        library = store.find(name)
+        if library is None:
+            library = build(lower(model, target), target)
+            store.keep(name, library)
+        notes = {"tvm": version("apache-tvm"), "llvm_target": f"{target.triple} {target.cpu}".strip()}
+        return Artifact(
+            self.name, target, {LIBRARY: library}, LIBRARY, model.inputs(), model.outputs(), kernels(model), notes
+        )

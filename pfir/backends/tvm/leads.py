@@ -91,12 +91,14 @@ def _conv(program: Program, node: gs.Node, value: Values) -> Lead | None:
 
 
 def _bias(node: gs.Node, index: int) -> Any:
-    """The bias as an array, None without one, False where it is no constant."""
+    """The bias as an array, None without one or where it is zero, False where it is no constant."""
     tensor = _optional(node, index)
     if tensor is None:
         return None
     array = array_of(tensor)
-    return False if array is None else array.reshape(-1)
+    if array is None:
+        return False
+    return array.reshape(-1) if array.any() else None
 
 
 def _direct(program: Program, data: Value, weight: np.ndarray, bias: Any, out: Form, group: int, common: dict) -> Lead:

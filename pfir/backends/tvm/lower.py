@@ -20,6 +20,9 @@ from pfir.ir.shapes import infer_shapes
 from pfir.target import Target
 
 
+NO_OPS = ("Identity", "Dropout")
+
+
 def lower(model: Model, target: Target) -> Any:
     """A Relax module whose `main` takes the model's inputs in order and returns the tuple of its outputs.
 
@@ -96,6 +99,9 @@ class _Lowering:
 
     def group(self, group: Group) -> None:
         head, program = group.head, self.program
+        if all(node.op in NO_OPS for node in group.nodes):
+            self.values[group.output.name] = self.value(head.inputs[0])
+            return
         if elementwise(head):
             start, nodes = self._chain(group), group.nodes
         else:
@@ -144,6 +150,9 @@ class _Lowering:
             places[tensor.name] = ("step", 0)
         for node in nodes:
             arguments = tuple(self._argument(t, places, operands) for t in _arguments(node))
+            if node.op in NO_OPS and arguments[0][0] in ("main", "step"):
+                places[node.outputs[0].name] = arguments[0]
+                continue
             steps.append(Step(node.op, _attributes(node), arguments))
             places[node.outputs[0].name] = ("step", len(steps) - 1)
         attributes = tuple(sorted(start.attributes.items()))

@@ -1,0 +1,69 @@
+"""Built libraries by content in the user's cache folder, so that the same model for the same target is built once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+from pfir.backends.tvm.link import cache_folder
+from pfir.ir.model import Model
+from pfir.target import Target
+
+_KEPT = 128
+
+
+def key(model: Model, target: Target) -> str:
+    """What decides a library's bytes: the model, the target, TVM, and the sources of this backend."""
+    digest = hashlib.sha256(model.to_proto().SerializeToString(deterministic=True))
+    for part in (repr(target.core), target.triple, target.cpu, target.features, target.threads, _toolchain()):
+        digest.update(repr(part).encode())
+    return digest.hexdigest()
+
+
+def find(name: str) -> bytes | None:
+    """The library of this key, if it was built before."""
+    path = _folder() / f"{name}.so"
+    try:
+        content = path.read_bytes()
+        os.utime(path)
+    except OSError:
+        return None
+    return content
+
+
+def keep(name: str, library: bytes) -> None:
+    """Put a library there, whole or not at all; a folder that cannot be written is no reason to fail."""
+    folder = _folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+            file.write(library)
+        os.replace(file.name, folder / f"{name}.so")
+        _forget_oldest(folder)
+    except OSError:
+        return
+
+
+def _folder() -> Path:
+    return cache_folder() / "libraries"
+
+
+def _forget_oldest(folder: Path) -> None:
+    libraries = sorted(folder.glob("*.so"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in libraries[_KEPT:]:
+        path.unlink(missing_ok=True)
+
+
+@cache
+def _toolchain() -> str:
+    """The versions of TVM and of the linker, and this backend's own sources."""
+    digest = hashlib.sha256()
+    for name in ("apache-tvm", "apache-tvm-ffi", "ziglang"):
+        digest.update(version(name).encode())
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,134 @@
+"""Whole networks: the library agrees with ONNX Runtime, the ARM build is one, and what cannot be built is named."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from pfir.backends.tvm import TvmBackend, store
+from pfir.backends.tvm.link import zig_triple
+from pfir.backends.tvm.lower import lower
+from pfir.devices.host import HostDevice
+from pfir.errors import CompileError
+from pfir.frontends import load
+from pfir.ir.model import Model
+from pfir.ir.shapes import fix_sizes
+from pfir.passes import pipeline
+from pfir.passes.base import Context
+from pfir.passes.fold_batch_norm import FoldBatchNorm
+from pfir.passes.simplify import Simplify
+from pfir.target import parse_target
+from tests.models import shared_model
+from tests.test_backends.bundle import Bundle, error, feeds, reference
+
+AARCH64, ARM, SHARED_OBJECT = 183, 40, 3
+
+
+def _folded(name: str) -> Model:
+    model = fix_sizes(load(shared_model(name)))
+    return pipeline.run((Simplify(), FoldBatchNorm()), model, Context())[0]
+
+
+def _elf(library: bytes) -> tuple[int, int]:
+    """File type and machine of an ELF header."""
+    assert library[:4] == b"\x7fELF"
+    return struct.unpack_from("<HH", library, 16)
+
+
+@pytest.fixture(autouse=True)
+def _own_store(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "_folder", lambda: tmp_path)
+
+
+@pytest.mark.parametrize("name", ["resnet20_cifar10_fp32.onnx", "mediapipe_face_landmark.onnx",
+                                  "mltk_keyword_spotting_fp32.onnx"])  # fmt: skip
+def test_a_real_network_computes_what_onnx_runtime_computes(name):
+    model = _folded(name)
+    backend = TvmBackend()
+    backend.check(model)
+    values = feeds(model.inputs())
+    with HostDevice() as device:
+        ours = device.run(backend.build(model, parse_target("host")), values)
+    theirs = reference(model, values)
+    assert ours.keys() == theirs.keys()
+    assert all(error(ours[output], theirs[output]) < 1e-4 for output in theirs)
+
+
+@pytest.mark.parametrize(("target", "machine"), [("arm", AARCH64), ("arm:cortex-a76", AARCH64), ("armv7", ARM)])
+def test_a_build_for_arm_is_a_shared_library_for_arm(target, machine):
+    artifact = TvmBackend().build(_convolution(), parse_target(target))
+    assert _elf(artifact.files[artifact.library]) == (SHARED_OBJECT, machine)
+
+
+def test_resnet_20_builds_for_arm():
+    artifact = TvmBackend().build(_folded("resnet20_cifar10_fp32.onnx"), parse_target("arm"))
+    assert _elf(artifact.files[artifact.library]) == (SHARED_OBJECT, AARCH64)
+    assert artifact.kernels and artifact.inputs[0].shape == (1, 3, 32, 32)
+
+
+def test_the_same_model_gives_the_same_bytes(tmp_path, monkeypatch):
+    model, backend, target = _convolution(), TvmBackend(), parse_target("arm")
+    first = backend.build(model, target)
+    monkeypatch.setattr(store, "_folder", lambda: tmp_path / "another")
+    assert backend.build(model, target).files == first.files
+
+
+def test_a_library_is_taken_from_the_store_when_nothing_changed(monkeypatch):
+    model, backend, target = _convolution(), TvmBackend(), parse_target("host")
+    first = backend.build(model, target)
+    monkeypatch.setattr("pfir.backends.tvm.backend.lower", None)
+    assert backend.build(model, target).files == first.files
+
+
+def test_a_store_that_cannot_be_written_does_not_stop_a_build(tmp_path, monkeypatch):
+    blocked = tmp_path / "file"
+    blocked.write_bytes(b"")
+    monkeypatch.setattr(store, "_folder", lambda: blocked / "folder")
+    assert TvmBackend().build(_convolution(), parse_target("host")).files
+
+
+def test_equal_convolutions_share_one_kernel():
+    bundle = Bundle()
+    x = bundle.input(1, 8, 6, 6)
+    for _ in range(4):
+        x = bundle.node("Relu", bundle.node("Conv", x, bundle.random(8, 8, 3, 3), bundle.random(8), pads=[1] * 4))
+    bundle.output("y", x)
+    module = lower(bundle.model(), parse_target("host"))
+    first, rest, back, main = 1, 1, 1, 1
+    assert len(module.functions) == first + rest + back + main
+
+
+@pytest.mark.parametrize(
+    ("op", "build"),
+    [
+        ("Det", lambda b: b.node("Det", b.input(4, 3, 3))),
+        ("NonZero", lambda b: b.node("Cast", b.node("NonZero", b.input(1, 5)), to=1)),
+        ("LSTM", lambda b: b.node("LSTM", b.input(4, 1, 3), b.random(1, 20, 3), b.random(1, 20, 5), hidden_size=5,
+                                  outputs=2)[0]),
+    ],
+)  # fmt: skip
+def test_an_operator_that_cannot_be_compiled_is_named_with_what_to_do(op, build):
+    bundle = Bundle()
+    bundle.output("y", build(bundle))
+    with pytest.raises(CompileError, match=rf"{op}_0 \({op}\).*--backend ort"):
+        TvmBackend().check(bundle.model())
+
+
+def test_an_input_without_sizes_is_named():
+    model = _convolution()
+    model.graph.inputs[0].shape = ["N", 3, 8, 8]
+    with pytest.raises(CompileError, match="input in0.*--input-shape"):
+        TvmBackend().check(model)
+
+
+def test_an_architecture_that_is_not_linked_for_is_refused():
+    with pytest.raises(CompileError, match="riscv64.*x86_64, aarch64, arm"):
+        zig_triple("riscv64-linux-gnu")
+
+
+def _convolution() -> Model:
+    bundle = Bundle()
+    x = bundle.input(1, 3, 8, 8)
+    bundle.output("y", bundle.node("Relu", bundle.node("Conv", x, bundle.random(5, 3, 3, 3), pads=[1] * 4)))
+    return bundle.model()
