@@ -58,7 +58,10 @@ def _add_to_bias(model: Model, key: str, shift: np.ndarray) -> None:
     has_bias = len(node.inputs) > 2 and node.inputs[2].name
     # A bias of its own: the one at hand may be shared with other nodes.
     bias = _constant(model, f"{key}_bias", node.inputs[2].values + shift if has_bias else shift)
-    node.inputs[2:3] = [bias]
+    if len(node.inputs) > 2:
+        node.inputs[2] = bias
+    else:
+        node.inputs.append(bias)
 
 
 def _add_after(model: Model, node: gs.Node, shift: np.ndarray) -> None:

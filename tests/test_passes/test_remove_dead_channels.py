@@ -12,7 +12,7 @@ from pfir.ir.dead import find_dead
 from pfir.passes.base import Context
 from pfir.passes.remove_dead_channels import RemoveDeadChannels
 from tests.masking import assert_valid, run
-from tests.structures import FAMILIES, build, feeds
+from tests.structures import FAMILIES, Net, build, feeds
 
 LAYERED = [
     *("chain", "residual", "option_a", "dense_block", "inception", "unet", "resized", "grouped_conv", "separable"),
@@ -66,3 +66,69 @@ def test_it_changes_no_output_on_any_structure(family):
     for got, wanted in zip(run(model, feeds(model)), before, strict=True):
         tolerance = 2e-2 if got.dtype == np.float16 else 1e-4
         np.testing.assert_allclose(got, wanted, rtol=tolerance, atol=tolerance / 10)
+
+
+def _constant_first_channels(model, node: str, count: int) -> None:
+    """The first channels of a convolution forget its input and keep their bias."""
+    weight = channel_groups(model).group(node).producing[0].tensor
+    array = model.initializers()[weight].values.copy()
+    array[:count] = 0
+    model.set_arrays({weight: array})
+
+
+@pytest.mark.parametrize("consumer", ["conv", "shared bias", "gemm", "matmul", "grouped"])
+def test_a_constant_channel_moves_into_the_bias_of_its_consumer(consumer):
+    net = Net(1)
+    x = net.op("Sigmoid", net.conv(net.input("N", 3, 4, 4), 3, 6))
+    if consumer in ("conv", "grouped"):
+        x = net.conv(x, 6, 4, k=1, bias=consumer == "grouped", group=2 if consumer == "grouped" else 1)
+        x = net.head(x, 4)
+    elif consumer == "shared bias":
+        bias = net.w(4)
+        first, second = (net.op("Conv", x, net.w(4, 6, 1, 1), bias) for _ in range(2))
+        x = net.head(net.op("Sub", first, second), 4)
+    else:
+        x = net.op("Flatten", net.op("GlobalAveragePool", x))
+        gemm = net.op("Gemm", x, net.w(3, 6), net.w(1, 3), transB=1, alpha=0.5, beta=2.0)
+        x = gemm if consumer == "gemm" else net.op("MatMul", x, net.w(6, 3))
+    model = net.model((x,))
+    _constant_first_channels(model, "Conv_1", 6 if consumer == "grouped" else 2)
+    before = run(model, feeds(model))
+    change = RemoveDeadChannels().apply(model, Context())
+    assert change.changed
+    assert_valid(model)
+    np.testing.assert_allclose(run(model, feeds(model))[0], before[0], rtol=1e-5, atol=1e-6)
+    assert not RemoveDeadChannels().apply(model, Context()).changed
+
+
+def test_a_constant_that_is_not_zero_stays_behind_padding():
+    net = Net(1)
+    x = net.op("Sigmoid", net.conv(net.input("N", 3, 4, 4), 3, 6))
+    model = net.model((net.head(net.conv(x, 6, 4), 4),))
+    _constant_first_channels(model, "Conv_1", 2)
+    assert not RemoveDeadChannels().apply(model, Context()).changed
+
+
+def test_channels_that_only_feed_each_other_are_dead():
+    net = Net(1)
+    x = net.relu(net.conv(net.input("N", 3, 4, 4), 3, 6))
+    y = net.conv(net.relu(net.conv(x, 6, 5)), 5, 6)
+    model = net.model((net.head(net.op("Add", x, y), 6),))
+    arrays = {n: t.values.copy() for n, t in model.initializers().items()}
+    inner, outer, head = "c2", "c4", "c6"
+    arrays[head][:3] = 0
+    arrays[inner][1:, :3] = 0
+    model.set_arrays(arrays)
+    assert find_dead(model, channel_groups(model)).removed == {}
+    arrays[outer][3:, 0] = 0
+    model.set_arrays(arrays)
+    removed = find_dead(model, channel_groups(model)).removed
+    assert {name: found.tolist() for name, found in removed.items()} == {"Conv_1": [0, 1, 2], "Conv_3": [0]}
+
+
+def test_nodes_that_are_kept_keep_their_dead_channels():
+    model = build("chain", 1)
+    kill(model, channel_groups(model), 1, "producers")
+    before = channel_groups(model).group("Conv_1").size
+    RemoveDeadChannels().apply(model, Context(keep=("Conv_1",)))
+    assert channel_groups(model).group("Conv_1").size == before

@@ -34,7 +34,8 @@ def analyse(model: Model, keep: tuple[str, ...] = (), only: tuple[str, ...] = ()
 
 
 def _freedom(coupling: Coupling) -> int:
-    return sum(g.size for g in coupling.free())
+    """How many weight rows and columns may go: whole heads count as much as the widths inside them."""
+    return sum(s.positions.size for g in coupling.free() for s in (*g.producing, *g.consuming))
 
 
 def _check_names(model: Model, names: tuple[str, ...]) -> None:
@@ -64,9 +65,6 @@ def follow(model: Model, split: str, keep: tuple[str, ...] = ()) -> Trace:
     for name in captured:
         if name in trace.constants:
             trace.pin_tensor(name, captured[name], "a subgraph uses it")
-    for tensor in graph.inputs:
-        if tensor.name in trace.constants:
-            trace.pin_tensor(tensor.name, tensor.name, "a caller may give another value for this graph input")
     for tensor in graph.outputs:
         maker = display_name(tensor.inputs[0]) if tensor.inputs else tensor.name
         trace.pin_tensor(tensor.name, maker, f"graph output {tensor.name} keeps its shape")
@@ -116,9 +114,9 @@ def _visit(op: Op) -> None:
 
 def _take_attribute(op: Op) -> None:
     """Constants given as plain numbers are literals; nothing shrinks them."""
-    numbers = [op.node.attrs[k] for k in ("value_int", "value_ints", "value_float", "value_floats") if k in op.node.attrs]
-    if numbers:
-        op.trace.values[op.outputs[0]] = np.asarray(numbers[0], dtype=object)
+    found = [v for k, v in op.node.attrs.items() if k in ("value_int", "value_ints", "value_float", "value_floats")]
+    if found:
+        op.trace.values[op.outputs[0]] = np.asarray(found[0], dtype=object)
 
 
 def _value(op: Op):

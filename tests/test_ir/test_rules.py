@@ -1,0 +1,168 @@
+"""What single operators do to channels where it is not plain: what they pin, with which reason, and what stays free."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx import helper
+
+from pfir.ir.channels import channel_groups, remove_channels
+from tests.masking import assert_valid, mask, removal, run
+from tests.structures import Net, feeds
+
+
+def _through(step, size=6, opset=13, **kwargs):
+    """A convolution with `size` channels, a step, and whatever reads its result."""
+    net = Net(0, opset=opset)
+    x = net.relu(net.conv(net.input("N", 3, 4, 4), 3, size))
+    return net.model(step(net, x, **kwargs))
+
+
+def _check(model, seed=1):
+    coupling = channel_groups(model)
+    removed = removal(coupling, seed, 0.9)
+    pruned = model.clone()
+    remove_channels(pruned, coupling, removed)
+    assert_valid(pruned)
+    for got, wanted in zip(run(pruned, feeds(model)), run(mask(model, coupling, removed), feeds(model)), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
+    return coupling
+
+
+PINNED = {
+    "softmax over channels": (
+        lambda net, x: (net.conv(net.op("Softmax", x, axis=1), 6, 2),),
+        "normalises over this axis",
+    ),
+    "mean over channels": (lambda net, x: (net.op("ReduceMean", x, axes=[1]),), "ReduceMean over this axis"),
+    "every second channel": (
+        lambda net, x: (net.conv(net.op("Slice", x, *(net.ints(v) for v in (0, 6, 1, 2))), 3, 2),),
+        "takes every 2th position",
+    ),
+    "one channel by index": (lambda net, x: (net.op("Gather", x, net.ints(2), axis=1),), "picked by its index"),
+    "reflected channels": (
+        lambda net, x: (net.conv(net.op("Pad", x, net.ints(0, 1, 0, 0, 0, 1, 0, 0), mode="reflect"), 8, 2),),
+        "crops, reflects or repeats",
+    ),
+    "an operator without a rule": (
+        lambda net, x: (net.conv(net.op("ReverseSequence", x, net.ints(4, 4), batch_axis=0, time_axis=1), 6, 2),),
+        "ReverseSequence is not followed",
+    ),
+    "addition to the input": (
+        lambda net, x: (net.conv(net.op("Add", x, net.input("N", 6, 4, 4)), 6, 2),),
+        "meets an axis that keeps its size",
+    ),
+    "indices of a pool": (
+        lambda net, x: (net.op("MaxPool", x, kernel_shape=[2, 2], outs=2)[0],),
+        "the indices it returns",
+    ),
+    "neighbouring channels": (lambda net, x: (net.conv(net.op("LRN", x, size=3), 6, 2),), "normalises over this axis"),
+}
+
+
+@pytest.mark.parametrize("case", PINNED)
+def test_what_would_notice_a_missing_channel_pins_it_and_says_so(case):
+    step, words = PINNED[case]
+    group = channel_groups(_through(step)).group("Conv_1")
+    assert any(words in pin.reason for pin in group.pins), group.pins
+
+
+FREE = {
+    "softmax over space": lambda net, x: (net.conv(net.op("Softmax", x, axis=3), 6, 2),),
+    "sum over channels": lambda net, x: (net.op("ReduceSum", x, net.ints(1)),),
+    "norm over channels": lambda net, x: (net.conv(net.op("LpNormalization", x, axis=1), 6, 2),),
+    "squeeze without axes": lambda net, x: (net.linear(net.op("Squeeze", net.op("GlobalMaxPool", x)), 6, 2),),
+    "negative slice": lambda net, x: (net.conv(net.op("Slice", x, *(net.ints(v) for v in (-4, -1, 1))), 3, 2),),
+    "negative gather": lambda net, x: (net.conv(net.op("Gather", x, net.ints(-1, 0, -1, 3), axis=1), 4, 2),),
+    "running sum": lambda net, x: (net.conv(net.op("CumSum", x, net.const(1, np.int64)), 6, 2),),
+    "tile": lambda net, x: (net.conv(net.op("Tile", x, net.ints(1, 2, 1, 1)), 12, 2),),
+    "itself twice": lambda net, x: (net.conv(net.op("Concat", x, net.op("Mul", x, x), axis=1), 12, 2),),
+    "mean of three": lambda net, x: (net.conv(net.op("Mean", x, net.relu(x), x), 6, 2),),
+    "global lp pool": lambda net, x: (net.conv(net.op("GlobalLpPool", x), 6, 2),),
+}
+
+
+@pytest.mark.parametrize("case", FREE)
+def test_what_does_not_notice_a_missing_channel_leaves_it_free(case):
+    model = _through(FREE[case])
+    if case == "squeeze without axes":
+        model.graph.inputs[0].shape = [2, 3, 4, 4]
+    assert not _check(model).group("Conv_1").pins
+
+
+def test_a_squeeze_without_axes_keeps_a_single_channel():
+    model = _through(FREE["squeeze without axes"])
+    model.graph.inputs[0].shape = [2, 3, 4, 4]
+    coupling = channel_groups(model)
+    pruned = model.clone()
+    remove_channels(pruned, coupling, {"Conv_1": np.arange(5)})
+    assert run(pruned, feeds(model))[0].shape == (2, 2)
+
+
+def test_whole_norm_groups_go_and_their_number_follows():
+    net = Net(0, opset=21)
+    x = net.conv(net.input("N", 3, 4, 4), 3, 12)
+    x = net.op("GroupNormalization", x, net.positive(12), net.w(12), num_groups=4)
+    model = net.model((net.head(x, 12),))
+    group = _check(model).group("Conv_1")
+    assert (group.size, group.members[0].positions.shape) == (4, (4, 3))
+    remove_channels(model, channel_groups(model), {"Conv_1": np.array([1])})
+    assert next(n for n in model.nodes() if n.op == "GroupNormalization").attrs["num_groups"] == 3
+
+
+def test_a_depthwise_convolution_follows_its_input_and_its_group_count():
+    model = _through(lambda net, x: (net.head(net.conv(x, 6, 12, group=6), 12),))
+    group = _check(model).group("Conv_1")
+    assert group.size == 6
+    remove_channels(model, channel_groups(model), {"Conv_1": np.array([0, 5])})
+    deep = [n for n in model.nodes() if n.op == "Conv"][1]
+    assert (deep.attrs["group"], deep.inputs[1].shape) == (4, (8, 1, 3, 3))
+
+
+def test_heads_of_attention_are_groups_with_all_their_width():
+    net = Net(0)
+    x = net.input("N", "S", 12)
+    heads = [net.op("Reshape", net.linear(x, 12, 12), net.ints(0, 0, 4, 3)) for _ in range(3)]
+    q, k, v = (net.op("Transpose", t, perm=[0, 2, 1, 3]) for t in heads)
+    scores = net.op("Softmax", net.op("MatMul", q, net.op("Transpose", k, perm=[0, 1, 3, 2])), axis=-1)
+    y = net.op("Transpose", net.op("MatMul", scores, v), perm=[0, 2, 1, 3])
+    model = net.model((net.linear(net.op("Reshape", y, net.ints(0, 0, 12)), 12, 5),))
+    free = _check(model).free()
+    assert [(g.size, g.producing[0].positions.shape) for g in free] == [(4, (4, 3))]
+
+
+def test_padded_channels_may_go_and_the_pads_follow():
+    model = _through(lambda net, x: (net.head(net.op("Pad", x, net.ints(0, 2, 0, 0, 0, 3, 0, 0)), 11),))
+    coupling = _check(model)
+    padding = next(g for g in coupling.free() if not g.producers)
+    remove_channels(model, coupling, {padding.name: np.array([0, 4])})
+    pad = next(n for n in model.nodes() if n.op == "Pad")
+    assert pad.inputs[1].values.tolist() == [0, 1, 0, 0, 0, 2, 0, 0]
+
+
+def test_two_groups_of_one_node_get_different_names():
+    model = _through(lambda net, x: tuple(net.conv(p, 3, 2) for p in net.op("Split", x, axis=1, outs=2)))
+    assert {"Conv_1", "Conv_1#2"} <= {g.name for g in channel_groups(model).free()}
+
+
+def test_a_node_that_contradicts_its_shapes_is_pinned_and_not_a_crash():
+    model = _through(lambda net, x: (net.conv(net.op("DepthToSpace", x, blocksize=1), 6, 2),))
+    next(n for n in model.nodes() if n.op == "DepthToSpace").attrs["blocksize"] = 4
+    group = channel_groups(model).group("Conv_1")
+    assert any("could not be followed" in pin.reason or "not followed" in pin.reason for pin in group.pins)
+
+
+def test_what_a_loop_captures_stays():
+    net = Net(0)
+    x = net.relu(net.conv(net.input("N", 3, 4, 4), 3, 6))
+    y = net.relu(net.conv(x, 6, 5))
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Add", ["state", y], ["next"])],
+        "body",
+        [helper.make_tensor_value_info(n, t, s) for n, t, s in (("i", 7, []), ("go", 9, []), ("state", 1, None))],
+        [helper.make_tensor_value_info(n, t, s) for n, t, s in (("on", 9, []), ("next", 1, None))],
+    )
+    z = net.op("Loop", net.const(3, np.int64), "", net.op("Mul", y, y), body=body)
+    coupling = _check(net.model((net.conv(z, 5, 2),)))
+    assert [g.name for g in coupling.free()] == ["Conv_1"]
+    assert coupling.group("Conv_3").pins
