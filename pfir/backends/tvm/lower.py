@@ -19,7 +19,6 @@ from pfir.ir.model import Model
 from pfir.ir.shapes import infer_shapes
 from pfir.target import Target
 
-
 NO_OPS = ("Identity", "Dropout")
 
 
