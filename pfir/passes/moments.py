@@ -13,6 +13,10 @@ from pfir.ir.model import Model
 from pfir.passes.base import Context
 from pfir.passes.contraction import Contraction, contraction, some
 
+RIDGE = 1e-5  # Share of its own energy that each feature's diagonal is raised by at least.
+NOISE = 0.1  # How much more, for each feature per row beyond `SCARCE`.
+SCARCE = 0.25  # Features per row from which on a solution fits noise.
+NEVER_ACTIVE = 1e-9  # Share of the mean energy that keeps features without any solvable.
 ENOUGH = 16  # Rows for each feature; more barely change the least-squares solution.
 AT_LEAST = 4096  # Rows for contractions of few features.
 
@@ -45,6 +49,11 @@ class Moments:
         if not self.centred:
             return self.second
         return self.second - self.mean[:, :, None] * self.mean[:, None, :]
+
+    @property
+    def ridge(self) -> float:
+        """How much least squares should distrust these moments: more where there are few rows for each feature."""
+        return RIDGE + NOISE * max(0.0, self.second.shape[1] / self.count - SCARCE)
 
 
 Statistics = Mapping[str, Moments]
@@ -87,6 +96,17 @@ def contractions(model: Model, coupling: Coupling) -> dict[str, tuple[Contractio
         if all(len(f) == 1 and None not in f for f in by_node.values())
         and len(constants[tensor].outputs) == len(by_node)
     }
+
+
+def regularised(gram: np.ndarray, ridge: float) -> np.ndarray:
+    """The matrix with its diagonal raised by that share; always positive definite.
+
+    Each feature is held by its own energy, so that one that is rarely active is fitted like any other; one that never
+    is gets a trace of the mean energy.
+    """
+    energy = np.maximum(np.diag(gram), 0)
+    floor = NEVER_ACTIVE * energy.mean() if energy.any() else 1.0
+    return gram + np.diag(ridge * energy + floor)
 
 
 class _Sum:

@@ -8,17 +8,10 @@ import numpy as np
 
 from pfir.ir.channels import Coupling
 from pfir.ir.model import Model
-from pfir.passes.moments import Moments, Statistics
-
-RIDGE = (
-    1e-5  # Share of its own energy that each feature's diagonal is raised by; results barely move from 1e-6 to 1e-2.
-)
-NEVER_ACTIVE = 1e-9  # Share of the mean energy that keeps features without any solvable.
+from pfir.passes.moments import Moments, Statistics, regularised
 
 
-def reconstruct(
-    model: Model, coupling: Coupling, removed: Mapping[str, np.ndarray], statistics: Statistics, ridge: float = RIDGE
-) -> None:
+def reconstruct(model: Model, coupling: Coupling, removed: Mapping[str, np.ndarray], statistics: Statistics) -> None:
     """Rewrite, in place, the weights that read channels about to be removed; `remove_channels` comes after.
 
     Of a consumer y = W x + b whose input loses the features r and keeps k::
@@ -34,7 +27,6 @@ def reconstruct(
         model: The analysed model or a clone of it, nothing removed yet.
         removed: Group name to channel indices.
         statistics: Of the original model, from `collect`; consumers it lacks keep their weights.
-        ridge: Share of its own energy by which each kept feature is held near its weight, > 0.
 
     Source: He, Zhang, Sun, "Channel Pruning for Accelerating Very Deep Neural Networks", ICCV 2017, arXiv:1707.06168,
     section 3.1, step (ii). Ours works from moments gathered once, for all candidates, and pulls towards W, not zero.
@@ -47,7 +39,7 @@ def reconstruct(
         moments = statistics[tensor]
         part = moments.contraction
         before = part.matrix(constants[tensor].values)
-        after = compensated(before, moments, part.features(positions), ridge)
+        after = compensated(before, moments, part.features(positions))
         arrays[tensor] = part.weight(after, constants[tensor].values)
         if moments.centred:
             shift = part.outputs(np.einsum("gof,gf->go", before - after, moments.mean))
@@ -65,23 +57,12 @@ def lost_positions(coupling: Coupling, removed: Mapping[str, np.ndarray]) -> dic
     return {tensor: np.unique(np.concatenate(parts)) for tensor, parts in lost.items()}
 
 
-def compensated(weight: np.ndarray, moments: Moments, gone: np.ndarray, ridge: float = RIDGE) -> np.ndarray:
+def compensated(weight: np.ndarray, moments: Moments, gone: np.ndarray) -> np.ndarray:
     """The weight [G, O, F] with the features `gone` at zero and the others making up for them."""
     kept = np.setdiff1d(np.arange(weight.shape[2]), gone)
     result = np.zeros_like(weight)
     for group, gram in enumerate(moments.gram()):
-        own = regularised(gram[np.ix_(kept, kept)], ridge)
+        own = regularised(gram[np.ix_(kept, kept)], moments.ridge)
         cross = weight[group][:, gone] @ gram[np.ix_(gone, kept)]
         result[group][:, kept] = weight[group][:, kept] + np.linalg.solve(own, cross.T).T
     return result
-
-
-def regularised(gram: np.ndarray, ridge: float) -> np.ndarray:
-    """The matrix with its diagonal raised by that share; always positive definite.
-
-    Each feature is held by its own energy, so that one that is rarely active is fitted like any other; one that never
-    is gets a trace of the mean energy.
-    """
-    energy = np.maximum(np.diag(gram), 0)
-    floor = NEVER_ACTIVE * energy.mean() if energy.any() else 1.0
-    return gram + np.diag(ridge * energy + floor)

@@ -13,8 +13,7 @@ from pfir.ir.channels import Coupling, Slice
 from pfir.ir.model import Model
 from pfir.passes.base import Context
 from pfir.passes.contraction import Contraction, contraction, some
-from pfir.passes.moments import AT_LEAST, ENOUGH
-from pfir.passes.reconstruct import regularised
+from pfir.passes.moments import AT_LEAST, ENOUGH, regularised
 
 HOLD = 1e-2  # Share of its own energy by which each feature is held near its present weight.
 

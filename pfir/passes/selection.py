@@ -9,9 +9,9 @@ import numpy as np
 
 from pfir.ir.channels import Group
 from pfir.ir.model import Model
-from pfir.passes.moments import Moments, Statistics
-from pfir.passes.reconstruct import RIDGE, regularised
+from pfir.passes.moments import Moments, Statistics, regularised
 
+ELIMINATION_STEPS = 128  # Groups of fewer than twice as many channels lose one at a time.
 LASSO_STEPS = 60
 LASSO_RANGE = 1e-4  # The path's last penalty, as a share of its first.
 LASSO_SWEEPS = 200
@@ -21,9 +21,9 @@ LASSO_TOLERANCE = 1e-7
 def elimination(model: Model, group: Group, statistics: Statistics) -> np.ndarray | None:
     """What removing each channel costs when its turn comes, [size]; None where no consumer can be followed.
 
-    Channels go one by one, the one first whose loss all consumers together make up for best; the others' weights are
-    updated as they go. A cost is the share of the consumers' output variance lost up to then, so it rises with the
-    order of removal, and groups can be compared.
+    Channels go one by one (a few at a time in wide groups), those first whose loss all consumers together make up for
+    best; the others' weights are updated as they go. A cost is the share of the consumers' output variance lost up to
+    then, so it rises with the order of removal, and groups can be compared.
 
     Source: Hassibi, Stork, "Second order derivatives for network pruning: Optimal Brain Surgeon", NIPS 1992, section 3,
     for the updates; Kurtic, Frantar, Alistarh, "ZipLM", NeurIPS 2023, arXiv:2302.04089, section 3.1, for whole
@@ -32,17 +32,16 @@ def elimination(model: Model, group: Group, statistics: Statistics) -> np.ndarra
     problems = list(_problems(model, group, statistics))
     if not problems:
         return None
-    alive = np.ones(group.size, dtype=bool)
+    alive = np.arange(group.size)
     scores, lost = np.zeros(group.size), 0.0
-    for _ in range(group.size):
-        candidates = np.flatnonzero(alive)
-        costs = sum(p.costs(candidates) for p in problems)
-        worst = int(candidates[np.argmin(costs)])
-        lost += max(float(costs.min()), 0.0)
-        scores[worst] = lost
-        alive[worst] = False
+    while alive.size:
+        costs = np.maximum(sum(p.costs(alive) for p in problems), 0)
+        order = np.argsort(costs, kind="stable")[: max(1, group.size // ELIMINATION_STEPS)]
+        scores[alive[order]] = lost + np.cumsum(costs[order])
+        lost = float(scores[alive[order[-1]]])
         for problem in problems:
-            problem.remove(worst)
+            problem.remove(alive[order])
+        alive = np.delete(alive, order)
     return scores
 
 
@@ -85,9 +84,9 @@ class _Problem:
         weights = self.weight[:, own].swapaxes(0, 1)  # [n, O, taps]
         return np.einsum("not,nto->n", weights, np.linalg.solve(blocks, weights.swapaxes(1, 2))) / self.energy
 
-    def remove(self, channel: int) -> None:
-        """Take the channel's features out: the other weights make up for them, the inverse is that of the rest."""
-        own = self.features[channel]
+    def remove(self, channels: np.ndarray) -> None:
+        """Take the channels' features out: the other weights make up for them, the inverse is that of the rest."""
+        own = self.features[channels].ravel()
         step = np.linalg.solve(self.inverse[np.ix_(own, own)], self.inverse[own])
         self.weight -= self.weight[:, own] @ step
         self.inverse -= self.inverse[:, own] @ step
@@ -113,7 +112,7 @@ def _problems(model: Model, group: Group, statistics: Statistics) -> Iterator[_P
         for weight, gram in zip(part.matrix(constants[tensor].values), moments.gram(), strict=True):
             energy = float(np.einsum("of,fg,og->", weight, gram, weight, optimize=True))
             if energy > 0:
-                inverse = np.linalg.inv(regularised(gram, RIDGE))
+                inverse = np.linalg.inv(regularised(gram, moments.ridge))
                 yield _Problem(weight.copy(), gram, inverse, features, energy * part.groups)
 
 
