@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -102,6 +102,20 @@ def emulated(progress: Progress) -> Device:
     device = EmulatedDevice(progress=progress.note)
     device.set_up()
     return device
+
+
+def instructions(
+    backend: Backend, models: Sequence[Model], target: Target, feeds: Mapping[str, np.ndarray], progress: Progress
+) -> list[int | None]:
+    """Instructions of one inference of each model, counted on the emulated device; None where it cannot count."""
+    if backend.name != "tvm" or not _is_aarch64_linux(target):
+        return [None] * len(models)
+    try:
+        with emulated(progress) as device:
+            return [device.instructions(backend.build(m, target), feeds) for m in models]
+    except BackendError as error:
+        progress.note(f"instructions were not counted: {error}")
+        return [None] * len(models)
 
 
 def first_samples(dataset, batch: int) -> dict[str, np.ndarray]:

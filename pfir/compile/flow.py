@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pfir.compile.building import first_samples, host_latency, verify_result
+from pfir.compile.building import first_samples, host_latency, instructions, verify_result
 from pfir.compile.choosing import choose
 from pfir.compile.delivery import deliver
 from pfir.compile.judge import Judge
@@ -85,7 +85,9 @@ def _run(setting: Setting, device: Device, room: Workspace) -> Outcome:
         verification = verify_result(setting.backend, artifact, result, device, feeds, setting.progress)
     with setting.stages("measure"):
         after = judge.side(chosen.tuned.model, setting.samples, setting.original.model)
-        host = host_latency(setting.backend, fixed(setting.original.baseline, setting.request), result)
-        before = replace(before, host_latency_s=host.baseline_s)
-        after = replace(after, host_latency_s=host.result_s)
+        sized = (fixed(setting.original.baseline, setting.request), result)
+        host = host_latency(setting.backend, *sized)
+        counted = instructions(setting.backend, sized, setting.target, feeds, setting.progress)
+        before = replace(before, host_latency_s=host.baseline_s, instructions=counted[0])
+        after = replace(after, host_latency_s=host.result_s, instructions=counted[1])
     return deliver(setting, chosen, artifact, verification, before, after, host, room)
