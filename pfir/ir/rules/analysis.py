@@ -140,6 +140,7 @@ def _apply_rule(op: Op) -> None:
         _give_up(op, f"{op.kind} could not be followed: {problem}")
     else:
         op.pin_unasked()
+        op.pin_if_outputs_are_missing()
         op.learn_rank()
 
 

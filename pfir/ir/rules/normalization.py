@@ -85,6 +85,8 @@ def _over(op: Op, axes) -> None:
         if axis in axes:
             op.pin(labels, ACROSS)
         op.out(0, axis, labels)
+        for j in range(1, len(op.outputs)):
+            op.out(j, axis, None if axis in axes else labels)
 
 
 def lp_norm(op: Op) -> None:

@@ -287,6 +287,13 @@ class Op:
                     self.pin(labels, f"{self.kind} fixes axis {axis} of {name}")
 
 
+    def pin_if_outputs_are_missing(self) -> None:
+        """A second output that the rule says nothing of may share axes with the first."""
+        silent = [n for n in self.outputs[1:] if n and n not in self.trace.axes]
+        if silent and self.outputs[0] in self.trace.axes:
+            self.trace.pin_tensor(self.outputs[0], self.name, f"{self.kind} is not followed to {silent[0]}")
+
+
 def small(array_size: int) -> bool:
     """Whether a constant may serve as a literal: weights are not looked into."""
     return array_size <= _LITERAL_SIZE
