@@ -36,14 +36,14 @@ def matrix_tile(target: Target, rows: int, channels_out: int, channels_in: int) 
     multiply-adds. Below `_ENOUGH` accumulators the unit's latency shows. Padding counts as waste.
     """
     options = [
-        (_score(target, lanes, vectors, tile_rows, rows, channels_out), lanes, vectors, tile_rows)
+        (_score(target, lanes, vectors, tile_rows, rows, channels_out), -lanes, vectors, tile_rows)
         for lanes in _lane_choices(target)
         for vectors in range(1, _most_vectors(target, rows) + 1)
         for tile_rows in range(1, min(rows, _limit(target)) + 1)
         if tile_rows * vectors <= _limit(target)
     ]
-    _, lanes, vectors, tile_rows = max(options)
-    return Tile(lanes, vectors, tile_rows, _unroll(channels_in))
+    _, lanes, vectors, tile_rows = max(options)  # of equals the narrower vector: some cores run two at a time
+    return Tile(-lanes, vectors, tile_rows, _unroll(channels_in))
 
 
 def channel_tile(target: Target, columns: int, channels: int) -> Tile:

@@ -15,6 +15,8 @@ from pfir.backends.tvm.form import KernelSpec
 from pfir.backends.tvm.kernels.common import placeholders, schedule_of, tail, vectorize_inner
 from pfir.backends.tvm.tiles import Tile
 
+_FEW_CHANNELS = 4
+
 
 def pack(weight: np.ndarray, group: int, tile: Tile) -> np.ndarray:
     """`[G*O, I, KH, KW]` -> `[G, O/b, KH, KW, I, b]`, zeros where O is no multiple of b."""
@@ -75,7 +77,7 @@ def _reach(spec: KernelSpec, tile: Tile) -> tuple[int, int]:
 
 
 def _bordered(spec: KernelSpec, tile: Tile) -> bool:
-    """Whether the input is copied first: into NHWC, with zeros around and between."""
+    """Whether the input is copied first, with zeros around and between."""
     data, (rows, columns) = spec.operands[0], _reach(spec, tile)
     if data.order != (0, 2, 3, 1) or any(spec["pads"]) or spec["spread"] != (1, 1) or rows > data.shape[2]:
         return True
@@ -98,7 +100,10 @@ def _source(spec: KernelSpec, data: Any, tile: Tile) -> Any:
         inside += [tirx.floormod(xx, vw) == 0] if vw > 1 else []
         return tirx.if_then_else(tirx.all(*inside), data(b, i, yy // vh, xx // vw), const(0))
 
-    padded = te.compute((n, reach[0], reach[1], c), border, name="pad")
+    if data.form.order == (0, 1, 2, 3):
+        padded = te.compute((n, c, *reach), lambda b, i, y, x: border(b, y, x, i), name="pad")
+        return lambda b, i, y, x: padded[b, i, y, x]
+    padded = te.compute((n, *reach, c), border, name="pad")
     return lambda b, i, y, x: padded[b, y, x, i]
 
 
@@ -113,7 +118,8 @@ def _schedule(schedule: Any, spec: KernelSpec, tile: Tile) -> Any:
     schedule.set_scope(main, 0, "local")
     schedule.reverse_compute_at(out, outer)
     schedule.parallel(outer)
-    for loop in (ci, xi, ov):
+    few = spec.operands[1].shape[4] <= _FEW_CHANNELS
+    for loop in (rx, ci, xi, ov) if few else (ci, xi, ov):
         schedule.unroll(loop)
     schedule.vectorize(oe)
     start = schedule.decompose_reduction(main, ry)
@@ -138,8 +144,24 @@ def _finish(schedule: Any, out: Any, tile: Tile) -> None:
 
 
 def _schedule_pad(schedule: Any, spec: KernelSpec, tile: Tile) -> None:
-    pad = schedule.get_sblock("pad")
-    b, y, x, c = schedule.get_loops(pad)
-    if spec.operands[0].order[-1] == 1:
-        vectorize_inner(schedule, c, tile.lanes)
-    schedule.parallel(schedule.fuse(b, y))
+    """Vectors along the channels; along rows of all channels or of one where those are too few for a vector."""
+    pad, data = schedule.get_sblock("pad"), spec.operands[0]
+    loops = schedule.get_loops(pad)
+    if data.order == (0, 2, 3, 1) and data.shape[1] >= tile.lanes:
+        vectorize_inner(schedule, loops[-1], tile.lanes)
+        schedule.parallel(schedule.fuse(*loops[:2]))
+        return
+    if data.order not in ((0, 1, 2, 3), (0, 2, 3, 1)) or not _surrounded(spec, tile):
+        schedule.parallel(schedule.fuse(*loops[:2]))
+        return
+    zeros = schedule.decompose_padding(pad, loops[0])  # without a condition inside, what remains is a plain copy
+    for block in (zeros, pad):
+        *_, x, c = schedule.get_loops(block)
+        vectorize_inner(schedule, schedule.fuse(x, c) if data.order[-1] == 1 else c, tile.lanes)
+
+
+def _surrounded(spec: KernelSpec, tile: Tile) -> bool:
+    """Whether there is a border of zeros, and zeros nowhere else."""
+    _, _, h, w = spec.operands[0].shape
+    rows, columns = _reach(spec, tile)
+    return spec["spread"] == (1, 1) and (any(spec["pads"]) or rows > h or columns > w)

@@ -6,6 +6,7 @@ the input is made row by row, next to where it is used.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from pfir.backends.tvm.tiles import Tile
 
 LOWEST = -3.4028234663852886e38
 _UNROLLED_WINDOW = 49
+_STRIP_BYTES = 16 * 1024
 
 
 def pack(weight: np.ndarray, tile: Tile) -> np.ndarray:
@@ -38,10 +40,9 @@ def _compute(spec: KernelSpec, operands: list[Any], tile: Tile) -> Any:
 
     n, out, oh, ow = spec.out.shape
     (kh, kw), (sh, sw), (dh, dw) = spec["kernel"], spec["strides"], spec["dilations"]
-    columns, channels = -(-ow // tile.rows) * tile.rows, -(-out // tile.block) * tile.block
+    columns, channels = _extents(spec, tile)
     copies = out // operands[0].form.shape[1]
-    source = _padded(spec, operands[0], ((oh - 1) * sh + (kh - 1) * dh + 1, (columns - 1) * sw + (kw - 1) * dw + 1),
-                     channels)  # fmt: skip
+    source = _source(spec, operands[0], tile)
     ry, rx = te.reduce_axis((0, kh), "ry"), te.reduce_axis((0, kw), "rx")
 
     def main(b: Any, y: Any, x: Any, o: Any) -> Any:
@@ -62,18 +63,42 @@ def _compute(spec: KernelSpec, operands: list[Any], tile: Tile) -> Any:
     return te.compute((n, oh, ow, out), finished, name="out")
 
 
-def _padded(spec: KernelSpec, data: Any, reach: tuple[int, int], channels: int) -> Any:
+def _extents(spec: KernelSpec, tile: Tile) -> tuple[int, int]:
+    """Columns and channels, rounded up to the tile."""
+    _, out, _, ow = spec.out.shape
+    return -(-ow // tile.rows) * tile.rows, -(-out // tile.block) * tile.block
+
+
+def _reach(spec: KernelSpec, rows: int, columns: int) -> tuple[int, int]:
+    """Rows and columns of input under this many of output."""
+    (kh, kw), (sh, sw), (dh, dw) = spec["kernel"], spec["strides"], spec["dilations"]
+    return (rows - 1) * sh + (kh - 1) * dh + 1, (columns - 1) * sw + (kw - 1) * dw + 1
+
+
+def _bordered(spec: KernelSpec, tile: Tile) -> bool:
+    """Whether the input is copied first: into NHWC, with a border, and channels up to a whole block."""
+    data, (columns, channels) = spec.operands[0], _extents(spec, tile)
+    rows, width = _reach(spec, spec.out.shape[2], columns)
+    exact = data.order == (0, 2, 3, 1) and not any(spec["pads"]) and channels == spec.out.shape[1]
+    return not exact or rows > data.shape[2] or width > data.shape[3]
+
+
+def _source(spec: KernelSpec, data: Any, tile: Tile) -> Any:
+    """The input in NHWC, as far as the padded extents read."""
     from tvm import te, tirx
 
+    if not _bordered(spec, tile):
+        return data.tensor
     n, c, h, w = data.form.shape
     top, left = spec["pads"][:2]
+    columns, channels = _extents(spec, tile)
     outside = const(LOWEST if spec["kind"] == "max" else 0)
 
     def border(b: Any, y: Any, x: Any, i: Any) -> Any:
         inside = [y >= top, y < h + top, x >= left, x < w + left] + ([i < c] if channels > c else [])
         return tirx.if_then_else(tirx.all(*inside), data(b, i, y - top, x - left), outside)
 
-    return te.compute((n, reach[0], reach[1], max(channels, c)), border, name="pad")
+    return te.compute((n, *_reach(spec, spec.out.shape[2], columns), max(channels, c)), border, name="pad")
 
 
 def _count(spec: KernelSpec, y: Any, x: Any) -> Any:
@@ -98,16 +123,31 @@ def _cells(spec: KernelSpec, axis: int, position: Any) -> Any:
     return cells
 
 
+def _strip(spec: KernelSpec, tile: Tile) -> int:
+    """Output rows that share one copy of their input: as many as keep it in half of a small first-level cache."""
+    rows, columns = spec.out.shape[2], _extents(spec, tile)[0]
+    fitting = [
+        n for n in range(1, rows + 1)
+        if rows % n == 0 and prod(_reach(spec, n, columns)) * tile.block * 4 <= _STRIP_BYTES
+    ]  # fmt: skip
+    return max(fitting, default=1)
+
+
 def _schedule(schedule: Any, spec: KernelSpec, tile: Tile) -> Any:
-    main, out, pad = (schedule.get_sblock(name) for name in ("main", "out", "pad"))
+    main, out = schedule.get_sblock("main"), schedule.get_sblock("out")
     b, y, x, o, ry, rx = schedule.get_loops(main)
+    yo, yi = schedule.split(y, [None, _strip(spec, tile)])
     xo, xi = schedule.split(x, [None, tile.rows])
     oo, oe = schedule.split(o, [None, tile.lanes])
-    schedule.reorder(b, oo, y, xo, ry, rx, xi, oe)
-    task = schedule.fuse(b, oo, y)
+    schedule.reorder(b, oo, yo, yi, xo, ry, rx, xi, oe)
+    task = schedule.fuse(b, oo, yo)
     schedule.set_scope(main, 0, "local")
     schedule.reverse_compute_at(out, xo)
-    schedule.compute_at(pad, task)
+    if _bordered(spec, tile):
+        pad = schedule.get_sblock("pad")
+        schedule.compute_at(pad, task)
+        if spec.operands[0].order[-1] == 1:
+            vectorize_inner(schedule, schedule.get_loops(pad)[-1], tile.lanes)
     schedule.parallel(task)
     if spec["kernel"][0] * spec["kernel"][1] <= _UNROLLED_WINDOW:
         schedule.unroll(ry)
@@ -119,6 +159,4 @@ def _schedule(schedule: Any, spec: KernelSpec, tile: Tile) -> Any:
     schedule.unroll(first)
     schedule.vectorize(last)
     vectorize_inner(schedule, schedule.get_loops(out)[-1], tile.lanes)
-    if spec.operands[0].order[-1] == 1:
-        vectorize_inner(schedule, schedule.get_loops(pad)[-1], tile.lanes)
     return schedule
