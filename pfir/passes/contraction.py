@@ -79,12 +79,13 @@ class Contraction:
     def places(self, shape: tuple[int, ...]) -> int:
         """How many rows one sample of an activation of this shape gives."""
         if self.op in ("Gemm", "MatMul"):
-            return math.prod(shape[1:]) // shape[self.axis]
+            return math.prod(shape[1:]) // shape[self.axis] if len(shape) > 1 else 1
         return math.prod(self._grid(shape[2:]) if self.window else shape[2:])
 
     def rows(self, x: np.ndarray, places: np.ndarray) -> np.ndarray:
         """The rows of an activation at these places of every sample: [G, N * len(places), F]."""
         if self.op in ("Gemm", "MatMul"):
+            x = x if x.ndim > 1 else x[None]
             rows = np.moveaxis(x, self.axis, -1).reshape(x.shape[0], -1, x.shape[self.axis])[:, places]
             return rows.reshape(1, -1, x.shape[self.axis])
         return self._windows(x, places) if self.window else self._positions(x, places)

@@ -63,6 +63,8 @@ Statistics = Mapping[str, Moments]
 def collect(model: Model, coupling: Coupling, context: Context) -> Statistics:
     """The moments of everything that free groups feed into contractions, on the model as it is.
 
+    What overflows on some sample is left out: nothing can be fitted to it.
+
     Raises:
         UsageError: The context has no calibration data, or the data is empty.
     """
@@ -79,7 +81,8 @@ def collect(model: Model, coupling: Coupling, context: Context) -> Statistics:
                 total.add(use.rows(x, some(use.places(x.shape), total.wanted(), rng)))
     if any(total.count == 0 for total in sums.values()):
         raise UsageError("least-squares reconstruction needs calibration data, but there are no samples")
-    return {tensor: sums[tensor].moments(len(shared) == 1) for tensor, shared in found.items()}
+    moments = {tensor: sums[tensor].moments(len(shared) == 1) for tensor, shared in found.items()}
+    return {tensor: m for tensor, m in moments.items() if np.isfinite(m.second).all()}
 
 
 def contractions(model: Model, coupling: Coupling) -> dict[str, tuple[Contraction, ...]]:
@@ -124,8 +127,9 @@ class _Sum:
 
     def add(self, rows: np.ndarray) -> None:
         rows = np.ascontiguousarray(rows, dtype=np.float64 if rows.dtype == np.float64 else np.float32)
-        self.second = self.second + np.matmul(rows.swapaxes(1, 2), rows).astype(np.float64)
-        self.first = self.first + rows.sum(1, dtype=np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):  # `collect` leaves out what overflowed.
+            self.second = self.second + np.matmul(rows.swapaxes(1, 2), rows).astype(np.float64)
+            self.first = self.first + rows.sum(1, dtype=np.float64)
         self.count += rows.shape[1]
 
     def moments(self, alone: bool) -> Moments:

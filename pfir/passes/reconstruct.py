@@ -40,7 +40,10 @@ def reconstruct(model: Model, coupling: Coupling, removed: Mapping[str, np.ndarr
         part = moments.contraction
         before = part.matrix(constants[tensor].values)
         after = compensated(before, moments, part.features(positions))
-        arrays[tensor] = part.weight(after, constants[tensor].values)
+        fitted = part.weight(after, constants[tensor].values)
+        if not np.isfinite(fitted).all():  # Beyond float16's range.
+            continue
+        arrays[tensor] = fitted
         if moments.centred:
             shift = part.outputs(np.einsum("gof,gf->go", before - after, moments.mean))
             bias = constants[part.bias].values

@@ -63,6 +63,8 @@ def lasso(model: Model, group: Group, statistics: Statistics) -> np.ndarray | No
     for penalty in first * np.geomspace(1.0, LASSO_RANGE, LASSO_STEPS):
         beta = _descend(quadratic, linear, penalty, beta)
         scores = np.where((scores == 0) & (beta != 0), penalty / first, scores)
+        if scores.all():
+            break
     # Channels that never came into use are told apart by what they contribute.
     return np.where(scores > 0, scores, LASSO_RANGE * 0.5 * np.abs(linear) / first)
 

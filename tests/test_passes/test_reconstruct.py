@@ -193,6 +193,26 @@ def test_without_samples_it_says_so():
         collect(net, channel_groups(net), Context(activations=lambda given, names: iter(())))
 
 
+def test_activations_that_overflow_leave_their_consumers_as_they_are():
+    net = two_convolutions()
+
+    def activations(given, names):
+        for batch in context(given).activations(given, names):
+            yield {name: np.full_like(x, np.inf) for name, x in batch.items()}
+
+    assert collect(net, channel_groups(net), Context(activations=activations)) == {}
+
+
+def test_a_weight_beyond_float16_is_left_as_it_was():
+    net = two_convolutions()
+    statistics = collect(net, channel_groups(net), context(net))
+    net.set_arrays({"w2": np.full((5, 8, 3, 3), 60000, np.float16)})
+    copy = net.clone()
+    with np.errstate(over="ignore"):
+        reconstruct(copy, channel_groups(net), {"first": np.arange(1, 8)}, statistics)
+    assert np.array_equal(copy.initializers()["w2"].values, net.initializers()["w2"].values)
+
+
 def test_a_real_network_loses_far_less_with_reconstruction():
     net = load(shared_model("mltk_image_classification_fp32.onnx"))
     coupling = channel_groups(net)
