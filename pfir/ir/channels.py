@@ -215,17 +215,18 @@ def widths(coupling: Coupling, removed: Mapping[str, np.ndarray]) -> dict[Site, 
     return changed
 
 
-def producer_slices(model: Model, group: Group) -> tuple[Slice, ...]:
-    """The initializer slices that make a group's channels, first producers first; only those that the model has.
+def producer_slices(model: Model, group: Group) -> tuple[Slice, ...]:  # noqa: ARG001 - whose slices is part of the call
+    """The initializer slices that make a group's channels, first producers first.
 
     Row c of `positions` are channel c's positions: channel c's numbers are `take(array, positions[c], axis)`.
-    A group of padded or constant channels has none.
+    A group of padded or constant channels has none; nor has one whose weights are computed or in Constant nodes.
+
+    Args:
+        model: The analysed model or a clone of it.
     """
-    present = model.initializers()
-    return tuple(s for s in group.producing if s.tensor in present)
+    return group.producing
 
 
-def consumer_slices(model: Model, group: Group) -> tuple[Slice, ...]:
-    """The weight slices that contract over a group's channels; those that the model lacks are left out."""
-    present = model.initializers()
-    return tuple(s for s in group.consuming if s.tensor in present)
+def consumer_slices(model: Model, group: Group) -> tuple[Slice, ...]:  # noqa: ARG001
+    """The weight slices that contract over a group's channels, as `producer_slices`."""
+    return group.consuming

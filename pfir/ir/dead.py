@@ -81,7 +81,16 @@ def _live(trace: Trace, root: np.ndarray, model: Model, free: dict[str, np.ndarr
     live = np.ones(root.size, bool)
     for roots in free.values():
         live[roots] = False
-    links = [link for use in trace.uses if use.consumes for link in _links(trace, root, model, use, live)]
+    arrays = {name: np.asarray(t.values) for name, t in model.initializers().items()}
+    made: dict[tuple[int, str], list[Use]] = {}
+    for use in trace.uses:
+        if not use.consumes and use.role == "weight":
+            made.setdefault((use.order, use.tensor), []).append(use)
+    readers = [use for use in trace.uses if use.consumes]
+    links = [
+        link for use in readers
+        for link in _links(root, arrays.get(use.tensor), use, made.get((use.order, use.tensor), []), live)
+    ]  # fmt: skip
     changed = True
     while changed:
         changed = False
@@ -92,16 +101,14 @@ def _live(trace: Trace, root: np.ndarray, model: Model, free: dict[str, np.ndarr
     return live
 
 
-def _links(trace: Trace, root: np.ndarray, model: Model, use: Use, live: np.ndarray) -> list[tuple]:
+def _links(root: np.ndarray, array: np.ndarray | None, use: Use, made: list[Use], live: np.ndarray) -> list[tuple]:
     """A consumer as ([out, in] whether read, in roots, out roots); what no weight decides is live at once."""
     roots_in = root[use.labels]
-    tensor = model.graph.tensors().get(use.tensor) if use.tensor else None
-    if not isinstance(tensor, gs.Constant) or np.asarray(tensor.values).dtype.kind != "f":
+    if array is None or array.dtype.kind != "f":
         live[roots_in] = True
         return []
-    made = [u for u in trace.uses if u.order == use.order and u.tensor == use.tensor and not u.consumes]
-    made = [u for u in made if u.role == "weight" and u.axis != use.axis]
-    nonzero = np.moveaxis(np.asarray(tensor.values) != 0, use.axis, -1)
+    made = [u for u in made if u.axis != use.axis]
+    nonzero = np.moveaxis(array != 0, use.axis, -1)
     if len(made) != 1:
         live[roots_in[nonzero.reshape(-1, roots_in.size).any(0)]] = True
         return []

@@ -100,6 +100,8 @@ def _visit(op: Op) -> None:
     given = op.node.attrs.get("value")
     if op.kind == "Constant" and isinstance(given, gs.Constant):
         _add_constant(op.trace, op.outputs[0], given)
+        # Its numbers can be cut, but they are no initializer that a caller could look up.
+        del op.trace.origins[op.outputs[0]]
         return
     if op.kind == "Constant":
         _take_attribute(op)

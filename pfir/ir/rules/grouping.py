@@ -27,11 +27,12 @@ class _Places:
 
 @dataclass(frozen=True)
 class _Found:
-    """A group in the making: where it comes in the graph, and the tensors it runs through."""
+    """A group in the making: where it comes in the graph, who makes it, and whether weights make or read it."""
 
     order: int
     maker: str
     group: Group
+    weighted: bool
 
 
 def grouped(trace: Trace, only: tuple[str, ...] = ()) -> Coupling:
@@ -135,7 +136,7 @@ def _found(trace: Trace, members: list[Member], uses: list, pins: list[Pin]) -> 
     size = members[0].positions.shape[0]
     made_and_used = (tuple(producers), tuple(consumers), _shared(producing), _shared(consuming))
     group = Group(maker, size, tuple(members), tuple(pins), *made_and_used)
-    return _Found(order, maker, group)
+    return _Found(order, maker, group, any(u.constant for u, _ in uses))
 
 
 def _slice(use: Use, positions: np.ndarray) -> Slice:
@@ -158,7 +159,7 @@ def _settle(trace: Trace, found: _Found, only: tuple[str, ...]) -> Group:
     makers = {trace.made_by[m.tensor][1] for m in group.members if m.tensor in trace.made_by}
     if group.size == 1:
         return replace(group, pins=(Pin(found.maker, "a single channel stays"),))
-    if not group.producing and not group.consuming:
+    if not found.weighted:
         return replace(group, pins=(Pin(found.maker, "no weights make or take these positions"),))
     if only and not makers & set(only):
         return replace(group, pins=(Pin(found.maker, "not among the nodes asked for"),))

@@ -28,6 +28,7 @@ class Use:
     Args:
         tensor: The initializer that holds the numbers, and `axis` of it; "" if none does.
         data: For a consumer, the activation axis that it sums over.
+        constant: Whether the input is made of weights alone, wherever they are.
     """
 
     node: str
@@ -39,6 +40,7 @@ class Use:
     axis: int = 0
     consumes: bool = False
     data: tuple[str, int] = ("", 0)
+    constant: bool = True
 
 
 @dataclass
@@ -247,7 +249,8 @@ class Op:
         tensor, perm = self.trace.origins.get(self.inputs[i], ("", ()))
         where = perm[axis] if tensor else 0
         site = (self.inputs[data[0]], data[1]) if consumes else ("", 0)
-        self.trace.uses.append(Use(self.name, self.kind, self.order, role, labels, tensor, where, consumes, site))
+        use = Use(self.name, self.kind, self.order, role, labels, tensor, where, consumes, site, self.is_constant(i))
+        self.trace.uses.append(use)
 
     def rewrite(self, edit: Literal | Remap | Freeze) -> None:
         """Note what must be written anew when axes of this node lose positions.
