@@ -16,6 +16,7 @@ from pfir.ir.model import Model
 from pfir.passes.attach_teacher import DistillationSettings, attach_teacher, is_classifier
 from pfir.passes.base import Activations, Context
 from pfir.passes.fold_batch_norm import FoldBatchNorm
+from pfir.passes.losses import PREFIX as LOSS
 from pfir.passes.pipeline import run
 from pfir.passes.restore_batch_norm import RestoreBatchNorm
 from pfir.report.progress import Progress
@@ -132,7 +133,11 @@ def _worse(before: Scores, after: Scores) -> bool:
 
 def _epoch(entry: dict) -> Epoch:
     known = ("step", "epoch", "loss", "learning_rate", "seconds")
-    return Epoch(entry["epoch"], entry["loss"], {k: v for k, v in entry.items() if k not in known})
+    return Epoch(
+        entry["epoch"],
+        entry["loss"],
+        {k.removeprefix(f"{LOSS}_").replace("_", " "): v for k, v in entry.items() if k not in known},
+    )
 
 
 def _tell(progress: Progress, p, settings: Settings) -> None:

@@ -73,7 +73,7 @@ def _dry_run(setting: Setting) -> Outcome:
 def _run(setting: Setting, device: Device, room: Workspace) -> Outcome:
     setting.progress.note(setting.plan.text())
     judge = Judge(setting.backend, device, setting.target, setting.request)
-    with setting.stages("analyse"):
+    with setting.stages("judge the original"):
         before = judge.side(setting.original.baseline, setting.samples, setting.original.model)
         limits = judge.limits(setting.original.baseline)
     chosen = choose(setting, judge, limits, room)

@@ -1,0 +1,171 @@
+"""The main job on real models: each row is one `pfir compile`, its result evaluated on data that it never saw.
+
+    python benchmarks/main_job.py ROW [--models DIR] [--data DIR] [--work DIR] [--time-budget 75m] [--finished]
+
+ROW is resnet20, resnet56, efficientnet or face. The models are those of tests/models.py (`$PFIR_SHARED/models`); CIFAR-10
+comes from benchmarks/cifar10.py. The ten thousand test images are read here, by `pfir evaluate`, and nowhere else.
+Writes benchmarks/results/main_job_ROW.json and the table benchmarks/results/main_job.md. `--finished` records a run
+whose output folder is there already.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+CIFAR = "scale=1/255,mean=0.485:0.456:0.406,std=0.229:0.224:0.225"
+LITE = "mean=127,std=128,resize=256,crop=224"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model with its goal.
+
+    Args:
+        model: File name of the model.
+        speedup: The goal.
+        data: `cifar10`, the name of a file under shared/data, or None for no data.
+        preprocess: Of the data.
+        time_budget: By default.
+        extra: Further options.
+    """
+
+    model: str
+    speedup: float
+    data: str | None
+    preprocess: str | None
+    time_budget: str
+    extra: tuple[str, ...] = ()
+
+
+ROWS = {
+    "resnet20": Row("resnet20_cifar10_fp32.onnx", 2.0, "cifar10", CIFAR, "20m", ("--trials", "60")),
+    "resnet56": Row("resnet56_cifar10_fp32.onnx", 2.5, "cifar10", CIFAR, "75m", ("--trials", "60")),
+    "efficientnet": Row(
+        "efficientnet_lite0_in1k_fp32_static.onnx", 1.5, "imagenet_sample_500.zip", LITE, "20m", ("--trials", "24")
+    ),
+    "face": Row("mediapipe_face_landmark.onnx", 1.5, None, None, "10m"),
+}
+
+
+def main() -> None:
+    arguments = _arguments()
+    row, folder = ROWS[arguments.row], arguments.work / arguments.row
+    command = _command(row, arguments, folder)
+    if not arguments.finished:
+        subprocess.run(command, check=True, stdout=sys.stderr)
+    report = json.loads((folder / "report.json").read_text())
+    record = {
+        "command": _shown(command),
+        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+        "report": {k: v for k, v in report.items() if k not in ("trials", "training", "kept")},
+        "training": report["training"],
+        "test": _tested(row, arguments, folder) if row.data == "cifar10" else None,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"main_job_{arguments.row}.json").write_text(json.dumps(record, indent=1) + "\n")
+    (RESULTS / "main_job.md").write_text(_table())
+    print(_table())
+
+
+def _arguments() -> argparse.Namespace:
+    shared = Path(os.environ.get("PFIR_SHARED", ROOT.parent / "shared"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("row", choices=ROWS)
+    parser.add_argument("--shared", type=Path, default=shared, help="holds models/ and data/")
+    parser.add_argument("--data", type=Path, default=Path("cifar10"), help="train.npz and test.npz; made if missing")
+    parser.add_argument("--work", type=Path, default=Path("main_job"), help="receives the output folders")
+    parser.add_argument("--time-budget", help="instead of the row's own")
+    parser.add_argument("--finished", action="store_true", help="record a run that is there already")
+    return parser.parse_args()
+
+
+def _command(row: Row, arguments: argparse.Namespace, folder: Path) -> list[str]:
+    budget = arguments.time_budget or row.time_budget
+    command = ["pfir", "compile", str(arguments.shared / "models" / row.model), "--target", "arm"]
+    command += ["--speedup", f"{row.speedup:g}", "--time-budget", budget, *row.extra, "-o", str(folder)]
+    if row.data == "cifar10":
+        _fetch(arguments.data)
+        command += ["--data", str(arguments.data / "train.npz")]
+    elif row.data:
+        command += ["--data", str(arguments.shared / "data" / row.data)]
+    return command + (["--preprocess", row.preprocess] if row.preprocess else [])
+
+
+def _fetch(folder: Path) -> None:
+    if not (folder / "test.npz").exists():
+        subprocess.run([sys.executable, ROOT / "benchmarks" / "cifar10.py", "--out", folder], check=True)
+
+
+def _tested(row: Row, arguments: argparse.Namespace, folder: Path) -> dict[str, dict]:
+    """Accuracy of the original and the result on the test images."""
+    original = arguments.shared / "models" / row.model
+    return {
+        name: _evaluated(m, row, arguments) for name, m in (("original", original), ("result", folder / "model.onnx"))
+    }
+
+
+def _evaluated(model: Path, row: Row, arguments: argparse.Namespace) -> dict:
+    command = ["pfir", "evaluate", str(model), "--data", str(arguments.data / "test.npz")]
+    command += ["--preprocess", row.preprocess, "--json"]
+    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return {k: found[k] for k in ("samples", "accuracy", "cross_entropy")}
+
+
+def _shown(command: list[str]) -> str:
+    """The command without this machine's folders."""
+    return shlex.join([Path(word).name if word.startswith("/") else word for word in command])
+
+
+def _table() -> str:
+    lines = [
+        "# The main job on real models",
+        "",
+        "By `python benchmarks/main_job.py ROW`; every figure is in `main_job_ROW.json` beside this page. Speed-ups are ratios",
+        "of the original and the result, both built by the same backend: by the estimate for the target's core, measured on",
+        "this machine (one thread, in turn), and in instructions counted on the emulated aarch64 device. Test accuracy is on",
+        "all 10,000 test images, which nothing else reads. Fidelity is agreement with the original on held-out samples.",
+        "",
+        "| row | goal | by estimate | on this machine | instructions | MACs | size | test accuracy | fidelity | wall time |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    records = [(name, RESULTS / f"main_job_{name}.json") for name in ROWS]
+    lines += [_line(name, json.loads(path.read_text())) for name, path in records if path.exists()]
+    lines += ["", "Wall time by stage, in seconds:", ""]
+    lines += [_stages(name, json.loads(path.read_text())) for name, path in records if path.exists()]
+    return "\n".join(lines) + "\n"
+
+
+def _line(name: str, record: dict) -> str:
+    report, test = record["report"], record["test"]
+    before, after = report["baseline"], report["result"]
+    ratios = [_ratio(before[k], after[k]) for k in ("host_latency_s", "instructions", "macs", "size_bytes")]
+    accuracy = "-"
+    if test:
+        a, b = (100 * test[k]["accuracy"] for k in ("original", "result"))
+        accuracy = f"{a:.2f} -> {b:.2f} % ({b - a:+.2f})"
+    seconds = sum(s["seconds"] for s in report["stages"])
+    cells = [name, report["goal"], f"{report['speedup']:.2f}x", *ratios, accuracy, f"{after['fidelity']:.3f}"]
+    return f"| {' | '.join(cells)} | {seconds / 60:.1f} min |"
+
+
+def _ratio(before: float | None, after: float | None) -> str:
+    return f"{before / after:.2f}x" if before and after else "-"
+
+
+def _stages(name: str, record: dict) -> str:
+    parts = ", ".join(f"{s['name']} {s['seconds']:.0f}" for s in record["report"]["stages"])
+    return f"- {name}: {parts}. `{record['command']}`"
+
+
+if __name__ == "__main__":
+    main()
