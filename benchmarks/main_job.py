@@ -2,8 +2,8 @@
 
     python benchmarks/main_job.py ROW [--models DIR] [--data DIR] [--work DIR] [--time-budget 75m] [--finished]
 
-ROW is resnet20, resnet56, efficientnet or face. The models are those of tests/models.py (`$PFIR_SHARED/models`); CIFAR-10
-comes from benchmarks/cifar10.py. The ten thousand test images are read here, by `pfir evaluate`, and nowhere else.
+ROW is resnet20, resnet56, efficientnet or face. The models are those of tests/models.py (`$PFIR_SHARED/models`);
+CIFAR-10 comes from benchmarks/cifar10.py. The ten thousand test images are read here, by `pfir evaluate`, and nowhere else.
 Writes benchmarks/results/main_job_ROW.json and the table benchmarks/results/main_job.md. `--finished` records a run
 whose output folder is there already.
 """
@@ -24,6 +24,19 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 CIFAR = "scale=1/255,mean=0.485:0.456:0.406,std=0.229:0.224:0.225"
 LITE = "mean=127,std=128,resize=256,crop=224"
+
+
+HEAD = """\
+# The main job on real models
+
+By `python benchmarks/main_job.py ROW`; every figure is in `main_job_ROW.json` beside this page. Speed-ups are ratios of
+the original and the result, both built by the same backend: by the estimate for the target's core, measured on this
+machine (one thread, in turn), and in instructions counted on the emulated aarch64 device. Test accuracy is on all 10,000
+test images, which nothing else reads. Fidelity is agreement with the original on held-out samples.
+
+| row | goal | estimate | this machine | instructions | MACs | size | test accuracy | fidelity | wall time |
+|---|---|---|---|---|---|---|---|---|---|
+"""
 
 
 @dataclass(frozen=True)
@@ -127,17 +140,7 @@ def _shown(command: list[str]) -> str:
 
 
 def _table() -> str:
-    lines = [
-        "# The main job on real models",
-        "",
-        "By `python benchmarks/main_job.py ROW`; every figure is in `main_job_ROW.json` beside this page. Speed-ups are ratios",
-        "of the original and the result, both built by the same backend: by the estimate for the target's core, measured on",
-        "this machine (one thread, in turn), and in instructions counted on the emulated aarch64 device. Test accuracy is on",
-        "all 10,000 test images, which nothing else reads. Fidelity is agreement with the original on held-out samples.",
-        "",
-        "| row | goal | by estimate | on this machine | instructions | MACs | size | test accuracy | fidelity | wall time |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    lines = HEAD.splitlines()
     records = [(name, RESULTS / f"main_job_{name}.json") for name in ROWS]
     lines += [_line(name, json.loads(path.read_text())) for name, path in records if path.exists()]
     lines += ["", "Wall time by stage, in seconds:", ""]

@@ -39,8 +39,8 @@ def matrix_tile(target: Target, rows: int, channels_out: int, channels_in: int) 
         (_score(target, lanes, vectors, tile_rows, rows, channels_out), -lanes, vectors, tile_rows)
         for lanes in _lane_choices(target)
         for vectors in range(1, _most_vectors(target, rows) + 1)
-        for tile_rows in range(1, min(rows, _limit(target)) + 1)
-        if tile_rows * vectors <= _limit(target)
+        for tile_rows in range(1, min(rows, target.core.vector_registers) + 1)
+        if _fits(target, vectors, tile_rows)
     ]
     _, lanes, vectors, tile_rows = max(options)  # of equals the narrower vector: some cores run two at a time
     return Tile(-lanes, vectors, tile_rows, _unroll(channels_in))
@@ -49,7 +49,7 @@ def matrix_tile(target: Target, rows: int, channels_out: int, channels_in: int) 
 def channel_tile(target: Target, columns: int, channels: int) -> Tile:
     """The tile of a depthwise or pooling kernel: one vector of channels by several columns."""
     lanes = min(_lane_choices(target), key=lambda n: (-(-channels // n) * n, -n))
-    limit = min(_limit(target) // 2, columns, 8)
+    limit = min(target.core.vector_registers // 3, columns, 8)
     rows = min(range(1, limit + 1), key=lambda r: (-(-columns // r) * (r + 2), -r))
     return Tile(lanes, 1, rows, 1)
 
@@ -57,12 +57,16 @@ def channel_tile(target: Target, columns: int, channels: int) -> Tile:
 _ENOUGH = 12
 
 
-def _limit(target: Target) -> int:
-    """Accumulators that leave room for operands; 4 x 7 spills on a NEON core with 32 registers, 4 x 6 does not."""
+def _fits(target: Target, vectors: int, rows: int) -> bool:
+    """Whether accumulators and operands stay in registers.
+
+    x86 takes the broadcast element from memory. Arm multiplies by a lane of a register, so that each row holds one: on
+    32 registers 4 x 5 fits and 4 x 7 spills.
+    """
     registers = target.core.vector_registers
-    if registers < 32:
-        return registers - 4
-    return 24 if target.lanes <= 4 else 28
+    if target.triple.startswith("x86"):
+        return vectors * rows <= registers - 4
+    return vectors * rows + vectors + rows <= registers - 2
 
 
 def _most_vectors(target: Target, rows: int) -> int:
