@@ -58,7 +58,7 @@ class Worker:
         return self._ask("run", self._load(artifact), inputs)
 
     def time(self, artifact: Artifact, inputs: list[np.ndarray], repeats: int, min_repeat_s: float) -> list[float]:
-        """Seconds of one inference, `repeats` times, each averaged over at least `min_repeat_s`.
+        """Seconds of one inference, at least `repeats` times, for about `repeats * min_repeat_s` seconds in all.
 
         Raises:
             DeviceError: As in `run`.
