@@ -53,7 +53,7 @@ class Moments:
     @property
     def ridge(self) -> float:
         """How much least squares should distrust these moments: more where there are few rows for each feature."""
-        return RIDGE + NOISE * max(0.0, self.second.shape[1] / self.count - SCARCE)
+        return RIDGE + scarcity(self.second.shape[1], self.count)
 
 
 Statistics = Mapping[str, Moments]
@@ -99,6 +99,11 @@ def contractions(model: Model, coupling: Coupling) -> dict[str, tuple[Contractio
         if all(len(f) == 1 and None not in f for f in by_node.values())
         and len(constants[tensor].outputs) == len(by_node)
     }
+
+
+def scarcity(features: int, rows: int) -> float:
+    """What to add to a ridge where few rows speak for many features."""
+    return NOISE * max(0.0, features / rows - SCARCE)
 
 
 def regularised(gram: np.ndarray, ridge: float) -> np.ndarray:

@@ -13,8 +13,9 @@ from pfir.ir.channels import Coupling, Slice
 from pfir.ir.model import Model
 from pfir.passes.base import Context
 from pfir.passes.contraction import Contraction, contraction, some
-from pfir.passes.moments import AT_LEAST, ENOUGH, regularised
+from pfir.passes.moments import AT_LEAST, ENOUGH, regularised, scarcity
 
+HELD_OUT = 4  # One sample of so many judges what the others taught.
 HOLD = 1e-2  # Share of its own energy by which each feature is held near its present weight.
 
 
@@ -25,8 +26,8 @@ def refit(
 
     Each fit reads the pruned network as it is by then, so a later layer also makes up for what earlier ones could not.
     Where a layer's output is only added to a shortcut, the sum is what is fitted, so that the drift of the shortcut is
-    made up for too. It costs a run of both models over the data for every layer, up to that layer: meant for the best
-    candidate, where `reconstruct` is for all of them.
+    made up for too. Each output moves only as far as samples that it was not fitted to approve. It costs a run of both
+    models over the data for every layer: meant for the best candidate, where `reconstruct` is for all of them.
 
     Args:
         model: Pruned, with `reconstruct` applied; node and tensor names are those of the teacher, shapes are inferred.
@@ -88,14 +89,46 @@ def _fits(model: Model, coupling: Coupling, removed: Mapping[str, np.ndarray]) -
 
 
 def _fitted(model: Model, teacher: Model, fit: _Fit, context: Context) -> dict[str, np.ndarray]:
-    """The layer's arrays, fitted to what flows now."""
-    total, rng = _Sums(fit), np.random.default_rng(context.seed)
+    """The layer's arrays, fitted to what flows now on three samples of four and judged on the fourth."""
+    learnt, judged = _Sums(fit), _Sums(fit)
+    rng, seen = np.random.default_rng(context.seed), 0
     ours = [name for name in (fit.layer.data, fit.shortcut) if name]
     here = context.activations(_until(model, ours), ours)
     there = context.activations(_until(teacher, [fit.target]), [fit.target])
     for read, wanted in zip(here, there, strict=True):
-        total.add(read, wanted, rng)
-    return total.solved(model.initializers())
+        count = len(wanted[fit.target])
+        held = (seen + np.arange(count)) % HELD_OUT == HELD_OUT - 1
+        seen += count
+        for total, rows in ((learnt, ~held), (judged, held)):
+            if rows.any():
+                total.add({n: x[rows] for n, x in read.items()}, wanted[fit.target][rows], rng)
+    return _solved(learnt, judged, model.initializers()) if learnt.count and judged.count else {}
+
+
+def _solved(learnt: _Sums, judged: _Sums, constants: Mapping[str, gs.Constant]) -> dict[str, np.ndarray]:
+    """The layer's weight, and its bias if it has one, as they should be."""
+    layer = learnt.fit.layer
+    now = layer.matrix(constants[layer.tensor].values)
+    zz, yz = learnt.products()
+    hold = HOLD + scarcity(zz.shape[1], learnt.count)
+    wanted = yz - now @ zz
+    steps = [np.linalg.solve(regularised(own, hold), w.T).T for own, w in zip(zz, wanted, strict=True)]
+    step = np.stack(steps)
+    weight = now + _share(step, now, *judged.products()) * step
+    found = {layer.tensor: layer.weight(weight, constants[layer.tensor].values)}
+    if layer.bias is not None:
+        like = constants[layer.bias].values
+        rest = learnt.y + judged.y - np.einsum("gof,gf->go", weight, learnt.z + judged.z)
+        bias = layer.bias_scale * rest / (learnt.count + judged.count)
+        found[layer.bias] = bias.reshape(like.shape).astype(like.dtype)
+    return found if all(np.isfinite(array).all() for array in found.values()) else {}
+
+
+def _share(step: np.ndarray, now: np.ndarray, zz: np.ndarray, yz: np.ndarray) -> np.ndarray:
+    """How much of its step each output should take, [G, O, 1] in [0, 1], for the least error on these moments."""
+    gain = np.einsum("gof,gof->go", step, yz - now @ zz)
+    energy = np.einsum("gof,gof->go", step, step @ zz)
+    return np.clip(gain / np.where(energy > 0, energy, np.inf), 0, 1)[:, :, None]
 
 
 def _until(model: Model, names: Sequence[str]) -> Model:
@@ -116,35 +149,24 @@ class _Sums:
         self.fit, self.count = fit, 0
         self.zz = self.yz = self.z = self.y = 0.0
 
-    def add(self, here: Mapping[str, np.ndarray], there: Mapping[str, np.ndarray], rng: np.random.Generator) -> None:
+    def add(self, here: Mapping[str, np.ndarray], target: np.ndarray, rng: np.random.Generator) -> None:
         layer, x = self.fit.layer, here[self.fit.layer.data]
         places = some(layer.places(x.shape), self._wanted(), rng)
         z = np.ascontiguousarray(layer.rows(x, places), np.float64 if x.dtype == np.float64 else np.float32)
-        y = self.fit.wanted(there[self.fit.target], here.get(self.fit.shortcut), places).astype(z.dtype)
-        self.zz = self.zz + np.matmul(z.swapaxes(1, 2), z).astype(np.float64)
-        self.yz = self.yz + np.matmul(y.swapaxes(1, 2), z).astype(np.float64)
-        self.z = self.z + z.sum(1, dtype=np.float64)
-        self.y = self.y + y.sum(1, dtype=np.float64)
+        y = self.fit.wanted(target, here.get(self.fit.shortcut), places).astype(z.dtype)
+        with np.errstate(over="ignore", invalid="ignore"):  # What overflows is not fitted.
+            self.zz = self.zz + np.matmul(z.swapaxes(1, 2), z).astype(np.float64)
+            self.yz = self.yz + np.matmul(y.swapaxes(1, 2), z).astype(np.float64)
+            self.z = self.z + z.sum(1, dtype=np.float64)
+            self.y = self.y + y.sum(1, dtype=np.float64)
         self.count += z.shape[1]
 
-    def solved(self, constants: Mapping[str, gs.Constant]) -> dict[str, np.ndarray]:
-        """The layer's weight, and its bias if it has one, as they should be."""
-        if not self.count:
-            return {}
-        layer = self.fit.layer
+    def products(self) -> tuple[np.ndarray, np.ndarray]:
+        """E[z z^T] and E[y z^T], without the means where a bias carries them."""
         zz, yz, z, y = (part / self.count for part in (self.zz, self.yz, self.z, self.y))
-        if layer.bias is not None:
-            zz, yz = zz - z[:, :, None] * z[:, None, :], yz - y[:, :, None] * z[:, None, :]
-        now = layer.matrix(constants[layer.tensor].values)
-        residue = yz - now @ zz
-        steps = [np.linalg.solve(regularised(own, HOLD), r.T).T for own, r in zip(zz, residue, strict=True)]
-        weight = now + np.stack(steps)
-        found = {layer.tensor: layer.weight(weight, constants[layer.tensor].values)}
-        if layer.bias is not None:
-            like = constants[layer.bias].values
-            bias = layer.bias_scale * (y - np.einsum("gof,gf->go", weight, z))
-            found[layer.bias] = bias.reshape(like.shape).astype(like.dtype)
-        return found
+        if self.fit.layer.bias is None:
+            return zz, yz
+        return zz - z[:, :, None] * z[:, None, :], yz - y[:, :, None] * z[:, None, :]
 
     def _wanted(self) -> int:
         features = self.fit.layer.channels * self.fit.layer.taps
