@@ -5,104 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from pfir.ir.model import Model
+from tests.net import Net, feeds
 
-SIZES = {"N": 2, "H": 6, "W": 4, "S": 3, "T": 5}
-"""What symbolic dimensions become in a run."""
+__all__ = ["FAMILIES", "Net", "build", "feeds"]
 
-Structure = Callable[["Net"], tuple[str, ...]]
-
-
-class Net:
-    """A graph that is being written down; names are given out in order."""
-
-    def __init__(self, seed: int, opset: int = 13, dtype=np.float32):
-        self.rng = np.random.default_rng(seed)
-        self.opset = opset
-        self.dtype = np.dtype(dtype)
-        self.nodes, self.inputs, self.initializers, self.functions = [], [], [], []
-        self.count = 0
-
-    def width(self, multiple: int = 1) -> int:
-        """A random number of channels."""
-        return int(self.rng.integers(2, 6)) * multiple
-
-    def input(self, *shape, dtype=None) -> str:
-        name = f"in{len(self.inputs)}"
-        element = helper.np_dtype_to_tensor_dtype(np.dtype(dtype or self.dtype))
-        self.inputs.append(helper.make_tensor_value_info(name, element, shape))
-        return name
-
-    def const(self, values, dtype=None) -> str:
-        name = f"c{len(self.initializers)}"
-        array = np.asarray(values, dtype=dtype)
-        self.initializers.append(numpy_helper.from_array(array, name))
-        return name
-
-    def w(self, *shape) -> str:
-        return self.const(self.rng.standard_normal(shape) * 0.5, self.dtype)
-
-    def positive(self, *shape) -> str:
-        return self.const(self.rng.uniform(0.5, 1.5, shape), self.dtype)
-
-    def ints(self, *values) -> str:
-        return self.const(values, np.int64)
-
-    def op(self, kind: str, *inputs: str, outs: int = 1, domain: str = "", **attrs):
-        self.count += 1
-        names = [f"{kind.lower()}{self.count}" + (f"_{j}" if outs > 1 else "") for j in range(outs)]
-        node = helper.make_node(kind, list(inputs), names, name=f"{kind}_{self.count}", domain=domain, **attrs)
-        self.nodes.append(node)
-        return names[0] if outs == 1 else names
-
-    def conv(self, x: str, a: int, b: int, k: int = 3, group: int = 1, bias: bool = True, d: int = 2, **attrs) -> str:
-        weights = [self.w(b, a // group, *[k] * d)] + ([self.w(b)] if bias else [])
-        return self.op("Conv", x, *weights, kernel_shape=[k] * d, pads=[k // 2] * (2 * d), group=group, **attrs)
-
-    def norm(self, x: str, c: int) -> str:
-        return self.op("BatchNormalization", x, self.positive(c), self.w(c), self.w(c), self.positive(c))
-
-    def relu(self, x: str) -> str:
-        return self.op("Relu", x)
-
-    def dense(self, x: str, a: int, b: int) -> str:
-        return self.op("Gemm", x, self.w(a, b), self.w(b))
-
-    def linear(self, x: str, a: int, b: int) -> str:
-        return self.op("Add", self.op("MatMul", x, self.w(a, b)), self.w(b))
-
-    def head(self, x: str, c: int) -> str:
-        """Global pooling and a classifier with three classes."""
-        return self.dense(self.op("Flatten", self.op("GlobalAveragePool", x)), c, 3)
-
-    def model(self, outputs: tuple[str, ...]) -> Model:
-        element = helper.np_dtype_to_tensor_dtype(self.dtype)
-        results = [helper.make_tensor_value_info(name, element, None) for name in outputs]
-        graph = helper.make_graph(self.nodes, "net", self.inputs, results, self.initializers)
-        domains = [helper.make_opsetid("", self.opset), helper.make_opsetid("com.microsoft", 1)]
-        domains += [helper.make_opsetid("local", 1)] if self.functions else []
-        proto = helper.make_model(graph, opset_imports=domains, ir_version=8, functions=self.functions)
-        inferred = onnx.shape_inference.infer_shapes(proto).graph.output
-        for given, found in zip(proto.graph.output, inferred, strict=True):
-            known = found.type.tensor_type.HasField("shape")
-            given.CopyFrom(found if known else helper.make_tensor_value_info(given.name, element, ["N", None]))
-        onnx.checker.check_model(proto)
-        return Model.from_proto(proto)
-
-
-def feeds(model: Model, seed: int = 0) -> dict[str, np.ndarray]:
-    """Random inputs; integers lie in [0, 4)."""
-    rng = np.random.default_rng(seed)
-    found = {}
-    for tensor in model.graph.inputs:
-        shape = [SIZES[d] if isinstance(d, str) else d for d in tensor.shape]
-        kind = np.dtype(tensor.dtype)
-        whole = kind.kind in "iub"
-        found[tensor.name] = (rng.integers(0, 4, shape) if whole else rng.standard_normal(shape)).astype(kind)
-    return found
+Structure = Callable[[Net], tuple[str, ...]]
 
 
 def chain(net: Net):
