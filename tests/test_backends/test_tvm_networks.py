@@ -7,8 +7,9 @@ import struct
 import pytest
 
 from pfir.backends.tvm import TvmBackend, store
-from pfir.backends.tvm.link import zig_triple
+from pfir.backends.tvm.link import linker, zig_triple
 from pfir.backends.tvm.lower import lower
+from pfir.backends.tvm.values import FAMILIES
 from pfir.devices.host import HostDevice
 from pfir.errors import CompileError
 from pfir.frontends import load
@@ -125,6 +126,46 @@ def test_an_input_without_sizes_is_named():
 def test_an_architecture_that_is_not_linked_for_is_refused():
     with pytest.raises(CompileError, match="riscv64.*x86_64, aarch64, arm"):
         zig_triple("riscv64-linux-gnu")
+
+
+def test_objects_that_do_not_link_are_an_error_of_the_compiler(tmp_path):
+    garbage = tmp_path / "lib.o"
+    garbage.write_bytes(b"no object")
+    with pytest.raises(CompileError, match="linking for x86_64-linux-gnu"):
+        linker("x86_64-linux-gnu")(str(tmp_path / "out.so"), [str(garbage)])
+
+
+def test_what_tvm_refuses_is_an_error_of_the_compiler(monkeypatch):
+    import tvm
+
+    def refuse(*_, **__):
+        raise tvm.error.InternalError("not today")
+
+    monkeypatch.setattr("tvm.relax.build", refuse)
+    with pytest.raises(CompileError, match="host: .*not today"):
+        TvmBackend().build(_convolution(), parse_target("host"))
+
+
+def test_two_threads_compute_what_one_does():
+    model = _convolution()
+    values = feeds(model.inputs())
+    with HostDevice(threads=2) as device:
+        ours = device.run(TvmBackend().build(model, parse_target("host,threads=2")), values)
+    assert error(ours["y"], reference(model, values)["y"]) < 1e-5
+
+
+def test_sizes_that_no_schedule_fits_still_compute_the_right_thing(monkeypatch):
+    from tvm.s_tir.schedule import ScheduleError
+
+    def refuse(*_):
+        raise ScheduleError("no")
+
+    monkeypatch.setitem(FAMILIES, "conv", refuse)
+    model = _convolution()
+    values = feeds(model.inputs())
+    with HostDevice() as device:
+        ours = device.run(TvmBackend().build(model, parse_target("host")), values)
+    assert error(ours["y"], reference(model, values)["y"]) < 1e-5
 
 
 def _convolution() -> Model:

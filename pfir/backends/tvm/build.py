@@ -19,14 +19,13 @@ def build(module: Any, target: Target) -> bytes:
     Raises:
         CompileError: TVM or the linker refuses.
     """
-    import tvm
     from tvm import relax
 
     where = tvm_target(target)
     try:
         executable = relax.build(module, where, relax_pipeline=_pipeline())
         return _library(executable, target)
-    except tvm.error.TVMError as error:
+    except RuntimeError as error:  # what TVM's own errors derive from
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise CompileError(f"TVM failed to compile for {target.name}: {lines[-1] if lines else error!r}") from error
 

@@ -56,8 +56,10 @@ def elementwise(node: gs.Node) -> bool:
     """Whether this node is a function of single float32 elements with known shapes."""
     if node.op not in ELEMENTWISE or node.domain not in (None, "", "ai.onnx") or len(node.outputs) != 1:
         return False
-    if node.outputs[0].shape is None or not all(_is_float(t) for t in (node.inputs[0], *node.outputs)):
+    if not node.outputs[0].shape or not all(_is_float(t) for t in (node.inputs[0], *node.outputs)):
         return False
+    if any(isinstance(t, gs.Variable) and not t.is_empty() and not t.shape for t in node.inputs):
+        return False  # data without any axis: no kernel of ours has loops for that
     if node.op == "Clip":
         return all(isinstance(t, gs.Constant) or t.is_empty() for t in node.inputs[1:])
     if node.op == "Dropout":

@@ -12,7 +12,7 @@ import onnx_graphsurgeon as gs
 
 from pfir.backends.tvm.form import Form, channels_last, plain
 from pfir.backends.tvm.kernels import conv, gemm, window
-from pfir.backends.tvm.tiles import Tile, channel_tile, matrix_tile
+from pfir.backends.tvm.tiles import Tile, channel_tile, matrix_tile, plain_tile
 from pfir.backends.tvm.values import Program, Value
 
 
@@ -34,9 +34,14 @@ Values = Callable[[gs.Tensor], Value]
 def lead(program: Program, node: gs.Node, value: Values) -> Lead | None:
     """What the kernel of this node computes, or None where no generator of ours covers it."""
     make = LEADS.get(node.op)
-    if make is None or value(node.inputs[0]).form.dtype != "float32":
+    if make is None or scalar(node) or value(node.inputs[0]).form.dtype != "float32":
         return None
     return make(program, node, value)
+
+
+def scalar(node: gs.Node) -> bool:
+    """Whether data without any axis goes in or comes out: no kernel of ours has loops for that."""
+    return not node.outputs[0].shape or not node.inputs[0].shape
 
 
 def _shape(tensor: gs.Tensor) -> tuple[int, ...]:
@@ -187,7 +192,7 @@ def _reduce(kind: str) -> Callable[[Program, gs.Node, Values], Lead | None]:
             return None
         shape = tuple(1 if axis in axes else size for axis, size in enumerate(data.form.shape))
         out = Form(shape, data.form.order)
-        return Lead("reduce", {"kind": kind, "axes": axes}, [data], out, Tile(program.target.lanes, 1, 1, 1))
+        return Lead("reduce", {"kind": kind, "axes": axes}, [data], out, plain_tile(program.target))
 
     return make
 

@@ -12,7 +12,7 @@ from pfir.backends.tvm.form import Form, KernelSpec, Step, plain
 from pfir.backends.tvm.fuse import Group, elementwise, groups
 from pfir.backends.tvm.leads import LEADS, Lead, array_of, lead
 from pfir.backends.tvm.moves import MOVERS, mover, split, view
-from pfir.backends.tvm.tiles import Tile
+from pfir.backends.tvm.tiles import plain_tile
 from pfir.backends.tvm.values import Program, Value
 from pfir.errors import CompileError
 from pfir.ir.model import Model
@@ -97,6 +97,8 @@ class _Lowering:
         return self.values[tensor.name]
 
     def group(self, group: Group) -> None:
+        from tvm.s_tir.schedule import ScheduleError
+
         head, program = group.head, self.program
         if all(node.op in NO_OPS for node in group.nodes):
             self.values[group.output.name] = self.value(head.inputs[0])
@@ -110,7 +112,15 @@ class _Lowering:
             if nodes:
                 self.group(Group(nodes))
             return
-        self.values[group.output.name] = self._emit(start, head.outputs[0], nodes)
+        try:
+            self.values[group.output.name] = self._emit(start, head.outputs[0], nodes)
+        except ScheduleError:
+            self._unscheduled(group)
+
+    def _unscheduled(self, group: Group) -> None:
+        """Our schedule does not fit these sizes: slow and right, from the importer, is what is left."""
+        for node in group.nodes:
+            self.values[node.outputs[0].name] = imported(self.program, node, self.value)[0]
 
     def _alone(self, node: gs.Node) -> None:
         program = self.program
@@ -134,7 +144,7 @@ class _Lowering:
             if isinstance(t, gs.Variable) and not t.is_empty() and t.name not in inner
         ]
         order = next((form.order for form in forms if form.shape == shape), plain(shape).order)
-        return Lead("move", {"kind": "steps"}, [], Form(shape, order), Tile(self.program.target.lanes, 1, 1, 1))
+        return Lead("move", {"kind": "steps"}, [], Form(shape, order), plain_tile(self.program.target))
 
     def _emit(self, start: Lead, tensor: gs.Tensor, nodes: tuple[gs.Node, ...]) -> Value:
         """The kernel of a lead with the element-wise nodes behind it."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.backends.tvm.form import Form, plain
-from pfir.backends.tvm.leads import Lead, Values, array_of
-from pfir.backends.tvm.tiles import Tile
+from pfir.backends.tvm.leads import Lead, Values, array_of, scalar
+from pfir.backends.tvm.tiles import plain_tile
 from pfir.backends.tvm.values import Program, Value
 
 
@@ -26,7 +27,7 @@ def view(program: Program, node: gs.Node, value: Values) -> Value | None:
 def mover(program: Program, node: gs.Node, value: Values) -> Lead | None:
     """What the moving kernel of this node's first output computes, or None where it is not covered."""
     make = MOVERS.get(node.op)
-    return make(program, node, value) if make else None
+    return make(program, node, value) if make and not scalar(node) else None
 
 
 def split(program: Program, node: gs.Node, value: Values) -> list[Lead]:
@@ -38,17 +39,14 @@ def split(program: Program, node: gs.Node, value: Values) -> list[Lead]:
         shape = _shape(output)
         starts = tuple(offset if i == axis else 0 for i in range(len(shape)))
         attributes = {"kind": "slice", "starts": starts, "steps": (1,) * len(shape)}
-        parts.append(Lead("move", attributes, [data], Form(shape, data.form.order, data.form.dtype), _tile(program)))
+        form = Form(shape, data.form.order, data.form.dtype)
+        parts.append(Lead("move", attributes, [data], form, plain_tile(program.target)))
         offset += shape[axis]
     return parts
 
 
 def _shape(tensor: gs.Tensor) -> tuple[int, ...]:
     return tuple(int(size) for size in tensor.shape)
-
-
-def _tile(program: Program) -> Tile:
-    return Tile(program.target.lanes, 1, 1, 1)
 
 
 def _same_cast(node: gs.Node) -> bool:
@@ -100,7 +98,7 @@ def _slice(program: Program, node: gs.Node, value: Values) -> Lead | None:
         stride[axis % rank] = step
     attributes = {"kind": "slice", "starts": tuple(begin), "steps": tuple(stride)}
     return Lead("move", attributes, [data], Form(_shape(node.outputs[0]), data.form.order, data.form.dtype),
-                _tile(program))  # fmt: skip
+                plain_tile(program.target))  # fmt: skip
 
 
 def _pad(program: Program, node: gs.Node, value: Values) -> Lead | None:
@@ -118,7 +116,7 @@ def _pad(program: Program, node: gs.Node, value: Values) -> Lead | None:
         fill = float(array_of(node.inputs[2]).reshape(-1)[0])
     attributes = {"kind": "pad", "begins": tuple(begins), "ends": tuple(ends), "mode": mode, "value": float(fill)}
     form = Form(_shape(node.outputs[0]), data.form.order, data.form.dtype)
-    return Lead("move", attributes, [data], form, _tile(program))
+    return Lead("move", attributes, [data], form, plain_tile(program.target))
 
 
 def _concat(program: Program, node: gs.Node, value: Values) -> Lead:
@@ -126,7 +124,7 @@ def _concat(program: Program, node: gs.Node, value: Values) -> Lead:
     first = max(parts, key=lambda part: part.form.size).form
     form = Form(_shape(node.outputs[0]), first.order, first.dtype)
     axis = int(node.attrs["axis"]) % len(form.shape)
-    return Lead("move", {"kind": "concat", "axis": axis}, parts, form, _tile(program))
+    return Lead("move", {"kind": "concat", "axis": axis}, parts, form, plain_tile(program.target))
 
 
 def _resize(program: Program, node: gs.Node, value: Values) -> Lead | None:
@@ -150,7 +148,7 @@ def _resize(program: Program, node: gs.Node, value: Values) -> Lead | None:
         "nearest": "floor" if old else attrs.get("nearest_mode", "round_prefer_floor"),
         "scales": _scales(node, data.form.shape, out),
     }
-    return Lead("move", attributes, [data], Form(out, data.form.order), _tile(program))
+    return Lead("move", attributes, [data], Form(out, data.form.order), plain_tile(program.target))
 
 
 def _scales(node: gs.Node, shape: tuple[int, ...], out: tuple[int, ...]) -> tuple[float, ...]:
@@ -166,7 +164,24 @@ def _scales(node: gs.Node, shape: tuple[int, ...], out: tuple[int, ...]) -> tupl
 
 def _expand(program: Program, node: gs.Node, value: Values) -> Lead:
     data = value(node.inputs[0])
-    return Lead("move", {"kind": "copy"}, [data], plain(_shape(node.outputs[0]), data.form.dtype), _tile(program))
+    form = plain(_shape(node.outputs[0]), data.form.dtype)
+    return Lead("move", {"kind": "copy"}, [data], form, plain_tile(program.target))
+
+
+def _gather(program: Program, node: gs.Node, value: Values) -> Lead | None:
+    """Constant places only; negative ones count from the end, and any outside are left to the importer's rules."""
+    places, data = array_of(node.inputs[1]), value(node.inputs[0])
+    axis = int(node.attrs.get("axis", 0)) % max(1, len(data.form.shape))
+    if places is None or places.size == 0 or not data.form.shape:
+        return None
+    size = data.form.shape[axis]
+    if places.min() < -size or places.max() >= size:
+        return None
+    positive = np.where(places < 0, places + size, places).astype(np.int32)
+    table = program.constant(np.atleast_1d(positive))
+    form = plain(_shape(node.outputs[0]), data.form.dtype)
+    attributes = {"kind": "gather", "axis": axis, "rank": places.ndim}
+    return Lead("move", attributes, [data, table], form, plain_tile(program.target))
 
 
 def _blocks(kind: str) -> Callable[[Program, gs.Node, Values], Lead]:
@@ -175,7 +190,7 @@ def _blocks(kind: str) -> Callable[[Program, gs.Node, Values], Lead]:
         mode = node.attrs.get("mode", "DCR")
         attributes = {"kind": kind, "block": int(node.attrs["blocksize"]), "mode": mode}
         return Lead("move", attributes, [data], Form(_shape(node.outputs[0]), data.form.order, data.form.dtype),
-                    _tile(program))  # fmt: skip
+                    plain_tile(program.target))  # fmt: skip
 
     return make
 
@@ -187,6 +202,7 @@ MOVERS: dict[str, Callable[[Program, gs.Node, Values], Lead | None]] = {
     "Resize": _resize,
     "Upsample": _resize,
     "Expand": _expand,
+    "Gather": _gather,
     "DepthToSpace": _blocks("depth_to_space"),
     "SpaceToDepth": _blocks("space_to_depth"),
 }

@@ -16,12 +16,14 @@ class Tile:
         vectors: Vectors of output channels.
         rows: Output positions.
         unroll: Input channels whose step is unrolled.
+        threads: Threads that share the kernel's outer loops.
     """
 
     lanes: int
     vectors: int
     rows: int
     unroll: int
+    threads: int = 1
 
     @property
     def block(self) -> int:
@@ -43,7 +45,7 @@ def matrix_tile(target: Target, rows: int, channels_out: int, channels_in: int) 
         if _fits(target, vectors, tile_rows)
     ]
     _, lanes, vectors, tile_rows = max(options)  # of equals the narrower vector: some cores run two at a time
-    return Tile(-lanes, vectors, tile_rows, _unroll(channels_in))
+    return Tile(-lanes, vectors, tile_rows, _unroll(channels_in), target.threads)
 
 
 def channel_tile(target: Target, columns: int, channels: int) -> Tile:
@@ -51,7 +53,12 @@ def channel_tile(target: Target, columns: int, channels: int) -> Tile:
     lanes = min(_lane_choices(target), key=lambda n: (-(-channels // n) * n, -n))
     limit = min(target.core.vector_registers // 3, columns, 8)
     rows = min(range(1, limit + 1), key=lambda r: (-(-columns // r) * (r + 2), -r))
-    return Tile(lanes, 1, rows, 1)
+    return Tile(lanes, 1, rows, 1, target.threads)
+
+
+def plain_tile(target: Target) -> Tile:
+    """The tile of kernels that compute each element on its own."""
+    return Tile(target.lanes, 1, 1, 1, target.threads)
 
 
 _ENOUGH = 12

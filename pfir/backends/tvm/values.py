@@ -13,7 +13,7 @@ from pfir.backends.tvm.kernels.gemm import gemm
 from pfir.backends.tvm.kernels.move import move
 from pfir.backends.tvm.kernels.reduce import reduce
 from pfir.backends.tvm.kernels.window import window
-from pfir.backends.tvm.tiles import Tile
+from pfir.backends.tvm.tiles import Tile, plain_tile
 from pfir.target import Target
 
 FAMILIES = {"conv": conv, "gemm": gemm, "move": move, "reduce": reduce, "window": window}
@@ -77,7 +77,7 @@ class Program:
         if same_memory(value.form, form):
             return self.view(value, form)
         spec = KernelSpec("move", (("kind", "copy"),), (value.form,), 1, (), form)
-        return self.call(spec, Tile(self.target.lanes, 1, 1, 1), [value])
+        return self.call(spec, plain_tile(self.target), [value])
 
     def plain(self, value: Value) -> Value:
         return self.laid_out(value, plain(value.form.shape, value.form.dtype))

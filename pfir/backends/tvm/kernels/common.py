@@ -7,6 +7,7 @@ from typing import Any
 
 from pfir.backends.tvm.expressions import const, expression
 from pfir.backends.tvm.form import Form, KernelSpec
+from pfir.backends.tvm.tiles import Tile
 
 
 @dataclass(frozen=True)
@@ -90,3 +91,9 @@ def vectorize_inner(schedule: Any, loop: Any, lanes: int) -> None:
         return
     _, inner = schedule.split(loop, [None, lanes])
     schedule.vectorize(inner)
+
+
+def parallel(schedule: Any, tile: Tile, loop: Any) -> None:
+    """Share a loop's rounds among threads; handing a single thread its own work would cost about a microsecond."""
+    if tile.threads > 1:
+        schedule.parallel(loop)

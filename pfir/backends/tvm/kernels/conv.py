@@ -12,7 +12,7 @@ import numpy as np
 
 from pfir.backends.tvm.expressions import const
 from pfir.backends.tvm.form import KernelSpec
-from pfir.backends.tvm.kernels.common import placeholders, schedule_of, tail, vectorize_inner
+from pfir.backends.tvm.kernels.common import parallel, placeholders, schedule_of, tail, vectorize_inner
 from pfir.backends.tvm.tiles import Tile
 
 _FEW_CHANNELS = 4
@@ -117,7 +117,7 @@ def _schedule(schedule: Any, spec: KernelSpec, tile: Tile) -> Any:
     outer = schedule.fuse(b, g, oo, y, xo)
     schedule.set_scope(main, 0, "local")
     schedule.reverse_compute_at(out, outer)
-    schedule.parallel(outer)
+    parallel(schedule, tile, outer)
     few = spec.operands[1].shape[4] <= _FEW_CHANNELS
     for loop in (rx, ci, xi, ov) if few else (ci, xi, ov):
         schedule.unroll(loop)
@@ -149,10 +149,10 @@ def _schedule_pad(schedule: Any, spec: KernelSpec, tile: Tile) -> None:
     loops = schedule.get_loops(pad)
     if data.order == (0, 2, 3, 1) and data.shape[1] >= tile.lanes:
         vectorize_inner(schedule, loops[-1], tile.lanes)
-        schedule.parallel(schedule.fuse(*loops[:2]))
+        parallel(schedule, tile, schedule.fuse(*loops[:2]))
         return
     if data.order not in ((0, 1, 2, 3), (0, 2, 3, 1)) or not _surrounded(spec, tile):
-        schedule.parallel(schedule.fuse(*loops[:2]))
+        parallel(schedule, tile, schedule.fuse(*loops[:2]))
         return
     zeros = schedule.decompose_padding(pad, loops[0])  # without a condition inside, what remains is a plain copy
     for block in (zeros, pad):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pfir.backends.tvm.form import KernelSpec
-from pfir.backends.tvm.kernels.common import placeholders, schedule_of, tail, to_index, vectorize_inner
+from pfir.backends.tvm.kernels.common import parallel, placeholders, schedule_of, tail, to_index, vectorize_inner
 from pfir.backends.tvm.tiles import Tile
 
 
@@ -88,7 +88,7 @@ def _schedule(schedule: Any, tile: Tile) -> Any:
     outer = schedule.fuse(oo, mo)
     schedule.set_scope(main, 0, "local")
     schedule.reverse_compute_at(out, outer)
-    schedule.parallel(outer)
+    parallel(schedule, tile, outer)
     for loop in (ki, mi, ov):
         schedule.unroll(loop)
     schedule.vectorize(oe)

@@ -6,7 +6,7 @@ from typing import Any
 
 from pfir.backends.tvm.expressions import const
 from pfir.backends.tvm.form import KernelSpec
-from pfir.backends.tvm.kernels.common import Operand, placeholders, schedule_of, tail, to_index
+from pfir.backends.tvm.kernels.common import Operand, parallel, placeholders, schedule_of, tail, to_index
 from pfir.backends.tvm.tiles import Tile
 
 
@@ -143,6 +143,13 @@ def _inside(place: Any, size: int) -> Any:
     return tirx.max(0, tirx.min(place.astype("int32"), size - 1))
 
 
+def _gather(spec: KernelSpec, operands: list[Operand], index: tuple[Any, ...]) -> Any:
+    data, places = operands[:2]
+    axis, rank = spec["axis"], spec["rank"]
+    place = places(*index[axis : axis + rank]) if rank else places(0)
+    return data(*index[:axis], place, *index[axis + rank :])
+
+
 def _depth_to_space(spec: KernelSpec, operands: list[Operand], index: tuple[Any, ...]) -> Any:
     n, c, y, x = index
     block, channels = spec["block"], spec.out.shape[1]
@@ -166,6 +173,7 @@ SOURCES = {
     "concat": _concat,
     "reshape": _reshape,
     "resize": _resize,
+    "gather": _gather,
     "depth_to_space": _depth_to_space,
     "space_to_depth": _space_to_depth,
 }
@@ -183,5 +191,5 @@ def _schedule(schedule: Any, tile: Tile) -> Any:
         _, vector = schedule.split(inner, [None, lanes or tile.lanes])
         schedule.vectorize(vector)
     if task is not None:
-        schedule.parallel(task)
+        parallel(schedule, tile, task)
     return schedule

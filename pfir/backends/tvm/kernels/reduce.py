@@ -7,7 +7,7 @@ from typing import Any
 
 from pfir.backends.tvm.expressions import const
 from pfir.backends.tvm.form import KernelSpec
-from pfir.backends.tvm.kernels.common import placeholders, schedule_of, tail, to_index
+from pfir.backends.tvm.kernels.common import parallel, placeholders, schedule_of, tail, to_index
 from pfir.backends.tvm.tiles import Tile
 
 
@@ -50,7 +50,7 @@ def _schedule(schedule: Any, tile: Tile) -> Any:
     schedule.reorder(*kept[:-1], inner_outer, *over, inner)
     task = schedule.fuse(*kept[:-1], inner_outer)
     schedule.reverse_compute_at(out, task)
-    schedule.parallel(task)
+    parallel(schedule, tile, task)
     if block > 1:
         schedule.vectorize(inner)
     start = schedule.decompose_reduction(main, over[0])

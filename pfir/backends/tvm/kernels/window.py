@@ -13,7 +13,7 @@ import numpy as np
 
 from pfir.backends.tvm.expressions import const
 from pfir.backends.tvm.form import KernelSpec
-from pfir.backends.tvm.kernels.common import placeholders, schedule_of, tail, vectorize_inner
+from pfir.backends.tvm.kernels.common import parallel, placeholders, schedule_of, tail, vectorize_inner
 from pfir.backends.tvm.tiles import Tile
 
 LOWEST = -3.4028234663852886e38
@@ -148,7 +148,7 @@ def _schedule(schedule: Any, spec: KernelSpec, tile: Tile) -> Any:
         schedule.compute_at(pad, task)
         if spec.operands[0].order[-1] == 1:
             vectorize_inner(schedule, schedule.get_loops(pad)[-1], tile.lanes)
-    schedule.parallel(task)
+    parallel(schedule, tile, task)
     if spec["kernel"][0] * spec["kernel"][1] <= _UNROLLED_WINDOW:
         schedule.unroll(ry)
         schedule.unroll(rx)

@@ -1,0 +1,37 @@
+"""Register tiles fit the core, and waste little."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pfir.backends.tvm.tiles import channel_tile, matrix_tile
+from pfir.target import known_targets, parse_target
+
+SIZES = st.integers(1, 600)
+
+
+@settings(max_examples=40, deadline=None)
+@given(target=st.sampled_from(known_targets()), rows=SIZES, out=SIZES, inner=SIZES)
+def test_accumulators_fit_the_registers(target, rows, out, inner):
+    tile = matrix_tile(target, rows, out, inner)
+    operands = 1 if target.triple.startswith("x86") else tile.rows
+    assert tile.rows * tile.vectors + operands < target.core.vector_registers
+    assert inner % tile.unroll == 0
+    assert tile.lanes <= target.lanes
+
+
+@settings(max_examples=40, deadline=None)
+@given(target=st.sampled_from(known_targets()), columns=SIZES, channels=SIZES)
+def test_window_tiles_hold_one_vector_of_channels(target, columns, channels):
+    tile = channel_tile(target, columns, channels)
+    assert tile.vectors == 1 and 1 <= tile.rows <= min(8, columns)
+
+
+def test_a_neon_convolution_gets_the_tile_that_was_measured_not_to_spill():
+    tile = matrix_tile(parse_target("arm:cortex-a53"), 40, 64, 64)
+    assert (tile.lanes, tile.vectors, tile.rows, tile.unroll) == (4, 4, 5, 4)
+
+
+def test_columns_that_divide_evenly_are_preferred():
+    assert 28 % matrix_tile(parse_target("x86-64:x86-64-v4"), 28, 32, 64).rows == 0
