@@ -164,7 +164,7 @@ def evaluate_command(
     data: Annotated[str, typer.Option(help="Labelled data: .npz, image folder or its .zip, module:function.")],
     preprocess: PreprocessOption = None,
     reference: Annotated[Path | None, typer.Option(help="The original, to give the fidelity to it as well.")] = None,
-    jobs: Annotated[int | None, typer.Option(help="Threads; default: one a core.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Threads; default: one a core.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Accuracy of a model on labelled data, or its fidelity to another model."""
@@ -228,7 +228,7 @@ def _run() -> None:
     except typer.exceptions.TyperException as error:
         context = getattr(error, "ctx", None)
         hint = context.command_path if context else PROGRAM
-        raise UsageError(f"{error.format_message()} See `{hint} --help`.") from None
+        raise UsageError(f"{error.format_message().rstrip('.')}; see `{hint} --help`") from None
 
 
 def _interrupt(*_) -> None:

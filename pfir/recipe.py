@@ -77,7 +77,7 @@ def read_recipe(path: Path) -> Recipe:
         )
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         if isinstance(error, UsageError):
             raise
         raise UsageError(f"{path} is not a recipe.json of pfir") from error

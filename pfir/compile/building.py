@@ -10,9 +10,10 @@ import numpy as np
 from pfir.artifact import Artifact
 from pfir.backends.base import Backend
 from pfir.compile.verify import verify_somewhere
+from pfir.devices import open_device
 from pfir.devices.base import Device
 from pfir.devices.estimate import EstimateDevice
-from pfir.errors import BackendError, DeviceError
+from pfir.errors import BackendError, DeviceError, UsageError
 from pfir.ir.model import Model
 from pfir.report.progress import Progress
 from pfir.report.record import Verification
@@ -42,6 +43,23 @@ def host_latency(backend: Backend, baseline: Model, result: Model) -> HostLatenc
         return HostLatency(None, None, f"not measured on this machine: {error}")
     before, after = np.median(rounds, axis=0)
     return HostLatency(float(before), float(after))
+
+
+def run_device(url: str | None, backend: Backend, target: Target) -> Device:
+    """The device of `--device`, which can run this backend's libraries for this target.
+
+    Raises:
+        UsageError: There is no such device, or it runs other libraries.
+    """
+    if url == HOST and target.triple.partition("-")[0] != parse_target(HOST).triple.partition("-")[0]:
+        raise UsageError(f"--device host measures this machine, which runs no library for {target.name}: --target host")
+    if backend.name != "ort" or url is None:
+        return open_device(url, target)
+    if url != HOST:
+        raise UsageError(f"--device {url} runs libraries of the tvm backend; --backend ort knows the device host only")
+    from pfir.backends.ort import OrtHost
+
+    return OrtHost(target.threads)
 
 
 def host_device(backend: Backend) -> Device:

@@ -11,10 +11,11 @@ from pfir import __version__
 from pfir.artifact import Artifact
 from pfir.compile.building import HostLatency
 from pfir.compile.outcome import Outcome
-from pfir.compile.request import Goals
+from pfir.compile.request import Goals, Request
 from pfir.compile.setting import Chosen, Setting
 from pfir.compile.versions import versions
 from pfir.compile.workspace import Workspace
+from pfir.errors import UsageError
 from pfir.ir.channels import Coupling
 from pfir.measurement import speedup
 from pfir.recipe import RECIPE, WEIGHTS, Recipe, pack_weights, sha256
@@ -50,7 +51,7 @@ def deliver(
         PAGE: html.page(report).encode(),
     }
     room.deliver(files | room.journals())
-    _write_depfile(setting)
+    _write_depfile(setting.request)
     return Outcome(report, run.met, room.folder)
 
 
@@ -85,11 +86,7 @@ def _run(
     found = chosen.found
     return Run(
         version=__version__,
-        model={
-            "name": setting.original.model.name,
-            "file": setting.request.model.name,
-            "sha256": setting.original.sha256,
-        },
+        model=_identity(setting),
         target=setting.target,
         backend=setting.backend.name,
         goal=setting.request.goals.text(),
@@ -140,12 +137,28 @@ def _kept(coupling: Coupling) -> tuple[Kept, ...]:
     return tuple(Kept(node, reason) for node, reason in pins)
 
 
-def _write_depfile(setting: Setting) -> None:
+def check_depfile(request: Request) -> None:
+    """Return only if `--depfile` names a file that can be, before anything takes time.
+
+    Raises:
+        UsageError: It is a folder, or its folder is missing.
+    """
+    path = request.depfile
+    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+        raise UsageError(f"--depfile {path} cannot be written: " + ("a folder" if path.is_dir() else "no such folder"))
+
+
+def _write_depfile(request: Request) -> None:
     """A Makefile rule: the manifest depends on every file that was read."""
-    request = setting.request
     if request.depfile is None:
         return
     read = [request.model, request.recipe, *(Path(p) for p in (request.data, request.validation) if p)]
-    names = [str(p).replace(" ", "\\ ").replace("$", "$$") for p in read if p is not None and Path(p).exists()]
-    target = str(request.output / "manifest.json").replace(" ", "\\ ")
-    request.depfile.write_text(f"{target}: {' '.join(names)}\n")
+    names = [_escaped(p) for p in read if p is not None and p.exists()]
+    try:
+        request.depfile.write_text(f"{_escaped(request.output / 'manifest.json')}: {' '.join(names)}\n")
+    except OSError as error:
+        raise UsageError(f"--depfile {request.depfile} cannot be written: {error.strerror}") from error
+
+
+def _escaped(path: Path) -> str:
+    return str(path).replace("$", "$$").replace(" ", "\\ ").replace("#", "\\#")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pfir.data import open_data, parse_preprocess
 from pfir.frontends import load
+from pfir.run.classify import class_count
 from pfir.run.evaluate import evaluate
 
 BATCH = 100
@@ -22,7 +23,8 @@ def evaluate_file(
         DataError: The data does not fit the model.
     """
     model = load(path)
-    dataset = open_data(data, model.inputs(), None if preprocess is None else parse_preprocess(preprocess))
+    read = None if preprocess is None else parse_preprocess(preprocess)
+    dataset = open_data(data, model.inputs(), read, class_count(model.outputs()))
     original = load(reference) if reference else None
     scores = evaluate(model, dataset, original, jobs or os.cpu_count() or 1, BATCH)
     found = {

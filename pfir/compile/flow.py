@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pfir.compile.building import first_samples, host_latency, instructions, verify_result
+from pfir.compile.building import first_samples, host_latency, instructions, run_device, verify_result
 from pfir.compile.choosing import choose
-from pfir.compile.delivery import deliver
+from pfir.compile.delivery import check_depfile, deliver
 from pfir.compile.judge import Judge
 from pfir.compile.outcome import Outcome
 from pfir.compile.plan import plan
 from pfir.compile.prepare import fixed, open_backend, prepare
+from pfir.compile.replay import check_recipe
 from pfir.compile.request import Request
 from pfir.compile.samples import open_samples
 from pfir.compile.searching import check_reachable, fastest, ground_for
 from pfir.compile.setting import Setting
 from pfir.compile.stages import Stages
 from pfir.compile.workspace import Workspace
-from pfir.devices import open_device
 from pfir.devices.base import Device
 from pfir.report.progress import Progress
 from pfir.target import parse_target
@@ -29,13 +29,14 @@ def compile_model(request: Request, progress: Progress) -> Outcome:
     Raises:
         PfirError: See the exit codes of its subclasses; nothing half-written is left behind.
     """
+    check_depfile(request)
     stages = Stages(progress)
     setting = _setting(request, stages, progress)
     if request.dry_run:
         return _dry_run(setting)
     room = Workspace(request.output, request.force, request.resume)
     try:
-        with open_device(request.device, setting.target) as device:
+        with run_device(request.device, setting.backend, setting.target) as device:
             return _run(setting, device, room)
     except BaseException:
         room.abandon()
@@ -46,10 +47,11 @@ def _setting(request: Request, stages: Stages, progress: Progress) -> Setting:
     with stages("load"):
         target = parse_target(request.target)
         original = prepare(request, target.lanes)
+        check_recipe(original, request)
         backend = open_backend(request.backend)
         sized = fixed(original.start, request)
         backend.check(sized)
-        samples = open_samples(request, sized.inputs())
+        samples = open_samples(request, sized)
     return Setting(request, target, backend, original, samples, plan(request), stages, progress)
 
 
@@ -57,7 +59,7 @@ def _dry_run(setting: Setting) -> Outcome:
     original, request = setting.original, setting.request
     if original.pruning is None:
         return Outcome({"plan": setting.plan.text()}, True, None, (setting.plan.text(), "nothing will be pruned"))
-    with open_device(None, setting.target) as device, setting.stages("analyse"):
+    with run_device(None, setting.backend, setting.target) as device, setting.stages("analyse"):
         judge = Judge(setting.backend, device, setting.target, request)
         ground = ground_for(original, original.pruning, request, judge, setting.samples)
         check_reachable(ground, judge.limits(original.baseline))

@@ -32,6 +32,19 @@ def replay(original: Original, request: Request) -> tuple[Found, Tuned]:
     return found, Tuned(model, settings=recipe.training)
 
 
+def check_recipe(original: Original, request: Request) -> None:
+    """Return only if the request has no recipe, or one of this model with its weights beside it.
+
+    Raises:
+        UsageError: The recipe is no recipe, is of another model, or lacks its weights.
+    """
+    if request.recipe is None:
+        return
+    recipe = _recipe(original, request)
+    if not request.retrain:
+        read_weights(request.recipe, recipe)
+
+
 def read_removal(original: Original, request: Request) -> dict[str, np.ndarray]:
     """Group name to the channels that the recipe removed.
 

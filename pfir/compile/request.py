@@ -116,6 +116,8 @@ class Request:
                 raise UsageError(f"--{name} is {value}; it must be at least 1")
         if self.epochs is not None and self.epochs < 0:
             raise UsageError(f"--epochs is {self.epochs}; it must be at least 0 (0 means no training)")
+        if self.seed < 0:
+            raise UsageError(f"--seed is {self.seed}; it must be at least 0")
         if self.time_budget_s is not None and self.time_budget_s <= 0:
             raise UsageError("--time-budget must be above 0")
         if self.force and self.resume:

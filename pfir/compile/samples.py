@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from pfir.artifact import TensorSpec
 from pfir.compile.request import Request
 from pfir.data import open_data, parse_preprocess, split
 from pfir.data.base import Dataset
 from pfir.data.generated import generated
 from pfir.errors import DataError
+from pfir.ir.cost import model_cost
+from pfir.ir.model import Model
+from pfir.run.classify import class_count
 
 VALIDATION_SHARE = 0.1
 MOST_VALIDATION = 5000
 MOST_CALIBRATION = 256
-MOST_SCORING = 1024
+MOST_SCORING, LEAST_SCORING = 1024, 64
+SCORING_MACS = 6e10
+SCORING_BYTES = 96e6
+"""What scoring one candidate may cost at most: multiply-accumulates, and bytes of inputs."""
 GENERATED = 2048
 
 
@@ -48,19 +54,20 @@ class Samples:
         return self.train.labels is not None
 
 
-def open_samples(request: Request, inputs: tuple[TensorSpec, ...]) -> Samples:
+def open_samples(request: Request, model: Model) -> Samples:
     """The user's data, split; generated inputs where there are none.
 
+    Args:
+        model: What the samples are for, every size fixed.
+
     Raises:
-        DataError: The data cannot be read, does not fit the model, or is too little.
+        DataError: The data cannot be read, does not fit the model, is too little, or lacks labels that a goal needs.
     """
     if request.data is None:
-        return _without_data(inputs, request.seed)
-    preprocess = None if request.preprocess is None else parse_preprocess(request.preprocess)
-    given = open_data(request.data, inputs, preprocess)
+        return _without_data(model, request.seed)
+    given = _opened(request.data, request, model)
     if request.validation is not None:
-        validation = open_data(request.validation, inputs, preprocess)
-        return _parts(given, validation, request.seed, ())
+        return _parts(given, _opened(request.validation, request, model), request.seed, model, ())
     if len(given) < 2:
         raise DataError(f"{request.data} holds {len(given)} sample; at least 2 are needed, one to measure with")
     share = min(VALIDATION_SHARE, MOST_VALIDATION / len(given))
@@ -69,18 +76,41 @@ def open_samples(request: Request, inputs: tuple[TensorSpec, ...]) -> Samples:
         f"{len(validation)} of the {len(given)} samples of --data measure the result and train nothing; if the given "
         "model was trained on them the drop may flatter (--validation takes data that it has not seen)."
     )
-    return _parts(train, validation, request.seed, (note,))
+    return _parts(train, validation, request.seed, model, (note,))
 
 
-def _without_data(inputs: tuple[TensorSpec, ...], seed: int) -> Samples:
-    train = generated(inputs, GENERATED, seed)
+def _opened(path: str, request: Request, model: Model) -> Dataset:
+    preprocess = None if request.preprocess is None else parse_preprocess(request.preprocess)
+    found = open_data(path, model.inputs(), preprocess, class_count(model.outputs()))
+    measured = request.validation is None or path == request.validation
+    asked = "--max-drop" if request.goals.max_drop is not None else "--metric accuracy"
+    if not measured or (request.goals.max_drop is None and request.metric != "accuracy"):
+        return found
+    if found.labels is None:
+        raise DataError(f"{path}: has no labels y, and {asked} needs some; add them, or leave {asked} out")
+    if class_count(model.outputs()) is None:
+        shapes = ", ".join(f"{t.name} {list(t.shape)}" for t in model.outputs())
+        raise DataError(f"{asked} needs a classifier, one output [N, K] with K >= 2; {request.model} gives {shapes}")
+    return found
+
+
+def _without_data(model: Model, seed: int) -> Samples:
+    train = generated(model.inputs(), GENERATED, seed)
     note = "No data was given: no accuracy was measured, and fidelity is to the original on generated inputs."
-    return _parts(train, generated(inputs, MOST_CALIBRATION, seed + 1), seed, (note,))
+    return _parts(train, generated(model.inputs(), MOST_CALIBRATION, seed + 1), seed, model, (note,))
 
 
-def _parts(train: Dataset, validation: Dataset, seed: int, notes: tuple[str, ...]) -> Samples:
+def _parts(train: Dataset, validation: Dataset, seed: int, model: Model, notes: tuple[str, ...]) -> Samples:
     order = np.random.default_rng(seed).permutation(len(train))
-    notes = (*getattr(train, "notes", ()), *notes)
-    return Samples(
-        train, train.subset(order[:MOST_CALIBRATION]), train.subset(order[-MOST_SCORING:]), validation, notes
-    )
+    told = tuple(dict.fromkeys((*train.notes, *validation.notes, *notes)))  # parts of one data set say the same
+    scoring = min(_affordable(model), len(train) - len(train) // 2)
+    calibration = min(MOST_CALIBRATION, max(1, len(train) - scoring))  # a single sample serves both
+    return Samples(train, train.subset(order[:calibration]), train.subset(order[-scoring:]), validation, told)
+
+
+def _affordable(model: Model) -> int:
+    """Samples that each candidate is scored on."""
+    batch = max(1, int(model.inputs()[0].shape[0])) if model.inputs() and model.inputs()[0].shape else 1
+    size = sum(math.prod(t.shape) * np.dtype(t.dtype).itemsize for t in model.inputs()) / batch
+    macs = max(model_cost(model).macs / batch, 1.0)
+    return int(np.clip(min(SCORING_MACS / macs, SCORING_BYTES / max(size, 1.0)), LEAST_SCORING, MOST_SCORING))

@@ -15,6 +15,7 @@ from pfir.compile.prepare import Original, fixed
 from pfir.compile.pricing import PREFIX, Limits, Pricing, pricing
 from pfir.compile.request import Request
 from pfir.compile.samples import Samples
+from pfir.data.base import Dataset
 from pfir.errors import Infeasible
 from pfir.ir.channels import Coupling, channel_counts, channel_groups
 from pfir.ir.model import Model
@@ -22,13 +23,13 @@ from pfir.ir.scalable import ScalableKernels
 from pfir.passes.base import Context
 from pfir.passes.criteria import scores
 from pfir.passes.moments import collect
-from pfir.passes.prune_channels import HIGHEST_RATIO, PruneChannels, choose, choose_by_macs
+from pfir.passes.prune_channels import HIGHEST_RATIO, PruneChannels, choose, choose_by_macs, demand_known
 from pfir.report.progress import Progress
 from pfir.run.activations import activations
 from pfir.run.evaluate import reference
 from pfir.search import Problem, SearchResult, Settings, search
 
-BATCH = 32
+BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,11 @@ class Ground:
     pricing: Pricing
     score: Score
     baseline_s: float
+    calibration: Dataset
 
     def activations(self, model: Model, names: Sequence[str]) -> Iterator[Mapping[str, np.ndarray]]:
         """The named tensors on the calibration data."""
-        return activations(model, names, self.score.data, BATCH)
+        return activations(model, names, self.calibration, BATCH)
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def ground_for(original: Original, pruning: PruneChannels, request: Request, jud
     prices = pricing(coupling, scalable, judge.estimator(original.baseline), pruning.align, Limits())
     candidates = Candidates(start, coupling, importance, statistics, prices)
     score = Score(candidates, samples.scoring, reference(start, samples.scoring))
-    return Ground(coupling, candidates, prices, score, judge.latency(original.baseline).seconds)
+    return Ground(coupling, candidates, prices, score, judge.latency(original.baseline).seconds, samples.calibration)
 
 
 def fastest(ground: Ground) -> float:
@@ -122,6 +124,7 @@ def fixed_choice(ground: Ground, pruning: PruneChannels) -> Found:
     """What the ratios or the share of MACs of `--passes` ask for, without search.
 
     Raises:
+        UsageError: A group is named that is not there or must stay.
         Infeasible: The share of MACs cannot be reached.
     """
     base = ground.candidates
@@ -129,6 +132,7 @@ def fixed_choice(ground: Ground, pruning: PruneChannels) -> Found:
         removed = choose_by_macs(base.model, base.coupling, base.importance, pruning.macs, pruning.align)
         return kept_as(ground, removed)
     named = dict(pruning.ratios)
+    demand_known(base.coupling, named)
     ratios = {g.name: named.get(g.name, pruning.ratio or 0.0) for g in ground.coupling.free()}
     return kept_as(ground, choose(base.coupling, base.importance, ratios, pruning.align))
 

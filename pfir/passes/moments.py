@@ -69,7 +69,7 @@ def collect(model: Model, coupling: Coupling, context: Context) -> Statistics:
         UsageError: The context has no calibration data, or the data is empty.
     """
     if context.activations is None:
-        raise UsageError("least-squares reconstruction needs calibration data, but the context has no activations")
+        raise UsageError("least-squares reconstruction needs calibration data, and none was given (--data)")
     found = contractions(model, coupling)
     names = sorted({c.data for shared in found.values() for c in shared})
     sums = {tensor: _Sum(shared[0]) for tensor, shared in found.items()}

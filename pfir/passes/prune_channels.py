@@ -95,7 +95,7 @@ class PruneChannels(Pass):
         if self.macs is not None:
             return choose_by_macs(model, coupling, importance, self.macs, self.align)
         named = dict(self.ratios)
-        _demand_known(coupling, named)
+        demand_known(coupling, named)
         ratios = {g.name: named.get(g.name, self.ratio or 0.0) for g in coupling.free()}
         return choose(coupling, importance, ratios, self.align)
 
@@ -182,7 +182,12 @@ def _demand_free(coupling: Coupling) -> None:
     raise Infeasible(f"no channel of this model may be removed: {reasons}")
 
 
-def _demand_known(coupling: Coupling, named: Mapping[str, float]) -> None:
+def demand_known(coupling: Coupling, named: Mapping[str, float]) -> None:
+    """Return only if every name is that of a group that may lose channels.
+
+    Raises:
+        UsageError: One is not; says why, or which there are.
+    """
     pinned = {g.name: g.pins for g in coupling.groups}
     free = [g.name for g in coupling.free()]
     for name in named:
