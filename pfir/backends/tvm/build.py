@@ -38,9 +38,8 @@ def tvm_target(target: Target) -> Any:
     cpu = system_cpu() if target.cpu in NATIVE else target.cpu
     if cpu and cpu != "generic":
         settings["mcpu"] = cpu
-    features = list(target.features) + _float_features(target)
-    if features:
-        settings["mattr"] = features
+    if target.features:
+        settings["mattr"] = list(target.features)
     return tvm.target.Target(settings)
 
 
@@ -49,11 +48,6 @@ def system_cpu() -> str:
     from tvm.target.codegen import llvm_get_system_cpu
 
     return str(llvm_get_system_cpu())
-
-
-def _float_features(target: Target) -> list[str]:
-    """Armv7 has NEON as an option; every core that we build for has it."""
-    return ["+neon", "+vfp4"] if target.triple.startswith(("arm-", "armv7")) else []
 
 
 def _pipeline() -> Any:
