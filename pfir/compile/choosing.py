@@ -8,6 +8,7 @@ from dataclasses import replace
 from pfir.compile.finetune import Tuned, fine_tune
 from pfir.compile.judge import Judge
 from pfir.compile.pricing import Limits
+from pfir.compile.refitting import refitted
 from pfir.compile.replay import read_removal, replay
 from pfir.compile.searching import (
     Found,
@@ -53,7 +54,10 @@ def choose(setting: Setting, judge: Judge, limits: Limits, room: Workspace) -> C
     check_reachable(ground, limits)
     if limits == Limits():
         return _fastest_within(setting, judge, ground, room)
-    return _tuned(setting, ground, _search(setting, judge, ground, limits, room), room)
+    found = _search(setting, judge, ground, limits, room)
+    with setting.stages("fit layers"):
+        found = refitted(ground, found, setting.plan.total_s, request.seed, setting.progress)
+    return _tuned(setting, ground, found, room)
 
 
 def _search(setting: Setting, judge: Judge, ground: Ground, limits: Limits, room: Workspace) -> Found:
