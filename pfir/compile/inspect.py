@@ -13,6 +13,10 @@ from pfir.ir.shapes import fix_sizes
 from pfir.report.words import count, size, visible
 
 
+WIDTH = 120
+"""Of the table where it goes to no terminal."""
+
+
 def inspect_model(path: Path, keep: tuple[str, ...], only: tuple[str, ...]) -> dict[str, object]:
     """Groups, pins and cost as plain data; cost is None where a size is not known.
 
@@ -39,7 +43,8 @@ def print_inspection(found: dict[str, object], stream=None) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    console = Console(file=stream or sys.stdout, highlight=False)
+    stream = stream or sys.stdout
+    console = Console(file=stream, highlight=False, width=None if stream.isatty() else WIDTH)
     console.print(Text(visible(f"{found['model']}: {found['nodes']} nodes")), soft_wrap=True)
     if found["cost"]:
         cost = found["cost"]
