@@ -12,7 +12,6 @@ from pfir.ir.cost import model_cost
 from pfir.ir.shapes import fix_sizes
 from pfir.report.words import count, size, visible
 
-
 WIDTH = 120
 """Of the table where it goes to no terminal."""
 
