@@ -36,6 +36,7 @@ ShapeOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]
 PROGRAM = "pfir"
+INTERRUPTED = 130
 
 
 @app.command("compile")
@@ -210,10 +211,12 @@ def main() -> None:
     except PfirError as error:
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
-        _fail(f"interrupted{_how_to_resume()}", 130)
+        _fail(f"interrupted{_how_to_resume()}", INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
+    except MemoryError:
+        _fail("out of memory; try a smaller --batch or --input-shape, fewer --jobs, or a machine with more", 1)
     except Exception as error:  # noqa: BLE001  (the edge: anything else is a fault of ours)
         if os.environ.get("PFIR_TRACEBACK"):
             raise
@@ -222,13 +225,16 @@ def main() -> None:
 
 def _run() -> None:
     try:
-        raise SystemExit(app(standalone_mode=False, prog_name=PROGRAM))
+        code = app(standalone_mode=False, prog_name=PROGRAM)
     except typer.exceptions.Abort:
         raise KeyboardInterrupt from None
     except typer.exceptions.TyperException as error:
         context = getattr(error, "ctx", None)
         hint = context.command_path if context else PROGRAM
         raise UsageError(f"{error.format_message().rstrip('.')}; see `{hint} --help`") from None
+    if code == INTERRUPTED:  # Typer gives this code instead of the exception
+        raise KeyboardInterrupt
+    raise SystemExit(code)
 
 
 def _interrupt(*_) -> None:

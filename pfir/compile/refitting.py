@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pfir.compile.searching import Found, Ground
-from pfir.ir.cost import model_cost
 from pfir.ir.shapes import infer_shapes
 from pfir.passes.base import Context
 from pfir.passes.refit import refit
@@ -41,5 +40,6 @@ def refitted(ground: Ground, found: Found, budget_s: float, seed: int, progress:
 def _seconds(ground: Ground) -> float:
     """Both models run over the calibration data once a layer."""
     model = ground.candidates.model
+    macs = ground.pricing.scalable.macs_at(ground.pricing.sizes)
     layers = sum(node.op in ("Conv", "Gemm", "MatMul", "ConvTranspose") for node in model.nodes())
-    return 2 * layers * len(ground.calibration) * model_cost(model).macs / MACS_PER_SECOND
+    return 2 * layers * len(ground.calibration) * macs / MACS_PER_SECOND

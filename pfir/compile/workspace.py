@@ -73,12 +73,19 @@ class Workspace:
             shutil.rmtree(self.state)
 
     def abandon(self) -> None:
-        """After a failed run: leave nothing behind but finished trials."""
-        if self.journal().exists():
+        """After a failed run: leave nothing behind but finished trials and training."""
+        if self._holds_trials() or self.checkpoint.exists():
             return
         shutil.rmtree(self.state, ignore_errors=True)
         if self._made and self.folder.exists() and not any(self.folder.iterdir()):
             self.folder.rmdir()
+
+    def _holds_trials(self) -> bool:
+        """Whether a journal has more than its header, and more than was delivered before."""
+        delivered = self.folder / JOURNAL
+        known = delivered.read_bytes() if delivered.exists() else b""
+        found = {name: content for name, content in self.journals().items() if content.count(b"\n") > 1}
+        return bool(found.keys() - {JOURNAL}) or found.get(JOURNAL, known) != known
 
     def _check(self, force: bool, resume: bool) -> None:
         if self.folder.exists() and not self.folder.is_dir():

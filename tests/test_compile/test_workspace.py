@@ -40,11 +40,32 @@ def test_a_failed_run_without_trials_leaves_no_folder(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_failed_run_keeps_its_finished_trials(tmp_path):
+@pytest.mark.parametrize("attempt", [0, 1])
+def test_a_failed_run_keeps_its_finished_trials(tmp_path, attempt):
+    room = Workspace(tmp_path / "out")
+    room.journal(attempt).write_text("{}\n{}\n")
+    room.abandon()
+    assert room.journal(attempt).exists()
+
+
+def test_a_failed_run_keeps_what_it_has_trained(tmp_path):
+    room = Workspace(tmp_path / "out")
+    room.checkpoint.write_bytes(b"x")
+    room.abandon()
+    assert room.checkpoint.exists()
+
+
+def test_a_failed_run_drops_a_journal_without_trials(tmp_path):
     room = Workspace(tmp_path / "out")
     room.journal().write_text("{}\n")
     room.abandon()
-    assert room.journal().exists()
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_finished_run_that_is_resumed_in_vain_is_as_it_was(tmp_path):
+    Workspace(tmp_path / "out").deliver({"search.jsonl": b"{}\n{}\n"})
+    Workspace(tmp_path / "out", resume=True).abandon()
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["manifest.json", "search.jsonl"]
 
 
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
