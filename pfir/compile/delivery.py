@@ -12,6 +12,7 @@ from pfir.artifact import Artifact
 from pfir.compile.building import HostLatency
 from pfir.compile.outcome import Outcome
 from pfir.compile.request import Goals, Request
+from pfir.compile.searching import pruning_text
 from pfir.compile.setting import Chosen, Setting
 from pfir.compile.versions import versions
 from pfir.compile.workspace import Workspace
@@ -117,10 +118,8 @@ def _identity(setting: Setting) -> dict[str, str]:
 
 def _recipe(setting: Setting, chosen: Chosen, weights: bytes) -> Recipe:
     found = chosen.found
-    ratios = ",".join(
-        f'"{g}":{1 - after / before:.4g}' for g, (before, after) in found.widths.items() if after < before
-    )
-    passes = (*setting.original.passes, *([f"prune-channels{{ratios={ratios}}}"] if ratios else []))
+    pruning = pruning_text(found.widths)
+    passes = (*setting.original.passes, *([pruning] if pruning else []))
     return Recipe(
         model_sha256=setting.original.sha256,
         removed={g: tuple(int(c) for c in channels) for g, channels in found.removed.items()},

@@ -7,7 +7,7 @@ import numpy as np
 from pfir.compile.finetune import Tuned
 from pfir.compile.prepare import Original
 from pfir.compile.request import Request
-from pfir.compile.searching import Found
+from pfir.compile.searching import Found, pruning_text
 from pfir.errors import UsageError
 from pfir.ir.channels import channel_groups, remove_channels
 from pfir.recipe import Recipe, read_recipe, read_weights
@@ -71,6 +71,7 @@ def pruned(original: Original, request: Request, recipe: Recipe) -> Found:
     removed = {g: np.array(channels, np.int64) for g, channels in recipe.removed.items()}
     model = original.start.clone()
     remove_channels(model, coupling, removed)
-    model.record(recipe.passes[-1])
     widths = {g.name: (g.size, g.size - len(removed.get(g.name, ()))) for g in coupling.free()}
+    if text := pruning_text(widths):
+        model.record(text)
     return Found(model, removed, widths, (), 0.0, coupling)

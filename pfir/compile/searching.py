@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from pfir.passes.base import Context
 from pfir.passes.criteria import scores
 from pfir.passes.moments import collect
 from pfir.passes.prune_channels import HIGHEST_RATIO, PruneChannels, choose, choose_by_macs, demand_known
+from pfir.passes.spec import format_pass
 from pfir.report.progress import Progress
 from pfir.run.activations import activations
 from pfir.run.evaluate import reference
@@ -140,7 +142,18 @@ def fixed_choice(ground: Ground, pruning: PruneChannels) -> Found:
 def kept_as(ground: Ground, removed: Mapping[str, np.ndarray]) -> Found:
     """The model without these channels, the others making up for them."""
     widths = {n: (g.size, g.size - len(removed.get(n, ()))) for n, g in ground.pricing.groups.items()}
-    return Found(ground.candidates.build(removed), removed, widths, (), 0.0, ground.coupling)
+    model = ground.candidates.build(removed)
+    if text := pruning_text(widths):
+        model.record(text)
+    return Found(model, removed, widths, (), 0.0, ground.coupling)
+
+
+def pruning_text(widths: Mapping[str, tuple[int, int]]) -> str:
+    """The pass that leaves groups with these widths, (before, after) by name; nothing where none gets narrower."""
+    shares = {g: (before - after) / before for g, (before, after) in widths.items() if after < before}
+    # Rounded up: a ratio never removes more than it says, so 0.3333 would leave a third of 24 at 17 channels.
+    ratios = tuple((g, math.ceil(share * 1e4 - 1e-6) / 1e4) for g, share in shares.items())
+    return format_pass(PruneChannels(ratios=ratios)) if ratios else ""
 
 
 def search_for(

@@ -12,7 +12,7 @@ from pfir.compile.request import Goals
 from pfir.errors import DeviceError, Infeasible, UsageError, VerifyError
 from pfir.frontends import load
 from pfir.run.session import Session
-from tests.jobs import images, run, small_net, write_data, write_model
+from tests.jobs import images, run, write_model
 from tests.structures import Net
 
 KEYS = {
