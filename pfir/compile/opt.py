@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
+from pfir.compile.gradients import LossGradients
 from pfir.compile.searching import BATCH
 from pfir.data import open_data, parse_preprocess
 from pfir.frontends import load
@@ -12,6 +16,7 @@ from pfir.passes.base import Context
 from pfir.passes.pipeline import run
 from pfir.passes.spec import parse
 from pfir.run.activations import activations
+from pfir.run.classify import class_count
 
 MOST_CALIBRATION = 256
 
@@ -35,14 +40,23 @@ def optimize(
     """
     chosen = parse(passes)
     model = load(path)
-    context = Context(_calibration(model, data, preprocess), keep=keep, only=only, seed=seed)
+    context = _with_data(Context(keep=keep, only=only, seed=seed), model, data, preprocess)
     result, notes = run(chosen, model, context)
     result.save(output)
     return (*notes, f"{output}: {len(result.graph.nodes)} nodes, {len(model.graph.nodes)} before")
 
 
-def _calibration(model: Model, data: str | None, preprocess: str | None):
+def _with_data(context: Context, model: Model, data: str | None, preprocess: str | None) -> Context:
+    """The context with activations and gradients, where there is data to take them on."""
     if data is None:
-        return None
-    dataset = open_data(data, model.inputs(), None if preprocess is None else parse_preprocess(preprocess))
-    return lambda m, names: activations(m, names, dataset, BATCH, MOST_CALIBRATION)
+        return context
+    read = None if preprocess is None else parse_preprocess(preprocess)
+    whole = open_data(data, model.inputs(), read, class_count(model.outputs()))
+    # A folder of images is in the order of its classes.
+    some = np.random.default_rng(context.seed).permutation(len(whole))[:MOST_CALIBRATION]
+    dataset = whole.subset(np.sort(some))
+    return replace(
+        context,
+        activations=lambda m, names: activations(m, names, dataset, BATCH),
+        gradients=LossGradients(model, dataset, MOST_CALIBRATION),
+    )

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pfir.compile.candidates import Candidates, Score
+from pfir.compile.gradients import LossGradients
 from pfir.compile.judge import Judge
 from pfir.compile.plan import Plan
 from pfir.compile.prepare import Original, fixed
@@ -81,7 +82,11 @@ def ground_for(original: Original, pruning: PruneChannels, request: Request, jud
     coupling = channel_groups(start, request.keep, request.only)
     if not coupling.free():
         raise Infeasible(_nothing_free(coupling))
-    context = Context(lambda m, names: activations(m, names, samples.calibration, BATCH), seed=request.seed)
+    context = Context(
+        lambda m, names: activations(m, names, samples.calibration, BATCH),
+        LossGradients(start, samples.calibration, len(samples.calibration)),
+        seed=request.seed,
+    )
     statistics = collect(start, coupling, context)
     importance = scores(start, coupling, pruning.criterion, context, statistics)
     scalable = ScalableKernels(fixed(start, request), channel_counts(coupling))

@@ -1,4 +1,4 @@
-"""Gradients for criteria exist with labels, without, for classifiers and for others, and rank what does nothing last."""
+"""Gradients for criteria: with labels and without, for classifiers and for others; what does nothing ranks last."""
 
 from __future__ import annotations
 

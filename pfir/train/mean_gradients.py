@@ -1,0 +1,49 @@
+"""Loss gradients of a training graph's weights, averaged over data, without training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import chain
+
+import numpy as np
+
+from pfir.errors import DataError
+from pfir.ir.training import TrainingGraph
+from pfir.train.session import TrainSession
+
+Arrays = dict[str, np.ndarray]
+
+
+def mean_gradients(graph: TrainingGraph, batches: Iterable[Arrays], jobs: int = 1) -> Arrays:
+    """By name of the trainable initializer, in its shape; BatchNormalization acts as in inference.
+
+    Args:
+        graph: Not changed.
+        batches: Feeds of every input of the graph's model, each [batch, ...] with the same batch.
+        jobs: Threads.
+
+    Raises:
+        CompileError: An operator on the way to the loss has no gradient.
+        DataError: There are no batches.
+    """
+    batches = iter(batches)
+    first = next(batches, None)
+    if first is None:
+        raise DataError("gradients are means over samples, and there are no samples; give at least one")
+    size = len(next(iter(first.values())))
+    session = TrainSession(replace(graph, frozen_batch_norm=True), _shapes(first), size, jobs)
+    try:
+        total, count = np.zeros(session.gradients.flat.size), 0
+        for feeds in chain((first,), batches):
+            session.step(feeds)
+            total += session.gradients.flat
+            count += 1
+        session.gradients.flat[:] = total / count
+        return {name: view.copy() for name, view in session.gradients.views.items()}
+    finally:
+        session.close()
+
+
+def _shapes(feeds: Arrays) -> dict[str, tuple[int, ...]]:
+    return {name: x.shape[1:] for name, x in feeds.items()}

@@ -1,0 +1,61 @@
+"""Mean gradients: what central differences of the loss say, over all batches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pfir.errors import DataError
+from pfir.passes.attach_teacher import DistillationSettings, attach_teacher
+from pfir.run.session import Session
+from pfir.train.mean_gradients import mean_gradients
+from tests.test_train.nets import classifier, normal
+
+STEP = 1e-2
+
+
+def _graph():
+    model = classifier()
+    return model, attach_teacher(model, None, DistillationSettings(label_weight=1.0))
+
+
+def _batches(labels, count=3, size=8):
+    images = normal(count * size, 3, 8, 8)
+    answers = np.arange(count * size) % 5
+    return [{"image": images[i : i + size], labels: answers[i : i + size]} for i in range(0, count * size, size)]
+
+
+def _loss(model, batches, labels):
+    logits = [Session(model).predict({"image": b["image"]})["logits"].astype(np.float64) for b in batches]
+    scores = np.concatenate(logits)
+    chosen = np.concatenate([b[labels] for b in batches])
+    return (np.log(np.exp(scores).sum(1)) - scores[np.arange(len(chosen)), chosen]).mean()
+
+
+def test_they_are_the_slopes_of_the_mean_loss_with_batch_norm_as_in_inference():
+    model, graph = _graph()
+    batches = _batches(graph.labels)
+    found = mean_gradients(graph, batches)
+    assert set(found) == set(graph.trainable)
+    for name, place in (("w", (1, 2, 0, 1)), ("fw", (3, 2)), ("scale", (4,)), ("shift", (0,))):
+        sides = []
+        for sign in (-1, 1):
+            moved = model.clone()
+            array = moved.initializers()[name].values.copy()
+            array[place] += sign * STEP
+            moved.set_arrays({name: array})
+            sides.append(_loss(moved, batches, graph.labels))
+        assert found[name][place] == pytest.approx((sides[1] - sides[0]) / (2 * STEP), rel=0.02, abs=2e-4)
+
+
+def test_the_order_of_the_batches_does_not_matter():
+    _, graph = _graph()
+    batches = _batches(graph.labels)
+    there, back = mean_gradients(graph, batches), mean_gradients(graph, batches[::-1])
+    for name, gradient in there.items():
+        np.testing.assert_allclose(gradient, back[name], rtol=1e-5, atol=1e-7)
+
+
+def test_no_samples_are_refused():
+    with pytest.raises(DataError, match="there are no samples"):
+        mean_gradients(_graph()[1], [])
