@@ -136,7 +136,7 @@ def opt_command(
     preprocess: PreprocessOption = None,
     keep: KeepOption = None,
     only: OnlyOption = None,
-    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of every random choice.")] = 0,
 ) -> None:
     """Apply passes to a model and write it; the interface stays as it is."""
     from pfir.compile.opt import optimize

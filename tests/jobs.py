@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from pfir.backends.ort import host
+from pfir.compile import building
 from pfir.compile.flow import compile_model
 from pfir.compile.outcome import Outcome
 from pfir.compile.request import Goals, Request
@@ -47,6 +51,16 @@ def write_data(folder: Path, model: Model | None = None, count: int = 96, name: 
     answers = next(iter(Session(model or small_net()).predict({"in0": x}).values()))
     np.savez(path, x=x, y=answers.argmax(1))
     return path
+
+
+@contextmanager
+def short_measurements():
+    """How fast this machine is does not matter to these tests, only that it is measured."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(building, "ROUNDS", 1)
+        patch.setattr(host, "REPEATS", 3)
+        patch.setattr(host, "MIN_REPEAT_S", 0.001)
+        yield
 
 
 def request(model: Path, output: Path, **options) -> Request:

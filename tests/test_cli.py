@@ -1,7 +1,11 @@
 """The command line as a user meets it: what it refuses, and how."""
 
+import importlib.util
+import json
 import shutil
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -9,8 +13,17 @@ import pytest
 from onnx import TensorProto, helper
 
 from pfir import cli
-from tests.jobs import images, run, small_net, write_data, write_model
+from pfir.frontends import load
+from tests.jobs import images, run, short_measurements, small_net, write_data, write_model
 from tests.structures import Net
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def measured_shortly():
+    with short_measurements():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -218,6 +231,97 @@ def test_bad_input_gives_one_clear_line_and_leaves_nothing(case, files, tmp_path
     assert "a fault of pfir" not in lines[0] and "Traceback" not in err
     assert list(tmp_path.iterdir()) == []
     assert _listing(files) == before
+
+
+def test_the_reference_of_the_command_line_is_up_to_date():
+    spec = importlib.util.spec_from_file_location("generate_cli", DOCS / "generate_cli.py")
+    page = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(page)
+    assert (DOCS / "cli.md").read_text() == page.text(), "run `python docs/generate_cli.py`"
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["compile", "--help"], ["--version"], ["targets"], ["passes"]])
+def test_what_needs_no_model_answers_on_stdout(words, monkeypatch, capfd):
+    assert _main(monkeypatch, words) == 0
+    out, err = capfd.readouterr()
+    assert out.strip() and err == ""
+
+
+def test_help_imports_nothing_heavy():
+    heavy = "tvm", "onnxruntime", "nevergrad", "onnx", "numpy", "rich.progress"
+    check = f"import sys, pfir.cli; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_compile_says_last_what_was_reached_and_where(files, tmp_path, monkeypatch, capfd):
+    assert _main(monkeypatch, _words(ARM, files, tmp_path)) == 0
+    out, _ = capfd.readouterr()
+    last = out.strip().splitlines()[-1]
+    assert "x faster" in last and str(tmp_path / "out") in last
+
+
+def test_with_json_stdout_is_the_report_and_nothing_else(files, tmp_path, monkeypatch, capfd):
+    assert _main(monkeypatch, _words(ARM + " --json", files, tmp_path)) == 0
+    assert json.loads(capfd.readouterr().out) == json.loads((tmp_path / "out/report.json").read_text())
+
+
+def test_a_goal_that_is_missed_gives_code_4_and_everything_is_written(files, tmp_path, monkeypatch, capfd):
+    text = _arm(passes="prune-channels{{ratio=0.1}}")
+    assert _main(monkeypatch, _words(text, files, tmp_path)) == 4
+    assert "goal not met" in capfd.readouterr().out.strip().splitlines()[-1]
+    assert (tmp_path / "out/model.onnx").exists() and (tmp_path / "out/report.html").exists()
+
+
+def test_a_depfile_names_what_was_read(files, tmp_path, monkeypatch):
+    text = _arm(data="{f}/data.npz", depfile="{o}.d")
+    assert _main(monkeypatch, _words(text, files, tmp_path)) == 0
+    rule = (tmp_path / "out.d").read_text()
+    assert rule == f"{tmp_path}/out/manifest.json: {files}/net.onnx {files}/data.npz\n"
+
+
+def test_inspect_gives_the_groups_as_json(files, tmp_path, monkeypatch, capfd):
+    assert _main(monkeypatch, ["inspect", str(files / "net.onnx"), "--json"]) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert [g["name"] for g in found["groups"] if not g["pins"]] == ["Conv_1", "Conv_4", "Conv_7"]
+
+
+def test_evaluate_gives_accuracy_and_fidelity(files, tmp_path, monkeypatch, capfd):
+    words = ["evaluate", str(files / "net.onnx"), "--data", str(files / "data.npz"), "--json"]
+    assert _main(monkeypatch, [*words, "--reference", str(files / "net.onnx")]) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert (found["accuracy"], found["fidelity"], found["samples"]) == (1.0, 1.0, 96)
+
+
+def test_opt_writes_a_model_with_the_same_interface(files, tmp_path, monkeypatch, capfd):
+    words = ["opt", str(files / "net.onnx"), "--passes", "simplify,prune-channels{ratio=0.5}", "-o"]
+    assert _main(monkeypatch, [*words, str(tmp_path / "small.onnx")]) == 0
+    before, after = load(files / "net.onnx"), load(tmp_path / "small.onnx")
+    assert after.inputs() == before.inputs() and after.outputs() == before.outputs()
+
+
+def test_a_reader_that_goes_away_is_no_fault(files):
+    command = f"{sys.executable} -c 'from pfir.cli import main; main()' inspect {files / 'net.onnx'} | true"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert "Traceback" not in done.stderr and "fault" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "word"),
+    [(MemoryError(), "out of memory"), (RecursionError("deep"), "a fault of pfir: RecursionError: deep")],
+)
+def test_any_other_fault_is_one_line_too(error, word, files, monkeypatch, capfd):
+    def fault(*_):
+        raise error
+
+    monkeypatch.setattr("pfir.compile.inspect.inspect_model", fault)
+    assert _main(monkeypatch, ["inspect", str(files / "net.onnx")]) == 1
+    err = capfd.readouterr().err
+    assert word in err and err.count("\n") == 1 and "Traceback" not in err
+
+
+def _words(text, files, tmp_path):
+    return [w.format(f=files, o=tmp_path / "out") for w in text.split()]
 
 
 def _main(monkeypatch, words):

@@ -18,7 +18,7 @@ from pfir.run.evaluate import Reference, evaluate
 
 @dataclass(frozen=True)
 class Candidates:
-    """Everything that candidates of one model are made of; picklable, so that processes can share the work.
+    """Everything that candidates of one model are made of.
 
     Args:
         model: The original, simplified and folded.
@@ -47,7 +47,7 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Score:
-    """How near a candidate is to the original, untrained; higher is better. Picklable.
+    """How near a candidate is to the original, untrained; higher is better.
 
     The score is minus the divergence of its outputs (KL for a classifier, relative squared error otherwise): it still
     ranks candidates where top-1 agreement does not tell them apart.

@@ -6,18 +6,12 @@ import json
 
 import pytest
 
-from pfir.backends.ort import host
-from pfir.compile import building
-from tests.jobs import run, write_data, write_model
+from tests.jobs import run, short_measurements, write_data, write_model
 
 
 @pytest.fixture(scope="session", autouse=True)
-def short_measurements():
-    """What this machine's latency is does not matter here, only that it is measured."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(building, "ROUNDS", 1)
-        patch.setattr(host, "REPEATS", 3)
-        patch.setattr(host, "MIN_REPEAT_S", 0.001)
+def measured_shortly():
+    with short_measurements():
         yield
 
 
