@@ -1,0 +1,299 @@
+"""Pruning without any training: real models at three costs, by every criterion, with and without reconstruction.
+
+    python benchmarks/prune_without_training.py [--only WORDS].. [--data DIR] [--samples 2000] [--calibration 256]
+
+Every cell is one `prune-channels{macs=SHARE criterion=.. reconstruct=..}` on the simplified model, evaluated on samples
+that it was not calibrated on. Cells are written one by one into benchmarks/results/prune_without_training.json; those
+that are there are not run again (`--again` does), and the table prune_without_training.md is made from it. `--only`
+takes the cells whose name, such as `resnet56 0.5 taylor plain`, contains all the words of one of its texts; `graphs`
+are the seconds for graphs of 1,000 nodes. Models are those of tests/models.py (`$PFIR_SHARED`); CIFAR-10 is from
+benchmarks/cifar10.py; the face net gets generated inputs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from pfir.compile.gradients import LossGradients  # noqa: E402
+from pfir.compile.prepare import BASELINE, give_biases  # noqa: E402
+from pfir.data import open_data, parse_preprocess  # noqa: E402
+from pfir.data.base import Dataset  # noqa: E402
+from pfir.data.generated import generated  # noqa: E402
+from pfir.errors import PfirError  # noqa: E402
+from pfir.frontends import load  # noqa: E402
+from pfir.ir.channels import channel_groups  # noqa: E402
+from pfir.ir.cost import model_cost  # noqa: E402
+from pfir.ir.model import Model  # noqa: E402
+from pfir.ir.shapes import fix_sizes  # noqa: E402
+from pfir.passes.base import Context, Pass  # noqa: E402
+from pfir.passes.criteria import CRITERIA  # noqa: E402
+from pfir.passes.fold_batch_norm import FoldBatchNorm  # noqa: E402
+from pfir.passes.pipeline import run  # noqa: E402
+from pfir.passes.prune_channels import PruneChannels  # noqa: E402
+from pfir.passes.remove_dead_channels import RemoveDeadChannels  # noqa: E402
+from pfir.passes.restore_batch_norm import RestoreBatchNorm  # noqa: E402
+from pfir.run.activations import activations  # noqa: E402
+from pfir.run.evaluate import Reference, evaluate, reference  # noqa: E402
+from tests.net import Net  # noqa: E402
+
+RESULTS = ROOT / "benchmarks" / "results" / "prune_without_training.json"
+CIFAR = "scale=1/255,mean=0.485:0.456:0.406,std=0.229:0.224:0.225"
+LITE = "mean=127,std=128,resize=256,crop=224"
+SHARES = (0.7, 0.5, 0.3)
+BATCH = 16
+WAYS = {"plain": False, "reconstructed": True}
+NODES = 1000
+
+HEAD = """\
+# Pruning without training
+
+By `python benchmarks/prune_without_training.py`; all figures are in `prune_without_training.json` beside this page.
+Channels of all groups are ranked together and the least important removed until the share of multiply-accumulates above
+the column is left; nothing is trained. "+ LS" is with least-squares reconstruction of the consumers. Cells are top-1
+accuracy in %, or fidelity to the original in % where there are no labels, and in brackets the seconds of the pass, one
+thread.
+"""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model with what it is judged on.
+
+    Args:
+        file: Of the model.
+        data: `cifar10`, the name of a file under shared/data, or None for generated inputs.
+        preprocess: Of the data.
+    """
+
+    file: str
+    data: str | None
+    preprocess: str | None
+
+
+SUBJECTS = {
+    "resnet56": Subject("resnet56_cifar10_fp32.onnx", "cifar10", CIFAR),
+    "efficientnet": Subject("efficientnet_lite0_in1k_fp32_static.onnx", "imagenet_sample_500.zip", LITE),
+    "face": Subject("mediapipe_face_landmark.onnx", None, None),
+}
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A model ready to be pruned, with its samples and its own answers on them."""
+
+    start: Model
+    macs: int
+    calibration: Dataset
+    evaluation: Dataset
+    answers: Reference
+
+    def context(self) -> Context:
+        return Context(
+            lambda m, names: activations(m, names, self.calibration, BATCH),
+            LossGradients(self.start, self.calibration, len(self.calibration)),
+        )
+
+    def scores(self, model: Model) -> dict[str, float | None]:
+        found = evaluate(model, self.evaluation, self.answers)
+        return {"accuracy": found.accuracy, "fidelity": found.fidelity, "divergence": found.divergence}
+
+
+def main() -> None:
+    arguments = _arguments()
+    results = arguments.results
+    rows = json.loads(results.read_text()) if results.exists() else {}
+    wanted = [c for c in _cells() if _chosen(c, arguments.only) and (arguments.again or c not in rows)]
+    for subject in SUBJECTS:
+        cells = [c for c in wanted if c.split()[0] == subject]
+        ground = _ground(SUBJECTS[subject], arguments) if cells else None
+        for cell in cells:
+            _store(results, rows, cell, _pruned(ground, *cell.split()[1:]))
+    for cell in (c for c in wanted if c.startswith("graphs")):
+        _store(results, rows, cell, _timed(cell.split()[1]))
+    results.with_suffix(".md").write_text(_table(rows))
+
+
+def _arguments() -> argparse.Namespace:
+    shared = Path(os.environ.get("PFIR_SHARED", ROOT.parent / "shared"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", action="append", default=[], help="cells with all these words")
+    parser.add_argument("--shared", type=Path, default=shared, help="holds models/ and data/")
+    parser.add_argument("--data", type=Path, default=Path("cifar10"), help="train.npz and test.npz of CIFAR-10")
+    parser.add_argument("--samples", type=int, default=2000, help="to evaluate on, where there are as many")
+    parser.add_argument("--calibration", type=int, default=256)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the JSON file; the table goes beside it")
+    parser.add_argument("--again", action="store_true", help="run cells that are there already")
+    return parser.parse_args()
+
+
+def _cells() -> Iterator[str]:
+    for subject in SUBJECTS:
+        yield f"{subject} original"
+        yield from (f"{subject} {s} {c} {way}" for s in SHARES for c in CRITERIA for way in WAYS)
+    yield from (f"graphs {kind}" for kind in GRAPHS)
+
+
+def _chosen(cell: str, texts: list[str]) -> bool:
+    return not texts or any(set(text.split()) <= set(cell.split()) for text in texts)
+
+
+def _store(results: Path, rows: dict, cell: str, row: dict) -> None:
+    """Written whole or not at all, after every cell."""
+    print(cell, json.dumps(row), file=sys.stderr, flush=True)
+    rows[cell] = row
+    results.parent.mkdir(exist_ok=True)
+    fresh = results.with_suffix(".tmp")
+    fresh.write_text(json.dumps({c: rows[c] for c in _cells() if c in rows}, indent=1) + "\n")
+    os.replace(fresh, results)
+
+
+def _ground(subject: Subject, arguments: argparse.Namespace) -> Ground:
+    model = load(arguments.shared / "models" / subject.file)
+    start, _ = run(BASELINE, model, Context())
+    give_biases(start)
+    start, _ = run((RemoveDeadChannels(),), start, Context())
+    calibration, evaluation = _samples(subject, fix_sizes(model), arguments)
+    macs = model_cost(fix_sizes(start)).macs
+    return Ground(start, macs, calibration, evaluation, reference(start, evaluation))
+
+
+def _samples(subject: Subject, model: Model, arguments: argparse.Namespace) -> tuple[Dataset, Dataset]:
+    inputs, count = model.inputs(), arguments.calibration
+    if subject.data is None:
+        return generated(inputs, count, 0), generated(inputs, min(256, arguments.samples), 1)
+    preprocess = parse_preprocess(subject.preprocess)
+    if subject.data == "cifar10":
+        parts = [open_data(arguments.data / f"{part}.npz", inputs, preprocess) for part in ("train", "test")]
+        return _drawn(parts[0], 0, count), _drawn(parts[1], 0, arguments.samples)
+    whole = open_data(arguments.shared / "data" / subject.data, inputs, preprocess)
+    count = min(count, len(whole) // 2)
+    return _drawn(whole, 0, count), _drawn(whole, count, arguments.samples)
+
+
+def _drawn(data: Dataset, first: int, count: int) -> Dataset:
+    """Samples first, ... of the data in a random order, the same each time."""
+    order = np.random.default_rng(0).permutation(len(data))
+    return data.subset(np.sort(order[first : first + count]))
+
+
+def _pruned(ground: Ground, *words: str) -> dict:
+    settings = {"calibration": len(ground.calibration), "samples": len(ground.evaluation)}
+    if words == ("original",):
+        return ground.scores(ground.start) | settings
+    share, criterion, way = words
+    before, after = _around(criterion)
+    model, _ = run(before, ground.start, ground.context())
+    each = PruneChannels(macs=float(share), criterion=criterion, reconstruct=WAYS[way])
+    start = time.perf_counter()
+    try:
+        model, _ = run((each,), model, ground.context())
+    except PfirError as error:
+        return {"refused": str(error)} | settings
+    seconds = time.perf_counter() - start
+    model, _ = run(after, model, ground.context())
+    macs = model_cost(fix_sizes(model)).macs / ground.macs
+    return ground.scores(model) | {"seconds": round(seconds, 2), "macs": macs} | settings
+
+
+def _around(criterion: str) -> tuple[tuple[Pass, ...], tuple[Pass, ...]]:
+    """What comes before and after: the scales that normalisation gives are there only where it is not folded away."""
+    return ((RestoreBatchNorm(),), (FoldBatchNorm(),)) if criterion == "bn-scale" else ((), ())
+
+
+def _chain() -> Model:
+    """Convolutions, one after the other."""
+    net = Net(0)
+    x = net.relu(net.conv(net.input("N", 3, 8, 8), 3, 32))
+    for _ in range((NODES - 6) // 2):
+        x = net.relu(net.conv(x, 32, 32))
+    return net.model((net.head(x, 32),))
+
+
+def _residual() -> Model:
+    """Blocks of two convolutions beside a skip connection: one group runs through all of them."""
+    net = Net(0)
+    x = net.relu(net.conv(net.input("N", 3, 8, 8), 3, 32))
+    for _ in range((NODES - 6) // 5):
+        y = net.conv(net.relu(net.conv(x, 32, 32)), 32, 32)
+        x = net.relu(net.op("Add", x, y))
+    return net.model((net.head(x, 32),))
+
+
+def _dense() -> Model:
+    """Every layer of a block of 20 reads all that the block made before."""
+    net = Net(0)
+    x, width = net.relu(net.conv(net.input("N", 3, 8, 8), 3, 16)), 16
+    for _ in range(NODES // 62):
+        for _ in range(20):
+            y = net.relu(net.conv(x, width, 8))
+            x, width = net.op("Concat", x, y, axis=1), width + 8
+        x, width = net.relu(net.conv(x, width, 16, k=1)), 16
+    return net.model((net.head(x, width),))
+
+
+GRAPHS = {"chain": _chain, "residual": _residual, "dense": _dense}
+
+
+def _timed(kind: str) -> dict:
+    model = GRAPHS[kind]()
+    start = time.perf_counter()
+    groups = len(channel_groups(model).free())
+    analysed = time.perf_counter()
+    PruneChannels(ratio=0.5).apply(model, Context())
+    done = time.perf_counter()
+    nodes = len(model.graph.nodes)
+    seconds = {"analysis_s": round(analysed - start, 3), "pruning_s": round(done - analysed, 3)}
+    return {"nodes": nodes, "groups": groups, **seconds}
+
+
+def _table(rows: dict) -> str:
+    lines = [HEAD]
+    for subject in SUBJECTS:
+        if any(c.startswith(f"{subject} ") for c in rows):
+            lines += [*_of_subject(subject, rows), ""]
+    timed = [(c.split()[1], r) for c, r in rows.items() if c.startswith("graphs")]
+    if timed:
+        lines += ["## Seconds for large graphs", ""]
+        lines += ["| graph | nodes | free groups | analysis | analysis, ranking and removal |", "|---|---|---|---|---|"]
+    for kind, r in timed:
+        lines.append(f"| {kind} | {r['nodes']} | {r['groups']} | {r['analysis_s']:.2f} | {r['pruning_s']:.2f} |")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _of_subject(subject: str, rows: dict) -> list[str]:
+    own = {c: r for c, r in rows.items() if c.startswith(f"{subject} ")}
+    columns = [(s, way) for s in SHARES for way in WAYS]
+    sizes = sorted({(r["calibration"], r["samples"]) for r in own.values()})
+    told = " or ".join(f"{a} calibration and {b} evaluation samples" for a, b in sizes)
+    original = own.get(f"{subject} original")
+    title = [f"## {subject}", "", f"{told}; the original: {_figure(original) if original else 'not run'}.", ""]
+    head = " | ".join(f"{100 * s:.0f} %{' + LS' if WAYS[way] else ''}" for s, way in columns)
+    lines = [*title, f"| criterion | {head} |", "|---" * (len(columns) + 1) + "|"]
+    for criterion in CRITERIA:
+        cells = [own.get(f"{subject} {s} {criterion} {way}") for s, way in columns]
+        if any(cells):
+            lines.append(f"| {criterion} | {' | '.join(map(_figure, cells))} |")
+    return lines
+
+
+def _figure(row: dict | None) -> str:
+    if row is None or "refused" in row:
+        return "" if row is None else "refused"
+    share = row["fidelity"] if row["accuracy"] is None else row["accuracy"]
+    return f"{100 * share:.1f}" + (f" ({row['seconds']:.1f})" if "seconds" in row else "")
+
+
+if __name__ == "__main__":
+    main()
