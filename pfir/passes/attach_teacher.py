@@ -127,7 +127,7 @@ def _classifier_terms(
         taken = terms.teacher_input(theirs)
         terms.add(losses.distillation(terms.graph, logits, taken, settings.temperature), settings.teacher_weight)
     if settings.label_weight:
-        terms.labels = gs.Variable(f"{losses.PREFIX}_labels", np.int64, ["N"])
+        terms.labels = gs.Variable(f"{losses.PREFIX}_labels", np.int64, [logits.shape[0]])
         terms.graph.inputs.append(terms.labels)
         terms.add(losses.cross_entropy(terms.graph, logits, terms.labels), settings.label_weight)
 

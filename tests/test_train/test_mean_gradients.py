@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx_graphsurgeon as gs
 import pytest
 
 from pfir.errors import DataError
@@ -59,3 +60,21 @@ def test_the_order_of_the_batches_does_not_matter():
 def test_no_samples_are_refused():
     with pytest.raises(DataError, match="there are no samples"):
         mean_gradients(_graph()[1], [])
+
+
+def test_a_model_made_for_one_sample_at_a_time_has_the_same_gradients():
+    labels = DistillationSettings(label_weight=1.0)
+    one, any_size = (attach_teacher(_reshaping(batch), None, labels) for batch in (1, "N"))
+    found = [mean_gradients(graph, _batches(graph.labels)) for graph in (one, any_size)]
+    for name, gradient in found[1].items():
+        np.testing.assert_allclose(found[0][name], gradient, rtol=1e-4, atol=1e-6)
+
+
+def _reshaping(batch):
+    """The classifier with a Reshape to a literal [1, -1] for its Flatten where the batch is 1."""
+    model = classifier(batch=batch)
+    flatten = next(n for n in model.nodes() if n.op == "Flatten")
+    if batch == 1:
+        flatten.op = "Reshape"
+        flatten.inputs.append(gs.Constant("sizes", np.array([1, -1])))
+    return model
