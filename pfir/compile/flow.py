@@ -51,7 +51,7 @@ def _setting(request: Request, stages: Stages, progress: Progress) -> Setting:
         backend = open_backend(request.backend)
         sized = fixed(original.start, request)
         backend.check(sized)
-        samples = open_samples(request, sized)
+        samples = open_samples(request, sized, original.model)
     return Setting(request, target, backend, original, samples, plan(request), stages, progress)
 
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pfir.compile.ranges import learn_ranges
 from pfir.compile.request import Request
 from pfir.data import open_data, parse_preprocess, split
 from pfir.data.base import Dataset
 from pfir.data.generated import generated
+from pfir.data.kept import MOST_BYTES
 from pfir.errors import DataError
 from pfir.ir.cost import model_cost
 from pfir.ir.model import Model
@@ -23,7 +25,7 @@ MOST_SCORING, LEAST_SCORING = 1024, 64
 SCORING_MACS = 6e10
 SCORING_BYTES = 96e6
 """What scoring one candidate may cost at most: multiply-accumulates, and bytes of inputs."""
-GENERATED = 2048
+MOST_GENERATED, LEAST_GENERATED = 2048, 128
 
 
 @dataclass(frozen=True)
@@ -54,17 +56,18 @@ class Samples:
         return self.train.labels is not None
 
 
-def open_samples(request: Request, model: Model) -> Samples:
+def open_samples(request: Request, model: Model, original: Model) -> Samples:
     """The user's data, split; generated inputs where there are none.
 
     Args:
         model: What the samples are for, every size fixed.
+        original: The same as loaded; its BatchNormalizations know what inputs are like.
 
     Raises:
         DataError: The data cannot be read, does not fit the model, is too little, or lacks labels that a goal needs.
     """
     if request.data is None:
-        return _without_data(model, request.seed)
+        return _without_data(model, original, request.seed)
     given = _opened(request.data, request, model)
     if request.validation is not None:
         return _parts(given, _opened(request.validation, request, model), request.seed, model, ())
@@ -94,10 +97,14 @@ def _opened(path: str, request: Request, model: Model) -> Dataset:
     return found
 
 
-def _without_data(model: Model, seed: int) -> Samples:
-    train = generated(model.inputs(), GENERATED, seed)
+def _without_data(model: Model, original: Model, seed: int) -> Samples:
+    inputs = model.inputs()
+    ranges, learned = learn_ranges(original, inputs)
+    count = int(np.clip(MOST_BYTES / _sample_bytes(model), LEAST_GENERATED, MOST_GENERATED))
+    train = generated(inputs, count, seed, ranges)
+    validation = generated(inputs, min(MOST_CALIBRATION, count), seed + 1, ranges)
     note = "No data was given: no accuracy was measured, and fidelity is to the original on generated inputs."
-    return _parts(train, generated(model.inputs(), MOST_CALIBRATION, seed + 1), seed, model, (note,))
+    return _parts(train, validation, seed, model, (note, *learned))
 
 
 def _parts(train: Dataset, validation: Dataset, seed: int, model: Model, notes: tuple[str, ...]) -> Samples:
@@ -110,7 +117,14 @@ def _parts(train: Dataset, validation: Dataset, seed: int, model: Model, notes: 
 
 def _affordable(model: Model) -> int:
     """Samples that each candidate is scored on."""
-    batch = max(1, int(model.inputs()[0].shape[0])) if model.inputs() and model.inputs()[0].shape else 1
-    size = sum(math.prod(t.shape) * np.dtype(t.dtype).itemsize for t in model.inputs()) / batch
-    macs = max(model_cost(model).macs / batch, 1.0)
-    return int(np.clip(min(SCORING_MACS / macs, SCORING_BYTES / max(size, 1.0)), LEAST_SCORING, MOST_SCORING))
+    macs = max(model_cost(model).macs / _batch(model), 1.0)
+    return int(np.clip(min(SCORING_MACS / macs, SCORING_BYTES / _sample_bytes(model)), LEAST_SCORING, MOST_SCORING))
+
+
+def _sample_bytes(model: Model) -> float:
+    size = sum(math.prod(t.shape) * np.dtype(t.dtype).itemsize for t in model.inputs())
+    return max(size / _batch(model), 1.0)
+
+
+def _batch(model: Model) -> int:
+    return max(1, int(model.inputs()[0].shape[0])) if model.inputs() and model.inputs()[0].shape else 1

@@ -24,7 +24,9 @@ class Range:
 
     Args:
         mean, std: Per channel, or one number for all.
-        low, high: Bounds, both included; an integer input is drawn uniformly from them.
+        low, high: Bounds, both included.
+        ids: What an integer input holds: ids, drawn uniformly from the bounds; or else levels, made like the values of
+            a float input and rounded.
 
     Raises:
         UsageError: low > high, or a standard deviation is negative.
@@ -34,6 +36,7 @@ class Range:
     std: tuple[float, ...] = (1.0,)
     low: float = -np.inf
     high: float = np.inf
+    ids: bool = True
 
     def __post_init__(self) -> None:
         # Plain floats, so that fingerprints do not depend on NumPy's way to print its own.
@@ -109,7 +112,7 @@ class _Maker:
         self.spec = spec
         self.range = given or Range()
         self.shape = tuple(spec.shape[1:])
-        self._axis = _channel_axis(self.shape)
+        self._axis = channel_axis(self.shape)
         self._channels = 1 if self._axis is None else self.shape[self._axis]
         for values in (self.range.mean, self.range.std):
             if len(values) not in (1, self._channels):
@@ -119,14 +122,20 @@ class _Maker:
         kind = np.dtype(self.spec.dtype).kind
         if kind == "b":
             return rng.random(self.shape) < 0.5
-        if kind in "iu":
+        if kind in "iu" and self.range.ids:
             return self._ids(rng).astype(self.spec.dtype)
+        if kind in "iu":
+            return self._levels(rng)
         return self._scaled(self._field(rng)).astype(self.spec.dtype)
 
     def _ids(self, rng: np.random.Generator) -> np.ndarray:
         low = int(self.range.low) if np.isfinite(self.range.low) else 0
         high = int(self.range.high) if np.isfinite(self.range.high) else low + 1
         return rng.integers(low, high, self.shape, endpoint=True)
+
+    def _levels(self, rng: np.random.Generator) -> np.ndarray:
+        limits = np.iinfo(self.spec.dtype)
+        return np.clip(np.rint(self._scaled(self._field(rng))), limits.min, limits.max).astype(self.spec.dtype)
 
     def _field(self, rng: np.random.Generator) -> np.ndarray:
         """[C, *k] of mean 0 and variance 1 over many samples."""
@@ -143,7 +152,7 @@ class _Maker:
         return values[0] if self._axis is None else np.moveaxis(values, 0, self._axis)
 
 
-def _channel_axis(shape: tuple[int, ...]) -> int | None:
+def channel_axis(shape: tuple[int, ...]) -> int | None:
     """Of a sample: the smaller of its first and last axes, the first if equal; None for a single axis."""
     if len(shape) < 2:
         return None
