@@ -1,23 +1,26 @@
-"""The ground of a search on the small net, for tests of what stands on it."""
+"""A run up to its search, on the small net, for tests of what comes after."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from pfir.compile.flow import _setting
 from pfir.compile.judge import Judge
-from pfir.compile.prepare import fixed, open_backend, prepare
-from pfir.compile.samples import open_samples
 from pfir.compile.searching import Ground, ground_for
+from pfir.compile.setting import Setting
+from pfir.compile.stages import Stages
 from pfir.devices import open_device
-from pfir.target import parse_target
+from pfir.report.progress import Silent
 from tests.jobs import request
+
+
+def setting(model: Path, **options) -> Setting:
+    """The model, its samples and all else that a run of it starts with."""
+    return _setting(request(model, Path("unused"), **options), Stages(Silent()), Silent())
 
 
 def ground(model: Path, **options) -> Ground:
     """What `pfir compile` would search on."""
-    asked = request(model, Path("unused"), **options)
-    target = parse_target(asked.target)
-    original = prepare(asked, target.lanes)
-    samples = open_samples(asked, fixed(original.start, asked))
-    judge = Judge(open_backend(asked.backend), open_device(None, target), target, asked)
-    return ground_for(original, original.pruning, asked, judge, samples)
+    start = setting(model, **options)
+    judge = Judge(start.backend, open_device(None, start.target), start.target, start.request)
+    return ground_for(start.original, start.original.pruning, start.request, judge, start.samples)

@@ -1,83 +1,46 @@
-"""`pfir opt` from the command line: every criterion prunes, the interface stays, what the text asks for is met."""
-
-from __future__ import annotations
-
 import numpy as np
 import onnx
 import pytest
 
-from pfir import cli
-from pfir.errors import DataError
+from pfir.compile.opt import optimize
+from pfir.errors import DataError, UsageError
 from pfir.frontends import load
-from pfir.ir.cost import model_cost
-from pfir.ir.shapes import fix_sizes
-from pfir.passes.criteria import CRITERIA
-from pfir.run.session import Session
-from tests.jobs import images
-from tests.models import shared_model
+from tests.runs import assert_same
 
 
-def _opt(*words) -> int:
-    with pytest.raises(SystemExit) as end:
-        cli.app(["opt", *map(str, words)], prog_name="pfir")
-    return end.value.code
+def _optimize(model, output, passes, data=None, keep=(), only=()):
+    return optimize(model, passes, output, data, None, keep, only, 0)
 
 
-def _pruned(model, data, output, text, *options):
-    assert _opt(model, "--passes", text, "--data", data, "-o", output, *options) == 0
-    onnx.checker.check_model(str(output), full_check=True)
-    return load(output)
+def test_simplifying_changes_no_output(model, tmp_path):
+    _optimize(model, tmp_path / "out.onnx", "simplify,fold-batch-norm")
+    assert_same(load(model), load(tmp_path / "out.onnx"), tolerance=1e-4)
 
 
-def _macs(model) -> float:
-    return model_cost(fix_sizes(model)).macs
+def test_a_pass_that_changes_nothing_gives_the_bytes_back(model, tmp_path):
+    _optimize(model, tmp_path / "a.onnx", "remove-dead-channels")
+    assert (tmp_path / "a.onnx").read_bytes() == model.read_bytes()
 
 
-@pytest.mark.parametrize("criterion", CRITERIA)
-def test_every_criterion_prunes_to_the_share_of_macs_asked_for(model, data, tmp_path, criterion):
-    result = _pruned(model, data, tmp_path / "out.onnx", f"prune-channels{{macs=0.5 criterion={criterion}}}")
-    assert 0.3 < _macs(result) / _macs(load(model)) <= 0.5
-    assert result.inputs() == load(model).inputs() and result.outputs() == load(model).outputs()
+def test_pruning_keeps_interface_and_what_is_kept(model, tmp_path):
+    notes = _optimize(model, tmp_path / "out.onnx", "prune-channels{ratio=0.5}", keep=("Conv_4",))
+    before, after = load(model), load(tmp_path / "out.onnx")
+    assert after.inputs() == before.inputs() and after.outputs() == before.outputs()
+    shapes = {n.name: n.inputs[1].values.shape for n in after.nodes() if n.op == "Conv"}
+    assert shapes == {"Conv_1": (8, 3, 3, 3), "Conv_4": (24, 8, 3, 3), "Conv_7": (16, 24, 3, 3)}
+    assert notes[-1].endswith("before") and any("prune" in p for p in after.provenance)
+    onnx.checker.check_model(onnx.load(tmp_path / "out.onnx"), full_check=True)
 
 
-@pytest.mark.parametrize("criterion", ["taylor", "group-taylor"])
-def test_gradients_need_no_labels(model, tmp_path, criterion):
-    np.savez(tmp_path / "bare.npz", x=images(40))
-    text = f"prune-channels{{ratio=0.5 criterion={criterion}}}"
-    result = _pruned(model, tmp_path / "bare.npz", tmp_path / "out.onnx", text)
-    assert result.provenance == (text,)
+def test_reconstruction_takes_its_data_from_the_user(model, data, tmp_path):
+    with pytest.raises(UsageError, match="--data"):
+        _optimize(model, tmp_path / "out.onnx", "prune-channels{ratio=0.5 reconstruct=true}")
+    assert not (tmp_path / "out.onnx").exists()
+    _optimize(model, tmp_path / "out.onnx", "prune-channels{ratio=0.5 reconstruct=true}", data)
+    assert (tmp_path / "out.onnx").exists()
 
 
-def test_passes_follow_each_other_and_are_written_into_the_file(model, data, tmp_path):
-    passes = ("simplify", "fold-batch-norm", "remove-dead-channels", "prune-channels{ratio=0.25 reconstruct=true}")
-    result = _pruned(model, data, tmp_path / "out.onnx", ",".join(passes))
-    assert result.provenance[-1] == passes[-1] and "fold-batch-norm" in result.provenance
-
-
-def test_the_same_seed_gives_the_same_bytes(model, data, tmp_path):
-    text = "prune-channels{macs=0.5 criterion=taylor reconstruct=true}"
-    one, two = (tmp_path / name for name in ("one.onnx", "two.onnx"))
-    _pruned(model, data, one, text, "--seed", "3")
-    _pruned(model, data, two, text, "--seed", "3")
-    assert one.read_bytes() == two.read_bytes()
-
-
-def test_labels_beyond_the_classes_are_refused(model, tmp_path):
-    np.savez(tmp_path / "wrong.npz", x=images(8), y=np.arange(8))
-    with pytest.raises(DataError, match="label 5 at index 5"):
-        _opt(model, "--passes", "simplify", "--data", tmp_path / "wrong.npz", "-o", tmp_path / "out.onnx")
-
-
-@pytest.mark.parametrize("name", ["mltk_image_classification_fp32", "mltk_keyword_spotting_fp32"])
-def test_a_real_model_prunes_and_runs(name, tmp_path):
-    path = shared_model(f"{name}.onnx")
-    original = load(path)
-    (spec,) = original.inputs()
-    x = np.random.default_rng(0).uniform(-1, 1, (32, *spec.shape[1:])).astype(np.float32)
-    np.savez(tmp_path / "data.npz", x=x)
-    text = "simplify,fold-batch-norm,prune-channels{macs=0.7 criterion=taylor reconstruct=true}"
-    result = _pruned(path, tmp_path / "data.npz", tmp_path / "out.onnx", text)
-    assert _macs(result) <= 0.7 * _macs(original)
-    answers = [Session(m).predict({spec.name: x[:1]}) for m in (original, result)]
-    for ours, theirs in zip(*(a.values() for a in answers), strict=True):
-        assert ours.shape == theirs.shape and np.isfinite(ours).all()
+def test_data_that_does_not_fit_is_refused(model, tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.zeros((4, 2, 16, 16), np.float32))
+    with pytest.raises(DataError):
+        _optimize(model, tmp_path / "out.onnx", "simplify", str(tmp_path / "x.npz"))

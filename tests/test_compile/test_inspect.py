@@ -1,0 +1,45 @@
+import io
+import json
+
+import pytest
+
+from pfir.compile.inspect import inspect_model, print_inspection
+from pfir.errors import UsageError
+from tests.jobs import small_net, write_model
+from tests.structures import Net
+
+
+def test_groups_pins_and_cost_are_told_as_plain_data(model):
+    found = json.loads(json.dumps(inspect_model(model, (), ())))
+    groups = {g["name"]: g for g in found["groups"]}
+    assert {n: g["channels"] for n, g in groups.items() if not g["pins"]} == {"Conv_1": 16, "Conv_4": 24, "Conv_7": 32}
+    assert any("graph output" in p["reason"] for g in found["groups"] for p in g["pins"])
+    assert found["cost"]["parameters"] == sum(t.values.size for t in small_net().initializers().values())
+
+
+def test_kept_nodes_are_pinned(model):
+    found = inspect_model(model, ("Conv_4",), ())
+    assert "Conv_4" not in {g["name"] for g in found["groups"] if not g["pins"]}
+    with pytest.raises(UsageError, match="Conv_99"):
+        inspect_model(model, (), ("Conv_99",))
+
+
+def test_the_text_counts_what_may_be_pruned(model):
+    stream = io.StringIO()
+    print_inspection(inspect_model(model, (), ()), stream)
+    assert "3 of 4 groups may be pruned" in stream.getvalue() and "Conv_7" in stream.getvalue()
+
+
+def test_sizes_that_nobody_knows_hide_the_cost_only(tmp_path):
+    net = Net(0)
+    path = write_model(tmp_path, net.model((net.head(net.conv(net.input("N", 3, "H", "W"), 3, 8), 8),)))
+    found = inspect_model(path, (), ())
+    assert found["cost"] is None and len(found["groups"]) == 2
+
+
+def test_names_with_control_characters_are_shown_harmless(tmp_path):
+    model = small_net()
+    next(iter(model.nodes())).name = "evil\x1b[31m[bold]"
+    stream = io.StringIO()
+    print_inspection(inspect_model(write_model(tmp_path, model), (), ()), stream)
+    assert "\x1b" not in stream.getvalue() and "[bold]" in stream.getvalue().replace("\n", "")

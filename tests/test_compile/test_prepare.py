@@ -1,0 +1,73 @@
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pfir.compile.prepare import CRITERION, chosen_passes, fixed, give_biases, open_backend, prepare
+from pfir.errors import FrontendError, UsageError
+from pfir.passes.remove_dead_channels import RemoveDeadChannels
+from pfir.passes.simplify import Simplify
+from tests.jobs import request, small_net, write_model
+from tests.runs import assert_same
+from tests.structures import Net
+
+
+def test_the_baseline_computes_what_the_model_does_without_batch_norm(model):
+    original = prepare(request(model, Path("x")), 4)
+    assert_same(original.model, original.baseline, tolerance=1e-4)
+    assert_same(original.model, original.start, tolerance=1e-4)
+    assert "BatchNormalization" not in {n.op for n in original.baseline.nodes()}
+    assert original.sha256 == hashlib.sha256(model.read_bytes()).hexdigest()
+    assert original.passes == ("simplify", "fold-batch-norm", "remove-dead-channels")
+
+
+def test_a_bias_of_zeros_changes_no_output():
+    net = Net(0)
+    x = net.conv(net.input("N", 4, 6, 6), 4, 8, bias=False, group=2)
+    x = net.op("ConvTranspose", x, net.w(8, 3, 2, 2), kernel_shape=[2, 2], group=2)
+    model = net.model((x,))
+    changed = model.clone()
+    give_biases(changed)
+    assert all(len(n.inputs) == 3 for n in changed.nodes()) and all(len(n.inputs) == 2 for n in model.nodes())
+    assert_same(model, changed)
+
+
+def test_a_model_with_weights_that_are_not_finite_is_refused(tmp_path):
+    model = small_net()
+    name, tensor = next((n, t) for n, t in model.initializers().items() if t.values.ndim == 4)
+    model.set_arrays({name: np.full_like(tensor.values, np.inf)})
+    with pytest.raises(FrontendError, match="finite"):
+        prepare(request(write_model(tmp_path, model), tmp_path), 4)
+
+
+def test_without_passes_pruning_is_by_reconstruction_and_aligned():
+    first, pruning = chosen_passes(None, 8)
+    assert first == (RemoveDeadChannels(),)
+    assert (pruning.criterion, pruning.align, pruning.reconstruct) == (CRITERION, 8, True)
+
+
+def test_what_the_text_says_stays_and_the_rest_is_filled_in():
+    first, pruning = chosen_passes("simplify,prune-channels{criterion=magnitude align=2}", 8)
+    assert first == (Simplify(),) and (pruning.criterion, pruning.align) == ("magnitude", 2)
+    assert chosen_passes("prune-channels", 8)[1].align == 8
+
+
+def test_passes_without_pruning_leave_it_out():
+    assert chosen_passes("simplify", 4) == ((Simplify(),), None)
+
+
+@pytest.mark.parametrize("text", ["prune-channels,simplify", "prune-channels{ratio=0.1},prune-channels{ratio=0.1}"])
+def test_pruning_comes_once_and_last(text):
+    with pytest.raises(UsageError, match="last"):
+        chosen_passes(text, 4)
+
+
+def test_sizes_are_those_of_the_request(model):
+    asked = request(model, Path("x"), batch=3)
+    assert fixed(small_net(), asked).inputs()[0].shape == (3, 3, 16, 16)
+    assert fixed(small_net(), request(model, Path("x"), input_shapes={"in0": (2, 3, 16, 16)})).inputs()[0].shape[0] == 2
+
+
+def test_backends_open_by_name():
+    assert [open_backend(name).name for name in ("tvm", "ort")] == ["tvm", "ort"]
