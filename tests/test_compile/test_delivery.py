@@ -1,0 +1,83 @@
+import hashlib
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pfir.compile import delivery
+from pfir.compile.delivery import check_depfile, is_met
+from pfir.compile.request import Goals
+from pfir.errors import UsageError
+from pfir.measurement import ESTIMATED, Measurement
+from pfir.passes.spec import parse
+from pfir.report.record import Side
+from tests.jobs import request, run, small_net, write_model
+
+BEFORE = Side(Measurement(1.0, ESTIMATED, "test"), 1000, 100, 400, 10, accuracy=0.9, fidelity=1.0)
+AFTER = replace(
+    BEFORE, latency=Measurement(0.5, ESTIMATED, "test"), macs=500, size_bytes=100, accuracy=0.89, fidelity=0.95
+)
+
+
+@pytest.mark.parametrize(
+    ("goals", "met"),
+    [
+        (Goals(speedup=2.0), True), (Goals(speedup=2.2), False), (Goals(latency_s=0.5), True),
+        (Goals(latency_s=0.4), False), (Goals(size=4.0), True), (Goals(size=5.0), False), (Goals(macs=0.5), True),
+        (Goals(macs=0.4), False), (Goals(max_drop=1.0), True), (Goals(max_drop=0.9), False),
+        (Goals(speedup=2.0, max_drop=0.5), False),
+    ],
+    ids=lambda v: v.text() if isinstance(v, Goals) else None,
+)  # fmt: skip
+def test_a_result_meets_its_goals_or_not(goals, met):
+    assert is_met(goals, BEFORE, AFTER) is met
+
+
+def test_without_accuracy_a_drop_is_one_of_fidelity():
+    blind = replace(AFTER, accuracy=None)
+    assert is_met(Goals(max_drop=5.0), BEFORE, blind) and not is_met(Goals(max_drop=4.9), BEFORE, blind)
+
+
+def test_the_manifest_lists_every_file_with_its_hash(finished):
+    listed = json.loads((finished / "manifest.json").read_text())["files"]
+    assert listed.keys() == {p.name for p in finished.iterdir()} - {"manifest.json"}
+    for name, entry in listed.items():
+        content = (finished / name).read_bytes()
+        assert (len(content), hashlib.sha256(content).hexdigest()) == (entry["size_bytes"], entry["sha256"])
+
+
+def test_the_recipe_tells_the_passes_in_their_own_words(finished, report):
+    recipe = json.loads((finished / "recipe.json").read_text())
+    assert recipe["passes"] == report["passes"] and len(parse(",".join(recipe["passes"]))) == 4
+    assert sum(map(len, recipe["removed"].values())) == sum(w["before"] - w["after"] for w in report["widths"])
+    assert recipe["training"]["epochs"] == 2
+
+
+def test_the_depfile_names_what_was_read(finished, place, model, data):
+    assert (place / "made.d").read_text() == f"{finished}/manifest.json: {model} {data}\n"
+
+
+def test_names_in_a_depfile_are_escaped(tmp_path):
+    folder = tmp_path / "my $net #1"
+    folder.mkdir()
+    path = write_model(folder, small_net())
+    run(path, folder / "out", depfile=tmp_path / "made.d", passes="simplify")
+    escaped = str(folder).replace("$", "$$").replace(" ", "\\ ").replace("#", "\\#")
+    assert (tmp_path / "made.d").read_text() == f"{escaped}/out/manifest.json: {escaped}/net.onnx\n"
+
+
+@pytest.mark.parametrize("name", ["no/made.d", "."])
+def test_a_depfile_that_cannot_be_is_refused_before_any_work(name, tmp_path):
+    with pytest.raises(UsageError, match="--depfile"):
+        check_depfile(request(Path("x"), tmp_path, depfile=tmp_path / name))
+
+
+def test_a_depfile_that_cannot_be_written_any_more_is_told(model, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(delivery.Path, "write_text", refuse)
+    with pytest.raises(UsageError, match="made.d cannot be written: No space left"):
+        run(model, tmp_path / "out", depfile=tmp_path / "made.d", passes="simplify")
