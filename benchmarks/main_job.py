@@ -3,7 +3,8 @@
     python benchmarks/main_job.py ROW [--models DIR] [--data DIR] [--work DIR] [--time-budget 75m] [--finished]
 
 ROW is resnet20, resnet56, efficientnet or face. The models are those of tests/models.py (`$PFIR_SHARED/models`);
-CIFAR-10 comes from benchmarks/cifar10.py. The ten thousand test images are read here, by `pfir evaluate`, and nowhere else.
+CIFAR-10 comes from benchmarks/cifar10.py. Its ten thousand test images are read here, by `pfir evaluate`, and nowhere
+else.
 Writes benchmarks/results/main_job_ROW.json and the table benchmarks/results/main_job.md. `--finished` records a run
 whose output folder is there already.
 """
@@ -31,8 +32,8 @@ HEAD = """\
 
 By `python benchmarks/main_job.py ROW`; every figure is in `main_job_ROW.json` beside this page. Speed-ups are ratios of
 the original and the result, both built by the same backend: by the estimate for the target's core, measured on this
-machine (one thread, in turn), and in instructions counted on the emulated aarch64 device. Test accuracy is on all 10,000
-test images, which nothing else reads. Fidelity is agreement with the original on held-out samples.
+machine (one thread, in turn), and in instructions counted on the emulated aarch64 device. Test accuracy is on all
+10,000 test images, which nothing else reads. Fidelity is agreement with the original on held-out samples.
 
 | row | goal | estimate | this machine | instructions | MACs | size | test accuracy | fidelity | wall time |
 |---|---|---|---|---|---|---|---|---|---|
@@ -80,7 +81,7 @@ def main() -> None:
     record = {
         "command": _shown(command),
         "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
-        "report": {k: v for k, v in report.items() if k not in ("trials", "training", "kept")},
+        "report": {k: v for k, v in report.items() if k not in ("trials", "training", "kept", "command")},
         "training": report["training"],
         "test": _tested(row, arguments, folder) if row.data == "cifar10" else None,
     }
@@ -95,7 +96,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("row", choices=ROWS)
     parser.add_argument("--shared", type=Path, default=shared, help="holds models/ and data/")
-    parser.add_argument("--data", type=Path, default=Path("cifar10"), help="train.npz and test.npz; made if missing")
+    parser.add_argument("--data", type=Path, default=Path("cifar10"), help="train.npz, test.npz")
     parser.add_argument("--work", type=Path, default=Path("main_job"), help="receives the output folders")
     parser.add_argument("--time-budget", help="instead of the row's own")
     parser.add_argument("--finished", action="store_true", help="record a run that is there already")
