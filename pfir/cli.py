@@ -175,6 +175,27 @@ def evaluate_command(
     typer.echo(json.dumps(found, indent=1) if as_json else summary(found))
 
 
+@app.command("bench")
+def bench_command(
+    models: Annotated[list[Path], typer.Argument(help="ONNX models, and folders that compile wrote.")],
+    device: Annotated[str, typer.Option(help="Where to measure: host or rpc://HOST:PORT.")] = "host",
+    target: Annotated[str, typer.Option(help="What ONNX models are built for; with rpc:// the device's.")] = "host",
+    threads: Annotated[int, typer.Option(help="Threads of both sides.")] = 1,
+    vs: Annotated[str | None, typer.Option(help="Measure this beside it, in turn: onnxruntime.")] = None,
+    vs_python: Annotated[str | None, typer.Option(help="The Python whose onnxruntime is meant.")] = None,
+    batch: Annotated[int, typer.Option(help="The batch size of what is built.")] = 1,
+    input_shape: ShapeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the latency of models, beside ONNX Runtime if wanted; below 1 the ratio is in our favour."""
+    from pfir.compile.bench import Bench, bench, lines
+    from pfir.compile.request import parse_input_shapes
+
+    shapes = parse_input_shapes(tuple(input_shape or ()))
+    found = bench(Bench(tuple(models), device, target, threads, vs, vs_python, batch, shapes))
+    typer.echo(json.dumps(found, indent=1, allow_nan=False) if as_json else "\n".join(lines(found)))
+
+
 @app.command("targets")
 def targets_command() -> None:
     """List the targets and cores that --target knows."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from multiprocessing.connection import Connection
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pfir.backends.ort.session import open_session
-from pfir.devices.worker_main import serve
+from pfir.devices.worker_main import MOST_REPEATS, serve
 
 
 class OrtRunner:
@@ -33,22 +32,21 @@ class OrtRunner:
         return session.run(None, self._feeds(session, inputs))
 
     def time(self, key: str, inputs: list[np.ndarray], repeats: int, min_repeat_s: float) -> list[float]:
-        """Seconds of a run, `repeats` times, each averaged over as many runs as fill `min_repeat_s`."""
+        """Each run timed by itself: where other processes take the core away, a median of single runs is not moved."""
         session = self._sessions[key]
         feeds = self._feeds(session, inputs)
-        _seconds(session, feeds, 1)
-        number = max(1, math.ceil(min_repeat_s / _seconds(session, feeds, 1)))
-        return [_seconds(session, feeds, number) for _ in range(repeats)]
+        once = [_seconds(session, feeds) for _ in range(3)][-1]
+        count = int(min(max(repeats * min_repeat_s / once, repeats), MOST_REPEATS))
+        return [_seconds(session, feeds) for _ in range(count)]
 
     def _feeds(self, session: Any, inputs: list[np.ndarray]) -> dict[str, np.ndarray]:
         return {given.name: array for given, array in zip(session.get_inputs(), inputs, strict=True)}
 
 
-def _seconds(session: Any, feeds: dict[str, np.ndarray], number: int) -> float:
+def _seconds(session: Any, feeds: dict[str, np.ndarray]) -> float:
     start = time.perf_counter()
-    for _ in range(number):
-        session.run(None, feeds)
-    return max(time.perf_counter() - start, 1e-9) / number
+    session.run(None, feeds)
+    return max(time.perf_counter() - start, 1e-9)
 
 
 if __name__ == "__main__":

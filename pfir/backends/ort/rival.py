@@ -1,0 +1,64 @@
+"""ONNX Runtime as the other side of a benchmark: in a process, and if wanted an interpreter, of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from pfir.errors import DeviceError
+from pfir.ir.model import Model
+
+SECONDS = 0.4
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One block of single runs: their seconds, and the version of the onnxruntime that ran them."""
+
+    version: str
+    seconds: tuple[float, ...]
+
+
+def time_onnxruntime(model: Model, threads: int, python: str | None = None, timeout_s: float = 600.0) -> Timing:
+    """Single runs of a model of fixed sizes, timed by the onnxruntime of an interpreter (None: this one).
+
+    Raises:
+        DeviceError: The interpreter does not start, has no onnxruntime, or that does not run the model.
+    """
+    script = files("pfir.backends.ort").joinpath("timing_script.py").read_text(encoding="utf-8")
+    with tempfile.TemporaryDirectory(prefix="pfir-") as folder:
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(model.to_proto().SerializeToString())
+        return _read(_run([python or sys.executable, "-c", script, str(path), str(threads), str(SECONDS)], timeout_s))
+
+
+def _run(command: list[str], timeout_s: float) -> str:
+    environment = {**os.environ, "OMP_NUM_THREADS": command[-2]}
+    environment.pop("PYTHONPATH", None)  # another interpreter must not meet this one's packages
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=timeout_s, env=environment,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        reason = f"no answer within {timeout_s:.0f} s" if isinstance(error, subprocess.TimeoutExpired) else error
+        raise DeviceError(f"onnxruntime of {command[0]} cannot be timed: {reason}") from error
+    if done.returncode != 0:
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        reason = lines[-1][:300] if lines else f"exit code {done.returncode}"
+        raise DeviceError(f"onnxruntime of {command[0]} cannot be timed: {reason}")
+    return done.stdout
+
+
+def _read(text: str) -> Timing:
+    try:
+        found = json.loads(text)
+        return Timing(str(found["version"]), tuple(float(s) for s in found["seconds"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise DeviceError(f"the timing of onnxruntime is no JSON of seconds: {text[:80]!r}") from error

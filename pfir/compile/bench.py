@@ -1,0 +1,208 @@
+"""`pfir bench`: latencies of models and compiled artifacts, beside those of ONNX Runtime where wanted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from pfir.artifact import Artifact
+from pfir.backends.ort.rival import Timing, time_onnxruntime
+from pfir.compile.building import HOST
+from pfir.compile.prepare import BASELINE, give_biases, open_backend
+from pfir.devices import open_device
+from pfir.devices.base import Device
+from pfir.errors import UsageError
+from pfir.frontends import load
+from pfir.ir.model import Model
+from pfir.ir.shapes import fix_sizes
+from pfir.ir.verify import check_finite
+from pfir.measurement import Measurement
+from pfir.passes.base import Context
+from pfir.passes.pipeline import run
+from pfir.target import Target, parse_target
+
+ROUNDS = 5
+ONNXRUNTIME = "onnxruntime"
+LIBRARY, MODEL, REPORT = "model.so", "model.onnx", "report.json"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What to measure, and how; the fields are the command's options.
+
+    Args:
+        paths: ONNX files, and folders that `pfir compile` wrote.
+        device: `host` or `rpc://HOST:PORT`.
+        target: What ONNX files are built for.
+        threads: Of both sides, >= 1.
+        vs: `onnxruntime`, or None for ours alone.
+        vs_python: The interpreter whose onnxruntime is meant; None is this one.
+        batch, input_shapes: Sizes of what is built; a library of a folder has its own.
+
+    Raises:
+        UsageError: They contradict each other, or one is not known.
+    """
+
+    paths: tuple[Path, ...]
+    device: str = HOST
+    target: str = HOST
+    threads: int = 1
+    vs: str | None = None
+    vs_python: str | None = None
+    batch: int = 1
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.paths:
+            raise UsageError("nothing to measure; name an ONNX file or a folder that pfir compile wrote")
+        if self.device != HOST and not self.device.startswith("rpc://"):
+            raise UsageError(f"--device {self.device} yields no latency; it is host or rpc://HOST:PORT")
+        if self.vs not in (None, ONNXRUNTIME):
+            raise UsageError(f"--vs {self.vs} is not known; it is {ONNXRUNTIME}")
+        if self.vs and self.device != HOST:
+            raise UsageError("--vs onnxruntime runs on this machine, so it goes with --device host only")
+        if self.vs_python and not self.vs:
+            raise UsageError("--vs-python goes with --vs onnxruntime")
+        if self.device == HOST and not _runs_here(parse_target(self.target)):
+            raise UsageError(f"--target {self.target} does not run on this machine; name its --device rpc://HOST:PORT")
+        for name in ("threads", "batch"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"--{name} is {getattr(self, name)}; it must be at least 1")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A library to measure, the model that the other side runs, and what a reader must know of both."""
+
+    path: Path
+    artifact: Artifact
+    model: Model
+    notes: tuple[str, ...] = ()
+
+
+def bench(asked: Bench) -> dict[str, list[dict[str, object]]]:
+    """`{"models": [...]}`: each entry's latency in seconds, its spread, repeats and source, and the other side's.
+
+    Everything is built before anything is measured. Both sides run in processes of their own, in turn, `ROUNDS` times.
+
+    Raises:
+        FrontendError: A model cannot be used.
+        UsageError: A path is neither a model nor a finished folder.
+        CompileError: The backend cannot build a model.
+        DeviceError: The device or the other side does not answer.
+    """
+    entries = [_entry(path, asked) for path in asked.paths]
+    target = replace(parse_target(asked.target), threads=asked.threads)
+    with open_device(asked.device, target) as device:
+        return {"models": [_row(entry, device, asked) for entry in entries]}
+
+
+def lines(found: Mapping[str, Sequence[Mapping[str, object]]]) -> list[str]:
+    """The figures for a reader, a line each, notes below."""
+    return [line for row in found["models"] for line in (_line(row), *(f"  {note}" for note in row["notes"]))]
+
+
+def _entry(path: Path, asked: Bench) -> Entry:
+    if path.is_dir():
+        return _folder_entry(path, asked)
+    model = load(path)
+    return Entry(path, _built(model, asked), _fixed(model, asked))
+
+
+def _folder_entry(folder: Path, asked: Bench) -> Entry:
+    report, model = _report(folder), load(folder / MODEL)
+    target, library = parse_target(str(report["target"].get("name", ""))), folder / LIBRARY
+    reason = _why_not(target, library, asked)
+    if target.cpu != report["target"].get("cpu"):
+        reason = f"its library is for a host with another processor, {report['target'].get('cpu')}"
+    if reason:
+        note = f"{reason}; its {MODEL} was built for {asked.target} with {asked.threads} thread(s) instead"
+        return Entry(folder, _built(model, asked), _fixed(model, asked), (note,))
+    fixed = _fixed(model, asked)
+    artifact = Artifact("tvm", target, {LIBRARY: library.read_bytes()}, LIBRARY, fixed.inputs(), fixed.outputs())
+    return Entry(folder, artifact, fixed)
+
+
+def _report(folder: Path) -> dict:
+    try:
+        report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{folder} is no folder of a finished pfir compile: {REPORT} is missing or no JSON") from error
+    if not isinstance(report, dict) or not isinstance(report.get("target"), dict):
+        raise UsageError(f"{folder} is no folder of a finished pfir compile: {REPORT} names no target")
+    return report
+
+
+def _why_not(target: Target, library: Path, asked: Bench) -> str | None:
+    """Why the library of a folder cannot be what is measured; None if it can."""
+    if not library.is_file():
+        return f"the folder holds no {LIBRARY}"
+    if asked.device == HOST and not _runs_here(target):
+        return f"its library is for {target.name}, not for this machine"
+    if target.threads != asked.threads:
+        return f"its library is for {target.threads} thread(s)"
+    return None
+
+
+def _runs_here(target: Target) -> bool:
+    return target.triple.partition("-")[0] == parse_target(HOST).triple.partition("-")[0]
+
+
+def _fixed(model: Model, asked: Bench) -> Model:
+    return fix_sizes(model, asked.batch, dict(asked.input_shapes))
+
+
+def _built(model: Model, asked: Bench) -> Artifact:
+    """Simplified and folded first, as `pfir compile` does."""
+    check_finite(model)
+    baseline, _ = run(BASELINE, model, Context())
+    give_biases(baseline)
+    target = replace(parse_target(asked.target), threads=asked.threads)
+    return open_backend("tvm").build(_fixed(baseline, asked), target)
+
+
+def _row(entry: Entry, device: Device, asked: Bench) -> dict[str, object]:
+    ours, theirs = [], []
+    for _ in range(ROUNDS):
+        ours.append(device.measure(entry.artifact))
+        if asked.vs:
+            theirs.append(time_onnxruntime(entry.model, asked.threads, asked.vs_python))
+    latency = float(np.median([m.seconds for m in ours]))
+    row = {
+        "model": str(entry.path),
+        "latency_s": latency,
+        "spread": _spread(ours, latency),
+        "repeats": sum(m.repeats for m in ours),
+        "threads": asked.threads,
+        "source": ours[0].source,
+        "device": ours[0].detail,
+        "notes": list(entry.notes),
+    }
+    return row | (_against(theirs, latency) if theirs else {})
+
+
+def _spread(rounds: list[Measurement], latency: float) -> float:
+    """The usual spread within a round, or half the range between rounds where that is larger."""
+    seconds = [m.seconds for m in rounds]
+    return max(float(np.median([m.spread for m in rounds])), (max(seconds) - min(seconds)) / 2 / latency)
+
+
+def _against(rounds: list[Timing], latency: float) -> dict[str, object]:
+    theirs = float(np.median([np.median(t.seconds) for t in rounds]))
+    return {
+        "vs": {"name": ONNXRUNTIME, "version": rounds[0].version, "latency_s": theirs},
+        "ratio": latency / theirs,
+    }
+
+
+def _line(row: Mapping[str, object]) -> str:
+    text = f"{row['model']}: {1e3 * row['latency_s']:.3f} ms +- {100 * row['spread']:.1f} %"
+    text += f" ({row['threads']} thread(s), {row['repeats']} runs, {row['device']})"
+    if "vs" in row:
+        vs = row["vs"]
+        text += f"; {vs['name']} {vs['version']} {1e3 * vs['latency_s']:.3f} ms, ratio {row['ratio']:.3f}"
+    return text
