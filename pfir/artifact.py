@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from pfir.target import Target
 
+SLOW_KERNELS = "slow_kernels"
+"""The note that names nodes which the backend computes by code it does not tune."""
+
 
 @dataclass(frozen=True)
 class TensorSpec:
@@ -51,6 +54,7 @@ class Artifact:
         library: The name within `files` of what a device loads.
         inputs, outputs: Its interface, every size fixed.
         kernels: Its kernels in order of execution.
+        notes: What a reader may want to know of it, by name; `SLOW_KERNELS` is one.
     """
 
     backend: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pfir.artifact import SLOW_KERNELS, Artifact
 from pfir.compile.building import first_samples, host_latency, instructions, run_device, verify_result
 from pfir.compile.choosing import choose
 from pfir.compile.delivery import check_depfile, deliver
@@ -82,6 +83,7 @@ def _run(setting: Setting, device: Device, room: Workspace) -> Outcome:
     with setting.stages("build"):
         result = fixed(chosen.tuned.model, setting.request)
         artifact = setting.backend.build(result, setting.target)
+        chosen = replace(chosen, notes=(*chosen.notes, *slow_kernels(artifact)))
     with setting.stages("verify"):
         feeds = first_samples(setting.samples.validation, setting.request.batch)
         verification = verify_result(setting.backend, artifact, result, device, feeds, setting.progress)
@@ -93,3 +95,9 @@ def _run(setting: Setting, device: Device, room: Workspace) -> Outcome:
         before = replace(before, host_latency_s=host.baseline_s, instructions=counted[0])
         after = replace(after, host_latency_s=host.result_s, instructions=counted[1])
     return deliver(setting, chosen, artifact, verification, before, after, host, room)
+
+
+def slow_kernels(artifact: Artifact) -> tuple[str, ...]:
+    """The sentence that names what the backend computes by code it does not tune; none if there is nothing."""
+    slow = artifact.notes.get(SLOW_KERNELS)
+    return (f"These nodes have no tuned kernel and run slower than they could: {slow}.",) if slow else ()

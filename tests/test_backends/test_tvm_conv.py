@@ -106,6 +106,13 @@ CASES = {
     "max pool": _pool("MaxPool", (1, 9, 10, 10), kernel_shape=[2, 2], strides=[2, 2]),
     "max pool with pads": _pool("MaxPool", (1, 16, 11, 11), kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
     "max pool rounded up": _pool("MaxPool", (1, 5, 10, 10), kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1),
+    "max pool with windows outside": _pool("MaxPool", (1, 5, 6, 6), kernel_shape=[2, 2], strides=[4, 4],
+                                           pads=[1, 1, 1, 1], ceil_mode=1),
+    "average pool with windows outside": _pool("AveragePool", (1, 5, 6, 6), kernel_shape=[2, 2], strides=[4, 4],
+                                               pads=[1, 1, 1, 1], ceil_mode=1),
+    "average pool counting pads with windows outside": _pool(
+        "AveragePool", (1, 5, 6, 6), kernel_shape=[2, 2], strides=[4, 4], pads=[1, 1, 1, 1], ceil_mode=1,
+        count_include_pad=1),
     "average pool": _pool("AveragePool", (1, 6, 9, 9), kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
     "average pool counting pads": _pool("AveragePool", (1, 6, 9, 9), kernel_shape=[3, 3], pads=[1, 1, 1, 1],
                                         count_include_pad=1),

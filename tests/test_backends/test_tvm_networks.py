@@ -6,10 +6,12 @@ import struct
 
 import pytest
 
+from pfir.artifact import SLOW_KERNELS
 from pfir.backends.tvm import TvmBackend, store
 from pfir.backends.tvm.link import linker, zig_triple
 from pfir.backends.tvm.lower import lower
 from pfir.backends.tvm.values import FAMILIES
+from pfir.compile.flow import slow_kernels
 from pfir.devices.host import HostDevice
 from pfir.errors import CompileError
 from pfir.frontends import load
@@ -95,7 +97,7 @@ def test_equal_convolutions_share_one_kernel():
     for _ in range(4):
         x = bundle.node("Relu", bundle.node("Conv", x, bundle.random(8, 8, 3, 3), bundle.random(8), pads=[1] * 4))
     bundle.output("y", x)
-    module = lower(bundle.model(), parse_target("host"))
+    module, _ = lower(bundle.model(), parse_target("host"))
     first, rest, back, main = 1, 1, 1, 1
     assert len(module.functions) == first + rest + back + main
 
@@ -163,9 +165,19 @@ def test_sizes_that_no_schedule_fits_still_compute_the_right_thing(monkeypatch):
     monkeypatch.setitem(FAMILIES, "conv", refuse)
     model = _convolution()
     values = feeds(model.inputs())
+    backend = TvmBackend()
+    artifact = backend.build(model, parse_target("host"))
     with HostDevice() as device:
-        ours = device.run(TvmBackend().build(model, parse_target("host")), values)
+        ours = device.run(artifact, values)
     assert error(ours["y"], reference(model, values)["y"]) < 1e-5
+    assert artifact.notes[SLOW_KERNELS] == "Conv_0 (Conv), Relu_1 (Relu)"
+    assert "Conv_0 (Conv)" in slow_kernels(artifact)[0]
+    assert backend.build(model, parse_target("host")).notes == artifact.notes  # from the store too
+
+
+def test_a_network_of_our_own_kernels_has_no_slow_ones():
+    artifact = TvmBackend().build(_convolution(), parse_target("host"))
+    assert SLOW_KERNELS not in artifact.notes and slow_kernels(artifact) == ()
 
 
 def _convolution() -> Model:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from pfir.artifact import Artifact, Kernel
+from pfir.artifact import SLOW_KERNELS, Artifact, Kernel
 from pfir.backends.base import Backend
 from pfir.backends.tvm import store
 from pfir.backends.tvm.build import build
@@ -29,11 +29,15 @@ class TvmBackend(Backend):
 
     def build(self, model: Model, target: Target) -> Artifact:
         name = store.key(model, target)
-        library = store.find(name)
-        if library is None:
-            library = build(lower(model, target), target)
-            store.keep(name, library)
+        found = store.find(name)
+        if found is None:
+            module, slow = lower(model, target)
+            found = build(module, target), slow
+            store.keep(name, *found)
+        library, slow = found
         notes = {"tvm": version("apache-tvm"), "llvm_target": f"{target.triple} {target.cpu}".strip()}
+        if slow:
+            notes[SLOW_KERNELS] = ", ".join(slow)
         return Artifact(
             self.name, target, {LIBRARY: library}, LIBRARY, model.inputs(), model.outputs(), kernels(model), notes
         )

@@ -29,6 +29,7 @@ def imported(program: Program, node: gs.Node, value: Values) -> list[Value]:
     module = _legal(node, program.opset)
     if program.builder is None:
         return [Value(None, form) for form in forms]
+    program.slow.append(f"{node.name or node.outputs[0].name} ({node.op})")
     result = program.builder.emit(relax.Call(_transplant(program, module), inputs))
     if len(forms) == 1:
         return [Value(result, forms[0])]

@@ -22,8 +22,9 @@ from pfir.target import Target
 NO_OPS = ("Identity", "Dropout")
 
 
-def lower(model: Model, target: Target) -> Any:
-    """A Relax module whose `main` takes the model's inputs in order and returns the tuple of its outputs.
+def lower(model: Model, target: Target) -> tuple[Any, tuple[str, ...]]:
+    """A Relax module whose `main` takes the model's inputs in order and returns the tuple of its outputs; beside it
+    the nodes that no kernel of ours computes.
 
     Raises:
         CompileError: A node is covered neither by our kernels nor by TVM's importer.
@@ -40,7 +41,7 @@ def lower(model: Model, target: Target) -> Any:
             outputs = _Lowering(program, values).graph(model.graph)
             result = program.builder.emit_output(relax.Tuple(outputs))
         program.builder.emit_func_output(result)
-    return program.builder.get()
+    return program.builder.get(), tuple(program.slow)
 
 
 def sketch(model: Model, target: Target) -> None:
@@ -120,7 +121,9 @@ class _Lowering:
     def _unscheduled(self, group: Group) -> None:
         """Our schedule does not fit these sizes: slow and right, from the importer, is what is left."""
         for node in group.nodes:
-            self.values[node.outputs[0].name] = imported(self.program, node, self.value)[0]
+            same = node.op in NO_OPS
+            made = self.value(node.inputs[0]) if same else imported(self.program, node, self.value)[0]
+            self.values[node.outputs[0].name] = made
 
     def _alone(self, node: gs.Node) -> None:
         program = self.program

@@ -24,28 +24,35 @@ def key(model: Model, target: Target) -> str:
     return digest.hexdigest()
 
 
-def find(name: str) -> bytes | None:
-    """The library of this key, if it was built before."""
+def find(name: str) -> tuple[bytes, tuple[str, ...]] | None:
+    """The library of this key and its slow nodes, if it was built before."""
     path = _folder() / f"{name}.so"
     try:
         content = path.read_bytes()
         os.utime(path)
+        slow = path.with_suffix(".slow")
+        return content, tuple(slow.read_text(encoding="utf-8").split("\0")) if slow.exists() else ()
     except OSError:
         return None
-    return content
 
 
-def keep(name: str, library: bytes) -> None:
-    """Put a library there, whole or not at all; a folder that cannot be written is no reason to fail."""
+def keep(name: str, library: bytes, slow: tuple[str, ...] = ()) -> None:
+    """Put a library and its slow nodes there, whole or not at all; a folder that cannot be written is no failure."""
     folder = _folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-            file.write(library)
-        os.replace(file.name, folder / f"{name}.so")
+        if slow:  # first, since a library without it would pass for one that has none
+            _put(folder / f"{name}.slow", "\0".join(slow).encode())
+        _put(folder / f"{name}.so", library)
         _forget_oldest(folder)
     except OSError:
         return
+
+
+def _put(path: Path, content: bytes) -> None:
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        file.write(content)
+    os.replace(file.name, path)
 
 
 def _folder() -> Path:
@@ -56,6 +63,7 @@ def _forget_oldest(folder: Path) -> None:
     libraries = sorted(folder.glob("*.so"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in libraries[_KEPT:]:
         path.unlink(missing_ok=True)
+        path.with_suffix(".slow").unlink(missing_ok=True)
 
 
 @cache

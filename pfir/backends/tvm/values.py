@@ -36,12 +36,14 @@ class Program:
         builder: Relax's block builder; None for a sketch, in which only forms are followed and nothing is made.
         opset: The model's ONNX operator set.
         kernels: Those made so far.
+        slow: The nodes, with their operators, that run on TVM's unscheduled code instead of kernels of ours.
     """
 
     target: Target
     builder: Any
     opset: int
     kernels: dict[tuple[KernelSpec, Tile], Any] = field(default_factory=dict)
+    slow: list[str] = field(default_factory=list)
 
     def constant(self, array: np.ndarray) -> Value:
         from tvm import relax

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pfir.backends.tvm.expressions import const
+from pfir.backends.tvm.expressions import const, maximum
 from pfir.backends.tvm.form import KernelSpec
 from pfir.backends.tvm.kernels.common import parallel, placeholders, schedule_of, tail, vectorize_inner
 from pfir.backends.tvm.tiles import Tile
@@ -105,7 +105,8 @@ def _count(spec: KernelSpec, y: Any, x: Any) -> Any:
     """How many cells of the window at (y, x) an average counts."""
     if spec["counts_pads"] and not spec["ceil"]:
         return const(spec["kernel"][0] * spec["kernel"][1])
-    return _cells(spec, 0, y) * _cells(spec, 1, x)
+    cells = _cells(spec, 0, y) * _cells(spec, 1, x)
+    return maximum(cells, const(1)) if spec["ceil"] else cells  # rounding up may put a window wholly outside: 0 there
 
 
 def _cells(spec: KernelSpec, axis: int, position: Any) -> Any:
