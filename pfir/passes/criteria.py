@@ -34,16 +34,16 @@ def scores(
     Raises:
         UsageError: The criterion is unknown, or the context lacks the gradients or activations it needs.
     """
-    if criterion not in CRITERIA:
-        raise UsageError(f"criterion is {criterion}; it must be one of {', '.join(CRITERIA)}")
-    weights = _weights(model, coupling)
-    if criterion in _OF_GRADIENTS:
-        weights = _with_gradients(weights, model, coupling, context, criterion)
-    if criterion in _OF_STATISTICS and statistics is None:
-        statistics = collect(model, coupling, context)
-    asked = _Question(model, weights.arrays, weights.gradients, statistics or {})
-    found = {group.name: CRITERIA[criterion](asked, group) for group in coupling.free()}
+    asked, found = _judged(model, coupling, criterion, context, statistics)
     _demand_some(criterion, found)
+    return {g.name: _finished(criterion, found[g.name], asked, g) for g in coupling.free()}
+
+
+def scores_where_judged(
+    model: Model, coupling: Coupling, criterion: str, context: Context, statistics: Statistics | None = None
+) -> dict[str, np.ndarray]:
+    """As `scores`; groups are judged by their weights where the criterion can judge none of them."""
+    asked, found = _judged(model, coupling, criterion, context, statistics)
     return {g.name: _finished(criterion, found[g.name], asked, g) for g in coupling.free()}
 
 
@@ -160,6 +160,20 @@ CRITERIA: dict[str, Callable[[_Question, Group], np.ndarray | None]] = {
 }
 _OF_GRADIENTS = ("taylor", "group-taylor")
 _OF_STATISTICS = ("activation", "reconstruction", "lasso")
+
+
+def _judged(
+    model: Model, coupling: Coupling, criterion: str, context: Context, statistics: Statistics | None
+) -> tuple[_Question, dict[str, np.ndarray | None]]:
+    if criterion not in CRITERIA:
+        raise UsageError(f"criterion is {criterion}; it must be one of {', '.join(CRITERIA)}")
+    weights = _weights(model, coupling)
+    if criterion in _OF_GRADIENTS:
+        weights = _with_gradients(weights, model, coupling, context, criterion)
+    if criterion in _OF_STATISTICS and statistics is None:
+        statistics = collect(model, coupling, context)
+    asked = _Question(model, weights.arrays, weights.gradients, statistics or {})
+    return asked, {group.name: CRITERIA[criterion](asked, group) for group in coupling.free()}
 
 
 def _weights(model: Model, coupling: Coupling) -> _Question:

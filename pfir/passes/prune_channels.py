@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import ClassVar
 
@@ -14,9 +14,10 @@ from pfir.ir.channels import Coupling, Group, channel_counts, channel_groups, re
 from pfir.ir.model import Model
 from pfir.ir.scalable import ScalableKernels
 from pfir.passes.base import Change, Context, Pass
-from pfir.passes.criteria import CRITERIA, scores
+from pfir.passes.criteria import CRITERIA, scores, scores_where_judged
 from pfir.passes.moments import Statistics, collect
 from pfir.passes.reconstruct import reconstruct
+from pfir.passes.remainder import Remainder
 from pfir.space import Parameter, Space
 
 HIGHEST_RATIO = 0.9
@@ -44,13 +45,19 @@ class PruneChannels(Pass):
         reconstruct: Whether the consumers make up for what is gone, by least squares on the calibration data.
         align: K is a multiple of this many channels, rounded up, where the group is wide enough: 4 fills one float32
             NEON register. Never more is removed than asked.
+        steps: In how many equal parts the channels go, steps >= 1: scores and statistics are taken anew, on what is
+            left, before each. 1 is one-shot.
+        group_wise: Whether within a step the groups go one after the other, in topological order, each by scores and
+            statistics taken on what is left by then. It costs a run over the calibration data for every group.
 
     Raises:
         UsageError: A field is out of its range, or `ratios` names no free group.
         Infeasible: The model has no group that may be pruned, or `macs` is out of reach.
 
     Source: Fang et al., "DepGraph: Towards Any Structural Pruning", CVPR 2023, arXiv:2301.12900, for the groups; ours
-    also follows channels through Reshape, Split and Concat.
+    also follows channels through Reshape, Split and Concat. He, Zhang, Sun, "Channel Pruning for Accelerating Very Deep
+    Neural Networks", ICCV 2017, arXiv:1707.06168, section 3.2, for going group by group; Molchanov et al., ICLR 2017,
+    arXiv:1611.06440, section 2, for steps.
     """
 
     name: ClassVar[str] = "prune-channels"
@@ -61,6 +68,8 @@ class PruneChannels(Pass):
     criterion: str = "magnitude"
     reconstruct: bool = False
     align: int = 1
+    steps: int = 1
+    group_wise: bool = False
 
     def __post_init__(self) -> None:
         for label, value in (("ratio", self.ratio), *((f"the ratio of {n}", v) for n, v in self.ratios)):
@@ -74,6 +83,8 @@ class PruneChannels(Pass):
             raise UsageError(f"criterion is {self.criterion}; it must be one of {', '.join(CRITERIA)}")
         if self.align < 1:
             raise UsageError(f"align is {self.align}; it must be at least 1")
+        if self.steps < 1:
+            raise UsageError(f"steps is {self.steps}; it must be at least 1")
 
     def space(self, model: Model, context: Context) -> Space:
         """One parameter `ratio:<group>` for each group that may lose channels, in [0, 0.9]."""
@@ -85,19 +96,65 @@ class PruneChannels(Pass):
             raise UsageError("prune-channels needs one of the fields ratio, macs and ratios")
         coupling = channel_groups(model, context.keep, context.only)
         _demand_free(coupling)
-        statistics = collect(model, coupling, context) if self.reconstruct else None
-        importance = scores(model, coupling, self.criterion, context, statistics)
-        removed = self._removed(model, coupling, importance)
-        apply_removal(model, coupling, removed, statistics)
-        return _report(coupling, removed)
+        aim = self._aim(model, coupling)
+        remainder = Remainder(model, coupling)
+        for step in range(1, self.steps + 1):
+            self._step(remainder, context, aim, step)
+        return _report(coupling, remainder.finish())
 
-    def _removed(self, model: Model, coupling: Coupling, importance: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def _aim(self, model: Model, coupling: Coupling) -> _Aim:
         if self.macs is not None:
-            return choose_by_macs(model, coupling, importance, self.macs, self.align)
+            cost = ScalableKernels(model, channel_counts(coupling))
+            _demand_reachable(cost, coupling.free(), self.macs, self.align)
+            return _Aim(_macs(cost, coupling), {})
         named = dict(self.ratios)
         demand_known(coupling, named)
-        ratios = {g.name: named.get(g.name, self.ratio or 0.0) for g in coupling.free()}
-        return choose(coupling, importance, ratios, self.align)
+        kept = {g.name: kept_channels(g, named.get(g.name, self.ratio or 0.0), self.align) for g in coupling.free()}
+        return _Aim(0, {g.name: (g.size, kept[g.name]) for g in coupling.free()})
+
+    def _step(self, remainder: Remainder, context: Context, aim: _Aim, step: int) -> None:
+        model, coupling = remainder.now()
+        statistics = collect(model, coupling, context) if self.reconstruct and not self.group_wise else None
+        importance = scores(model, coupling, self.criterion, context, statistics)
+        removed = self._chosen(model, coupling, importance, aim, step)
+        if not self.group_wise:
+            remainder.remove(removed, statistics)
+            return
+        for group in coupling.free():
+            if group.name in removed:
+                self._prune_group(remainder, context, group.name, len(removed[group.name]))
+
+    def _chosen(
+        self, model: Model, coupling: Coupling, importance: Mapping[str, np.ndarray], aim: _Aim, step: int
+    ) -> dict[str, np.ndarray]:
+        if self.macs is not None:
+            share = self.macs
+            if self.steps > 1:  # Of the original's MACs; of those that this step finds it is another share.
+                now = _macs(ScalableKernels(model, channel_counts(coupling)), coupling)
+                share = min(1.0, (1 - (1 - self.macs) * step / self.steps) * aim.macs / now)
+            return choose_by_macs(model, coupling, importance, share, self.align)
+        counts = {g.name: g.size - aim.width(g, step / self.steps) for g in coupling.free()}
+        return {name: _least(importance[name], count) for name, count in counts.items() if count > 0}
+
+    def _prune_group(self, remainder: Remainder, context: Context, name: str, count: int) -> None:
+        model, coupling = remainder.now()
+        alone = replace(coupling, groups=(coupling.group(name),))
+        statistics = collect(model, alone, context) if self.reconstruct else None
+        importance = scores_where_judged(model, alone, self.criterion, context, statistics)
+        remainder.remove({name: _least(importance[name], count)}, statistics)
+
+
+@dataclass(frozen=True)
+class _Aim:
+    """What all steps together lead to: the MACs before the first, or group name to channels (before, after)."""
+
+    macs: int
+    widths: Mapping[str, tuple[int, int]]
+
+    def width(self, group: Group, part: float) -> int:
+        """How many channels stay when this part of the way is done."""
+        before, after = self.widths[group.name]
+        return before - int((before - after) * part + 1e-9)
 
 
 def choose(
@@ -139,16 +196,14 @@ def choose_by_macs(
     """
     cost = ScalableKernels(model, channel_counts(coupling))
     free = coupling.free()
-    full = cost.macs_at({g.name: g.size for g in free})
+    full = _macs(cost, coupling)
+    _demand_reachable(cost, free, macs, align)
     order = _ranking(free, importance)
 
     def kept(count: int) -> dict[str, int]:
         lost = np.bincount(order[:count], minlength=len(free))
         return {g.name: _aligned(g.size - int(n), g.size, align) for g, n in zip(free, lost, strict=True)}
 
-    least = cost.macs_at(kept(order.size))
-    if least > macs * full:
-        raise Infeasible(f"macs is {macs}; this model's channels allow {least / full:.3g} to 1")
     low, high = 0, order.size
     while low < high:
         middle = (low + high) // 2
@@ -156,6 +211,17 @@ def choose_by_macs(
     counts = kept(low)
     removed = {g.name: _least(importance[g.name], g.size - counts[g.name]) for g in free}
     return {name: channels for name, channels in removed.items() if channels.size}
+
+
+def _macs(cost: ScalableKernels, coupling: Coupling) -> int:
+    return cost.macs_at({g.name: g.size for g in coupling.free()})
+
+
+def _demand_reachable(cost: ScalableKernels, free: tuple[Group, ...], macs: float, align: int) -> None:
+    full = cost.macs_at({g.name: g.size for g in free})
+    least = cost.macs_at({g.name: _aligned(1, g.size, align) for g in free})
+    if least > macs * full:
+        raise Infeasible(f"macs is {macs}; this model's channels allow {least / full:.3g} to 1")
 
 
 def _ranking(free: tuple[Group, ...], importance: Mapping[str, np.ndarray]) -> np.ndarray:

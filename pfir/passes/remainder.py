@@ -1,0 +1,72 @@
+"""A model from which channels go part by part: what is left at any time, as a model of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from pfir.ir.channels import Coupling, remove_channels
+from pfir.ir.model import Model
+from pfir.ir.narrowing import narrowed, still_there
+from pfir.ir.removal import Cut
+from pfir.passes.moments import Statistics
+from pfir.passes.reconstruct import reconstruct
+
+
+class Remainder:
+    """Channels are noted, their consumers made to do without them, and at the end all are removed at once.
+
+    Args:
+        model: Its weights change with each removal; its channels go with `finish`.
+        coupling: Of the model.
+    """
+
+    def __init__(self, model: Model, coupling: Coupling) -> None:
+        self._model, self._coupling = model, coupling
+        self._removed: dict[str, np.ndarray] = {}
+
+    def now(self) -> tuple[Model, Coupling]:
+        """A model without the channels noted so far, and its coupling: the same groups, narrower."""
+        left = self._model.clone()
+        remove_channels(left, self._coupling, self._removed)
+        return left, narrowed(self._coupling, self._removed)
+
+    def remove(self, removed: Mapping[str, np.ndarray], statistics: Statistics | None) -> None:
+        """Note channels; where there are statistics, of `now()`, what reads these channels makes up for them.
+
+        Args:
+            removed: Group name to channel indices in the groups of `now()`.
+        """
+        if statistics is not None:
+            self._make_up(removed, statistics)
+        for name, channels in removed.items():
+            gone = self._removed.get(name, np.zeros(0, np.int64))
+            staying = still_there(self._coupling.group(name).size, gone)
+            self._removed[name] = np.union1d(gone, staying[channels])
+
+    def finish(self) -> dict[str, np.ndarray]:
+        """Remove what was noted from the model; returned as group name to the model's channels."""
+        remove_channels(self._model, self._coupling, self._removed)
+        return self._removed
+
+    def _make_up(self, removed: Mapping[str, np.ndarray], statistics: Statistics) -> None:
+        left, coupling = self.now()
+        before = {name: t.values for name, t in left.initializers().items()}
+        reconstruct(left, coupling, removed, statistics)
+        axes, whole = Cut(self._coupling, self._removed).by_tensor(), self._model.initializers()
+        self._model.set_arrays({
+            name: _within(whole[name].values, t.values, axes.get(name, []))
+            for name, t in left.initializers().items()
+            if t.values is not before[name]
+        })  # fmt: skip
+
+
+def _within(whole: np.ndarray, part: np.ndarray, axes: list[tuple[int, np.ndarray]]) -> np.ndarray:
+    """The whole array with the values of its part, which has the positions that these (axis, mask) keep."""
+    kept = [np.arange(size) for size in whole.shape]
+    for axis, mask in axes:
+        kept[axis] = np.flatnonzero(mask)
+    result = whole.copy()
+    result[np.ix_(*kept)] = part
+    return result
