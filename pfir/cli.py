@@ -15,6 +15,7 @@ import typer.exceptions
 
 from pfir import __version__
 from pfir.errors import PfirError, UsageError
+from pfir.names import visible
 
 app = typer.Typer(
     add_completion=False,
@@ -142,7 +143,7 @@ def opt_command(
     from pfir.compile.opt import optimize
 
     for note in optimize(model, passes, output, data, preprocess, tuple(keep or ()), tuple(only or ()), seed):
-        typer.echo(note)
+        typer.echo(visible(note))
 
 
 @app.command("inspect")
@@ -270,5 +271,5 @@ def _how_to_resume() -> str:
 
 
 def _fail(text: str, code: int) -> None:
-    print(f"{PROGRAM}: {' '.join(text.split())}", file=sys.stderr)
+    print(visible(f"{PROGRAM}: {' '.join(text.split())}"), file=sys.stderr)
     raise SystemExit(code) from None

@@ -38,6 +38,7 @@ class Core:
     efficiency: float = 0.7
 
 
+# The guides, chips and figures below are named from memory and were not looked up again for this table.
 # Peaks: 128-bit FMLA instructions that start in a cycle (Arm's software optimization guides, SOG; for N2 also LLVM's
 # scheduling model) times four lanes. Efficiencies: what ncnn's published figures leave of that peak
 # (github.com/Tencent/ncnn, benchmark/README.md: MobileNet of 568.7 M MACs and ResNet-18 on Raspberry Pi 3 and 4, four

@@ -23,7 +23,8 @@ from pfir.compile.searching import (
 )
 from pfir.compile.setting import Chosen, Setting
 from pfir.compile.workspace import Workspace
-from pfir.run.evaluate import accuracy
+from pfir.ir.model import Model
+from pfir.run.evaluate import accuracy, evaluate
 
 ROUNDS = 3
 """Searches at most, each with a tighter limit, when a device measures less speed-up than the estimate promised."""
@@ -75,8 +76,7 @@ def _search(setting: Setting, judge: Judge, ground: Ground, limits: Limits, room
 
 def _fastest_within(setting: Setting, judge: Judge, ground: Ground, room: Workspace) -> Chosen:
     """Bisection over the speed-up, fine-tuning included; the original where nothing faster stays within the drop."""
-    samples, threads = setting.samples, setting.request.jobs or 1
-    floor = accuracy(setting.original.baseline, samples.validation, threads) - setting.request.goals.max_drop / 100
+    floor = _quality(setting, setting.original.baseline) - setting.request.goals.max_drop / 100
     low, high = 1.0, fastest(ground)
     best = Chosen((nothing := as_it_is(setting.original.start)), Tuned(nothing.model))
     for step in range(STEPS):
@@ -86,13 +86,25 @@ def _fastest_within(setting: Setting, judge: Judge, ground: Ground, room: Worksp
             limits = Limits(ground.baseline_s / factor)
             found = search_for(ground, limits, part.plan, part.request, room.journal(step), part.progress)
         chosen = _tuned(part, ground, found, room)
-        reached = accuracy(chosen.tuned.model, samples.validation, threads)
-        setting.progress.note(f"{factor:.2f}x reaches an accuracy of {reached:.2%}; at least {floor:.2%} is asked for")
+        reached = _quality(setting, chosen.tuned.model)
+        setting.progress.note(f"{factor:.2f}x reaches {_measure(setting)} {reached:.2%}; at least {floor:.2%} is asked")
         if reached >= floor:
             low, best = factor, chosen
         else:
             high = factor
     return best
+
+
+def _quality(setting: Setting, model: Model) -> float:
+    """What `--max-drop` speaks of: accuracy, or by `--metric fidelity` the agreement with the original."""
+    data, threads = setting.samples.validation, setting.request.jobs or 1
+    if _measure(setting) == "fidelity":
+        return evaluate(model, data, setting.original.model, threads).fidelity
+    return accuracy(model, data, threads)
+
+
+def _measure(setting: Setting) -> str:
+    return "fidelity" if setting.request.metric == "fidelity" else "accuracy"
 
 
 def _tuned(setting: Setting, ground: Ground, found: Found, room: Workspace) -> Chosen:

@@ -17,6 +17,7 @@ from pfir.compile.setting import Chosen, Setting
 from pfir.compile.versions import versions
 from pfir.compile.workspace import Workspace
 from pfir.errors import UsageError
+from pfir.frontends import outside_files
 from pfir.ir.channels import Coupling
 from pfir.measurement import speedup
 from pfir.recipe import RECIPE, WEIGHTS, Recipe, pack_weights, sha256
@@ -151,12 +152,19 @@ def _write_depfile(request: Request) -> None:
     """A Makefile rule: the manifest depends on every file that was read."""
     if request.depfile is None:
         return
-    read = [request.model, request.recipe, *(Path(p) for p in (request.data, request.validation) if p)]
-    names = [_escaped(p) for p in read if p is not None and p.exists()]
+    names = [_escaped(p) for p in _read(request) if p.exists()]
     try:
         request.depfile.write_text(f"{_escaped(request.output / 'manifest.json')}: {' '.join(names)}\n")
     except OSError as error:
         raise UsageError(f"--depfile {request.depfile} cannot be written: {error.strerror}") from error
+
+
+def _read(request: Request) -> list[Path]:
+    """The files that a run reads: the model with what lies outside its file, the recipe with its weights, the data."""
+    found = [request.model, *outside_files(request.model)]
+    if request.recipe is not None:
+        found += [request.recipe, *([] if request.retrain else [request.recipe.with_name(WEIGHTS)])]
+    return found + [Path(p) for p in (request.data, request.validation) if p]
 
 
 def _escaped(path: Path) -> str:

@@ -10,7 +10,8 @@ from pfir.frontends import load
 from pfir.ir.channels import Group, channel_groups
 from pfir.ir.cost import model_cost
 from pfir.ir.shapes import fix_sizes
-from pfir.report.words import count, size, visible
+from pfir.names import visible
+from pfir.report.words import count, size
 
 WIDTH = 120
 """Of the table where it goes to no terminal."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pfir.names import visible
 from pfir.report import terminal
 
 
@@ -29,6 +30,6 @@ class Outcome:
     def print(self) -> None:
         """Show it on stdout."""
         for line in self.lines:
-            print(line)
+            print(visible(line))
         if self.folder is not None:
             terminal.show(self.report, f"{self.folder}/", sys.stdout)

@@ -23,6 +23,7 @@ from pfir.passes.prune_channels import PruneChannels
 from pfir.passes.remove_dead_channels import RemoveDeadChannels
 from pfir.passes.simplify import Simplify
 from pfir.passes.spec import format_pass, parse
+from pfir.recipe import read_recipe
 
 BASELINE = (Simplify(), FoldBatchNorm())
 CRITERION = "reconstruction"
@@ -55,7 +56,7 @@ def prepare(request: Request, lanes: int) -> Original:
     Raises:
         FrontendError: The model cannot be used.
     """
-    first, pruning = chosen_passes(request.passes, lanes)
+    first, pruning = chosen_passes(_passes_text(request), lanes)
     model = load(request.model)
     check_finite(model)
     baseline, _ = run(BASELINE, model, Context())
@@ -73,7 +74,7 @@ def chosen_passes(text: str | None, lanes: int) -> tuple[tuple[Pass, ...], Prune
         lanes: float32 values in a vector register: what widths are multiples of, unless the text says otherwise.
 
     Raises:
-        UsageError: The text is no list of passes, or something stands behind prune-channels.
+        UsageError: The text is no list of passes, something stands behind prune-channels, or it has a schedule.
     """
     default = PruneChannels(criterion=CRITERION, reconstruct=True, align=lanes)
     if text is None:
@@ -84,10 +85,20 @@ def chosen_passes(text: str | None, lanes: int) -> tuple[tuple[Pass, ...], Prune
         return passes, None
     if places != [len(passes) - 1]:
         raise UsageError("--passes: prune-channels comes once, as the last pass")
+    if passes[-1].steps > 1 or passes[-1].group_wise:
+        raise UsageError("--passes: steps and group_wise are for pfir opt; compile removes channels at once")
     named = replace(passes[-1], reconstruct=True)
     if "criterion=" not in text:
         named = replace(named, criterion=CRITERION)
     return passes[:-1], named if "align=" in text else replace(named, align=lanes)
+
+
+def _passes_text(request: Request) -> str | None:
+    """Of `--passes`, else of the recipe that is replayed; None where pfir chooses."""
+    if request.passes is not None or request.recipe is None:
+        return request.passes
+    behind = read_recipe(request.recipe).passes[len(BASELINE) :]
+    return ",".join(str(p) for p in behind) or None
 
 
 def fixed(model: Model, request: Request) -> Model:

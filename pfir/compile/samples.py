@@ -87,7 +87,7 @@ def _opened(path: str, request: Request, model: Model) -> Dataset:
     found = open_data(path, model.inputs(), preprocess, class_count(model.outputs()))
     measured = request.validation is None or path == request.validation
     asked = "--max-drop" if request.goals.max_drop is not None else "--metric accuracy"
-    if not measured or (request.goals.max_drop is None and request.metric != "accuracy"):
+    if not measured or not _needs_labels(request):
         return found
     if found.labels is None:
         raise DataError(f"{path}: has no labels y, and {asked} needs some; add them, or leave {asked} out")
@@ -95,6 +95,10 @@ def _opened(path: str, request: Request, model: Model) -> Dataset:
         shapes = ", ".join(f"{t.name} {list(t.shape)}" for t in model.outputs())
         raise DataError(f"{asked} needs a classifier, one output [N, K] with K >= 2; {request.model} gives {shapes}")
     return found
+
+
+def _needs_labels(request: Request) -> bool:
+    return request.metric == "accuracy" or (request.goals.max_drop is not None and request.metric == "auto")
 
 
 def _without_data(model: Model, original: Model, seed: int) -> Samples:

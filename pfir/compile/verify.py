@@ -39,7 +39,8 @@ def verify_somewhere(
     """Verify at the first place that can be set up; why the ones before it could not is told to `note`.
 
     Args:
-        places: Each a name and a function that gives the artifact for it and the open device.
+        places: Each a name and a function that gives the artifact for it and the open device; at least one. Where
+            none works the first is named as what was not verified on.
 
     Raises:
         VerifyError: The outputs differ there.
@@ -53,7 +54,7 @@ def verify_somewhere(
         except DeviceError as error:
             reasons.append(f"{name}: {error}")
             note(f"cannot verify on {reasons[-1]}")
-    return Verification("none", False, skipped="; ".join(reasons) or "no device can run it")
+    return Verification(places[0][0], False, skipped="; ".join(reasons) or "no device can run it")
 
 
 def _error(name: str, found: np.ndarray | None, expected: np.ndarray) -> tuple[float, float]:

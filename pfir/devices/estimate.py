@@ -34,7 +34,7 @@ EXPECTED_ERROR = 0.48
 THREAD_SCALING = 0.8
 # From cache a core streams this many bytes a cycle; an L2 line of 64 bytes takes four to eight cycles.
 CACHE_BYTES_PER_CYCLE = 8.0
-# One call into the virtual machine with its argument checks: about 1 us at 3 GHz on x86, measured.
+# One call into the virtual machine with its argument checks: assumed, of the order of a microsecond at 3 GHz.
 OVERHEAD_CYCLES = 4000.0
 THREAD_START_CYCLES = 6000.0
 FLOAT_BYTES = 4

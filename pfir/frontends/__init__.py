@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pfir.frontends.onnx import load_onnx
+from pfir.frontends.onnx import load_onnx, outside_of
 from pfir.frontends.untrusted import read_file
 from pfir.ir.model import Model
 
-__all__ = ["load"]
+__all__ = ["load", "outside_files"]
 
 
 def load(path: str | Path) -> Model:
@@ -19,3 +19,13 @@ def load(path: str | Path) -> Model:
     """
     path = Path(path)
     return load_onnx(path, read_file(path))
+
+
+def outside_files(path: str | Path) -> tuple[Path, ...]:
+    """The files beside a model that hold values of it.
+
+    Raises:
+        FrontendError: As `load`.
+    """
+    path = Path(path)
+    return outside_of(path, read_file(path))

@@ -35,6 +35,15 @@ class ExternalData:
         path, offset, size = self.check(tensor)
         return _values(tensor, path, offset, size)
 
+    def files(self, tensors: Iterable[TensorProto | SparseTensorProto]) -> tuple[Path, ...]:
+        """The files that hold these tensors' values, each once; none for those in the message.
+
+        Raises:
+            FrontendError: As `read`.
+        """
+        outside = (t for t in parts(tensors) if t.data_location == TensorProto.EXTERNAL)
+        return tuple(dict.fromkeys(self.check(t)[0] for t in outside))
+
     def bring_in(self, tensors: Iterable[TensorProto | SparseTensorProto]) -> None:
         """External values are part of their messages afterwards.
 

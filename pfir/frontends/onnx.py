@@ -17,9 +17,9 @@ from pfir.frontends.words import check_text
 from pfir.ir import walk
 from pfir.ir.checks import channel_fault, forget_shapes, form_fault, infer
 from pfir.ir.model import NEWEST_IR_VERSION, Model
-from pfir.ir.names import visible
 from pfir.ir.skeleton import skeleton_of
 from pfir.ir.tensors import to_array
+from pfir.names import visible
 
 
 def load_onnx(path: Path, data: bytes) -> Model:
@@ -36,6 +36,11 @@ def load_onnx(path: Path, data: bytes) -> Model:
         return _load(path, data)
     except FrontendError as error:
         raise FrontendError(visible(f"{str(path)!r}: {error}")) from error
+
+
+def outside_of(path: Path, data: bytes) -> tuple[Path, ...]:
+    """The files beside a model that its tensors' values lie in; the model has been loaded before."""
+    return ExternalData(path.parent).files(walk.tensors(_parse(data)))
 
 
 def _load(path: Path, data: bytes) -> Model:

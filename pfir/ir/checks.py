@@ -8,7 +8,7 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto
 
 from pfir.ir import walk
-from pfir.ir.names import visible
+from pfir.names import visible
 
 _LONGEST = 300
 

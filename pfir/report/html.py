@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from html import escape
 
+from pfir.names import visible
 from pfir.report import svg, words
 from pfir.report.style import STYLE
 from pfir.report.svg import Mark
 from pfir.report.terminal import rows
-from pfir.report.words import visible
 
 OPEN_LIST = 24  # Up to this many layers are listed at once; longer lists start folded.
 

@@ -6,6 +6,8 @@ import sys
 import time
 from abc import ABC, abstractmethod
 
+from pfir.names import visible
+
 SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -63,7 +65,7 @@ class Lines(Progress):
             self._print(f"  {share:4.0%} {text}")
 
     def _print(self, text: str) -> None:
-        print(text, file=self._stream, flush=True)
+        print(visible(text), file=self._stream, flush=True)
 
 
 class Bars(Progress):
@@ -90,11 +92,11 @@ class Bars(Progress):
         self._task = self._bars.add_task(name, total=1.0, text="")
 
     def note(self, text: str) -> None:
-        self._bars.console.print(text, markup=False, highlight=False)
+        self._bars.console.print(visible(text), markup=False, highlight=False)
 
     def step(self, share: float, text: str) -> None:
         if self._task is not None:
-            self._bars.update(self._task, completed=share, text=text)
+            self._bars.update(self._task, completed=share, text=visible(text))
 
     def close(self) -> None:
         self._finish()

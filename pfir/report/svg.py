@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from pfir.report.words import visible
+from pfir.names import visible
 
 LEFT, RIGHT, TOP, BOTTOM = 58, 18, 14, 40
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TextIO
 
+from pfir.names import visible
 from pfir.report import words
-from pfir.report.words import NOTHING, visible
+from pfir.report.words import NOTHING
 
 
 def rows(report: Mapping) -> list[tuple[str, str, str, str]]:

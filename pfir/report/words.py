@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
 
 from pfir.measurement import ESTIMATED
@@ -95,17 +94,6 @@ def unsafe(report: Mapping) -> bool:
     """Whether nothing but a low fidelity speaks for this result."""
     result = report["result"]
     return result["accuracy"] is None and result["fidelity"] is not None and result["fidelity"] < SAFE_FIDELITY
-
-
-def visible(text: object) -> str:
-    """Text without control or direction-changing characters: each is shown as its escape."""
-    return "".join(_visible(c) for c in str(text))
-
-
-def _visible(character: str) -> str:
-    if unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp"):
-        return character
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def _scaled(value: float, steps: tuple[tuple[str, float], ...], unit: str = "") -> str:

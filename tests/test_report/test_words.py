@@ -31,9 +31,5 @@ def test_points_say_lost_or_gained():
     assert words.points(0.00001) == "no accuracy lost"
 
 
-def test_invisible_characters_are_shown_as_escapes():
-    assert words.visible("a\x1b[31m\u202eb\nc\u2028ü") == "a\\x1b[31m\\u202eb\\nc\\u2028ü"
-
-
 def test_a_ratio_needs_both_sides():
     assert (words.ratio(5, 2), words.ratio(None, 2), words.ratio(5, 0)) == ("2.50x", "–", "–")

@@ -1,4 +1,4 @@
-"""Names and messages from a model, made safe to show on a terminal and in one line."""
+"""Names and messages from outside, made safe to show on a terminal and in one line."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ def printable(name: str) -> str:
     return visible(name.replace("\\", "\\\\"))
 
 
-def visible(text: str) -> str:
+def visible(text: object) -> str:
     """A message in one line: what is no visible character is escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text))
