@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pfir.compile import building, flow
 from pfir.compile.request import Goals
 from pfir.frontends import load
 from tests.jobs import run
@@ -13,7 +14,8 @@ PREPROCESS = "scale=1/255,mean=0.485:0.456:0.406,std=0.229:0.224:0.225"
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
-def test_a_trained_net_is_compiled_for_arm_and_verified(tmp_path):
+def test_a_trained_net_is_compiled_for_arm_and_verified(tmp_path, monkeypatch):
+    monkeypatch.setattr(flow, "host_latency", building.host_latency)
     options = {"backend": "tvm", "preprocess": PREPROCESS, "trials": 2, "epochs": 1, "goals": Goals(speedup=1.5)}
     done = run(EXAMPLES / "small_net.onnx", tmp_path / "out", data=_few_images(tmp_path), **options)
     report = json.loads((tmp_path / "out/report.json").read_text())
