@@ -24,8 +24,20 @@ def mask(model: Model, coupling: Coupling, removed: Mapping[str, np.ndarray]) ->
         # Integers stand between floats that are masked themselves, and ONNX Runtime has no Where for all of them.
         if isinstance(tensors[tensor], gs.Variable) and np.dtype(tensors[tensor].dtype or np.float32).kind == "f":
             _insert(masked.graph, tensors[tensor], ranks[tensor], axes, coupling)
+    _forget_states(masked, coupling, removed)
     masked.graph.toposort()
     return masked
+
+
+def _forget_states(model: Model, coupling: Coupling, removed: Mapping[str, np.ndarray]) -> None:
+    """A removed hidden unit runs inside its node, too: the others read nothing of its state."""
+    states = {n.inputs[2].name for n in model.graph.nodes if n.op in ("LSTM", "GRU", "RNN")}
+    for name, channels in removed.items():
+        for part in coupling.group(name).consuming:
+            if part.tensor in states:
+                weights = model.initializers()[part.tensor].values.copy()
+                np.moveaxis(weights, part.axis, 0)[part.positions[channels].ravel()] = 0
+                model.set_arrays({part.tensor: weights})
 
 
 def _places(coupling: Coupling, removed: Mapping[str, np.ndarray]) -> dict[str, dict[int, np.ndarray]]:

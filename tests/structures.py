@@ -429,6 +429,26 @@ def recurrent(net: Net):
     return (net.linear(net.op("Squeeze", y, net.ints(1)), h, 3),)
 
 
+def long_short_term(net: Net):
+    """With biases, peepholes, states to begin with; the sequence and the last states are read."""
+    a, h = net.width(), net.width()
+    x = net.relu(net.linear(net.input(3, 2, 4), 4, a))
+    weights = net.w(1, 4 * h, a), net.w(1, 4 * h, h), net.w(1, 8 * h), "", net.w(1, 2, h), net.w(1, 2, h)
+    y, last, cell = net.op("LSTM", x, *weights, net.w(1, 3 * h), outs=3, hidden_size=h)
+    states = net.op("Add", last, net.op("Tanh", cell))
+    return (net.linear(net.op("Add", net.op("Squeeze", y, net.ints(1)), states), h, 3),)
+
+
+def both_directions(net: Net):
+    """Two layers, the second of which reads both directions of the first side by side."""
+    h, k = net.width(), net.width()
+    y, _ = net.op("GRU", net.input(3, 2, 4), net.w(2, 3 * h, 4), net.w(2, 3 * h, h), net.w(2, 6 * h), outs=2,
+                  hidden_size=h, direction="bidirectional", linear_before_reset=1)  # fmt: skip
+    y = net.op("Reshape", net.op("Transpose", y, perm=[0, 2, 1, 3]), net.ints(0, 0, -1))
+    z, _ = net.op("RNN", y, net.w(1, k, 2 * h), net.w(1, k, k), outs=2, hidden_size=k)
+    return (net.linear(net.op("Squeeze", z, net.ints(1)), k, 3),)
+
+
 def expand_tile(net: Net):
     a = net.width()
     x = net.relu(net.conv(net.input(2, 3, 4, 4), 3, a))
@@ -469,6 +489,7 @@ FAMILIES: dict[str, tuple[Structure, dict]] = {
         dynamic_flatten, nhwc, split_slice_gather, space_depth, reductions, mean_over_channels, shared_weights,
         hidden_weights, quantized_weights, several_outputs, feed_forward_norm, tokens, instance_norm, one_dimension,
         three_dimensions, dynamic_size, branches, local_function, einsum, stacked_matmul, maxout, recurrent,
+        long_short_term, both_directions,
         expand_tile, microsoft, unknown, cut_from_fixed, traced_attention,
     )
 }  # fmt: skip

@@ -183,7 +183,7 @@ def test_wide_windows_are_reconstructed_position_by_position(monkeypatch):
 
 def test_without_calibration_data_it_says_so():
     net = two_convolutions()
-    with pytest.raises(UsageError, match="no activations"):
+    with pytest.raises(UsageError, match="needs calibration data, and none was given"):
         collect(net, channel_groups(net), Context())
 
 

@@ -126,6 +126,28 @@ def test_channels_that_only_feed_each_other_are_dead():
     assert {name: found.tolist() for name, found in removed.items()} == {"Conv_1": [0, 1, 2], "Conv_3": [0]}
 
 
+@pytest.mark.parametrize("family", ["recurrent", "long_short_term", "both_directions"])
+def test_hidden_units_that_nobody_reads_are_dead_whatever_they_read_of_each_other(family):
+    model = build(family, 1)
+    coupling = channel_groups(model)
+    node = next(n for n in model.nodes() if n.op in ("LSTM", "GRU", "RNN"))
+    group, states = coupling.group(node.name), node.inputs[2].name
+    arrays = {p.tensor: model.initializers()[p.tensor].values.copy() for p in group.consuming}
+    for part in group.consuming:
+        rows = np.moveaxis(arrays[part.tensor], part.axis, 0)
+        if part.tensor != states:
+            rows[part.positions[:2].ravel()] = 0
+        else:  # [reader's gate, ..]: units 0 and 1 go on reading each other, the rest reads neither.
+            readers = ~np.isin(np.arange(rows.shape[-1]) % group.size, [0, 1])
+            rows[:2, ..., readers] = 0
+    model.set_arrays(arrays)
+    before = run(model, feeds(model))
+    assert find_dead(model, coupling).removed[group.name].tolist() == [0, 1]
+    assert RemoveDeadChannels().apply(model, Context()).changed
+    for got, wanted in zip(run(model, feeds(model)), before, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
+
+
 def test_nodes_that_are_kept_keep_their_dead_channels():
     model = build("chain", 1)
     kill(model, channel_groups(model), 1, "producers")

@@ -174,7 +174,33 @@ def _letters(op: Op) -> tuple[list[str], str]:
     return terms, right if arrow else "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
 
 
+_GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+
+
 def recurrent(op: Op) -> None:
-    """X [S, B, I], W [D, gates*H, I]: the input width may shrink, hidden sizes stay."""
+    """X [S, B, I], W [D, G*H, I], R [D, G*H, H], B [D, 2*G*H], states [D, B, H], P [D, 3*H]: I and H may shrink.
+
+    A hidden unit goes from all gates and both directions at once.
+    """
+    if op.attr("hidden_size") is None:
+        raise Unfollowed("it has no hidden_size")
     op.tie(op.labels(0, 2), op.labels(1, 2), NOT_CONTRACTED)
     op.consume(1, 2, (0, 2))
+    hidden, width = op.labels(2, 2), op.attr("hidden_size")
+    for i, gates in ((1, _GATES[op.kind]), (2, _GATES[op.kind]), (3, 2 * _GATES[op.kind]), (7, 3)):
+        _tie_gates(op, hidden, i, gates)
+    for i in (5, 6):
+        op.tie(hidden, op.labels(i, 2) if op.has(i) else hidden)
+    op.consume(2, 2)
+    op.rewrite(Literal(op.key, "hidden_size", (width,), (Fill(0, (op.inputs[2], 2), 0, width),), scalar=True))
+    for j in range(len(op.outputs)):
+        op.out(j, 3 if j == 0 else 2, hidden)
+
+
+def _tie_gates(op: Op, hidden: Labels, i: int, gates: int) -> None:
+    """Axis 1 of the input holds as many rows for each hidden unit as there are gates."""
+    if not op.has(i):
+        return
+    rows = op.labels(i, 1)
+    op.tie(None if hidden is None else hidden[None], None if rows is None else rows.reshape(gates, -1))
+    op.produce(i, 1, "weight" if i in (1, 2) else "bias")
