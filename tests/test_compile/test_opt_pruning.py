@@ -7,7 +7,8 @@ import onnx
 import pytest
 
 from pfir import cli
-from pfir.errors import DataError
+from pfir.compile.prepare import chosen_passes
+from pfir.errors import DataError, UsageError
 from pfir.frontends import load
 from pfir.ir.cost import model_cost
 from pfir.ir.shapes import fix_sizes
@@ -88,3 +89,9 @@ def test_schedules_keep_to_the_share_of_macs(model, data, tmp_path, schedule):
     text = f"prune-channels{{macs=0.5 criterion=reconstruction reconstruct=true {schedule}}}"
     result = _pruned(model, data, tmp_path / "out.onnx", text)
     assert 0.3 < _macs(result) / _macs(load(model)) <= 0.5 and result.provenance == (text,)
+
+
+@pytest.mark.parametrize("schedule", ["steps=3", "group_wise=true"])
+def test_compile_which_removes_at_once_refuses_schedules(schedule):
+    with pytest.raises(UsageError, match="steps and group_wise are for pfir opt"):
+        chosen_passes(f"prune-channels{{ratio=0.5 {schedule}}}", 4)
