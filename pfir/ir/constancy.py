@@ -158,27 +158,26 @@ def contraction(node: gs.Node) -> Contraction | None:
 
 
 def _conv(node: gs.Node, weight: np.ndarray, bias: np.ndarray) -> Contraction:
-    group = node.attrs.get("group", 1)
-    outs, per = weight.shape[:2]
-    taps = weight.reshape(outs, per, -1).astype(np.float64)
-    sums, touches = np.zeros((outs, per * group)), np.zeros((outs, per * group), bool)
-    columns = (np.arange(outs) // (outs // group) * per)[:, None] + np.arange(per)
-    np.put_along_axis(sums, columns, taps.sum(2), 1)
-    np.put_along_axis(touches, columns, taps.any(2), 1)
+    sums, touches = _summed(weight, node.attrs.get("group", 1))
     padded = any(node.attrs.get("pads", ())) or node.attrs.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
     return Contraction(sums, touches, bias.astype(np.float64), not padded, 1, 1)
 
 
 def _conv_transpose(node: gs.Node, weight: np.ndarray, bias: np.ndarray) -> Contraction:
     """Where windows overlap more counts than elsewhere, so no constant but zero stays one."""
-    group = node.attrs.get("group", 1)
-    ins, per = weight.shape[:2]
-    taps = weight.reshape(ins, per, -1).astype(np.float64)
-    sums, touches = np.zeros((ins, per * group)), np.zeros((ins, per * group), bool)
-    columns = (np.arange(ins) // (ins // group) * per)[:, None] + np.arange(per)
+    sums, touches = _summed(weight, node.attrs.get("group", 1))
+    return Contraction(sums.T, touches.T, bias.astype(np.float64), False, 1, 1)
+
+
+def _summed(weight: np.ndarray, group: int) -> tuple[np.ndarray, np.ndarray]:
+    """[R, P, *k] of `group` groups -> the sum over k and whether any tap is not zero, both [R, P * group]."""
+    rows, per = weight.shape[:2]
+    taps = weight.reshape(rows, per, -1).astype(np.float64)
+    sums, touches = np.zeros((rows, per * group)), np.zeros((rows, per * group), bool)
+    columns = (np.arange(rows) // (rows // group) * per)[:, None] + np.arange(per)
     np.put_along_axis(sums, columns, taps.sum(2), 1)
     np.put_along_axis(touches, columns, taps.any(2), 1)
-    return Contraction(sums.T, touches.T, bias.astype(np.float64), False, 1, 1)
+    return sums, touches
 
 
 def _gemm(node: gs.Node, weight: np.ndarray, bias: np.ndarray) -> Contraction | None:

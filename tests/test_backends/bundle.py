@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,11 @@ import onnx
 from onnx import helper, numpy_helper
 
 from pfir.artifact import TensorSpec
+from pfir.backends.tvm import TvmBackend
+from pfir.devices.host import HostDevice
 from pfir.ir.model import Model
 from pfir.ir.shapes import infer_shapes
+from pfir.target import parse_target
 
 
 class Bundle:
@@ -77,3 +81,25 @@ def error(ours: np.ndarray, theirs: np.ndarray) -> float:
     """The largest difference as a share of the largest value."""
     assert ours.shape == theirs.shape and ours.dtype == theirs.dtype
     return float(np.abs(ours - theirs).max() / max(1e-6, np.abs(theirs).max()))
+
+
+Arrays = dict[str, np.ndarray]
+
+
+def answers(model: Model) -> tuple[Arrays, Arrays]:
+    """What the library built for this machine gives, and what ONNX Runtime gives, for the same inputs."""
+    backend = TvmBackend()
+    backend.check(model)
+    values = feeds(model.inputs())
+    with HostDevice() as device:
+        ours = device.run(backend.build(model, parse_target("host")), values)
+    return ours, reference(model, values)
+
+
+def answers_of_cases(cases: Mapping[str, Callable[[Bundle], str]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Both answers of each case, all cases built as one model."""
+    bundle = Bundle()
+    for i, build in enumerate(cases.values()):
+        bundle.output(f"case{i}", build(bundle))
+    ours, theirs = answers(bundle.model())
+    return {name: (ours[f"case{i}"], theirs[f"case{i}"]) for i, name in enumerate(cases)}

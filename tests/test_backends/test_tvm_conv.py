@@ -5,10 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pfir.backends.tvm import TvmBackend
-from pfir.devices.host import HostDevice
-from pfir.target import parse_target
-from tests.test_backends.bundle import Bundle, error, feeds, reference
+from tests.test_backends.bundle import Bundle, answers_of_cases, error
 
 
 def _conv(shape, out, kernel, group=1, bias=True, **attributes):
@@ -124,17 +121,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def results():
-    bundle = Bundle()
-    for i, build in enumerate(CASES.values()):
-        bundle.output(f"case{i}", build(bundle))
-    model = bundle.model()
-    backend = TvmBackend()
-    backend.check(model)
-    values = feeds(model.inputs())
-    with HostDevice() as device:
-        ours = device.run(backend.build(model, parse_target("host")), values)
-    theirs = reference(model, values)
-    return {name: (ours[f"case{i}"], theirs[f"case{i}"]) for i, name in enumerate(CASES)}
+    return answers_of_cases(CASES)
 
 
 @pytest.mark.parametrize("name", CASES)

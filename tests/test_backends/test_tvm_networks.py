@@ -23,7 +23,7 @@ from pfir.passes.fold_batch_norm import FoldBatchNorm
 from pfir.passes.simplify import Simplify
 from pfir.target import parse_target
 from tests.models import shared_model
-from tests.test_backends.bundle import Bundle, error, feeds, reference
+from tests.test_backends.bundle import Bundle, answers, error, feeds, reference
 
 AARCH64, ARM, SHARED_OBJECT = 183, 40, 3
 
@@ -48,12 +48,7 @@ def _own_store(tmp_path, monkeypatch):
                                   "mltk_keyword_spotting_fp32.onnx"])  # fmt: skip
 def test_a_real_network_computes_what_onnx_runtime_computes(name):
     model = _folded(name)
-    backend = TvmBackend()
-    backend.check(model)
-    values = feeds(model.inputs())
-    with HostDevice() as device:
-        ours = device.run(backend.build(model, parse_target("host")), values)
-    theirs = reference(model, values)
+    ours, theirs = answers(model)
     assert ours.keys() == theirs.keys()
     assert all(error(ours[output], theirs[output]) < 1e-4 for output in theirs)
 
