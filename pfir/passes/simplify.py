@@ -14,6 +14,7 @@ from pfir.ir.model import Model
 from pfir.ir.shapes import infer_shapes
 from pfir.passes.base import Change, Context, Pass
 from pfir.passes.cancel_transposes import cancel_transposes
+from pfir.passes.inline_functions import InlineFunctions
 from pfir.passes.merge_pads import merge_pads
 from pfir.passes.remove_no_ops import join_dense, join_reshapes, remove_no_ops
 
@@ -24,6 +25,8 @@ _ROUNDS = 20
 class Simplify(Pass):
     """Fold constants and shape arithmetic, remove what does nothing, merge pads, cancel transposes, drop dead nodes.
 
+    Local functions are inlined first, so that all this reaches into them.
+
     Outputs are the same up to float rounding; the interface, dynamic sizes included, is the same. Equal initializers
     are not merged: training would tie them.
     """
@@ -31,13 +34,14 @@ class Simplify(Pass):
     name: ClassVar[str] = "simplify"
 
     def apply(self, model: Model, context: Context) -> Change:
+        inlined = InlineFunctions().apply(model, context)
         counts = dict.fromkeys(_STEPS, 0)
         for _ in range(_ROUNDS):
             if not _round(model, counts):
                 break
         infer_shapes(model)
         notes = tuple(f"{text}: {counts[text]}" for text in _STEPS if counts[text])
-        return Change(bool(notes), notes)
+        return Change(inlined.changed or bool(notes), (*inlined.notes, *notes))
 
 
 def _round(model: Model, counts: dict[str, int]) -> int:
