@@ -13,6 +13,7 @@ from pfir.errors import Infeasible, UsageError
 from pfir.ir.channels import Coupling, Group, channel_counts, channel_groups, remove_channels
 from pfir.ir.model import Model
 from pfir.ir.scalable import ScalableKernels
+from pfir.ir.verify import check_finite
 from pfir.passes.base import Change, Context, Pass
 from pfir.passes.criteria import CRITERIA, scores, scores_where_judged
 from pfir.passes.moments import Statistics, collect
@@ -52,6 +53,7 @@ class PruneChannels(Pass):
 
     Raises:
         UsageError: A field is out of its range, or `ratios` names no free group.
+        FrontendError: A weight is NaN or infinite, so that nothing can be ranked by it.
         Infeasible: The model has no group that may be pruned, or `macs` is out of reach.
 
     Source: Fang et al., "DepGraph: Towards Any Structural Pruning", CVPR 2023, arXiv:2301.12900, for the groups; ours
@@ -94,6 +96,7 @@ class PruneChannels(Pass):
     def apply(self, model: Model, context: Context) -> Change:
         if self.ratio is None and self.macs is None and not self.ratios:
             raise UsageError("prune-channels needs one of the fields ratio, macs and ratios")
+        check_finite(model)
         coupling = channel_groups(model, context.keep, context.only)
         _demand_free(coupling)
         aim = self._aim(model, coupling)

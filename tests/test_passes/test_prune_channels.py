@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pfir.errors import Infeasible, UsageError
+from pfir.errors import FrontendError, Infeasible, UsageError
 from pfir.ir.channels import channel_groups, remove_channels
 from pfir.ir.cost import model_cost
 from pfir.passes.base import Context
@@ -32,6 +32,17 @@ def test_a_ratio_is_the_share_removed_from_every_group():
     assert change.changed
     assert _sizes(model) == {"Conv_1": 7, "Conv_3": 9}
     assert_valid(model)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused_before_they_rank(value):
+    model = _wide()
+    name, weight = next((n, t.values.copy()) for n, t in model.initializers().items() if t.values.ndim == 4)
+    weight[1, 0, 0, 0] = value
+    model.set_arrays({name: weight})
+    with pytest.raises(FrontendError, match=f"weight '{name}' of node 'Conv_1' is {value}"):
+        PruneChannels(ratio=0.3).apply(model, Context())
+    assert _sizes(model) == {"Conv_1": 10, "Conv_3": 12}
 
 
 def test_ratios_name_groups_and_leave_the_others():
