@@ -53,7 +53,9 @@ CIFAR = "scale=1/255,mean=0.485:0.456:0.406,std=0.229:0.224:0.225"
 LITE = "mean=127,std=128,resize=256,crop=224"
 SHARES = (0.7, 0.5, 0.3)
 BATCH = 16
-WAYS = {"plain": False, "reconstructed": True}
+WAYS = {"plain": {}, "reconstructed": {"reconstruct": True}}
+SCHEDULES = {"steps": {"reconstruct": True, "steps": 4}, "by-group": {"reconstruct": True, "group_wise": True}}
+SCHEDULED = "reconstruction"
 NODES = 1000
 
 HEAD = """\
@@ -63,7 +65,7 @@ By `python benchmarks/prune_without_training.py`; all figures are in `prune_with
 Channels of all groups are ranked together and the least important removed until the share of multiply-accumulates above
 the column is left; nothing is trained. "+ LS" is with least-squares reconstruction of the consumers. Cells are top-1
 accuracy in %, or fidelity to the original in % where there are no labels, and in brackets the seconds of the pass, one
-thread.
+thread. "steps" removes in four steps, "by-group" group by group, both with statistics taken anew on what is left.
 """
 
 
@@ -142,6 +144,7 @@ def _cells() -> Iterator[str]:
     for subject in SUBJECTS:
         yield f"{subject} original"
         yield from (f"{subject} {s} {c} {way}" for s in SHARES for c in CRITERIA for way in WAYS)
+        yield from (f"{subject} {s} {SCHEDULED} {way}" for s in SHARES for way in SCHEDULES)
     yield from (f"graphs {kind}" for kind in GRAPHS)
 
 
@@ -195,7 +198,7 @@ def _pruned(ground: Ground, *words: str) -> dict:
     share, criterion, way = words
     before, after = _around(criterion)
     model, _ = run(before, ground.start, ground.context())
-    each = PruneChannels(macs=float(share), criterion=criterion, reconstruct=WAYS[way])
+    each = PruneChannels(macs=float(share), criterion=criterion, **(WAYS | SCHEDULES)[way])
     start = time.perf_counter()
     try:
         model, _ = run((each,), model, ground.context())
@@ -285,6 +288,10 @@ def _of_subject(subject: str, rows: dict) -> list[str]:
         cells = [own.get(f"{subject} {s} {criterion} {way}") for s, way in columns]
         if any(cells):
             lines.append(f"| {criterion} | {' | '.join(map(_figure, cells))} |")
+    for way in SCHEDULES:
+        cells = [own.get(f"{subject} {s} {SCHEDULED} {way}") for s in SHARES]
+        if any(cells):
+            lines.append(f"| {SCHEDULED}, {way} | | {' | | '.join(map(_figure, cells))} |")
     return lines
 
 
