@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pfir.backends.tvm import TvmBackend
 from pfir.backends.tvm.tiles import channel_tile, matrix_tile
+from pfir.devices.emulated import EmulatedDevice
+from pfir.errors import DeviceError
 from pfir.target import known_targets, parse_target
+from tests.test_backends.bundle import Bundle, error, feeds, reference
 
 SIZES = st.integers(1, 600)
 
@@ -35,3 +40,23 @@ def test_a_neon_convolution_gets_the_tile_that_was_measured_not_to_spill():
 
 def test_columns_that_divide_evenly_are_preferred():
     assert 28 % matrix_tile(parse_target("x86-64:x86-64-v4"), 28, 32, 64).rows == 0
+
+
+def test_every_arm_tile_computes_what_onnx_runtime_computes():
+    bundle = Bundle()
+    for channels, out, kernel, stride in ((3, 16, 3, 1), (3, 20, 3, 2), (2, 9, 5, 1), (35, 13, 3, 1), (30, 26, 1, 1),
+                                          (26, 52, 1, 1), (49, 8, 1, 1), (64, 24, 1, 1), (13, 30, 3, 2)):  # fmt: skip
+        weight = bundle.random(out, channels, kernel, kernel)
+        y = bundle.node("Conv", bundle.input(1, channels, 11, 13), weight, bundle.random(out), strides=[stride] * 2)
+        bundle.output(f"y{channels}_{out}", bundle.node("Relu", y))
+    model = bundle.model()
+    values = feeds(model.inputs())
+    with EmulatedDevice() as device:
+        try:
+            device.set_up()
+        except DeviceError as reason:
+            pytest.skip(f"no emulated device here: {reason}")
+        theirs = reference(model, values)
+        for core in ("arm", "cortex-a53"):
+            ours = device.run(TvmBackend().build(model, parse_target(core)), values)
+            assert all(error(ours[name], theirs[name]) < 1e-5 for name in theirs)

@@ -23,7 +23,7 @@ def build(module: Any, target: Target) -> bytes:
 
     where = tvm_target(target)
     try:
-        executable = relax.build(module, where, relax_pipeline=_pipeline())
+        executable = relax.build(module, where, relax_pipeline=pipeline())
         return _library(executable, target)
     except RuntimeError as error:  # what TVM's own errors derive from
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -50,7 +50,7 @@ def system_cpu() -> str:
     return str(llvm_get_system_cpu())
 
 
-def _pipeline() -> Any:
+def pipeline() -> Any:
     import tvm
     from tvm.relax import transform
 

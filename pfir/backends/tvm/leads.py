@@ -12,7 +12,7 @@ import onnx_graphsurgeon as gs
 
 from pfir.backends.tvm.form import Form, channels_last, plain
 from pfir.backends.tvm.kernels import conv, gemm, window
-from pfir.backends.tvm.tiles import Tile, channel_tile, matrix_tile, plain_tile
+from pfir.backends.tvm.tiles import Tile, channel_tile, matrix_tile, plain_tile, product_tile, stem_accumulators
 from pfir.backends.tvm.values import Program, Value
 
 
@@ -107,7 +107,9 @@ def _bias(node: gs.Node, index: int) -> Any:
 
 
 def _direct(program: Program, data: Value, weight: np.ndarray, bias: Any, out: Form, group: int, common: dict) -> Lead:
-    tile = matrix_tile(program.target, out.shape[3], out.shape[1] // group, weight.shape[1])
+    target, few = program.target, weight.shape[1] <= conv.FEW_CHANNELS
+    most = stem_accumulators(target, weight.shape[3], common["strides"][1]) if few else None
+    tile = matrix_tile(target, out.shape[3], out.shape[1] // group, weight.shape[1], most)
     packed = program.constant(conv.pack(weight, group, tile))
     return Lead("conv", {**common, "group": group}, [data, packed], out, tile, bias)
 
@@ -127,7 +129,7 @@ def _product(program: Program, data: Value, matrix: np.ndarray, bias: Any, out: 
     if data.form.order[-1] != axis or _outer(data.form) != _outer(out):
         data = program.laid_out(data, Form(data.form.shape, out.order, data.form.dtype))
     inner, channels = matrix.shape
-    tile = matrix_tile(program.target, prod(out.memory[:-1]), channels, inner)
+    tile = product_tile(program.target, prod(out.memory[:-1]), channels, inner)
     return Lead("gemm", {}, [data, program.constant(gemm.pack(matrix, tile))], out, tile, bias)
 
 

@@ -29,6 +29,16 @@ def lower(model: Model, target: Target) -> tuple[Any, tuple[str, ...]]:
     Raises:
         CompileError: A node is covered neither by our kernels nor by TVM's importer.
     """
+    program = written(model, target)
+    return program.builder.get(), tuple(program.slow)
+
+
+def written(model: Model, target: Target) -> Program:
+    """The program of the same module, which knows its kernels and how often each is called.
+
+    Raises:
+        CompileError: As in `lower`.
+    """
     from tvm import relax
 
     model = _sized(model)
@@ -41,7 +51,7 @@ def lower(model: Model, target: Target) -> tuple[Any, tuple[str, ...]]:
             outputs = _Lowering(program, values).graph(model.graph)
             result = program.builder.emit_output(relax.Tuple(outputs))
         program.builder.emit_func_output(result)
-    return program.builder.get(), tuple(program.slow)
+    return program
 
 
 def sketch(model: Model, target: Target) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pfir.target import Target
 
@@ -31,21 +31,40 @@ class Tile:
         return self.lanes * self.vectors
 
 
-def matrix_tile(target: Target, rows: int, channels_out: int, channels_in: int) -> Tile:
+def matrix_tile(target: Target, rows: int, channels_out: int, channels_in: int, most: int | None = None) -> Tile:
     """The tile that keeps the multiply-add units busiest for `rows` positions of `channels_out` channels.
 
     More accumulators amortise more loads: a tile of r rows and v vectors loads r + v values for r * v
-    multiply-adds. Below `_ENOUGH` accumulators the unit's latency shows. Padding counts as waste.
+    multiply-adds. Below `_ENOUGH` accumulators the unit's latency shows. Padding counts as waste. There are at most
+    `most` accumulators, if that is given.
     """
     options = [
         (_score(target, lanes, vectors, tile_rows, rows, channels_out), -lanes, vectors, tile_rows)
         for lanes in _lane_choices(target)
         for vectors in range(1, _most_vectors(target, rows) + 1)
         for tile_rows in range(1, min(rows, target.core.vector_registers) + 1)
-        if _fits(target, vectors, tile_rows)
+        if _fits(target, vectors, tile_rows) and (most is None or vectors * tile_rows <= most)
     ]
     _, lanes, vectors, tile_rows = max(options)  # of equals the narrower vector: some cores run two at a time
-    return Tile(-lanes, vectors, tile_rows, _unroll(channels_in), target.threads)
+    return Tile(-lanes, vectors, tile_rows, _unroll(target, channels_in), target.threads)
+
+
+def stem_accumulators(target: Target, kernel_width: int, stride: int) -> int | None:
+    """The most accumulators of a convolution over few channels, whose steps along a row are all unrolled.
+
+    On Arm the compiler keeps the row in registers, beside them; these leave enough (found by disassembly, 3x3 to 7x7).
+    """
+    if target.triple.startswith("x86"):
+        return None
+    return 16 if kernel_width <= 3 and stride == 1 else 12
+
+
+def product_tile(target: Target, rows: int, channels_out: int, channels_in: int) -> Tile:
+    """The tile of a matrix product: on Arm with twice the steps where that divides, since its loop is a short one."""
+    again = target.cpu in _UNROLLED_AGAIN and _unroll(target, channels_in) < 4
+    tile = matrix_tile(target, rows, channels_out, channels_in, 16 if again else None)
+    twice = not target.triple.startswith("x86") and tile.unroll == 4 and channels_in % 8 == 0
+    return replace(tile, unroll=8) if twice else tile
 
 
 def channel_tile(target: Target, columns: int, channels: int) -> Tile:
@@ -62,6 +81,8 @@ def plain_tile(target: Target) -> Tile:
 
 
 _ENOUGH = 12
+# LLVM unrolls short loops four more times for these, which takes registers: with 20 accumulators it spills.
+_UNROLLED_AGAIN = ("cortex-a53", "cortex-a55")
 
 
 def _fits(target: Target, vectors: int, rows: int) -> bool:
@@ -96,5 +117,8 @@ def _score(target: Target, lanes: int, vectors: int, tile_rows: int, rows: int, 
     return useful * reuse * min(1.0, accumulators / _ENOUGH) * lanes / target.lanes
 
 
-def _unroll(channels_in: int) -> int:
-    return next(step for step in (4, 3, 2, 1) if channels_in % step == 0)
+def _unroll(target: Target, channels_in: int) -> int:
+    """Input channels a step: a whole vector of them where that divides; on Arm more rather than fewer otherwise, since
+    it loads several at once."""
+    steps = (4, 3, 2, 1) if target.triple.startswith("x86") else (4, 6, 5, 7, 3, 2, 1)
+    return next(step for step in steps if channels_in % step == 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +37,7 @@ class Program:
         builder: Relax's block builder; None for a sketch, in which only forms are followed and nothing is made.
         opset: The model's ONNX operator set.
         kernels: Those made so far.
+        calls: How often each is called in one inference.
         slow: The nodes, with their operators, that run on TVM's unscheduled code instead of kernels of ours.
     """
 
@@ -43,6 +45,7 @@ class Program:
     builder: Any
     opset: int
     kernels: dict[tuple[KernelSpec, Tile], Any] = field(default_factory=dict)
+    calls: Counter[tuple[KernelSpec, Tile]] = field(default_factory=Counter)
     slow: list[str] = field(default_factory=list)
 
     def constant(self, array: np.ndarray) -> Value:
@@ -63,6 +66,7 @@ class Program:
         kernel = self.kernels.get((spec, tile))
         if kernel is None:
             kernel = self.kernels[spec, tile] = self._make(spec, tile)
+        self.calls[spec, tile] += 1
         result = relax.call_tir(kernel, [o.var for o in operands], relax.TensorType(memory, spec.out.dtype))
         return self.view(Value(self.builder.emit(result), plain(memory, spec.out.dtype)), spec.out)
 

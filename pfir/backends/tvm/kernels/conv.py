@@ -15,7 +15,7 @@ from pfir.backends.tvm.form import KernelSpec
 from pfir.backends.tvm.kernels.common import parallel, placeholders, schedule_of, tail, vectorize_inner
 from pfir.backends.tvm.tiles import Tile
 
-_FEW_CHANNELS = 4
+FEW_CHANNELS = 4
 
 
 def pack(weight: np.ndarray, group: int, tile: Tile) -> np.ndarray:
@@ -118,7 +118,7 @@ def _schedule(schedule: Any, spec: KernelSpec, tile: Tile) -> Any:
     schedule.set_scope(main, 0, "local")
     schedule.reverse_compute_at(out, outer)
     parallel(schedule, tile, outer)
-    few = spec.operands[1].shape[4] <= _FEW_CHANNELS
+    few = spec.operands[1].shape[4] <= FEW_CHANNELS
     for loop in (rx, ci, xi, ov) if few else (ci, xi, ov):
         schedule.unroll(loop)
     schedule.vectorize(oe)

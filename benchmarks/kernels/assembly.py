@@ -1,0 +1,62 @@
+"""Innermost loops of compiled aarch64 kernels, read from assembly: how much they multiply, and whether they spill."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_FUNCTION = re.compile(r"^(\w+)_compute_:")
+_LABEL = re.compile(r"^(\.LBB\w+):")
+_BRANCH = re.compile(r"^\s+(?:b(?:\.\w+)?|cbn?z|tbn?z)\s+.*?(\.LBB\w+)")
+_INSTRUCTION = re.compile(r"^\s+[a-z]")
+_VECTOR_ON_STACK = re.compile(r"\s(?:ld|st)[pu]?r?\s+[qdsv]\d.*\[sp")
+_MULTIPLY = ("fmla", "fmadd")
+
+
+@dataclass(frozen=True)
+class Loop:
+    """An innermost loop.
+
+    Args:
+        kernel: The function it stands in.
+        instructions: Of one round.
+        multiplies: Vector or scalar multiply-adds among them.
+        spills: Vector registers stored to or loaded from the stack among them.
+    """
+
+    kernel: str
+    instructions: int
+    multiplies: int
+    spills: int
+
+
+def hot_loops(assembly: str) -> dict[str, Loop]:
+    """Of each kernel the innermost loop that multiplies most, by the kernel's name."""
+    hot: dict[str, Loop] = {}
+    for loop in innermost_loops(assembly):
+        if loop.multiplies > hot.get(loop.kernel, Loop("", 0, 0, 0)).multiplies:
+            hot[loop.kernel] = loop
+    return hot
+
+
+def innermost_loops(assembly: str) -> list[Loop]:
+    """Every stretch from a label to a branch back to it that holds no other such stretch."""
+    lines, kernel, places, found = assembly.splitlines(), "", {}, []
+    begins: list[int] = []
+    for number, line in enumerate(lines):
+        if match := _FUNCTION.match(line):
+            kernel, places, begins = match[1], {}, []
+        elif match := _LABEL.match(line):
+            places[match[1]] = number
+        elif (match := _BRANCH.match(line)) and match[1] in places:
+            begin = places[match[1]]
+            if not any(begin < other for other in begins):
+                found.append(_loop(kernel, lines[begin : number + 1]))
+            begins.append(begin)
+    return [loop for loop in found if loop.kernel]
+
+
+def _loop(kernel: str, lines: list[str]) -> Loop:
+    body = [line for line in lines if _INSTRUCTION.match(line)]
+    multiplies = sum(line.split()[0] in _MULTIPLY for line in body)
+    return Loop(kernel, len(body), multiplies, sum(bool(_VECTOR_ON_STACK.search(line)) for line in body))

@@ -1,0 +1,47 @@
+"""The hot loops of the ARM kernels keep their registers; the reader that says so sees spills where there are some."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.kernels.assembly import Loop, hot_loops, innermost_loops
+from benchmarks.kernels.instructions import assembly, two_convolutions
+from pfir.backends.tvm.lower import written
+from pfir.target import parse_target
+from tests.test_backends.bundle import Bundle
+
+NESTED = """
+conv_0_compute_:
+\tmov\tx0, #0
+.LBB0_1:
+\tadd\tx1, x1, #1
+.LBB0_2:
+\tldr\tq0, [sp, #16]
+\tfmla\tv0.4s, v1.4s, v2.s[0]
+\tldr\tx3, [sp, #8]
+\tb.ne\t.LBB0_2
+\tfmla\tv0.4s, v1.4s, v2.s[0]
+\tcbnz\tx1, .LBB0_1
+"""
+
+
+def test_only_the_innermost_loop_counts_and_vectors_on_the_stack_are_spills():
+    assert innermost_loops(NESTED) == [Loop("conv_0", 4, 1, 1)]
+
+
+@pytest.mark.parametrize("core", ["arm", "cortex-a53", "cortex-a76"])
+def test_no_hot_loop_of_ours_spills(core):
+    bundle = Bundle()
+    for channels, out, kernel in ((3, 16, 3), (3, 32, 3), (2, 8, 3), (16, 16, 3), (26, 52, 1), (35, 13, 3), (4, 24, 5)):
+        x = bundle.input(1, channels, 28, 28)
+        y = bundle.node("Conv", x, bundle.random(out, channels, kernel, kernel), bundle.random(out))
+        bundle.output(f"y{channels}_{out}_{kernel}", bundle.node("Relu", y))
+    loops = hot_loops(assembly(written(bundle.model(), parse_target(core))))
+    assert len(loops) == 7
+    assert [loop for loop in loops.values() if loop.spills] == []
+
+
+def test_widths_that_fill_no_vector_multiply_as_densely():
+    for channels in (26, 52):
+        loops = hot_loops(assembly(written(two_convolutions(channels), parse_target("arm"))))
+        assert all(loop.instructions / loop.multiplies < 1.6 for loop in loops.values() if loop.multiplies >= 16)
