@@ -124,7 +124,11 @@ def _settings(
 
 def _distillation(samples: Samples) -> DistillationSettings:
     labelled = samples.labelled
-    return DistillationSettings(teacher_weight=1.0, label_weight=LABEL_WEIGHT if labelled else 0.0)
+    # A few hundred samples tell less about the statistics of a layer than the calibration data did.
+    frozen = len(samples.train) < MANY_SAMPLES
+    return DistillationSettings(
+        teacher_weight=1.0, label_weight=LABEL_WEIGHT if labelled else 0.0, frozen_batch_norm=frozen
+    )
 
 
 def _worse(before: Scores, after: Scores) -> bool:
