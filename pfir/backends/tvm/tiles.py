@@ -63,7 +63,7 @@ def product_tile(target: Target, rows: int, channels_out: int, channels_in: int)
     """The tile of a matrix product: on Arm with twice the steps where that divides, since its loop is a short one."""
     again = target.cpu in _UNROLLED_AGAIN and _unroll(target, channels_in) < 4
     tile = matrix_tile(target, rows, channels_out, channels_in, 16 if again else None)
-    twice = not target.triple.startswith("x86") and tile.unroll == 4 and channels_in % 8 == 0
+    twice = not target.triple.startswith("x86") and tile.unroll == 4 and channels_in % 8 == 0 and channels_in > 8
     return replace(tile, unroll=8) if twice else tile
 
 
