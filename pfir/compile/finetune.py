@@ -26,6 +26,7 @@ from pfir.train.settings import Settings
 from pfir.train.trainer import fit
 
 MANY_SAMPLES = 10_000
+FEW_SAMPLES = 800
 LEARNING_RATE = {"many": 0.05, "few": 0.01}
 CLIP = 2.0
 """Without it the first steps at such a rate wreck a network whose loss is T^2 times a divergence."""
@@ -125,7 +126,7 @@ def _settings(
 def _distillation(samples: Samples) -> DistillationSettings:
     labelled = samples.labelled
     # A few hundred samples tell less about the statistics of a layer than the calibration data did.
-    frozen = len(samples.train) < MANY_SAMPLES
+    frozen = len(samples.train) < FEW_SAMPLES
     return DistillationSettings(
         teacher_weight=1.0, label_weight=LABEL_WEIGHT if labelled else 0.0, frozen_batch_norm=frozen
     )
