@@ -48,7 +48,8 @@ class Core:
 def _neon(
     name: str, macs: float, efficiency: float, ghz: float, gb_s: float, l1_kib: int, l2_kib: int, source: str
 ) -> Core:
-    return Core(name, macs, ghz * GHZ, gb_s * GB, 16, 32, l1_kib * KIB, l2_kib * KIB, source, efficiency)
+    about = f"{source}; named from memory, not looked up"
+    return Core(name, macs, ghz * GHZ, gb_s * GB, 16, 32, l1_kib * KIB, l2_kib * KIB, about, efficiency)
 
 
 def _x86(name: str, macs: float, vector_bytes: int, registers: int, source: str) -> Core:
