@@ -70,6 +70,11 @@ class Net:
     def linear(self, x: str, a: int, b: int) -> str:
         return self.op("Add", self.op("MatMul", x, self.w(a, b)), self.w(b))
 
+    def dim(self, x: str, axis: int) -> str:
+        """One size of a tensor, asked for at run time, [1]."""
+        size = self.op("Gather", self.op("Shape", x), self.const(axis, np.int64), axis=0)
+        return self.op("Unsqueeze", size, self.ints(0))
+
     def head(self, x: str, c: int) -> str:
         """Global pooling and a classifier with three classes."""
         return self.dense(self.op("Flatten", self.op("GlobalAveragePool", x)), c, 3)

@@ -109,7 +109,52 @@ def expand_tile(net: Net):
     return (net.head(net.op("Add", net.op("Concat", twice, zeros, axis=1), net.w(1, 3 * a, 1, 1)), 3 * a),)
 
 
+def dynamic_shuffle(net: Net):
+    """Channels are shuffled with sizes that are divided at run time."""
+    g, n = 2, net.width()
+    x = net.relu(net.conv(net.input("N", 3, "H", "W"), 3, g * n))
+    batch, channels, *size = (net.dim(x, i) for i in range(4))
+    target = net.op("Concat", batch, net.ints(g), net.op("Div", channels, net.ints(g)), *size, axis=0)
+    x = net.op("Transpose", net.op("Reshape", x, target), perm=[0, 2, 1, 3, 4])
+    x = net.op("Reshape", x, net.op("Concat", batch, net.ints(-1), *size, axis=0))
+    return (net.head(net.conv(x, g * n, 4, k=1), 4),)
+
+
+def dynamic_resize(net: Net):
+    """A map grows to the size that another one has in this run."""
+    a, b = net.width(), net.width()
+    x = net.relu(net.conv(net.input("N", 3, "H", "W"), 3, a))
+    low = net.relu(net.conv(net.op("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2]), a, b))
+    size = net.op("Slice", net.op("Shape", x), net.ints(2), net.ints(4), net.ints(0))
+    kept = net.op("Slice", net.op("Shape", low), net.ints(0), net.ints(2), net.ints(0))
+    up = net.op("Resize", low, "", "", net.op("Concat", kept, size, axis=0), mode="nearest")
+    return (net.conv(net.op("Concat", x, up, axis=1), a + b, 2),)
+
+
+def windows(net: Net):
+    """Windows of an image and patches of windows: space is folded, every second place picked, channels joined."""
+    a = net.width()
+    x = net.op("Transpose", net.conv(net.input("N", 3, 4, 4), 3, a), perm=[0, 2, 3, 1])
+    y = net.op("Transpose", net.op("Reshape", x, net.ints(-1, 2, 2, 2, 2, a)), perm=[0, 1, 3, 2, 4, 5])
+    y = net.linear(net.op("Reshape", y, net.ints(-1, 4, a)), a, a)
+    y = net.op("Transpose", net.op("Reshape", y, net.ints(-1, 2, 2, 2, 2, a)), perm=[0, 1, 3, 2, 4, 5])
+    x = net.op("Add", x, net.op("Reshape", y, net.ints(-1, 4, 4, a)))
+    ends, axes, steps = (net.ints(*v) for v in ((2**62, 2**62), (1, 2), (2, 2)))
+    parts = [net.op("Slice", x, net.ints(i, j), ends, axes, steps) for i in (0, 1) for j in (0, 1)]
+    return (net.linear(net.op("Concat", *parts, axis=-1), 4 * a, 3),)
+
+
+def every_second(net: Net):
+    """Even and odd channels are taken apart, and their order is turned around."""
+    a = net.width(2)
+    x = net.relu(net.conv(net.input("N", 3, 4, 4), 3, 2 * a))
+    even, odd = (net.op("Slice", x, net.ints(i), net.ints(2**62), net.ints(1), net.ints(2)) for i in (0, 1))
+    turned = net.op("Slice", odd, net.ints(-1), net.ints(-(2**62)), net.ints(1), net.ints(-1))
+    return (net.conv(net.op("Mul", even, turned), a, 2),)
+
+
 FAMILIES = (
     shuffle, shuffle_v2, flatten_gemm, reshape_matmul, dynamic_flatten, nhwc, split_slice_gather, old_slice_split,
     space_depth, dynamic_size, expand_tile,
+    dynamic_shuffle, dynamic_resize, windows, every_second,
 )  # fmt: skip

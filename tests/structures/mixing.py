@@ -75,6 +75,49 @@ def maxout(net: Net):
     return (net.head(z, a),)
 
 
+def dynamic_group_norm(net: Net):
+    """GroupNorm as exporters write it, on an image of any size: whole groups go."""
+    g = net.width()
+    a = g * 3
+    x = net.conv(net.input("N", 3, "H", "W"), 3, a)
+    y = net.op("Reshape", x, net.ints(0, g, -1))
+    y = net.op("InstanceNormalization", y, net.positive(g), net.w(g))
+    y = net.op("Reshape", y, net.op("Shape", x))
+    return (net.head(net.relu(net.op("Add", net.op("Mul", y, net.w(a, 1, 1)), net.w(a, 1, 1))), a),)
+
+
+def non_local(net: Net):
+    """Places of an image attend to each other; the inner widths are those of q with k, and of v."""
+    a, b, c = net.width(), net.width(), net.width()
+    x = net.conv(net.input("N", 3, 4, 4), 3, a)
+    q, k = (net.op("Reshape", net.conv(x, a, b, k=1), net.ints(0, b, -1)) for _ in range(2))
+    v = net.op("Reshape", net.conv(x, a, c, k=1), net.ints(0, c, -1))
+    scores = net.op("Softmax", net.op("MatMul", net.op("Transpose", q, perm=[0, 2, 1]), k), axis=-1)
+    y = net.op("MatMul", scores, net.op("Transpose", v, perm=[0, 2, 1]))
+    y = net.op("Reshape", net.op("Transpose", y, perm=[0, 2, 1]), net.ints(0, c, 4, 4))
+    return (net.head(net.op("Add", x, net.conv(y, c, a, k=1)), a),)
+
+
+def unit_length(net: Net):
+    """Features are divided by their length, expanded to their own shape."""
+    a = net.width()
+    x = net.op("Flatten", net.op("GlobalAveragePool", net.conv(net.input("N", 3, 4, 4), 3, a)))
+    length = net.op("ReduceL2", x, axes=[1], keepdims=1)
+    return (net.op("MatMul", net.op("Div", x, net.op("Expand", length, net.op("Shape", x))), net.w(a, 3)),)
+
+
+def experts(net: Net):
+    """Several layers side by side, weighed by a softmax over them: their number stays, their widths are free."""
+    e, f, count = net.width(), net.width(), 3
+    x = net.linear(net.input("N", 4), 4, e)
+    weights = net.op("Unsqueeze", net.op("Softmax", net.linear(x, e, count), axis=-1), net.ints(2))
+    parts = [net.linear(net.relu(net.linear(x, e, f)), f, e) for _ in range(count)]
+    stacked = net.op("Concat", *(net.op("Unsqueeze", p, net.ints(1)) for p in parts), axis=1)
+    y = net.op("ReduceSum", net.op("Mul", stacked, weights), net.ints(1), keepdims=0)
+    return (net.linear(y, e, 3),)
+
+
 FAMILIES = (
     reductions, mean_over_channels, feed_forward_norm, group_norm, instance_norm, einsum, stacked_matmul, maxout,
+    dynamic_group_norm, non_local, unit_length, experts,
 )  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from tests.net import Net
 
 
@@ -32,6 +34,20 @@ def both_directions(net: Net):
     return (net.linear(net.op("Squeeze", z, net.ints(1)), k, 3),)
 
 
+def two_layers(net: Net):
+    """As exporters write it: states are made in the size of the batch, the second layer starts from the first's."""
+    a, h = net.width(), net.width()
+    x = net.op("Transpose", net.linear(net.input("N", "S", 4), 4, a), perm=[1, 0, 2])
+    size = net.op("Concat", net.ints(1), net.dim(x, 1), net.ints(h), axis=0)
+    zeros = net.op("Expand", net.const(np.zeros((1, 1, 1)), np.float32), size), net.op("ConstantOfShape", size)
+    y, *last = net.op("LSTM", x, net.w(1, 4 * h, a), net.w(1, 4 * h, h), net.w(1, 8 * h), "", *zeros, outs=3,
+                      hidden_size=h)  # fmt: skip
+    second = net.w(1, 4 * h, h), net.w(1, 4 * h, h), net.w(1, 8 * h), ""
+    _, y, _ = net.op("LSTM", net.op("Squeeze", y, net.ints(1)), *second, *last, outs=3, hidden_size=h)
+    return (net.linear(net.op("Squeeze", y, net.ints(0)), h, 3),)
+
+
 FAMILIES = (
     recurrent, long_short_term, both_directions,
+    two_layers,
 )  # fmt: skip

@@ -35,7 +35,8 @@ def analyse(model: Model, keep: tuple[str, ...] = (), only: tuple[str, ...] = ()
 
 def _freedom(coupling: Coupling) -> int:
     """How many weight rows and columns may go: whole heads count as much as the widths inside them."""
-    return sum(s.positions.size for g in coupling.free() for s in (*g.producing, *g.consuming))
+    slices = [s for g in coupling.free() for s in (*g.producing, *g.consuming)]
+    return sum(s.positions.size for s in slices if s.role == "weight")
 
 
 def _check_names(model: Model, names: tuple[str, ...]) -> None:
@@ -110,7 +111,7 @@ def _visit(op: Op) -> None:
     if value is not None:
         op.trace.values[op.outputs[0]] = value
     _apply_rule(op)
-    if op.inputs and all(name in op.trace.constants for name in op.inputs if name):
+    if op.inputs and op.of_weights():
         op.trace.constants.update(op.outputs)
 
 

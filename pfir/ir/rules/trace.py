@@ -177,6 +177,10 @@ class Op:
     def is_constant(self, i: int) -> bool:
         return self.inputs[i] in self.trace.constants
 
+    def of_weights(self) -> bool:
+        """Whether the node computes weights from weights."""
+        return all(name in self.trace.constants for name in self.inputs if name)
+
     def tie(self, a: Labels, b: Labels, reason: str = "it meets an axis that keeps its size") -> None:
         """Positions of two axes live or die together; an axis without labels keeps its size, so the other does."""
         if a is None or b is None:
@@ -246,6 +250,9 @@ class Op:
         labels = self.trace.labels(self.inputs[i], axis)
         if labels is None:
             return
+        if consumes and self.of_weights():
+            # A masked channel is zero in activations, not in the weights that others are computed from.
+            self.pin(labels, f"{self.kind} of weights alone sums over this axis")
         tensor, perm = self.trace.origins.get(self.inputs[i], ("", ()))
         where = perm[axis] if tensor else 0
         site = (self.inputs[data[0]], data[1]) if consumes else ("", 0)
