@@ -8,7 +8,7 @@ import numpy as np
 
 from pfir.ir.model import Model
 from tests.net import Net, feeds
-from tests.structures import attention, convolutions, layouts, mixing, operators, recurrent, weights
+from tests.structures import attention, bodies, convolutions, layouts, mixing, operators, recurrent, weights
 
 __all__ = ["FAMILIES", "Net", "build", "feeds"]
 
@@ -21,7 +21,7 @@ _SETTINGS = {
     "upsample_opset9": {"opset": 9},
     "old_slice_split": {"opset": 9},
 }
-_ROOMS = (convolutions, layouts, mixing, weights, attention, recurrent, operators)
+_ROOMS = (convolutions, layouts, mixing, weights, attention, recurrent, bodies, operators)
 
 FAMILIES: dict[str, tuple[Structure, dict]] = {
     f.__name__: (f, _SETTINGS.get(f.__name__, {})) for room in _ROOMS for f in room.FAMILIES

@@ -1,26 +1,10 @@
-"""Operators from elsewhere, or without a rule: bodies, functions, other domains."""
+"""Operators from elsewhere, or without a rule: local functions, other domains."""
 
 from __future__ import annotations
 
-import numpy as np
-from onnx import TensorProto, helper
+from onnx import helper
 
 from tests.net import Net
-
-
-def branches(net: Net):
-    """Both branches of an If read an outer tensor, whose channels must stay."""
-    a, b = net.width(), net.width()
-    x = net.relu(net.conv(net.input("N", 3, 4, 4), 3, a))
-    captured = net.relu(net.conv(x, a, b))
-
-    def branch(kind):
-        out = helper.make_tensor_value_info(f"{kind}_out", TensorProto.FLOAT, None)
-        return helper.make_graph([helper.make_node(kind, [captured], [f"{kind}_out"])], kind, [], [out])
-
-    condition = net.const(True, np.bool_)
-    y = net.op("If", condition, then_branch=branch("Relu"), else_branch=branch("Neg"))
-    return (net.head(y, b),)
 
 
 def local_function(net: Net):
@@ -46,5 +30,5 @@ def unknown(net: Net):
 
 
 FAMILIES = (
-    branches, local_function, microsoft, unknown,
+    local_function, microsoft, unknown,
 )  # fmt: skip
