@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx import helper
 
 from pfir.ir.channels import channel_groups, remove_channels
 from tests.masking import assert_valid, mask, removal, run
@@ -150,19 +149,3 @@ def test_a_node_that_contradicts_its_shapes_is_pinned_and_not_a_crash():
     next(n for n in model.nodes() if n.op == "DepthToSpace").attrs["blocksize"] = 4
     group = channel_groups(model).group("Conv_1")
     assert any("could not be followed" in pin.reason or "not followed" in pin.reason for pin in group.pins)
-
-
-def test_what_a_loop_captures_stays():
-    net = Net(0)
-    x = net.relu(net.conv(net.input("N", 3, 4, 4), 3, 6))
-    y = net.relu(net.conv(x, 6, 5))
-    body = helper.make_graph(
-        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Add", ["state", y], ["next"])],
-        "body",
-        [helper.make_tensor_value_info(n, t, s) for n, t, s in (("i", 7, []), ("go", 9, []), ("state", 1, None))],
-        [helper.make_tensor_value_info(n, t, s) for n, t, s in (("on", 9, []), ("next", 1, None))],
-    )
-    z = net.op("Loop", net.const(3, np.int64), "", net.op("Mul", y, y), body=body)
-    coupling = _check(net.model((net.conv(z, 5, 2),)))
-    assert [g.name for g in coupling.free()] == ["Conv_1"]
-    assert coupling.group("Conv_3").pins

@@ -22,7 +22,7 @@ UNTRIED = {
     *("And", "Equal", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "Not", "Or", "Xor"),
     *("Dropout", "MeanVarianceNormalization", "Mish", "Mod", "RMSNormalization", "Swish", "Upsample"),
 }
-# No example of these has a float input with an axis to feed, or there is none; `tests/structures.py` has them.
+# No example of these has a float input with an axis to feed, or there is none; `tests/structures` has them.
 WITHOUT = {"Cast", "ConstantOfShape", "CumSum", "DequantizeLinear", "Einsum", "GlobalLpPool", "ReduceLogSumExp"}
 
 

@@ -24,6 +24,7 @@ def instance_norm(op: Op) -> None:
 
 
 def _per_channel(op: Op, roles: tuple[str, ...]) -> None:
+    op.know_shape(0, op.shape(0))
     for axis in range(op.rank(0)):
         op.out(0, axis, op.labels(0, axis))
     for i, role in enumerate(roles, start=1):
@@ -80,6 +81,7 @@ def local_response_norm(op: Op) -> None:
 
 
 def _over(op: Op, axes) -> None:
+    op.know_shape(0, op.shape(0))
     for axis in range(op.rank(0)):
         labels = op.labels(0, axis)
         if axis in axes:
