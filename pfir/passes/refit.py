@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,14 +20,20 @@ HOLD = 1e-2  # Share of its own energy by which each feature is held near its pr
 
 
 def refit(
-    model: Model, teacher: Model, coupling: Coupling, removed: Mapping[str, np.ndarray], context: Context
+    model: Model,
+    teacher: Model,
+    coupling: Coupling,
+    removed: Mapping[str, np.ndarray],
+    context: Context,
+    only: Collection[str] | None = None,
 ) -> None:
-    """Fit, in place and in turn, every convolution and dense layer of a pruned model to the outputs of the original.
+    """Fit, in place and in turn, the convolutions and dense layers of a pruned model to the outputs of the original.
 
     Each fit reads the pruned network as it is by then, so a later layer also makes up for what earlier ones could not.
     Where a layer's output is only added to a shortcut, the sum is what is fitted, so that the drift of the shortcut is
     made up for too. Each output moves only as far as samples that it was not fitted to approve. It costs a run of both
-    models over the data for every layer: meant for the best candidate, where `reconstruct` is for all of them.
+    models over the data for every layer: meant for the best candidate and for schedules that look again anyway, where
+    `reconstruct` is for all candidates.
 
     Args:
         model: Pruned, with `reconstruct` applied; node and tensor names are those of the teacher, shapes are inferred.
@@ -35,6 +41,7 @@ def refit(
         coupling: The teacher's.
         removed: What the model lost: group name to channel indices.
         context: Its `activations` must give the same samples at every call.
+        only: Weight initializers of the layers to fit; None for all layers.
 
     Raises:
         UsageError: The context has no calibration data.
@@ -45,7 +52,7 @@ def refit(
     """
     if context.activations is None:
         raise UsageError("fitting a pruned model to its original needs calibration data, but the context has none")
-    for fit in list(_fits(model, coupling, removed)):
+    for fit in [f for f in _fits(model, coupling, removed) if only is None or f.layer.tensor in only]:
         model.set_arrays(_fitted(model, teacher, fit, context))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -10,8 +11,11 @@ from pfir.ir.channels import Coupling, remove_channels
 from pfir.ir.model import Model
 from pfir.ir.narrowing import narrowed, still_there
 from pfir.ir.removal import Cut
+from pfir.ir.shapes import infer_shapes
+from pfir.passes.base import Context
 from pfir.passes.moments import Statistics
 from pfir.passes.reconstruct import reconstruct
+from pfir.passes.refit import refit
 
 
 class Remainder:
@@ -24,6 +28,7 @@ class Remainder:
 
     def __init__(self, model: Model, coupling: Coupling) -> None:
         self._model, self._coupling = model, coupling
+        self._original = model.clone()
         self._removed: dict[str, np.ndarray] = {}
 
     def now(self) -> tuple[Model, Coupling]:
@@ -45,6 +50,14 @@ class Remainder:
             staying = still_there(self._coupling.group(name).size, gone)
             self._removed[name] = np.union1d(gone, staying[channels])
 
+    def fit(self, names: Collection[str], context: Context) -> None:
+        """Fit what read channels of these groups, in turn, to what the original gave there, on what flows by now."""
+        tensors = {part.tensor for name in names for part in self._coupling.group(name).consuming}
+        left, _ = self.now()
+        infer_shapes(left)
+        with self._written_back(left):
+            refit(left, self._original, self._coupling, self._removed, context, tensors)
+
     def finish(self) -> dict[str, np.ndarray]:
         """Remove what was noted from the model; returned as group name to the model's channels."""
         remove_channels(self._model, self._coupling, self._removed)
@@ -52,8 +65,14 @@ class Remainder:
 
     def _make_up(self, removed: Mapping[str, np.ndarray], statistics: Statistics) -> None:
         left, coupling = self.now()
+        with self._written_back(left):
+            reconstruct(left, coupling, removed, statistics)
+
+    @contextmanager
+    def _written_back(self, left: Model) -> Iterator[None]:
+        """Weights that change meanwhile in what is left change in the whole model."""
         before = {name: t.values for name, t in left.initializers().items()}
-        reconstruct(left, coupling, removed, statistics)
+        yield
         axes, whole = Cut(self._coupling, self._removed).by_tensor(), self._model.initializers()
         self._model.set_arrays({
             name: _within(whole[name].values, t.values, axes.get(name, []))

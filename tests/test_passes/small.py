@@ -62,6 +62,31 @@ def residual(width=8) -> Model:
     return model(nodes, arrays, {"x": ["N", 3, 8, 8]}, {"y": ["N", 4]})
 
 
+def separable():
+    """Conv -> Relu -> depthwise Conv -> Relu -> pointwise Conv -> y."""
+    arrays = weights(w1=(8, 3, 3, 3), b1=(8,), w2=(8, 1, 3, 3), b2=(8,), w3=(4, 8, 1, 1), b3=(4,))
+    nodes = [
+        helper.make_node("Conv", ["x", "w1", "b1"], ["a"], "first"),
+        helper.make_node("Relu", ["a"], ["r"], "relu"),
+        helper.make_node("Conv", ["r", "w2", "b2"], ["d"], "depthwise", group=8),
+        helper.make_node("Relu", ["d"], ["q"], "relu2"),
+        helper.make_node("Conv", ["q", "w3", "b3"], ["y"], "point"),
+    ]
+    return model(nodes, arrays, {"x": ["N", 3, 9, 9]}, {"y": ["N", 4, 5, 5]})
+
+
+def dense():
+    """Gemm (alpha, beta) -> Relu -> MatMul -> Add -> y."""
+    arrays = weights(w1=(12, 9), b1=(9,), w2=(9, 5), b2=(5,))
+    nodes = [
+        helper.make_node("Gemm", ["x", "w1", "b1"], ["a"], "first", alpha=0.5, beta=2.0),
+        helper.make_node("Relu", ["a"], ["r"], "relu"),
+        helper.make_node("MatMul", ["r", "w2"], ["m"], "second"),
+        helper.make_node("Add", ["m", "b2"], ["y"], "plus"),
+    ]
+    return model(nodes, arrays, {"x": ["N", 12]}, {"y": ["N", 5]})
+
+
 def samples(net: Model, count=48, seed=1) -> dict[str, np.ndarray]:
     """Inputs that are correlated from place to place, as images are."""
     rng = np.random.default_rng(seed)
