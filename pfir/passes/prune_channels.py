@@ -16,6 +16,7 @@ from pfir.ir.scalable import ScalableKernels
 from pfir.ir.verify import check_finite
 from pfir.passes.base import Change, Context, Pass
 from pfir.passes.criteria import CRITERIA, scores, scores_where_judged
+from pfir.passes.discrimination import fine_tune_stage, groups_by_stage
 from pfir.passes.moments import Statistics, collect
 from pfir.passes.reconstruct import reconstruct
 from pfir.passes.remainder import Remainder
@@ -51,7 +52,8 @@ class PruneChannels(Pass):
             in turn, to what the original gave there: two runs over the calibration data for every such layer.
         group_wise: Whether within a step the groups go one after the other, in topological order, each by scores and
             statistics taken on what is left by then. It costs a run over the calibration data for every group, and
-            with `reconstruct` the same fits as `steps`.
+            with `reconstruct` the same fits as `steps`. By criterion dcp they go stage by stage, the net being trained
+            for a few steps before each where the caller can train: `pfir opt` does.
 
     Raises:
         UsageError: A field is out of its range, or `ratios` names no free group.
@@ -127,9 +129,17 @@ class PruneChannels(Pass):
             if self.reconstruct and self.steps > 1:
                 remainder.fit(removed, context)
             return
-        for group in coupling.free():
-            if group.name in removed:
-                self._prune_group(remainder, context, group.name, len(removed[group.name]))
+        for stage, names in self._stages(model, coupling, removed):
+            if self.criterion == "dcp" and context.train is not None:
+                with remainder.rewriting() as (left, narrow):
+                    fine_tune_stage(left, narrow, stage, context)
+            for name in names:
+                self._prune_group(remainder, context, name, len(removed[name]))
+
+    def _stages(self, model: Model, coupling: Coupling, removed: Mapping) -> list[tuple[int, list[str]]]:
+        """The groups to go through one after the other, divided by the heads of discrimination where it judges."""
+        names = [g.name for g in coupling.free() if g.name in removed]
+        return groups_by_stage(model, coupling, names) if self.criterion == "dcp" else [(0, names)]
 
     def _chosen(
         self, model: Model, coupling: Coupling, importance: Mapping[str, np.ndarray], aim: _Aim, step: int

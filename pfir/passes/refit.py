@@ -12,7 +12,7 @@ from pfir.errors import UsageError
 from pfir.ir.channels import Coupling, Slice
 from pfir.ir.model import Model
 from pfir.passes.base import Context
-from pfir.passes.contraction import Contraction, contraction, some
+from pfir.passes.contraction import Contraction, contraction, result_of, some
 from pfir.passes.moments import AT_LEAST, ENOUGH, regularised, scarcity
 
 HELD_OUT = 4  # One sample of so many judges what the others taught.
@@ -88,7 +88,7 @@ def _fits(model: Model, coupling: Coupling, removed: Mapping[str, np.ndarray]) -
         layer = _layer(node)
         if layer is None:
             continue
-        result = _result(node, layer)
+        result = result_of(node, layer)
         total, shortcut = _sum_of(result)
         factor = float(node.attrs.get("alpha", 1.0)) if node.op == "Gemm" else 1.0
         kept = _kept(coupling, lost, result.name, layer.output_axis)
@@ -190,12 +190,6 @@ def _layer(node: gs.Node) -> Contraction | None:
     layer = contraction(node, Slice(node.name, node.op, weight.name, axis, positions, "weight"))
     shared_bias = len(node.inputs) > 2 and layer is not None and layer.bias is None
     return None if layer is None or not layer.window or shared_bias else layer
-
-
-def _result(node: gs.Node, layer: Contraction) -> gs.Tensor:
-    """What the layer gives once its bias is added."""
-    added = node.op == "MatMul" and layer.bias is not None
-    return node.outputs[0].outputs[0].outputs[0] if added else node.outputs[0]
 
 
 def _sum_of(result: gs.Tensor) -> tuple[gs.Tensor, str | None]:

@@ -44,7 +44,8 @@ class Remainder:
             removed: Group name to channel indices in the groups of `now()`.
         """
         if statistics is not None:
-            self._make_up(removed, statistics)
+            with self.rewriting() as (left, coupling):
+                reconstruct(left, coupling, removed, statistics)
         for name, channels in removed.items():
             gone = self._removed.get(name, np.zeros(0, np.int64))
             staying = still_there(self._coupling.group(name).size, gone)
@@ -53,32 +54,27 @@ class Remainder:
     def fit(self, names: Collection[str], context: Context) -> None:
         """Fit what read channels of these groups, in turn, to what the original gave there, on what flows by now."""
         tensors = {part.tensor for name in names for part in self._coupling.group(name).consuming}
-        left, _ = self.now()
-        infer_shapes(left)
-        with self._written_back(left):
+        with self.rewriting() as (left, _):
+            infer_shapes(left)
             refit(left, self._original, self._coupling, self._removed, context, tensors)
 
-    def finish(self) -> dict[str, np.ndarray]:
-        """Remove what was noted from the model; returned as group name to the model's channels."""
-        remove_channels(self._model, self._coupling, self._removed)
-        return self._removed
-
-    def _make_up(self, removed: Mapping[str, np.ndarray], statistics: Statistics) -> None:
-        left, coupling = self.now()
-        with self._written_back(left):
-            reconstruct(left, coupling, removed, statistics)
-
     @contextmanager
-    def _written_back(self, left: Model) -> Iterator[None]:
-        """Weights that change meanwhile in what is left change in the whole model."""
+    def rewriting(self) -> Iterator[tuple[Model, Coupling]]:
+        """As `now()`; arrays that are set meanwhile in the model given are so in the end."""
+        left, coupling = self.now()
         before = {name: t.values for name, t in left.initializers().items()}
-        yield
+        yield left, coupling
         axes, whole = Cut(self._coupling, self._removed).by_tensor(), self._model.initializers()
         self._model.set_arrays({
             name: _within(whole[name].values, t.values, axes.get(name, []))
             for name, t in left.initializers().items()
             if t.values is not before[name]
         })  # fmt: skip
+
+    def finish(self) -> dict[str, np.ndarray]:
+        """Remove what was noted from the model; returned as group name to the model's channels."""
+        remove_channels(self._model, self._coupling, self._removed)
+        return self._removed
 
 
 def _within(whole: np.ndarray, part: np.ndarray, axes: list[tuple[int, np.ndarray]]) -> np.ndarray:

@@ -6,6 +6,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from pfir.compile.learning import Learning
+from pfir.data.base import Dataset
 from pfir.ir.model import Model
 from pfir.passes.base import Context
 from pfir.run.session import Session
@@ -87,6 +89,24 @@ def dense():
     return model(nodes, arrays, {"x": ["N", 12]}, {"y": ["N", 5]})
 
 
+class Samples(Dataset):
+    """Arrays by input name."""
+
+    kind = "given"
+
+    def __init__(self, arrays, labels=None):
+        self._arrays, self.inputs, self.labels = arrays, tuple(arrays), labels
+
+    def __len__(self):
+        return len(next(iter(self._arrays.values())))
+
+    def batch(self, indices):
+        return {name: x[indices] for name, x in self._arrays.items()}
+
+    def fingerprint(self):
+        return "samples"
+
+
 def samples(net: Model, count=48, seed=1) -> dict[str, np.ndarray]:
     """Inputs that are correlated from place to place, as images are."""
     rng = np.random.default_rng(seed)
@@ -112,6 +132,12 @@ def context(net: Model, **changes) -> Context:
             yield {name: part[name] if name in part else values[name] for name in names}
 
     return Context(activations=activations, **changes)
+
+
+def learning(net: Model, labels=None, train=False, **changes) -> Context:
+    """As `context(net)`, with the callables that labels, losses and training need."""
+    filled = context(net, **changes)
+    return Learning(net, Samples(samples(net), labels), filled.seed).given_to(filled, train)
 
 
 def outputs(net: Model, feeds) -> np.ndarray:
