@@ -7,7 +7,8 @@ that it was not calibrated on. Cells are written one by one into benchmarks/resu
 that are there are not run again (`--again` does), and the table prune_without_training.md is made from it. `--only`
 takes the cells whose name, such as `resnet56 0.5 taylor plain`, contains all the words of one of its texts; `graphs`
 are the seconds for graphs of 1,000 nodes. Models are those of tests/models.py (`$PFIR_SHARED`); CIFAR-10 is from
-benchmarks/cifar10.py; the face net gets generated inputs.
+benchmarks/cifar10.py, and only its training images are used, which ResNet-56 has seen; the face net gets generated
+inputs.
 """
 
 from __future__ import annotations
@@ -132,7 +133,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", default=[], help="cells with all these words")
     parser.add_argument("--shared", type=Path, default=shared, help="holds models/ and data/")
-    parser.add_argument("--data", type=Path, default=Path("cifar10"), help="train.npz and test.npz of CIFAR-10")
+    parser.add_argument("--data", type=Path, default=Path("cifar10"), help="folder of CIFAR-10's train.npz")
     parser.add_argument("--samples", type=int, default=2000, help="to evaluate on, where there are as many")
     parser.add_argument("--calibration", type=int, default=256)
     parser.add_argument("--results", type=Path, default=RESULTS, help="the JSON file; the table goes beside it")
@@ -178,9 +179,9 @@ def _samples(subject: Subject, model: Model, arguments: argparse.Namespace) -> t
         return generated(inputs, count, 0), generated(inputs, min(256, arguments.samples), 1)
     preprocess = parse_preprocess(subject.preprocess)
     if subject.data == "cifar10":
-        parts = [open_data(arguments.data / f"{part}.npz", inputs, preprocess) for part in ("train", "test")]
-        return _drawn(parts[0], 0, count), _drawn(parts[1], 0, arguments.samples)
-    whole = open_data(arguments.shared / "data" / subject.data, inputs, preprocess)
+        whole = open_data(arguments.data / "train.npz", inputs, preprocess)
+    else:
+        whole = open_data(arguments.shared / "data" / subject.data, inputs, preprocess)
     count = min(count, len(whole) // 2)
     return _drawn(whole, 0, count), _drawn(whole, count, arguments.samples)
 

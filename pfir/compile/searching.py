@@ -13,6 +13,7 @@ from pfir.compile.candidates import Candidates, Score
 from pfir.compile.finalists import finalists
 from pfir.compile.gradients import LossGradients
 from pfir.compile.judge import Judge
+from pfir.compile.learning import Learning
 from pfir.compile.plan import Plan
 from pfir.compile.prepare import Original, fixed
 from pfir.compile.pricing import PREFIX, Limits, Pricing, pricing
@@ -89,6 +90,7 @@ def ground_for(original: Original, pruning: PruneChannels, request: Request, jud
         LossGradients(start, samples.calibration, len(samples.calibration)),
         seed=request.seed,
     )
+    context = Learning(start, samples.calibration, request.seed).given_to(context, train=False)
     statistics = collect(start, coupling, context)
     importance = scores(start, coupling, pruning.criterion, context, statistics)
     scalable = ScalableKernels(fixed(start, request), channel_counts(coupling))
