@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from pfir.backends.tvm.algorithms import Winograd, winograd_or_direct
 from pfir.backends.tvm.form import Form, channels_last, plain
-from pfir.backends.tvm.kernels import conv, gemm, window
+from pfir.backends.tvm.kernels import conv, gemm, window, winograd
 from pfir.backends.tvm.tiles import Tile, channel_tile, matrix_tile, plain_tile, product_tile, stem_accumulators
 from pfir.backends.tvm.values import Program, Value
+from pfir.target import Target
 
 
 @dataclass(frozen=True)
@@ -107,11 +109,24 @@ def _bias(node: gs.Node, index: int) -> Any:
 
 
 def _direct(program: Program, data: Value, weight: np.ndarray, bias: Any, out: Form, group: int, common: dict) -> Lead:
+    tiled = _tiled(program.target, data, weight, out, group, common)
+    if tiled is not None:
+        attributes = {"pads": common["pads"], "outputs": tiled.outputs, "strip": tiled.strip, "lanes": tiled.lanes}
+        packed = program.constant(winograd.pack(weight, tiled.outputs, tiled.tile))
+        return Lead("winograd", attributes, [data, packed], out, tiled.tile, bias)
     target, few = program.target, weight.shape[1] <= conv.FEW_CHANNELS
     most = stem_accumulators(target, weight.shape[3], common["strides"][1]) if few else None
     tile = matrix_tile(target, out.shape[3], out.shape[1] // group, weight.shape[1], most)
     packed = program.constant(conv.pack(weight, group, tile))
     return Lead("conv", {**common, "group": group}, [data, packed], out, tile, bias)
+
+
+def _tiled(target: Target, data: Value, weight: np.ndarray, out: Form, group: int, common: dict) -> Winograd | None:
+    """Winograd's algorithm, where it applies and is faster."""
+    single = all(common[name] == (1, 1) for name in ("strides", "dilations", "spread"))
+    if not single or group > 1 or weight.shape[2:] != (3, 3) or data.form.order != (0, 2, 3, 1):
+        return None
+    return winograd_or_direct(target, weight.shape[1], out.shape)
 
 
 def _depthwise(program: Program, data: Value, weight: np.ndarray, bias: Any, out: Form, geometry: tuple) -> Lead:

@@ -67,6 +67,13 @@ def product_tile(target: Target, rows: int, channels_out: int, channels_in: int)
     return replace(tile, unroll=8) if twice else tile
 
 
+def strip_tile(target: Target, rows: int, channels_out: int, channels_in: int) -> Tile:
+    """The tile of products over `rows` tiles of an image, shared evenly among rounds."""
+    tile = matrix_tile(target, rows, channels_out, channels_in)
+    rounds = -(-rows // tile.rows)
+    return replace(tile, rows=-(-rows // rounds))
+
+
 def channel_tile(target: Target, columns: int, channels: int) -> Tile:
     """The tile of a depthwise or pooling kernel: one vector of channels by several columns."""
     lanes = min(_lane_choices(target), key=lambda n: (-(-channels // n) * n, -n))

@@ -14,10 +14,11 @@ from pfir.backends.tvm.kernels.gemm import gemm
 from pfir.backends.tvm.kernels.move import move
 from pfir.backends.tvm.kernels.reduce import reduce
 from pfir.backends.tvm.kernels.window import window
+from pfir.backends.tvm.kernels.winograd import winograd
 from pfir.backends.tvm.tiles import Tile, plain_tile
 from pfir.target import Target
 
-FAMILIES = {"conv": conv, "gemm": gemm, "move": move, "reduce": reduce, "window": window}
+FAMILIES = {"conv": conv, "gemm": gemm, "move": move, "reduce": reduce, "window": window, "winograd": winograd}
 
 
 @dataclass(frozen=True)
