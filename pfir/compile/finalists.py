@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pfir.search import Trial
 
-MOST = 4
+MOST = 8
 DISTANCE = 0.04
 """Two candidates are unlike each other when their ratios differ by this much on average."""
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pfir.compile.searching import Found, Ground
+from pfir.compile.searching import BATCH, Found, Ground
 from pfir.ir.model import Model
 from pfir.ir.shapes import infer_shapes
-from pfir.passes.base import Context
+from pfir.passes.base import Activations, Context
 from pfir.passes.refit import refit
 from pfir.report.progress import Progress
 from pfir.run.evaluate import evaluate
+from pfir.run.memo import Memo
 
 MACS_PER_SECOND = 2e10
-"""What inference reaches at least on one core of today; only decides how many candidates there is time for."""
+SECONDS_PER_LAYER = 0.2
+"""What inference and least squares reach at least on one core of today; they only decide how many candidates there is
+time for."""
 SHARE = 0.15
 """Of the time budget, at most."""
 
@@ -33,8 +36,9 @@ def best_fitted(ground: Ground, found: Sequence[Found], budget_s: float, seed: i
     if not count or not best.removed:
         return best
     before = least = _divergence(ground, best.model)
+    values = Memo(ground.calibration, BATCH)
     for number, candidate in enumerate(found[:count]):
-        for option in (candidate, replace(candidate, model=_fitted(ground, candidate, seed))):
+        for option in (candidate, replace(candidate, model=_fitted(ground, candidate, values, seed))):
             divergence = _divergence(ground, option.model)
             if divergence < least:
                 best, least = option, divergence
@@ -44,10 +48,10 @@ def best_fitted(ground: Ground, found: Sequence[Found], budget_s: float, seed: i
     return best
 
 
-def _fitted(ground: Ground, candidate: Found, seed: int) -> Model:
+def _fitted(ground: Ground, candidate: Found, values: Activations, seed: int) -> Model:
     model = candidate.model.clone()
     infer_shapes(model)
-    context = Context(ground.activations, seed=seed)
+    context = Context(values, seed=seed)
     refit(model, ground.candidates.model, ground.coupling, candidate.removed, context)
     return model
 
@@ -58,8 +62,8 @@ def _divergence(ground: Ground, model: Model) -> float:
 
 
 def _seconds(ground: Ground) -> float:
-    """Both models run over the calibration data once a layer."""
+    """Both models run once over the calibration data, and each layer is solved."""
     model = ground.candidates.model
     macs = ground.pricing.scalable.macs_at(ground.pricing.sizes)
     layers = sum(node.op in ("Conv", "Gemm", "MatMul", "ConvTranspose") for node in model.nodes())
-    return max(1e-3, 2 * layers * len(ground.calibration) * macs / MACS_PER_SECOND)
+    return max(1e-3, 2 * len(ground.calibration) * macs / MACS_PER_SECOND + SECONDS_PER_LAYER * layers)
