@@ -14,8 +14,8 @@ from pfir.report.progress import Progress
 from pfir.run.evaluate import evaluate
 from pfir.run.memo import Memo
 
-MACS_PER_SECOND = 2e10
-SECONDS_PER_LAYER = 0.2
+MACS_PER_SECOND = 1e10
+SECONDS_PER_LAYER = 0.3
 """What inference and least squares reach at least on one core of today; they only decide how many candidates there is
 time for."""
 SHARE = 0.15
@@ -29,7 +29,8 @@ def best_fitted(ground: Ground, found: Sequence[Found], budget_s: float, seed: i
 
     Args:
         found: At least one, best first; those for which there is no time are left out from the end.
-        budget_s: Of the whole run; nothing is fitted where even one would take more than a small share of it.
+        budget_s: Of the whole run; nothing is fitted where even one would take more than a small share of it, and no
+            more where fitting did not help the first.
     """
     best = found[0]
     count = min(len(found), int(SHARE * budget_s / _seconds(ground)))
@@ -38,10 +39,12 @@ def best_fitted(ground: Ground, found: Sequence[Found], budget_s: float, seed: i
     before = least = _divergence(ground, best.model)
     values = Memo(ground.calibration, BATCH)
     for number, candidate in enumerate(found[:count]):
-        for option in (candidate, replace(candidate, model=_fitted(ground, candidate, values, seed))):
-            divergence = _divergence(ground, option.model)
-            if divergence < least:
-                best, least = option, divergence
+        fitted = replace(candidate, model=_fitted(ground, candidate, values, seed))
+        as_it_is, anew = (_divergence(ground, option.model) for option in (candidate, fitted))
+        if min(as_it_is, anew) < least:
+            best, least = (fitted, anew) if anew < as_it_is else (candidate, as_it_is)
+        if anew >= as_it_is and best is found[0]:
+            break  # what does not help the first does not suit this network
         progress.step((number + 1) / count, f"candidate {number + 1} of {count} fitted, best divergence {least:.4f}")
     if best is not found[0]:
         progress.note(f"fitted layer by layer: divergence {before:.4f} -> {least:.4f}")
