@@ -18,6 +18,8 @@ _SETTINGS = {
     "attention": {"opset": 17},
     "fused_attention": {"opset": 17},
     "group_norm": {"opset": 21},
+    "sampled": {"opset": 16},
+    "by_index": {"opset": 16},
     "upsample_opset9": {"opset": 9},
     "old_slice_split": {"opset": 9},
 }

@@ -17,6 +17,26 @@ def _through(step, size=6, opset=13, **kwargs):
     return net.model(step(net, x, **kwargs))
 
 
+def _rows(net: Net, x: str) -> str:
+    """[N, 6, 4, 4] as [N, 16, 6]."""
+    return net.op("Transpose", net.op("Reshape", x, net.ints(0, 0, 16)), perm=[0, 2, 1])
+
+
+def _attention(net: Net, x: str, kind: str, *others: str) -> str:
+    """In three heads, whose output has the width of its input."""
+    rows = _rows(net, x)
+    return net.op(kind, rows, *(rows if o == x else o for o in others), domain="com.microsoft", num_heads=3)
+
+
+def _divided_by_its_length(net: Net, *shape: int) -> tuple[str]:
+    w = net.w(*shape, 1, 1)
+    return (net.op("Div", w, net.op("ReduceL2", w, axes=[1])),)
+
+
+def _quantized(net: Net, x: str) -> str:
+    return net.op("DynamicQuantizeLinear", x, outs=3)[0]
+
+
 def _check(model, seed=1):
     coupling = channel_groups(model)
     removed = removal(coupling, seed, 0.9)
@@ -44,8 +64,52 @@ PINNED = {
         "crops, reflects or repeats",
     ),
     "an operator without a rule": (
+        lambda net, x: (net.conv(net.op("SequenceAt", net.op("SequenceConstruct", x), net.ints(0)), 6, 2),),
+        "SequenceConstruct is not followed",
+    ),
+    "a sequence that is turned around over channels": (
         lambda net, x: (net.conv(net.op("ReverseSequence", x, net.ints(4, 4), batch_axis=0, time_axis=1), 6, 2),),
-        "ReverseSequence is not followed",
+        "picks positions of this axis",
+    ),
+    "a choice among all numbers": (
+        lambda net, x: (net.op("Compress", x, net.const([True], np.bool_)),),
+        "Compress is not followed here: it flattens its input",
+    ),
+    "picks by indices of other sizes": (
+        lambda net, x: (net.op("GatherElements", x, net.const(np.zeros((2, 3, 1, 1)), np.int64), axis=2),),
+        "picks positions of this axis",
+    ),
+    "writes by indices of other sizes": (
+        lambda net, x: (
+            net.conv(net.op("ScatterElements", x, net.const([[[[0]]]], np.int64), net.w(1, 1, 1, 1), axis=2), 6, 2),
+        ),
+        "picks positions of this axis",
+    ),
+    "a product with batches transposed": (
+        lambda net, x: (net.op("FusedMatMul", x, net.w(1, 1, 4, 5), domain="com.microsoft", transBatchA=1),),
+        "it transposes a batch",
+    ),
+    "attention with a bias of scores": (
+        lambda net, x: (_attention(net, x, "Attention", net.w(6, 18), net.w(18), "", "", net.w(2, 3, 16, 16)),),
+        "it has a past, a bias of scores",
+    ),
+    "attention without weights, but with a bias": (
+        lambda net, x: (_attention(net, x, "MultiHeadAttention", x, x, net.w(18)),),
+        "it has a bias, a mask or a past",
+    ),
+    "attention to fixed keys": (
+        lambda net, x: (_attention(net, x, "MultiHeadAttention", net.input("N", 16, 6), x),),
+        "meets an axis that keeps its size",
+    ),
+    "integers with another zero point": (
+        lambda net, x: (
+            net.op("MatMulInteger", _rows(net, _quantized(net, x)), net.const([[1]] * 6, np.int8)),
+        ),
+        "another zero point than it was quantized with",
+    ),
+    "a norm of weights": (
+        lambda net, x: (net.op("Conv", x, *_divided_by_its_length(net, 2, 6)),),
+        "ReduceL2 of weights alone sums over this axis",
     ),
     "addition to the input": (
         lambda net, x: (net.conv(net.op("Add", x, net.input("N", 6, 4, 4)), 6, 2),),
@@ -77,6 +141,9 @@ FREE = {
     "tile": lambda net, x: (net.conv(net.op("Tile", x, net.ints(1, 2, 1, 1)), 12, 2),),
     "itself twice": lambda net, x: (net.conv(net.op("Concat", x, net.op("Mul", x, x), axis=1), 12, 2),),
     "mean of three": lambda net, x: (net.conv(net.op("Mean", x, net.relu(x), x), 6, 2),),
+    "maxima of regions": lambda net, x: (
+        net.conv(net.op("MaxRoiPool", x, net.const([[0, 0, 0, 3, 3]], np.float32), pooled_shape=[2, 2]), 6, 2),
+    ),
     "global lp pool": lambda net, x: (net.conv(net.op("GlobalLpPool", x), 6, 2),),
 }
 

@@ -11,18 +11,18 @@ from pfir.ir.rules.trace import Labels, Op, Unfollowed
 NOT_CONTRACTED = "the other side of the product keeps its size"
 
 
-def conv(op: Op) -> None:
-    """W [O, I/g, *k], b [O]: out axis 1 is W axis 0, in axis 1 is W axis 1 (g times)."""
-    if op.has(3):
-        raise Unfollowed("it adds a further input")
+def conv(op: Op, bias: bool = True, summand: int = 0) -> None:
+    """W [O, I/g, *k], b [O]: out axis 1 is W axis 0, in axis 1 is W axis 1 (g times); a summand [N, O, *d]."""
     group = op.attr("group", 1)
     made = op.labels(1, 0)
+    if summand and op.has(summand):
+        op.tie(made, op.labels(summand, 1))
     op.know_shape(0, [op.shape(0)[0], op.shape(1)[0], *[None] * (op.rank(0) - 2)])
     op.out(0, op.rank(0) - 1, None)
     op.out(0, 0, op.labels(0, 0))
     op.out(0, 1, made)
     op.produce(1, 0, "weight")
-    if op.has(2):
+    if bias and op.has(2):
         op.tie(made, op.labels(2, 0))
         op.produce(2, 0, "bias")
     taken, per_group = op.labels(0, 1), op.labels(1, 1)
@@ -105,27 +105,29 @@ def _add_bias(op: Op, result: tuple[Labels, Labels]) -> None:
             op.produce(2, axis, "bias")
 
 
-def matmul(op: Op) -> None:
-    """[*batch, M, K] x [*batch, K, N]; either side may be constant, stacked, or one vector."""
+def matmul(op: Op, turned_left: bool = False, turned_right: bool = False) -> None:
+    """[*batch, M, K] x [*batch, K, N]; either side may be constant, stacked, one vector, or have its axes swapped."""
     left, right = op.rank(0), op.rank(1)
     if not left or not right:
         raise Unfollowed("a factor is a scalar")
-    k_right = right - 2 if right > 1 else 0
-    op.tie(op.labels(0, left - 1), op.labels(1, k_right), NOT_CONTRACTED)
-    op.contract((0, left - 1), (1, k_right))
+    m, k = (left - 1, left - 2) if turned_left and left > 1 else (left - 2, left - 1)
+    k_too, n = (right - 1, right - 2) if turned_right or right == 1 else (right - 2, right - 1)
+    op.tie(op.labels(0, k), op.labels(1, k_too), NOT_CONTRACTED)
+    op.contract((0, k), (1, k_too))
     batch = max(left, right, 2) - 2
     places = [_batch_places(op, axis - batch) for axis in range(batch)]
-    op.know_shape(0, [*(broadcast(op, p) for p in places), *op.shape(0)[-2:-1], *op.shape(1)[max(right - 1, 1) :]])
+    rows, columns = op.shape(0)[m : m + 1] if left > 1 else (), op.shape(1)[n : n + 1] if right > 1 else ()
+    op.know_shape(0, [*(broadcast(op, p) for p in places), *rows, *columns])
     for axis, found in enumerate(places):
         op.out(0, axis, op.join([op.labels(i, a) for i, a in found if op.shape(i)[a] != 1]))
     axis = batch
     if left > 1:
-        op.out(0, axis, op.labels(0, left - 2))
-        op.produce(0, left - 2, "weight")
+        op.out(0, axis, op.labels(0, m))
+        op.produce(0, m, "weight")
         axis += 1
     if right > 1:
-        op.out(0, axis, op.labels(1, right - 1))
-        op.produce(1, right - 1, "weight")
+        op.out(0, axis, op.labels(1, n))
+        op.produce(1, n, "weight")
 
 
 def _batch_places(op: Op, from_end: int) -> list[tuple[int, int]]:

@@ -57,6 +57,13 @@ def carry(op: Op) -> None:
     op.carry_origin()
 
 
+def like(op: Op) -> None:
+    """As `carry`; of the second input only the type counts."""
+    carry(op)
+    for axis in range(op.rank(1)):
+        op.labels(1, axis)
+
+
 def quantize(op: Op) -> None:
     """QuantizeLinear and its inverse: scale and zero point are scalars, or vectors along `axis`."""
     if op.attr("block_size", 0):

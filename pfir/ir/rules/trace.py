@@ -234,6 +234,12 @@ class Op:
         axes.extend([None] * (axis + 1 - len(axes)))
         axes[axis] = labels
 
+    def scalar(self, j: int) -> None:
+        """An output without axes."""
+        if j < len(self.outputs) and self.outputs[j]:
+            self.trace.shapes[self.outputs[j]] = ()
+            self.trace.axes[self.outputs[j]] = []
+
     def know_shape(self, j: int, dims) -> None:
         """Fill in what shape inference left open about an output."""
         if j >= len(self.outputs) or not self.outputs[j]:
