@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from pfir.compile.gradients import LossGradients  # noqa: E402
+from pfir.compile.learning import Learning  # noqa: E402
 from pfir.compile.prepare import BASELINE, give_biases  # noqa: E402
 from pfir.data import open_data, parse_preprocess  # noqa: E402
 from pfir.data.base import Dataset  # noqa: E402
@@ -56,7 +57,7 @@ SHARES = (0.7, 0.5, 0.3)
 BATCH = 16
 WAYS = {"plain": {}, "reconstructed": {"reconstruct": True}}
 SCHEDULES = {"steps": {"reconstruct": True, "steps": 4}, "by-group": {"reconstruct": True, "group_wise": True}}
-SCHEDULED = "reconstruction"
+SCHEDULED = (("reconstruction", "steps"), ("reconstruction", "by-group"), ("dcp", "by-group"))
 NODES = 1000
 
 HEAD = """\
@@ -66,7 +67,8 @@ By `python benchmarks/prune_without_training.py`; all figures are in `prune_with
 Channels of all groups are ranked together and the least important removed until the share of multiply-accumulates above
 the column is left; nothing is trained. "+ LS" is with least-squares reconstruction of the consumers. Cells are top-1
 accuracy in %, or fidelity to the original in % where there are no labels, and in brackets the seconds of the pass, one
-thread. "steps" removes in four steps, "by-group" group by group, both with statistics taken anew on what is left.
+thread. "steps" removes in four steps, "by-group" group by group, both with statistics taken anew on what is left, and
+the layers that read what went fitted to the outputs of the original.
 """
 
 
@@ -103,10 +105,11 @@ class Ground:
     answers: Reference
 
     def context(self) -> Context:
-        return Context(
+        filled = Context(
             lambda m, names: activations(m, names, self.calibration, BATCH),
             LossGradients(self.start, self.calibration, len(self.calibration)),
         )
+        return Learning(self.start, self.calibration).given_to(filled, train=False)
 
     def scores(self, model: Model) -> dict[str, float | None]:
         found = evaluate(model, self.evaluation, self.answers)
@@ -145,7 +148,7 @@ def _cells() -> Iterator[str]:
     for subject in SUBJECTS:
         yield f"{subject} original"
         yield from (f"{subject} {s} {c} {way}" for s in SHARES for c in CRITERIA for way in WAYS)
-        yield from (f"{subject} {s} {SCHEDULED} {way}" for s in SHARES for way in SCHEDULES)
+        yield from (f"{subject} {s} {criterion} {way}" for s in SHARES for criterion, way in SCHEDULED)
     yield from (f"graphs {kind}" for kind in GRAPHS)
 
 
@@ -289,10 +292,10 @@ def _of_subject(subject: str, rows: dict) -> list[str]:
         cells = [own.get(f"{subject} {s} {criterion} {way}") for s, way in columns]
         if any(cells):
             lines.append(f"| {criterion} | {' | '.join(map(_figure, cells))} |")
-    for way in SCHEDULES:
-        cells = [own.get(f"{subject} {s} {SCHEDULED} {way}") for s in SHARES]
+    for criterion, way in SCHEDULED:
+        cells = [own.get(f"{subject} {s} {criterion} {way}") for s in SHARES]
         if any(cells):
-            lines.append(f"| {SCHEDULED}, {way} | | {' | | '.join(map(_figure, cells))} |")
+            lines.append(f"| {criterion}, {way} | | {' | | '.join(map(_figure, cells))} |")
     return lines
 
 
