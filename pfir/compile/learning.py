@@ -14,6 +14,7 @@ from pfir.ir.training import TrainingGraph
 from pfir.passes.base import Context, Slopes
 from pfir.run.classify import class_scores
 from pfir.run.session import Session
+from pfir.train.mean_gradients import differentiable_as_a_whole
 from pfir.train.session import TrainSession
 from pfir.train.settings import Settings
 from pfir.train.teacher import Remembered, Teacher
@@ -66,7 +67,8 @@ class Learning:
             UsageError: An operator between weights and loss has no gradient.
         """
         try:
-            return _Differentiated(replace(graph, frozen_batch_norm=True), self._labelled(graph))
+            whole = differentiable_as_a_whole(replace(graph, frozen_batch_norm=True))
+            return _Differentiated(whole, self._labelled(graph))
         except CompileError as error:
             raise UsageError(f"no gradients to rank channels by: {error}; choose another criterion") from error
 

@@ -33,6 +33,14 @@ def test_what_is_found_is_within_the_limit(found, tmp_path, share):
     assert all(seconds <= limits.latency_s * (1 + 1e-9) for seconds, *_ in best.trials)
 
 
+def test_a_search_can_rank_by_discrimination(found, model, data):
+    judged = ground(model, data=data, passes="prune-channels{criterion=dcp}").candidates.importance
+    assert judged.keys() == found.candidates.importance.keys()
+    for name, values in judged.items():
+        assert np.isfinite(values).all() and (values > 0).all()
+        assert not np.array_equal(values, found.candidates.importance[name])
+
+
 def test_the_journal_of_another_goal_is_refused(found, tmp_path):
     _search(found, tmp_path, Limits(macs=4e5))
     with pytest.raises(UsageError, match="another problem"):

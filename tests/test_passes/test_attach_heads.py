@@ -51,6 +51,7 @@ def test_heads_change_no_output_of_the_student():
     graph = attach_heads(model, (_head("r0"), _head("s")), own=True)
     assert model.to_bytes() == before
     inner = graph.model
+    assert len({id(t) for n in inner.graph.nodes for t in (*n.inputs, *n.outputs)}) == len(inner.graph.tensors())
     inner.graph.inputs = [t for t in inner.graph.inputs if t.name != graph.labels]
     inner.graph.outputs = [inner.graph.tensors()["y"]]
     inner.graph.cleanup()
