@@ -91,7 +91,7 @@ def page(found: dict[str, object]) -> Iterator[str]:
     """The figures as Markdown, a table for each number of threads."""
     yield "# Networks beside ONNX Runtime\n"
     yield f"`{found['command']}` on {found['cpu']}.\n"
-    yield "Each side in processes of its own, in turn; medians of the ratios of rounds, ours / theirs, below 1 is faster."
+    yield "Each side in processes of its own, in turn; medians of the rounds' ratios, ours / theirs: below 1 is faster."
     for threads in sorted({r["threads"] for r in found["rows"]}):
         rows = [r for r in found["rows"] if r["threads"] == threads]
         versions = [side["version"] for side in rows[0]["onnxruntime"]]
