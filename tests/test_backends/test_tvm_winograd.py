@@ -120,4 +120,4 @@ def test_a_result_smaller_than_a_tile_is_computed_directly():
 
 def test_weights_far_beyond_the_caches_are_blown_up_less():
     target = parse_target("x86-64:x86-64-v4")
-    assert [winograd_or_direct(target, n, (1, n, 7, 7)).outputs for n in (64, 512)] == [4, 2]
+    assert [winograd_or_direct(target, n, (1, n, size, size)).outputs for n, size in ((64, 16), (512, 7))] == [4, 2]

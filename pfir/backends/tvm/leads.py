@@ -12,7 +12,7 @@ import onnx_graphsurgeon as gs
 
 from pfir.backends.tvm.algorithms import Winograd, winograd_or_direct
 from pfir.backends.tvm.form import Form, channels_last, plain
-from pfir.backends.tvm.kernels import conv, gemm, window, winograd
+from pfir.backends.tvm.kernels import conv, depthwise, gemm, window, winograd
 from pfir.backends.tvm.tiles import Tile, channel_tile, matrix_tile, plain_tile, product_tile, stem_accumulators
 from pfir.backends.tvm.values import Program, Value
 from pfir.target import Target
@@ -132,6 +132,10 @@ def _tiled(target: Target, data: Value, weight: np.ndarray, out: Form, group: in
 def _depthwise(program: Program, data: Value, weight: np.ndarray, bias: Any, out: Form, geometry: tuple) -> Lead:
     pads, strides, dilations = geometry
     tile = channel_tile(program.target, out.shape[3], out.shape[1])
+    plain_layer = data.form.order == out.order and data.form.shape[1] == out.shape[1] and dilations == (1, 1)
+    if plain_layer and program.target.triple.startswith("x86"):  # on Arm both take as many instructions
+        attributes = {"kernel": weight.shape[2:], "strides": strides, "pads": pads[:2]}
+        return Lead("depthwise", attributes, [data, program.constant(depthwise.pack(weight))], out, tile, bias)
     attributes = {
         "kind": "depthwise", "kernel": weight.shape[2:], "strides": strides, "dilations": dilations, "pads": pads
     }  # fmt: skip

@@ -10,6 +10,7 @@ import numpy as np
 
 from pfir.backends.tvm.form import Form, KernelSpec, plain, same_memory
 from pfir.backends.tvm.kernels.conv import conv
+from pfir.backends.tvm.kernels.depthwise import depthwise
 from pfir.backends.tvm.kernels.gemm import gemm
 from pfir.backends.tvm.kernels.move import move
 from pfir.backends.tvm.kernels.reduce import reduce
@@ -18,7 +19,15 @@ from pfir.backends.tvm.kernels.winograd import winograd
 from pfir.backends.tvm.tiles import Tile, plain_tile
 from pfir.target import Target
 
-FAMILIES = {"conv": conv, "gemm": gemm, "move": move, "reduce": reduce, "window": window, "winograd": winograd}
+FAMILIES = {
+    "conv": conv,
+    "depthwise": depthwise,
+    "gemm": gemm,
+    "move": move,
+    "reduce": reduce,
+    "window": window,
+    "winograd": winograd,
+}
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,16 @@ strip of tiles in the caches from the first transform to the last, and adds bias
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from pfir.backends.tvm.expressions import const
-from pfir.backends.tvm.form import Form, KernelSpec
+from pfir.backends.tvm.form import KernelSpec
 from pfir.backends.tvm.kernels.common import Operand, tail
+from pfir.backends.tvm.kernels.written import along, argument, store, where
 from pfir.backends.tvm.tiles import Tile
 
 KERNEL = 3
@@ -51,27 +51,13 @@ def winograd(spec: KernelSpec, tile: Tile) -> Any:
 
     with IRBuilder() as ib, T.prim_func(s_tir=True):
         T.func_name("main")
-        operands = [_argument(f"p{i}", form) for i, form in enumerate(spec.operands)]
+        operands = [argument(f"p{i}", form) for i, form in enumerate(spec.operands)]
         result = T.arg("out", T.buffer(spec.out.memory, "float32"))
         plan = _Plan(spec, tile)
         tasks = (T.parallel if tile.threads > 1 else T.serial)(0, spec.out.shape[0] * plan.strips)
         with tasks as task:
             _Task(plan, operands, _lines(operands[0]), result, task // plan.strips, task % plan.strips).write()
     return Schedule(ib.get())
-
-
-def _argument(name: str, form: Form) -> Operand:
-    from tvm.tirx.script import builder as T
-
-    return _Argument(T.arg(name, T.buffer(form.memory, form.dtype)), form)
-
-
-@dataclass(frozen=True)
-class _Argument(Operand):
-    """A buffer of the function, read as other kernels read a tensor."""
-
-    def __call__(self, *index: Any) -> Any:
-        return self.tensor[tuple(index[axis] for axis in self.form.order)]
 
 
 def _lines(data: Operand) -> Any:
@@ -195,26 +181,6 @@ def backward(m: int, p: list[Any]) -> list[Any]:
     ]  # fmt: skip
 
 
-def along(channels: int, lanes: int, body: Callable[[Any, int], None]) -> None:
-    """Write `body(start, lanes)` for vectors that cover `channels`; the last one overlaps where they do not divide."""
-    from tvm.tirx.script import builder as T
-
-    lanes = min(lanes, 1 << (channels.bit_length() - 1))
-    with T.serial(0, channels // lanes) as vector:
-        body(vector * lanes, lanes)
-    if channels % lanes:
-        body(channels - lanes, lanes)
-
-
-def _store(buffer: Any, lanes: int, *stores: Callable[[Any], tuple[Any, list[Any]]]) -> None:
-    """Write each store's `(value, index)` of a lane, over all lanes at once."""
-    from tvm.tirx.script import builder as T
-
-    with T.vectorized(0, lanes) as lane:
-        for store in stores:
-            T.buffer_store(buffer, *store(lane))
-
-
 @dataclass(frozen=True)
 class _Task:
     """The code of one strip of tiles of one image."""
@@ -251,7 +217,7 @@ class _Task:
         for first, last in ((0, begin * plan.channels), (end * plan.channels, plan.line)):
             if first < last:
                 with T.serial(0, plan.side) as i:
-                    along(last - first, plan.wide, lambda at, lanes, first=first, i=i: _store(
+                    along(last - first, plan.wide, lambda at, lanes, first=first, i=i: store(
                         lines, lanes, lambda e: (const(0), [i, first + at + e])))  # fmt: skip
 
     def _transform_columns(self, lines: Any, row: Any) -> None:
@@ -263,8 +229,8 @@ class _Task:
         def points(at: Any, lanes: int) -> None:
             cells = T.alloc_buffer((plan.side, lanes), "float32", scope="local")
             for i in range(plan.side):
-                _store(cells, lanes, lambda e, i=i: (self._pixel(row, i, at + e), [i, e]))
-            _store(lines, lanes, *(
+                store(cells, lanes, lambda e, i=i: (self._pixel(row, i, at + e), [i, e]))
+            store(lines, lanes, *(
                 lambda e, i=i: (forward(plan.m, [cells[j, e] for j in range(plan.side)])[i],
                                 [i, begin * plan.channels + at + e])
                 for i in range(plan.side)
@@ -294,9 +260,9 @@ class _Task:
             with T.unroll(0, plan.side) as i:
                 cells = T.alloc_buffer((plan.side, lanes), "float32", scope="local")
                 for j in range(plan.side):
-                    _store(cells, lanes, lambda e, j=j: (lines[i, (x * plan.m + j) * plan.channels + c + e], [j, e]))
+                    store(cells, lanes, lambda e, j=j: (lines[i, (x * plan.m + j) * plan.channels + c + e], [j, e]))
                 start = (row * plan.across + x) * plan.row + i * plan.side * plan.depth + c
-                _store(data, lanes, *(
+                store(data, lanes, *(
                     lambda e, j=j: (forward(plan.m, [cells[k, e] for k in range(plan.side)])[j],
                                     [start + j * plan.depth + e])
                     for j in range(plan.side)
@@ -325,13 +291,13 @@ class _Task:
         vectors, lanes = -(-channels // tile.lanes), tile.lanes
         with T.serial(0, plan.points) as p:
             sums = T.alloc_buffer((rows, vectors, lanes), "float32", scope="local")
-            _tile(rows, vectors, lambda i, j: _store(sums, lanes, lambda e: (const(0), [i, j, e])))
+            _tile(rows, vectors, lambda i, j: store(sums, lanes, lambda e: (const(0), [i, j, e])))
             with T.serial(0, plan.channels // tile.unroll) as outer, T.unroll(0, tile.unroll) as inner:
                 k = outer * tile.unroll + inner
-                _tile(rows, vectors, lambda i, j: _store(sums, lanes, lambda e: (
+                _tile(rows, vectors, lambda i, j: store(sums, lanes, lambda e: (
                     sums[i, j, e] + data[(first + i) * plan.row + p * plan.depth + k]
                     * weight(index, p, k, j * lanes + e), [i, j, e])))  # fmt: skip
-            _tile(rows, vectors, lambda i, j: _store(products, lanes, lambda e: (
+            _tile(rows, vectors, lambda i, j: store(products, lanes, lambda e: (
                 sums[i, j, e], [i, p * tile.block + j * lanes + e])))  # fmt: skip
 
     def _results(self, products: Any, index: Any, channels: int, first: Any, rows: int) -> None:
@@ -350,14 +316,14 @@ class _Task:
         lines = T.alloc_buffer((plan.m, plan.side, lanes), "float32", scope="local")
         cells = T.alloc_buffer((plan.m, plan.m, lanes), "float32", scope="local")
         for x in range(plan.side):
-            _store(lines, lanes, *(
+            store(lines, lanes, *(
                 lambda e, x=x, y=y: (backward(plan.m, [
                     products[i, (k * plan.side + x) * plan.tile.block + o + e] for k in range(plan.side)
                 ])[y], [y, x, e])
                 for y in range(plan.m)
             ))  # fmt: skip
         for y in range(plan.m):
-            _store(cells, lanes, *(
+            store(cells, lanes, *(
                 lambda e, x=x, y=y: (backward(plan.m, [lines[y, k, e] for k in range(plan.side)])[x], [y, x, e])
                 for x in range(plan.m)
             ))  # fmt: skip
@@ -367,10 +333,10 @@ class _Task:
     def _write_tile(self, cells: Any, top: Any, left: Any, o: Any, lanes: int) -> None:
         plan, (_, _, height, width) = self.plan, self.plan.spec.out.shape
         for y in range(plan.m):
-            with _where(top + y < height, 0 < height % plan.m <= y):
+            with where(top + y < height, 0 < height % plan.m <= y):
                 for x in range(plan.m):
-                    with _where(left + x < width, 0 < width % plan.m <= x):
-                        _store(self.result, lanes, lambda e, x=x, y=y: (
+                    with where(left + x < width, 0 < width % plan.m <= x):
+                        store(self.result, lanes, lambda e, x=x, y=y: (
                             tail(plan.spec, self.operands, (self.batch, o + e, top + y, left + x), cells[y, x, e]),
                             [self.batch, top + y, left + x, o + e]))  # fmt: skip
 
@@ -381,15 +347,3 @@ def _tile(rows: int, vectors: int, body: Callable[[Any, Any], None]) -> None:
 
     with T.unroll(0, rows) as i, T.unroll(0, vectors) as j:
         body(i, j)
-
-
-@contextmanager
-def _where(condition: Any, needed: bool) -> Iterator[None]:
-    """What is written inside happens only where the condition holds, if that is `needed` at all."""
-    from tvm.tirx.script import builder as T
-
-    if not needed:
-        yield
-        return
-    with T.If(condition), T.Then():
-        yield

@@ -1,0 +1,72 @@
+"""Depthwise convolutions that read the image where it lies agree with ONNX Runtime."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pfir.backends.tvm.kernels.depthwise import pack
+from pfir.backends.tvm.lower import written
+from pfir.target import parse_target
+from tests.test_backends.bundle import Bundle, answers, error
+
+
+def _depthwise(shape, kernel=(3, 3), pads=(1, 1, 1, 1), **attributes):
+    """A depthwise convolution behind a pointwise one, which brings the channels to the end."""
+
+    def build(b: Bundle) -> str:
+        channels = shape[1]
+        x = b.node("Conv", b.input(*shape), b.random(channels, channels, 1, 1))
+        return b.node("Conv", x, b.random(channels, 1, *kernel), b.random(channels), group=channels, pads=pads,
+                      **attributes)  # fmt: skip
+
+    return build
+
+
+def _residual(b: Bundle) -> str:
+    x = b.node("Conv", b.input(2, 20, 11, 10), b.random(20, 20, 1, 1))
+    y = b.node("Conv", x, b.random(20, 1, 3, 3), b.random(20), group=20, pads=[1, 1, 1, 1])
+    return b.node("Clip", b.node("Add", y, x), b.constant(np.float32(0)), b.constant(np.float32(6)))
+
+
+CASES = {
+    "wide": _depthwise((1, 32, 12, 29)),
+    "odd channels, strided": _depthwise((1, 23, 9, 10), strides=[2, 2]),
+    "few channels": _depthwise((1, 3, 7, 20)),
+    "one row": _depthwise((1, 16, 1, 40)),
+    "5x5 on a smaller image": _depthwise((1, 18, 3, 3), (5, 5), (2, 2, 2, 2)),
+    "5x5 strided": _depthwise((2, 6, 15, 22), (5, 5), (2, 2, 2, 2), strides=[2, 2]),
+    "no pads": _depthwise((1, 8, 9, 9), pads=(0, 0, 0, 0)),
+    "uneven kernel, strides and pads": _depthwise((1, 12, 14, 13), (3, 2), (0, 1, 2, 0), strides=[1, 3]),
+    "wide pads": _depthwise((1, 9, 5, 6), pads=(3, 4, 4, 3)),
+    "residual": _residual,
+}
+
+
+def _bundle():
+    bundle = Bundle()
+    for i, case in enumerate(CASES.values()):
+        bundle.output(f"case{i}", case(bundle))
+    return bundle.model()
+
+
+@pytest.fixture(scope="module")
+def results():
+    ours, theirs = answers(_bundle())
+    return {name: (ours[f"case{i}"], theirs[f"case{i}"]) for i, name in enumerate(CASES)}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_library_computes_what_onnx_runtime_computes(results, name):
+    assert error(*results[name]) < 1e-5
+
+
+def test_no_bordered_copy_is_made():
+    program = written(_bundle(), parse_target("x86-64:x86-64-v3"))
+    families = [spec.family for spec, _ in program.kernels]
+    assert families.count("depthwise") == len(CASES) and "window" not in families
+
+
+def test_weights_lie_along_the_channels():
+    weight = np.arange(2 * 3 * 4, dtype=np.float32).reshape(2, 1, 3, 4)
+    assert np.array_equal(pack(weight)[1, 2], weight[:, 0, 1, 2])
