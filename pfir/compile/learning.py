@@ -141,6 +141,6 @@ class _Differentiated:
     def _feeds(self, step: int) -> Arrays:
         indices = np.arange(step * self._batch, (step + 1) * self._batch)
         feeds = dict(self._data.batch(indices))
-        taught = self._remembered.outputs(indices, feeds) if self._remembered else {}
+        taught = self._remembered.outputs(indices, 0, feeds) if self._remembered else {}
         labels = {self._labels: self._data.labels[indices].astype(np.int64)} if self._labels else {}
         return {**feeds, **taught, **labels}
