@@ -46,7 +46,7 @@ class Memo:
         Raises:
             UsageError: The model has no such tensor.
         """
-        if any(True for _ in model.graph.subgraphs()):  # what these take from outside is nobody's input
+        if not _separable(model.graph):
             yield from activations(model, names, self._dataset, self._batch)
             return
         part = _Part(model, self._keys(model.graph), names, self._kept)
@@ -103,6 +103,12 @@ class Memo:
         """A number of this very object; it is held, so that no other takes its place in memory."""
         self._held[id(value)] = value
         return id(value)
+
+
+def _separable(graph: gs.Graph) -> bool:
+    """Whether a part of the graph may run alone: bodies take tensors from outside that are nobody's input, and ONNX
+    Runtime's own fused operators lay out data as their neighbours do."""
+    return not any(True for _ in graph.subgraphs()) and all(n.domain in (None, "", "ai.onnx") for n in graph.nodes)
 
 
 def _key(*parts: object) -> Key:
