@@ -13,7 +13,10 @@ from tests.test_passes import small
 from tests.test_passes.small import Samples, samples
 
 ALL = ("r0", "a1", "a2", "s", "y")
-BATCHED = [n for n in FAMILIES if len({len(x) for x in feeds(build(n, 0)).values()}) == 1]
+# ONNX Runtime 1.19.2 fails on FusedConv with a sum, by itself, when a tensor before it is an output of the graph.
+BATCHED = [
+    n for n in FAMILIES if len({len(x) for x in feeds(build(n, 0)).values()}) == 1 and n != "microsoft_convolutions"
+]
 
 
 def residual():
