@@ -163,7 +163,9 @@ def _follow_bodies(op: Op) -> None:
 
 def _apply(op: Op, rule: Rule | None) -> None:
     if rule is None:
-        _give_up(op, f"{op.kind} is not followed")
+        foreign = op.node.domain not in (*STANDARD_DOMAINS, "com.microsoft")
+        advice = "; if it is a local function, inline-functions helps" if foreign else ""
+        _give_up(op, f"{op.kind} is not followed{advice}")
         return
     try:
         rule(op)
