@@ -7,7 +7,7 @@ from pfir.ir.rules.elementwise import same
 from pfir.ir.rules.trace import Op, Unfollowed
 
 ACROSS = "it normalises over this axis, so every position counts in the others"
-STATISTICS = "it normalises over this axis: in the mean and variance every position counts, even one that is always zero"
+STATISTICS = "it normalises over this axis: its mean and variance count every position, even one that is always zero"
 
 
 def batch_norm(op: Op) -> None:
