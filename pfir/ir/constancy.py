@@ -114,7 +114,9 @@ class Constancy:
 
     def _contraction(self, node: gs.Node, axis: int) -> Values | None:
         found = contraction(node)
-        if found is None or axis != found.out_axis:
+        if found is None:
+            return self._product(node, axis) if node.op == "MatMul" else None
+        if axis != found.out_axis:
             return None
         site = (node.inputs[0].name, found.in_axis)
         values = self._found.get(site)
@@ -123,6 +125,20 @@ class Constancy:
         reached = (found.touches & blocked).any(1)
         total = np.where(blocked, 0.0, values) @ found.sums.T + found.bias
         return np.where(reached, np.nan, total)
+
+
+    def _product(self, node: gs.Node, axis: int) -> Values | None:
+        """A product of activations is zero where a row of the one or a column of the other is, or a whole batch."""
+        shapes = [self._trace.shapes.get(t.name) for t in node.inputs]
+        if None in shapes or min(map(len, shapes)) < 2:
+            return None
+        labels = self._trace.labels(node.outputs[0].name, axis)
+        from_end, zero = axis - max(map(len, shapes)), np.zeros(labels.size, bool)
+        for tensor, dims, summed in zip(node.inputs, shapes, (-1, -2), strict=True):
+            values = self._found.get((tensor.name, from_end + len(dims)))
+            if from_end != summed and values is not None and values.shape == labels.shape:
+                zero |= values == 0
+        return np.where(zero, 0.0, np.nan)
 
 
 class Contraction:

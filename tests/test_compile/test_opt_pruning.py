@@ -95,3 +95,8 @@ def test_schedules_keep_to_the_share_of_macs(model, data, tmp_path, schedule):
 def test_compile_which_removes_at_once_refuses_schedules(schedule):
     with pytest.raises(UsageError, match="steps and group_wise are for pfir opt"):
         chosen_passes(f"prune-channels{{ratio=0.5 {schedule}}}", 4)
+
+
+def test_compile_refuses_to_prune_within_heads():
+    with pytest.raises(UsageError, match="within_heads is for pfir opt; compile removes whole heads"):
+        chosen_passes("prune-channels{ratio=0.5 within_heads=true}", 4)

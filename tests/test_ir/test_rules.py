@@ -148,6 +148,34 @@ def test_heads_are_free_as_a_whole_however_attention_is_written(family):
     assert any(all(p.positions.size == p.positions.shape[1] * 3 for p in g.producing) and g.size == 3 for g in free)
 
 
+ATTENTION = ["attention", "fused_attention", "traced_attention", "split_qkv", "packed_qkv", "sequence_first"]
+
+
+@pytest.mark.parametrize("family", ATTENTION)
+def test_all_heads_may_get_narrower_instead(family):
+    """A position of q goes with that of k, one of v with the output's; where one axis holds all three, with both."""
+    model = build(family, 1)
+    coupling = channel_groups(model, within_heads=True)
+    removed = removal(coupling, 1, 0.9)
+    pruned = model.clone()
+    remove_channels(pruned, coupling, removed)
+    assert_valid(pruned)
+    for got, wanted in zip(run(pruned, feeds(model)), run(mask(model, coupling, removed), feeds(model)), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
+    whole = {m.tensor for g in channel_groups(model).free() for m in g.members if m.constant}
+    narrower = {m.tensor for g in coupling.free() for m in g.members if m.constant}
+    assert whole == narrower and removed
+
+
+def test_q_and_k_are_one_group_within_heads_and_v_with_the_output_another():
+    free = channel_groups(build("attention", 1), within_heads=True).free()
+    assert [(g.producers, g.size) for g in free] == [
+        (("MatMul_2", "MatMul_5"), 4),
+        (("MatMul_8",), 4),
+        (("MatMul_25",), 5),
+    ]
+
+
 def test_a_local_function_is_pinned_with_what_helps():
     group = channel_groups(build("local_function", 1)).group("Conv_3")
     assert "inline-functions helps" in group.pins[0].reason
