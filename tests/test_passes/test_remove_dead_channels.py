@@ -17,7 +17,9 @@ from tests.structures import FAMILIES, Net, build, feeds
 LAYERED = [
     *("chain", "residual", "option_a", "dense_block", "inception", "unet", "resized", "grouped_conv", "separable"),
     *("prelu", "flatten_gemm", "reshape_matmul", "nhwc", "split_slice_gather", "shuffle_v2", "one_dimension"),
-    *("three_dimensions", "several_outputs", "squeeze_excite", "dynamic_flatten"),
+    *("three_dimensions", "several_outputs", "squeeze_excite", "dynamic_flatten", "every_second", "dynamic_group_norm"),
+    *("group_norm", "instance_norm", "einsum", "stacked_matmul", "experts", "tied_embedding", "attention", "split_qkv"),
+    *("sequence_first", "rotary", "grouped_query", "sampled"),
 ]
 
 
