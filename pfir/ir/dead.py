@@ -8,13 +8,14 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.ir.channels import Coupling, Group
-from pfir.ir.constancy import Constancy, contraction
+from pfir.ir.constancy import Constancy
 from pfir.ir.model import Model
 from pfir.ir.rules.analysis import follow
 from pfir.ir.rules.bodies import every_graph, tensors_of
 from pfir.ir.rules.components import components
 from pfir.ir.rules.trace import Trace, Use, node_key
 from pfir.ir.shapes import infer_shapes
+from pfir.ir.sums import contraction
 
 
 @dataclass(frozen=True)
@@ -135,12 +136,13 @@ def _foldable(trace: Trace, root: np.ndarray, constancy: Constancy) -> np.ndarra
         if labels is None or values is None:
             good[roots] = False
         else:
-            good[roots[np.isnan(values) | ((values != 0) & (not _takes_shift(trace.nodes[use.order], use)))]] = False
+            good[roots[np.isnan(values) | ((values != 0) & (not _takes_shift(trace, use)))]] = False
     return good & read
 
 
-def _takes_shift(node: gs.Node, use: Use) -> bool:
-    found = contraction(node)
+def _takes_shift(trace: Trace, use: Use) -> bool:
+    node = trace.nodes[use.order]
+    found = contraction(node, trace.shapes)
     return found is not None and not use.inner and found.uniform and node.inputs[0].name == use.data[0]
 
 
@@ -155,7 +157,7 @@ def _shifts(trace: Trace, root, constancy: Constancy, live: np.ndarray, chosen: 
         taken = np.where(chosen[roots] & live[roots] & ~np.isnan(values), values, 0.0)
         if taken.any():
             node = trace.nodes[use.order]
-            part = contraction(node)
+            part = contraction(node, trace.shapes)
             made = trace.labels(node.outputs[0].name, part.out_axis)
             stays = np.ones(len(part.sums), bool) if made is None else ~chosen[root[made]]
             found[node_key(node)] = (part.sums @ taken)[stays]

@@ -54,6 +54,7 @@ class PruneChannels(Pass):
             statistics taken on what is left by then. It costs a run over the calibration data for every group, and
             with `reconstruct` the same fits as `steps`. By criterion dcp they go stage by stage, the net being trained
             for a few steps before each where the caller can train: `pfir opt` does.
+        within_heads: Whether all heads of an attention get narrower, rather than some heads go.
 
     Raises:
         UsageError: A field is out of its range, or `ratios` names no free group.
@@ -76,6 +77,7 @@ class PruneChannels(Pass):
     align: int = 1
     steps: int = 1
     group_wise: bool = False
+    within_heads: bool = False
 
     def __post_init__(self) -> None:
         for label, value in (("ratio", self.ratio), *((f"the ratio of {n}", v) for n, v in self.ratios)):
@@ -94,14 +96,14 @@ class PruneChannels(Pass):
 
     def space(self, model: Model, context: Context) -> Space:
         """One parameter `ratio:<group>` for each group that may lose channels, in [0, 0.9]."""
-        free = channel_groups(model, context.keep, context.only).free()
+        free = channel_groups(model, context.keep, context.only, self.within_heads).free()
         return Space(tuple(Parameter(f"ratio:{g.name}", 0.0, HIGHEST_RATIO, 0.0) for g in free))
 
     def apply(self, model: Model, context: Context) -> Change:
         if self.ratio is None and self.macs is None and not self.ratios:
             raise UsageError("prune-channels needs one of the fields ratio, macs and ratios")
         check_finite(model)
-        coupling = channel_groups(model, context.keep, context.only)
+        coupling = channel_groups(model, context.keep, context.only, self.within_heads)
         _demand_free(coupling)
         aim = self._aim(model, coupling)
         remainder = Remainder(model, coupling)

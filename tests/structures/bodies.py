@@ -20,13 +20,13 @@ def branches_with_layers(net: Net):
     """Each branch has layers of its own; the condition is an input, one branch holds a further If."""
     a, b, c = net.width(), net.width(), net.width()
     x = net.relu(net.conv(net.input("N", 3, 4, 4), 3, a))
-    condition = net.op("Cast", net.op("ReduceSum", net.input(1, 1), keepdims=0), to=9)
+    condition = net.op("Greater", net.op("ReduceSum", net.input(1, 1), keepdims=0), net.const(0, net.dtype))
 
     def inner():
         return (net.op("Mul", net.conv(x, a, b), net.w(b, 1, 1)),)
 
     def nested():
-        return (net.op("If", condition, then_branch=net.body(inner), else_branch=net.body(inner)),)
+        return (net.op("If", net.op("Not", condition), then_branch=net.body(inner), else_branch=net.body(inner)),)
 
     def layers():
         y = net.relu(net.norm(net.conv(x, a, c), c))
@@ -62,12 +62,13 @@ def loop_states(net: Net):
 
 
 def growing_state(net: Net):
-    """A Loop appends to a sequence, whose length changes from run to run; its channels are followed."""
+    """A Loop appends to a sequence, whose length changes from run to run and is asked for; channels are followed."""
     a, b = net.width(), net.width()
-    x = net.linear(net.input(1, 2, 4), 4, a)
+    x, scale = net.linear(net.input(1, 2, 4), 4, a), net.w(1, 1, a)
 
     def step(_, go, state, last):
         last = net.op("Tanh", net.linear(last, a, a))
+        state = net.op("Mul", state, net.op("Expand", scale, net.op("Shape", state)))
         return net.again(go), net.op("Concat", state, last, axis=1), last
 
     body = net.body(step, np.int64, bool, np.float32, np.float32)

@@ -7,7 +7,7 @@ import pytest
 
 from pfir.ir.channels import channel_groups, remove_channels
 from tests.masking import assert_valid, mask, removal, run
-from tests.structures import Net, feeds
+from tests.structures import Net, build, feeds
 
 
 def _through(step, size=6, opset=13, **kwargs):
@@ -128,6 +128,57 @@ def test_what_would_notice_a_missing_channel_pins_it_and_says_so(case):
     step, words = PINNED[case]
     group = channel_groups(_through(step)).group("Conv_1")
     assert any(words in pin.reason for pin in group.pins), group.pins
+
+
+def test_the_width_under_a_layer_norm_stays_with_a_reason_and_what_is_beside_it_is_free():
+    coupling = channel_groups(build("attention", 1))
+    stream = next(g for g in coupling.groups if "MatMul_28" in g.producers)
+    assert any(p.node == "LayerNormalization_24" and "even one that is always zero" in p.reason for p in stream.pins)
+    assert [(g.producers, g.consumers) for g in coupling.free()] == [
+        (("MatMul_2", "MatMul_5", "MatMul_8"), ("MatMul_21",)),
+        (("MatMul_25",), ("MatMul_28",)),
+    ]
+
+
+@pytest.mark.parametrize(
+    "family", ["attention", "fused_attention", "traced_attention", "split_qkv", "packed_qkv", "rotary"]
+)
+def test_heads_are_free_as_a_whole_however_attention_is_written(family):
+    free = channel_groups(build(family, 1)).free()
+    assert any(all(p.positions.size == p.positions.shape[1] * 3 for p in g.producing) and g.size == 3 for g in free)
+
+
+ATTENTION = ["attention", "fused_attention", "traced_attention", "split_qkv", "packed_qkv", "sequence_first"]
+
+
+@pytest.mark.parametrize("family", ATTENTION)
+def test_all_heads_may_get_narrower_instead(family):
+    """A position of q goes with that of k, one of v with the output's; where one axis holds all three, with both."""
+    model = build(family, 1)
+    coupling = channel_groups(model, within_heads=True)
+    removed = removal(coupling, 1, 0.9)
+    pruned = model.clone()
+    remove_channels(pruned, coupling, removed)
+    assert_valid(pruned)
+    for got, wanted in zip(run(pruned, feeds(model)), run(mask(model, coupling, removed), feeds(model)), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
+    whole = {m.tensor for g in channel_groups(model).free() for m in g.members if m.constant}
+    narrower = {m.tensor for g in coupling.free() for m in g.members if m.constant}
+    assert whole == narrower and removed
+
+
+def test_q_and_k_are_one_group_within_heads_and_v_with_the_output_another():
+    free = channel_groups(build("attention", 1), within_heads=True).free()
+    assert [(g.producers, g.size) for g in free] == [
+        (("MatMul_2", "MatMul_5"), 4),
+        (("MatMul_8",), 4),
+        (("MatMul_25",), 5),
+    ]
+
+
+def test_a_local_function_is_pinned_with_what_helps():
+    group = channel_groups(build("local_function", 1)).group("Conv_3")
+    assert "inline-functions helps" in group.pins[0].reason
 
 
 FREE = {

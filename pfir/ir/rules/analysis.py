@@ -23,11 +23,15 @@ from pfir.ir.shapes import infer_shapes, inner_shapes
 _OTHER_SPLITS = ("major", "minor", "first")
 
 
-def analyse(model: Model, keep: tuple[str, ...] = (), only: tuple[str, ...] = ()) -> Coupling:
+def analyse(
+    model: Model, keep: tuple[str, ...] = (), only: tuple[str, ...] = (), within_heads: bool = False
+) -> Coupling:
     """See `pfir.ir.channels.channel_groups`."""
     shaped = model.clone()
     infer_shapes(shaped)
     _check_names(shaped, (*keep, *only))
+    if within_heads:
+        return grouped(follow(shaped, "within", keep), only)
     trace = follow(shaped, "auto", keep)
     best = grouped(trace, only)
     if not trace.ambiguous or not any(g.pins for g in best.groups):
@@ -163,7 +167,9 @@ def _follow_bodies(op: Op) -> None:
 
 def _apply(op: Op, rule: Rule | None) -> None:
     if rule is None:
-        _give_up(op, f"{op.kind} is not followed")
+        foreign = op.node.domain not in (*STANDARD_DOMAINS, "com.microsoft")
+        advice = "; if it is a local function, inline-functions helps" if foreign else ""
+        _give_up(op, f"{op.kind} is not followed{advice}")
         return
     try:
         rule(op)

@@ -256,25 +256,25 @@ def _choose(op: Op, useful: list):
     if len({c[1] for c in useful}) > 1 or len(useful) == 1:
         return max(useful, key=lambda c: c[0])
     op.trace.ambiguous = True
-    mode = op.trace.split if op.trace.split != "auto" else _purpose(op)
+    mode = op.trace.split if op.trace.split in ("major", "minor", "first") else _mode(op)
     if mode == "first":
         return useful[0]
     return useful[-2] if mode == "major" else useful[-1]
 
 
-_WITHIN = (
-    *("MatMul", "Einsum", "InstanceNormalization", "LayerNormalization"),
-    *("Softmax", "ReduceMean", "ReduceMax", "Attention"),
-)
+_HEADS = ("MatMul", "Einsum", "Softmax", "Attention")
+_NORM_GROUPS = ("InstanceNormalization", "LayerNormalization", "ReduceMean", "ReduceMax")
 _REACH = 8
 
 
-def _purpose(op: Op) -> str:
-    """What the split axis is for, from the first operator after it that mixes positions."""
+def _mode(op: Op) -> str:
+    """Which factor goes, from the first operator after it that mixes positions: whole heads, unless asked otherwise."""
     front = [op.node]
     for _ in range(_REACH):
         front = [n for node in front for out in node.outputs for n in out.outputs]
-        if any(n.op in _WITHIN for n in front):
+        if any(n.op in _HEADS for n in front):
+            return "minor" if op.trace.split == "within" else "major"
+        if any(n.op in _NORM_GROUPS for n in front):
             return "major"
         if not front or any(n.op in ("Reshape", "Flatten", "Conv") for n in front):
             return "minor"

@@ -6,7 +6,7 @@ import numpy as np
 
 from pfir.ir.rules.contraction import NOT_CONTRACTED, conv, matmul
 from pfir.ir.rules.edits import Fill, Literal
-from pfir.ir.rules.normalization import ACROSS
+from pfir.ir.rules.normalization import STATISTICS
 from pfir.ir.rules.trace import Labels, Op, Unfollowed
 
 
@@ -30,7 +30,7 @@ def skip_layer_norm(op: Op) -> None:
         places = [(i, axis - rank + op.rank(i)) for i in given if axis - rank + op.rank(i) >= 0]
         labels = op.join([op.labels(i, a) for i, a in places if op.shape(i)[a] != 1])
         if axis == rank - 1:
-            op.pin(labels, ACROSS)
+            op.pin(labels, STATISTICS)
         for j in (0, 3):
             op.out(j, axis, labels)
         for j in (1, 2):

@@ -53,7 +53,8 @@ class Trace:
     Args:
         shapes: Dimensions by tensor, ints where known; None for an unknown rank.
         opset: Of the default domain.
-        split: Which factor takes the labels when a Reshape splits an axis: "auto", "major", "minor" or "first".
+        split: Which factor takes the labels when a Reshape splits an axis: "auto" (whole heads and norm groups),
+            "within" (the width inside heads), or always "major", "minor" or "first".
         nodes: Those visited so far, bodies' nodes behind the one that holds them; `Use.order` counts in it.
         depth: How many bodies there are around the node that is visited.
         keep: Nodes whose output channels must stay.
