@@ -302,7 +302,7 @@ def _of_subject(subject: str, rows: dict) -> list[str]:
 
 
 def _reading(subject: str, share: float, own: dict) -> list[str]:
-    """The best criterion with reconstruction of this share, beside magnitude without and with it."""
+    """The best criterion with reconstruction of this share, beside magnitude without and with it, and the schedules."""
     fitted = {c: own.get(f"{subject} {share} {c} reconstructed", {}) for c in CRITERIA}
     kept = {c: _kept(row) for c, row in fitted.items() if "macs" in row}
     plain = own.get(f"{subject} {share} magnitude plain", {})
@@ -310,6 +310,8 @@ def _reading(subject: str, share: float, own: dict) -> list[str]:
         return []
     best = max(kept, key=kept.get)
     found = f"{best} + LS {kept[best]:.1f}, magnitude + LS {kept['magnitude']:.1f}, magnitude alone {_kept(plain):.1f}"
+    cells = {f"{c} {way}": own.get(f"{subject} {share} {c} {way}", {}) for c, way in SCHEDULED}
+    found += "".join(f", {cell} {_kept(row):.1f}" for cell, row in cells.items() if "macs" in row)
     return [f"- {100 * share:.0f} % of the MACs, the best with reconstruction: {found}."]
 
 
