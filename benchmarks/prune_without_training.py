@@ -71,9 +71,9 @@ were taken, beside other work. Empty cells were not run.
 Channels of all groups are ranked together and the least important removed until the share of multiply-accumulates above
 the column is left; nothing is trained. "+ LS" is with least-squares reconstruction of the consumers. Cells are top-1
 accuracy in %, or fidelity to the original in % where there are no labels, and in brackets the CPU seconds of the pass.
-"steps" removes in four steps, "by-group" group by group, both with statistics taken anew on what is left, and the layers
-that read what went fitted to the outputs of the original. Accuracy on CIFAR-10 is that on training images, which the
-original has seen.
+"steps" removes in four steps, "by-group" group by group, both with statistics taken anew on what is left, and the
+layers that read what went fitted to the outputs of the original. Accuracy on CIFAR-10 is that on training images, which
+the original has seen.
 """
 
 
