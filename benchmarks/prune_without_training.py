@@ -63,13 +63,17 @@ NODES = 1000
 HEAD = """\
 # Pruning without training
 
-By `python benchmarks/prune_without_training.py`; all figures are in `prune_without_training.json` beside this page.
+By `python benchmarks/prune_without_training.py` with `--only resnet56 --samples 1000`, with `--only efficientnet
+--samples 200 --calibration 128` and with `--only face --samples 256 --calibration 128`, cell by cell as time
+allowed; all figures are in `prune_without_training.json` beside this page. Seconds are left out where only the clock's
+were taken, beside other work. Empty cells were not run.
+
 Channels of all groups are ranked together and the least important removed until the share of multiply-accumulates above
 the column is left; nothing is trained. "+ LS" is with least-squares reconstruction of the consumers. Cells are top-1
-accuracy in %, or fidelity to the original in % where there are no labels, and in brackets the CPU seconds of the pass,
-where they were measured. "steps" removes in four steps, "by-group" group by group, both with statistics taken anew on
-what is left, and the layers that read what went fitted to the outputs of the original. Accuracy on CIFAR-10 is that on
-training images, which the original has seen.
+accuracy in %, or fidelity to the original in % where there are no labels, and in brackets the CPU seconds of the pass.
+"steps" removes in four steps, "by-group" group by group, both with statistics taken anew on what is left, and the
+layers that read what went fitted to the outputs of the original. Accuracy on CIFAR-10 is that on training images, which
+the original has seen.
 """
 
 
@@ -302,7 +306,7 @@ def _of_subject(subject: str, rows: dict) -> list[str]:
 
 
 def _reading(subject: str, share: float, own: dict) -> list[str]:
-    """The best criterion with reconstruction of this share, beside magnitude without and with it."""
+    """The best criterion with reconstruction of this share, beside magnitude without and with it, and the schedules."""
     fitted = {c: own.get(f"{subject} {share} {c} reconstructed", {}) for c in CRITERIA}
     kept = {c: _kept(row) for c, row in fitted.items() if "macs" in row}
     plain = own.get(f"{subject} {share} magnitude plain", {})
@@ -310,6 +314,8 @@ def _reading(subject: str, share: float, own: dict) -> list[str]:
         return []
     best = max(kept, key=kept.get)
     found = f"{best} + LS {kept[best]:.1f}, magnitude + LS {kept['magnitude']:.1f}, magnitude alone {_kept(plain):.1f}"
+    cells = {f"{c} {way}": own.get(f"{subject} {share} {c} {way}", {}) for c, way in SCHEDULED}
+    found += "".join(f", {cell} {_kept(row):.1f}" for cell, row in cells.items() if "macs" in row)
     return [f"- {100 * share:.0f} % of the MACs, the best with reconstruction: {found}."]
 
 
