@@ -95,7 +95,7 @@ _WAY_BYTES = 4096
 _LATENCY = 4  # cycles of a multiply-add on x86
 _PER_STEP = 0.4  # cycles of loop control
 _PER_ROW = 0.002  # share of the time
-_WEIGHTS_A_CYCLE = 8  # float32 values from the second-level cache
+_WEIGHTS_A_CYCLE = 4  # float32 values that the second-level cache gives beside everything else
 # LLVM unrolls short loops four more times for these, which takes registers: with 20 accumulators it spills.
 _UNROLLED_AGAIN = ("cortex-a53", "cortex-a55")
 
