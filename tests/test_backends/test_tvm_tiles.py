@@ -42,6 +42,17 @@ def test_columns_that_divide_evenly_are_preferred():
     assert 28 % matrix_tile(parse_target("x86-64:x86-64-v4"), 28, 32, 64).rows == 0
 
 
+@pytest.mark.parametrize("channels", (4, 8, 12, 20, 24, 28, 36, 40, 48, 80, 112))
+def test_narrow_widths_waste_at_most_a_third_of_their_vectors(channels):
+    tile = matrix_tile(parse_target("x86-64:x86-64-v4"), 196, channels, 64)
+    assert -(-channels // tile.block) * tile.block <= channels * 4 / 3
+
+
+def test_rows_that_share_lines_of_the_cache_are_few():
+    target = parse_target("x86-64:x86-64-v4")
+    assert all(matrix_tile(target, 196, out, 1024).rows <= 7 for out in (16, 112, 512))
+
+
 def test_every_arm_tile_computes_what_onnx_runtime_computes():
     bundle = Bundle()
     for channels, out, kernel, stride in ((3, 16, 3, 1), (3, 20, 3, 2), (2, 9, 5, 1), (35, 13, 3, 1), (30, 26, 1, 1),

@@ -21,21 +21,18 @@ import numpy as np
 from pfir.backends.tvm.expressions import const
 from pfir.backends.tvm.form import KernelSpec
 from pfir.backends.tvm.kernels.common import Operand, tail
+from pfir.backends.tvm.kernels.transforms import WEIGHTS, backward, forward
 from pfir.backends.tvm.kernels.written import along, argument, store, where
 from pfir.backends.tvm.tiles import Tile
 
 KERNEL = 3
-_WEIGHTS = {
-    2: np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]),
-    4: np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / np.array([24.0]),
-}
 # A row of this many bytes would put the same place of each tile into the same few lines of a first-level cache.
 _ALIASING, _ASIDE = 2048, 16
 
 
 def pack(weight: np.ndarray, outputs: int, tile: Tile) -> np.ndarray:
     """`[O, I, 3, 3]` -> `[O/b, (m + 2)^2, I, b]` for `outputs` m, zeros where O is no multiple of b."""
-    g = _WEIGHTS[outputs]
+    g = WEIGHTS[outputs]
     points = np.einsum("ik,ockl,jl->ijco", g, weight.astype(np.float64), g).reshape(len(g) ** 2, weight.shape[1], -1)
     padded = np.pad(points, ((0, 0), (0, 0), (0, -len(weight) % tile.block)))
     blocks = padded.reshape(*points.shape[:2], -1, tile.block).transpose(2, 0, 1, 3)
@@ -146,39 +143,6 @@ class _Plan:
         """Values from one transformed tile to the next."""
         values = self.points * self.depth
         return values + (_ASIDE if values * 4 % _ALIASING == 0 else 0)
-
-
-def weighted(terms: list[tuple[Any, float]]) -> Any:
-    """The sum of the terms by their weights."""
-    total = None
-    for value, weight in terms:
-        part = value if weight == 1 else value * const(weight)
-        total = part if total is None else total + part
-    return total
-
-
-def forward(m: int, d: list[Any]) -> list[Any]:
-    """The m + 2 points of as many values along one axis of the input."""
-    if m == 2:
-        return [d[0] - d[2], d[1] + d[2], d[2] - d[1], d[3] - d[1]]
-    even, odd = weighted([(d[4], 1), (d[2], -4)]), weighted([(d[3], 1), (d[1], -4)])
-    half, twice = d[4] - d[2], weighted([(d[3] - d[1], 2)])
-    return [
-        weighted([(d[4], 1), (d[2], -5), (d[0], 4)]), even + odd, even - odd,
-        half + twice, half - twice, weighted([(d[5], 1), (d[3], -5), (d[1], 4)]),
-    ]  # fmt: skip
-
-
-def backward(m: int, p: list[Any]) -> list[Any]:
-    """The m values along one axis of the result from its m + 2 points."""
-    total, difference = p[1] + p[2], p[1] - p[2]
-    if m == 2:
-        return [p[0] + total, difference + p[3]]
-    far, apart = p[3] + p[4], p[3] - p[4]
-    return [
-        p[0] + total + far, weighted([(difference, 1), (apart, 2)]),
-        weighted([(total, 1), (far, 4)]), weighted([(difference, 1), (apart, 8)]) + p[5],
-    ]  # fmt: skip
 
 
 @dataclass(frozen=True)
