@@ -138,8 +138,8 @@ def _score_x86(target: Target, lanes: int, vectors: int, tile_rows: int, rows: i
 
     Two vectors of at most 256 bits are multiplied and two loaded a cycle; whether two of 512 bits are, the core's peak
     tells. A single vector takes each row's value from memory, several share a register. On Zen 4 what this predicts
-    for matrix products lies within about 10 % of what was measured, for tiles of 4 to 16 lanes and 12 to 112 channels; many
-    rows, which lie apart in memory, cost more than many vectors.
+    for matrix products lies within about 10 % of what was measured, for tiles of 4 to 16 lanes and 12 to 112 channels;
+    many rows, which lie apart in memory, cost more than many vectors.
     """
     multiplies = vectors * tile_rows * max(lanes * 2, target.core.macs_per_cycle) / target.core.macs_per_cycle / 2
     loads = max((vectors + tile_rows) / 2, vectors * lanes / _WEIGHTS_A_CYCLE)
