@@ -27,6 +27,7 @@ from pfir.backends.tvm import TvmBackend  # noqa: E402
 from pfir.backends.tvm.build import pipeline, tvm_target  # noqa: E402
 from pfir.backends.tvm.form import KernelSpec  # noqa: E402
 from pfir.backends.tvm.lower import written  # noqa: E402
+from pfir.backends.tvm.stack import tir_pipeline  # noqa: E402
 from pfir.backends.tvm.tiles import Tile  # noqa: E402
 from pfir.backends.tvm.values import Program  # noqa: E402
 from pfir.compile.prepare import BASELINE  # noqa: E402
@@ -134,7 +135,10 @@ def assembly(program: Program) -> str:
     """What TVM compiles the kernels to, as text."""
     from tvm import relax
 
-    executable = relax.build(program.builder.get(), tvm_target(program.target), relax_pipeline=pipeline())
+    where = tvm_target(program.target)
+    executable = relax.build(
+        program.builder.get(), where, relax_pipeline=pipeline(), tir_pipeline=tir_pipeline()
+    )  # fmt: skip
     return "\n".join(m.inspect_source("asm") for m in _modules(executable.mod) if m.kind == "llvm")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from pfir.backends.tvm.form import Form, KernelSpec, plain, same_memory
 from pfir.backends.tvm.kernels.conv import conv
+from pfir.backends.tvm.kernels.depthwise import depthwise
 from pfir.backends.tvm.kernels.gemm import gemm
 from pfir.backends.tvm.kernels.move import move
 from pfir.backends.tvm.kernels.reduce import reduce
@@ -17,7 +18,10 @@ from pfir.backends.tvm.kernels.window import window
 from pfir.backends.tvm.tiles import Tile, plain_tile
 from pfir.target import Target
 
-FAMILIES = {"conv": conv, "gemm": gemm, "move": move, "reduce": reduce, "window": window}
+FAMILIES = {
+    "conv": conv, "depthwise": depthwise, "gemm": gemm, "move": move, "reduce": reduce, "window": window
+}  # fmt: skip
+WRITTEN = ("depthwise",)  # families that give the function itself, where the others give a schedule of it
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,8 @@ class Program:
 
     def _make(self, spec: KernelSpec, tile: Tile) -> Any:
         name = f"{spec.family}_{len(self.kernels)}"
-        function = FAMILIES[spec.family](spec, tile).mod["main"]
+        made = FAMILIES[spec.family](spec, tile)
+        function = made if spec.family in WRITTEN else made.mod["main"]
         function = function.with_attr("global_symbol", name).with_attr("tirx.noalias", True)
         return self.builder.add_func(function, name)
 
