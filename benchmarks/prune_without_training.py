@@ -7,7 +7,8 @@ that it was not calibrated on. Cells are written one by one into benchmarks/resu
 that are there are not run again (`--again` does), and the table prune_without_training.md is made from it. `--only`
 takes the cells whose name, such as `resnet56 0.5 taylor plain`, contains all the words of one of its texts; `graphs`
 are the seconds for graphs of 1,000 nodes. Models are those of tests/models.py (`$PFIR_SHARED`); CIFAR-10 is from
-benchmarks/cifar10.py; the face net gets generated inputs.
+benchmarks/cifar10.py, and only its training images are used, which ResNet-56 has seen; the face net gets generated
+inputs.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from pfir.compile.gradients import LossGradients  # noqa: E402
+from pfir.compile.learning import Learning  # noqa: E402
 from pfir.compile.prepare import BASELINE, give_biases  # noqa: E402
 from pfir.data import open_data, parse_preprocess  # noqa: E402
 from pfir.data.base import Dataset  # noqa: E402
@@ -55,17 +57,23 @@ SHARES = (0.7, 0.5, 0.3)
 BATCH = 16
 WAYS = {"plain": {}, "reconstructed": {"reconstruct": True}}
 SCHEDULES = {"steps": {"reconstruct": True, "steps": 4}, "by-group": {"reconstruct": True, "group_wise": True}}
-SCHEDULED = "reconstruction"
+SCHEDULED = (("reconstruction", "steps"), ("reconstruction", "by-group"), ("dcp", "by-group"))
 NODES = 1000
 
 HEAD = """\
 # Pruning without training
 
-By `python benchmarks/prune_without_training.py`; all figures are in `prune_without_training.json` beside this page.
+By `python benchmarks/prune_without_training.py` with `--only resnet56 --samples 1000`, with `--only efficientnet
+--samples 200 --calibration 128` and with `--only face --samples 256 --calibration 128`, cell by cell as time
+allowed; all figures are in `prune_without_training.json` beside this page. Seconds are left out where only the clock's
+were taken, beside other work. Empty cells were not run.
+
 Channels of all groups are ranked together and the least important removed until the share of multiply-accumulates above
 the column is left; nothing is trained. "+ LS" is with least-squares reconstruction of the consumers. Cells are top-1
-accuracy in %, or fidelity to the original in % where there are no labels, and in brackets the seconds of the pass, one
-thread. "steps" removes in four steps, "by-group" group by group, both with statistics taken anew on what is left.
+accuracy in %, or fidelity to the original in % where there are no labels, and in brackets the CPU seconds of the pass.
+"steps" removes in four steps, "by-group" group by group, both with statistics taken anew on what is left, and the
+layers that read what went fitted to the outputs of the original. Accuracy on CIFAR-10 is that on training images, which
+the original has seen.
 """
 
 
@@ -102,10 +110,11 @@ class Ground:
     answers: Reference
 
     def context(self) -> Context:
-        return Context(
+        filled = Context(
             lambda m, names: activations(m, names, self.calibration, BATCH),
             LossGradients(self.start, self.calibration, len(self.calibration)),
         )
+        return Learning(self.start, self.calibration).given_to(filled, train=False)
 
     def scores(self, model: Model) -> dict[str, float | None]:
         found = evaluate(model, self.evaluation, self.answers)
@@ -132,7 +141,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", default=[], help="cells with all these words")
     parser.add_argument("--shared", type=Path, default=shared, help="holds models/ and data/")
-    parser.add_argument("--data", type=Path, default=Path("cifar10"), help="train.npz and test.npz of CIFAR-10")
+    parser.add_argument("--data", type=Path, default=Path("cifar10"), help="folder of CIFAR-10's train.npz")
     parser.add_argument("--samples", type=int, default=2000, help="to evaluate on, where there are as many")
     parser.add_argument("--calibration", type=int, default=256)
     parser.add_argument("--results", type=Path, default=RESULTS, help="the JSON file; the table goes beside it")
@@ -144,7 +153,7 @@ def _cells() -> Iterator[str]:
     for subject in SUBJECTS:
         yield f"{subject} original"
         yield from (f"{subject} {s} {c} {way}" for s in SHARES for c in CRITERIA for way in WAYS)
-        yield from (f"{subject} {s} {SCHEDULED} {way}" for s in SHARES for way in SCHEDULES)
+        yield from (f"{subject} {s} {criterion} {way}" for s in SHARES for criterion, way in SCHEDULED)
     yield from (f"graphs {kind}" for kind in GRAPHS)
 
 
@@ -178,9 +187,9 @@ def _samples(subject: Subject, model: Model, arguments: argparse.Namespace) -> t
         return generated(inputs, count, 0), generated(inputs, min(256, arguments.samples), 1)
     preprocess = parse_preprocess(subject.preprocess)
     if subject.data == "cifar10":
-        parts = [open_data(arguments.data / f"{part}.npz", inputs, preprocess) for part in ("train", "test")]
-        return _drawn(parts[0], 0, count), _drawn(parts[1], 0, arguments.samples)
-    whole = open_data(arguments.shared / "data" / subject.data, inputs, preprocess)
+        whole = open_data(arguments.data / "train.npz", inputs, preprocess)
+    else:
+        whole = open_data(arguments.shared / "data" / subject.data, inputs, preprocess)
     count = min(count, len(whole) // 2)
     return _drawn(whole, 0, count), _drawn(whole, count, arguments.samples)
 
@@ -199,12 +208,12 @@ def _pruned(ground: Ground, *words: str) -> dict:
     before, after = _around(criterion)
     model, _ = run(before, ground.start, ground.context())
     each = PruneChannels(macs=float(share), criterion=criterion, **(WAYS | SCHEDULES)[way])
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         model, _ = run((each,), model, ground.context())
     except PfirError as error:
         return {"refused": str(error)} | settings
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     model, _ = run(after, model, ground.context())
     macs = model_cost(fix_sizes(model)).macs / ground.macs
     return ground.scores(model) | {"seconds": round(seconds, 2), "macs": macs} | settings
@@ -282,24 +291,42 @@ def _of_subject(subject: str, rows: dict) -> list[str]:
     told = " or ".join(f"{a} calibration and {b} evaluation samples" for a, b in sizes)
     original = own.get(f"{subject} original")
     title = [f"## {subject}", "", f"{told}; the original: {_figure(original) if original else 'not run'}.", ""]
+    title += [line for share in SHARES for line in _reading(subject, share, own)]
     head = " | ".join(f"{100 * s:.0f} %{' + LS' if WAYS[way] else ''}" for s, way in columns)
-    lines = [*title, f"| criterion | {head} |", "|---" * (len(columns) + 1) + "|"]
+    lines = [*title, "", f"| criterion | {head} |", "|---" * (len(columns) + 1) + "|"]
     for criterion in CRITERIA:
         cells = [own.get(f"{subject} {s} {criterion} {way}") for s, way in columns]
         if any(cells):
             lines.append(f"| {criterion} | {' | '.join(map(_figure, cells))} |")
-    for way in SCHEDULES:
-        cells = [own.get(f"{subject} {s} {SCHEDULED} {way}") for s in SHARES]
+    for criterion, way in SCHEDULED:
+        cells = [own.get(f"{subject} {s} {criterion} {way}") for s in SHARES]
         if any(cells):
-            lines.append(f"| {SCHEDULED}, {way} | | {' | | '.join(map(_figure, cells))} |")
+            lines.append(f"| {criterion}, {way} | | {' | | '.join(map(_figure, cells))} |")
     return lines
+
+
+def _reading(subject: str, share: float, own: dict) -> list[str]:
+    """The best criterion with reconstruction of this share, beside magnitude without and with it, and the schedules."""
+    fitted = {c: own.get(f"{subject} {share} {c} reconstructed", {}) for c in CRITERIA}
+    kept = {c: _kept(row) for c, row in fitted.items() if "macs" in row}
+    plain = own.get(f"{subject} {share} magnitude plain", {})
+    if "magnitude" not in kept or "macs" not in plain:
+        return []
+    best = max(kept, key=kept.get)
+    found = f"{best} + LS {kept[best]:.1f}, magnitude + LS {kept['magnitude']:.1f}, magnitude alone {_kept(plain):.1f}"
+    cells = {f"{c} {way}": own.get(f"{subject} {share} {c} {way}", {}) for c, way in SCHEDULED}
+    found += "".join(f", {cell} {_kept(row):.1f}" for cell, row in cells.items() if "macs" in row)
+    return [f"- {100 * share:.0f} % of the MACs, the best with reconstruction: {found}."]
+
+
+def _kept(row: dict) -> float:
+    return 100 * (row["fidelity"] if row["accuracy"] is None else row["accuracy"])
 
 
 def _figure(row: dict | None) -> str:
     if row is None or "refused" in row:
         return "" if row is None else "refused"
-    share = row["fidelity"] if row["accuracy"] is None else row["accuracy"]
-    return f"{100 * share:.1f}" + (f" ({row['seconds']:.1f})" if "seconds" in row else "")
+    return f"{_kept(row):.1f}" + (f" ({row['seconds']:.1f})" if "seconds" in row else "")
 
 
 if __name__ == "__main__":

@@ -84,7 +84,15 @@ def _x86(fields: dict[str, str]) -> Core:
     # Intel's server cores carry two 512-bit FMA units; Zen 4 runs one at half rate on two 256-bit ones.
     macs = 32 if name in ("skylake-avx512", "icelake-server") else core.macs_per_cycle
     clock = _clock_hz(fields)
-    return replace(core, name=name, macs_per_cycle=macs, clock_hz=clock, source="/proc/cpuinfo of this machine")
+    l2 = _cache_bytes(2) or core.l2_bytes
+    about = "/proc/cpuinfo of this machine"
+    return replace(core, name=name, macs_per_cycle=macs, clock_hz=clock, l2_bytes=l2, source=about)
+
+
+def _cache_bytes(level: int) -> int:
+    """The size of a data cache of the first processor; 0 where the system does not tell."""
+    text = _read(f"/sys/devices/system/cpu/cpu0/cache/index{level}/size").strip()
+    return int(text[:-1]) * 1024 if text.endswith("K") and text[:-1].isdigit() else 0
 
 
 def _clock_hz(fields: dict[str, str]) -> float:

@@ -11,6 +11,7 @@ import onnx_graphsurgeon as gs
 from pfir.ir.channels import Coupling
 from pfir.ir.model import Model
 from pfir.ir.rules.analysis import follow
+from pfir.ir.rules.bodies import every_graph
 from pfir.ir.shapes import infer_shapes
 
 
@@ -19,13 +20,16 @@ def mask(model: Model, coupling: Coupling, removed: Mapping[str, np.ndarray]) ->
     masked = model.clone()
     infer_shapes(masked)
     ranks = {name: len(dims) for name, dims in follow(masked, "auto").shapes.items() if dims is not None}
-    tensors = masked.graph.tensors()
-    for tensor, axes in _places(coupling, removed).items():
+    tensors = {t.name: (graph, t) for graph in every_graph(masked.graph) for n in graph.nodes for t in n.outputs}
+    plain = next((t.dtype for t in masked.graph.inputs if np.dtype(t.dtype).kind == "f"), np.float32)
+    for name, axes in _places(coupling, removed).items():
+        # A state that a body starts from is masked where it is made.
+        graph, tensor = tensors.get(name, (None, None))
         # Integers stand between floats that are masked themselves, and ONNX Runtime has no Where for all of them.
-        if isinstance(tensors[tensor], gs.Variable) and np.dtype(tensors[tensor].dtype or np.float32).kind == "f":
-            _insert(masked.graph, tensors[tensor], ranks[tensor], axes, coupling)
+        if tensor is not None and np.dtype(tensor.dtype or plain).kind == "f":
+            tensor.dtype = tensor.dtype or plain
+            _insert(graph, tensor, ranks[name], axes, coupling)
     _forget_states(masked, coupling, removed)
-    masked.graph.toposort()
     return masked
 
 
@@ -62,9 +66,10 @@ def _insert(graph: gs.Graph, tensor: gs.Variable, rank: int, axes: dict[int, np.
         along[removed] = False
         keep = keep & along.reshape([-1 if a == axis else 1 for a in range(rank)])
     # Where and not Mul: 0 * inf would leak what a division by zero leaves in a masked channel.
-    zero = gs.Constant(f"{name}_zero", np.zeros((), tensor.dtype or np.float32))
+    zero = gs.Constant(f"{name}_zero", np.zeros((), tensor.dtype))
     inputs = [gs.Constant(f"{name}_keep", keep), raw, zero]
-    graph.nodes.append(gs.Node("Where", f"{name}_mask", inputs=inputs, outputs=[tensor]))
+    node = gs.Node("Where", f"{name}_mask", inputs=inputs, outputs=[tensor])
+    graph.nodes.insert(graph.nodes.index(producer) + 1, node)
 
 
 def run(model: Model, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:

@@ -20,7 +20,7 @@ class Net:
         self.opset = opset
         self.dtype = np.dtype(dtype)
         self.nodes, self.inputs, self.initializers, self.functions = [], [], [], []
-        self.count = 0
+        self.count = self.constants = self.bodies = 0
 
     def width(self, multiple: int = 1) -> int:
         """A random number of channels."""
@@ -33,7 +33,8 @@ class Net:
         return name
 
     def const(self, values, dtype=None) -> str:
-        name = f"c{len(self.initializers)}"
+        name = f"c{self.constants}"
+        self.constants += 1
         array = np.asarray(values, dtype=dtype)
         self.initializers.append(numpy_helper.from_array(array, name))
         return name
@@ -70,9 +71,36 @@ class Net:
     def linear(self, x: str, a: int, b: int) -> str:
         return self.op("Add", self.op("MatMul", x, self.w(a, b)), self.w(b))
 
+    def dim(self, x: str, axis: int) -> str:
+        """One size of a tensor, asked for at run time, [1]."""
+        size = self.op("Gather", self.op("Shape", x), self.const(axis, np.int64), axis=0)
+        return self.op("Unsqueeze", size, self.ints(0))
+
+    def again(self, go: str) -> str:
+        """The condition of a Loop that goes on, under a name that `body` takes for one."""
+        self.count += 1
+        self.nodes.append(helper.make_node("Identity", [go], [f"go_on{self.count}"], f"Identity_{self.count}"))
+        return f"go_on{self.count}"
+
     def head(self, x: str, c: int) -> str:
         """Global pooling and a classifier with three classes."""
         return self.dense(self.op("Flatten", self.op("GlobalAveragePool", x)), c, 3)
+
+    def body(self, make, *inputs: np.dtype | type) -> onnx.GraphProto:
+        """A graph for an attribute, with nodes and weights of its own.
+
+        Args:
+            make: From the names of its inputs to those of its outputs, which are booleans if they start with "go".
+            inputs: The types of its inputs.
+        """
+        outside = self.nodes, self.initializers
+        self.nodes, self.initializers, self.bodies = [], [], self.bodies + 1
+        given = [_value(f"{'go' if k is bool else 'b'}{self.bodies}_{i}", k) for i, k in enumerate(inputs)]
+        results = make(*(value.name for value in given))
+        made = [_value(name, bool if name.startswith("go") else self.dtype) for name in results]
+        graph = helper.make_graph(self.nodes, f"body{self.bodies}", given, made, self.initializers)
+        self.nodes, self.initializers = outside
+        return graph
 
     def model(self, outputs: tuple[str, ...]) -> Model:
         element = helper.np_dtype_to_tensor_dtype(self.dtype)
@@ -87,6 +115,12 @@ class Net:
             given.CopyFrom(found if known else helper.make_tensor_value_info(given.name, element, ["N", None]))
         onnx.checker.check_model(proto)
         return Model.from_proto(proto)
+
+
+def _value(name: str, kind: np.dtype | type) -> onnx.ValueInfoProto:
+    """A tensor at the border of a body: of any shape if it is of floats, else a scalar."""
+    kind = np.dtype(kind)
+    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(kind), None if kind.kind == "f" else [])
 
 
 def feeds(model: Model, seed: int = 0) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pfir.compile.finetune import Tuned, fine_tune
 from pfir.compile.judge import Judge
 from pfir.compile.pricing import Limits
-from pfir.compile.refitting import refitted
+from pfir.compile.refitting import best_fitted
 from pfir.compile.replay import read_removal, replay
 from pfir.compile.searching import (
     Found,
@@ -57,21 +57,26 @@ def choose(setting: Setting, judge: Judge, limits: Limits, room: Workspace) -> C
         return _fastest_within(setting, judge, ground, room)
     found = _search(setting, judge, ground, limits, room)
     with setting.stages("fit layers"):
-        found = refitted(ground, found, setting.plan.total_s, request.seed, setting.progress)
+        found = best_fitted(ground, found, setting.plan.total_s, request.seed, setting.progress)
     return _tuned(setting, ground, found, room)
 
 
-def _search(setting: Setting, judge: Judge, ground: Ground, limits: Limits, room: Workspace) -> Found:
-    """Search; where a device measures, search again under a tighter limit until it confirms the speed-up."""
+def _search(setting: Setting, judge: Judge, ground: Ground, limits: Limits, room: Workspace) -> tuple[Found, ...]:
+    """Search; where a device measures, search again under a tighter limit until it confirms the best one's speed-up.
+
+    Returns:
+        The best candidate first, then others that keep the limit as well.
+    """
     for attempt in range(ROUNDS):
         with setting.stages("search" if attempt == 0 else f"search again ({attempt + 1})"):
             found = search_for(ground, limits, setting.plan, setting.request, room.journal(attempt), setting.progress)
-        excess = judge.excess(found.model, setting.original.baseline)
+        excess = judge.excess(found[0].model, setting.original.baseline)
         if excess <= 1:
             break
         setting.progress.note(f"measured, it takes {excess:.2f} times what is allowed; the limit is tightened")
         limits = replace(limits, latency_s=limits.latency_s / excess * MARGIN)
-    return found
+    others = [f for f in found[1:] if judge.excess(f.model, setting.original.baseline) <= 1]
+    return (found[0], *others)
 
 
 def _fastest_within(setting: Setting, judge: Judge, ground: Ground, room: Workspace) -> Chosen:
@@ -84,7 +89,8 @@ def _fastest_within(setting: Setting, judge: Judge, ground: Ground, room: Worksp
         part = replace(setting, plan=setting.plan.part(step, STEPS, setting.stages.elapsed_s))
         with setting.stages(f"search for {factor:.2f}x"):
             limits = Limits(ground.baseline_s / factor)
-            found = search_for(ground, limits, part.plan, part.request, room.journal(step), part.progress)
+            tried = search_for(ground, limits, part.plan, part.request, room.journal(step), part.progress)
+            found = best_fitted(ground, tried, setting.plan.total_s / STEPS, part.request.seed, part.progress)
         chosen = _tuned(part, ground, found, room)
         reached = _quality(setting, chosen.tuned.model)
         setting.progress.note(f"{factor:.2f}x reaches {_measure(setting)} {reached:.2%}; at least {floor:.2%} is asked")

@@ -78,8 +78,7 @@ def fine_tune(
     curve = tuple(_epoch(entry) for entry in result.curve)
     chosen = {"epochs": len(curve), "batch": settings.batch, "learning_rate": settings.learning_rate,
               "weight_decay": settings.weight_decay, "augment": settings.augment, "seed": seed}  # fmt: skip
-    # The scoring samples are among those trained on, so this catches a training that failed, not one that overfitted.
-    before, after = (evaluate(m, samples.scoring, teacher, settings.threads) for m in (student, tuned))
+    before, after = (evaluate(m, samples.judging, teacher, settings.threads) for m in (student, tuned))
     if _worse(before, after):
         note = "fine-tuning made the model worse and was dropped; more data or epochs may help"
         return Tuned(student, curve, (*result.notes, note))

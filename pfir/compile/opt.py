@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pfir.compile.gradients import LossGradients
+from pfir.compile.learning import Learning
 from pfir.compile.searching import BATCH
 from pfir.data import open_data, parse_preprocess
 from pfir.frontends import load
@@ -55,8 +56,9 @@ def _with_data(context: Context, model: Model, data: str | None, preprocess: str
     # A folder of images is in the order of its classes.
     some = np.random.default_rng(context.seed).permutation(len(whole))[:MOST_CALIBRATION]
     dataset = whole.subset(np.sort(some))
-    return replace(
+    filled = replace(
         context,
         activations=lambda m, names: activations(m, names, dataset, BATCH),
         gradients=LossGradients(model, dataset, MOST_CALIBRATION),
     )
+    return Learning(model, dataset, context.seed).given_to(filled, train=True)

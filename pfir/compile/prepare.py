@@ -87,6 +87,8 @@ def chosen_passes(text: str | None, lanes: int) -> tuple[tuple[Pass, ...], Prune
         raise UsageError("--passes: prune-channels comes once, as the last pass")
     if passes[-1].steps > 1 or passes[-1].group_wise:
         raise UsageError("--passes: steps and group_wise are for pfir opt; compile removes channels at once")
+    if passes[-1].within_heads:
+        raise UsageError("--passes: within_heads is for pfir opt; compile removes whole heads")
     named = replace(passes[-1], reconstruct=True)
     if "criterion=" not in text:
         named = replace(named, criterion=CRITERION)

@@ -25,17 +25,20 @@ MOST_SCORING, LEAST_SCORING = 1024, 64
 SCORING_MACS = 6e10
 SCORING_BYTES = 96e6
 """What scoring one candidate may cost at most: multiply-accumulates, and bytes of inputs."""
+JUDGING_SHARE = 0.1
+"""Of what could be trained on, at most."""
 MOST_GENERATED, LEAST_GENERATED = 2048, 128
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Parts of the data. `validation` shares no sample with the others; calibration and scoring lie within `train`.
+    """Parts of the data. `validation` shares no sample with the others, `judging` none with `train`.
 
     Args:
         train: Fine-tuning.
-        calibration: Statistics of activations.
-        scoring: Ranks candidates, against the original.
+        calibration: Statistics of activations; part of `train`.
+        scoring: Ranks candidates, against the original; `judging` is the end of it, the rest is part of `train`.
+        judging: Tells whether fine-tuning helped; all of `scoring` where there are too few samples to keep some back.
         validation: The report's accuracy and fidelity.
         notes: What a user should know of how they were chosen.
     """
@@ -43,6 +46,7 @@ class Samples:
     train: Dataset
     calibration: Dataset
     scoring: Dataset
+    judging: Dataset
     validation: Dataset
     notes: tuple[str, ...] = ()
 
@@ -116,7 +120,9 @@ def _parts(train: Dataset, validation: Dataset, seed: int, model: Model, notes: 
     told = tuple(dict.fromkeys((*train.notes, *validation.notes, *notes)))  # parts of one data set say the same
     scoring = min(_affordable(model), len(train) - len(train) // 2)
     calibration = min(MOST_CALIBRATION, max(1, len(train) - scoring))  # a single sample serves both
-    return Samples(train, train.subset(order[:calibration]), train.subset(order[-scoring:]), validation, told)
+    judging = min(scoring, int(JUDGING_SHARE * len(train)))
+    parts = (order[: len(train) - judging], order[:calibration], order[-scoring:], order[-(judging or scoring) :])
+    return Samples(*(train.subset(part) for part in parts), validation, told)
 
 
 def _affordable(model: Model) -> int:

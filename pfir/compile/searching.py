@@ -10,13 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from pfir.compile.candidates import Candidates, Score
+from pfir.compile.finalists import finalists
 from pfir.compile.gradients import LossGradients
 from pfir.compile.judge import Judge
+from pfir.compile.learning import Learning
 from pfir.compile.plan import Plan
 from pfir.compile.prepare import Original, fixed
 from pfir.compile.pricing import PREFIX, Limits, Pricing, pricing
 from pfir.compile.request import Request
 from pfir.compile.samples import Samples
+from pfir.compile.starts import warm_starts
 from pfir.data.base import Dataset
 from pfir.errors import Infeasible
 from pfir.ir.channels import Coupling, channel_counts, channel_groups
@@ -30,7 +33,7 @@ from pfir.passes.spec import format_pass
 from pfir.report.progress import Progress
 from pfir.run.activations import activations
 from pfir.run.evaluate import reference
-from pfir.search import Problem, SearchResult, Settings, search
+from pfir.search import Problem, SearchResult, Settings, Trial, search
 
 BATCH = 16
 
@@ -87,6 +90,7 @@ def ground_for(original: Original, pruning: PruneChannels, request: Request, jud
         LossGradients(start, samples.calibration, len(samples.calibration)),
         seed=request.seed,
     )
+    context = Learning(start, samples.calibration, request.seed).given_to(context, train=False)
     statistics = collect(start, coupling, context)
     importance = scores(start, coupling, pruning.criterion, context, statistics)
     scalable = ScalableKernels(fixed(start, request), channel_counts(coupling))
@@ -163,8 +167,11 @@ def pruning_text(widths: Mapping[str, tuple[int, int]]) -> str:
 
 def search_for(
     ground: Ground, limits: Limits, plan: Plan, request: Request, journal: Path, progress: Progress
-) -> Found:
-    """The best candidate within the limits that the planned trials or time find; the journal's trials count."""
+) -> tuple[Found, ...]:
+    """The best candidates within the limits that the planned trials or time find, best first, each unlike the others.
+
+    The journal's trials count.
+    """
     prices = ground.pricing.within(limits)
     problem = Problem(
         space=prices.space(0.3),
@@ -172,13 +179,13 @@ def search_for(
         limit=1.0,
         score=replace(ground.score, candidates=replace(ground.candidates, pricing=prices)),
         snap=prices.snap,
-        warm_starts=_warm_starts(ground),
+        warm_starts=warm_starts(ground.pricing, ground.candidates.importance),
         fingerprint=_fingerprint(ground, request),
     )
     settings = Settings(trials=plan.trials, seed=request.seed, jobs=1, time_budget_s=plan.search_s)
     told = _Teller(progress, plan)
     result = search(problem, settings, journal, told)
-    return _found(ground, result)
+    return tuple(_found(ground, result, trial) for trial in finalists(result.trials))
 
 
 def _fingerprint(ground: Ground, request: Request) -> str:
@@ -204,29 +211,14 @@ class _Teller:
             self._progress.step(min(1.0, share), f"trial {trial.number + 1}, best divergence {-self._best:.4f}")
 
 
-def _found(ground: Ground, result: SearchResult) -> Found:
-    best = result.best
+def _found(ground: Ground, result: SearchResult, chosen: Trial) -> Found:
     trials = tuple(
-        (t.details["latency_s"], t.details["fidelity"], t.number == best.number)
+        (t.details["latency_s"], t.details["fidelity"], t.number == chosen.number)
         for t in result.trials
         if t.score is not None
     )
-    chosen = kept_as(ground, ground.candidates.removed(best.parameters))
-    return replace(chosen, trials=trials, seconds=sum(t.seconds for t in result.trials))
-
-
-def _warm_starts(ground: Ground) -> tuple[dict[str, float], ...]:
-    """The same share everywhere; and, group by group, the channels that score below one threshold."""
-    uniform = {PREFIX + g: 0.5 for g in ground.pricing.sizes}
-    return (uniform, *(_below(ground, share) for share in (0.3, 0.5, 0.7)))
-
-
-def _below(ground: Ground, share: float) -> dict[str, float]:
-    """Global ranking: this share of all channels goes, wherever they are."""
-    threshold = np.quantile(np.concatenate(list(ground.candidates.importance.values())), share)
-    return {
-        PREFIX + g: min(HIGHEST_RATIO, float(np.mean(s < threshold))) for g, s in ground.candidates.importance.items()
-    }
+    found = kept_as(ground, ground.candidates.removed(chosen.parameters))
+    return replace(found, trials=trials, seconds=sum(t.seconds for t in result.trials))
 
 
 def _nothing_free(coupling: Coupling) -> str:

@@ -128,13 +128,17 @@ class Count:
         return self.fixed + sum(per * kept[name] for name, per in self.per_channel.items())
 
 
-def channel_groups(model: Model, keep: tuple[str, ...] = (), only: tuple[str, ...] = ()) -> Coupling:
+def channel_groups(
+    model: Model, keep: tuple[str, ...] = (), only: tuple[str, ...] = (), within_heads: bool = False
+) -> Coupling:
     """The coupling of a model; the model is not changed.
 
     Args:
         model: Any valid model; what cannot be followed is pinned, with the node and the reason.
         keep: Nodes whose output channels must stay.
         only: If not empty, the only nodes whose output channels may be removed.
+        within_heads: Whether the heads of attention lose positions, all heads the same ones, rather than heads going as
+            a whole. A position of q goes with that of k, one of v with what the output layer reads of it.
 
     Raises:
         UsageError: `keep` or `only` names a node that the model lacks.
@@ -145,7 +149,7 @@ def channel_groups(model: Model, keep: tuple[str, ...] = (), only: tuple[str, ..
     """
     from pfir.ir.rules.analysis import analyse
 
-    return analyse(model, tuple(keep), tuple(only))
+    return analyse(model, tuple(keep), tuple(only), within_heads)
 
 
 def remove_channels(model: Model, coupling: Coupling, removed: Mapping[str, np.ndarray]) -> None:

@@ -7,7 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from pfir.ir.edit import array
 from pfir.ir.rules.trace import Trace
+from pfir.ir.sums import contraction
 
 Site = tuple[str, int]
 Values = np.ndarray
@@ -40,6 +42,8 @@ class Constancy:
         with np.errstate(all="ignore"):
             if node.op in _MOVES:
                 return self._moved(node, name, labels)
+            if node.op in _KEEP_ZERO:
+                return _only_zero(self._moved(node, name, labels))
             if node.op in _UNARY or node.op in _N_ARY:
                 return self._elementwise(node, name, axis)
             rule = _OTHERS.get(node.op)
@@ -53,12 +57,23 @@ class Constancy:
                 if taken is None:
                     continue
                 roots = self._root[taken]
-                values = self._found.get((tensor.name, axis), np.full(taken.size, np.nan))
+                values = self._along(tensor, axis)
+                values = np.full(taken.size, np.nan) if values is None else values
                 np.minimum.at(low, roots, values)
                 np.maximum.at(high, roots, values)
         roots = self._root[labels]
         agreed = np.where(low[roots] == high[roots], low[roots], np.nan)
-        return np.where(agreed == 0, 0.0, np.nan) if _dilutes(node) else agreed
+        return _only_zero(agreed) if _dilutes(node) else agreed
+
+    def _along(self, tensor: gs.Tensor, axis: int) -> Values | None:
+        """What a tensor is along an axis, if nothing else decides; of a weight, what all of a row is."""
+        if not isinstance(tensor, gs.Constant):
+            return self._found.get((tensor.name, axis))
+        values = np.asarray(tensor.values)
+        if values.dtype.kind != "f" or not values.size:
+            return None
+        rows = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
+        return np.where((rows == rows[:, :1]).all(1), rows[:, 0], np.nan).astype(np.float64)
 
     def _elementwise(self, node: gs.Node, name: str, axis: int) -> Values | None:
         rank = len(self._trace.axes[name])
@@ -87,7 +102,7 @@ class Constancy:
 
     def _batch_norm(self, node: gs.Node, axis: int) -> Values | None:
         values = self._found.get((node.inputs[0].name, 1))
-        arrays = [_array(t) for t in node.inputs[1:5]]
+        arrays = [array(t) for t in node.inputs[1:5]]
         if axis != 1 or any(a is None for a in arrays):
             return None
         scale, shift, mean, variance = arrays
@@ -98,7 +113,7 @@ class Constancy:
     def _pad(self, node: gs.Node, axis: int) -> Values | None:
         values = self._found.get((node.inputs[0].name, axis))
         pads = self._trace.values.get(node.inputs[1].name) if len(node.inputs) > 1 else node.attrs.get("pads")
-        fill = _array(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2].name else np.zeros(1)
+        fill = array(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2].name else np.zeros(1)
         rank = len(self._trace.axes[node.outputs[0].name])
         if pads is None or fill is None or len(node.inputs) > 3 or node.attrs.get("mode", "constant") != "constant":
             return None
@@ -113,8 +128,10 @@ class Constancy:
         return np.concatenate([before, values, after])
 
     def _contraction(self, node: gs.Node, axis: int) -> Values | None:
-        found = contraction(node)
-        if found is None or axis != found.out_axis:
+        found = contraction(node, self._trace.shapes)
+        if found is None:
+            return self._product(node, axis) if node.op == "MatMul" else None
+        if axis != found.out_axis:
             return None
         site = (node.inputs[0].name, found.in_axis)
         values = self._found.get(site)
@@ -125,79 +142,45 @@ class Constancy:
         return np.where(reached, np.nan, total)
 
 
-class Contraction:
-    """A convolution or dense layer as a matrix over channels.
+    def _product(self, node: gs.Node, axis: int) -> Values | None:
+        """A product of activations is zero where a row of the one or a column of the other is, or a whole batch."""
+        shapes = [self._trace.shapes.get(t.name) for t in node.inputs]
+        if None in shapes or min(map(len, shapes)) < 2:
+            return None
+        labels = self._trace.labels(node.outputs[0].name, axis)
+        from_end, zero = axis - max(map(len, shapes)), np.zeros(labels.size, bool)
+        for tensor, dims, summed in zip(node.inputs, shapes, (-1, -2), strict=True):
+            if from_end != summed and from_end + len(dims) >= 0:
+                zero |= self._zero(tensor, from_end + len(dims), labels)
+        return np.where(zero, 0.0, np.nan)
 
-    Args:
-        sums: [O, C] sum of the weights between two channels.
-        touches: [O, C] whether any of them is not zero.
-        bias: [O], or zero.
-        uniform: Whether a constant input channel gives a constant everywhere (no zeros are padded in).
-    """
+    def _zero(self, tensor: gs.Tensor, axis: int, labels: np.ndarray) -> np.ndarray:
+        """Which positions of a factor are zero; none where it broadcasts."""
+        values = self._along(tensor, axis)
+        return values == 0 if values is not None and values.shape == labels.shape else np.zeros(labels.size, bool)
 
-    def __init__(self, sums, touches, bias, uniform: bool, in_axis: int, out_axis: int):
-        self.sums, self.touches, self.bias = sums, touches, bias
-        self.uniform, self.in_axis, self.out_axis = uniform, in_axis, out_axis
+    def _einsum(self, node: gs.Node, axis: int) -> Values | None:
+        terms, arrow, result = node.attrs["equation"].replace(" ", "").partition("->")
+        if "." in terms or not arrow:
+            return None
+        labels, zero = self._trace.labels(node.outputs[0].name, axis), False
+        for tensor, term in zip(node.inputs, terms.split(","), strict=True):
+            if result[axis] in term:
+                zero = zero | self._zero(tensor, term.index(result[axis]), labels)
+        return np.where(zero, 0.0, np.nan)
 
-
-def contraction(node: gs.Node) -> Contraction | None:
-    """A node as a matrix over channels; None where it is none, or its numbers are computed."""
-    weight = _array(node.inputs[1]) if len(node.inputs) > 1 else None
-    bias = _array(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2].name else np.zeros(1)
-    if weight is None or bias is None or node.domain not in (None, "", "ai.onnx"):
-        return None
-    if node.op == "Conv":
-        return _conv(node, weight, bias)
-    if node.op == "ConvTranspose":
-        return _conv_transpose(node, weight, bias)
-    if node.op == "Gemm" and weight.ndim == 2:
-        return _gemm(node, weight, bias)
-    if node.op == "MatMul" and weight.ndim == 2:
-        return _matmul(node, weight)
-    return None
-
-
-def _conv(node: gs.Node, weight: np.ndarray, bias: np.ndarray) -> Contraction:
-    sums, touches = _summed(weight, node.attrs.get("group", 1))
-    padded = any(node.attrs.get("pads", ())) or node.attrs.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
-    return Contraction(sums, touches, bias.astype(np.float64), not padded, 1, 1)
-
-
-def _conv_transpose(node: gs.Node, weight: np.ndarray, bias: np.ndarray) -> Contraction:
-    """Where windows overlap more counts than elsewhere, so no constant but zero stays one."""
-    sums, touches = _summed(weight, node.attrs.get("group", 1))
-    return Contraction(sums.T, touches.T, bias.astype(np.float64), False, 1, 1)
+    def _norm(self, node: gs.Node, axis: int) -> Values | None:
+        """A channel, or a whole group of channels, that is zero gives the shift."""
+        values, shift = self._found.get((node.inputs[0].name, 1)), array(node.inputs[2])
+        if axis != 1 or values is None or shift is None:
+            return None
+        zero = (values.reshape(node.attrs.get("num_groups", values.size), -1) == 0).all(1)
+        each = values.size // zero.size
+        return np.where(np.repeat(zero, each), np.repeat(shift, values.size // shift.size), np.nan)
 
 
-def _summed(weight: np.ndarray, group: int) -> tuple[np.ndarray, np.ndarray]:
-    """[R, P, *k] of `group` groups -> the sum over k and whether any tap is not zero, both [R, P * group]."""
-    rows, per = weight.shape[:2]
-    taps = weight.reshape(rows, per, -1).astype(np.float64)
-    sums, touches = np.zeros((rows, per * group)), np.zeros((rows, per * group), bool)
-    columns = (np.arange(rows) // (rows // group) * per)[:, None] + np.arange(per)
-    np.put_along_axis(sums, columns, taps.sum(2), 1)
-    np.put_along_axis(touches, columns, taps.any(2), 1)
-    return sums, touches
-
-
-def _gemm(node: gs.Node, weight: np.ndarray, bias: np.ndarray) -> Contraction | None:
-    if node.attrs.get("transA", 0) or bias.ndim > 1 and bias.shape[0] != 1:
-        return None
-    matrix = weight.astype(np.float64) * node.attrs.get("alpha", 1.0)
-    matrix = matrix if node.attrs.get("transB", 0) else matrix.T
-    return Contraction(matrix, matrix != 0, bias.ravel().astype(np.float64) * node.attrs.get("beta", 1.0), True, 1, 1)
-
-
-def _matmul(node: gs.Node, weight: np.ndarray) -> Contraction | None:
-    rank = len(node.inputs[0].shape) if node.inputs[0].shape is not None else 0
-    if rank < 2:
-        return None
-    matrix = weight.T.astype(np.float64)
-    return Contraction(matrix, matrix != 0, np.zeros(1), True, rank - 1, rank - 1)
-
-
-def _array(tensor: gs.Tensor) -> np.ndarray | None:
-    return np.asarray(tensor.values) if isinstance(tensor, gs.Constant) else None
+def _only_zero(values: Values) -> Values:
+    return np.where(values == 0, 0.0, np.nan)
 
 
 def _dilutes(node: gs.Node) -> bool:
@@ -249,7 +232,10 @@ _OTHERS: dict[str, Callable[[Constancy, gs.Node, int], Values | None]] = {
     "BatchNormalization": Constancy._batch_norm,
     "Conv": Constancy._contraction,
     "ConvTranspose": Constancy._contraction,
+    "Einsum": Constancy._einsum,
     "Gemm": Constancy._contraction,
+    "GroupNormalization": Constancy._norm,
+    "InstanceNormalization": Constancy._norm,
     "MatMul": Constancy._contraction,
     "Pad": Constancy._pad,
 }
@@ -257,7 +243,16 @@ _OTHERS: dict[str, Callable[[Constancy, gs.Node, int], Values | None]] = {
 _MOVES = frozenset(
     (
         *("AveragePool", "Concat", "DepthToSpace", "Flatten", "Gather", "GlobalAveragePool", "GlobalMaxPool"),
+        *("Compress", "Expand", "GatherElements", "GatherND", "ReverseSequence"),
         *("Identity", "MaxPool", "ReduceMax", "ReduceMean", "ReduceMin", "Reshape", "Resize", "Slice", "SpaceToDepth"),
         *("Split", "Squeeze", "Tile", "Transpose", "Unsqueeze", "Upsample"),
+    )
+)
+# What is zero stays zero; any other number changes.
+_KEEP_ZERO = frozenset(
+    (
+        *("Cast", "CastLike", "Ceil", "Erf", "Floor", "Gelu", "GridSample", "Mish", "ReduceL1", "ReduceL2"),
+        *("ReduceSum", "ReduceSumSquare", "RoiAlign", "Round", "ScatterElements", "ScatterND", "Selu", "Sign", "Sin"),
+        *("Sinh", "Softsign", "Tan", "Trilu"),
     )
 )

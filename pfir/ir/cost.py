@@ -54,8 +54,9 @@ def kernels(model: Model) -> tuple[Kernel, ...]:
 
 
 def known_sizes(graph: gs.Graph) -> dict[str, tuple[int, ...]]:
-    """Tensor name to sizes, for every tensor of which all are known."""
-    return {n: tuple(t.shape) for n, t in graph.tensors().items() if is_sized(t)}
+    """Tensor name to sizes, for every tensor of which all are known, and for the weights in bodies."""
+    sizes = {t.name: tuple(t.shape) for t in weights_of(graph)}
+    return sizes | {n: tuple(t.shape) for n, t in graph.tensors().items() if is_sized(t)}
 
 
 def weights_of(graph: gs.Graph) -> list[gs.Constant]:

@@ -8,12 +8,14 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.ir.channels import Coupling, Group
-from pfir.ir.constancy import Constancy, contraction
+from pfir.ir.constancy import Constancy
 from pfir.ir.model import Model
-from pfir.ir.rules.analysis import follow, ordered
+from pfir.ir.rules.analysis import follow
+from pfir.ir.rules.bodies import every_graph, tensors_of
 from pfir.ir.rules.components import components
 from pfir.ir.rules.trace import Trace, Use, node_key
 from pfir.ir.shapes import infer_shapes
+from pfir.ir.sums import contraction
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,12 @@ def find_dead(model: Model, coupling: Coupling) -> Dead:
     free = {g.name: _roots_of(trace, root, g) for g in coupling.free()}
     live = _live(trace, root, shaped, free)
     constancy = Constancy(trace, root)
-    nodes = list(ordered(shaped.graph))
-    for node in nodes:
+    for node in trace.nodes:
         constancy.visit(node)
-    foldable = _foldable(trace, root, constancy, nodes)
+    foldable = _foldable(trace, root, constancy)
     removed = {name: _spared(~live[roots] | foldable[roots]) for name, roots in free.items()}
     removed = {name: np.flatnonzero(gone) for name, gone in removed.items() if gone.any()}
-    return Dead(removed, _shifts(trace, root, constancy, nodes, live, _chosen(free, removed, root.size)))
+    return Dead(removed, _shifts(trace, root, constancy, live, _chosen(free, removed, root.size)))
 
 
 def _edges(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
@@ -81,7 +82,7 @@ def _live(trace: Trace, root: np.ndarray, model: Model, free: dict[str, np.ndarr
     live = np.ones(root.size, bool)
     for roots in free.values():
         live[roots] = False
-    arrays = {name: np.asarray(t.values) for name, t in model.initializers().items()}
+    arrays = _arrays(model)
     made: dict[tuple[int, str], list[Use]] = {}
     for use in trace.uses:
         if not use.consumes and use.role == "weight":
@@ -101,6 +102,12 @@ def _live(trace: Trace, root: np.ndarray, model: Model, free: dict[str, np.ndarr
     return live
 
 
+def _arrays(model: Model) -> dict[str, np.ndarray]:
+    """Every constant by name, those of bodies too."""
+    tensors = (t for graph in every_graph(model.graph) for t in tensors_of(graph))
+    return {t.name: np.asarray(t.values) for t in tensors if isinstance(t, gs.Constant)}
+
+
 def _links(root: np.ndarray, array: np.ndarray | None, use: Use, made: list[Use], live: np.ndarray) -> list[tuple]:
     """A consumer as ([out, in] whether read, in roots, out roots); what no weight decides is live at once."""
     roots_in = root[use.labels]
@@ -118,7 +125,7 @@ def _links(root: np.ndarray, array: np.ndarray | None, use: Use, made: list[Use]
     return [(reads, roots_in, root[made[0].labels])]
 
 
-def _foldable(trace: Trace, root: np.ndarray, constancy: Constancy, nodes: list[gs.Node]) -> np.ndarray:
+def _foldable(trace: Trace, root: np.ndarray, constancy: Constancy) -> np.ndarray:
     """By root label: whether every consumer can do without it, its value being a constant there."""
     good = np.ones(root.size, bool)
     read = np.zeros(root.size, bool)
@@ -129,16 +136,17 @@ def _foldable(trace: Trace, root: np.ndarray, constancy: Constancy, nodes: list[
         if labels is None or values is None:
             good[roots] = False
         else:
-            good[roots[np.isnan(values) | ((values != 0) & (not _takes_shift(nodes[use.order], use)))]] = False
+            good[roots[np.isnan(values) | ((values != 0) & (not _takes_shift(trace, use)))]] = False
     return good & read
 
 
-def _takes_shift(node: gs.Node, use: Use) -> bool:
-    found = contraction(node)
-    return found is not None and found.uniform and node.inputs[0].name == use.data[0]
+def _takes_shift(trace: Trace, use: Use) -> bool:
+    node = trace.nodes[use.order]
+    found = contraction(node, trace.shapes)
+    return found is not None and not use.inner and found.uniform and node.inputs[0].name == use.data[0]
 
 
-def _shifts(trace: Trace, root, constancy: Constancy, nodes, live: np.ndarray, chosen: np.ndarray) -> dict:
+def _shifts(trace: Trace, root, constancy: Constancy, live: np.ndarray, chosen: np.ndarray) -> dict:
     """What the consumers' biases take over from removed channels that are read and not zero."""
     found = {}
     for use in (u for u in trace.uses if u.consumes):
@@ -148,8 +156,8 @@ def _shifts(trace: Trace, root, constancy: Constancy, nodes, live: np.ndarray, c
         roots = root[labels]
         taken = np.where(chosen[roots] & live[roots] & ~np.isnan(values), values, 0.0)
         if taken.any():
-            node = nodes[use.order]
-            part = contraction(node)
+            node = trace.nodes[use.order]
+            part = contraction(node, trace.shapes)
             made = trace.labels(node.outputs[0].name, part.out_axis)
             stays = np.ones(len(part.sums), bool) if made is None else ~chosen[root[made]]
             found[node_key(node)] = (part.sums @ taken)[stays]

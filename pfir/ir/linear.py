@@ -49,6 +49,16 @@ class Linear:
         factor = float(self.node.attrs.get("beta", 1.0)) if self.node.op == "Gemm" else 1.0
         return np.broadcast_to(factor * value.astype(np.float64).ravel(), (self.channels,)).copy()
 
+    def output_norms(self) -> np.ndarray:
+        """float64 [C], the L2 norm of the weights behind each output channel."""
+        squares = np.square(self.weight.astype(np.float64))
+        if self.node.op == "ConvTranspose":
+            # [C_in, C/group, *k]: the outputs of a group are made from that group's inputs alone.
+            groups = int(self.node.attrs.get("group", 1))
+            parts = squares.reshape(groups, len(squares) // groups, squares.shape[1], -1)
+            return np.sqrt(parts.sum(axis=(1, 3))).ravel()
+        return np.sqrt(squares.sum(axis=tuple(i for i in range(squares.ndim) if i != self._output_axis())))
+
     def scale_outputs(self, scale: np.ndarray, shift: np.ndarray) -> bool:
         """y becomes scale * y + shift, both float64 [C] or [1]; False, and nothing done, if it cannot."""
         weight = self.weight.astype(np.float64) * self._on_output(np.broadcast_to(scale, (self.channels,)))

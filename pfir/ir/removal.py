@@ -9,6 +9,7 @@ import onnx_graphsurgeon as gs
 
 from pfir.ir.channels import Coupling, Site
 from pfir.ir.model import Model
+from pfir.ir.rules.bodies import every_graph, tensors_of
 from pfir.ir.rules.edits import Edit, Freeze, Literal, Remap
 from pfir.ir.rules.trace import node_key
 
@@ -50,17 +51,22 @@ def remove(model: Model, coupling: Coupling, removed: Mapping[str, np.ndarray]) 
     if not removed:
         return
     cut = Cut(coupling, removed)
-    nodes = {node_key(n): n for n in model.graph.nodes}
+    places = {node_key(n): (graph, n) for graph in every_graph(model.graph) for n in graph.nodes}
     tensors = _tensors(model.graph)
     for name, axes in cut.by_tensor().items():
         _shrink(tensors.get(name), axes)
     for edit in coupling.edits:
-        if edit.node in nodes and any(site in cut for site in edit.sites):
-            _apply(model.graph, tensors, nodes[edit.node], edit, cut)
+        if edit.node in places and any(site in cut for site in edit.sites):
+            graph, node = places[edit.node]
+            _apply(graph, tensors, node, edit, cut)
 
 
 def _tensors(graph: gs.Graph) -> dict[str, gs.Tensor]:
-    return {t.name: t for node in graph.nodes for t in (*node.inputs, *node.outputs) if t.name}
+    """Tensors by name, bodies' too; where a body has a name once more, the outer tensor is meant."""
+    found: dict[str, gs.Tensor] = {}
+    for tensor in (t for each in every_graph(graph) for t in tensors_of(each) if t.name):
+        found.setdefault(tensor.name, tensor)
+    return found
 
 
 def _shrink(tensor: gs.Tensor | None, axes: list[tuple[int, np.ndarray]]) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
 from pfir.errors import UsageError
+from pfir.ir import walk
 from pfir.ir.edit import STANDARD_DOMAINS, remove_dead
 from pfir.ir.fold import constants_to_initializers, fold_constants, fold_shapes
 from pfir.ir.model import Model
@@ -40,6 +41,27 @@ def infer_shapes(model: Model) -> None:
             tensor.dtype, tensor.shape = known[name]
         elif name not in foreign:
             tensor.shape = None
+
+
+def inner_shapes(model: Model) -> dict[str, tuple[int | str | None, ...]]:
+    """Sizes of tensors in bodies of If, Loop and Scan by name, as far as they follow from those outside."""
+    if not any(True for _ in model.graph.subgraphs()):
+        return {}
+    proto = _light_proto(model, {t.name for t in model.graph.tensors().values()})
+    for body in _inner(proto.graph):
+        del body.value_info[:]
+        for value in (*body.input, *body.output):
+            if value.type.HasField("tensor_type"):
+                value.type.tensor_type.ClearField("shape")
+    inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
+    values = (v for body in _inner(inferred) for v in (*body.value_info, *body.output))
+    known = {v.name: _known(v.type.tensor_type)[1] for v in values if v.type.HasField("tensor_type")}
+    return {name: tuple(dims) for name, dims in known.items() if dims is not None}
+
+
+def _inner(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """Every body in a graph."""
+    return (body for node in walk.nodes_within(graph) for body in walk.bodies(node))
 
 
 def _light_proto(model: Model, trusted: set[str]) -> onnx.ModelProto:

@@ -29,7 +29,10 @@ def write_graph(graph: gs.Graph, proto: GraphProto, ir_version: int, fill: Fill 
         ir_version: Below 4 every initializer must be an input as well.
         fill: Writes the values of one tensor; another one may put them outside the file.
     """
-    _Writer(graph.opset, fill, ir_version, _owners(graph)).graph(graph, proto, ())
+    owners = _owners(graph)
+    if ir_version < 4:  # Where an initializer must be an input as well, bodies can have none.
+        owners = dict.fromkeys(owners, ())
+    _Writer(graph.opset, fill, ir_version, owners).graph(graph, proto, ())
 
 
 def opset_imports(graph: gs.Graph) -> list[onnx.OperatorSetIdProto]:

@@ -63,8 +63,8 @@ def attach_teacher(
     trainable = trainable_initializers(student)
     outputs = {t.name: t for t in student.graph.outputs}
     _check_features(student, teacher, settings)
-    logits = _logits(student)
-    terms, wiring = _Terms(student.graph, teacher), _same_outputs(outputs, teacher)
+    logits = logits_of(student)
+    terms, wiring = Terms(student.graph, teacher), _same_outputs(outputs, teacher)
     if logits is not None:
         _classifier_terms(terms, logits, teacher, settings)
     elif wiring:
@@ -78,10 +78,11 @@ def attach_teacher(
 
 def is_classifier(model: Model) -> bool:
     """Whether the model has one float output `[N, K]` with K >= 2, the shape of class scores."""
-    return _logits(model.clone()) is not None
+    return logits_of(model.clone()) is not None
 
 
-def _logits(model: Model) -> gs.Tensor | None:
+def logits_of(model: Model) -> gs.Tensor | None:
+    """The class scores `[N, K]` of a classifier, before a Softmax at its end, which the model loses; None of others."""
     if len(model.graph.outputs) != 1:
         return None
     output = model.graph.outputs[0]
@@ -117,22 +118,20 @@ def _check_features(student: Model, teacher: Model | None, settings: Distillatio
 
 
 def _classifier_terms(
-    terms: _Terms, logits: gs.Tensor, teacher: Model | None, settings: DistillationSettings
+    terms: Terms, logits: gs.Tensor, teacher: Model | None, settings: DistillationSettings
 ) -> None:
     if teacher is not None and settings.teacher_weight:
-        theirs = _logits(teacher)
+        theirs = logits_of(teacher)
         if theirs is None:
             name = teacher.graph.outputs[0].name
             raise UsageError(f"the teacher's output {name} has no known number of classes, which the student's has")
         taken = terms.teacher_input(theirs)
         terms.add(losses.distillation(terms.graph, logits, taken, settings.temperature), settings.teacher_weight)
     if settings.label_weight:
-        terms.labels = gs.Variable(f"{losses.PREFIX}_labels", np.int64, [logits.shape[0]])
-        terms.graph.inputs.append(terms.labels)
-        terms.add(losses.cross_entropy(terms.graph, logits, terms.labels), settings.label_weight)
+        terms.classify(logits, settings.label_weight)
 
 
-class _Terms:
+class Terms:
     """Collects the terms of a loss, and which output of the teacher each of them reads."""
 
     def __init__(self, graph: gs.Graph, teacher: Model | None) -> None:
@@ -144,6 +143,13 @@ class _Terms:
 
     def add(self, term: gs.Tensor, weight: float) -> None:
         self._terms.append((term, weight))
+
+    def classify(self, logits: gs.Tensor, weight: float, name: str = "cross_entropy") -> None:
+        """Add the cross-entropy of the labels with these scores `[N, K]`."""
+        if self.labels is None:
+            self.labels = gs.Variable(f"{losses.PREFIX}_labels", np.int64, [logits.shape[0]])
+            self.graph.inputs.append(self.labels)
+        self.add(losses.cross_entropy(self.graph, logits, self.labels, name), weight)
 
     def teacher_input(self, tensor: gs.Tensor) -> gs.Variable:
         """An input of the training graph that takes this tensor of the teacher."""

@@ -10,10 +10,14 @@ from typing import ClassVar
 import numpy as np
 
 from pfir.ir.model import Model
+from pfir.ir.training import TrainingGraph
 from pfir.space import Space
 
 Activations = Callable[[Model, Sequence[str]], Iterator[Mapping[str, np.ndarray]]]
 Gradients = Callable[[Model, Sequence[str]], Mapping[str, np.ndarray]]
+Arrays = Mapping[str, np.ndarray]
+Slopes = Callable[[Arrays], tuple[float, Arrays]]
+"""The loss, and its gradient by name, where some of the trainable initializers of a graph have these values."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,9 @@ class Context:
     Args:
         activations: Runs a model on the calibration data and yields, a batch at a time, the named tensors.
         gradients: Loss gradients of the named initializers, averaged over the calibration data.
+        labels: Gives the class indices int64 [N] of the samples that `activations` runs on, in its order.
+        differentiate: Makes a training graph ready on the calibration data; labels are those of `labels`.
+        train: Fits a training graph in a bounded number of steps; the new values by name of the initializer.
         keep: Nodes whose output channels must stay.
         only: If not empty, the only nodes whose output channels may be removed.
         seed: Of every random choice.
@@ -30,6 +37,9 @@ class Context:
 
     activations: Activations | None = None
     gradients: Gradients | None = None
+    labels: Callable[[], np.ndarray] | None = None
+    differentiate: Callable[[TrainingGraph], Slopes] | None = None
+    train: Callable[[TrainingGraph], Arrays] | None = None
     keep: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     seed: int = 0

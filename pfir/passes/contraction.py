@@ -239,6 +239,12 @@ def _own(tensor: gs.Tensor, size: int) -> bool:
     return isinstance(tensor, gs.Constant) and tensor.values.size == size and len(tensor.outputs) == 1
 
 
+def result_of(node: gs.Node, layer: Contraction) -> gs.Tensor:
+    """What the node gives once its bias is added."""
+    added = node.op == "MatMul" and layer.bias is not None
+    return node.outputs[0].outputs[0].outputs[0] if added else node.outputs[0]
+
+
 def some(count: int, wanted: int, rng: np.random.Generator) -> np.ndarray:
     """Up to `wanted` of `count` places, at random."""
     return np.arange(count) if count <= wanted else rng.choice(count, wanted, replace=False)

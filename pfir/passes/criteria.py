@@ -11,6 +11,7 @@ from pfir.errors import UsageError
 from pfir.ir.channels import Coupling, Group, Slice, consumer_slices, producer_slices
 from pfir.ir.model import Model
 from pfir.passes.base import Context
+from pfir.passes.discrimination import Discrimination, discrimination
 from pfir.passes.moments import Statistics, collect
 from pfir.passes.selection import elimination, lasso
 
@@ -23,8 +24,8 @@ def scores(
 ) -> dict[str, np.ndarray]:
     """Importance of every channel of every free group: group name to float64 [size], >= 0, higher matters more.
 
-    Scores of different groups may be ranked together: except for `reconstruction`, which is a share of the consumers'
-    output variance already, each group's mean is 1.
+    Scores of different groups may be ranked together: except for `reconstruction` and `dcp`, which are shares of the
+    consumers' output variance already (and a cross-entropy beside it), each group's mean is 1.
 
     Args:
         model: The analysed model; it stays as it is.
@@ -128,14 +129,23 @@ def lasso_path(asked: _Question, group: Group) -> np.ndarray | None:
     return lasso(asked.model, group, asked.statistics)
 
 
+def dcp(asked: _Question, group: Group) -> np.ndarray | None:
+    """The joint loss, of reconstruction and discrimination, that is left when a channel comes back into an empty group.
+
+    See `pfir.passes.discrimination` for the source. Of data without labels, the original's own answers are the labels.
+    """
+    return asked.discrimination.importance(group)
+
+
 @dataclass(frozen=True)
 class _Question:
-    """What a criterion may look at: arrays and loss gradients by initializer, moments by consumer weight."""
+    """What a criterion may look at: arrays and loss gradients by initializer, moments by consumer weight, heads."""
 
     model: Model
     arrays: Mapping[str, np.ndarray]
     gradients: Mapping[str, np.ndarray]
     statistics: Statistics
+    discrimination: Discrimination | None = None
 
     def rows(self, slices: tuple[Slice, ...], roles: tuple[str, ...]) -> Iterator[np.ndarray]:
         """Per slice of these roles: float64 [size, values of one channel]."""
@@ -157,9 +167,11 @@ CRITERIA: dict[str, Callable[[_Question, Group], np.ndarray | None]] = {
     "activation": activation,
     "reconstruction": reconstruction,
     "lasso": lasso_path,
+    "dcp": dcp,
 }
 _OF_GRADIENTS = ("taylor", "group-taylor")
-_OF_STATISTICS = ("activation", "reconstruction", "lasso")
+_OF_STATISTICS = ("activation", "reconstruction", "lasso", "dcp")
+_ABSOLUTE = ("reconstruction", "dcp")
 
 
 def _judged(
@@ -172,7 +184,8 @@ def _judged(
         weights = _with_gradients(weights, model, coupling, context, criterion)
     if criterion in _OF_STATISTICS and statistics is None:
         statistics = collect(model, coupling, context)
-    asked = _Question(model, weights.arrays, weights.gradients, statistics or {})
+    heads = discrimination(model, coupling, statistics, context) if criterion == "dcp" else None
+    asked = _Question(model, weights.arrays, weights.gradients, statistics or {}, heads)
     return asked, {group.name: CRITERIA[criterion](asked, group) for group in coupling.free()}
 
 
@@ -198,7 +211,7 @@ def _finished(criterion: str, values: np.ndarray | None, asked: _Question, group
     """The values, comparable between groups; a group that the criterion cannot judge is judged by its weights."""
     if values is None:
         values = magnitude(asked, group)
-    elif criterion == "reconstruction":
+    elif criterion in _ABSOLUTE:
         return values
     mean = 0.0 if values is None else values.mean()
     return np.ones(group.size) if mean == 0 else values / mean

@@ -33,14 +33,14 @@ def distillation(graph: gs.Graph, logits: gs.Tensor, teacher: gs.Tensor, tempera
     return _scaled(graph, _mean(graph, divergence), temperature**2 * logits.shape[1], "distillation")
 
 
-def cross_entropy(graph: gs.Graph, logits: gs.Tensor, labels: gs.Tensor) -> gs.Tensor:
+def cross_entropy(graph: gs.Graph, logits: gs.Tensor, labels: gs.Tensor, name: str = "cross_entropy") -> gs.Tensor:
     """-log softmax(logits)[label], averaged over the samples; logits `[N, K]`, labels int64 `[N]`."""
     classes = int(logits.shape[1])
-    depth = gs.Constant(f"{PREFIX}_classes", np.array(classes, np.int64))
-    off_on = gs.Constant(f"{PREFIX}_off_on", np.array([0, 1], np.float32))
+    depth = gs.Constant(f"{PREFIX}_{name}_classes", np.array(classes, np.int64))
+    off_on = gs.Constant(f"{PREFIX}_{name}_off_on", np.array([0, 1], np.float32))
     chosen = _node(graph, "OneHot", [labels, depth, off_on], axis=-1)
     log = _node(graph, "LogSoftmax", [logits], axis=1)
-    return _scaled(graph, _mean(graph, _node(graph, "Mul", [chosen, log])), -classes, "cross_entropy")
+    return _scaled(graph, _mean(graph, _node(graph, "Mul", [chosen, log])), -classes, name)
 
 
 def relative_error(graph: gs.Graph, output: gs.Tensor, teacher: gs.Tensor, variance: gs.Tensor, name: str) -> gs.Tensor:

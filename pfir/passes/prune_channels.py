@@ -16,6 +16,7 @@ from pfir.ir.scalable import ScalableKernels
 from pfir.ir.verify import check_finite
 from pfir.passes.base import Change, Context, Pass
 from pfir.passes.criteria import CRITERIA, scores, scores_where_judged
+from pfir.passes.discrimination import fine_tune_stage, groups_by_stage
 from pfir.passes.moments import Statistics, collect
 from pfir.passes.reconstruct import reconstruct
 from pfir.passes.remainder import Remainder
@@ -47,9 +48,13 @@ class PruneChannels(Pass):
         align: K is a multiple of this many channels, rounded up, where the group is wide enough: 4 fills one float32
             NEON register. Never more is removed than asked.
         steps: In how many equal parts the channels go, steps >= 1: scores and statistics are taken anew, on what is
-            left, before each. 1 is one-shot.
+            left, before each. 1 is one-shot. With `reconstruct`, the layers that read what went are fitted after each,
+            in turn, to what the original gave there: two runs over the calibration data for every such layer.
         group_wise: Whether within a step the groups go one after the other, in topological order, each by scores and
-            statistics taken on what is left by then. It costs a run over the calibration data for every group.
+            statistics taken on what is left by then. It costs a run over the calibration data for every group, and
+            with `reconstruct` the same fits as `steps`. By criterion dcp they go stage by stage, the net being trained
+            for a few steps before each where the caller can train: `pfir opt` does.
+        within_heads: Whether all heads of an attention get narrower, rather than some heads go.
 
     Raises:
         UsageError: A field is out of its range, or `ratios` names no free group.
@@ -58,8 +63,8 @@ class PruneChannels(Pass):
 
     Source: Fang et al., "DepGraph: Towards Any Structural Pruning", CVPR 2023, arXiv:2301.12900, for the groups; ours
     also follows channels through Reshape, Split and Concat. He, Zhang, Sun, "Channel Pruning for Accelerating Very Deep
-    Neural Networks", ICCV 2017, arXiv:1707.06168, section 3.2, for going group by group; Molchanov et al., ICLR 2017,
-    arXiv:1611.06440, section 2, for steps.
+    Neural Networks", ICCV 2017, arXiv:1707.06168, section 3.2, for going group by group with inputs of what is left and
+    outputs of the original (see `refit`); Molchanov et al., ICLR 2017, arXiv:1611.06440, section 2, for steps.
     """
 
     name: ClassVar[str] = "prune-channels"
@@ -72,6 +77,7 @@ class PruneChannels(Pass):
     align: int = 1
     steps: int = 1
     group_wise: bool = False
+    within_heads: bool = False
 
     def __post_init__(self) -> None:
         for label, value in (("ratio", self.ratio), *((f"the ratio of {n}", v) for n, v in self.ratios)):
@@ -90,14 +96,14 @@ class PruneChannels(Pass):
 
     def space(self, model: Model, context: Context) -> Space:
         """One parameter `ratio:<group>` for each group that may lose channels, in [0, 0.9]."""
-        free = channel_groups(model, context.keep, context.only).free()
+        free = channel_groups(model, context.keep, context.only, self.within_heads).free()
         return Space(tuple(Parameter(f"ratio:{g.name}", 0.0, HIGHEST_RATIO, 0.0) for g in free))
 
     def apply(self, model: Model, context: Context) -> Change:
         if self.ratio is None and self.macs is None and not self.ratios:
             raise UsageError("prune-channels needs one of the fields ratio, macs and ratios")
         check_finite(model)
-        coupling = channel_groups(model, context.keep, context.only)
+        coupling = channel_groups(model, context.keep, context.only, self.within_heads)
         _demand_free(coupling)
         aim = self._aim(model, coupling)
         remainder = Remainder(model, coupling)
@@ -122,10 +128,20 @@ class PruneChannels(Pass):
         removed = self._chosen(model, coupling, importance, aim, step)
         if not self.group_wise:
             remainder.remove(removed, statistics)
+            if self.reconstruct and self.steps > 1:
+                remainder.fit(removed, context)
             return
-        for group in coupling.free():
-            if group.name in removed:
-                self._prune_group(remainder, context, group.name, len(removed[group.name]))
+        for stage, names in self._stages(model, coupling, removed):
+            if self.criterion == "dcp" and context.train is not None:
+                with remainder.rewriting() as (left, narrow):
+                    fine_tune_stage(left, narrow, stage, context)
+            for name in names:
+                self._prune_group(remainder, context, name, len(removed[name]))
+
+    def _stages(self, model: Model, coupling: Coupling, removed: Mapping) -> list[tuple[int, list[str]]]:
+        """The groups to go through one after the other, divided by the heads of discrimination where it judges."""
+        names = [g.name for g in coupling.free() if g.name in removed]
+        return groups_by_stage(model, coupling, names) if self.criterion == "dcp" else [(0, names)]
 
     def _chosen(
         self, model: Model, coupling: Coupling, importance: Mapping[str, np.ndarray], aim: _Aim, step: int
@@ -145,6 +161,8 @@ class PruneChannels(Pass):
         statistics = collect(model, alone, context) if self.reconstruct else None
         importance = scores_where_judged(model, alone, self.criterion, context, statistics)
         remainder.remove({name: _least(importance[name], count)}, statistics)
+        if self.reconstruct:
+            remainder.fit((name,), context)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from pfir.errors import UsageError
 from pfir.ir.channels import Coupling, Slice
 from pfir.ir.model import Model
 from pfir.passes.base import Context
-from pfir.passes.contraction import Contraction, contraction, some
+from pfir.passes.contraction import Contraction, contraction, result_of, some
 from pfir.passes.moments import AT_LEAST, ENOUGH, regularised, scarcity
 
 HELD_OUT = 4  # One sample of so many judges what the others taught.
@@ -20,14 +20,20 @@ HOLD = 1e-2  # Share of its own energy by which each feature is held near its pr
 
 
 def refit(
-    model: Model, teacher: Model, coupling: Coupling, removed: Mapping[str, np.ndarray], context: Context
+    model: Model,
+    teacher: Model,
+    coupling: Coupling,
+    removed: Mapping[str, np.ndarray],
+    context: Context,
+    only: Collection[str] | None = None,
 ) -> None:
-    """Fit, in place and in turn, every convolution and dense layer of a pruned model to the outputs of the original.
+    """Fit, in place and in turn, the convolutions and dense layers of a pruned model to the outputs of the original.
 
     Each fit reads the pruned network as it is by then, so a later layer also makes up for what earlier ones could not.
     Where a layer's output is only added to a shortcut, the sum is what is fitted, so that the drift of the shortcut is
     made up for too. Each output moves only as far as samples that it was not fitted to approve. It costs a run of both
-    models over the data for every layer: meant for the best candidate, where `reconstruct` is for all of them.
+    models over the data for every layer: meant for the best candidate and for schedules that look again anyway, where
+    `reconstruct` is for all candidates.
 
     Args:
         model: Pruned, with `reconstruct` applied; node and tensor names are those of the teacher, shapes are inferred.
@@ -35,6 +41,7 @@ def refit(
         coupling: The teacher's.
         removed: What the model lost: group name to channel indices.
         context: Its `activations` must give the same samples at every call.
+        only: Weight initializers of the layers to fit; None for all layers.
 
     Raises:
         UsageError: The context has no calibration data.
@@ -45,7 +52,7 @@ def refit(
     """
     if context.activations is None:
         raise UsageError("fitting a pruned model to its original needs calibration data, but the context has none")
-    for fit in list(_fits(model, coupling, removed)):
+    for fit in [f for f in _fits(model, coupling, removed) if only is None or f.layer.tensor in only]:
         model.set_arrays(_fitted(model, teacher, fit, context))
 
 
@@ -81,7 +88,7 @@ def _fits(model: Model, coupling: Coupling, removed: Mapping[str, np.ndarray]) -
         layer = _layer(node)
         if layer is None:
             continue
-        result = _result(node, layer)
+        result = result_of(node, layer)
         total, shortcut = _sum_of(result)
         factor = float(node.attrs.get("alpha", 1.0)) if node.op == "Gemm" else 1.0
         kept = _kept(coupling, lost, result.name, layer.output_axis)
@@ -183,12 +190,6 @@ def _layer(node: gs.Node) -> Contraction | None:
     layer = contraction(node, Slice(node.name, node.op, weight.name, axis, positions, "weight"))
     shared_bias = len(node.inputs) > 2 and layer is not None and layer.bias is None
     return None if layer is None or not layer.window or shared_bias else layer
-
-
-def _result(node: gs.Node, layer: Contraction) -> gs.Tensor:
-    """What the layer gives once its bias is added."""
-    added = node.op == "MatMul" and layer.bias is not None
-    return node.outputs[0].outputs[0].outputs[0] if added else node.outputs[0]
 
 
 def _sum_of(result: gs.Tensor) -> tuple[gs.Tensor, str | None]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -10,8 +11,11 @@ from pfir.ir.channels import Coupling, remove_channels
 from pfir.ir.model import Model
 from pfir.ir.narrowing import narrowed, still_there
 from pfir.ir.removal import Cut
+from pfir.ir.shapes import infer_shapes
+from pfir.passes.base import Context
 from pfir.passes.moments import Statistics
 from pfir.passes.reconstruct import reconstruct
+from pfir.passes.refit import refit
 
 
 class Remainder:
@@ -24,6 +28,7 @@ class Remainder:
 
     def __init__(self, model: Model, coupling: Coupling) -> None:
         self._model, self._coupling = model, coupling
+        self._original = model.clone()
         self._removed: dict[str, np.ndarray] = {}
 
     def now(self) -> tuple[Model, Coupling]:
@@ -39,27 +44,37 @@ class Remainder:
             removed: Group name to channel indices in the groups of `now()`.
         """
         if statistics is not None:
-            self._make_up(removed, statistics)
+            with self.rewriting() as (left, coupling):
+                reconstruct(left, coupling, removed, statistics)
         for name, channels in removed.items():
             gone = self._removed.get(name, np.zeros(0, np.int64))
             staying = still_there(self._coupling.group(name).size, gone)
             self._removed[name] = np.union1d(gone, staying[channels])
 
-    def finish(self) -> dict[str, np.ndarray]:
-        """Remove what was noted from the model; returned as group name to the model's channels."""
-        remove_channels(self._model, self._coupling, self._removed)
-        return self._removed
+    def fit(self, names: Collection[str], context: Context) -> None:
+        """Fit what read channels of these groups, in turn, to what the original gave there, on what flows by now."""
+        tensors = {part.tensor for name in names for part in self._coupling.group(name).consuming}
+        with self.rewriting() as (left, _):
+            infer_shapes(left)
+            refit(left, self._original, self._coupling, self._removed, context, tensors)
 
-    def _make_up(self, removed: Mapping[str, np.ndarray], statistics: Statistics) -> None:
+    @contextmanager
+    def rewriting(self) -> Iterator[tuple[Model, Coupling]]:
+        """As `now()`; arrays that are set meanwhile in the model given are so in the end."""
         left, coupling = self.now()
         before = {name: t.values for name, t in left.initializers().items()}
-        reconstruct(left, coupling, removed, statistics)
+        yield left, coupling
         axes, whole = Cut(self._coupling, self._removed).by_tensor(), self._model.initializers()
         self._model.set_arrays({
             name: _within(whole[name].values, t.values, axes.get(name, []))
             for name, t in left.initializers().items()
             if t.values is not before[name]
         })  # fmt: skip
+
+    def finish(self) -> dict[str, np.ndarray]:
+        """Remove what was noted from the model; returned as group name to the model's channels."""
+        remove_channels(self._model, self._coupling, self._removed)
+        return self._removed
 
 
 def _within(whole: np.ndarray, part: np.ndarray, axes: list[tuple[int, np.ndarray]]) -> np.ndarray:

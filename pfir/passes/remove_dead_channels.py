@@ -36,15 +36,22 @@ class RemoveDeadChannels(Pass):
     def apply(self, model: Model, context: Context) -> Change:
         gone = 0
         for _ in range(_MOST_ROUNDS):
-            coupling = channel_groups(model, context.keep, context.only)
-            dead = find_dead(model, coupling)
-            if not dead.removed:
+            found = sum(_remove(model, context, within_heads) for within_heads in (False, True))
+            if not found:
                 break
-            remove_channels(model, coupling, dead.removed)
-            for key, shift in dead.shifts.items():
-                _add_to_bias(model, key, shift)
-            gone += sum(channels.size for channels in dead.removed.values())
+            gone += found
         return Change(gone > 0, (f"{gone} dead channels removed",) if gone else ())
+
+
+def _remove(model: Model, context: Context, within_heads: bool) -> int:
+    """One round; how many channels it removed."""
+    coupling = channel_groups(model, context.keep, context.only, within_heads)
+    dead = find_dead(model, coupling)
+    if dead.removed:
+        remove_channels(model, coupling, dead.removed)
+        for key, shift in dead.shifts.items():
+            _add_to_bias(model, key, shift)
+    return sum(channels.size for channels in dead.removed.values())
 
 
 def _add_to_bias(model: Model, key: str, shift: np.ndarray) -> None:

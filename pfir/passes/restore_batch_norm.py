@@ -21,6 +21,7 @@ EPSILON = 1e-5
 # A channel that hardly varies on the calibration data gets at least this share of its layer's mean variance: training
 # would otherwise divide by next to nothing. The function is the same for any variance.
 SMALLEST_SHARE = 1e-4
+SMALLEST_NORM = 1e-3
 # Elements of one sample that are looked at in one run over the data: half a gigabyte at a batch of 64.
 LARGEST_SAMPLE = 1 << 21
 
@@ -31,7 +32,11 @@ class RestoreBatchNorm(Pass):
 
     Rewrite, with mean m and variance v of W x over the calibration data::
 
-        W x + b  ->  BN(W x; mean=m, var=v, scale=sqrt(v + epsilon), bias=m + b)
+        W x + b  ->  BN(V x; mean=m, var=v, scale=|W| sqrt(v + epsilon), bias=|W| m + b),  V = W / |W|
+
+    |W| is the L2 norm of each output channel's weights. Behind a BatchNormalization only their direction counts, so a
+    step of the same rate turns short weights further than long ones; what folding left behind differs tenfold from
+    layer to layer. With unit norms one rate suits all layers.
 
     Layers whose outputs reach a graph output without another layer between (heads) stay. FoldBatchNorm undoes it.
 
@@ -141,9 +146,18 @@ def _insert(graph: gs.Graph, layer: Linear, mean: np.ndarray, variance: np.ndarr
     plain = gs.Variable(layer.names.fresh(f"{result.name}_plain"), result.dtype, result.shape)
     layer.set_bias(None)
     node.outputs = [plain]
+    norms = _unit(layer)
     # `mean` was measured with the bias, so the statistics of W x are mean - bias, and m + b is `mean` itself.
-    values = {"scale": np.sqrt(variance + EPSILON), "bias": mean, "mean": mean - bias, "var": variance}
+    own = variance / norms**2
+    values = {"scale": norms * np.sqrt(own + EPSILON), "bias": mean, "mean": (mean - bias) / norms, "var": own}
     constants = [gs.Constant(layer.names.fresh(f"{base}.bn.{k}"), v.astype(dtype)) for k, v in values.items()]
     name = layer.names.fresh(f"{base}.bn")
     norm = gs.Node("BatchNormalization", name, {"epsilon": EPSILON}, [plain, *constants], [result])
     insert_after(graph, node, norm)
+
+
+def _unit(layer: Linear) -> np.ndarray:
+    """Give the weights of each output channel unit norm; [C], what they were divided by (1 for those near zero)."""
+    norms = layer.output_norms()
+    norms = np.where(norms > SMALLEST_NORM, norms, 1.0)
+    return norms if layer.scale_outputs(1 / norms, np.zeros(1)) else np.ones_like(norms)

@@ -111,21 +111,20 @@ def _trials(report: Mapping) -> str:
     if not trials:
         return ""
     scale, unit = (1e3, "ms") if report["baseline"]["latency_s"] < 1 else (1.0, "s")
-    name = report["search"]["score"]
+    name, candidates = report["search"]["score"], report["search"]["candidates"]
     marks = [_mark(t, scale, unit, name) for t in trials]
     original = report["baseline"]["latency_s"] * scale
     marks.append(Mark(original, 1.0, "original", f"original: {svg.number(original)} {unit}"))
     chart = svg.scatter(marks, f"latency ({unit})", name, svg.number)
     legend = _legend(
-        ("trial", f"{len(trials)} candidates, before fine-tuning"),
+        ("trial", f"{candidates} candidates, before fine-tuning"),
         ("front", "best at each latency"),
         ("chosen", "chosen"),
         ("original", "original"),
     )
     seconds = report["search"]["seconds"]
-    return (
-        chart + legend + (f'<p class="over">{len(trials)} trials in {words.duration(seconds)}</p>' if seconds else "")
-    )
+    told = f"{len(trials)} trials of {candidates} different candidates in {words.duration(seconds)}"
+    return chart + legend + (f'<p class="over">{told}</p>' if seconds else "")
 
 
 def _mark(trial: Mapping, scale: float, unit: str, name: str) -> Mark:

@@ -163,7 +163,13 @@ def build(run: Run) -> dict[str, object]:
         "baseline": _side(run.baseline),
         "result": _side(run.result),
         "passes": run.passes,
-        "search": {"trials": len(run.trials), "seconds": run.search_seconds, "score": run.score},
+        "search": {
+            "trials": len(run.trials),
+            # Twins of earlier ones are not scored again.
+            "candidates": len({(t.latency_s, t.score) for t in run.trials}),
+            "seconds": run.search_seconds,
+            "score": run.score,
+        },
         "stages": [asdict(stage) for stage in run.stages],
         "verification": asdict(run.verification),
         "notes": [*run.notes, *warnings(run)],

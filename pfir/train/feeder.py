@@ -1,4 +1,4 @@
-"""Batches for training: order and augmentation follow from seed and step alone, and are prepared one step ahead."""
+"""Batches for training: order and augmentation follow from seed and step alone, and are prepared ahead."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from pfir.data.base import Dataset
-from pfir.train.augment import flip_crop
+from pfir.train.augment import View, draw, flip_crop
 
 Arrays = dict[str, np.ndarray]
 
@@ -24,12 +25,14 @@ class Feeder:
         batch: Samples a step; a smaller data set is repeated to fill one.
         seed: Of order and augmentation.
         augment: `none` or `flip-crop`, which moves and mirrors every input of rank 4.
+        views: How many views of each sample there are, epoch after epoch in turn; None for a new one every epoch.
     """
 
     data: Dataset
     batch: int
     seed: int
     augment: str = "none"
+    views: int | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -47,11 +50,23 @@ class Feeder:
         arrays = self.data.batch(self.indices(step))
         if self.augment == "none":
             return arrays
-        random = np.random.default_rng([self.seed, 1, step])
-        return {n: flip_crop(x, random) if x.ndim == 4 else x for n, x in arrays.items()}
+        view = _view(self.seed, self.view(step), len(self.data)).of(self.indices(step))
+        return {n: flip_crop(x, view) if x.ndim == 4 else x for n, x in arrays.items()}
+
+    def view(self, step: int) -> int:
+        """Which view of its samples a step sees, from 0; always 0 where they are not augmented."""
+        epoch = step // self.steps_per_epoch
+        if self.augment == "none":
+            return 0
+        return epoch % self.views if self.views else epoch
 
     def labels(self, step: int) -> np.ndarray:
         return np.asarray(self.data.labels)[self.indices(step)]
+
+
+@lru_cache(maxsize=2)
+def _view(seed: int, number: int, count: int) -> View:
+    return draw(np.random.default_rng([seed, 1, number]), count)
 
 
 def ahead(make: Callable[[int], object], first: int, last: int, depth: int = 2) -> Iterator[object]:

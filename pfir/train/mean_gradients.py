@@ -9,7 +9,7 @@ from itertools import chain
 import numpy as np
 
 from pfir.errors import DataError
-from pfir.ir.training import TrainingGraph
+from pfir.ir.training import TrainingGraph, trainable_initializers
 from pfir.train.session import TrainSession
 
 Arrays = dict[str, np.ndarray]
@@ -32,7 +32,8 @@ def mean_gradients(graph: TrainingGraph, batches: Iterable[Arrays], jobs: int = 
     if first is None:
         raise DataError("gradients are means over samples, and there are no samples; give at least one")
     size = len(next(iter(first.values())))
-    session = TrainSession(replace(graph, frozen_batch_norm=True), _shapes(first), size, jobs)
+    whole = differentiable_as_a_whole(replace(graph, frozen_batch_norm=True))
+    session = TrainSession(whole, _shapes(first), size, jobs)
     try:
         total, count = np.zeros(session.gradients.flat.size), 0
         for feeds in chain((first,), batches):
@@ -40,9 +41,20 @@ def mean_gradients(graph: TrainingGraph, batches: Iterable[Arrays], jobs: int = 
             total += session.gradients.flat
             count += 1
         session.gradients.flat[:] = total / count
-        return {name: view.copy() for name, view in session.gradients.views.items()}
+        return {name: view.copy() for name, view in session.gradients.views.items() if name in graph.trainable}
     finally:
         session.close()
+
+
+def differentiable_as_a_whole(graph: TrainingGraph) -> TrainingGraph:
+    """The graph with all its weights trainable if it has a Concat.
+
+    ONNX Runtime's gradient builder fails where something that learns nothing goes into two Concats that something else
+    learns through.
+    """
+    if not any(node.op == "Concat" for node in graph.model.graph.nodes):
+        return graph
+    return replace(graph, trainable=tuple(dict.fromkeys((*graph.trainable, *trainable_initializers(graph.model)))))
 
 
 def _shapes(feeds: Arrays) -> dict[str, tuple[int, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,7 +16,7 @@ Arrays = dict[str, np.ndarray]
 
 # Samples over which the variance of an output is measured.
 VARIANCE_SAMPLES = 256
-# Outputs of all samples are kept up to this size.
+# Outputs are kept up to this size.
 MOST_KEPT_BYTES = 512 * 2**20
 # A run of this many samples; two and more go side by side on as many threads.
 _CHUNK = 32
@@ -66,33 +67,47 @@ class Teacher:
 
 
 class Remembered:
-    """The teacher's outputs by sample, each computed once; for data that is not augmented."""
+    """The teacher's outputs by view and sample, each computed once.
+
+    Args:
+        count: Of samples.
+    """
 
     def __init__(self, teacher: Teacher, count: int) -> None:
         self._teacher, self._count = teacher, count
-        self._kept: Arrays = {}
-        self._known = np.zeros(count, bool)
-        self._too_large = False
+        self._views: dict[int, _Kept] = {}
+        self._left = MOST_KEPT_BYTES
 
-    def outputs(self, indices: np.ndarray, arrays: Arrays) -> Arrays:
-        """The outputs for these samples, whose inputs are `arrays`."""
-        if self._too_large:
-            return self._teacher.outputs(arrays)
-        if self._kept and self._known[indices].all():
-            return {n: x[indices] for n, x in self._kept.items()}
+    def outputs(self, indices: np.ndarray, view: int, arrays: Arrays) -> Arrays:
+        """The outputs for these samples, whose inputs, seen this way, are `arrays`."""
+        kept = self._views.get(view)
+        if kept and kept.known[indices].all():
+            return {n: x[indices] for n, x in kept.outputs.items()}
         fresh = self._teacher.outputs(arrays)
-        self._keep(indices, fresh)
+        kept = kept or self._room(view, fresh)
+        if kept:
+            kept.known[indices] = True
+            for name, x in fresh.items():
+                kept.outputs[name][indices] = x
         return fresh
 
-    def _keep(self, indices: np.ndarray, fresh: Arrays) -> None:
-        if not self._kept:
-            self._too_large = sum(x[0].nbytes for x in fresh.values()) * self._count > MOST_KEPT_BYTES
-            if self._too_large:
-                return
-            self._kept = {n: np.zeros((self._count, *x.shape[1:]), x.dtype) for n, x in fresh.items()}
-        for name, x in fresh.items():
-            self._kept[name][indices] = x
-        self._known[indices] = True
+    def _room(self, view: int, fresh: Arrays) -> _Kept | None:
+        """A place for the outputs of all samples; None where that takes more than is left."""
+        size = sum(x[0].nbytes for x in fresh.values()) * self._count
+        if size > self._left:
+            return None
+        self._left -= size
+        outputs = {n: np.zeros((self._count, *x.shape[1:]), x.dtype) for n, x in fresh.items()}
+        self._views[view] = _Kept(outputs, np.zeros(self._count, bool))
+        return self._views[view]
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Outputs by name, [N, ...], and for which samples they are there, bool [N]."""
+
+    outputs: Arrays
+    known: np.ndarray
 
 
 def _variance(x: np.ndarray) -> np.ndarray:

@@ -23,6 +23,9 @@ Arrays = dict[str, np.ndarray]
 
 # A training that diverged goes on from its last good epoch with the rate times this.
 RETREAT = 0.1
+# A first epoch whose mean loss is so many times that of the first steps has lost what the model knew.
+WRECKED = 2.0
+FIRST_STEPS = 2
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,7 @@ class _Totals:
     best_score: float | None = None
     best_epoch: int = 0
     good_step: int = 0
+    start: float = np.inf
 
 
 class _Run:
@@ -181,9 +185,15 @@ class _Run:
                     break
         finally:
             feeds.close()
-        if not np.isfinite(self._session.parameters.flat).all():
+        if not np.isfinite(self._session.parameters.flat).all() or self._wrecked():
             return self._retreat()
         return self._end_epoch()
+
+    def _wrecked(self) -> bool:
+        """Whether the rate was too high for this start; asked once, since a second retreat gives up."""
+        totals = self._totals
+        first = not totals.curve and not totals.retreats
+        return first and totals.sums[0] / totals.summed > WRECKED * totals.start
 
     def _step(self, feeds: Mapping[str, np.ndarray]) -> None:
         totals = self._totals
@@ -193,6 +203,8 @@ class _Run:
         totals.sums = [a + float(b) for a, b in zip(totals.sums or [0.0] * len(scalars), scalars, strict=True)]
         totals.summed += 1
         totals.step += 1
+        if totals.step == FIRST_STEPS:
+            totals.start = totals.sums[0] / totals.summed
         totals.seconds = self._before + time.monotonic() - self._began
 
     def _end_epoch(self) -> None:

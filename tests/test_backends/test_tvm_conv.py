@@ -29,17 +29,6 @@ def _pool(op, shape, **attributes):
     return lambda b: b.node(op, b.input(*shape), **attributes)
 
 
-def _separable(channels, size, kernel, **attributes):
-    """Depthwise over channels-last activations: behind a 1x1 convolution, and with a residual and a step behind it."""
-
-    def build(b: Bundle) -> str:
-        x = b.node("Conv", b.input(2, 5, *size), b.random(channels, 5, 1, 1))
-        y = b.node("Conv", x, b.random(channels, 1, *kernel), b.random(channels), group=channels, **attributes)
-        return b.node("HardSwish", b.node("Add", y, b.node("Relu", y)))
-
-    return build
-
-
 def _residual(b: Bundle) -> str:
     x = b.node("Relu", b.input(1, 13, 9, 9))
     y = b.node("Conv", x, b.random(13, 13, 3, 3), b.random(13), pads=[1, 1, 1, 1])
@@ -92,11 +81,6 @@ CASES = {
     "depthwise 3x3": _conv((1, 16, 14, 14), 16, (3, 3), group=16, pads=[1, 1, 1, 1]),
     "depthwise 3x3 with odd channels": _conv((1, 23, 9, 10), 23, (3, 3), group=23, pads=[1, 1, 1, 1]),
     "depthwise 5x5 strided": _conv((2, 6, 15, 15), 6, (5, 5), group=6, pads=[2, 2, 2, 2], strides=[2, 2]),
-    "depthwise after a convolution": _separable(18, (11, 9), (3, 3), pads=[1, 1, 1, 1]),
-    "depthwise strided after a convolution": _separable(20, (14, 19), (3, 3), pads=[0, 0, 1, 1], strides=[2, 2]),
-    "depthwise 5x5 after a convolution": _separable(35, (9, 21), (5, 5), pads=[2, 2, 2, 2]),
-    "depthwise 5x3 dilated after a convolution": _separable(17, (14, 12), (5, 3), pads=[4, 0, 3, 2], dilations=[2, 1]),
-    "depthwise smaller than its window": _separable(16, (2, 3), (5, 5), pads=[2, 2, 2, 2]),
     "depthwise with two outputs a channel": _conv((1, 5, 8, 8), 10, (3, 3), group=5, pads=[1, 1, 1, 1]),
     "depthwise dilated": _conv((1, 8, 12, 12), 8, (3, 3), group=8, pads=[2, 2, 2, 2], dilations=[2, 2]),
     "conv 1-d": _conv((1, 6, 20), 9, (5,), pads=[2, 2], strides=[2]),

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pfir.backends.tvm import TvmBackend
-from pfir.backends.tvm.tiles import channel_tile, depthwise_tile, matrix_tile, product_tile
+from pfir.backends.tvm.tiles import FEWEST_LANES, channel_tile, depthwise_tile, matrix_tile, product_tile
 from pfir.devices.emulated import EmulatedDevice
 from pfir.errors import DeviceError
 from pfir.target import known_targets, parse_target
@@ -34,13 +34,14 @@ def test_window_tiles_hold_one_vector_of_channels(target, columns, channels):
 
 
 @settings(max_examples=40, deadline=None)
-@given(target=st.sampled_from(known_targets()), sizes=st.tuples(SIZES, SIZES), kernel=st.sampled_from((3, 5, 7)),
-       stride=st.integers(1, 3))  # fmt: skip
-def test_a_depthwise_tile_holds_its_sums_and_a_row_of_input_in_registers(target, sizes, kernel, stride):
-    tile = depthwise_tile(target, sizes, 64, (kernel, kernel), (stride, stride))
+@given(target=st.sampled_from(known_targets()), sizes=st.tuples(SIZES, SIZES), channels=SIZES,
+       kernel=st.sampled_from((3, 5, 7)), stride=st.integers(1, 3))  # fmt: skip
+def test_a_depthwise_tile_holds_its_sums_and_a_row_of_input_in_registers(target, sizes, channels, kernel, stride):
+    tile = depthwise_tile(target, sizes, channels, (kernel, kernel), (stride, stride))
     held = tile.lines * tile.rows + (tile.rows - 1) * stride + kernel
     assert tile.rows == 1 or held < target.core.vector_registers
     assert tile.lines == 1 or stride == 1 or kernel == 3
+    assert tile.lanes <= max(channels, FEWEST_LANES)
 
 
 def test_an_arm_product_over_few_channels_gets_a_tile_that_leaves_room_for_its_weights():
@@ -58,6 +59,17 @@ def test_a_neon_convolution_gets_the_tile_that_was_measured_not_to_spill():
 
 def test_columns_that_divide_evenly_are_preferred():
     assert 28 % matrix_tile(parse_target("x86-64:x86-64-v4"), 28, 32, 64).rows == 0
+
+
+@pytest.mark.parametrize("channels", (4, 8, 12, 20, 24, 28, 36, 40, 48, 80, 112))
+def test_narrow_widths_waste_at_most_a_third_of_their_vectors(channels):
+    tile = matrix_tile(parse_target("x86-64:x86-64-v4"), 196, channels, 64)
+    assert -(-channels // tile.block) * tile.block <= channels * 4 / 3
+
+
+def test_rows_that_share_lines_of_the_cache_are_few():
+    target = parse_target("x86-64:x86-64-v4")
+    assert all(matrix_tile(target, 196, out, 1024).rows <= 7 for out in (16, 112, 512))
 
 
 def test_every_arm_tile_computes_what_onnx_runtime_computes():

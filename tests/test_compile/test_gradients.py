@@ -6,31 +6,12 @@ import numpy as np
 import pytest
 
 from pfir.compile.gradients import LossGradients
-from pfir.data.base import Dataset
 from pfir.errors import UsageError
 from pfir.ir.channels import channel_groups
 from pfir.passes.base import Context
 from pfir.passes.criteria import scores
-from tests.test_passes.small import residual, samples, two_convolutions
+from tests.test_passes.small import Samples, residual, samples, two_convolutions
 from tests.test_train.nets import after_conv
-
-
-class Samples(Dataset):
-    """Arrays by input name."""
-
-    kind = "given"
-
-    def __init__(self, arrays, labels=None):
-        self._arrays, self.inputs, self.labels = arrays, tuple(arrays), labels
-
-    def __len__(self):
-        return len(next(iter(self._arrays.values())))
-
-    def batch(self, indices):
-        return {name: x[indices] for name, x in self._arrays.items()}
-
-    def fingerprint(self):
-        return "samples"
 
 
 def _gradients(model, labels=None, count=48):

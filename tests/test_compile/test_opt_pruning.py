@@ -95,3 +95,15 @@ def test_schedules_keep_to_the_share_of_macs(model, data, tmp_path, schedule):
 def test_compile_which_removes_at_once_refuses_schedules(schedule):
     with pytest.raises(UsageError, match="steps and group_wise are for pfir opt"):
         chosen_passes(f"prune-channels{{ratio=0.5 {schedule}}}", 4)
+
+
+def test_discrimination_goes_stage_by_stage_and_needs_no_labels(model, tmp_path):
+    np.savez(tmp_path / "bare.npz", x=images(40))
+    text = "prune-channels{macs=0.5 criterion=dcp reconstruct=true group_wise=true}"
+    result = _pruned(model, tmp_path / "bare.npz", tmp_path / "out.onnx", text)
+    assert result.provenance == (text,) and 0.3 < _macs(result) / _macs(load(model)) <= 0.5
+
+
+def test_compile_refuses_to_prune_within_heads():
+    with pytest.raises(UsageError, match="within_heads is for pfir opt; compile removes whole heads"):
+        chosen_passes("prune-channels{ratio=0.5 within_heads=true}", 4)

@@ -25,10 +25,17 @@ def _ids(dataset):
 @pytest.mark.parametrize("count", [2, 3, 10, 200])
 def test_what_measures_trains_nothing(tmp_path, count):
     found = _open(tmp_path, data=_write(tmp_path, images(count), y=np.zeros(count, int)))
-    assert len(found.train) + len(found.validation) == count
-    assert not _ids(found.validation) & _ids(found.train)
-    assert _ids(found.scoring) | _ids(found.calibration) <= _ids(found.train)
-    assert min(len(found.scoring), len(found.calibration), len(found.validation)) >= 1
+    kept_back = _ids(found.judging) - _ids(found.train)
+    assert len(found.train) + len(kept_back) + len(found.validation) == count
+    assert not _ids(found.validation) & (_ids(found.train) | _ids(found.judging))
+    assert _ids(found.scoring) <= _ids(found.train) | kept_back and _ids(found.calibration) <= _ids(found.train)
+    assert min(len(found.scoring), len(found.calibration), len(found.judging), len(found.validation)) >= 1
+
+
+def test_fine_tuning_is_judged_by_samples_that_it_has_not_seen(tmp_path):
+    found = _open(tmp_path, data=_write(tmp_path, images(100)))
+    assert len(found.judging) == 9 and not _ids(found.judging) & _ids(found.train)
+    assert _ids(found.judging) <= _ids(found.scoring)
 
 
 def test_candidates_are_not_ranked_on_what_they_were_fitted_to(tmp_path):
@@ -46,7 +53,7 @@ def test_the_parts_are_the_same_for_the_same_seed(tmp_path):
 def test_given_validation_measures_and_all_data_trains(tmp_path):
     data, unseen = _write(tmp_path, images(20)), _write(tmp_path, images(7, seed=9), "v.npz")
     found = _open(tmp_path, data=data, validation=unseen)
-    assert (len(found.train), len(found.validation)) == (20, 7)
+    assert (len(found.train), len(found.judging), len(found.validation)) == (18, 2, 7)
     assert not any("may flatter" in note for note in found.notes)
 
 

@@ -20,7 +20,7 @@ def found(model, data):
 
 def _search(found, tmp_path, limits, **options):
     asked = request(tmp_path / "net.onnx", tmp_path, **options)
-    return search_for(found, limits, plan(asked), asked, tmp_path / "search.jsonl", Silent())
+    return search_for(found, limits, plan(asked), asked, tmp_path / "search.jsonl", Silent())[0]
 
 
 @pytest.mark.parametrize("share", [0.8, 0.5, 0.25])
@@ -31,6 +31,14 @@ def test_what_is_found_is_within_the_limit(found, tmp_path, share):
     assert found.pricing.device.estimate(found.pricing.scalable.at(kept)).seconds <= limits.latency_s * (1 + 1e-9)
     assert len(best.trials) == 4 and sum(chosen for *_, chosen in best.trials) == 1
     assert all(seconds <= limits.latency_s * (1 + 1e-9) for seconds, *_ in best.trials)
+
+
+def test_a_search_can_rank_by_discrimination(found, model, data):
+    judged = ground(model, data=data, passes="prune-channels{criterion=dcp}").candidates.importance
+    assert judged.keys() == found.candidates.importance.keys()
+    for name, values in judged.items():
+        assert np.isfinite(values).all() and (values > 0).all()
+        assert not np.array_equal(values, found.candidates.importance[name])
 
 
 def test_the_journal_of_another_goal_is_refused(found, tmp_path):

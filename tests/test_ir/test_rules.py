@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx import helper
 
 from pfir.ir.channels import channel_groups, remove_channels
 from tests.masking import assert_valid, mask, removal, run
-from tests.structures import Net, feeds
+from tests.structures import Net, build, feeds
 
 
 def _through(step, size=6, opset=13, **kwargs):
@@ -16,6 +15,26 @@ def _through(step, size=6, opset=13, **kwargs):
     net = Net(0, opset=opset)
     x = net.relu(net.conv(net.input("N", 3, 4, 4), 3, size))
     return net.model(step(net, x, **kwargs))
+
+
+def _rows(net: Net, x: str) -> str:
+    """[N, 6, 4, 4] as [N, 16, 6]."""
+    return net.op("Transpose", net.op("Reshape", x, net.ints(0, 0, 16)), perm=[0, 2, 1])
+
+
+def _attention(net: Net, x: str, kind: str, *others: str) -> str:
+    """In three heads, whose output has the width of its input."""
+    rows = _rows(net, x)
+    return net.op(kind, rows, *(rows if o == x else o for o in others), domain="com.microsoft", num_heads=3)
+
+
+def _divided_by_its_length(net: Net, *shape: int) -> tuple[str]:
+    w = net.w(*shape, 1, 1)
+    return (net.op("Div", w, net.op("ReduceL2", w, axes=[1])),)
+
+
+def _quantized(net: Net, x: str) -> str:
+    return net.op("DynamicQuantizeLinear", x, outs=3)[0]
 
 
 def _check(model, seed=1):
@@ -45,8 +64,52 @@ PINNED = {
         "crops, reflects or repeats",
     ),
     "an operator without a rule": (
+        lambda net, x: (net.conv(net.op("SequenceAt", net.op("SequenceConstruct", x), net.ints(0)), 6, 2),),
+        "SequenceConstruct is not followed",
+    ),
+    "a sequence that is turned around over channels": (
         lambda net, x: (net.conv(net.op("ReverseSequence", x, net.ints(4, 4), batch_axis=0, time_axis=1), 6, 2),),
-        "ReverseSequence is not followed",
+        "picks positions of this axis",
+    ),
+    "a choice among all numbers": (
+        lambda net, x: (net.op("Compress", x, net.const([True], np.bool_)),),
+        "Compress is not followed here: it flattens its input",
+    ),
+    "picks by indices of other sizes": (
+        lambda net, x: (net.op("GatherElements", x, net.const(np.zeros((2, 3, 1, 1)), np.int64), axis=2),),
+        "picks positions of this axis",
+    ),
+    "writes by indices of other sizes": (
+        lambda net, x: (
+            net.conv(net.op("ScatterElements", x, net.const([[[[0]]]], np.int64), net.w(1, 1, 1, 1), axis=2), 6, 2),
+        ),
+        "picks positions of this axis",
+    ),
+    "a product with batches transposed": (
+        lambda net, x: (net.op("FusedMatMul", x, net.w(1, 1, 4, 5), domain="com.microsoft", transBatchA=1),),
+        "it transposes a batch",
+    ),
+    "attention with a bias of scores": (
+        lambda net, x: (_attention(net, x, "Attention", net.w(6, 18), net.w(18), "", "", net.w(2, 3, 16, 16)),),
+        "it has a past, a bias of scores",
+    ),
+    "attention without weights, but with a bias": (
+        lambda net, x: (_attention(net, x, "MultiHeadAttention", x, x, net.w(18)),),
+        "it has a bias, a mask or a past",
+    ),
+    "attention to fixed keys": (
+        lambda net, x: (_attention(net, x, "MultiHeadAttention", net.input("N", 16, 6), x),),
+        "meets an axis that keeps its size",
+    ),
+    "integers with another zero point": (
+        lambda net, x: (
+            net.op("MatMulInteger", _rows(net, _quantized(net, x)), net.const([[1]] * 6, np.int8)),
+        ),
+        "another zero point than it was quantized with",
+    ),
+    "a norm of weights": (
+        lambda net, x: (net.op("Conv", x, *_divided_by_its_length(net, 2, 6)),),
+        "ReduceL2 of weights alone sums over this axis",
     ),
     "addition to the input": (
         lambda net, x: (net.conv(net.op("Add", x, net.input("N", 6, 4, 4)), 6, 2),),
@@ -67,6 +130,57 @@ def test_what_would_notice_a_missing_channel_pins_it_and_says_so(case):
     assert any(words in pin.reason for pin in group.pins), group.pins
 
 
+def test_the_width_under_a_layer_norm_stays_with_a_reason_and_what_is_beside_it_is_free():
+    coupling = channel_groups(build("attention", 1))
+    stream = next(g for g in coupling.groups if "MatMul_28" in g.producers)
+    assert any(p.node == "LayerNormalization_24" and "even one that is always zero" in p.reason for p in stream.pins)
+    assert [(g.producers, g.consumers) for g in coupling.free()] == [
+        (("MatMul_2", "MatMul_5", "MatMul_8"), ("MatMul_21",)),
+        (("MatMul_25",), ("MatMul_28",)),
+    ]
+
+
+@pytest.mark.parametrize(
+    "family", ["attention", "fused_attention", "traced_attention", "split_qkv", "packed_qkv", "rotary"]
+)
+def test_heads_are_free_as_a_whole_however_attention_is_written(family):
+    free = channel_groups(build(family, 1)).free()
+    assert any(all(p.positions.size == p.positions.shape[1] * 3 for p in g.producing) and g.size == 3 for g in free)
+
+
+ATTENTION = ["attention", "fused_attention", "traced_attention", "split_qkv", "packed_qkv", "sequence_first"]
+
+
+@pytest.mark.parametrize("family", ATTENTION)
+def test_all_heads_may_get_narrower_instead(family):
+    """A position of q goes with that of k, one of v with the output's; where one axis holds all three, with both."""
+    model = build(family, 1)
+    coupling = channel_groups(model, within_heads=True)
+    removed = removal(coupling, 1, 0.9)
+    pruned = model.clone()
+    remove_channels(pruned, coupling, removed)
+    assert_valid(pruned)
+    for got, wanted in zip(run(pruned, feeds(model)), run(mask(model, coupling, removed), feeds(model)), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
+    whole = {m.tensor for g in channel_groups(model).free() for m in g.members if m.constant}
+    narrower = {m.tensor for g in coupling.free() for m in g.members if m.constant}
+    assert whole == narrower and removed
+
+
+def test_q_and_k_are_one_group_within_heads_and_v_with_the_output_another():
+    free = channel_groups(build("attention", 1), within_heads=True).free()
+    assert [(g.producers, g.size) for g in free] == [
+        (("MatMul_2", "MatMul_5"), 4),
+        (("MatMul_8",), 4),
+        (("MatMul_25",), 5),
+    ]
+
+
+def test_a_local_function_is_pinned_with_what_helps():
+    group = channel_groups(build("local_function", 1)).group("Conv_3")
+    assert "inline-functions helps" in group.pins[0].reason
+
+
 FREE = {
     "softmax over space": lambda net, x: (net.conv(net.op("Softmax", x, axis=3), 6, 2),),
     "sum over channels": lambda net, x: (net.op("ReduceSum", x, net.ints(1)),),
@@ -78,6 +192,9 @@ FREE = {
     "tile": lambda net, x: (net.conv(net.op("Tile", x, net.ints(1, 2, 1, 1)), 12, 2),),
     "itself twice": lambda net, x: (net.conv(net.op("Concat", x, net.op("Mul", x, x), axis=1), 12, 2),),
     "mean of three": lambda net, x: (net.conv(net.op("Mean", x, net.relu(x), x), 6, 2),),
+    "maxima of regions": lambda net, x: (
+        net.conv(net.op("MaxRoiPool", x, net.const([[0, 0, 0, 3, 3]], np.float32), pooled_shape=[2, 2]), 6, 2),
+    ),
     "global lp pool": lambda net, x: (net.conv(net.op("GlobalLpPool", x), 6, 2),),
 }
 
@@ -150,19 +267,3 @@ def test_a_node_that_contradicts_its_shapes_is_pinned_and_not_a_crash():
     next(n for n in model.nodes() if n.op == "DepthToSpace").attrs["blocksize"] = 4
     group = channel_groups(model).group("Conv_1")
     assert any("could not be followed" in pin.reason or "not followed" in pin.reason for pin in group.pins)
-
-
-def test_what_a_loop_captures_stays():
-    net = Net(0)
-    x = net.relu(net.conv(net.input("N", 3, 4, 4), 3, 6))
-    y = net.relu(net.conv(x, 6, 5))
-    body = helper.make_graph(
-        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Add", ["state", y], ["next"])],
-        "body",
-        [helper.make_tensor_value_info(n, t, s) for n, t, s in (("i", 7, []), ("go", 9, []), ("state", 1, None))],
-        [helper.make_tensor_value_info(n, t, s) for n, t, s in (("on", 9, []), ("next", 1, None))],
-    )
-    z = net.op("Loop", net.const(3, np.int64), "", net.op("Mul", y, y), body=body)
-    coupling = _check(net.model((net.conv(z, 5, 2),)))
-    assert [g.name for g in coupling.free()] == ["Conv_1"]
-    assert coupling.group("Conv_3").pins

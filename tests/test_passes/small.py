@@ -6,6 +6,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from pfir.compile.learning import Learning
+from pfir.data.base import Dataset
 from pfir.ir.model import Model
 from pfir.passes.base import Context
 from pfir.run.session import Session
@@ -62,6 +64,49 @@ def residual(width=8) -> Model:
     return model(nodes, arrays, {"x": ["N", 3, 8, 8]}, {"y": ["N", 4]})
 
 
+def separable():
+    """Conv -> Relu -> depthwise Conv -> Relu -> pointwise Conv -> y."""
+    arrays = weights(w1=(8, 3, 3, 3), b1=(8,), w2=(8, 1, 3, 3), b2=(8,), w3=(4, 8, 1, 1), b3=(4,))
+    nodes = [
+        helper.make_node("Conv", ["x", "w1", "b1"], ["a"], "first"),
+        helper.make_node("Relu", ["a"], ["r"], "relu"),
+        helper.make_node("Conv", ["r", "w2", "b2"], ["d"], "depthwise", group=8),
+        helper.make_node("Relu", ["d"], ["q"], "relu2"),
+        helper.make_node("Conv", ["q", "w3", "b3"], ["y"], "point"),
+    ]
+    return model(nodes, arrays, {"x": ["N", 3, 9, 9]}, {"y": ["N", 4, 5, 5]})
+
+
+def dense():
+    """Gemm (alpha, beta) -> Relu -> MatMul -> Add -> y."""
+    arrays = weights(w1=(12, 9), b1=(9,), w2=(9, 5), b2=(5,))
+    nodes = [
+        helper.make_node("Gemm", ["x", "w1", "b1"], ["a"], "first", alpha=0.5, beta=2.0),
+        helper.make_node("Relu", ["a"], ["r"], "relu"),
+        helper.make_node("MatMul", ["r", "w2"], ["m"], "second"),
+        helper.make_node("Add", ["m", "b2"], ["y"], "plus"),
+    ]
+    return model(nodes, arrays, {"x": ["N", 12]}, {"y": ["N", 5]})
+
+
+class Samples(Dataset):
+    """Arrays by input name."""
+
+    kind = "given"
+
+    def __init__(self, arrays, labels=None):
+        self._arrays, self.inputs, self.labels = arrays, tuple(arrays), labels
+
+    def __len__(self):
+        return len(next(iter(self._arrays.values())))
+
+    def batch(self, indices):
+        return {name: x[indices] for name, x in self._arrays.items()}
+
+    def fingerprint(self):
+        return "samples"
+
+
 def samples(net: Model, count=48, seed=1) -> dict[str, np.ndarray]:
     """Inputs that are correlated from place to place, as images are."""
     rng = np.random.default_rng(seed)
@@ -87,6 +132,12 @@ def context(net: Model, **changes) -> Context:
             yield {name: part[name] if name in part else values[name] for name in names}
 
     return Context(activations=activations, **changes)
+
+
+def learning(net: Model, labels=None, train=False, **changes) -> Context:
+    """As `context(net)`, with the callables that labels, losses and training need."""
+    filled = context(net, **changes)
+    return Learning(net, Samples(samples(net), labels), filled.seed).given_to(filled, train)
 
 
 def outputs(net: Model, feeds) -> np.ndarray:

@@ -10,7 +10,7 @@ from pfir.passes.moments import collect
 from pfir.passes.reconstruct import reconstruct
 from pfir.passes.refit import refit
 from pfir.run.session import Session
-from tests.test_passes.small import context, model, outputs, residual, samples, weights
+from tests.test_passes.small import context, dense, model, outputs, residual, samples, separable, weights
 
 
 def pruned(net, step=3):
@@ -25,31 +25,6 @@ def pruned(net, step=3):
 def error(net, other):
     feeds = samples(net)
     return float(np.mean((outputs(net, feeds) - outputs(other, feeds)) ** 2))
-
-
-def separable():
-    """Conv -> Relu -> depthwise Conv -> Relu -> pointwise Conv -> y."""
-    arrays = weights(w1=(8, 3, 3, 3), b1=(8,), w2=(8, 1, 3, 3), b2=(8,), w3=(4, 8, 1, 1), b3=(4,))
-    nodes = [
-        helper.make_node("Conv", ["x", "w1", "b1"], ["a"], "first"),
-        helper.make_node("Relu", ["a"], ["r"], "relu"),
-        helper.make_node("Conv", ["r", "w2", "b2"], ["d"], "depthwise", group=8),
-        helper.make_node("Relu", ["d"], ["q"], "relu2"),
-        helper.make_node("Conv", ["q", "w3", "b3"], ["y"], "point"),
-    ]
-    return model(nodes, arrays, {"x": ["N", 3, 9, 9]}, {"y": ["N", 4, 5, 5]})
-
-
-def dense():
-    """Gemm (alpha, beta) -> Relu -> MatMul -> Add -> y."""
-    arrays = weights(w1=(12, 9), b1=(9,), w2=(9, 5), b2=(5,))
-    nodes = [
-        helper.make_node("Gemm", ["x", "w1", "b1"], ["a"], "first", alpha=0.5, beta=2.0),
-        helper.make_node("Relu", ["a"], ["r"], "relu"),
-        helper.make_node("MatMul", ["r", "w2"], ["m"], "second"),
-        helper.make_node("Add", ["m", "b2"], ["y"], "plus"),
-    ]
-    return model(nodes, arrays, {"x": ["N", 12]}, {"y": ["N", 5]})
 
 
 NETS = {"residual": residual, "separable": separable, "dense": dense}
@@ -85,6 +60,16 @@ def test_a_layer_that_was_spoilt_is_learnt_again(name):
     spoilt = error(net, copy)
     refit(copy, net, channel_groups(net), {}, context(net))
     assert error(net, copy) < 0.01 * spoilt
+
+
+def test_of_some_layers_only_those_are_fitted():
+    net = residual()
+    infer_shapes(net)
+    copy, coupling, removed = pruned(net)
+    before = {n: c.values for n, c in copy.initializers().items()}
+    refit(copy, net, coupling, removed, context(net), only={"w2"})
+    changed = {n for n, c in copy.initializers().items() if c.values is not before[n]}
+    assert changed == {"w2", "b2"} and not np.allclose(copy.initializers()["w2"].values, before["w2"], atol=1e-3)
 
 
 def test_refitting_leaves_the_teacher_and_the_interface_alone():

@@ -17,7 +17,9 @@ from tests.structures import FAMILIES, Net, build, feeds
 LAYERED = [
     *("chain", "residual", "option_a", "dense_block", "inception", "unet", "resized", "grouped_conv", "separable"),
     *("prelu", "flatten_gemm", "reshape_matmul", "nhwc", "split_slice_gather", "shuffle_v2", "one_dimension"),
-    *("three_dimensions", "several_outputs", "squeeze_excite", "dynamic_flatten"),
+    *("three_dimensions", "several_outputs", "squeeze_excite", "dynamic_flatten", "every_second", "dynamic_group_norm"),
+    *("group_norm", "instance_norm", "einsum", "stacked_matmul", "experts", "tied_embedding", "attention", "split_qkv"),
+    *("sequence_first", "rotary", "grouped_query", "sampled"),
 ]
 
 
@@ -154,3 +156,17 @@ def test_nodes_that_are_kept_keep_their_dead_channels():
     before = channel_groups(model).group("Conv_1").size
     RemoveDeadChannels().apply(model, Context(keep=("Conv_1",)))
     assert channel_groups(model).group("Conv_1").size == before
+
+
+def test_positions_within_heads_that_are_dead_in_all_of_them_are_found():
+    model = build("attention", 1)
+    group = channel_groups(model, within_heads=True).free()[1]
+    (weight, bias) = group.producing
+    arrays = {p.tensor: model.initializers()[p.tensor].values.copy() for p in (weight, bias)}
+    arrays[weight.tensor][:, weight.positions[:2].ravel()] = 0
+    arrays[bias.tensor][bias.positions[:2].ravel()] = 0
+    model.set_arrays(arrays)
+    before = run(model, feeds(model))
+    assert RemoveDeadChannels().apply(model, Context()).notes == ("2 dead channels removed",)
+    assert_valid(model)
+    np.testing.assert_allclose(run(model, feeds(model))[0], before[0], rtol=1e-4, atol=1e-5)

@@ -65,8 +65,39 @@ def test_the_statistics_are_those_of_the_layer_without_its_bias():
     scale, shift, mean, variance = (t.values for t in norm.inputs[1:])
     np.testing.assert_allclose(mean, plain.mean(axis=(0, 2, 3)), atol=1e-5)
     np.testing.assert_allclose(variance, plain.var(axis=(0, 2, 3)), rtol=1e-4)
-    np.testing.assert_allclose(scale, np.sqrt(variance + EPSILON), rtol=1e-5)
-    np.testing.assert_allclose(shift, mean + model.initializers()["bias"].values, atol=1e-5)
+    norms = np.linalg.norm(model.initializers()["w"].values.reshape(4, -1), axis=1)
+    np.testing.assert_allclose(scale, norms * np.sqrt(variance + EPSILON), rtol=1e-5)
+    np.testing.assert_allclose(shift, norms * mean + model.initializers()["bias"].values, atol=1e-5)
+
+
+def test_the_weights_behind_each_channel_have_unit_norm():
+    after, _ = restored(net())
+    weights = {n.op + n.name: n.inputs[1].values for n in after.nodes() if n.op in ("Conv", "Gemm")}
+    norms = [np.linalg.norm(w.reshape(len(w), -1) if w.ndim == 4 else w.T, axis=1) for w in weights.values()]
+    assert sum(bool(np.allclose(n, 1, atol=1e-6)) for n in norms) == 3  # all but the head's
+
+
+def test_a_channel_without_weights_stays_as_it_is():
+    model = net()
+    model.set_arrays({"w": np.concatenate([np.zeros((1, 3, 3, 3)), random(3, 3, 3, 3)]).astype(np.float32)})
+    after, _ = restored(model)
+    assert not after.initializers()["w"].values[0].any()
+    assert_same(model, after, 1e-4)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_unit_norms_of_transposed_convolutions_are_those_of_their_outputs(groups):
+    body = f"""net (float[N,4,6,6] x) => (float[N,2] y) {{
+        a = ConvTranspose<group = {groups}>(x, w)
+        g = GlobalAveragePool(a)
+        f = Flatten(g)
+        y = Gemm(f, head)
+    }}"""
+    model = parsed(body, w=random(4, 6 // groups, 3, 3), head=random(6, 2))
+    after, _ = restored(model)
+    scaled = after.initializers()["w"].values.reshape(groups, 4 // groups, 6 // groups, 9)
+    np.testing.assert_allclose(np.square(scaled).sum(axis=(1, 3)), 1, rtol=1e-5)
+    assert_same(model, after, 1e-4)
 
 
 def test_folding_gives_back_the_model():

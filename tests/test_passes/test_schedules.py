@@ -14,7 +14,7 @@ from pfir.passes.prune_channels import PruneChannels
 from pfir.passes.spec import format_pass, parse
 from tests.masking import assert_valid
 from tests.structures import FAMILIES, build
-from tests.test_passes.small import context, outputs, residual, samples
+from tests.test_passes.small import context, dense, outputs, residual, samples, separable, two_convolutions
 
 SCHEDULES = [{"steps": 3}, {"group_wise": True}, {"steps": 2, "group_wise": True}]
 
@@ -78,12 +78,36 @@ def _twins(model):
 
 def test_each_step_looks_at_what_the_step_before_left():
     model = residual(12)
-    assert _widths_seen(model, steps=3) == [12, 10, 8]
-    assert _widths_seen(model) == [12]
+    assert _widths_seen(model, criterion="activation", steps=3) == [12, 10, 8]
+    assert _widths_seen(model, criterion="activation") == [12]
 
 
 def test_going_by_groups_looks_at_each_group_after_those_before():
-    assert sorted(set(_widths_seen(residual(12), group_wise=True))) == [6, 12]
+    seen = _widths_seen(residual(12), criterion="activation", group_wise=True)
+    assert seen == [12, 12, 6]  # How many go is told first, on all groups.
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
+@pytest.mark.parametrize("criterion", ["magnitude", "reconstruction"])
+@pytest.mark.parametrize("net", [residual, separable, dense, two_convolutions])
+def test_no_schedule_ends_further_from_the_original_than_one_shot(net, criterion, schedule):
+    model = net()
+    fields = {"ratio": 0.5, "criterion": criterion, "reconstruct": True}
+    once, more = (_pruned(model, context(model), **fields, **s)[0] for s in ({}, schedule))
+    assert _error(model, more) <= 1.001 * _error(model, once)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
+def test_schedules_make_up_for_what_layers_before_could_not(schedule):
+    model = residual()
+    fields = {"ratio": 0.5, "reconstruct": True}
+    once, more = (_pruned(model, context(model), **fields, **s)[0] for s in ({}, schedule))
+    assert _error(model, more) < 0.5 * _error(model, once)
+
+
+def _error(model, other) -> float:
+    feeds = samples(model)
+    return float(np.mean((outputs(model, feeds) - outputs(other, feeds)) ** 2))
 
 
 def _widths_seen(model, **schedule) -> list[int]:
@@ -94,7 +118,7 @@ def _widths_seen(model, **schedule) -> list[int]:
         seen.append(given.initializers()["w0"].values.shape[0])
         return inner(given, names)
 
-    _pruned(model, Context(activations=activations), ratio=0.5, reconstruct=True, **schedule)
+    _pruned(model, Context(activations=activations), ratio=0.5, **schedule)
     return seen
 
 

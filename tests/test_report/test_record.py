@@ -7,7 +7,7 @@ import pytest
 
 from pfir.errors import UsageError
 from pfir.measurement import MEASURED, Measurement
-from pfir.report import Epoch, Verification, build, dump
+from pfir.report import Epoch, Trial, Verification, build, dump
 from tests.test_report.sample import finished
 
 PROMISED = {
@@ -24,7 +24,7 @@ def test_the_report_holds_what_others_rely_on():
     report = build(finished())
     assert set(report) >= PROMISED
     assert set(report["baseline"]) >= SIDE and set(report["result"]) >= SIDE
-    assert set(report["search"]) >= {"trials", "seconds"}
+    assert set(report["search"]) >= {"trials", "candidates", "seconds"}
     assert set(report["verification"]) == {
         "device", "against", "max_abs_error", "max_rel_error", "tolerance", "passed", "skipped"
     }  # fmt: skip
@@ -88,3 +88,9 @@ def test_latencies_of_two_sources_are_refused():
 def test_fidelity_data_is_given_or_generated():
     with pytest.raises(UsageError, match="given or generated"):
         finished(fidelity_data="guessed")
+
+
+def test_twins_count_as_trials_and_not_as_candidates():
+    trials = (Trial(1e-3, 0.5), Trial(2e-3, 0.6, True), Trial(1e-3, 0.5))
+    search = build(finished(trials=trials))["search"]
+    assert (search["trials"], search["candidates"]) == (3, 2)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pfir.train.augment import flip_crop
+from pfir.train.augment import draw, flip_crop
 
 
 def images(count=32, size=16):
@@ -13,13 +13,14 @@ def images(count=32, size=16):
 
 def test_both_layouts_are_moved_alike():
     x = images()
-    first = flip_crop(x, np.random.default_rng(1))
-    last = flip_crop(np.ascontiguousarray(x.transpose(0, 2, 3, 1)), np.random.default_rng(1))
+    view = draw(np.random.default_rng(1), len(x))
+    first = flip_crop(x, view)
+    last = flip_crop(np.ascontiguousarray(x.transpose(0, 2, 3, 1)), view)
     np.testing.assert_array_equal(first, last.transpose(0, 3, 1, 2))
 
 
 def test_rows_stay_in_order_and_columns_may_turn_around():
-    for column, row, constant in flip_crop(images(), np.random.default_rng(0)):
+    for column, row, constant in flip_crop(images(), draw(np.random.default_rng(0), 32)):
         assert (np.diff(row, axis=0) >= 0).all() and (np.diff(row, axis=1) == 0).all()
         steps = np.unique(np.diff(column, axis=1))
         assert (steps >= 0).all() or (steps <= 0).all()
@@ -27,7 +28,7 @@ def test_rows_stay_in_order_and_columns_may_turn_around():
 
 
 def test_about_half_are_mirrored_and_shifts_stay_within_an_eighth():
-    moved = flip_crop(images(400), np.random.default_rng(0))
+    moved = flip_crop(images(400), draw(np.random.default_rng(0), 400))
     mirrored = (moved[:, 0, 0, 0] > moved[:, 0, 0, -1]).mean()
     assert 0.4 < mirrored < 0.6
     assert set(moved[:, 1, 8, 0]) == set(range(6, 11))
@@ -35,5 +36,12 @@ def test_about_half_are_mirrored_and_shifts_stay_within_an_eighth():
 
 def test_the_input_is_not_changed():
     x = images()
-    flip_crop(x, np.random.default_rng(0))
+    flip_crop(x, draw(np.random.default_rng(0), len(x)))
     np.testing.assert_array_equal(x, images())
+
+
+def test_a_view_of_some_samples_is_theirs_of_the_whole():
+    x = images(8)
+    x += np.arange(8, dtype=np.float32)[:, None, None, None]
+    view, some = draw(np.random.default_rng(2), 8), np.array([5, 1])
+    np.testing.assert_array_equal(flip_crop(x, view)[some], flip_crop(x[some], view.of(some)))

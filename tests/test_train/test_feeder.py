@@ -28,6 +28,19 @@ def test_augmentation_depends_on_the_step_alone():
     assert np.array_equal(later, feeder.arrays(2)["image"])
 
 
+def test_views_come_again_sample_by_sample_and_others_do_not():
+    feeder = Feeder(Images(), 16, seed=5, augment="flip-crop", views=2)
+    per = feeder.steps_per_epoch
+
+    def seen(epoch):
+        steps = range(epoch * per, (epoch + 1) * per)
+        return {i: x for s in steps for i, x in zip(feeder.indices(s), feeder.arrays(s)["image"], strict=True)}
+
+    first, second, third = seen(0), seen(1), seen(2)
+    assert all(np.array_equal(first[i], third[i]) for i in first.keys() & third.keys())
+    assert any(not np.array_equal(first[i], second[i]) for i in first.keys() & second.keys())
+
+
 def test_labels_belong_to_their_images():
     data = Images()
     feeder = Feeder(data, 16, seed=0)

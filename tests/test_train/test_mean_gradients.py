@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx_graphsurgeon as gs
 import pytest
@@ -10,9 +12,19 @@ from pfir.errors import DataError
 from pfir.passes.attach_teacher import DistillationSettings, attach_teacher
 from pfir.run.session import Session
 from pfir.train.mean_gradients import mean_gradients
+from tests.net import Net
 from tests.test_train.nets import classifier, normal
 
 STEP = 1e-2
+
+
+def _dense():
+    """Two Concats read the first convolution."""
+    net = Net(0)
+    a = net.conv(net.input("N", 3, 8, 8), 3, 4)
+    b = net.conv(net.relu(a), 4, 4)
+    c = net.conv(net.relu(net.op("Concat", a, b, axis=1)), 8, 4)
+    return net.model((net.head(net.relu(net.op("Concat", a, b, c, axis=1)), 12),))
 
 
 def _graph():
@@ -78,3 +90,14 @@ def _reshaping(batch):
         flatten.op = "Reshape"
         flatten.inputs.append(gs.Constant("sizes", np.array([1, -1])))
     return model
+
+
+@pytest.mark.parametrize("asked", [(0,), (2,), (4,), (2, 4)])
+def test_gradients_of_some_weights_are_what_they_are_among_all(asked):
+    graph = attach_teacher(_dense(), None, DistillationSettings(label_weight=1.0))
+    feeds = {"in0": normal(8, 3, 8, 8), graph.labels: np.arange(8) % 3}
+    names = tuple(graph.trainable[i] for i in asked)
+    every, some = (mean_gradients(replace(graph, trainable=t), [feeds]) for t in (graph.trainable, names))
+    assert set(some) == set(names)
+    for name in names:
+        np.testing.assert_allclose(some[name], every[name], rtol=1e-4, atol=1e-7)

@@ -106,6 +106,14 @@ def test_divergence_goes_back_and_on_with_a_tenth_of_the_rate():
     assert all(np.isfinite(x).all() for x in result.arrays.values())
 
 
+def test_a_first_epoch_that_wrecks_the_model_is_taken_back():
+    model = classifier(norm=False)
+    fast = dataclasses.replace(FAST, learning_rate=3.0, warmup_share=0.2)
+    result = fit(attach_teacher(model, model), Images(256), fast)
+    assert len(result.notes) == 1 and "diverged" in result.notes[0]
+    assert len(result.curve) == FAST.epochs and all(np.isfinite(e["loss"]) for e in result.curve)
+
+
 def test_divergence_twice_is_an_error():
     with pytest.raises(CompileError, match="diverged twice.*give a smaller learning rate"):
         learnt(settings=dataclasses.replace(FAST, learning_rate=1e20))

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from pfir.backends.tvm.algorithms import Winograd, winograd_or_direct
 from pfir.backends.tvm.form import Form, channels_last, plain
-from pfir.backends.tvm.kernels import conv, depthwise, gemm, window
+from pfir.backends.tvm.kernels import conv, depthwise, gemm, window, winograd
 from pfir.backends.tvm.tiles import (
     Tile,
     channel_tile,
@@ -22,6 +23,7 @@ from pfir.backends.tvm.tiles import (
     stem_accumulators,
 )
 from pfir.backends.tvm.values import Program, Value
+from pfir.target import Target
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,11 @@ def _bias(node: gs.Node, index: int) -> Any:
 
 
 def _direct(program: Program, data: Value, weight: np.ndarray, bias: Any, out: Form, group: int, common: dict) -> Lead:
+    tiled = _tiled(program.target, data, weight, out, group, common)
+    if tiled is not None:
+        attributes = {"pads": common["pads"], "outputs": tiled.outputs, "strip": tiled.strip, "lanes": tiled.lanes}
+        packed = program.constant(winograd.pack(weight, tiled.outputs, tiled.tile))
+        return Lead("winograd", attributes, [data, packed], out, tiled.tile, bias)
     target, few = program.target, weight.shape[1] <= conv.FEW_CHANNELS
     inner, wide, outer = weight.shape[1], weight.shape[3], out.shape[1] // group
     most = stem_accumulators(target, inner, wide, common["strides"][1], outer) if few else None
@@ -123,9 +130,17 @@ def _direct(program: Program, data: Value, weight: np.ndarray, bias: Any, out: F
     return Lead("conv", {**common, "group": group}, [data, packed], out, tile, bias)
 
 
+def _tiled(target: Target, data: Value, weight: np.ndarray, out: Form, group: int, common: dict) -> Winograd | None:
+    """Winograd's algorithm, where it applies and is faster."""
+    single = all(common[name] == (1, 1) for name in ("strides", "dilations", "spread"))
+    if not single or group > 1 or weight.shape[2:] != (3, 3) or data.form.order != (0, 2, 3, 1):
+        return None
+    return winograd_or_direct(target, weight.shape[1], out.shape)
+
+
 def _depthwise(program: Program, data: Value, weight: np.ndarray, bias: Any, out: Form, geometry: tuple) -> Lead:
     pads, strides, dilations = geometry
-    if out.shape[1] == data.form.shape[1] and depthwise.covers(data.form, weight, program.target.lanes):
+    if out.shape[1] == data.form.shape[1] and depthwise.covers(data.form, weight):
         tile = depthwise_tile(program.target, out.shape[2:], out.shape[1], weight.shape[2:], strides)
         attributes = {"strides": strides, "dilations": dilations, "pads": pads[:2]}
         packed = program.constant(depthwise.pack(weight, tile))

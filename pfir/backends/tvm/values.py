@@ -15,13 +15,20 @@ from pfir.backends.tvm.kernels.gemm import gemm
 from pfir.backends.tvm.kernels.move import move
 from pfir.backends.tvm.kernels.reduce import reduce
 from pfir.backends.tvm.kernels.window import window
+from pfir.backends.tvm.kernels.winograd import winograd
 from pfir.backends.tvm.tiles import Tile, plain_tile
 from pfir.target import Target
 
 FAMILIES = {
-    "conv": conv, "depthwise": depthwise, "gemm": gemm, "move": move, "reduce": reduce, "window": window
-}  # fmt: skip
-WRITTEN = ("depthwise",)  # families that give the function itself, where the others give a schedule of it
+    "conv": conv,
+    "depthwise": depthwise,
+    "gemm": gemm,
+    "move": move,
+    "reduce": reduce,
+    "window": window,
+    "winograd": winograd,
+}
+WRITTEN = ("depthwise", "winograd")  # families that give the function itself, where the others give a schedule of it
 
 
 @dataclass(frozen=True)

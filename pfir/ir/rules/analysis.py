@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
+from functools import partial
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.errors import UsageError
-from pfir.ir.channels import Coupling
+from pfir.ir.channels import Coupling, Pin
+from pfir.ir.edit import STANDARD_DOMAINS
 from pfir.ir.model import Model
+from pfir.ir.rules.bodies import BODIES, ambiguous_names, bodies_of, every_graph, inside
 from pfir.ir.rules.grouping import grouped
-from pfir.ir.rules.table import rule_for
+from pfir.ir.rules.table import Rule, rule_for
 from pfir.ir.rules.trace import Op, Trace, Unfollowed, display_name
 from pfir.ir.rules.values import constant_value, evaluate
-from pfir.ir.shapes import infer_shapes
+from pfir.ir.shapes import infer_shapes, inner_shapes
 
 _OTHER_SPLITS = ("major", "minor", "first")
 
 
-def analyse(model: Model, keep: tuple[str, ...] = (), only: tuple[str, ...] = ()) -> Coupling:
+def analyse(
+    model: Model, keep: tuple[str, ...] = (), only: tuple[str, ...] = (), within_heads: bool = False
+) -> Coupling:
     """See `pfir.ir.channels.channel_groups`."""
     shaped = model.clone()
     infer_shapes(shaped)
     _check_names(shaped, (*keep, *only))
+    if within_heads:
+        return grouped(follow(shaped, "within", keep), only)
     trace = follow(shaped, "auto", keep)
     best = grouped(trace, only)
     if not trace.ambiguous or not any(g.pins for g in best.groups):
@@ -35,11 +42,12 @@ def analyse(model: Model, keep: tuple[str, ...] = (), only: tuple[str, ...] = ()
 
 def _freedom(coupling: Coupling) -> int:
     """How many weight rows and columns may go: whole heads count as much as the widths inside them."""
-    return sum(s.positions.size for g in coupling.free() for s in (*g.producing, *g.consuming))
+    slices = [s for g in coupling.free() for s in (*g.producing, *g.consuming)]
+    return sum(s.positions.size for s in slices if s.role == "weight")
 
 
 def _check_names(model: Model, names: tuple[str, ...]) -> None:
-    known = [display_name(n) for n in model.graph.nodes]
+    known = [display_name(n) for graph in every_graph(model.graph) for n in graph.nodes]
     for name in names:
         if name not in known:
             close = get_close_matches(name, known, n=3, cutoff=0.4)
@@ -50,21 +58,12 @@ def _check_names(model: Model, names: tuple[str, ...]) -> None:
 def follow(model: Model, split: str, keep: tuple[str, ...] = ()) -> Trace:
     """Everything the rules say about a model whose shapes are known."""
     graph = model.graph
-    trace = Trace(shapes=_shapes(graph), opset=graph.opset, split=split)
-    captured = _captured(graph)
-    for order, node in enumerate(ordered(graph)):
-        op = Op(trace, node, order)
-        _take_constants(trace, node)
-        _visit(op)
-        for name in op.outputs:
-            trace.made_by[name] = (order, op.name)
-            if op.name in keep:
-                trace.pin_tensor(name, op.name, "kept by request")
-            if name in captured:
-                trace.pin_tensor(name, captured[name], "a subgraph uses it")
-    for name in captured:
-        if name in trace.constants:
-            trace.pin_tensor(name, captured[name], "a subgraph uses it")
+    trace = Trace({**inner_shapes(model), **_shapes(graph)}, graph.opset, split, keep)
+    trace.unclear.update(ambiguous_names(graph))
+    for node in ordered(graph):
+        _visit(trace, node)
+    for name, pin in trace.held.items():
+        trace.pin_tensor(name, pin.node, pin.reason)
     for tensor in graph.outputs:
         maker = display_name(tensor.inputs[0]) if tensor.inputs else tensor.name
         trace.pin_tensor(tensor.name, maker, f"graph output {tensor.name} keeps its shape")
@@ -83,8 +82,8 @@ def _plain(dim):
     return dim if isinstance(dim, str) or dim is None else int(dim)
 
 
-def _take_constants(trace: Trace, node: gs.Node) -> None:
-    for tensor in node.inputs:
+def _take_constants(trace: Trace, tensors: Iterable[gs.Tensor]) -> None:
+    for tensor in tensors:
         if isinstance(tensor, gs.Constant) and tensor.name not in trace.constants:
             _add_constant(trace, tensor.name, tensor)
 
@@ -96,7 +95,26 @@ def _add_constant(trace: Trace, name: str, tensor: gs.Constant) -> None:
         trace.values[name] = value
 
 
-def _visit(op: Op) -> None:
+def _visit(trace: Trace, node: gs.Node) -> None:
+    op = Op(trace, node, len(trace.nodes))
+    trace.nodes.append(node)
+    _take_constants(trace, node.inputs)
+    _speak(op)
+    for name in op.outputs:
+        trace.made_by[name] = (op.order, op.name)
+        if op.name in trace.keep:
+            trace.pin_tensor(name, op.name, "kept by request")
+
+
+def _visit_body(trace: Trace, body: gs.Graph) -> None:
+    trace.depth += 1
+    for node in ordered(body):
+        _visit(trace, node)
+    _take_constants(trace, body.outputs)
+    trace.depth -= 1
+
+
+def _speak(op: Op) -> None:
     given = op.node.attrs.get("value")
     if op.kind == "Constant" and isinstance(given, gs.Constant):
         _add_constant(op.trace, op.outputs[0], given)
@@ -106,11 +124,14 @@ def _visit(op: Op) -> None:
     if op.kind == "Constant":
         _take_attribute(op)
         return
+    if bodies_of(op.node):
+        _follow_bodies(op)
+        return
     value = _value(op)
     if value is not None:
         op.trace.values[op.outputs[0]] = value
-    _apply_rule(op)
-    if op.inputs and all(name in op.trace.constants for name in op.inputs if name):
+    _apply(op, rule_for(op))
+    if op.inputs and op.of_weights():
         op.trace.constants.update(op.outputs)
 
 
@@ -128,10 +149,27 @@ def _value(op: Op):
         return None  # A literal that cannot be computed is one that is not known.
 
 
-def _apply_rule(op: Op) -> None:
-    rule = rule_for(op)
+def _follow_bodies(op: Op) -> None:
+    """A node with bodies: followed into them, or what they touch is pinned as if they had not been looked into."""
+    rule = BODIES.get(op.kind) if op.node.domain in STANDARD_DOMAINS else None
+    names = inside(op.node)
+    before = op.trace.mark()
+    if names & op.trace.unclear:
+        _give_up(op, f"tensors in its bodies share the name {min(names & op.trace.unclear)}")
+    else:
+        _apply(op, rule and partial(rule, visit=partial(_visit_body, op.trace)))
+    pin = op.trace.given_up.get(op.key)
+    if pin is not None:
+        op.trace.restore(before)
+        _give_up(op, pin.reason)
+        op.trace.held.update(dict.fromkeys(names, Pin(op.name, f"a body uses it, and {pin.reason}")))
+
+
+def _apply(op: Op, rule: Rule | None) -> None:
     if rule is None:
-        op.pin_inputs(f"{op.kind} is not followed")
+        foreign = op.node.domain not in (*STANDARD_DOMAINS, "com.microsoft")
+        advice = "; if it is a local function, inline-functions helps" if foreign else ""
+        _give_up(op, f"{op.kind} is not followed{advice}")
         return
     try:
         rule(op)
@@ -150,16 +188,7 @@ def _give_up(op: Op, reason: str) -> None:
     op.forget_outputs()
     op.pin_inputs(reason)
     op.trace.edits = [e for e in op.trace.edits if e.node != op.key]
-
-
-def _captured(graph: gs.Graph) -> dict[str, str]:
-    """Outer tensors that subgraphs read, with the node that holds the subgraph."""
-    found: dict[str, str] = {}
-    for node in graph.nodes:
-        for subgraph in node.subgraphs(recursive=True):
-            names = {t.name for n in subgraph.nodes for t in n.inputs} | {t.name for t in subgraph.outputs}
-            found.update(dict.fromkeys(names, display_name(node)))
-    return found
+    op.trace.given_up[op.key] = Pin(op.name, reason)
 
 
 def ordered(graph: gs.Graph) -> Iterator[gs.Node]:

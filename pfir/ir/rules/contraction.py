@@ -5,22 +5,24 @@ from __future__ import annotations
 import numpy as np
 
 from pfir.ir.rules.edits import Fill, Literal
+from pfir.ir.rules.elementwise import broadcast
 from pfir.ir.rules.trace import Labels, Op, Unfollowed
 
 NOT_CONTRACTED = "the other side of the product keeps its size"
 
 
-def conv(op: Op) -> None:
-    """W [O, I/g, *k], b [O]: out axis 1 is W axis 0, in axis 1 is W axis 1 (g times)."""
-    if op.has(3):
-        raise Unfollowed("it adds a further input")
+def conv(op: Op, bias: bool = True, summand: int = 0) -> None:
+    """W [O, I/g, *k], b [O]: out axis 1 is W axis 0, in axis 1 is W axis 1 (g times); a summand [N, O, *d]."""
     group = op.attr("group", 1)
     made = op.labels(1, 0)
+    if summand and op.has(summand):
+        op.tie(made, op.labels(summand, 1))
+    op.know_shape(0, [op.shape(0)[0], op.shape(1)[0], *[None] * (op.rank(0) - 2)])
     op.out(0, op.rank(0) - 1, None)
     op.out(0, 0, op.labels(0, 0))
     op.out(0, 1, made)
     op.produce(1, 0, "weight")
-    if op.has(2):
+    if bias and op.has(2):
         op.tie(made, op.labels(2, 0))
         op.produce(2, 0, "bias")
     taken, per_group = op.labels(0, 1), op.labels(1, 1)
@@ -103,51 +105,55 @@ def _add_bias(op: Op, result: tuple[Labels, Labels]) -> None:
             op.produce(2, axis, "bias")
 
 
-def matmul(op: Op) -> None:
-    """[*batch, M, K] x [*batch, K, N]; either side may be constant, stacked, or one vector."""
+def matmul(op: Op, turned_left: bool = False, turned_right: bool = False) -> None:
+    """[*batch, M, K] x [*batch, K, N]; either side may be constant, stacked, one vector, or have its axes swapped."""
     left, right = op.rank(0), op.rank(1)
     if not left or not right:
         raise Unfollowed("a factor is a scalar")
-    k_right = right - 2 if right > 1 else 0
-    op.tie(op.labels(0, left - 1), op.labels(1, k_right), NOT_CONTRACTED)
-    op.contract((0, left - 1), (1, k_right))
+    m, k = (left - 1, left - 2) if turned_left and left > 1 else (left - 2, left - 1)
+    k_too, n = (right - 1, right - 2) if turned_right or right == 1 else (right - 2, right - 1)
+    op.tie(op.labels(0, k), op.labels(1, k_too), NOT_CONTRACTED)
+    op.contract((0, k), (1, k_too))
     batch = max(left, right, 2) - 2
-    for axis in range(batch):
-        op.out(0, axis, op.join(_batch_axes(op, axis - batch)))
+    places = [_batch_places(op, axis - batch) for axis in range(batch)]
+    rows, columns = op.shape(0)[m : m + 1] if left > 1 else (), op.shape(1)[n : n + 1] if right > 1 else ()
+    op.know_shape(0, [*(broadcast(op, p) for p in places), *rows, *columns])
+    for axis, found in enumerate(places):
+        op.out(0, axis, op.join([op.labels(i, a) for i, a in found if op.shape(i)[a] != 1]))
     axis = batch
     if left > 1:
-        op.out(0, axis, op.labels(0, left - 2))
-        op.produce(0, left - 2, "weight")
+        op.out(0, axis, op.labels(0, m))
+        op.produce(0, m, "weight")
         axis += 1
     if right > 1:
-        op.out(0, axis, op.labels(1, right - 1))
-        op.produce(1, right - 1, "weight")
+        op.out(0, axis, op.labels(1, n))
+        op.produce(1, n, "weight")
 
 
-def _batch_axes(op: Op, from_end: int) -> list[Labels]:
-    """The labels on a batch axis, of the factors that do not broadcast there."""
-    places = [(i, op.rank(i) - 2 + from_end) for i in (0, 1)]
-    present = [(i, axis) for i, axis in places if axis >= 0]
-    parts = [(op.shape(i)[axis], op.labels(i, axis)) for i, axis in present]
-    return [labels for dim, labels in parts if dim != 1]
+def _batch_places(op: Op, from_end: int) -> list[tuple[int, int]]:
+    """(input, axis) of a batch axis, in the factors that have it."""
+    return [(i, op.rank(i) - 2 + from_end) for i in (0, 1) if op.rank(i) - 2 + from_end >= 0]
 
 
 def einsum(op: Op) -> None:
     """Axes of one letter live together; a letter that the result lacks is summed over."""
     terms, result = _letters(op)
-    found: dict[str, list[Labels]] = {}
+    places: dict[str, list[tuple[int, int]]] = {}
     for i, term in enumerate(terms):
         for axis, letter in enumerate(term):
-            found.setdefault(letter, []).append(op.labels(i, axis))
-            if op.shape(i)[axis] == 1:
-                raise Unfollowed("an axis of length one may broadcast")
-    joined = {letter: op.join(parts) for letter, parts in found.items()}
-    for i, term in enumerate(terms):
-        for axis, letter in enumerate(term):
-            if letter in result:
-                op.produce(i, axis, "weight")
-    for letter in found.keys() - set(result):
-        _consume_letter(op, [(i, term.index(letter)) for i, term in enumerate(terms) if letter in term])
+            places.setdefault(letter, []).append((i, axis))
+    # An axis of length one broadcasts.
+    joined = {
+        letter: op.join([op.labels(i, axis) for i, axis in found if op.shape(i)[axis] != 1])
+        for letter, found in places.items()
+    }
+    for letter, found in places.items():
+        if letter not in result:
+            _consume_letter(op, found)
+            continue
+        for i, axis in found:
+            op.produce(i, axis, "weight")
+    op.know_shape(0, [broadcast(op, places[letter]) for letter in result])
     for axis, letter in enumerate(result):
         op.out(0, axis, joined[letter])
 
@@ -160,18 +166,29 @@ def _consume_letter(op: Op, places: list[tuple[int, int]]) -> None:
         op.consume(i, axis, data)
 
 
-def _letters(op: Op) -> tuple[list[str], str]:
-    equation = op.attr("equation").replace(" ", "")
-    if "." in equation:
-        raise Unfollowed("its equation has an ellipsis")
-    left, arrow, right = equation.partition("->")
-    terms = left.split(",")
+def _letters(op: Op) -> tuple[list[list[str]], list[str]]:
+    """The names of the axes of each input, and of the result; an ellipsis stands for those called ".1", ".2", ..."""
+    left, arrow, right = op.attr("equation").replace(" ", "").partition("->")
+    texts = left.split(",")
+    if len(texts) != len(op.inputs):
+        raise Unfollowed("its equation does not fit its inputs")
+    spare = [op.rank(i) - len(text.replace("...", "")) for i, text in enumerate(texts)]
+    terms = [_named_axes(text, count) for text, count in zip(texts, spare, strict=True)]
     if any(len(set(term)) < len(term) for term in terms):
         raise Unfollowed("its equation takes a diagonal")
-    letters = "".join(terms)
     if any(len(term) != op.rank(i) for i, term in enumerate(terms)):
         raise Unfollowed("its equation does not fit its inputs")
-    return terms, right if arrow else "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
+    if not arrow:
+        once = (c for c in set(left) - set(".,") if left.count(c) == 1)
+        right = "..." * ("..." in left) + "".join(sorted(once))
+    return terms, _named_axes(right, max((n for n, text in zip(spare, texts, strict=True) if "." in text), default=0))
+
+
+def _named_axes(text: str, count: int) -> list[str]:
+    """Letter by letter; the ellipsis becomes `count` names, aligned at its end."""
+    before, _, after = text.partition("...")
+    dots = [f".{k}" for k in range(count, 0, -1)] if "..." in text else []
+    return [*before, *dots, *after]
 
 
 _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}

@@ -11,7 +11,8 @@ def elementwise(op: Op) -> None:
     """Any number of inputs, aligned at the last axis; axes of length one broadcast."""
     given = [i for i in range(len(op.inputs)) if op.has(i)]
     rank = max((op.rank(i) for i in given), default=0)
-    op.know_shape(0, [_dim(op, given, axis - rank) for axis in range(rank)])
+    places = [[(i, op.rank(i) + axis - rank) for i in given if op.rank(i) + axis >= rank] for axis in range(rank)]
+    op.know_shape(0, [broadcast(op, found) for found in places])
     for axis in range(rank):
         joined = op.join([labels for i in given for labels in _at(op, i, axis - rank)])
         for j in range(len(op.outputs)):
@@ -20,9 +21,9 @@ def elementwise(op: Op) -> None:
         _note_role(op, i)
 
 
-def _dim(op: Op, given: list[int], from_end: int):
-    """What is known of a broadcast size."""
-    dims = [op.shape(i)[from_end] for i in given if op.rank(i) + from_end >= 0]
+def broadcast(op: Op, places: list[tuple[int, int]]) -> int | str | None:
+    """What is known of the size that these (input, axis) broadcast to."""
+    dims = [op.shape(i)[axis] for i, axis in places]
     longer = [d for d in dims if d != 1]
     return 1 if not longer else longer[0] if len(set(longer)) == 1 else None
 
@@ -54,6 +55,13 @@ def carry(op: Op) -> None:
     """As `same`, and an initializer keeps being one behind it."""
     same(op)
     op.carry_origin()
+
+
+def like(op: Op) -> None:
+    """As `carry`; of the second input only the type counts."""
+    carry(op)
+    for axis in range(op.rank(1)):
+        op.labels(1, axis)
 
 
 def quantize(op: Op) -> None:

@@ -28,6 +28,7 @@ def squeeze(op: Op) -> None:
     axes = op.need_literal(1, "axes") if op.has(1) else op.attr("axes")
     dropped = {a % rank for a in axes} if axes else {a for a, dim in enumerate(op.shape(0)) if dim == 1}
     kept = [a for a in range(rank) if a not in dropped]
+    op.know_shape(0, [op.shape(0)[a] for a in kept])
     for axis, source in enumerate(kept):
         op.out(0, axis, op.labels(0, source))
     if not axes:
@@ -48,6 +49,8 @@ def unsqueeze(op: Op) -> None:
     axes = op.need_literal(1, "axes") if op.has(1) else op.attr("axes")
     rank = op.rank(0) + len(axes)
     added = {a % rank for a in axes}
+    dims = iter(op.shape(0))
+    op.know_shape(0, [1 if axis in added else next(dims) for axis in range(rank)])
     sources = iter(range(op.rank(0)))
     for axis in range(rank):
         op.out(0, axis, None if axis in added else op.labels(0, next(sources)))
@@ -191,7 +194,7 @@ def _through(op: Op, labelled, in_dims, ins: range, out_dims, outs: range) -> tu
     if len(in_long) == 1 and len(out_long) == 1:
         return out_long[0], labelled[0][1]
     if not all(isinstance(d, (int, np.integer)) for d in (*in_dims, *out_dims)):
-        return _trailing(op, labelled, ins, out_dims, outs)
+        return _beside_dynamic(op, labelled, ins, out_dims, outs)
     if int(np.prod(in_dims)) != int(np.prod(out_dims)):
         _pin_all(op, labelled, "its sizes do not match")
         return None
@@ -203,17 +206,28 @@ def _pin_all(op: Op, labelled, reason: str) -> None:
         op.pin(labels, reason)
 
 
-def _trailing(op: Op, labelled, ins: range, out_dims, outs: range) -> tuple[int, np.ndarray] | None:
-    """Leading sizes are dynamic: the last axes still match where one size divides the other."""
-    axis, labels = labelled[-1]
-    width = out_dims[-1] if out_dims else None
-    if axis != ins[-1] or not isinstance(width, int) or width < 2 or labels.size % width:
-        _pin_all(op, labelled, "it mixes this axis with one whose size is dynamic")
-        return None
-    _pin_all(op, labelled[:-1], "it mixes this axis with another that carries channels")
-    made = op.trace.new(width)
-    op.tie(labels.reshape(-1, width), made[None])
-    return outs[-1], made
+def _beside_dynamic(op: Op, labelled, ins: range, out_dims, outs: range) -> tuple[int, np.ndarray] | None:
+    """Some sizes are dynamic: the last axes, or the first ones, still match where one size divides the other."""
+    for end in (-1, 0):
+        width = out_dims[end] if out_dims else None
+        found = next((labels for axis, labels in labelled if axis == ins[end]), None)
+        if found is None or not isinstance(width, int) or width < 2 or max(width, found.size) % min(width, found.size):
+            continue
+        _pin_all(op, [(a, b) for a, b in labelled if a != ins[end]], "it mixes this axis with another with channels")
+        made = op.trace.new(width)
+        _tie_multiples(op, found, made, end)
+        return outs[end], made
+    _pin_all(op, labelled, "it mixes this axis with one whose size is dynamic")
+    return None
+
+
+def _tie_multiples(op: Op, a: np.ndarray, b: np.ndarray, end: int) -> None:
+    """Two axes one of which is a multiple of the other: last ones repeat the shorter, first ones stretch it."""
+    short, long = sorted((a, b), key=len)
+    if end == 0:
+        op.tie(short[:, None], long.reshape(short.size, -1))
+    else:
+        op.tie(short[None], long.reshape(-1, short.size))
 
 
 def _static(op: Op, labelled, in_dims, ins: range, out_dims, outs: range) -> tuple[int, np.ndarray] | None:
@@ -242,25 +256,25 @@ def _choose(op: Op, useful: list):
     if len({c[1] for c in useful}) > 1 or len(useful) == 1:
         return max(useful, key=lambda c: c[0])
     op.trace.ambiguous = True
-    mode = op.trace.split if op.trace.split != "auto" else _purpose(op)
+    mode = op.trace.split if op.trace.split in ("major", "minor", "first") else _mode(op)
     if mode == "first":
         return useful[0]
     return useful[-2] if mode == "major" else useful[-1]
 
 
-_WITHIN = (
-    *("MatMul", "Einsum", "InstanceNormalization", "LayerNormalization"),
-    *("Softmax", "ReduceMean", "ReduceMax", "Attention"),
-)
+_HEADS = ("MatMul", "Einsum", "Softmax", "Attention")
+_NORM_GROUPS = ("InstanceNormalization", "LayerNormalization", "ReduceMean", "ReduceMax")
 _REACH = 8
 
 
-def _purpose(op: Op) -> str:
-    """What the split axis is for, from the first operator after it that mixes positions."""
+def _mode(op: Op) -> str:
+    """Which factor goes, from the first operator after it that mixes positions: whole heads, unless asked otherwise."""
     front = [op.node]
     for _ in range(_REACH):
         front = [n for node in front for out in node.outputs for n in out.outputs]
-        if any(n.op in _WITHIN for n in front):
+        if any(n.op in _HEADS for n in front):
+            return "minor" if op.trace.split == "within" else "major"
+        if any(n.op in _NORM_GROUPS for n in front):
             return "major"
         if not front or any(n.op in ("Reshape", "Flatten", "Conv") for n in front):
             return "minor"

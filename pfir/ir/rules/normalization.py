@@ -7,6 +7,7 @@ from pfir.ir.rules.elementwise import same
 from pfir.ir.rules.trace import Op, Unfollowed
 
 ACROSS = "it normalises over this axis, so every position counts in the others"
+STATISTICS = "it normalises over this axis: its mean and variance count every position, even one that is always zero"
 
 
 def batch_norm(op: Op) -> None:
@@ -19,11 +20,12 @@ def batch_norm(op: Op) -> None:
 def instance_norm(op: Op) -> None:
     """x [N, C, *d] with scale and shift [C]; statistics are taken inside a channel."""
     for axis in range(2, op.rank(0)):
-        op.pin(op.labels(0, axis), ACROSS)
+        op.pin(op.labels(0, axis), STATISTICS)
     _per_channel(op, ("scale", "shift"))
 
 
 def _per_channel(op: Op, roles: tuple[str, ...]) -> None:
+    op.know_shape(0, op.shape(0))
     for axis in range(op.rank(0)):
         op.out(0, axis, op.labels(0, axis))
     for i, role in enumerate(roles, start=1):
@@ -35,7 +37,7 @@ def group_norm(op: Op) -> None:
     """x [N, C, *d] in `num_groups` runs of channels: whole runs go, and scale and shift [C] or [groups] with them."""
     groups = op.attr("num_groups")
     for axis in range(2, op.rank(0)):
-        op.pin(op.labels(0, axis), ACROSS)
+        op.pin(op.labels(0, axis), STATISTICS)
     labels = op.labels(0, 1)
     op.know_shape(0, op.shape(0))
     op.out(0, op.rank(0) - 1, None)
@@ -58,7 +60,7 @@ def _runs(op: Op, channels: int, groups: int) -> Fill:
 def layer_norm(op: Op) -> None:
     """Statistics over the last axes, from `axis` on; those stay."""
     first = op.attr("axis", -1) % op.rank(0)
-    _over(op, range(first, op.rank(0)))
+    _over(op, range(first, op.rank(0)), STATISTICS)
 
 
 def softmax(op: Op) -> None:
@@ -71,7 +73,7 @@ def softmax(op: Op) -> None:
 
 
 def mean_variance_norm(op: Op) -> None:
-    _over(op, [a % op.rank(0) for a in op.attr("axes", [0, 2, 3])])
+    _over(op, [a % op.rank(0) for a in op.attr("axes", [0, 2, 3])], STATISTICS)
 
 
 def local_response_norm(op: Op) -> None:
@@ -79,11 +81,12 @@ def local_response_norm(op: Op) -> None:
     _over(op, [1])
 
 
-def _over(op: Op, axes) -> None:
+def _over(op: Op, axes, reason: str = ACROSS) -> None:
+    op.know_shape(0, op.shape(0))
     for axis in range(op.rank(0)):
         labels = op.labels(0, axis)
         if axis in axes:
-            op.pin(labels, ACROSS)
+            op.pin(labels, reason)
         op.out(0, axis, labels)
         for j in range(1, len(op.outputs)):
             op.out(j, axis, None if axis in axes else labels)

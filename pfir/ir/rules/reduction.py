@@ -11,6 +11,8 @@ EXACT = ("ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare")
 def pool(op: Op) -> None:
     """[N, C, *d]: windows lie inside a channel."""
     indices = len(op.outputs) > 1 and op.outputs[1]
+    sizes = [1 if op.kind.startswith("Global") else None] * (op.rank(0) - 2)
+    op.know_shape(0, [*op.shape(0)[:2], *sizes])
     for axis in range(op.rank(0)):
         labels = op.labels(0, axis)
         if axis > 1 or indices:
@@ -25,6 +27,7 @@ def reduce(op: Op) -> None:
     rank = op.rank(0)
     axes, keep = _reduced_axes(op, rank), op.attr("keepdims", 1)
     place = 0
+    op.know_shape(0, [1 if a in axes else dim for a, dim in enumerate(op.shape(0)) if keep or a not in axes])
     for axis in range(rank):
         labels = op.labels(0, axis)
         if axis in axes:

@@ -9,11 +9,15 @@ from pfir.ir.rules.reduction import entries
 from pfir.ir.rules.trace import Labels, Op, Unfollowed
 from pfir.ir.rules.values import is_known, slice_bounds
 
+_FAR = 1 << 30
+"""Bounds beyond this mean the end of an axis, however long it is."""
+
 
 def concat(op: Op) -> None:
     """Labels are joined end to end; a part that keeps its size holds only itself."""
     rank = op.rank(0)
     joint = op.attr("axis", 1) % rank
+    op.know_shape(0, [None if axis == joint else dim for axis, dim in enumerate(op.shape(0))])
     for axis in range(rank):
         parts = [op.labels(i, axis) for i in range(len(op.inputs))]
         op.out(0, axis, _end_to_end(op, parts, axis) if axis == joint else op.join(parts))
@@ -35,6 +39,8 @@ def split(op: Op) -> None:
     """Each output takes a run of the axis; the sizes become what is left of each run."""
     cut = op.attr("axis", 0) % op.rank(0)
     labels = op.labels(0, cut)
+    for j in range(len(op.outputs)):
+        op.know_shape(j, [None if axis == cut else dim for axis, dim in enumerate(op.shape(0))])
     for axis in range(op.rank(0)):
         if axis != cut:
             for j in range(len(op.outputs)):
@@ -67,6 +73,7 @@ def slice_(op: Op) -> None:
     """Runs with step one are followed on any axis; other steps fix their axis."""
     bounds = slice_bounds(op) or _partial_bounds(op)
     cut = {axis % op.rank(0): (k, start, end, step) for k, (axis, start, end, step) in enumerate(bounds)}
+    op.know_shape(0, [None if axis in cut else dim for axis, dim in enumerate(op.shape(0))])
     fills: list[tuple[Fill, Fill]] = []
     for axis in range(op.rank(0)):
         labels = op.labels(0, axis)
@@ -96,11 +103,24 @@ def _cut(op: Op, axis: int, labels: np.ndarray, k: int, start: int | None, end: 
         op.pin(labels, "its bounds are known only at run time")
         return None, []
     if step != 1:
-        op.pin(labels, f"it takes every {step}th position of this axis")
-        return None, []
+        return _stepped(op, labels, start, end, step), []
     low, high, _ = slice(start, end, 1).indices(labels.size)
     site = (op.inputs[0], axis)
     return labels[low:high], [(Fill(k, site, 0, low), Fill(k, site, 0, max(low, high)))]
+
+
+def _stepped(op: Op, labels: np.ndarray, start: int, end: int, step: int) -> Labels:
+    """Every `step`-th position: runs of `step` go together, so that what is left is picked as before."""
+    picked = labels[slice(start, end, step)]
+    far = end > _FAR if step > 0 else end < -_FAR
+    if step == -1 and start == -1 and far:
+        return picked
+    if labels.size % step or not 0 <= start < step or not far:
+        op.pin(labels, f"it takes every {step}th position of this axis")
+        return None
+    runs = labels.reshape(-1, step)
+    op.tie(runs[:, :1], runs)
+    return picked
 
 
 def _rewrite_bounds(op: Op, bounds, fills) -> None:
@@ -114,6 +134,7 @@ def gather(op: Op) -> None:
     """Literal indices take their positions with them; indices from a run fix the axis (an embedding's rows)."""
     axis = op.attr("axis", 0) % op.rank(0)
     taken, rank = op.labels(0, axis), op.rank(1)
+    op.know_shape(0, [*op.shape(0)[:axis], *op.shape(1), *op.shape(0)[axis + 1 :]])
     for other in range(op.rank(0)):
         if other != axis:
             op.out(0, other if other < axis else other + rank - 1, op.labels(0, other))

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pfir.ir.rules import contraction, elementwise, layout, normalization, reduction, selection
+from pfir.ir.rules import (
+    contraction,
+    elementwise,
+    indexing,
+    integers,
+    layout,
+    microsoft,
+    normalization,
+    reduction,
+    selection,
+)
 from pfir.ir.rules.trace import Op
 
 Rule = Callable[[Op], None]
@@ -15,8 +25,8 @@ _UNARY = (
     "Sinh Softplus Softsign Sqrt Swish Tan Tanh ThresholdedRelu"
 )
 _N_ARY = (
-    "Add And BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mod Mul Or "
-    "PRelu Pow Sub Sum Where Xor"
+    "Add And BitShift BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min "
+    "Mod Mul Or PRelu Pow Sub Sum Where Xor"
 )
 _POOLS = ("AveragePool", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "LpPool", "MaxPool")
 _REDUCTIONS = (
@@ -27,19 +37,23 @@ _REDUCTIONS = (
 ONNX: dict[str, Rule] = {
     # Sums over channels.
     "Conv": contraction.conv,
+    "ConvInteger": integers.conv_integer,
     "ConvTranspose": contraction.conv_transpose,
     "Einsum": contraction.einsum,
     "Gemm": contraction.gemm,
     "GRU": contraction.recurrent,
     "LSTM": contraction.recurrent,
     "MatMul": contraction.matmul,
+    "MatMulInteger": integers.matmul_integer,
     "RNN": contraction.recurrent,
     # Position by position.
     **dict.fromkeys(_UNARY.split(), elementwise.same),
     **dict.fromkeys(_N_ARY.split(), elementwise.elementwise),
     "Cast": elementwise.carry,
+    "CastLike": elementwise.like,
     "CumSum": elementwise.running_sum,
     "DequantizeLinear": elementwise.quantize,
+    "DynamicQuantizeLinear": integers.dynamic_quantize,
     "Identity": elementwise.carry,
     "QuantizeLinear": elementwise.quantize,
     # Normalisation.
@@ -77,15 +91,32 @@ ONNX: dict[str, Rule] = {
     "Slice": selection.slice_,
     "Split": selection.split,
     "Tile": selection.tile,
+    # By numbers of a run.
+    "Compress": indexing.compress,
+    "GatherElements": indexing.gather_elements,
+    "GatherND": indexing.gather_nd,
+    "GridSample": indexing.sample,
+    "MaxRoiPool": indexing.sample,
+    "ReverseSequence": indexing.reverse_sequence,
+    "RoiAlign": indexing.sample,
+    "ScatterElements": indexing.scatter_elements,
+    "ScatterND": indexing.scatter_nd,
+    "TopK": indexing.top_k,
+    "Trilu": indexing.triangle,
 }
 
 MICROSOFT: dict[str, Rule] = {
+    "Attention": microsoft.attention,
     "BiasGelu": elementwise.elementwise,
     "FastGelu": elementwise.elementwise,
-    "FusedConv": contraction.conv,
+    "FusedConv": microsoft.fused_conv,
     "FusedGemm": contraction.gemm,
+    "FusedMatMul": microsoft.fused_matmul,
     "Gelu": elementwise.same,
+    "MultiHeadAttention": microsoft.multi_head_attention,
     "QuickGelu": elementwise.same,
+    "SkipLayerNormalization": microsoft.skip_layer_norm,
+    "SkipSimplifiedLayerNormalization": microsoft.skip_layer_norm,
 }
 
 

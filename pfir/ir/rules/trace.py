@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,6 +30,7 @@ class Use:
         tensor: The initializer that holds the numbers, and `axis` of it; "" if none does.
         data: For a consumer, the activation axis that it sums over.
         constant: Whether the input is made of weights alone, wherever they are.
+        inner: Whether the node lies in a body: others cannot look it up by its name.
     """
 
     node: str
@@ -41,6 +43,7 @@ class Use:
     consumes: bool = False
     data: tuple[str, int] = ("", 0)
     constant: bool = True
+    inner: bool = False
 
 
 @dataclass
@@ -50,12 +53,20 @@ class Trace:
     Args:
         shapes: Dimensions by tensor, ints where known; None for an unknown rank.
         opset: Of the default domain.
-        split: Which factor takes the labels when a Reshape splits an axis: "auto", "major", "minor" or "first".
+        split: Which factor takes the labels when a Reshape splits an axis: "auto" (whole heads and norm groups),
+            "within" (the width inside heads), or always "major", "minor" or "first".
+        nodes: Those visited so far, bodies' nodes behind the one that holds them; `Use.order` counts in it.
+        depth: How many bodies there are around the node that is visited.
+        keep: Nodes whose output channels must stay.
+        unclear: Names that several tensors have.
+        given_up: Nodes, by first output, that no rule could follow, and why.
+        held: Tensors, by name, that stay whoever makes them, and why.
     """
 
     shapes: dict[str, tuple | None]
     opset: int
     split: str = "auto"
+    keep: tuple[str, ...] = ()
     count: int = 0
     axes: dict[str, list[Labels]] = field(default_factory=dict)
     ties: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
@@ -67,6 +78,19 @@ class Trace:
     constants: set[str] = field(default_factory=set)
     made_by: dict[str, tuple[int, str]] = field(default_factory=dict)
     ambiguous: bool = False
+    nodes: list[gs.Node] = field(default_factory=list)
+    depth: int = 0
+    unclear: set[str] = field(default_factory=set)
+    given_up: dict[str, Pin] = field(default_factory=dict)
+    held: dict[str, Pin] = field(default_factory=dict)
+
+    def mark(self) -> dict[str, object]:
+        """Everything found so far, for `restore`."""
+        return {name: copy(value) for name, value in vars(self).items()}
+
+    def restore(self, mark: dict[str, object]) -> None:
+        """Forget what was found since; a mark serves once."""
+        vars(self).update(mark)
 
     def new(self, size: int) -> np.ndarray:
         """Fresh labels."""
@@ -177,6 +201,10 @@ class Op:
     def is_constant(self, i: int) -> bool:
         return self.inputs[i] in self.trace.constants
 
+    def of_weights(self) -> bool:
+        """Whether the node computes weights from weights."""
+        return all(name in self.trace.constants for name in self.inputs if name)
+
     def tie(self, a: Labels, b: Labels, reason: str = "it meets an axis that keeps its size") -> None:
         """Positions of two axes live or die together; an axis without labels keeps its size, so the other does."""
         if a is None or b is None:
@@ -206,6 +234,12 @@ class Op:
         axes = self.trace.axes.setdefault(self.outputs[j], [])
         axes.extend([None] * (axis + 1 - len(axes)))
         axes[axis] = labels
+
+    def scalar(self, j: int) -> None:
+        """An output without axes."""
+        if j < len(self.outputs) and self.outputs[j]:
+            self.trace.shapes[self.outputs[j]] = ()
+            self.trace.axes[self.outputs[j]] = []
 
     def know_shape(self, j: int, dims) -> None:
         """Fill in what shape inference left open about an output."""
@@ -246,10 +280,14 @@ class Op:
         labels = self.trace.labels(self.inputs[i], axis)
         if labels is None:
             return
+        if consumes and self.of_weights():
+            # A masked channel is zero in activations, not in the weights that others are computed from.
+            self.pin(labels, f"{self.kind} of weights alone sums over this axis")
         tensor, perm = self.trace.origins.get(self.inputs[i], ("", ()))
         where = perm[axis] if tensor else 0
         site = (self.inputs[data[0]], data[1]) if consumes else ("", 0)
-        use = Use(self.name, self.kind, self.order, role, labels, tensor, where, consumes, site, self.is_constant(i))
+        weights, inner = self.is_constant(i), self.trace.depth > 0
+        use = Use(self.name, self.kind, self.order, role, labels, tensor, where, consumes, site, weights, inner)
         self.trace.uses.append(use)
 
     def rewrite(self, edit: Literal | Remap | Freeze) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import gcd
 from typing import Any
 
 from pfir.backends.tvm.expressions import const, expression
 from pfir.backends.tvm.form import Form, KernelSpec, Step
 from pfir.backends.tvm.tiles import Tile
+
+_FEWEST_LANES = 2
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,14 @@ def vectorize_inner(schedule: Any, loop: Any, lanes: int) -> None:
         return
     _, inner = schedule.split(loop, [None, lanes])
     schedule.vectorize(inner)
+
+
+def vectorize_channels(schedule: Any, loop: Any, lanes: int, channels: int) -> None:
+    """Vectorise a loop over some of `channels` by at most `lanes`, by fewer where only that leaves no part of a vector:
+    a predicate within a vector makes it scalar."""
+    common = gcd(int(schedule.get(loop).extent), channels)
+    even = min(lanes, common & -common)
+    vectorize_inner(schedule, loop, even if even >= _FEWEST_LANES else lanes)
 
 
 def parallel(schedule: Any, tile: Tile, loop: Any) -> None:

@@ -12,7 +12,14 @@ import numpy as np
 
 from pfir.backends.tvm.expressions import const
 from pfir.backends.tvm.form import KernelSpec
-from pfir.backends.tvm.kernels.common import parallel, placeholders, schedule_of, tail, vectorize_inner
+from pfir.backends.tvm.kernels.common import (
+    parallel,
+    placeholders,
+    schedule_of,
+    tail,
+    vectorize_channels,
+    vectorize_inner,
+)
 from pfir.backends.tvm.tiles import Tile
 
 FEW_CHANNELS = 4
@@ -124,7 +131,8 @@ def _schedule(schedule: Any, spec: KernelSpec, tile: Tile) -> Any:
     schedule.vectorize(oe)
     start = schedule.decompose_reduction(main, ry)
     _unroll_tile(schedule, start, 3)
-    _finish(schedule, out, tile)
+    channels = spec.out.shape[1] // spec["group"]
+    vectorize_channels(schedule, schedule.get_loops(out)[-1], tile.lanes, channels)
     if _bordered(spec, tile):
         _schedule_pad(schedule, spec, tile)
     return schedule
@@ -136,11 +144,6 @@ def _unroll_tile(schedule: Any, block: Any, depth: int) -> None:
     for loop in rest:
         schedule.unroll(loop)
     schedule.vectorize(last)
-
-
-def _finish(schedule: Any, out: Any, tile: Tile) -> None:
-    loops = schedule.get_loops(out)
-    vectorize_inner(schedule, loops[-1], tile.lanes)
 
 
 def _schedule_pad(schedule: Any, spec: KernelSpec, tile: Tile) -> None:

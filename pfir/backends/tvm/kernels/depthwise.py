@@ -16,17 +16,18 @@ import numpy as np
 
 from pfir.backends.tvm.expressions import const
 from pfir.backends.tvm.form import Form, KernelSpec
-from pfir.backends.tvm.kernels.common import Operand, bias_first, tail
-from pfir.backends.tvm.tiles import Tile
+from pfir.backends.tvm.kernels.common import bias_first, tail
+from pfir.backends.tvm.kernels.written import Argument
+from pfir.backends.tvm.tiles import FEWEST_LANES, Tile
 
 _CHUNK_BYTES = 16 * 1024
 _MOST_TAPS = 49
 
 
-def covers(data: Form, weight: np.ndarray, lanes: int) -> bool:
+def covers(data: Form, weight: np.ndarray) -> bool:
     """Whether the kernel can be made: vectors need channels side by side, and all taps are written out."""
     kh, kw = weight.shape[2:]
-    return data.order == (0, 2, 3, 1) and len(weight) >= lanes and kh * kw <= _MOST_TAPS
+    return data.order == (0, 2, 3, 1) and len(weight) >= FEWEST_LANES and kh * kw <= _MOST_TAPS
 
 
 def pack(weight: np.ndarray, tile: Tile) -> np.ndarray:
@@ -80,7 +81,7 @@ class _Writer:
         self.blocks, kh, kw, self.block = spec.operands[1].shape
         oh, ow = spec.out.shape[2:]
         self.rows, self.columns = _Axis(h, oh, kh, sh, dh, top), _Axis(w, ow, kw, sw, dw, left)
-        self.operands = [Operand(_reader(b), f) for b, f in zip(buffers, spec.operands, strict=True)]
+        self.operands = [Argument(b, f) for b, f in zip(buffers, spec.operands, strict=True)]
         self.tiles = list(self._tiles())
         self.bias, self.rest = bias_first(spec)
 
@@ -166,7 +167,7 @@ class _Writer:
             def at(k: Any) -> Any:
                 return tirx.stmt_seq(*self._sums(total, b, y, x, block, taps, [(0, first + k)]))
 
-            return [_loop("ky", last - first, at)]
+            return [_loop("ky", last - first, at)] if any(taps) else []
 
         return self._tile(b, y, x, block, len(taps), 1, sums)
 
@@ -233,10 +234,6 @@ class _Writer:
             return _loop("n", lines * width * vectors, vector, tirx.ForKind.UNROLLED)
 
         return tirx.stmt_seq(tirx.AllocBuffer(total), each(first), *sums(total), each(result))
-
-
-def _reader(buffer: Any) -> Callable:
-    return lambda *index: buffer[index]
 
 
 def _loop(name: str, extent: Any, body: Callable, kind: Any = None) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pfir.backends.tvm.form import KernelSpec
-from pfir.backends.tvm.kernels.common import parallel, placeholders, schedule_of, tail, to_index, vectorize_inner
+from pfir.backends.tvm.kernels.common import parallel, placeholders, schedule_of, tail, to_index, vectorize_channels
 from pfir.backends.tvm.tiles import Tile
 
 
@@ -28,7 +28,7 @@ def gemm(spec: KernelSpec, tile: Tile) -> Any:
     operands = placeholders(spec)
     schedule = schedule_of(operands, _compute(spec, operands, tile))
     _flatten_rows(schedule, spec)
-    return _schedule(schedule, tile)
+    return _schedule(schedule, tile, spec.out.memory[-1])
 
 
 def _compute(spec: KernelSpec, operands: list[Any], tile: Tile) -> Any:
@@ -78,7 +78,7 @@ def _flatten_rows(schedule: Any, spec: KernelSpec) -> None:
     schedule.transform_block_layout("out", flat)
 
 
-def _schedule(schedule: Any, tile: Tile) -> Any:
+def _schedule(schedule: Any, tile: Tile, channels: int) -> Any:
     main, out = schedule.get_sblock("main"), schedule.get_sblock("out")
     m, o, k = schedule.get_loops(main)
     mo, mi = schedule.split(m, [None, tile.rows])
@@ -97,5 +97,5 @@ def _schedule(schedule: Any, tile: Tile) -> Any:
     for loop in rest:
         schedule.unroll(loop)
     schedule.vectorize(inner)
-    vectorize_inner(schedule, schedule.get_loops(out)[-1], tile.lanes)
+    vectorize_channels(schedule, schedule.get_loops(out)[-1], tile.lanes, channels)
     return schedule

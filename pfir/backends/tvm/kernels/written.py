@@ -1,0 +1,61 @@
+"""Pieces of kernels that are written out statement by statement, where a schedule would leave predicates or copies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pfir.backends.tvm.form import Form
+from pfir.backends.tvm.kernels.common import Operand
+
+
+@dataclass(frozen=True)
+class Argument(Operand):
+    """A buffer of the function, read as other kernels read a tensor."""
+
+    def __call__(self, *index: Any) -> Any:
+        return self.tensor[tuple(index[axis] for axis in self.form.order)]
+
+
+def argument(name: str, form: Form) -> Argument:
+    """The next argument of the function that is being written."""
+    from tvm.tirx.script import builder as T
+
+    return Argument(T.arg(name, T.buffer(form.memory, form.dtype)), form)
+
+
+def along(channels: int, lanes: int, body: Callable[[Any, int], None]) -> None:
+    """Write `body(start, lanes)` for vectors that cover `channels`; the last one overlaps where they do not divide.
+
+    What is written twice must be the same both times. Fewer channels than lanes take the next lower power of two.
+    """
+    from tvm.tirx.script import builder as T
+
+    lanes = min(lanes, 1 << (channels.bit_length() - 1))
+    with T.serial(0, channels // lanes) as vector:
+        body(vector * lanes, lanes)
+    if channels % lanes:
+        body(channels - lanes, lanes)
+
+
+def store(buffer: Any, lanes: int, *values: Callable[[Any], tuple[Any, list[Any]]]) -> None:
+    """Write each one's `(value, index)` of a lane, over all lanes at once."""
+    from tvm.tirx.script import builder as T
+
+    with T.vectorized(0, lanes) as lane:
+        for value in values:
+            T.buffer_store(buffer, *value(lane))
+
+
+@contextmanager
+def where(condition: Any, needed: bool) -> Iterator[None]:
+    """What is written inside happens only where the condition holds, if that is `needed` at all."""
+    from tvm.tirx.script import builder as T
+
+    if not needed:
+        yield
+        return
+    with T.If(condition), T.Then():
+        yield
