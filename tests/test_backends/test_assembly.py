@@ -43,7 +43,7 @@ def test_no_hot_loop_of_ours_spills(core):
 
 
 @pytest.mark.parametrize("core", ["arm", "cortex-a53", "cortex-a76"])
-def test_no_hot_loop_of_a_depthwise_convolution_or_a_product_of_few_channels_spills(core):
+def test_no_hot_loop_of_a_depthwise_or_winograd_convolution_or_a_product_of_few_channels_spills(core):
     bundle = Bundle()
     for channels, size, kernel, stride in ((32, 24, 3, 1), (24, 28, 3, 2), (40, 14, 5, 1), (36, 28, 5, 2)):
         weight, pads = bundle.random(channels, 1, kernel, kernel), [kernel // 2] * 4
@@ -53,9 +53,14 @@ def test_no_hot_loop_of_a_depthwise_convolution_or_a_product_of_few_channels_spi
     for channels in (4, 5, 8):
         y = bundle.node("Conv", _channels_last(bundle, channels, 28), bundle.random(16, channels, 1, 1))
         bundle.output(f"p{channels}", _clip(bundle, bundle.node("Add", y, bundle.random(16, 1, 1))))
+    for channels, size in ((16, 32), (32, 16)):
+        y = bundle.node("Conv", _channels_last(bundle, channels, size), bundle.random(channels, channels, 3, 3),
+                        bundle.random(channels), pads=[1] * 4)  # fmt: skip
+        bundle.output(f"w{channels}", bundle.node("Relu", y))
     loops = hot_loops(assembly(written(bundle.model(), parse_target(core))))
-    ours = [loop for name, loop in loops.items() if name.startswith(("depthwise", "gemm")) and loop.multiplies > 16]
-    assert len(ours) >= 7
+    families = ("depthwise", "gemm", "winograd")
+    ours = [loop for name, loop in loops.items() if name.startswith(families) and loop.multiplies > 16]
+    assert len(ours) >= 9 and any(loop.kernel.startswith("winograd") for loop in ours)
     assert [loop for loop in ours if loop.spills] == []
 
 
