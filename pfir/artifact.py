@@ -26,7 +26,8 @@ class Kernel:
 
     Args:
         name: The node (or the first of the fused nodes) that it computes.
-        family: conv, depthwise, grouped, dense, matmul, pool, reduce, elementwise or move.
+        family: conv, conv3x3 (neither stride nor dilation nor groups), depthwise, grouped, dense, matmul, pool, reduce,
+            elementwise or move.
         macs: Multiply-accumulates of one run.
         read_bytes: Weights and activations read, each counted once.
         written_bytes: Activations written.

@@ -3,7 +3,8 @@
     seconds = max(padded MACs / (u * peak * clock * threads^0.8), bytes / bandwidth) + overhead
 
 u is the core's efficiency, times the family's, times what the register tile loses to loads, to a short reduction
-and to channels that do not fill it. It estimates for the kernels that pfir's own TVM backend makes.
+and to channels that do not fill it. It estimates for the kernels that pfir's own TVM backend makes; a 3x3 convolution
+costs what the cheapest of three algorithms does (`pfir.devices.winograd`).
 
 Source: Williams, Waterman and Patterson, "Roofline", CACM 52(4), 2009; the tile model is ours: it counts instructions
 of the micro-kernel (one multiply-accumulate per vector register of accumulators, and the loads that feed it). Against
@@ -19,16 +20,18 @@ import numpy as np
 
 from pfir.artifact import Artifact, Kernel
 from pfir.devices.base import Device
+from pfir.devices.register_tiles import EPILOGUE, cheapest_tile
+from pfir.devices.winograd import WAYS, tiled_work
 from pfir.errors import DeviceError, UsageError
 from pfir.measurement import ESTIMATED, Measurement
 from pfir.target import Target
 
-FAMILIES = ("conv", "depthwise", "grouped", "dense", "matmul", "pool", "reduce", "elementwise", "move")
+FAMILIES = ("conv", "conv3x3", "depthwise", "grouped", "dense", "matmul", "pool", "reduce", "elementwise", "move")
 # Share of what a 3x3 convolution reaches; from GFLOP/s per class of our kernels on one x86 core (3x3 112, 1x1 110,
 # depthwise 34-88, dense 47 of 118). A grouped convolution fills registers no better than a depthwise one.
-_FAMILY_SHARE = np.array([1.0, 0.5, 0.5, 0.45, 0.8, 0.25, 0.25, 0.25, 0.25])
+_FAMILY_SHARE = np.array([1.0, 1.0, 0.5, 0.5, 0.45, 0.8, 0.25, 0.25, 0.25, 0.25])
 # Families whose channels are vectorised over the register tile of a matrix product.
-_TILED = np.array([True, False, False, False, True, False, False, False, False])
+_TILED = np.array([True, True, False, False, False, True, False, False, False, False])
 
 EXPECTED_ERROR = 0.48
 THREAD_SCALING = 0.8
@@ -38,10 +41,6 @@ CACHE_BYTES_PER_CYCLE = 8.0
 OVERHEAD_CYCLES = 4000.0
 THREAD_START_CYCLES = 6000.0
 FLOAT_BYTES = 4
-# Register tiles, vectors of output channels by positions: 16 accumulators spill on no core with 32 registers.
-_TILES = ((1, 8), (2, 8), (3, 5), (4, 4))
-# Set to zero, bias, activation, store: what a tile costs besides its reduction, per accumulator.
-_EPILOGUE = 4.0
 
 
 @dataclass(frozen=True)
@@ -88,9 +87,14 @@ def estimate_seconds(
     core, threads = target.core, target.threads
     peak = core.macs_per_cycle * core.clock_hz * core.efficiency * threads**THREAD_SCALING
     work = macs * tile_cost(target, macs, written_bytes, family, channels_out, channels_in)
-    compute = work / (_FAMILY_SHARE[family] * peak)
+    moved = read_bytes + written_bytes
+    seconds = np.maximum(work / (_FAMILY_SHARE[family] * peak), _memory_seconds(target, moved))
+    for way in WAYS:
+        work, more = tiled_work(target, way, written_bytes / FLOAT_BYTES, channels_out, channels_in)
+        tiled = np.maximum(work / peak, _memory_seconds(target, moved + FLOAT_BYTES * more))
+        seconds = np.where(family == FAMILIES.index("conv3x3"), np.minimum(seconds, tiled), seconds)
     overhead = OVERHEAD_CYCLES + (THREAD_START_CYCLES if threads > 1 else 0.0)
-    return np.maximum(compute, _memory_seconds(target, read_bytes + written_bytes)) + overhead / core.clock_hz
+    return seconds + overhead / core.clock_hz
 
 
 def tile_cost(
@@ -111,27 +115,10 @@ def tile_cost(
     channels = np.maximum(channels_out, 1.0)
     vectors = np.ceil(channels / target.lanes)
     reduction = np.maximum(macs / np.maximum(written_bytes / FLOAT_BYTES, 1.0), 1.0)
-    tiled = _cheapest_tile(target, vectors, reduction, channels_in) / vectors
-    plain = (reduction + _EPILOGUE) / reduction
+    tiled = cheapest_tile(target, vectors, reduction, channels_in) / vectors
+    plain = (reduction + EPILOGUE) / reduction
     padding = vectors * target.lanes / channels
     return np.where(known, padding * np.where(_TILED[family], tiled, plain), 1.0)
-
-
-def _cheapest_tile(target: Target, vectors: np.ndarray, reduction: np.ndarray, channels_in: np.ndarray) -> np.ndarray:
-    """Instructions per position and reduction step of the cheapest tiling; the largest aligned tile's are the unit."""
-    lanes = target.lanes if target.triple.startswith(("aarch64", "armv7")) else 1
-    inputs = np.maximum(channels_in, 1.0)
-    aligned = reduction * np.ceil(inputs / lanes) * lanes / inputs
-    costs = []
-    for width, rows in _TILES:
-        steps = np.minimum(aligned * _instructions(width, rows, lanes), reduction * _instructions(width, rows, 1))
-        costs.append(np.ceil(vectors / width) * width * (steps + _EPILOGUE))
-    return np.min(costs, axis=0) / (reduction * _instructions(*_TILES[-1], lanes))
-
-
-def _instructions(width: int, rows: int, lanes: int) -> float:
-    """Instructions per multiply-accumulate instruction, where one load brings `lanes` input channels of a position."""
-    return 1.0 + (rows / lanes + width) / (rows * width)
 
 
 def _memory_seconds(target: Target, moved: np.ndarray) -> np.ndarray:

@@ -24,7 +24,8 @@ _MOVES = frozenset(
     "CenterCropPad Col2Im Compress Concat DepthToSpace Expand Gather GatherElements GatherND Pad Resize "
     "ReverseSequence Scatter ScatterElements ScatterND Slice SpaceToDepth Split Tile Transpose Trilu Upsample".split()
 )
-_WITH_EPILOGUE = ("conv", "depthwise", "grouped", "dense", "matmul")
+_CONVOLUTIONS = ("conv", "conv3x3", "depthwise", "grouped")
+_WITH_EPILOGUE = (*_CONVOLUTIONS, "dense", "matmul")
 # Another name for the same bytes: nothing to compute.
 _FREE = frozenset("Constant Dropout Flatten Identity Reshape Shape Size Squeeze Unsqueeze".split())
 
@@ -93,7 +94,7 @@ def evaluate(plan: Plan, sizes: dict[str, tuple[int, ...]]) -> Kernel:
 
 def family_at(family: str, channels_in: int, total: int) -> str:
     """A convolution's family follows from its input channels in one group and in all; any other family stays."""
-    if not total:
+    if not total or family == "conv3x3":
         return family
     if channels_in == total:
         return "conv"
@@ -149,7 +150,15 @@ def _contraction_family(node: gs.Node) -> str:
     if "Conv" not in node.op:
         return "dense" if array(weight_of(node)) is not None else "matmul"
     groups = int(node.attrs.get("group", 1))
+    if groups == 1 and _is_3x3(node):
+        return "conv3x3"
     return family_at("conv", node.inputs[0].shape[1] // groups, node.inputs[0].shape[1])
+
+
+def _is_3x3(node: gs.Node) -> bool:
+    """Whether a convolution has a 3x3 kernel and neither stride nor dilation, so that Winograd's transforms apply."""
+    steps = [*node.attrs.get("strides", [1]), *node.attrs.get("dilations", [1])]
+    return "Transpose" not in node.op and tuple(weight_of(node).shape[2:]) == (3, 3) and set(steps) == {1}
 
 
 def _set_channels(plan: Plan, node: gs.Node) -> None:
@@ -161,7 +170,7 @@ def _set_channels(plan: Plan, node: gs.Node) -> None:
         plan.channels_in = _contracted(node)
         return
     plan.channels_out = (out.name, 1)
-    if plan.family not in ("conv", "depthwise", "grouped"):
+    if plan.family not in _CONVOLUTIONS:
         return
     if "Transpose" not in node.op:
         plan.channels_in, plan.channels_total = (weight_of(node).name, 1), (data.name, 1)
@@ -226,7 +235,7 @@ def _merge_pads(plans: list[Plan]) -> None:
         if padded is None or len(padded.outputs) != 1 or not _is_lone_pad(padded):
             continue
         reader = next((p for p in plans if padded.name in p.inputs), None)
-        if reader is not None and reader.family in ("conv", "depthwise", "grouped", "pool"):
+        if reader is not None and reader.family in (*_CONVOLUTIONS, "pool"):
             source = padded.inputs[0].inputs[0]
             reader.inputs = {source.name: source, **{n: t for n, t in reader.inputs.items() if n != padded.name}}
             plans.remove(plan)

@@ -102,7 +102,7 @@ def test_a_larger_drop_allows_no_slower_model(model, data, tmp_path):
     small, large = (
         run(model, tmp_path / str(d), data=data, goals=Goals(max_drop=d)).report["speedup"] for d in (0.0, 100.0)
     )
-    assert large >= small and large > 5
+    assert large >= small and large > 4
 
 
 def test_a_drop_without_labels_is_refused(model, tmp_path):

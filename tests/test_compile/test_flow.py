@@ -109,9 +109,9 @@ def test_an_unreachable_goal_is_refused_before_any_trial(model, tmp_path, monkey
 
 
 def test_a_missed_drop_is_not_met_and_still_delivered(model, data, tmp_path):
-    done = run(model, tmp_path / "out", data=data, goals=Goals(speedup=7.0, max_drop=0.0))
+    done = run(model, tmp_path / "out", data=data, goals=Goals(speedup=5.0, max_drop=0.0))
     assert not done.met and not done.report["met"] and (tmp_path / "out/model.onnx").exists()
-    assert done.report["speedup"] * 1.005 >= 7.0, "the speed-up comes first; the drop is reported"
+    assert done.report["speedup"] * 1.005 >= 5.0, "the speed-up comes first; the drop is reported"
 
 
 def test_a_full_disk_leaves_no_result(model, tmp_path, monkeypatch):

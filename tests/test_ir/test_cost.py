@@ -96,7 +96,7 @@ def test_peak_activations_are_what_is_alive_at_the_widest_place():
 
 def test_an_activation_is_part_of_the_convolution_in_front_of_it():
     (kernel,) = kernels(conv_relu())
-    assert (kernel.family, kernel.channels_out, kernel.channels_in) == ("conv", 6, 4)
+    assert (kernel.family, kernel.channels_out, kernel.channels_in) == ("conv3x3", 6, 4)
     assert kernel.macs == 6 * 64 * 4 * 9
     assert kernel.read_bytes == 4 * (4 * 64 + 6 * 4 * 9 + 6)
     assert kernel.written_bytes == 4 * 6 * 64
@@ -113,7 +113,7 @@ def test_a_residual_sum_is_part_of_the_convolution_that_feeds_it():
     starts, ends = np.array([0, 0, 0, 0]), np.array([1, 4, 8, 8])
     found = kernels(parsed(body, weight=random(4, 4, 3, 3), starts=starts, ends=ends))
     # The shortcut comes after the convolution in the file and before it in the order of kernels.
-    assert [k.family for k in found] == ["move", "conv"]
+    assert [k.family for k in found] == ["move", "conv3x3"]
 
 
 def test_a_value_that_two_nodes_read_ends_its_kernel():
@@ -123,7 +123,7 @@ def test_a_value_that_two_nodes_read_ends_its_kernel():
         b = Sigmoid(c)
         y = Mul(a, b)
     }"""
-    assert [k.family for k in kernels(parsed(body, weight=random(4, 4, 3, 3)))][0] == "conv"
+    assert [k.family for k in kernels(parsed(body, weight=random(4, 4, 3, 3)))][0] == "conv3x3"
     assert len(kernels(parsed(body, weight=random(4, 4, 3, 3)))) == 3
 
 
@@ -134,6 +134,16 @@ def test_a_pad_is_part_of_the_convolution_behind_it():
     }"""
     (kernel,) = kernels(parsed(body, weight=random(4, 4, 3, 3), pads=np.array([0, 0, 1, 1, 0, 0, 1, 1])))
     assert kernel.read_bytes == 4 * (4 * 64 + 4 * 4 * 9)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "size", "family"),
+    [("", 3, "conv3x3"), ("strides = [2,2]", 3, "conv"), ("dilations = [2,2]", 3, "conv"), ("", 5, "conv")],
+)
+def test_only_a_plain_3x3_convolution_is_one_for_winograd(attributes, size, family):
+    body = f"net (float[1,4,8,8] x) => (float[N,M,H,W] y) {{ y = Conv<{attributes}>(x, weight) }}".replace("<>", "")
+    (kernel,) = kernels(parsed(body, weight=random(4, 4, size, size)))
+    assert kernel.family == family
 
 
 @pytest.mark.parametrize(("group", "family", "each"), [(1, "conv", 8), (2, "grouped", 4), (8, "depthwise", 1)])
