@@ -62,6 +62,8 @@ def network(path: Path, mca: str) -> Iterator[dict[str, object]]:
 def kind(spec: KernelSpec) -> str:
     if spec.family == "gemm":
         return "1x1" if len(spec.out.shape) == 4 else "dense"
+    if spec.family == "winograd":
+        return f"tiles of {spec['outputs']}x{spec['outputs']}"
     kh, kw = spec.operands[1].shape[2:4] if spec.family == "conv" else spec.operands[1].shape[1:3]
     return f"{'depthwise ' if spec.family == 'depthwise' else ''}{kh}x{kw}"
 
@@ -98,9 +100,9 @@ def page(rows: list[dict[str, object]], llvm: str) -> Iterator[str]:
     """The figures as Markdown."""
     yield "# Hot loops on a Neoverse N1, by llvm-mca\n"
     yield f"`python benchmarks/kernels/mca.py MODEL.onnx...`, target arm:{CORE}, {llvm}.\n"
-    yield "Static: every load hits the first-level cache, every branch is foreseen. Cycles of one round of the loop;"
-    yield "beside them how long its multiply-adds, all its vector arithmetic, and its loads and stores would take two"
-    yield "pipes. A loop is within reach where it takes at most 1.25 of the multiply-adds (3x3, 1x1, dense, stem) or of"
+    yield "Static: every load hits the first-level cache, every branch is foreseen. Cycles of a round; beside"
+    yield "them how long its multiply-adds, all its vector arithmetic, and its loads and stores would take two pipes. A"
+    yield "loop is within reach where it takes at most 1.25 of the multiply-adds (products, Winograd's too) or of"
     yield "its busiest pipes (depthwise, whose loop holds bias, clip and stores too).\n"
     within = sum(met(row) for row in rows)
     yield f"{within} of {len(rows)} are.\n"
