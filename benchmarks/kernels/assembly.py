@@ -39,8 +39,21 @@ def hot_loops(assembly: str) -> dict[str, Loop]:
     return hot
 
 
+def hot_bodies(assembly: str) -> dict[str, list[str]]:
+    """The instructions of each kernel's hot loop."""
+    hot: dict[str, tuple[int, list[str]]] = {}
+    for loop, lines in _stretches(assembly):
+        if loop.multiplies > hot.get(loop.kernel, (0, []))[0]:
+            hot[loop.kernel] = (loop.multiplies, [line for line in lines if _INSTRUCTION.match(line)])
+    return {kernel: body for kernel, (_, body) in hot.items()}
+
+
 def innermost_loops(assembly: str) -> list[Loop]:
     """Every stretch from a label to a branch back to it that holds no other such stretch."""
+    return [loop for loop, _ in _stretches(assembly)]
+
+
+def _stretches(assembly: str) -> list[tuple[Loop, list[str]]]:
     lines, kernel, places, found = assembly.splitlines(), "", {}, []
     begins: list[int] = []
     for number, line in enumerate(lines):
@@ -51,9 +64,10 @@ def innermost_loops(assembly: str) -> list[Loop]:
         elif (match := _BRANCH.match(line)) and match[1] in places:
             begin = places[match[1]]
             if not any(begin < other for other in begins):
-                found.append(_loop(kernel, lines[begin : number + 1]))
+                body = lines[begin : number + 1]
+                found.append((_loop(kernel, body), body))
             begins.append(begin)
-    return [loop for loop in found if loop.kernel]
+    return [(loop, body) for loop, body in found if loop.kernel]
 
 
 def _loop(kernel: str, lines: list[str]) -> Loop:

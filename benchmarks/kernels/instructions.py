@@ -27,6 +27,7 @@ from pfir.backends.tvm import TvmBackend  # noqa: E402
 from pfir.backends.tvm.build import pipeline, tvm_target  # noqa: E402
 from pfir.backends.tvm.form import KernelSpec  # noqa: E402
 from pfir.backends.tvm.lower import written  # noqa: E402
+from pfir.backends.tvm.stack import tir_pipeline  # noqa: E402
 from pfir.backends.tvm.tiles import Tile  # noqa: E402
 from pfir.backends.tvm.values import Program  # noqa: E402
 from pfir.compile.prepare import BASELINE  # noqa: E402
@@ -134,7 +135,10 @@ def assembly(program: Program) -> str:
     """What TVM compiles the kernels to, as text."""
     from tvm import relax
 
-    executable = relax.build(program.builder.get(), tvm_target(program.target), relax_pipeline=pipeline())
+    where = tvm_target(program.target)
+    executable = relax.build(
+        program.builder.get(), where, relax_pipeline=pipeline(), tir_pipeline=tir_pipeline()
+    )  # fmt: skip
     return "\n".join(m.inspect_source("asm") for m in _modules(executable.mod) if m.kind == "llvm")
 
 
@@ -154,7 +158,8 @@ def page(found: dict[str, object]) -> Iterator[str]:
     yield "# Instructions per multiply-accumulate on aarch64\n"
     yield f"`python benchmarks/kernels/instructions.py MODEL.onnx...`, target {found['target']}, TVM {found['tvm']}."
     yield "One thread, counted in the emulator. Four lanes of one `fmla` make 0.25 the floor of a network without"
-    yield "anything but multiplications; what lies above is loads, loop counters, borders and results.\n"
+    yield "anything but multiplications; what lies above is loads, loop counters, borders and results. Winograd's"
+    yield "kernels multiply less than is counted as MACs: 2.25 times less in tiles of 2x2, 4 times in tiles of 4x4.\n"
     yield "| network | instructions, M | MACs, M | per MAC | ONNX Runtime's aarch64 wheel, M | spills in hot loops |"
     yield "|---|---|---|---|---|---|"
     for row in found["networks"]:

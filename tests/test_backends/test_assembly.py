@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from benchmarks.kernels.assembly import Loop, hot_loops, innermost_loops
@@ -39,6 +40,37 @@ def test_no_hot_loop_of_ours_spills(core):
     loops = hot_loops(assembly(written(bundle.model(), parse_target(core))))
     assert len(loops) == 7
     assert [loop for loop in loops.values() if loop.spills] == []
+
+
+@pytest.mark.parametrize("core", ["arm", "cortex-a53", "cortex-a76"])
+def test_no_hot_loop_of_a_depthwise_or_winograd_convolution_or_a_product_of_few_channels_spills(core):
+    bundle = Bundle()
+    for channels, size, kernel, stride in ((32, 24, 3, 1), (24, 28, 3, 2), (40, 14, 5, 1), (36, 28, 5, 2)):
+        weight, pads = bundle.random(channels, 1, kernel, kernel), [kernel // 2] * 4
+        y = bundle.node("Conv", bundle.node("Relu", _channels_last(bundle, channels, size)), weight,
+                        bundle.random(channels), group=channels, pads=pads, strides=[stride] * 2)  # fmt: skip
+        bundle.output(f"y{size}_{kernel}_{stride}", _clip(bundle, y))
+    for channels in (4, 5, 8):
+        y = bundle.node("Conv", _channels_last(bundle, channels, 28), bundle.random(16, channels, 1, 1))
+        bundle.output(f"p{channels}", _clip(bundle, bundle.node("Add", y, bundle.random(16, 1, 1))))
+    for channels, size in ((16, 32), (32, 16)):
+        y = bundle.node("Conv", _channels_last(bundle, channels, size), bundle.random(channels, channels, 3, 3),
+                        bundle.random(channels), pads=[1] * 4)  # fmt: skip
+        bundle.output(f"w{channels}", bundle.node("Relu", y))
+    loops = hot_loops(assembly(written(bundle.model(), parse_target(core))))
+    families = ("depthwise", "gemm", "winograd")
+    ours = [loop for name, loop in loops.items() if name.startswith(families) and loop.multiplies > 16]
+    assert len(ours) >= 9 and any(loop.kernel.startswith("winograd") for loop in ours)
+    assert [loop for loop in ours if loop.spills] == []
+
+
+def _channels_last(bundle: Bundle, channels: int, size: int) -> str:
+    """A tensor that a convolution of ours has just written."""
+    return bundle.node("Conv", bundle.input(1, 1, size, size), bundle.random(channels, 1, 1, 1))
+
+
+def _clip(bundle: Bundle, tensor: str) -> str:
+    return bundle.node("Clip", tensor, bundle.constant(np.float32(0)), bundle.constant(np.float32(6)))
 
 
 def test_widths_that_fill_no_vector_multiply_as_densely():

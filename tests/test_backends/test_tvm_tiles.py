@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pfir.backends.tvm import TvmBackend
-from pfir.backends.tvm.tiles import channel_tile, matrix_tile
+from pfir.backends.tvm.tiles import FEWEST_LANES, channel_tile, depthwise_tile, matrix_tile, product_tile
 from pfir.devices.emulated import EmulatedDevice
 from pfir.errors import DeviceError
 from pfir.target import known_targets, parse_target
@@ -31,6 +31,25 @@ def test_accumulators_fit_the_registers(target, rows, out, inner):
 def test_window_tiles_hold_one_vector_of_channels(target, columns, channels):
     tile = channel_tile(target, columns, channels)
     assert tile.vectors == 1 and 1 <= tile.rows <= min(8, columns)
+
+
+@settings(max_examples=40, deadline=None)
+@given(target=st.sampled_from(known_targets()), sizes=st.tuples(SIZES, SIZES), channels=SIZES,
+       kernel=st.sampled_from((3, 5, 7)), stride=st.integers(1, 3))  # fmt: skip
+def test_a_depthwise_tile_holds_its_sums_and_a_row_of_input_in_registers(target, sizes, channels, kernel, stride):
+    tile = depthwise_tile(target, sizes, channels, (kernel, kernel), (stride, stride))
+    held = tile.lines * tile.rows + (tile.rows - 1) * stride + kernel
+    assert tile.rows == 1 or held < target.core.vector_registers
+    assert tile.lines == 1 or stride == 1 or kernel == 3
+    assert tile.lanes <= max(channels, FEWEST_LANES)
+
+
+def test_an_arm_product_over_few_channels_gets_a_tile_that_leaves_room_for_its_weights():
+    target = parse_target("arm")
+    for inner in range(1, 10):
+        tile = product_tile(target, 784, 24, inner)
+        assert tile.vectors <= 2 and tile.unroll == inner and 784 % tile.rows == 0
+    assert product_tile(target, 784, 24, 16).vectors > 2
 
 
 def test_a_neon_convolution_gets_the_tile_that_was_measured_not_to_spill():
@@ -60,6 +79,11 @@ def test_every_arm_tile_computes_what_onnx_runtime_computes():
         weight = bundle.random(out, channels, kernel, kernel)
         y = bundle.node("Conv", bundle.input(1, channels, 11, 13), weight, bundle.random(out), strides=[stride] * 2)
         bundle.output(f"y{channels}_{out}", bundle.node("Relu", y))
+    for channels, kernel, stride in ((18, 3, 1), (24, 3, 2), (9, 5, 1), (16, 5, 2)):
+        x = bundle.node("Conv", bundle.input(1, 5, 11, 13), bundle.random(channels, 5, 1, 1))
+        y = bundle.node("Conv", x, bundle.random(channels, 1, kernel, kernel), bundle.random(channels), group=channels,
+                        pads=[kernel // 2] * 4, strides=[stride] * 2)  # fmt: skip
+        bundle.output(f"depthwise{channels}_{kernel}_{stride}", bundle.node("Relu", y))
     model = bundle.model()
     values = feeds(model.inputs())
     with EmulatedDevice() as device:

@@ -41,7 +41,7 @@ def winograd_or_direct(target: Target, channels: int, out: tuple[int, ...]) -> W
     Time is vector instructions at the rate of the core's multiply-adds, and what the weights exceed its second-level
     cache by at its bandwidth. On x86 (AVX-512) tiles of 4x4 were the fastest of the three in eleven of twelve
     measured shapes, 4 to 64 channels and 7 to 32 rows; 5 to 6 channels over 9 rows are 8 % faster directly, and
-    tiled all the same. On Arm the instructions of ResNet-20, counted in the emulator, fell from 15.2 to 6.3 million.
+    tiled all the same. On Arm the instructions of ResNet-20, counted in the emulator, fell from 15.1 to 6.1 million.
     """
     found = min((None, *OUTPUTS), key=lambda outputs: _seconds(target, channels, out, outputs))
     return None if found is None else plan(target, channels, out, found)

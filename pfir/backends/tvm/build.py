@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pfir.backends.tvm.link import linker
+from pfir.backends.tvm.stack import tir_pipeline
 from pfir.errors import CompileError
 from pfir.target import Target
 
@@ -23,7 +24,7 @@ def build(module: Any, target: Target) -> bytes:
 
     where = tvm_target(target)
     try:
-        executable = relax.build(module, where, relax_pipeline=pipeline())
+        executable = relax.build(module, where, relax_pipeline=pipeline(), tir_pipeline=tir_pipeline())
         return _library(executable, target)
     except RuntimeError as error:  # what TVM's own errors derive from
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]

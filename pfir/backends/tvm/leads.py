@@ -13,7 +13,15 @@ import onnx_graphsurgeon as gs
 from pfir.backends.tvm.algorithms import Winograd, winograd_or_direct
 from pfir.backends.tvm.form import Form, channels_last, plain
 from pfir.backends.tvm.kernels import conv, depthwise, gemm, window, winograd
-from pfir.backends.tvm.tiles import Tile, channel_tile, matrix_tile, plain_tile, product_tile, stem_accumulators
+from pfir.backends.tvm.tiles import (
+    Tile,
+    channel_tile,
+    depthwise_tile,
+    matrix_tile,
+    plain_tile,
+    product_tile,
+    stem_accumulators,
+)
 from pfir.backends.tvm.values import Program, Value
 from pfir.target import Target
 
@@ -115,7 +123,8 @@ def _direct(program: Program, data: Value, weight: np.ndarray, bias: Any, out: F
         packed = program.constant(winograd.pack(weight, tiled.outputs, tiled.tile))
         return Lead("winograd", attributes, [data, packed], out, tiled.tile, bias)
     target, few = program.target, weight.shape[1] <= conv.FEW_CHANNELS
-    most = stem_accumulators(target, weight.shape[3], common["strides"][1]) if few else None
+    inner, wide, outer = weight.shape[1], weight.shape[3], out.shape[1] // group
+    most = stem_accumulators(target, inner, wide, common["strides"][1], outer) if few else None
     tile = matrix_tile(target, out.shape[3], out.shape[1] // group, weight.shape[1], most)
     packed = program.constant(conv.pack(weight, group, tile))
     return Lead("conv", {**common, "group": group}, [data, packed], out, tile, bias)
@@ -131,11 +140,12 @@ def _tiled(target: Target, data: Value, weight: np.ndarray, out: Form, group: in
 
 def _depthwise(program: Program, data: Value, weight: np.ndarray, bias: Any, out: Form, geometry: tuple) -> Lead:
     pads, strides, dilations = geometry
+    if out.shape[1] == data.form.shape[1] and depthwise.covers(data.form, weight):
+        tile = depthwise_tile(program.target, out.shape[2:], out.shape[1], weight.shape[2:], strides)
+        attributes = {"strides": strides, "dilations": dilations, "pads": pads[:2]}
+        packed = program.constant(depthwise.pack(weight, tile))
+        return Lead("depthwise", attributes, [data, packed], out, tile, bias)
     tile = channel_tile(program.target, out.shape[3], out.shape[1])
-    plain_layer = data.form.order == out.order and data.form.shape[1] == out.shape[1] and dilations == (1, 1)
-    if plain_layer and program.target.triple.startswith("x86"):  # on Arm both take as many instructions
-        attributes = {"kernel": weight.shape[2:], "strides": strides, "pads": pads[:2]}
-        return Lead("depthwise", attributes, [data, program.constant(depthwise.pack(weight))], out, tile, bias)
     attributes = {
         "kind": "depthwise", "kernel": weight.shape[2:], "strides": strides, "dilations": dilations, "pads": pads
     }  # fmt: skip

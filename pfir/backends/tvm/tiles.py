@@ -7,6 +7,8 @@ from math import gcd
 
 from pfir.target import Target
 
+FEWEST_LANES = 4
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -18,6 +20,7 @@ class Tile:
         rows: Output positions.
         unroll: Input channels whose step is unrolled.
         threads: Threads that share the kernel's outer loops.
+        lines: Rows of output positions that a depthwise tile spans; elsewhere a tile lies in one row.
     """
 
     lanes: int
@@ -25,6 +28,7 @@ class Tile:
     rows: int
     unroll: int
     threads: int = 1
+    lines: int = 1
 
     @property
     def block(self) -> int:
@@ -52,23 +56,39 @@ def matrix_tile(target: Target, rows: int, channels_out: int, channels_in: int, 
     return Tile(lanes, vectors, tile_rows, _unroll(target, channels_in), target.threads)
 
 
-def stem_accumulators(target: Target, kernel_width: int, stride: int) -> int:
+def stem_accumulators(target: Target, inner: int, kernel_width: int, stride: int, channels_out: int) -> int:
     """The most accumulators of a convolution over few channels, whose steps along a row are all unrolled.
 
     On Arm the compiler keeps the row in registers, beside them; these leave enough (found by disassembly, 3x3 to 7x7).
-    On x86 fewer are faster, as measured for 3x3 with stride 2: 8 took 0.57 of the time of 28.
+    A single block of channels takes fewer, as its bias stays in registers too; of fewer than three input channels LLVM
+    would then write out the whole kernel. On x86 fewer are faster, as measured for 3x3 with stride 2: 8 took 0.57 of
+    the time of 28.
     """
-    if target.triple.startswith("x86"):
+    if target.triple.startswith("x86") or (channels_out <= 2 * target.lanes and inner >= 3):
         return 8
-    return 16 if kernel_width <= 3 and stride == 1 else 12
+    return 16 if kernel_width <= 3 and stride == 1 and inner < 4 else 12
 
 
 def product_tile(target: Target, rows: int, channels_out: int, channels_in: int) -> Tile:
     """The tile of a matrix product: on Arm with twice the steps where that divides, since its loop is a short one."""
-    again = target.cpu in _UNROLLED_AGAIN and _unroll(target, channels_in) < 4
+    if target.triple.startswith("x86"):
+        return matrix_tile(target, rows, channels_out, channels_in)
+    if rows >= 4 and channels_in < _LOOPED:
+        return _held_tile(target, rows, channels_out, channels_in)
+    twice = channels_in % 8 == 0
+    again = target.cpu in _UNROLLED_AGAIN and not twice and _unroll(target, channels_in) <= 4
     tile = matrix_tile(target, rows, channels_out, channels_in, 16 if again else None)
-    twice = not target.triple.startswith("x86") and tile.unroll == 4 and channels_in % 8 == 0 and channels_in > 8
     return replace(tile, unroll=8) if twice else tile
+
+
+def _held_tile(target: Target, rows: int, channels_out: int, channels_in: int) -> Tile:
+    """The tile of a product over so few channels that LLVM writes out all steps, then holds all weights in registers.
+
+    Found by disassembly for 2 to 9 channels: these do not spill.
+    """
+    vectors = 2 if channels_out > 2 * target.lanes else 1
+    tile_rows = 8 if rows % 8 == 0 and (vectors == 1 or channels_in % 2 == 0) else 4
+    return Tile(target.lanes, vectors, tile_rows, channels_in, target.threads)
 
 
 def strip_tile(target: Target, rows: int, channels_out: int, channels_in: int) -> Tile:
@@ -86,12 +106,65 @@ def channel_tile(target: Target, columns: int, channels: int) -> Tile:
     return Tile(lanes, 1, rows, 1, target.threads)
 
 
+def depthwise_tile(
+    target: Target, sizes: tuple[int, int], channels: int, kernel: tuple[int, int], strides: tuple[int, int]
+) -> Tile:
+    """The tile of a depthwise convolution with `sizes` rows and columns of output that costs the fewest instructions.
+
+    Its vectors are no wider than `channels`, at least `FEWEST_LANES` of them. A tile loads each input row under it
+    once, and each weight; two lines share rows. What it holds at a time are the accumulators, one input row and a
+    weight a line.
+    """
+    narrow = [n for n in _lane_choices(target) if n <= max(channels, FEWEST_LANES)]
+    lanes = min(narrow, key=lambda n: (-(-channels // n) * n, -n))
+    options = [
+        (_depthwise_loads(sizes[1], rows, lines, kernel, strides) / lines, -rows, lines)
+        for lines in ((1, 2) if _two_lines(target, sizes[0], kernel[0], strides[0]) else (1,))
+        for rows in range(1, min(8, sizes[1]) + 1)
+        if lines * rows + _under(rows, kernel[1], strides[1]) + lines <= _held(target) or rows == 1
+    ]  # fmt: skip
+    _, rows, lines = min(options)
+    return Tile(lanes, 1, -rows, 1, target.threads, lines)
+
+
+def _held(target: Target) -> int:
+    """Registers that a depthwise tile may plan with: LLVM loads further ahead for a core that it knows."""
+    return target.core.vector_registers - (4 if target.cpu == "generic" else 6)
+
+
+def _two_lines(target: Target, rows: int, kernel: int, stride: int) -> bool:
+    """Whether two output rows share enough input rows, and enough of them lie clear of the border. Wide kernels with
+    strides hold too much at a time, and so do all with strides where loads are scheduled far ahead."""
+    strided = kernel <= 3 and target.cpu not in _UNROLLED_AGAIN
+    return rows > kernel // stride and (stride == 1 or strided)
+
+
+def _under(outputs: int, kernel: int, stride: int) -> int:
+    """Input positions under so many neighbouring outputs."""
+    return (outputs - 1) * stride + kernel
+
+
+def _depthwise_loads(
+    columns: int, rows: int, lines: int, kernel: tuple[int, int], strides: tuple[int, int]
+) -> float:
+    """Instructions beside multiply-adds and results that `lines` rows of output cost; weights are loaded in pairs."""
+    tiles, rest = divmod(columns, rows)
+    widths = [rows] * tiles + ([rest] if rest else [])
+    return sum(
+        _under(lines, kernel[0], strides[0]) * _under(width, kernel[1], strides[1])
+        + kernel[0] * kernel[1] / 2 + _PER_TILE
+        for width in widths
+    )  # fmt: skip
+
+
 def plain_tile(target: Target) -> Tile:
     """The tile of kernels that compute each element on its own."""
     return Tile(target.lanes, 1, 1, 1, target.threads)
 
 
 _ENOUGH = 12
+_LOOPED = 10  # input channels from which on LLVM keeps the loop over them
+_PER_TILE = 10  # instructions of a loop and its addresses
 _WAY_BYTES = 4096
 _LATENCY = 4  # cycles of a multiply-add on x86
 _PER_STEP = 0.4  # cycles of loop control
@@ -130,7 +203,7 @@ def _most_rows(target: Target, channels_in: int) -> int:
 
 
 def _lane_choices(target: Target) -> tuple[int, ...]:
-    return tuple(n for n in (target.lanes, target.lanes // 2, target.lanes // 4) if n >= 4)
+    return tuple(n for n in (target.lanes, target.lanes // 2, target.lanes // 4) if n >= FEWEST_LANES)
 
 
 def _score_x86(target: Target, lanes: int, vectors: int, tile_rows: int, rows: int, channels: int) -> float:

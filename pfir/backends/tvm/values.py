@@ -28,6 +28,7 @@ FAMILIES = {
     "window": window,
     "winograd": winograd,
 }
+WRITTEN = ("depthwise", "winograd")  # families that give the function itself, where the others give a schedule of it
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ class Program:
 
     def _make(self, spec: KernelSpec, tile: Tile) -> Any:
         name = f"{spec.family}_{len(self.kernels)}"
-        function = FAMILIES[spec.family](spec, tile).mod["main"]
+        made = FAMILIES[spec.family](spec, tile)
+        function = made if spec.family in WRITTEN else made.mod["main"]
         function = function.with_attr("global_symbol", name).with_attr("tirx.noalias", True)
         return self.builder.add_func(function, name)
 

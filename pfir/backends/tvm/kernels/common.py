@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import gcd
 from typing import Any
 
 from pfir.backends.tvm.expressions import const, expression
-from pfir.backends.tvm.form import Form, KernelSpec
+from pfir.backends.tvm.form import Form, KernelSpec, Step
 from pfir.backends.tvm.tiles import Tile
 
 _FEWEST_LANES = 2
@@ -67,6 +67,32 @@ def tail(spec: KernelSpec, operands: list[Operand], index: tuple[Any, ...], main
     for name, value in reversed(bound):
         result = tirx.Let(name, value, result)
     return result
+
+
+def bias_first(spec: KernelSpec) -> tuple[int | None, KernelSpec]:
+    """The operand that the first step adds along the channels, if it does, and the kernel without that step: sums may
+    then start from it."""
+    if not spec.steps or spec.steps[0].op != "Add":
+        return None, spec
+    kinds = dict(spec.steps[0].arguments)
+    if set(kinds) != {"main", "operand"} or len(spec.steps[0].arguments) != 2:
+        return None, spec
+    sizes = spec.operands[kinds["operand"]].shape
+    channels = (1,) * (len(sizes) - 1 - _after(spec)) + (spec.out.shape[1],) + (1,) * _after(spec)
+    if sizes != channels:
+        return None, spec
+    return kinds["operand"], replace(spec, steps=tuple(_without_first(step) for step in spec.steps[1:]))
+
+
+def _after(spec: KernelSpec) -> int:
+    """Axes behind the channels."""
+    return len(spec.out.shape) - 2
+
+
+def _without_first(step: Step) -> Step:
+    moved = {("step", 0): ("main", 0)}
+    arguments = (moved.get(a, ("step", a[1] - 1) if a[0] == "step" else a) for a in step.arguments)
+    return replace(step, arguments=tuple(arguments))
 
 
 def to_index(form: Form, memory: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -1,127 +1,243 @@
-"""Depthwise convolutions that read the image where it lies: no bordered copy.
+"""Depthwise convolution over channels-last activations, without a copy of its input.
 
-Weights are `[KH, KW, C]`. A tile is some columns by one vector of channels. Which taps of a column fall outside is
-known as the kernel is written, so that the tiles at both ends simply lack them; a row's taps outside bound the loop
-over the kernel's rows.
+Packed weights are `[B, KH, KW, b]`, one block of b channels after the other; the last block starts early enough to end
+with the last channel. A pass computes a tile of `lines` x `rows` output positions by one block; where the border cuts
+taps off, they are left out of the code. Rows that the border cuts, and those left over, loop over the kernel's rows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import prod
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 
 from pfir.backends.tvm.expressions import const
-from pfir.backends.tvm.form import KernelSpec
-from pfir.backends.tvm.kernels.common import Operand, tail
-from pfir.backends.tvm.kernels.written import along, argument, store
-from pfir.backends.tvm.tiles import Tile
+from pfir.backends.tvm.form import Form, KernelSpec
+from pfir.backends.tvm.kernels.common import bias_first, tail
+from pfir.backends.tvm.kernels.written import Argument
+from pfir.backends.tvm.tiles import FEWEST_LANES, Tile
 
-_STRIP_BYTES = 256 * 1024
+_CHUNK_BYTES = 16 * 1024
+_MOST_TAPS = 49
 
 
-def pack(weight: np.ndarray) -> np.ndarray:
-    """`[C, 1, KH, KW]` -> `[KH, KW, C]`."""
-    return np.ascontiguousarray(weight[:, 0].transpose(1, 2, 0))
+def covers(data: Form, weight: np.ndarray) -> bool:
+    """Whether the kernel can be made: vectors need channels side by side, and all taps are written out."""
+    kh, kw = weight.shape[2:]
+    return data.order == (0, 2, 3, 1) and len(weight) >= FEWEST_LANES and kh * kw <= _MOST_TAPS
+
+
+def pack(weight: np.ndarray, tile: Tile) -> np.ndarray:
+    """`[O, 1, KH, KW]` -> `[B, KH, KW, b]`; channels that two blocks share stand in both."""
+    channels, block = len(weight), tile.block
+    starts = [min(i * block, channels - block) for i in range(-(-channels // block))]
+    return np.ascontiguousarray(np.stack([weight[s : s + block, 0].transpose(1, 2, 0) for s in starts]))
 
 
 def depthwise(spec: KernelSpec, tile: Tile) -> Any:
-    """A kernel as a schedule without anything left to schedule; `spec` has `kernel`, `strides` and `pads` (begin); the
-    data is NHWC."""
-    from tvm.s_tir import Schedule
-    from tvm.script.ir_builder import IRBuilder
-    from tvm.tirx.script import builder as T
+    """A kernel as a function of TensorIR; `spec` has `strides`, `dilations` and `pads` (begin)."""
+    from tvm import tirx
 
-    with IRBuilder() as ib, T.prim_func(s_tir=True):
-        T.func_name("main")
-        operands = [argument(f"p{i}", form) for i, form in enumerate(spec.operands)]
-        result = T.arg("out", T.buffer(spec.out.memory, "float32"))
-        strips = spec.out.shape[2] // _strip(spec)
-        with (T.parallel if tile.threads > 1 else T.serial)(0, spec.out.shape[0] * strips) as task:
-            _Task(spec, tile, operands, result, task // strips, task % strips).write()
-    return Schedule(ib.get())
-
-
-def _strip(spec: KernelSpec) -> int:
-    """Output rows that are finished for all channels before the next: as many as keep their input in a second-level
-    cache, so that a line is fetched once."""
-    rows, sh = spec.out.shape[2], spec["strides"][0]
-    line = 4 * prod(spec.operands[0].memory[2:])
-    fitting = [n for n in range(1, rows + 1) if rows % n == 0 and (n * sh + spec["kernel"][0]) * line <= _STRIP_BYTES]
-    return max(fitting, default=1)
+    buffers = [tirx.decl_buffer(form.memory, form.dtype, f"p{i}") for i, form in enumerate(spec.operands)]
+    out = tirx.decl_buffer(spec.out.memory, spec.out.dtype, "out")
+    body = _Writer(spec, tile, buffers, out).kernel()
+    return tirx.PrimFunc([*buffers, out], body).with_attr({"s_tir": True})
 
 
 @dataclass(frozen=True)
-class _Task:
-    """The code of one strip of rows of one image."""
+class _Axis:
+    """One spatial axis: which input positions the taps of each output read."""
 
-    spec: KernelSpec
-    tile: Tile
-    operands: list[Operand]
-    result: Any
-    batch: Any
-    strip: Any
+    size: int
+    out: int
+    kernel: int
+    stride: int
+    step: int
+    pad: int
 
-    def write(self) -> None:
-        along(self.spec.out.shape[1], self.tile.lanes, self._rows)
+    def at(self, position: Any, tap: Any) -> Any:
+        return position * self.stride + tap * self.step - self.pad
 
-    def _rows(self, c: Any, lanes: int) -> None:
-        from tvm.tirx.script import builder as T
+    def inside(self, position: int) -> tuple[int, ...]:
+        """The taps of an output that read the input."""
+        return tuple(k for k in range(self.kernel) if 0 <= self.at(position, k) < self.size)
 
-        rows = _strip(self.spec)
-        with T.serial(0, rows) as row:
-            y = self.strip * rows + row
-            first, last = self._inner()
-            for x in self._starts(0, first):
-                self._tile(y, x, c, lanes)
-            with T.serial(0, last - first) as i:
-                self._tile(y, (first + i) * self.tile.rows, c, lanes, inner=True)
-            for x in self._starts(last, self._count()):
-                self._tile(y, x, c, lanes)
+    def whole(self) -> range:
+        """The outputs all of whose taps read the input."""
+        found = [p for p in range(self.out) if len(self.inside(p)) == self.kernel]
+        return range(found[0], found[-1] + 1) if found else range(0)
 
-    def _count(self) -> int:
-        return -(-self.spec.out.shape[3] // self.tile.rows)
 
-    def _starts(self, first: int, last: int) -> list[int]:
-        return [i * self.tile.rows for i in range(first, last)]
+class _Writer:
+    """Writes the statements of one kernel."""
 
-    def _inner(self) -> tuple[int, int]:
-        """The tiles, first and behind the last, that are whole and have every tap inside."""
-        taps, columns = range(self.spec["kernel"][1]), range(self.tile.rows)
-        whole = [
-            i for i in range(self.spec.out.shape[3] // self.tile.rows)
-            if all(self._inside(i * self.tile.rows + x, tap) for x in columns for tap in taps)
-        ]  # fmt: skip
-        return (whole[0], whole[-1] + 1) if whole else (0, 0)
+    def __init__(self, spec: KernelSpec, tile: Tile, buffers: list[Any], out: Any) -> None:
+        self.spec, self.tile, self.buffers, self.out = spec, tile, buffers, out
+        (sh, sw), (dh, dw), (top, left) = spec["strides"], spec["dilations"], spec["pads"]
+        self.batch, self.channels, h, w = spec.operands[0].shape
+        self.blocks, kh, kw, self.block = spec.operands[1].shape
+        oh, ow = spec.out.shape[2:]
+        self.rows, self.columns = _Axis(h, oh, kh, sh, dh, top), _Axis(w, ow, kw, sw, dw, left)
+        self.operands = [Argument(b, f) for b, f in zip(buffers, spec.operands, strict=True)]
+        self.tiles = list(self._tiles())
+        self.bias, self.rest = bias_first(spec)
 
-    def _inside(self, x: int, tap: int) -> bool:
-        return 0 <= self._column(x, tap) < self.spec.operands[0].shape[3]
-
-    def _column(self, x: Any, tap: int) -> Any:
-        return x * self.spec["strides"][1] + tap - self.spec["pads"][1]
-
-    def _tile(self, y: Any, start: Any, c: Any, lanes: int, inner: bool = False) -> None:
-        """One register tile: sums over the taps, then the steps behind the convolution."""
+    def kernel(self) -> Any:
+        """Batch, chunks of channel blocks, passes over rows; then tiles along a row, and blocks of the chunk."""
         from tvm import tirx
-        from tvm.tirx.script import builder as T
 
-        (kh, kw), top = self.spec["kernel"], y * self.spec["strides"][0] - self.spec["pads"][0]
-        height = self.spec.operands[0].shape[2]
-        columns = self.tile.rows if inner else min(self.tile.rows, self.spec.out.shape[3] - start)
-        sums = T.alloc_buffer((columns, lanes), "float32", scope="local")
-        for x in range(columns):
-            store(sums, lanes, lambda e, x=x: (const(0), [x, e]))
-        low, high = tirx.max(0, -top), tirx.min(kh, height - top)
-        with T.serial(low, high) as ry:
-            for tap in range(kw):
-                for x in range(columns):
-                    if inner or self._inside(start + x, tap):
-                        store(sums, lanes, lambda e, x=x, tap=tap: (
-                            sums[x, e] + self.operands[0](self.batch, c + e, top + ry, self._column(start + x, tap))
-                            * self.operands[1](ry, tap, c + e), [x, e]))  # fmt: skip
-        for x in range(columns):
-            store(self.result, lanes, lambda e, x=x: (
-                tail(self.spec, self.operands, (self.batch, c + e, y, start + x), sums[x, e]),
-                [self.batch, y, start + x, c + e]))  # fmt: skip
+        chunk = self._chunk()
+        chunks = -(-self.blocks // chunk)
+        passes = len(self.rows.whole()) // self.tile.lines
+        cut = self.rows.out - passes * self.tile.lines
+        kind = tirx.ForKind.PARALLEL if self.tile.threads > 1 else tirx.ForKind.SERIAL
+
+        def task(index: Any) -> Any:
+            b, c, t = index // (chunks * (passes + cut)), index // (passes + cut) % chunks, index % (passes + cut)
+            blocks = (c * chunk, tirx.min(chunk, self.blocks - c * chunk) if self.blocks % chunk else chunk)
+            fast = self._row(b, self.rows.whole().start + t * self.tile.lines, blocks, self._whole) if passes else None
+            rest = t - passes
+            early = self.rows.whole().start if passes else 0
+            y = rest if not passes else tirx.Select(rest < early, rest, rest + passes * self.tile.lines)
+            slow = self._row(b, y, blocks, self._cut) if cut else None
+            if fast is None or slow is None:
+                return fast or slow
+            return tirx.IfThenElse(t < passes, fast, slow)
+
+        return _loop("task", self.batch * chunks * (passes + cut), task, kind)
+
+    def _chunk(self) -> int:
+        """Channel blocks whose input under a tile and weights fill half of a small first-level cache."""
+        taps = self.rows.kernel * self.columns.kernel
+        columns = (self.tile.rows - 1) * self.columns.stride + (self.columns.kernel - 1) * self.columns.step + 1
+        lines = (self.tile.lines - 1) * self.rows.stride + (self.rows.kernel - 1) * self.rows.step + 1
+        most = max(2, _CHUNK_BYTES // (4 * self.block * (taps + lines * columns)))
+        return -(-self.blocks // -(-self.blocks // most))
+
+    def _tiles(self) -> Iterator[tuple[int, int, int]]:
+        """Runs of tiles along a row, as start, width and count: tiles that the border cuts stand alone."""
+        axis, width = self.columns, self.tile.rows
+        starts = range(0, axis.out, width)
+
+        def key(start: int) -> Any:
+            end = min(start + width, axis.out)
+            whole = end - start == width and all(len(axis.inside(x)) == axis.kernel for x in range(start, end))
+            return (True, 0) if whole else (False, start)
+
+        for _, run in groupby(starts, key):
+            found = list(run)
+            yield found[0], min(width, axis.out - found[0]), len(found)
+
+    def _row(self, b: Any, y: Any, blocks: tuple[Any, Any], body: Callable) -> Any:
+        """All tiles of a pass over a row."""
+        from tvm import tirx
+
+        def run(start: int, width: int, count: int) -> Any:
+            def tile(i: Any) -> Any:
+                x, taps = start + i * width, [self.columns.inside(start + k) for k in range(width)]
+                return _loop("c", blocks[1], lambda c: body(b, y, x, blocks[0] + c, taps))
+
+            return _loop("x", count, tile) if count > 1 else tile(0)
+
+        return tirx.stmt_seq(*(run(*found) for found in self.tiles)) if len(self.tiles) > 1 else run(*self.tiles[0])
+
+    def _whole(self, b: Any, y: Any, x: Any, block: Any, taps: list[tuple[int, ...]]) -> Any:
+        """A tile whose rows are all inside: input rows in turn, each used by every output row that reads it."""
+        lines = range(self.tile.lines)
+        reads = sorted((self.rows.at(line, k), line, k) for line in lines for k in range(self.rows.kernel))
+
+        def sums(total: Any) -> list[Any]:
+            rows = [[(line, k) for _, line, k in run] for _, run in groupby(reads, lambda read: read[0])]
+            return [s for row in rows for s in self._sums(total, b, y, x, block, taps, row)]
+
+        return self._tile(b, y, x, block, len(taps), self.tile.lines, sums)
+
+    def _cut(self, b: Any, y: Any, x: Any, block: Any, taps: list[tuple[int, ...]]) -> Any:
+        """A tile of one row, over those rows of the kernel that are inside."""
+        from tvm import tirx
+
+        axis = self.rows
+        first = tirx.max(0, (axis.pad - y * axis.stride + axis.step - 1) // axis.step)
+        last = tirx.min(axis.kernel, (axis.size + axis.pad - y * axis.stride + axis.step - 1) // axis.step)
+
+        def sums(total: Any) -> list[Any]:
+            def at(k: Any) -> Any:
+                return tirx.stmt_seq(*self._sums(total, b, y, x, block, taps, [(0, first + k)]))
+
+            return [_loop("ky", last - first, at)] if any(taps) else []
+
+        return self._tile(b, y, x, block, len(taps), 1, sums)
+
+    def _sums(
+        self, total: Any, b: Any, y: Any, x: Any, block: Any, taps: list[tuple[int, ...]], row: list[tuple[int, Any]]
+    ) -> Iterator[Any]:
+        """Multiply-adds of one input row into each output row `y + line` whose kernel row `ky` it meets."""
+        from tvm import tirx
+
+        width, vectors, lanes = len(taps), self.tile.vectors, self.tile.lanes
+        for k in range(self.columns.kernel):
+            those = [i for i in range(width) if k in taps[i]]
+            for line, ky in row if those else ():
+
+                def add(n: Any, k: int = k, line: int = line, ky: Any = ky, first: int = those[0]) -> Any:
+                    i, v = first + n // vectors, n % vectors
+                    at = ((line * width + i) * vectors + v) * lanes
+                    pixel = self._pixel(b, y + line, x + i, ky, k, self._channel(block) + v * lanes)
+                    weight = self._lanes(self.buffers[1], block, ky, k, v * lanes)
+                    value = self._lanes(total, at) + pixel * weight
+                    return tirx.BufferStore(total, value, [tirx.Ramp(at, 1, lanes)])
+
+                yield _loop("i", len(those) * vectors, add, tirx.ForKind.UNROLLED)
+
+    def _pixel(self, b: Any, y: Any, x: Any, ky: Any, kx: Any, channel: Any) -> Any:
+        return self._lanes(self.buffers[0], b, self.rows.at(y, ky), self.columns.at(x, kx), channel)
+
+    def _lanes(self, buffer: Any, *index: Any) -> Any:
+        """A vector of values, the first of which is at `index`."""
+        from tvm import tirx
+
+        return tirx.BufferLoad(buffer, [*index[:-1], tirx.Ramp(index[-1], 1, self.tile.lanes)])
+
+    def _channel(self, block: Any) -> Any:
+        from tvm import tirx
+
+        start = block * self.block
+        return tirx.min(start, self.channels - self.block) if self.channels % self.block else start
+
+    def _bias(self, channel: Any) -> Any:
+        return const(0) if self.bias is None else self.operands[self.bias].broadcast((0, channel, 0, 0))
+
+    def _tile(self, b: Any, y: Any, x: Any, block: Any, width: int, lines: int, sums: Callable) -> Any:
+        """Accumulators that start from the bias, then `sums`, then the rest of the steps."""
+        from tvm import tirx
+
+        lanes, vectors = self.tile.lanes, self.tile.vectors
+        total = tirx.decl_buffer((lines * width * self.block,), "float32", "total", scope="local")
+
+        def first(n: Any, lane: Any) -> Any:
+            bias = self._bias(self._channel(block) + n % vectors * lanes + lane)
+            return tirx.BufferStore(total, bias, [n * lanes + lane])
+
+        def result(n: Any, lane: Any) -> Any:
+            channel = self._channel(block) + n % vectors * lanes + lane
+            at_y, at_x = y + n // (width * vectors), x + n // vectors % width
+            value = tail(self.rest, self.operands, (b, channel, at_y, at_x), total[n * lanes + lane])
+            return tirx.BufferStore(self.out, value, [b, at_y, at_x, channel])
+
+        def each(body: Callable) -> Any:
+            def vector(n: Any) -> Any:
+                return _loop("lane", lanes, lambda lane: body(n, lane), tirx.ForKind.VECTORIZED)
+
+            return _loop("n", lines * width * vectors, vector, tirx.ForKind.UNROLLED)
+
+        return tirx.stmt_seq(tirx.AllocBuffer(total), each(first), *sums(total), each(result))
+
+
+def _loop(name: str, extent: Any, body: Callable, kind: Any = None) -> Any:
+    from tvm import tirx
+
+    variable = tirx.Var(name, "int32")
+    return tirx.For(variable, 0, extent, tirx.ForKind.SERIAL if kind is None else kind, body(variable))

@@ -40,9 +40,8 @@ def pack(weight: np.ndarray, outputs: int, tile: Tile) -> np.ndarray:
 
 
 def winograd(spec: KernelSpec, tile: Tile) -> Any:
-    """A kernel as a schedule without anything left to schedule; `spec` has `outputs` (m), `strip` (rows of tiles that
-    one task takes; it divides them), `lanes` of the transforms and `pads` (begin); the data is NHWC."""
-    from tvm.s_tir import Schedule
+    """A kernel as a function of TensorIR; `spec` has `outputs` (m), `strip` (rows of tiles that one task takes; it
+    divides them), `lanes` of the transforms and `pads` (begin); the data is NHWC."""
     from tvm.script.ir_builder import IRBuilder
     from tvm.tirx.script import builder as T
 
@@ -54,7 +53,7 @@ def winograd(spec: KernelSpec, tile: Tile) -> Any:
         tasks = (T.parallel if tile.threads > 1 else T.serial)(0, spec.out.shape[0] * plan.strips)
         with tasks as task:
             _Task(plan, operands, _lines(operands[0]), result, task // plan.strips, task % plan.strips).write()
-    return Schedule(ib.get())
+    return ib.get()
 
 
 def _lines(data: Operand) -> Any:

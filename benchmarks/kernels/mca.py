@@ -1,0 +1,119 @@
+"""Cycles of the hot loops on a Neoverse N1, by LLVM's static analyser, beside what its pipes allow.
+
+    python benchmarks/kernels/mca.py [--mca llvm-mca-19] MODEL.onnx...
+
+Needs `llvm-mca` (Debian: llvm-19), which knows this core; nothing runs. Results go to benchmarks/results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.kernels.assembly import hot_bodies  # noqa: E402
+from benchmarks.kernels.instructions import RESULTS, assembly  # noqa: E402
+from pfir.backends.tvm.form import KernelSpec  # noqa: E402
+from pfir.backends.tvm.lower import written  # noqa: E402
+from pfir.compile.prepare import BASELINE  # noqa: E402
+from pfir.frontends import load  # noqa: E402
+from pfir.ir.shapes import fix_sizes  # noqa: E402
+from pfir.passes.base import Context  # noqa: E402
+from pfir.passes.pipeline import run  # noqa: E402
+from pfir.target import parse_target  # noqa: E402
+
+CORE = "neoverse-n1"
+ROUNDS = 100
+# Two vector pipes and two load/store pipes, as LLVM's model of the core has them.
+PIPES = 2
+ALLOWED = 1.25
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="+", type=Path)
+    parser.add_argument("--mca", default="llvm-mca-19")
+    options = parser.parse_args()
+    rows = [row for path in options.models for row in network(path, options.mca)]
+    about = subprocess.run([options.mca, "--version"], capture_output=True, text=True, check=True).stdout
+    llvm = next(line.strip() for line in about.splitlines() if "LLVM version" in line)
+    (RESULTS / "kernels_mca.md").write_text("\n".join(page(rows, llvm)) + "\n", encoding="utf-8")
+
+
+def network(path: Path, mca: str) -> Iterator[dict[str, object]]:
+    """The hot loop of each kernel that multiplies."""
+    model = run(BASELINE, fix_sizes(load(path)), Context())[0]
+    program = written(model, parse_target(f"arm:{CORE}"))
+    bodies = hot_bodies(assembly(program))
+    for index, ((spec, tile), calls) in enumerate(program.calls.items()):
+        name = f"{spec.family}_{index}"
+        if name in bodies:
+            bounds = analysed(bodies[name], mca)
+            yield {"network": path.stem, "kernel": name, "kind": kind(spec), "out": list(spec.out.shape),
+                   "calls": calls, "tile": f"{tile.block} x {tile.rows} x {tile.lines}", **bounds}  # fmt: skip
+
+
+def kind(spec: KernelSpec) -> str:
+    if spec.family == "gemm":
+        return "1x1" if len(spec.out.shape) == 4 else "dense"
+    if spec.family == "winograd":
+        return f"tiles of {spec['outputs']}x{spec['outputs']}"
+    kh, kw = spec.operands[1].shape[2:4] if spec.family == "conv" else spec.operands[1].shape[1:3]
+    return f"{'depthwise ' if spec.family == 'depthwise' else ''}{kh}x{kw}"
+
+
+def analysed(body: list[str], mca: str) -> dict[str, float]:
+    """Cycles of one round, of its multiply-adds alone, of its other vector work too, and of its loads and stores."""
+    command = [mca, "-mtriple=aarch64", f"-mcpu={CORE}", f"-iterations={ROUNDS}", "-json"]
+    text = "\n".join(line for line in body if not line.lstrip().startswith("."))
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=True)
+    region = json.loads(done.stdout)["CodeRegions"][0]
+    multiplies = sum(line.split()[0] in ("fmla", "fmadd") for line in region["Instructions"])
+    moves = sum(line.startswith(("ld", "st")) * (2 if line.startswith(("ldp\tq", "stp\tq")) else 1)
+                for line in region["Instructions"])  # fmt: skip
+    return {
+        "cycles": region["SummaryView"]["TotalCycles"] / ROUNDS,
+        "multiplies": multiplies / PIPES,
+        "vectors": sum(vector(line) for line in region["Instructions"]) / PIPES,
+        "moves": moves / PIPES,
+    }
+
+
+def vector(line: str) -> bool:
+    """Whether an instruction takes a vector pipe: it names a vector register and touches no memory."""
+    return not line.startswith(("ld", "st")) and any(part.strip().startswith("v") for part in line.split("\t")[1:])
+
+
+def met(row: dict[str, object]) -> bool:
+    """Products against the multiply-adds alone; depthwise against the busiest of its pipes, results included."""
+    peak = row["multiplies"] if not row["kind"].startswith("depthwise") else max(row["vectors"], row["moves"])
+    return row["cycles"] <= ALLOWED * peak
+
+
+def page(rows: list[dict[str, object]], llvm: str) -> Iterator[str]:
+    """The figures as Markdown."""
+    yield "# Hot loops on a Neoverse N1, by llvm-mca\n"
+    yield f"`python benchmarks/kernels/mca.py MODEL.onnx...`, target arm:{CORE}, {llvm}.\n"
+    yield "Static: every load hits the first-level cache, every branch is foreseen. Cycles of a round; beside"
+    yield "them how long its multiply-adds, all its vector arithmetic, and its loads and stores would take two pipes. A"
+    yield "loop is within reach where it takes at most 1.25 of the multiply-adds (products, Winograd's too) or of"
+    yield "its busiest pipes (depthwise, whose loop holds bias, clip and stores too).\n"
+    within = sum(met(row) for row in rows)
+    yield f"{within} of {len(rows)} are.\n"
+    yield ("| network | kernel | kind | out | tile | cycles | multiply-adds | vector | loads, stores "
+           "| cycles / multiply-adds | within |")  # fmt: skip
+    yield "|---|---|---|---|---|---|---|---|---|---|---|"
+    for r in rows:
+        yield (f"| {r['network']} | {r['kernel']} | {r['kind']} | {r['out']} | {r['tile']} | {r['cycles']:.1f} "
+               f"| {r['multiplies']:.1f} | {r['vectors']:.1f} | {r['moves']:.1f} "
+               f"| {r['cycles'] / r['multiplies']:.2f} | {'yes' if met(r) else 'no'} |")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

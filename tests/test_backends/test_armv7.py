@@ -1,0 +1,20 @@
+"""Kernels for 32-bit ARM multiply in NEON registers and call no floating-point routine."""
+
+from __future__ import annotations
+
+from benchmarks.kernels.armv7 import FLOAT_ROUTINE, VECTOR_MULTIPLY, functions
+from benchmarks.kernels.instructions import assembly, two_convolutions
+from pfir.backends.tvm.lower import written
+from pfir.target import parse_target
+
+
+def test_object_code_for_armv7_is_neon_with_hard_floats():
+    code = functions(assembly(written(two_convolutions(16), parse_target("armv7"))))
+    products = [body for name, body in code.items() if name.startswith(("conv", "gemm"))]
+    assert len(products) == 2
+    assert all(len(VECTOR_MULTIPLY.findall(body)) >= 16 for body in products)
+    assert [found for body in code.values() for found in FLOAT_ROUTINE.findall(body)] == []
+
+
+def test_a_call_of_a_floating_point_routine_is_seen():
+    assert FLOAT_ROUTINE.findall("\tbl\t__aeabi_fmul\n\tbl\tmemset\n\tbl\tfmaf\n") == ["__aeabi_fmul", "fmaf"]
