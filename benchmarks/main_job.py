@@ -81,7 +81,7 @@ def main() -> None:
     record = {
         "command": _shown(command),
         "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
-        "report": {k: v for k, v in report.items() if k not in ("trials", "training", "kept", "command")},
+        "report": _without_folders(report, arguments),
         "training": report["training"],
         "test": _tested(row, arguments, folder) if row.data == "cifar10" else None,
     }
@@ -133,6 +133,12 @@ def _evaluated(model: Path, row: Row, arguments: argparse.Namespace) -> dict:
     command += ["--preprocess", row.preprocess, "--json"]
     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return {k: found[k] for k in ("samples", "accuracy", "cross_entropy")}
+
+
+def _without_folders(report: dict, arguments: argparse.Namespace) -> dict:
+    """The report without its longest parts, and without this machine's folders in its notes."""
+    kept = {k: v for k, v in report.items() if k not in ("trials", "training", "kept", "command")}
+    return kept | {"notes": [note.replace(f"{arguments.shared / 'data'}/", "") for note in report["notes"]]}
 
 
 def _shown(command: list[str]) -> str:
