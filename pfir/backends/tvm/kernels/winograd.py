@@ -3,8 +3,8 @@
 An output tile of m x m positions (m is 2 or 4) comes from m + 2 rows and columns of input. Both transforms run along
 one axis after the other, vectors along the channels; between them each of the (m + 2)^2 points is a matrix product of
 tiles by input channels with input by output channels. Neither a border nor a channel count costs a copy or a
-predicate: rows outside are selected away, columns outside are zeros that stay, and the last vector of channels
-overlaps the one before it.
+predicate: rows outside are not read, columns outside are zeros that stay, and the last vector of channels overlaps
+the one before it.
 
 Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016, arXiv:1509.09308; ours keeps a
 strip of tiles in the caches from the first transform to the last, and adds bias, residual and activation there.
@@ -210,8 +210,8 @@ class _Task:
         most, y, at = least + (plan.down - 1) * plan.m, row * plan.m + least, at + max(0, -left) * plan.channels
         if least >= 0 and most < height:
             return self.image[self.batch, y, at]
-        near = tirx.max(0, tirx.min(y, height - 1))
-        return tirx.Select(tirx.all(y >= 0, y < height), self.image[self.batch, near, at], const(0))
+        # A Select would read what it drops: TVM takes its condition for granted in the index, and so undoes any clamp.
+        return tirx.if_then_else(tirx.all(y >= 0, y < height), self.image[self.batch, y, at], const(0))
 
     def _transform_rows(self, lines: Any, data: Any, row: Any) -> None:
         """Points along each line of each tile."""

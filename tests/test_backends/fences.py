@@ -1,0 +1,74 @@
+"""Kernels called on operands that stand between pages which may not be touched: a stray access ends the process."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import platform
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+
+from pfir.backends.tvm import leads
+from pfir.backends.tvm.algorithms import plan
+from pfir.backends.tvm.build import tvm_target
+from pfir.backends.tvm.lower import written
+from pfir.backends.tvm.stack import tir_pipeline
+from pfir.backends.tvm.values import Program, result_memory
+from pfir.target import parse_target
+from tests.test_backends.bundle import Bundle
+
+_NOTHING = 0  # PROT_NONE
+# No masked loads: those of AVX-512 hide what a kernel reads and then drops.
+_TARGET = "x86-64" if platform.machine() == "x86_64" else "arm"
+
+
+def fenced(array: np.ndarray, at_end: bool) -> np.ndarray:
+    """A copy whose last byte, or else whose first, borders on a page that may not be touched."""
+    page = mmap.PAGESIZE
+    inside = -(-array.nbytes // page) * page
+    memory = mmap.mmap(-1, inside + 2 * page)
+    whole = np.frombuffer(memory, np.uint8)
+    start = page + (inside - array.nbytes if at_end else 0)
+    result = whole[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    result[...] = array
+    libc = ctypes.CDLL(None, use_errno=True)
+    for fence in (whole.ctypes.data, whole.ctypes.data + page + inside):
+        if libc.mprotect(ctypes.c_void_p(fence), ctypes.c_size_t(page), _NOTHING):
+            raise OSError(ctypes.get_errno(), "mprotect")
+    return result
+
+
+def convolutions(outputs: int) -> Program:
+    """3x3 and other convolutions of 16 channels, so that every operand fills whole cache lines; those that can be
+    are computed by Winograd's algorithm in tiles of `outputs` x `outputs`."""
+    b = Bundle()
+    x = b.node("Conv", b.input(2, 16, 9, 10), b.random(16, 16, 1, 1))
+    first = b.node("Conv", x, b.random(16, 16, 3, 3), b.random(16), pads=[1, 1, 1, 1])
+    b.output("residual", b.node("Relu", b.node("Add", first, x)))
+    b.output("uneven", b.node("Conv", first, b.random(32, 16, 3, 3), pads=[2, 0, 1, 2]))
+    b.output("inside", b.node("Conv", first, b.random(16, 16, 3, 3), b.random(16)))
+    b.output("strided", b.node("Conv", first, b.random(16, 16, 3, 3), strides=[2, 2], pads=[1, 1, 1, 1]))
+    b.output("depthwise", b.node("Conv", first, b.random(16, 1, 3, 3), group=16, pads=[1, 1, 1, 1]))
+    b.output("pool", b.node("MaxPool", first, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(leads, "winograd_or_direct", lambda target, channels, out: plan(target, channels, out, outputs))
+        return written(b.model(), replace(parse_target(_TARGET), threads=1))
+
+
+def call_between_fences(outputs: int) -> None:
+    """Each kernel of `convolutions`, with a fence right before its operands and with one right behind them."""
+    import tvm
+    from tvm import tirx
+
+    program = convolutions(outputs)
+    functions = {v: f for v, f in program.builder.get().functions.items() if isinstance(f, tirx.PrimFunc)}
+    code = tvm.compile(tvm.IRModule(functions), tvm_target(program.target), tir_pipeline=tir_pipeline())
+    random = np.random.default_rng(0)
+    for (index, (spec, _)), at_end in product(enumerate(program.kernels), (False, True)):
+        shapes = [*(form.memory for form in spec.operands), result_memory(spec)]
+        arrays = [fenced(random.standard_normal(shape).astype(np.float32), at_end) for shape in shapes]
+        code[f"{spec.family}_{index}"](*(tvm.runtime.from_dlpack(array) for array in arrays))
+        assert np.isfinite(arrays[-1]).all()
