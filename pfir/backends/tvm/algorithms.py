@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from math import prod
 
 from pfir.backends.tvm.tiles import Tile, matrix_tile, strip_tile
+from pfir.devices.winograd import WAYS
 from pfir.target import Target
 
-OUTPUTS = (4, 2)
-# Cycles to transform a tile of one vector of channels, there and back: on Zen 4, by leaving the transforms out; those
-# of 2x2 in proportion to their sums.
-_THERE, _BACK = {2: 60, 4: 180}, {2: 45, 4: 150}
+OUTPUTS = tuple(way.outputs for way in WAYS)
 # Vector instructions a multiply-add of the inner loops: on Arm two in five are loads, x86 takes operands from memory.
 _PER_MULTIPLY = {"arm": 1.3, "x86": 1.1}
 _STRIP_SHARE = 4
@@ -79,7 +77,8 @@ def _tiled(target: Target, channels: int, out: tuple[int, ...], outputs: int) ->
     tiles = out[0] * prod(-(-size // outputs) for size in out[2:])
     products = (outputs + 2) ** 2 * channels * _multiply_adds(target, made.tile, out[1])
     there, back = (_vectors(target, size) for size in (channels, out[1]))
-    return tiles * (products + there * _THERE[outputs] + back * _BACK[outputs])
+    way = next(way for way in WAYS if way.outputs == outputs)
+    return tiles * (products + there * way.there + back * way.back)
 
 
 def _multiply_adds(target: Target, tile: Tile, channels_out: int) -> float:

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from pfir.backends.tvm.link import cache_folder
+from pfir.devices.winograd import WAYS
 from pfir.ir.model import Model
 from pfir.target import Target
 
@@ -17,9 +18,9 @@ _KEPT = 128
 
 
 def key(model: Model, target: Target) -> str:
-    """What decides a library's bytes: the model, the target, TVM, and the sources of this backend."""
+    """What decides a library's bytes: the model, the target, TVM, this backend's sources and what they choose by."""
     digest = hashlib.sha256(model.to_proto().SerializeToString(deterministic=True))
-    for part in (repr(target.core), target.triple, target.cpu, target.features, target.threads, _toolchain()):
+    for part in (repr(target.core), target.triple, target.cpu, target.features, target.threads, WAYS, _toolchain()):
         digest.update(repr(part).encode())
     return digest.hexdigest()
 
