@@ -63,7 +63,7 @@ class Row:
 
 ROWS = {
     "resnet20": Row("resnet20_cifar10_fp32.onnx", 2.0, "cifar10", CIFAR, "20m", ("--trials", "60")),
-    "resnet56": Row("resnet56_cifar10_fp32.onnx", 2.5, "cifar10", CIFAR, "75m", ("--trials", "60")),
+    "resnet56": Row("resnet56_cifar10_fp32.onnx", 2.5, "cifar10", CIFAR, "75m", ("--trials", "100")),
     "efficientnet": Row(
         "efficientnet_lite0_in1k_fp32_static.onnx", 1.5, "imagenet_sample_500.zip", LITE, "20m", ("--trials", "24")
     ),

@@ -16,7 +16,7 @@ class Parameter:
         low: Smallest value.
         high: Largest value, included.
         default: Where a search starts, `low <= default <= high`.
-        integer: Whether only whole numbers count.
+        held: Whether a projection onto a budget moves it only where moving all others does not suffice.
 
     Raises:
         UsageError: The range is empty or the default lies outside it.
@@ -26,7 +26,7 @@ class Parameter:
     low: float
     high: float
     default: float
-    integer: bool = False
+    held: bool = False
 
     def __post_init__(self) -> None:
         if not self.low <= self.default <= self.high:

@@ -36,7 +36,8 @@ class Candidates:
 
     def removed(self, parameters: Mapping[str, float]) -> dict[str, np.ndarray]:
         """Group name to the channels that go."""
-        return choose(self.coupling, self.importance, self.pricing.ratios(parameters), self.pricing.align)
+        whole = {name: np.arange(self.pricing.groups[name].size) for name in self.pricing.gone(parameters)}
+        return choose(self.coupling, self.importance, self.pricing.ratios(parameters), self.pricing.align) | whole
 
     def build(self, removed: Mapping[str, np.ndarray]) -> Model:
         """The model without these channels, its other weights making up for them."""

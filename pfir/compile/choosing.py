@@ -55,18 +55,11 @@ def choose(setting: Setting, judge: Judge, limits: Limits, room: Workspace) -> C
     check_reachable(ground, limits)
     if limits == Limits():
         return _fastest_within(setting, judge, ground, room)
-    found = _search(setting, judge, ground, limits, room)
-    with setting.stages("fit layers"):
-        found = best_fitted(ground, found, setting.plan.total_s, request.seed, setting.progress)
-    return _tuned(setting, ground, found, room)
+    return _tuned(setting, ground, _search(setting, judge, ground, limits, room), room)
 
 
-def _search(setting: Setting, judge: Judge, ground: Ground, limits: Limits, room: Workspace) -> tuple[Found, ...]:
-    """Search; where a device measures, search again under a tighter limit until it confirms the best one's speed-up.
-
-    Returns:
-        The best candidate first, then others that keep the limit as well.
-    """
+def _search(setting: Setting, judge: Judge, ground: Ground, limits: Limits, room: Workspace) -> Found:
+    """Search; where a device measures, search again under a tighter limit until it confirms the best one's speed-up."""
     for attempt in range(ROUNDS):
         with setting.stages("search" if attempt == 0 else f"search again ({attempt + 1})"):
             found = search_for(ground, limits, setting.plan, setting.request, room.journal(attempt), setting.progress)
@@ -75,8 +68,13 @@ def _search(setting: Setting, judge: Judge, ground: Ground, limits: Limits, room
             break
         setting.progress.note(f"measured, it takes {excess:.2f} times what is allowed; the limit is tightened")
         limits = replace(limits, latency_s=limits.latency_s / excess * MARGIN)
-    others = [f for f in found[1:] if judge.excess(f.model, setting.original.baseline) <= 1]
-    return (found[0], *others)
+
+    def keeps(candidate: Found) -> bool:
+        return judge.excess(candidate.model, setting.original.baseline) <= 1
+
+    with setting.stages("fit layers"):
+        journal = room.journal(fitted=True)
+        return best_fitted(ground, limits, found, setting.plan, setting.request, journal, setting.progress, keeps)
 
 
 def _fastest_within(setting: Setting, judge: Judge, ground: Ground, room: Workspace) -> Chosen:
@@ -90,7 +88,8 @@ def _fastest_within(setting: Setting, judge: Judge, ground: Ground, room: Worksp
         with setting.stages(f"search for {factor:.2f}x"):
             limits = Limits(ground.baseline_s / factor)
             tried = search_for(ground, limits, part.plan, part.request, room.journal(step), part.progress)
-            found = best_fitted(ground, tried, setting.plan.total_s / STEPS, part.request.seed, part.progress)
+            journal, share = room.journal(step, fitted=True), replace(part.plan, total_s=setting.plan.total_s / STEPS)
+            found = best_fitted(ground, limits, tried, share, part.request, journal, part.progress)
         chosen = _tuned(part, ground, found, room)
         reached = _quality(setting, chosen.tuned.model)
         setting.progress.note(f"{factor:.2f}x reaches {_measure(setting)} {reached:.2%}; at least {floor:.2%} is asked")

@@ -34,6 +34,7 @@ def inspect_model(path: Path, keep: tuple[str, ...], only: tuple[str, ...]) -> d
         "passes": list(model.provenance),
         "cost": _cost(model),
         "groups": [_group(g) for g in coupling.groups],
+        "branches": [{"name": b.name, "groups": list(b.groups)} for b in coupling.branches],
         "notes": list(coupling.notes),
     }
 
@@ -55,6 +56,10 @@ def print_inspection(found: dict[str, object], stream=None) -> None:
     console.print(_table(found["groups"]))
     free = [g for g in found["groups"] if not g["pins"]]
     console.print(f"{len(free)} of {len(found['groups'])} groups may be pruned")
+    if found["branches"]:
+        number = len(found["branches"])
+        branches = "1 residual branch" if number == 1 else f"{number} residual branches"
+        console.print(f"{branches} may go whole (a ratio of 1 for their groups)")
     for note in found["notes"]:
         console.print(Text(visible(note)), soft_wrap=True)
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 
 from pfir.compile.request import Goals
 from pfir.devices.estimate import EstimateDevice
-from pfir.ir.channels import Coupling, Group
+from pfir.ir.channels import Branch, Coupling, Group
 from pfir.ir.scalable import ScalableKernels
 from pfir.passes.prune_channels import HIGHEST_RATIO, kept_channels
 from pfir.space import Parameter, Space
 
 PREFIX = "ratio:"
+BRANCHES = "branches"
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Pricing:
-    """Costs of candidates of one model. Candidates are plain dictionaries `ratio:<group>` -> share removed.
+    """Costs of candidates of one model: plain dictionaries `ratio:<group>` -> share removed, and how many branches go.
 
     Args:
         scalable: The model's kernels as functions of its widths.
@@ -34,6 +35,7 @@ class Pricing:
         groups: The free groups by name.
         align: Widths are snapped to multiples of this many channels.
         limits: What must not be exceeded.
+        branches: Those that may go, the first first.
     """
 
     scalable: ScalableKernels
@@ -41,6 +43,7 @@ class Pricing:
     groups: Mapping[str, Group]
     align: int
     limits: Limits
+    branches: tuple[Branch, ...] = ()
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -52,16 +55,31 @@ class Pricing:
         return {n: parameters[PREFIX + n] for n in self.groups}
 
     def space(self, start: float) -> Space:
-        """One ratio a group."""
-        return Space(tuple(Parameter(PREFIX + g, 0.0, HIGHEST_RATIO, start) for g in self.groups))
+        """One ratio a group, and where there are branches how many of them go."""
+        ratios = tuple(Parameter(PREFIX + g, 0.0, HIGHEST_RATIO, start) for g in self.groups)
+        most = (Parameter(BRANCHES, 0.0, float(len(self.branches)), 0.0, held=True),) if self.branches else ()
+        return Space(ratios + most)
+
+    def narrowest(self) -> dict[str, float]:
+        """The cheapest candidate of the space."""
+        return {p.name: p.high for p in self.space(0.0).parameters}
+
+    def gone(self, parameters: Mapping[str, float]) -> tuple[str, ...]:
+        """The groups that go whole, with their branches."""
+        count = round(parameters.get(BRANCHES, 0.0))
+        return tuple(dict.fromkeys(name for branch in self.branches[:count] for name in branch.groups))
 
     def kept(self, parameters: Mapping[str, float]) -> dict[str, int]:
         """Channels that each group keeps: never more removed than asked, a multiple of `align` where there is one."""
-        return {n: kept_channels(g, parameters[PREFIX + n], self.align) for n, g in self.groups.items()}
+        return self._widths(parameters) | dict.fromkeys(self.gone(parameters), 0)
 
     def snap(self, parameters: Mapping[str, float]) -> dict[str, float]:
-        """The ratios that will really be built."""
-        return {PREFIX + g: 1 - k / self.groups[g].size for g, k in self.kept(parameters).items()}
+        """The ratios that will really be built; those of groups that go whole are as if they did not."""
+        ratios = {PREFIX + g: 1 - k / self.groups[g].size for g, k in self._widths(parameters).items()}
+        return ratios | ({BRANCHES: float(round(parameters[BRANCHES]))} if self.branches else {})
+
+    def _widths(self, parameters: Mapping[str, float]) -> dict[str, int]:
+        return {n: kept_channels(g, parameters[PREFIX + n], self.align) for n, g in self.groups.items()}
 
     def latency_s(self, parameters: Mapping[str, float]) -> float:
         """Estimated seconds of one inference."""

@@ -1,67 +1,140 @@
-"""Candidates fitted to the original layer by layer: the one that follows it best, fitted where that helped."""
+"""Candidates fitted to the original layer by layer: a second search, among those that are worth their time."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from pfir.compile.searching import BATCH, Found, Ground
+from pfir.compile.plan import Plan
+from pfir.compile.pricing import Limits
+from pfir.compile.request import Request
+from pfir.compile.searching import BATCH, Found, Ground, Teller, fingerprint, kept_as, points
+from pfir.compile.starts import warm_starts
 from pfir.ir.model import Model
 from pfir.ir.shapes import infer_shapes
 from pfir.passes.base import Activations, Context
 from pfir.passes.refit import refit
 from pfir.report.progress import Progress
-from pfir.run.evaluate import evaluate
+from pfir.run.evaluate import Scores, evaluate
 from pfir.run.memo import Memo
+from pfir.search import Problem, Settings, Trial, search
 
 MACS_PER_SECOND = 1e10
 SECONDS_PER_LAYER = 0.3
-"""What inference and least squares reach at least on one core of today; they only decide how many candidates there is
-time for."""
+"""What inference and least squares reach at least on one core of today; they only decide whether there is time."""
 SHARE = 0.15
 """Of the time budget, at most."""
 
 
-def best_fitted(ground: Ground, found: Sequence[Found], budget_s: float, seed: int, progress: Progress) -> Found:
-    """The candidate that is nearest to the original on the scoring samples, each fitted or as it is.
-
-    Fitting ranks candidates anew: of two that are equally far from the original untouched, one can come much nearer.
+@dataclass(frozen=True)
+class Fitting:
+    """Fits candidates of a model, and judges them.
 
     Args:
-        found: At least one, best first; those for which there is no time are left out from the end.
-        budget_s: Of the whole run; nothing is fitted where even one would take more than a small share of it, and no
-            more where fitting did not help the first.
+        values: Activations on the calibration data, remembered between candidates.
+        seed: Of the samples that fits are made on.
     """
-    best = found[0]
-    count = min(len(found), int(SHARE * budget_s / _seconds(ground)))
-    if not count or not best.removed:
-        return best
-    before = least = _divergence(ground, best.model)
-    values = Memo(ground.calibration, BATCH)
-    for number, candidate in enumerate(found[:count]):
-        fitted = replace(candidate, model=_fitted(ground, candidate, values, seed))
-        as_it_is, anew = (_divergence(ground, option.model) for option in (candidate, fitted))
-        if min(as_it_is, anew) < least:
-            best, least = (fitted, anew) if anew < as_it_is else (candidate, as_it_is)
-        if anew >= as_it_is and best is found[0]:
-            break  # what does not help the first does not suit this network
-        progress.step((number + 1) / count, f"candidate {number + 1} of {count} fitted, best divergence {least:.4f}")
-    if best is not found[0]:
-        progress.note(f"fitted layer by layer: divergence {before:.4f} -> {least:.4f}")
-    return best
+
+    ground: Ground
+    values: Activations
+    seed: int
+
+    def nearest(self, candidate: Found) -> tuple[Model, Scores]:
+        """The candidate's model, fitted or as it is, whichever is nearer to the original, and what it is worth."""
+        options = [(m, self.judged(m)) for m in (candidate.model, self.fitted(candidate))]
+        return min(options, key=lambda option: option[1].divergence)
+
+    def fitted(self, candidate: Found) -> Model:
+        """The candidate's model, each layer fitted to what the original gives there."""
+        model = candidate.model.clone()
+        infer_shapes(model)
+        context = Context(self.values, seed=self.seed)
+        refit(model, self.ground.candidates.model, self.ground.coupling, candidate.removed, context)
+        return model
+
+    def __call__(self, parameters: Mapping[str, float]) -> tuple[float, dict[str, float]]:
+        """As `Score`, of the candidate at its nearest."""
+        _, found = self.nearest(kept_as(self.ground, self.ground.candidates.removed(parameters)))
+        details = {"fidelity": found.fidelity, "latency_s": self.ground.pricing.latency_s(parameters)}
+        return -found.divergence, details
+
+    def judged(self, model: Model) -> Scores:
+        """Against the original, on the scoring samples."""
+        score = self.ground.score
+        return evaluate(model, score.data, score.reference, score.threads)
 
 
-def _fitted(ground: Ground, candidate: Found, values: Activations, seed: int) -> Model:
-    model = candidate.model.clone()
-    infer_shapes(model)
-    context = Context(values, seed=seed)
-    refit(model, ground.candidates.model, ground.coupling, candidate.removed, context)
-    return model
+def best_fitted(
+    ground: Ground,
+    limits: Limits,
+    found: Sequence[Found],
+    plan: Plan,
+    request: Request,
+    journal: Path,
+    progress: Progress,
+    keeps: Callable[[Found], bool] = lambda found: True,
+) -> Found:
+    """The candidate that is nearest to the original once its layers are fitted, or the first as it is.
+
+    Fitting ranks candidates anew: what is far from the original untouched can come nearer than others do. So the
+    second search starts from the first one's finalists and from its starts, and scores what is fitted.
+
+    Args:
+        limits: That candidates keep by estimate.
+        found: The first search's finalists, best first; at least one.
+        plan: Its trials bound this search too. Nothing is fitted where one candidate would take more than a small share
+            of the total time, or where fitting does not help the first.
+        journal: Each trial is here before the next starts, and a search goes on from it.
+        keeps: Whether a candidate keeps the limits when it is measured.
+    """
+    first, budget_s = found[0], SHARE * plan.total_s
+    if _seconds(ground) > budget_s or not first.removed:
+        return first
+    fitting = Fitting(ground, Memo(ground.calibration, BATCH), request.seed)
+    before, fitted = fitting.judged(first.model).divergence, fitting.fitted(first)
+    if fitting.judged(fitted).divergence >= before:
+        return first
+    settings = Settings(plan.trials, request.seed, time_budget_s=budget_s)
+    trials = _searched(fitting, limits, found, settings, request, journal, progress)
+    for trial in trials:
+        candidate = kept_as(ground, ground.candidates.removed(trial.parameters))
+        if keeps(candidate):
+            progress.note(f"fitted layer by layer: divergence {before:.4f} -> {-trial.score:.4f}")
+            return replace(
+                candidate,
+                model=fitting.nearest(candidate)[0],
+                parameters=trial.parameters,
+                trials=(*((*t[:2], False) for t in first.trials), *points(trials, trial)),
+                seconds=first.seconds + sum(t.seconds for t in trials),
+            )
+    return replace(first, model=fitted)
 
 
-def _divergence(ground: Ground, model: Model) -> float:
-    score = ground.score
-    return evaluate(model, score.data, score.reference, score.threads).divergence
+def _searched(
+    fitting: Fitting,
+    limits: Limits,
+    found: Sequence[Found],
+    settings: Settings,
+    request: Request,
+    journal: Path,
+    progress: Progress,
+) -> tuple[Trial, ...]:
+    """The trials that have a score, best first."""
+    ground = fitting.ground
+    prices = ground.pricing.within(limits)
+    problem = Problem(
+        space=prices.space(0.3),
+        cost=prices,
+        limit=1.0,
+        score=fitting,
+        snap=prices.snap,
+        warm_starts=(*(f.parameters for f in found), *warm_starts(ground.pricing, ground.candidates.importance)),
+        fingerprint=f"fitted {fingerprint(ground, request)}",
+    )
+    result = search(problem, settings, journal, Teller(progress, settings.trials, settings.time_budget_s))
+    scored = [t for t in result.trials if t.score is not None]
+    return tuple(sorted(scored, key=lambda t: (-t.score, t.cost, t.number)))
 
 
 def _seconds(ground: Ground) -> float:

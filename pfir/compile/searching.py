@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from pfir.compile.candidates import Candidates, Score
+from pfir.compile.depth import ranked_branches
 from pfir.compile.finalists import finalists
 from pfir.compile.gradients import LossGradients
 from pfir.compile.judge import Judge
 from pfir.compile.learning import Learning
 from pfir.compile.plan import Plan
 from pfir.compile.prepare import Original, fixed
-from pfir.compile.pricing import PREFIX, Limits, Pricing, pricing
+from pfir.compile.pricing import Limits, Pricing, pricing
 from pfir.compile.request import Request
 from pfir.compile.samples import Samples
 from pfir.compile.starts import warm_starts
@@ -28,7 +29,7 @@ from pfir.ir.scalable import ScalableKernels
 from pfir.passes.base import Context
 from pfir.passes.criteria import scores
 from pfir.passes.moments import collect
-from pfir.passes.prune_channels import HIGHEST_RATIO, PruneChannels, choose, choose_by_macs, demand_known
+from pfir.passes.prune_channels import PruneChannels, choose, choose_by_macs, demand_known
 from pfir.passes.spec import format_pass
 from pfir.report.progress import Progress
 from pfir.run.activations import activations
@@ -64,6 +65,7 @@ class Found:
         widths: Group name to channels before and after.
         trials: Everything that was tried: (latency in s, fidelity, is the best).
         seconds: Spent on the search.
+        parameters: What the search chose; empty where nothing was searched.
     """
 
     model: Model
@@ -72,6 +74,7 @@ class Found:
     trials: tuple[tuple[float, float, bool], ...]
     seconds: float
     coupling: Coupling
+    parameters: Mapping[str, float] = field(default_factory=dict)
 
 
 def ground_for(original: Original, pruning: PruneChannels, request: Request, judge: Judge, samples: Samples) -> Ground:
@@ -96,13 +99,15 @@ def ground_for(original: Original, pruning: PruneChannels, request: Request, jud
     scalable = ScalableKernels(fixed(start, request), channel_counts(coupling))
     prices = pricing(coupling, scalable, judge.estimator(original.baseline), pruning.align, Limits())
     candidates = Candidates(start, coupling, importance, statistics, prices)
+    candidates = replace(candidates, pricing=replace(prices, branches=ranked_branches(candidates, samples.scoring)))
     score = Score(candidates, samples.scoring, reference(start, samples.scoring))
-    return Ground(coupling, candidates, prices, score, judge.latency(original.baseline).seconds, samples.calibration)
+    baseline_s = judge.latency(original.baseline).seconds
+    return Ground(coupling, candidates, candidates.pricing, score, baseline_s, samples.calibration)
 
 
 def fastest(ground: Ground) -> float:
     """The largest speed-up that pruning can give."""
-    return ground.baseline_s / ground.pricing.latency_s(_narrowest(ground))
+    return ground.baseline_s / ground.pricing.latency_s(ground.pricing.narrowest())
 
 
 def check_reachable(ground: Ground, limits: Limits) -> None:
@@ -111,7 +116,7 @@ def check_reachable(ground: Ground, limits: Limits) -> None:
     Raises:
         Infeasible: It cannot; the text says what can be reached.
     """
-    most = _narrowest(ground)
+    most = ground.pricing.narrowest()
     kept = ground.pricing.kept(most)
     if ground.pricing.within(limits)(most) > 1:
         raise Infeasible(
@@ -120,10 +125,6 @@ def check_reachable(ground: Ground, limits: Limits) -> None:
             f"{ground.pricing.scalable.size_bytes_at(kept) / 1e6:.3g} MB; ask for less, or free more channels "
             "(pfir inspect shows what is pinned)"
         )
-
-
-def _narrowest(ground: Ground) -> dict[str, float]:
-    return {PREFIX + g: HIGHEST_RATIO for g in ground.pricing.groups}
 
 
 def as_it_is(model: Model) -> Found:
@@ -180,45 +181,52 @@ def search_for(
         score=replace(ground.score, candidates=replace(ground.candidates, pricing=prices)),
         snap=prices.snap,
         warm_starts=warm_starts(ground.pricing, ground.candidates.importance),
-        fingerprint=_fingerprint(ground, request),
+        fingerprint=fingerprint(ground, request),
     )
     settings = Settings(trials=plan.trials, seed=request.seed, jobs=1, time_budget_s=plan.search_s)
-    told = _Teller(progress, plan)
-    result = search(problem, settings, journal, told)
+    result = search(problem, settings, journal, Teller(progress, plan.trials, plan.search_s))
     return tuple(_found(ground, result, trial) for trial in finalists(result.trials))
 
 
-def _fingerprint(ground: Ground, request: Request) -> str:
+def fingerprint(ground: Ground, request: Request) -> str:
     """What trials of one journal share; not the measured latencies, which differ from run to run."""
-    sizes = sorted(ground.pricing.sizes.items())
+    sizes = (sorted(ground.pricing.sizes.items()), [b.name for b in ground.pricing.branches])
     return repr((request.goals.text(), request.target, request.backend, ground.score.data.fingerprint(), sizes))
 
 
-class _Teller:
-    """Reports trials."""
+class Teller:
+    """Reports trials.
 
-    def __init__(self, progress: Progress, plan: Plan) -> None:
-        self._progress, self._plan, self._best, self._spent = progress, plan, None, 0.0
+    Args:
+        trials: How many there will be at most.
+        seconds: After which no more start; None for no limit.
+    """
+
+    def __init__(self, progress: Progress, trials: int, seconds: float | None) -> None:
+        self._progress, self._trials, self._seconds = progress, trials, seconds
+        self._best, self._spent = None, 0.0
 
     def __call__(self, trial) -> None:
         self._spent += trial.seconds
         if trial.score is not None and (self._best is None or trial.score > self._best):
             self._best = trial.score
-        share = (trial.number + 1) / self._plan.trials
-        if self._plan.search_s:
-            share = max(share, self._spent / self._plan.search_s)
+        share = (trial.number + 1) / self._trials
+        if self._seconds:
+            share = max(share, self._spent / self._seconds)
         if self._best is not None:
             self._progress.step(min(1.0, share), f"trial {trial.number + 1}, best divergence {-self._best:.4f}")
 
 
 def _found(ground: Ground, result: SearchResult, chosen: Trial) -> Found:
-    trials = tuple(
-        (t.details["latency_s"], t.details["fidelity"], t.number == chosen.number)
-        for t in result.trials
-        if t.score is not None
-    )
     found = kept_as(ground, ground.candidates.removed(chosen.parameters))
-    return replace(found, trials=trials, seconds=sum(t.seconds for t in result.trials))
+    seconds = sum(t.seconds for t in result.trials)
+    return replace(found, parameters=chosen.parameters, trials=points(result.trials, chosen), seconds=seconds)
+
+
+def points(trials: Sequence[Trial], chosen: Trial) -> tuple[tuple[float, float, bool], ...]:
+    """Of each trial that has a score: latency in s, fidelity, whether it was chosen."""
+    scored = [t for t in trials if t.score is not None]
+    return tuple((t.details["latency_s"], t.details["fidelity"], t.number == chosen.number) for t in scored)
 
 
 def _nothing_free(coupling: Coupling) -> str:

@@ -15,6 +15,7 @@ from pfir.errors import UsageError
 
 STATE = ".pfir"
 JOURNAL = "search.jsonl"
+FITTED = f"fitted.{JOURNAL}"
 MANIFEST = "manifest.json"
 
 
@@ -43,9 +44,10 @@ class Workspace:
             (self.state / "probe").unlink()
         self._reopen_journal(resume)
 
-    def journal(self, attempt: int = 0) -> Path:
-        """The journal of a search; a search again, under a tighter limit, has one of its own."""
-        return self.state / (JOURNAL if attempt == 0 else f"{attempt + 1}.{JOURNAL}")
+    def journal(self, attempt: int = 0, fitted: bool = False) -> Path:
+        """The journal of a search; one again, under a tighter limit or of fitted candidates, has its own."""
+        again = f"{attempt + 1}." if attempt else ""
+        return self.state / f"{again}{FITTED if fitted else JOURNAL}"
 
     def journals(self) -> dict[str, bytes]:
         """What was journalled, by the names under which it is delivered."""
@@ -82,10 +84,12 @@ class Workspace:
 
     def _holds_trials(self) -> bool:
         """Whether a journal has more than its header, and more than was delivered before."""
-        delivered = self.folder / JOURNAL
-        known = delivered.read_bytes() if delivered.exists() else b""
         found = {name: content for name, content in self.journals().items() if content.count(b"\n") > 1}
-        return bool(found.keys() - {JOURNAL}) or found.get(JOURNAL, known) != known
+        return any(content != self._delivered(name) for name, content in found.items())
+
+    def _delivered(self, name: str) -> bytes:
+        path = self.folder / name
+        return path.read_bytes() if path.exists() else b""
 
     def _check(self, force: bool, resume: bool) -> None:
         if self.folder.exists() and not self.folder.is_dir():
@@ -99,13 +103,13 @@ class Workspace:
                 raise UsageError(f"{self.folder} is not empty; choose another folder with -o, or replace with --force")
 
     def _reopen_journal(self, resume: bool) -> None:
-        finished = self.folder / JOURNAL
-        if resume and finished.exists() and not self.journal().exists():
-            shutil.copyfile(finished, self.journal())
+        for name in (JOURNAL, FITTED):
+            if resume and (self.folder / name).exists() and not (self.state / name).exists():
+                shutil.copyfile(self.folder / name, self.state / name)
 
     def _forget_others(self, names: set[str]) -> None:
         """Drop what an earlier run of another target or goal left under names of ours."""
-        for name in ("model.so", "weights.npz", JOURNAL):
+        for name in ("model.so", "weights.npz", JOURNAL, FITTED):
             if name not in names:
                 (self.folder / name).unlink(missing_ok=True)
 

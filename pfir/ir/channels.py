@@ -91,6 +91,23 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Branch:
+    """A residual branch, which may go whole: a shortcut carries the rest of the network past it.
+
+    Args:
+        name: Its last layer, whose bias is what stays of it.
+        add: The first output of the Add that joins it with the shortcut.
+        place: Which operand of that Add it is.
+        groups: The groups that run in it alone; it goes when all of their channels do.
+    """
+
+    name: str
+    add: str
+    place: int
+    groups: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Coupling:
     """All groups of a model in topological order; a channel belongs to one group at most.
 
@@ -100,6 +117,7 @@ class Coupling:
         sizes: The width of every axis that some group runs through.
         edits: What must be rewritten in nodes (sizes, indices, pads) when those axes lose positions.
         split: Which factor of a split axis carries the channels in this analysis (see `pfir.ir.rules.trace.Trace`).
+        branches: What may go as a whole, in topological order.
     """
 
     groups: tuple[Group, ...]
@@ -107,6 +125,7 @@ class Coupling:
     sizes: Mapping[Site, int] = field(default_factory=dict)
     edits: tuple[Edit, ...] = ()
     split: str = "auto"
+    branches: tuple[Branch, ...] = ()
 
     def free(self) -> tuple[Group, ...]:
         """The groups from which channels may be removed."""
@@ -114,6 +133,12 @@ class Coupling:
 
     def group(self, name: str) -> Group:
         return next(g for g in self.groups if g.name == name)
+
+    def gone(self, removed: Mapping[str, np.ndarray]) -> tuple[Branch, ...]:
+        """The branches that go with these channels: all of their groups lose all they have."""
+        sizes = {g.name: g.size for g in self.groups}
+        whole = {name for name, channels in removed.items() if len(channels) == sizes[name]}
+        return tuple(b for b in self.branches if whole.issuperset(b.groups))
 
 
 @dataclass(frozen=True)
@@ -155,10 +180,12 @@ def channel_groups(
 def remove_channels(model: Model, coupling: Coupling, removed: Mapping[str, np.ndarray]) -> None:
     """Remove channels in place: group name to the int array of channel indices to remove.
 
+    Where all groups of a branch lose all their channels, the branch goes, and its Add adds its last layer's bias.
     Arrays are replaced, never written into; the model may be a clone of the analysed one: tensors are meant by name.
 
     Raises:
-        UsageError: A group is unknown or pinned, an index lies outside it, or nothing of it would be left.
+        UsageError: A group is unknown or pinned, an index lies outside it, or nothing of it would be left though it is
+            in no branch that goes.
     """
     from pfir.ir.removal import remove
 
@@ -169,7 +196,7 @@ def checked(coupling: Coupling, removed: Mapping[str, np.ndarray]) -> dict[str, 
     """The removal as sorted unique indices without empty groups.
 
     Raises:
-        UsageError: A group is unknown or pinned, an index lies outside it, or nothing of it would be left.
+        UsageError: As `remove_channels`.
     """
     groups = {g.name: g for g in coupling.groups}
     result = {}
@@ -179,7 +206,17 @@ def checked(coupling: Coupling, removed: Mapping[str, np.ndarray]) -> dict[str, 
         indices = _indices(groups[name], channels)
         if indices.size:
             result[name] = indices
+    _demand_branches(coupling, result)
     return result
+
+
+def _demand_branches(coupling: Coupling, removed: Mapping[str, np.ndarray]) -> None:
+    """Return only if every group that is to lose all its channels goes with a branch."""
+    going = {name for branch in coupling.gone(removed) for name in branch.groups}
+    for name, channels in removed.items():
+        size = coupling.group(name).size if name not in going else 0
+        if len(channels) == size:
+            raise UsageError(f"group {name}: all {size} channels were to be removed; at least one must stay")
 
 
 def _indices(group: Group, channels: np.ndarray) -> np.ndarray:
@@ -192,8 +229,6 @@ def _indices(group: Group, channels: np.ndarray) -> np.ndarray:
     if indices[0] < 0 or indices[-1] >= group.size:
         found = f"{indices[0]}..{indices[-1]} were given"
         raise UsageError(f"group {group.name} has channels 0 to {group.size - 1}; {found}")
-    if indices.size == group.size:
-        raise UsageError(f"group {group.name}: all {group.size} channels were to be removed; at least one must stay")
     return indices
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from pfir.ir.branches import cut_branches
 from pfir.ir.channels import Coupling, Site
 from pfir.ir.model import Model
 from pfir.ir.rules.bodies import every_graph, tensors_of
@@ -50,7 +51,9 @@ def remove(model: Model, coupling: Coupling, removed: Mapping[str, np.ndarray]) 
     """See `pfir.ir.channels.remove_channels`; `removed` has been checked."""
     if not removed:
         return
-    cut = Cut(coupling, removed)
+    gone = coupling.gone(removed)
+    whole = {name for branch in gone for name in branch.groups}
+    cut = Cut(coupling, {name: channels for name, channels in removed.items() if name not in whole})
     places = {node_key(n): (graph, n) for graph in every_graph(model.graph) for n in graph.nodes}
     tensors = _tensors(model.graph)
     for name, axes in cut.by_tensor().items():
@@ -59,6 +62,7 @@ def remove(model: Model, coupling: Coupling, removed: Mapping[str, np.ndarray]) 
         if edit.node in places and any(site in cut for site in edit.sites):
             graph, node = places[edit.node]
             _apply(graph, tensors, node, edit, cut)
+    cut_branches(model, gone)
 
 
 def _tensors(graph: gs.Graph) -> dict[str, gs.Tensor]:

@@ -41,6 +41,9 @@ class ScalableKernels:
     def at(self, kept: Mapping[str, int]) -> tuple[Kernel, ...]:
         """The kernels when group g keeps `kept[g]` channels; a group that is not named keeps all.
 
+        What writes nothing is not there, nor what sums over nothing: when a branch is gone, its Add joins what comes
+        before it.
+
         Raises:
             UsageError: `kept` names a group that the model lacks.
         """
@@ -50,6 +53,7 @@ class ScalableKernels:
         return tuple(
             Kernel(plan.name, family_at(plan.family, each_in, total), *costs, out, each_in)
             for plan, costs, (out, each_in, total) in zip(self._plans, quantities, channels, strict=True)
+            if _is_there(plan, *costs)
         )
 
     def macs_at(self, kept: Mapping[str, int]) -> int:
@@ -63,6 +67,10 @@ class ScalableKernels:
     def size_bytes_at(self, kept: Mapping[str, int]) -> int:
         """Bytes of the weights, as in `model_cost`."""
         return int(self._totals.at(self._widths.at(kept))[2])
+
+
+def _is_there(plan: Plan, macs: int, _read: int, written: int) -> bool:
+    return written > 0 and (macs > 0 or not plan.macs)
 
 
 def _pair(count: object) -> tuple[int, Mapping[str, int]]:

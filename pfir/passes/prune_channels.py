@@ -42,7 +42,8 @@ class PruneChannels(Pass):
         ratio: Share of channels to remove from every group that `ratios` does not name, 0 <= ratio < 1.
         macs: Share of the multiply-accumulates that may stay, 0 < macs <= 1: all channels are ranked together, and the
             least important go until it is met. Not beside the other two.
-        ratios: Share to remove by group name.
+        ratios: Share to remove by group name, at most 1, which is for the groups of a residual branch: if all of them
+            are named so, the branch goes, and what it gave on average is added to the shortcut (with `reconstruct`).
         criterion: How channels are ranked; a name in `pfir.passes.criteria.CRITERIA`.
         reconstruct: Whether the consumers make up for what is gone, by least squares on the calibration data.
         align: K is a multiple of this many channels, rounded up, where the group is wide enough: 4 fills one float32
@@ -62,9 +63,11 @@ class PruneChannels(Pass):
         Infeasible: The model has no group that may be pruned, or `macs` is out of reach.
 
     Source: Fang et al., "DepGraph: Towards Any Structural Pruning", CVPR 2023, arXiv:2301.12900, for the groups; ours
-    also follows channels through Reshape, Split and Concat. He, Zhang, Sun, "Channel Pruning for Accelerating Very Deep
-    Neural Networks", ICCV 2017, arXiv:1707.06168, section 3.2, for going group by group with inputs of what is left and
-    outputs of the original (see `refit`); Molchanov et al., ICLR 2017, arXiv:1611.06440, section 2, for steps.
+    also follows channels through Reshape, Split and Concat. Veit, Wilber, Belongie, "Residual Networks Behave Like
+    Ensembles of Relatively Shallow Networks", NIPS 2016, arXiv:1605.06431, section 4.1, for branches. He, Zhang, Sun,
+    "Channel Pruning for Accelerating Very Deep Neural Networks", ICCV 2017, arXiv:1707.06168, section 3.2, for
+    going group by group with inputs of what is left and outputs of the original (see `refit`); Molchanov et al., ICLR
+    2017, arXiv:1611.06440, section 2, for steps.
     """
 
     name: ClassVar[str] = "prune-channels"
@@ -81,8 +84,8 @@ class PruneChannels(Pass):
 
     def __post_init__(self) -> None:
         for label, value in (("ratio", self.ratio), *((f"the ratio of {n}", v) for n, v in self.ratios)):
-            if value is not None and not 0 <= value < 1:
-                raise UsageError(f"{label} is {value}; it must be in [0, 1)")
+            if value is not None and not 0 <= value < 1 and (label == "ratio" or value != 1):
+                raise UsageError(f"{label} is {value}; it must be in [0, 1{')' if label == 'ratio' else ']'}")
         if self.macs is not None and not 0 < self.macs <= 1:
             raise UsageError(f"macs is {self.macs}; it must be in (0, 1]")
         if self.macs is not None and (self.ratio is not None or self.ratios):
@@ -93,6 +96,8 @@ class PruneChannels(Pass):
             raise UsageError(f"align is {self.align}; it must be at least 1")
         if self.steps < 1:
             raise UsageError(f"steps is {self.steps}; it must be at least 1")
+        if any(share == 1 for _, share in self.ratios) and (self.steps > 1 or self.group_wise):
+            raise UsageError("a ratio of 1 removes a branch, which goes at once: give neither steps nor group_wise")
 
     def space(self, model: Model, context: Context) -> Space:
         """One parameter `ratio:<group>` for each group that may lose channels, in [0, 0.9]."""
@@ -193,7 +198,12 @@ def choose(
 
 
 def kept_channels(group: Group, ratio: float, align: int = 1) -> int:
-    """How many of a group's channels stay: at least one, at least the share 1 - ratio, a multiple of `align`."""
+    """How many of a group's channels stay: at least one, at least the share 1 - ratio, a multiple of `align`.
+
+    By a ratio of 1 none stays, which is for the groups of a branch.
+    """
+    if ratio == 1:
+        return 0
     # A ratio such as 0.3 is a little less than it says: 10 * 0.3 must still be three.
     asked = group.size - int(group.size * ratio + 1e-9)
     return _aligned(asked, group.size, align)
@@ -270,7 +280,7 @@ def _demand_free(coupling: Coupling) -> None:
 
 
 def demand_known(coupling: Coupling, named: Mapping[str, float]) -> None:
-    """Return only if every name is that of a group that may lose channels.
+    """Return only if every name is that of a group that may lose channels, all of them only with its branch.
 
     Raises:
         UsageError: One is not; says why, or which there are.
@@ -284,6 +294,20 @@ def demand_known(coupling: Coupling, named: Mapping[str, float]) -> None:
         if name not in pinned:
             close = get_close_matches(name, free, n=3, cutoff=0.4) or free[:5]
             raise UsageError(f"no group is called {name}; there are {', '.join(close)}")
+    whole = {name for name, share in named.items() if share == 1}
+    leaving = {name for branch in coupling.branches if whole.issuperset(branch.groups) for name in branch.groups}
+    for name in sorted(whole - leaving):
+        raise UsageError(_not_whole(coupling, name))
+
+
+def _not_whole(coupling: Coupling, name: str) -> str:
+    """Why a group cannot lose all its channels."""
+    for branch in coupling.branches:
+        if name in branch.groups:
+            return f"the branch of group {name} goes only with all its groups: {', '.join(branch.groups)}"
+    ways = [b.groups[0] for b in coupling.branches[:5]]
+    others = f"; those of branches can, as {', '.join(ways)}" if ways else ""
+    return f"group {name} cannot lose all its channels, since no shortcut leads past it{others}"
 
 
 def _report(coupling: Coupling, removed: Mapping[str, np.ndarray]) -> Change:

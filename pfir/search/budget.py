@@ -10,8 +10,8 @@ from pfir.space import Parameter, Space
 Parameters = dict[str, float]
 
 _LARGEST_SCALE = 64.0  # proportions are kept up to this factor; then all ratios are lifted towards their highest
-_END = 3.0
-_HALVINGS = 18  # leaves 3 / 2^18 of the path: finer than any staircase of widths
+_END = 4.0
+_HALVINGS = 18  # leaves 4 / 2^18 of the path: finer than any staircase of widths
 _STEPS = 64  # grid on which the next built value below a ratio is looked for
 
 
@@ -25,7 +25,8 @@ def project(
     """The candidate, snapped, with a cost of at most the limit and as near to it as single steps reach.
 
     The ratios are scaled together, which keeps their proportions; where that does not suffice they are lifted towards
-    their highest. What snapping took beyond the limit is then given back in single steps, first where it took most.
+    their highest, and only then those that are held. What snapping took beyond the limit is then given back in single
+    steps, first where it took most.
 
     Args:
         parameters: One value for each parameter of the space; larger costs less.
@@ -85,16 +86,21 @@ def _first_within(wanted: Parameters, cost: _Cached, limit: float, space: Space)
 
 
 def _along(wanted: Parameters, t: float, space: Space) -> Parameters:
-    """A path of rising values: lowest at t=0, as wanted at 1, scaled up to 2, then lifted to the highest at 3."""
+    """A path of rising values: lowest at t=0, as wanted at 1, scaled up to 2, then lifted to the highest at 3.
+
+    What is held stays as wanted up to 3 and is lifted to the highest at 4.
+    """
     return {p.name: _moved(wanted[p.name], p, t) for p in space.parameters}
 
 
 def _moved(value: float, p: Parameter, t: float) -> float:
     above = value - p.low
+    if p.held:
+        return _clipped(value + max(t - 3.0, 0.0) * (p.high - value), p)
     if t <= 1:
         return p.low + above * t
     scaled = min(above * _LARGEST_SCALE ** (min(t, 2.0) - 1), p.high - p.low)
-    lift = max(t - 2.0, 0.0)
+    lift = min(max(t - 2.0, 0.0), 1.0)
     return _clipped(p.low + scaled + lift * (p.high - p.low - scaled), p)
 
 
@@ -104,7 +110,7 @@ def _filled(scaled: Parameters, cost: _Cached, limit: float, space: Space) -> Pa
     A parameter whose step went beyond the limit is not tried again: whatever is given back elsewhere only adds cost.
     """
     built = cost.snap(scaled)
-    open_ = sorted(space.parameters, key=lambda p: scaled[p.name] - built[p.name])
+    open_ = sorted((p for p in space.parameters if not p.held), key=lambda p: scaled[p.name] - built[p.name])
     while open_:
         remaining = []
         for p in open_:

@@ -30,6 +30,17 @@ def test_the_text_counts_what_may_be_pruned(model):
     assert "3 of 4 groups may be pruned" in stream.getvalue() and "Conv_7" in stream.getvalue()
 
 
+def test_branches_that_may_go_are_told(tmp_path):
+    net = Net(0)
+    x = net.conv(net.input("N", 3, 8, 8), 3, 8)
+    y = net.conv(net.relu(net.conv(x, 8, 6)), 6, 8)
+    found = inspect_model(write_model(tmp_path, net.model((net.head(net.op("Add", y, x), 8),))), (), ())
+    stream = io.StringIO()
+    print_inspection(found, stream)
+    assert found["branches"] == [{"name": "Conv_4", "groups": ["Conv_2"]}]
+    assert "1 residual branch may go whole" in stream.getvalue()
+
+
 def test_sizes_that_nobody_knows_hide_the_cost_only(tmp_path):
     net = Net(0)
     path = write_model(tmp_path, net.model((net.head(net.conv(net.input("N", 3, "H", "W"), 3, 8), 8),)))

@@ -1,17 +1,22 @@
-"""Fitting chooses among finalists by what they are worth afterwards, and leaves alone what it cannot better."""
+"""The second search ranks candidates by what they are worth once fitted, and leaves alone what it cannot better."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pfir.compile import refitting
-from pfir.compile.refitting import best_fitted
+from pfir.compile.plan import plan
+from pfir.compile.pricing import PREFIX, Limits
+from pfir.compile.refitting import Fitting, best_fitted
 from pfir.compile.searching import kept_as
 from pfir.report.progress import Silent
+from pfir.run.memo import Memo
+from tests.jobs import request
 from tests.test_compile.ground import ground
 
-LONG = 1e9
+TRIALS = 12
 
 
 @pytest.fixture(scope="module")
@@ -21,36 +26,76 @@ def found(model, data):
 
 @pytest.fixture(scope="module")
 def candidates(found):
-    """One that lost little, then one that lost most of a group."""
-    return kept_as(found, {"Conv_4": np.arange(2)}), kept_as(found, {"Conv_7": np.arange(28)})
+    """Two that fitting brings nearer."""
+    return candidate(found, {"Conv_4": np.arange(12)}), candidate(found, {"Conv_1": np.arange(4)})
+
+
+def candidate(found, removed):
+    built = kept_as(found, removed)
+    ratios = {PREFIX + g: 1 - after / before for g, (before, after) in built.widths.items()}
+    return replace(built, parameters=ratios)
+
+
+def asked(model, hours=100.0):
+    wanted = request(model, Path("unused"), trials=TRIALS)
+    return replace(plan(wanted), total_s=3600 * hours), wanted
+
+
+def best(found, candidates, model, folder, hours=100.0, keeps=lambda c: True):
+    limits = Limits(found.baseline_s / 1.1)
+    return best_fitted(found, limits, candidates, *asked(model, hours), folder / "fitted.jsonl", Silent(), keeps)
 
 
 @pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)])
-def test_the_one_that_is_nearest_in_the_end_is_chosen(found, candidates, order):
-    best = best_fitted(found, candidates[order], LONG, 0, Silent())
-    reached = refitting._divergence(found, best.model)
-    assert best.widths == candidates[0].widths
-    assert all(reached <= refitting._divergence(found, c.model) for c in candidates)
+def test_none_of_the_finalists_would_be_nearer(found, candidates, model, tmp_path, order):
+    chosen = best(found, candidates[order], model, tmp_path)
+    fitting = Fitting(found, Memo(found.calibration, 16), 0)
+    reached = fitting.judged(chosen.model).divergence
+    assert found.pricing.latency_s(chosen.parameters) <= found.baseline_s / 1.1
+    assert all(reached <= fitting.judged(fitting.fitted(c)).divergence for c in candidates)
 
 
-def test_the_given_candidates_are_not_changed(found, candidates):
+def test_its_trials_are_reported_beside_those_of_the_first_search(found, candidates, model, tmp_path):
+    first = replace(candidates[0], trials=((1.0, 0.5, True),), seconds=1.0)
+    chosen = best(found, (first,), model, tmp_path)
+    assert len(chosen.trials) == 1 + TRIALS
+    assert chosen.trials[0] == (1.0, 0.5, False)
+    assert sum(best for _, _, best in chosen.trials) == 1
+    assert chosen.seconds > 1.0
+
+
+def test_it_goes_on_from_its_journal(found, candidates, model, tmp_path, monkeypatch):
+    once = best(found, candidates, model, tmp_path)
+    monkeypatch.setattr(Fitting, "__call__", lambda *_: pytest.fail("scored again"))
+    assert best(found, candidates, model, tmp_path).model.to_bytes() == once.model.to_bytes()
+
+
+def test_what_a_device_finds_too_slow_is_passed_over(found, candidates, model, tmp_path):
+    fastest = best(found, candidates, model, tmp_path)
+    other = best(found, candidates, model, tmp_path, keeps=lambda c: c.widths != fastest.widths)
+    assert other.widths != fastest.widths
+    first = best(found, candidates, model, tmp_path, keeps=lambda c: False)
+    assert first.widths == candidates[0].widths
+
+
+def test_the_given_candidates_are_not_changed(found, candidates, model, tmp_path):
     before = [c.model.to_bytes() for c in candidates]
-    best_fitted(found, candidates, LONG, 0, Silent())
+    best(found, candidates, model, tmp_path)
     assert [c.model.to_bytes() for c in candidates] == before
 
 
-def test_without_time_the_first_stays_as_it_is(found, candidates):
-    assert best_fitted(found, candidates, 0.0, 0, Silent()) is candidates[0]
+def test_without_time_the_first_stays_as_it_is(found, candidates, model, tmp_path):
+    assert best(found, candidates, model, tmp_path, hours=0.0) is candidates[0]
 
 
-def test_what_is_whole_is_not_fitted(found):
-    whole = replace(kept_as(found, {}), removed={})
-    assert best_fitted(found, (whole,), LONG, 0, Silent()) is whole
+def test_what_is_whole_is_not_fitted(found, model, tmp_path):
+    whole = candidate(found, {})
+    assert best(found, (whole,), model, tmp_path) is whole
 
 
-def test_fitting_that_makes_it_worse_is_dropped(found, candidates, monkeypatch):
+def test_fitting_that_makes_it_worse_is_dropped(found, candidates, model, tmp_path, monkeypatch):
     def wreck(model, *_):
         model.set_arrays({n: np.zeros_like(t.values) for n, t in model.initializers().items()})
 
     monkeypatch.setattr(refitting, "refit", wreck)
-    assert best_fitted(found, candidates, LONG, 0, Silent()) is candidates[0]
+    assert best(found, candidates, model, tmp_path) is candidates[0]

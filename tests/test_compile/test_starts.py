@@ -2,8 +2,8 @@
 
 import pytest
 
-from pfir.compile.pricing import PREFIX
-from pfir.compile.starts import SHARES, warm_starts, wide_read
+from pfir.compile.pricing import BRANCHES, PREFIX
+from pfir.compile.starts import DEPTHS, SHARES, warm_starts, wide_read
 from pfir.ir.channels import Group
 from tests.jobs import CLASSES, write_data, write_model
 from tests.structures import Net
@@ -43,7 +43,8 @@ def test_each_start_names_every_group_within_its_bounds(model, data):
     found = ground(model, data=data)
     starts = warm_starts(found.pricing, found.candidates.importance)
     space = found.pricing.space(0.3)
-    assert len(starts) in (1 + len(SHARES), 2 * (1 + len(SHARES)))
+    channels = [s for s in starts if not s.get(BRANCHES)]
+    assert len(channels) in (1 + len(SHARES), 2 * (1 + len(SHARES)))
     for start in starts:
         assert set(start) == set(space.names)
         assert all(p.low <= start[p.name] <= p.high for p in space.parameters)
@@ -55,6 +56,13 @@ def test_half_of_the_starts_keep_a_wide_read_group_whole(residual_ground):
     whole = [s for s in starts if all(s[PREFIX + g] == 0 for g in spared)]
     assert spared and len(whole) >= len(starts) // 2
     assert all(any(v > 0 for v in s.values()) for s in whole)
+
+
+def test_where_branches_may_go_some_starts_are_without_them(residual_ground):
+    most = len(residual_ground.pricing.branches)
+    starts = warm_starts(residual_ground.pricing, residual_ground.candidates.importance)
+    assert most == 2
+    assert [s[BRANCHES] for s in starts if s[BRANCHES]] == [float(round(d * most)) for d in DEPTHS for _ in (0, 1)][2:]
 
 
 def test_a_residual_stream_is_the_wide_read_group(residual_ground):

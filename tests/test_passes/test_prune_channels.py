@@ -13,6 +13,7 @@ from pfir.passes.criteria import scores
 from pfir.passes.prune_channels import PruneChannels, choose, choose_by_macs, kept_channels
 from tests.masking import assert_valid, mask, run
 from tests.structures import Net, build, feeds
+from tests.test_passes.small import context, samples
 
 
 def _wide(widths=(10, 12)) -> object:
@@ -62,6 +63,52 @@ def test_kept_channels_never_fall_below_one():
     assert kept_channels(group, 0.999) == 1
     assert kept_channels(group, 0.0) == 10
     assert kept_channels(group, 0.5, align=8) == 8
+
+
+def _residual():
+    net = Net(3)
+    x = net.relu(net.conv(net.input("N", 3, 8, 8), 3, 8))
+    y = net.conv(net.relu(net.conv(x, 8, 6)), 6, 8)
+    return net.model((net.head(net.op("Add", y, x), 8),))
+
+
+def test_a_ratio_of_one_removes_a_branch():
+    model = _residual()
+    assert kept_channels(channel_groups(model).group("Conv_3"), 1.0, align=4) == 0
+    change = PruneChannels(ratios=(("Conv_3", 1.0),)).apply(model, Context())
+    assert change.changed
+    assert sum(n.op == "Conv" for n in model.nodes()) == 1
+    assert_valid(model)
+
+
+@pytest.mark.parametrize(
+    ("group", "said"), [("Conv_1", "no shortcut leads past it; those of branches can, as Conv_3"), ("Conv_3", "steps")]
+)
+def test_a_ratio_of_one_is_for_branches_and_at_once(group, said):
+    steps = 2 if said == "steps" else 1
+    with pytest.raises(UsageError, match=said):
+        PruneChannels(ratios=((group, 1.0),), steps=steps).apply(_residual(), Context())
+
+
+def test_the_groups_of_a_branch_go_together():
+    net = Net(3)
+    x = net.relu(net.conv(net.input("N", 3, 8, 8), 3, 8))
+    y = net.relu(net.conv(net.relu(net.conv(x, 8, 6)), 6, 4))
+    model = net.model((net.head(net.op("Add", net.conv(y, 4, 8), x), 8),))
+    with pytest.raises(UsageError, match="goes only with all its groups: Conv_3, Conv_5"):
+        PruneChannels(ratios=(("Conv_3", 1.0),)).apply(model, Context())
+
+
+def test_what_a_branch_gave_on_average_is_kept():
+    model = _residual()
+    inputs = samples(model)
+    (before,) = run(model, inputs)
+    errors = []
+    for reconstruct in (True, False):
+        pruned = model.clone()
+        PruneChannels(ratios=(("Conv_3", 1.0),), reconstruct=reconstruct).apply(pruned, context(model))
+        errors.append(np.abs(run(pruned, inputs)[0] - before).sum())
+    assert errors[0] < 0.8 * errors[1]
 
 
 def test_the_least_important_channels_go():

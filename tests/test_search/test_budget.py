@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +15,21 @@ LEAST, MOST = reachable(cost, SPACE, snap)
 
 def named(values):
     return dict(zip(SPACE.names, values, strict=True))
+
+
+HELD = Space((*SPACE.parameters[:3], replace(SPACE.parameters[3], held=True)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(RATIOS, st.floats(LEAST, MOST))
+def test_what_is_held_moves_only_where_all_else_does_not_suffice(values, limit):
+    wanted = named(values)
+    built = project(wanted, cost, limit, HELD, snap)
+    assert cost(built) <= limit
+    last = HELD.names[3]
+    narrowest = snap({p.name: p.high for p in HELD.parameters} | {last: wanted[last]})
+    if cost(narrowest) <= limit:
+        assert built[last] == snap(wanted)[last]
 
 
 @settings(max_examples=60, deadline=None)

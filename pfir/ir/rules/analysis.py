@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
 
@@ -10,8 +11,10 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.errors import UsageError
+from pfir.ir.branches import find_branches
 from pfir.ir.channels import Coupling, Pin
 from pfir.ir.edit import STANDARD_DOMAINS
+from pfir.ir.forms import CONTRACTIONS
 from pfir.ir.model import Model
 from pfir.ir.rules.bodies import BODIES, ambiguous_names, bodies_of, every_graph, inside
 from pfir.ir.rules.grouping import grouped
@@ -34,10 +37,17 @@ def analyse(
         return grouped(follow(shaped, "within", keep), only)
     trace = follow(shaped, "auto", keep)
     best = grouped(trace, only)
-    if not trace.ambiguous or not any(g.pins for g in best.groups):
-        return best
-    # A split whose purpose was misread pins what another choice leaves free; the other choices are few and quick.
-    return max([best, *(grouped(follow(shaped, split, keep), only) for split in _OTHER_SPLITS)], key=_freedom)
+    if trace.ambiguous and any(g.pins for g in best.groups):
+        # A split whose purpose was misread pins what another choice leaves free; the others are few and quick.
+        best = max([best, *(grouped(follow(shaped, split, keep), only) for split in _OTHER_SPLITS)], key=_freedom)
+    may_go = partial(_may_go, keep=keep, only=only)
+    return replace(best, branches=find_branches(shaped, best, may_go))
+
+
+def _may_go(node: gs.Node, keep: tuple[str, ...], only: tuple[str, ...]) -> bool:
+    """Whether a node may vanish with its branch: it is not kept, and where layers are named it is one of them."""
+    name = display_name(node)
+    return name not in keep and (not only or name in only or node.op not in CONTRACTIONS)
 
 
 def _freedom(coupling: Coupling) -> int:
