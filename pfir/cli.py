@@ -62,7 +62,7 @@ def compile_command(
     backend: Annotated[str, typer.Option(help="tvm or ort.")] = "tvm",
     batch: Annotated[int, typer.Option(help="The library's batch size.")] = 1,
     input_shape: ShapeOption = None,
-    trials: Annotated[int | None, typer.Option(help="Candidates to try, then as many fitted; default: by time budget.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Candidates to try; default: by the time budget.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of fine-tuning; 0 means none.")] = None,
     time_budget: Annotated[str | None, typer.Option(help="How long all may take, e.g. 30m; default 10m.")] = None,
     recipe: Annotated[Path | None, typer.Option(help="Replay this recipe.json, without search or training.")] = None,

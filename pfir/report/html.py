@@ -148,7 +148,7 @@ def _width(width: Mapping) -> str:
     share = 100 * width["after"] / width["before"]
     name = _text(width["group"])
     bar = f'<div class="track"><u style="width:{share:.1f}%"></u></div>'
-    numbers = f"<em>{width['before']} → {width['after']}</em>"
+    numbers = f"<em>{width['before']} → {width['after'] or 'gone'}</em>"
     return f'<div class="width" title="{name}"><span><bdi>{name}</bdi></span>{bar}{numbers}</div>'
 
 
