@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pfir.errors import UsageError
 
-AUGMENT = ("none", "flip-crop")
+AUGMENT = ("none", "flip-crop", "mix")
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,9 @@ class Settings:
         clip: Largest L2 norm of the whole gradient; None for no limit.
         seed: Of the order of the samples and their augmentation.
         jobs: Threads; None for one per core. It changes the speed, not the result.
-        augment: `none`, or `flip-crop` for images that may be mirrored and moved.
+        augment: `none`; `flip-crop` for images that may be mirrored and moved; `mix` for those that may also be
+            enlarged and mixed with one another, which leaves them a teacher's answers but no label.
+        renew: Whether every epoch has other samples, where the data can make some: generated inputs.
         time_budget_s: Seconds after which training ends, however many epochs are left; the learning rate falls
             accordingly. None for no limit.
         checkpoint: File for the state of the training; a training with the same data, settings and start goes on from
@@ -44,6 +46,7 @@ class Settings:
     seed: int = 0
     jobs: int | None = None
     augment: str = "none"
+    renew: bool = False
     time_budget_s: float | None = None
     checkpoint: Path | None = None
     checkpoint_every_s: float = 60.0
@@ -70,7 +73,7 @@ class Settings:
     def identity(self) -> str:
         """The settings that decide the result, as text."""
         chosen = (self.epochs, self.batch, self.learning_rate, self.momentum, self.weight_decay, self.warmup_share,
-                  self.clip, self.seed, self.augment)  # fmt: skip
+                  self.clip, self.seed, self.augment, self.renew)  # fmt: skip
         return repr(chosen)
 
 
