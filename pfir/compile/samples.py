@@ -38,8 +38,8 @@ class Samples:
         train: Fine-tuning.
         calibration: Statistics of activations; part of `train`.
         scoring: Ranks candidates, against the original; `judging` is the end of it, the rest is part of `train`.
-        judging: Tells whether fine-tuning helped; all of `scoring` where there are too few samples to keep some back, and
-            samples of its own where they are generated.
+        judging: Tells whether fine-tuning helped; all of `scoring` where there are too few samples to keep some back,
+            and samples of its own where they are generated.
         validation: The report's accuracy and fidelity.
         notes: What a user should know of how they were chosen.
     """

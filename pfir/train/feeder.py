@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 from pfir.data.base import Dataset
-from pfir.train.augment import Cut, View, draw, draw_cuts, enlarge, flip_crop, mix
+from pfir.train.augment import View, draw, flip_crop
 
 Arrays = dict[str, np.ndarray]
 
@@ -24,9 +24,8 @@ class Feeder:
         data: The samples.
         batch: Samples a step; a smaller data set is repeated to fill one.
         seed: Of order and augmentation.
-        augment: `none`; `flip-crop`, which moves and mirrors every input of rank 4; `mix`, which mirrors them, enlarges
-            a part of each and mixes it with the one before it in the batch.
-        views: How many views of each sample `flip-crop` has, epoch after epoch in turn; None for a new one every epoch.
+        augment: `none` or `flip-crop`, which moves and mirrors every input of rank 4.
+        views: How many views of each sample there are, epoch after epoch in turn; None for a new one every epoch.
         renew: Whether every epoch has other samples, where the data can make some (`Dataset.anew`).
     """
 
@@ -54,15 +53,8 @@ class Feeder:
         arrays = data.batch(self.indices(step))
         if self.augment == "none":
             return arrays
-        look = self._moved if self.augment == "flip-crop" else self._mixed
-        return {n: look(x, step) if x.ndim == 4 else x for n, x in arrays.items()}
-
-    def _moved(self, x: np.ndarray, step: int) -> np.ndarray:
-        return flip_crop(x, _view(self.seed, self.view(step), len(self.data)).of(self.indices(step)))
-
-    def _mixed(self, x: np.ndarray, step: int) -> np.ndarray:
-        parts = enlarge(x, _cuts(self.seed, step // self.steps_per_epoch, len(self.data)).of(self.indices(step)))
-        return mix(parts, np.random.default_rng([self.seed, 2, step]).random(len(x)))
+        view = _view(self.seed, self.view(step), len(self.data)).of(self.indices(step))
+        return {n: flip_crop(x, view) if x.ndim == 4 else x for n, x in arrays.items()}
 
     def view(self, step: int) -> int:
         """Which view of its samples a step sees, from 0; always 0 where they are not augmented."""
@@ -78,11 +70,6 @@ class Feeder:
 @lru_cache(maxsize=2)
 def _view(seed: int, number: int, count: int) -> View:
     return draw(np.random.default_rng([seed, 1, number]), count)
-
-
-@lru_cache(maxsize=2)
-def _cuts(seed: int, number: int, count: int) -> Cut:
-    return draw_cuts(np.random.default_rng([seed, 1, number]), count)
 
 
 def ahead(make: Callable[[int], object], first: int, last: int, depth: int = 2) -> Iterator[object]:

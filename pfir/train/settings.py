@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pfir.errors import UsageError
 
-AUGMENT = ("none", "flip-crop", "mix")
+AUGMENT = ("none", "flip-crop")
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,7 @@ class Settings:
         clip: Largest L2 norm of the whole gradient; None for no limit.
         seed: Of the order of the samples and their augmentation.
         jobs: Threads; None for one per core. It changes the speed, not the result.
-        augment: `none`; `flip-crop` for images that may be mirrored and moved; `mix` for those that may also be
-            enlarged and mixed with one another, which leaves them a teacher's answers but no label.
+        augment: `none`, or `flip-crop` for images that may be mirrored and moved.
         renew: Whether every epoch has other samples, where the data can make some: generated inputs.
         time_budget_s: Seconds after which training ends, however many epochs are left; the learning rate falls
             accordingly. None for no limit.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from pfir.data.base import Dataset
-from pfir.errors import DataError, UsageError
+from pfir.errors import DataError
 from pfir.ir.training import TrainingGraph
 from pfir.train.feeder import Arrays, Feeder, ahead
 from pfir.train.settings import Settings
@@ -28,7 +28,6 @@ class Source:
 
     Raises:
         DataError: The data is empty, or has no labels where the loss needs them.
-        UsageError: The loss needs labels, and samples are mixed.
     """
 
     def __init__(self, graph: TrainingGraph, data: Dataset, settings: Settings) -> None:
@@ -36,16 +35,13 @@ class Source:
             raise DataError("the training data has no samples; give at least one")
         if graph.labels and data.labels is None:
             raise DataError("the loss needs labels and the data has none; give `y`, or a label weight of 0")
-        if graph.labels and settings.augment == "mix":
-            raise UsageError("augment is mix and the loss reads labels, which a mixture of samples has none of")
         self._graph, self._data = graph, data
         views = VIEWS if graph.teacher else None
         self._feeder = Feeder(data, settings.batch, settings.seed, settings.augment, views, settings.renew)
         self.steps_per_epoch = self._feeder.steps_per_epoch
         self.teacher = Teacher(graph, settings.threads) if graph.teacher else None
         # What never comes again is not remembered.
-        again = not settings.renew and settings.augment != "mix"
-        self._remembered = Remembered(self.teacher, len(data)) if self.teacher and again else None
+        self._remembered = Remembered(self.teacher, len(data)) if self.teacher and not settings.renew else None
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of one sample of every input of the graph."""

@@ -58,13 +58,6 @@ def test_given_samples_stay_the_same():
     assert np.array_equal(plain.arrays(20)["image"], renewed.arrays(20)["image"])
 
 
-def test_mixtures_depend_on_the_step_alone_and_never_come_again():
-    feeder = Feeder(Images(48), 16, seed=5, augment="mix", views=2)
-    steps = [feeder.arrays(s)["image"] for s in range(12)]
-    assert np.array_equal(feeder.arrays(7)["image"], steps[7])
-    assert len({x.tobytes() for batch in steps for x in batch}) == 12 * 16
-
-
 def test_labels_belong_to_their_images():
     data = Images()
     feeder = Feeder(data, 16, seed=0)

@@ -5,8 +5,7 @@ import pytest
 
 from pfir.artifact import TensorSpec
 from pfir.data.generated import generated
-from pfir.errors import UsageError
-from pfir.passes.attach_teacher import DistillationSettings, attach_teacher
+from pfir.passes.attach_teacher import attach_teacher
 from pfir.run.session import Session
 from pfir.train.settings import Settings
 from pfir.train.source import VIEWS, Source
@@ -16,7 +15,6 @@ GENERATED = generated([TensorSpec("image", "float32", ("N", 3, 8, 8))], 48)
 WAYS = {
     "as they are": (Images(48), {}),
     "moved": (Images(48), {"augment": "flip-crop"}),
-    "mixed": (Images(48), {"augment": "mix"}),
     "generated": (GENERATED, {}),
     "renewed": (GENERATED, {"renew": True}),
 }
@@ -32,9 +30,3 @@ def test_the_teacher_answers_for_what_the_student_sees(way):
         answers = session.predict({"image": feeds["image"]})["logits"]
         np.testing.assert_allclose(feeds["pfir_loss_teacher_logits"], answers, rtol=1e-5, atol=1e-5)
     source.close()
-
-
-def test_mixtures_have_no_labels():
-    graph = attach_teacher(classifier(), None, DistillationSettings(label_weight=1.0))
-    with pytest.raises(UsageError, match="augment is mix and the loss reads labels"):
-        Source(graph, Images(), Settings(augment="mix"))

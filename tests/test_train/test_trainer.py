@@ -58,11 +58,10 @@ def test_frozen_statistics_stay():
     assert "mean" not in fit(attach_teacher(classifier(), None, settings), Images(), FAST).arrays
 
 
-@pytest.mark.parametrize("augment", ["none", "flip-crop", "mix"])
+@pytest.mark.parametrize("augment", ["none", "flip-crop"])
 def test_the_number_of_threads_changes_no_bit(augment):
     settings = [dataclasses.replace(FAST, batch=64, jobs=j, augment=augment, epochs=2) for j in (1, 2)]
-    graph = attach_teacher(classifier(), classifier(seed=1), DistillationSettings() if augment == "mix" else LABELS)
-    one, two = (fit(graph, Images(), s).arrays for s in settings)
+    one, two = (learnt(teacher=classifier(seed=1), settings=s).arrays for s in settings)
     assert same(one, two)
 
 
@@ -74,7 +73,7 @@ def test_a_small_data_set_fills_a_batch():
     assert learnt(data=Images(count=7)).curve[-1]["step"] == FAST.epochs
 
 
-WAYS = {"labels": {}, "mixed": {"augment": "mix"}, "renewed": {"renew": True}}
+WAYS = {"labels": {}, "renewed": {"renew": True}}
 
 
 @pytest.mark.parametrize("stop", [3, 7])
