@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -38,7 +38,8 @@ class Samples:
         train: Fine-tuning.
         calibration: Statistics of activations; part of `train`.
         scoring: Ranks candidates, against the original; `judging` is the end of it, the rest is part of `train`.
-        judging: Tells whether fine-tuning helped; all of `scoring` where there are too few samples to keep some back.
+        judging: Tells whether fine-tuning helped; all of `scoring` where there are too few samples to keep some back,
+            and samples of its own where they are generated.
         validation: The report's accuracy and fidelity.
         notes: What a user should know of how they were chosen.
     """
@@ -112,7 +113,8 @@ def _without_data(model: Model, original: Model, seed: int) -> Samples:
     train = generated(inputs, count, seed, ranges)
     validation = generated(inputs, min(MOST_CALIBRATION, count), seed + 1, ranges)
     note = "No data was given: no accuracy was measured, and fidelity is to the original on generated inputs."
-    return _parts(train, validation, seed, model, (note, *learned))
+    judging = generated(inputs, min(MOST_CALIBRATION, _affordable(model), count), seed + 2, ranges)
+    return replace(_parts(train, validation, seed, model, (note, *learned)), judging=judging)
 
 
 def _parts(train: Dataset, validation: Dataset, seed: int, model: Model, notes: tuple[str, ...]) -> Samples:

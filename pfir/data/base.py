@@ -33,6 +33,10 @@ class Dataset(ABC):
     def fingerprint(self) -> str:
         """A hash of content and preprocessing, the same on every machine."""
 
+    def anew(self, turn: int) -> Dataset:
+        """As many other samples of the same kind for every turn, these for turn 0; itself where there are no others."""
+        return self
+
     def subset(self, indices: np.ndarray) -> Dataset:
         """The samples of these indices as a data set."""
         return _Subset(self, np.asarray(indices))
@@ -49,6 +53,9 @@ class _Subset(Dataset):
 
     def batch(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         return self._whole.batch(self._indices[indices])
+
+    def anew(self, turn: int) -> Dataset:
+        return _Subset(self._whole.anew(turn), self._indices)
 
     def fingerprint(self) -> str:
         import hashlib

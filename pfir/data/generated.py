@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ from pfir.errors import UsageError
 # Shares of the variance: natural images differ from one another in brightness, and their colours go together.
 _BETWEEN_SAMPLES = 0.25
 _COMMON_TO_CHANNELS = 0.8
+BANK = 128
+"""Samples that all later turns are blended from: two at a time, each moved, they make new ones without end."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,9 @@ class _Generated(Dataset):
     kind = "generated"
     labels = None
 
-    def __init__(self, makers: tuple[_Maker, ...], count: int, seed: int) -> None:
-        self._makers, self._count, self._seed = makers, count, seed
+    def __init__(self, makers: tuple[_Maker, ...], count: int, seed: int, *more: int) -> None:
+        self._makers, self._count, self._seeds = makers, count, (seed, more)
+        self._bank: Dataset | None = None
         self.inputs = tuple(maker.spec.name for maker in makers)
 
     def __len__(self) -> int:
@@ -92,14 +96,40 @@ class _Generated(Dataset):
             for place, maker in enumerate(self._makers)
         }
 
+    def anew(self, turn: int) -> Dataset:
+        if not turn:
+            return self
+        if self._bank is None:
+            self._bank = KeptDataset(_Generated(self._makers, BANK, self._seeds[0], 0, 1))
+        return _Blended(self._makers, self._count, self._bank, self._seeds[0], turn)
+
     def fingerprint(self) -> str:
-        text = repr((self._count, self._seed, [(m.spec.name, m.spec.dtype, m.shape, m.range) for m in self._makers]))
+        seed, more = self._seeds
+        text = repr((self._count, seed, *more, [(m.spec.name, m.spec.dtype, m.shape, m.range) for m in self._makers]))
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _rng(self, place: int, index: int) -> np.random.Generator:
         if not 0 <= index < self._count:
             raise IndexError(f"sample {index} of {self._count}")
-        return np.random.default_rng([self._seed, place, int(index)])
+        seed, more = self._seeds
+        return np.random.default_rng([seed, place, int(index), *more])
+
+
+class _Blended(_Generated):
+    """Each sample from two of a bank, an order of magnitude faster than from noise."""
+
+    def __init__(self, makers: tuple[_Maker, ...], count: int, bank: Dataset, seed: int, turn: int) -> None:
+        super().__init__(makers, count, seed, turn)
+        self._bank = bank
+
+    def batch(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        return {
+            maker.spec.name: np.stack([self._blend(maker, self._rng(place, index)) for index in indices])
+            for place, maker in enumerate(self._makers)
+        }
+
+    def _blend(self, maker: _Maker, rng: np.random.Generator) -> np.ndarray:
+        return maker.blend(rng, *self._bank.batch(rng.integers(len(self._bank), size=2))[maker.spec.name])
 
 
 class _Maker:
@@ -124,18 +154,43 @@ class _Maker:
             return rng.random(self.shape) < 0.5
         if kind in "iu" and self.range.ids:
             return self._ids(rng).astype(self.spec.dtype)
-        if kind in "iu":
-            return self._levels(rng)
-        return self._scaled(self._field(rng)).astype(self.spec.dtype)
+        return self._typed(self._scaled(self._field(rng)))
+
+    def blend(self, rng: np.random.Generator, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """A sample with the mean, variance and spectrum of these two; ids and truth values are drawn anew.
+
+        Fields made by a Fourier transform go on around their edges, so a moved one is another; and the sum of two
+        Gaussian ones, weighted by the cosine and sine of an angle, is distributed as each of them.
+        """
+        kind = np.dtype(self.spec.dtype).kind
+        if kind == "b" or (kind in "iu" and self.range.ids):
+            return self.sample(rng)
+        angle, mean = rng.uniform(0, 2 * np.pi), self._along_channels(self.range.mean)
+        weights = math.cos(angle), math.sin(angle)  # of Python, so that float32 stays float32
+        field = sum(w * (self._moved(rng, x) - mean) for w, x in zip(weights, (one, other), strict=True))
+        return self._typed(np.clip(field + mean, self.range.low, self.range.high))
+
+    def _moved(self, rng: np.random.Generator, sample: np.ndarray) -> np.ndarray:
+        axes = tuple(i for i in range(sample.ndim) if i != self._axis)
+        return np.roll(sample, [rng.integers(sample.shape[i]) for i in axes], axes).astype(np.float32)
+
+    def _along_channels(self, values: tuple[float, ...]) -> np.ndarray:
+        """float32, of the rank of a sample."""
+        shape = [1] * len(self.shape)
+        if self._axis is not None:
+            shape[self._axis] = len(values)
+        return np.reshape(np.float32(values), shape)
+
+    def _typed(self, values: np.ndarray) -> np.ndarray:
+        if np.dtype(self.spec.dtype).kind == "f":
+            return values.astype(self.spec.dtype)
+        limits = np.iinfo(self.spec.dtype)
+        return np.clip(np.rint(values), limits.min, limits.max).astype(self.spec.dtype)
 
     def _ids(self, rng: np.random.Generator) -> np.ndarray:
         low = int(self.range.low) if np.isfinite(self.range.low) else 0
         high = int(self.range.high) if np.isfinite(self.range.high) else low + 1
         return rng.integers(low, high, self.shape, endpoint=True)
-
-    def _levels(self, rng: np.random.Generator) -> np.ndarray:
-        limits = np.iinfo(self.spec.dtype)
-        return np.clip(np.rint(self._scaled(self._field(rng))), limits.min, limits.max).astype(self.spec.dtype)
 
     def _field(self, rng: np.random.Generator) -> np.ndarray:
         """[C, *k] of mean 0 and variance 1 over many samples."""

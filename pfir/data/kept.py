@@ -33,6 +33,10 @@ class KeptDataset(Dataset):
         self._keep(fresh, made)
         return {name: np.stack([rows[i][name] for i in wanted]) for name in self.inputs}
 
+    def anew(self, turn: int) -> Dataset:
+        """Other samples are not kept: each turn is read once."""
+        return self._source.anew(turn) if turn else self
+
     def fingerprint(self) -> str:
         return self._source.fingerprint()
 

@@ -26,6 +26,7 @@ class Feeder:
         seed: Of order and augmentation.
         augment: `none` or `flip-crop`, which moves and mirrors every input of rank 4.
         views: How many views of each sample there are, epoch after epoch in turn; None for a new one every epoch.
+        renew: Whether every epoch has other samples, where the data can make some (`Dataset.anew`).
     """
 
     data: Dataset
@@ -33,6 +34,7 @@ class Feeder:
     seed: int
     augment: str = "none"
     views: int | None = None
+    renew: bool = False
 
     @property
     def steps_per_epoch(self) -> int:
@@ -47,7 +49,8 @@ class Feeder:
 
     def arrays(self, step: int) -> Arrays:
         """The inputs of a step."""
-        arrays = self.data.batch(self.indices(step))
+        data = self.data.anew(step // self.steps_per_epoch) if self.renew else self.data
+        arrays = data.batch(self.indices(step))
         if self.augment == "none":
             return arrays
         view = _view(self.seed, self.view(step), len(self.data)).of(self.indices(step))

@@ -27,6 +27,7 @@ class Settings:
         seed: Of the order of the samples and their augmentation.
         jobs: Threads; None for one per core. It changes the speed, not the result.
         augment: `none`, or `flip-crop` for images that may be mirrored and moved.
+        renew: Whether every epoch has other samples, where the data can make some: generated inputs.
         time_budget_s: Seconds after which training ends, however many epochs are left; the learning rate falls
             accordingly. None for no limit.
         checkpoint: File for the state of the training; a training with the same data, settings and start goes on from
@@ -44,6 +45,7 @@ class Settings:
     seed: int = 0
     jobs: int | None = None
     augment: str = "none"
+    renew: bool = False
     time_budget_s: float | None = None
     checkpoint: Path | None = None
     checkpoint_every_s: float = 60.0
@@ -70,7 +72,7 @@ class Settings:
     def identity(self) -> str:
         """The settings that decide the result, as text."""
         chosen = (self.epochs, self.batch, self.learning_rate, self.momentum, self.weight_decay, self.warmup_share,
-                  self.clip, self.seed, self.augment)  # fmt: skip
+                  self.clip, self.seed, self.augment, self.renew)  # fmt: skip
         return repr(chosen)
 
 

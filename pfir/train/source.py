@@ -37,10 +37,11 @@ class Source:
             raise DataError("the loss needs labels and the data has none; give `y`, or a label weight of 0")
         self._graph, self._data = graph, data
         views = VIEWS if graph.teacher else None
-        self._feeder = Feeder(data, settings.batch, settings.seed, settings.augment, views)
+        self._feeder = Feeder(data, settings.batch, settings.seed, settings.augment, views, settings.renew)
         self.steps_per_epoch = self._feeder.steps_per_epoch
         self.teacher = Teacher(graph, settings.threads) if graph.teacher else None
-        self._remembered = Remembered(self.teacher, len(data)) if self.teacher else None
+        # What never comes again is not remembered.
+        self._remembered = Remembered(self.teacher, len(data)) if self.teacher and not settings.renew else None
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of one sample of every input of the graph."""
@@ -68,4 +69,4 @@ class Source:
     def _complete(self, step: int, arrays: Arrays) -> Arrays:
         if self._remembered:
             return {**arrays, **self._remembered.outputs(self._feeder.indices(step), self._feeder.view(step), arrays)}
-        return arrays
+        return {**arrays, **self.teacher.outputs(arrays)} if self.teacher else arrays

@@ -1,16 +1,20 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
 from pfir.compile import finetune
-from pfir.compile.finetune import augmentation, fine_tune
+from pfir.compile.finetune import augmentation, fine_tune, without_slopes
 from pfir.compile.pricing import PREFIX
 from pfir.data import open_data
 from pfir.errors import CompileError
+from pfir.passes.attach_teacher import attach_teacher
 from pfir.report.progress import Silent
 from pfir.run.evaluate import evaluate
 from tests.jobs import images, write_data, write_model
 from tests.structures import Net
 from tests.test_compile.ground import ground, setting
+from tests.test_train.nets import after_conv
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +42,22 @@ def test_training_brings_the_student_nearer_to_its_teacher(job):
     assert tuned.settings["epochs"] == 6 == len(tuned.curve)
     assert after.divergence < before.divergence
     assert tuned.curve[-1].loss < tuned.curve[0].loss
+
+
+def test_without_data_training_on_ever_new_inputs_brings_it_nearer_on_unseen_ones(model):
+    found, samples = ground(model), setting(model).samples
+    samples = dataclasses.replace(samples, train=samples.train.subset(np.arange(192)))
+    student = found.candidates.build(found.candidates.removed({PREFIX + g: 0.75 for g in found.pricing.groups}))
+    tuned = _tuned((found, samples, student), epochs=12)
+    before, after = (evaluate(m, samples.validation, found.candidates.model) for m in (student, tuned.model))
+    assert tuned.settings["renew"] and after.divergence < before.divergence
+
+
+def test_slopes_stay_and_all_else_is_trained():
+    model = after_conv("PRelu", constants={"slope": np.full((4, 1, 1), 0.1, np.float32)})
+    graph = attach_teacher(model, model)
+    assert set(graph.trainable) - set(without_slopes(graph).trainable) == {"slope"}
+    assert without_slopes(graph).trainable == ("weight", "bias")
 
 
 def test_training_changes_weights_only(job):

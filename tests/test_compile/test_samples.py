@@ -63,6 +63,14 @@ def test_without_data_inputs_are_generated(tmp_path):
     assert not _ids(found.validation) & _ids(found.train)
 
 
+def test_what_is_generated_to_measure_trains_in_no_turn(tmp_path):
+    found = _open(tmp_path)
+    some = found.train.subset(np.arange(200))
+    trained = set().union(*(_ids(some.anew(turn)) for turn in range(3)))
+    assert not trained & (_ids(found.validation) | _ids(found.judging))
+    assert not _ids(found.validation) & _ids(found.judging)
+
+
 @pytest.mark.parametrize("part", ["data", "validation"])
 def test_labels_outside_the_classes_are_refused_with_file_and_index(tmp_path, part):
     wrong = _write(tmp_path, images(10), "wrong.npz", y=np.arange(10))

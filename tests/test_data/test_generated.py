@@ -4,6 +4,7 @@ import pytest
 from pfir.artifact import TensorSpec
 from pfir.data.generated import Range, generated
 from pfir.errors import UsageError
+from tests.test_train.nets import Images
 
 IMAGE = TensorSpec("x", "float32", ("N", 3, 32, 32))
 
@@ -73,3 +74,46 @@ def test_wrong_counts_and_ranges_are_refused():
         Range(low=1, high=0)
     with pytest.raises(UsageError, match="negative"):
         Range(std=(-1.0,))
+
+
+BLENDED = [IMAGE, TensorSpec("x", "float32", (1, 32, 32, 3)), TensorSpec("x", "float16", (1, 256))]
+
+
+@pytest.mark.parametrize("spec", BLENDED, ids=str)
+def test_every_turn_has_other_samples_the_same_in_any_order(spec):
+    one, two = generated([spec], 6, seed=3), generated([spec], 6, seed=3)
+    turns = [one.anew(t).batch(np.arange(6))["x"] for t in range(3)]
+    assert np.array_equal(turns[2][[4, 1]], two.anew(2).batch(np.array([4, 1]))["x"])
+    assert np.array_equal(turns[0], one.batch(np.arange(6))["x"]) and turns[1].dtype == turns[0].dtype
+    assert len({x.tobytes() for turn in turns for x in turn}) == 18
+    assert len({one.anew(t).fingerprint() for t in range(3)}) == 3
+
+
+def test_later_turns_are_distributed_like_the_first():
+    ranges = {"x": Range(mean=(1.0, 2.0, 3.0), std=(0.1, 0.2, 0.3))}
+    data = generated([IMAGE], 400, 0, ranges)
+    first, later = (data.anew(t).batch(np.arange(400))["x"] for t in (0, 5))
+    rows = np.moveaxis(later, 1, 0).reshape(3, -1)
+    assert np.allclose(rows.mean(1), [1, 2, 3], rtol=0.05)
+    assert np.allclose(rows.std(1), [0.1, 0.2, 0.3], rtol=0.1)
+    power = [(np.abs(np.fft.rfft2(x - x.mean((0, 2, 3), keepdims=True))) ** 2).mean((0, 1)) for x in (first, later)]
+    assert np.allclose(power[0][0, 1:9], power[1][0, 1:9], rtol=0.3)
+    assert np.isclose(later.mean((1, 2, 3)).std(), first.mean((1, 2, 3)).std(), rtol=0.2)
+
+
+def test_later_turns_keep_bounds_and_kinds():
+    ranges = {"x": Range(low=0.0, high=0.5), "u": Range((128,), (64,), 0, 255, ids=False), "i": Range(low=2, high=9)}
+    specs = [IMAGE, TensorSpec("u", "uint8", (1, 8, 8, 3)), TensorSpec("i", "int64", (1, 50)),
+             TensorSpec("m", "bool", (1, 50))]  # fmt: skip
+    batch = generated(specs, 20, 0, ranges).anew(1).batch(np.arange(20))
+    assert batch["x"].min() >= 0 and batch["x"].max() <= 0.5
+    assert batch["u"].dtype == np.uint8 and len(np.unique(batch["u"])) > 50
+    assert (batch["i"].dtype, batch["i"].min(), batch["i"].max()) == (np.int64, 2, 9)
+    assert batch["m"].dtype == bool and 0.3 < batch["m"].mean() < 0.7
+
+
+def test_a_part_stays_a_part_in_every_turn_and_given_data_stays_the_same():
+    data, part = generated([IMAGE], 9), np.array([2, 7])
+    assert np.array_equal(data.subset(part).anew(4).batch(np.arange(2))["x"], data.anew(4).batch(part)["x"])
+    given = Images(5)
+    assert given.anew(3) is given

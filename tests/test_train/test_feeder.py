@@ -5,8 +5,12 @@ import threading
 import numpy as np
 import pytest
 
+from pfir.artifact import TensorSpec
+from pfir.data.generated import generated
 from pfir.train.feeder import Feeder, ahead
 from tests.test_train.nets import Images
+
+IMAGE = TensorSpec("image", "float32", ("N", 3, 8, 8))
 
 
 def test_an_epoch_visits_each_sample_at_most_once():
@@ -39,6 +43,19 @@ def test_views_come_again_sample_by_sample_and_others_do_not():
     first, second, third = seen(0), seen(1), seen(2)
     assert all(np.array_equal(first[i], third[i]) for i in first.keys() & third.keys())
     assert any(not np.array_equal(first[i], second[i]) for i in first.keys() & second.keys())
+
+
+def test_renewed_epochs_have_other_samples_and_repeat_with_their_seed():
+    one, two = (Feeder(generated([IMAGE], 64), 16, seed=5, renew=True) for _ in range(2))
+    later = two.arrays(9)["image"]
+    steps = [one.arrays(s)["image"] for s in range(12)]
+    assert np.array_equal(later, steps[9])
+    assert len({x.tobytes() for batch in steps for x in batch}) == 12 * 16
+
+
+def test_given_samples_stay_the_same():
+    plain, renewed = (Feeder(Images(), 16, seed=5, renew=r) for r in (False, True))
+    assert np.array_equal(plain.arrays(20)["image"], renewed.arrays(20)["image"])
 
 
 def test_labels_belong_to_their_images():

@@ -5,6 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from pfir.artifact import TensorSpec
+from pfir.data.generated import generated
 from pfir.errors import CompileError, DataError
 from pfir.passes.attach_teacher import DistillationSettings, attach_teacher
 from pfir.run.evaluate import accuracy
@@ -71,19 +73,29 @@ def test_a_small_data_set_fills_a_batch():
     assert learnt(data=Images(count=7)).curve[-1]["step"] == FAST.epochs
 
 
+WAYS = {"labels": {}, "renewed": {"renew": True}}
+
+
 @pytest.mark.parametrize("stop", [3, 7])
-def test_an_interrupted_training_goes_on_with_the_same_bits(tmp_path, stop):
-    settings = dataclasses.replace(FAST, checkpoint=tmp_path / "state.npz", checkpoint_every_s=0.0)
-    expected = learnt()
+@pytest.mark.parametrize("way", WAYS)
+def test_an_interrupted_training_goes_on_with_the_same_bits(tmp_path, stop, way):
+    plain = dataclasses.replace(FAST, **WAYS[way])
+    settings = dataclasses.replace(plain, checkpoint=tmp_path / "state.npz", checkpoint_every_s=0.0)
+    graph = attach_teacher(classifier(), *((None, LABELS) if way == "labels" else (classifier(seed=1),)))
+
+    def trained(settings, tell=None):
+        data = generated([TensorSpec("image", "float32", ("N", 3, 8, 8))], 96) if way == "renewed" else Images()
+        return fit(graph, data, settings, tell)
 
     def interrupt(progress):
         if progress.step == stop:
             raise KeyboardInterrupt
 
+    expected = trained(plain)
     with pytest.raises(KeyboardInterrupt):
-        learnt(settings=settings, on_progress=interrupt)
+        trained(settings, interrupt)
     steps = []
-    resumed = learnt(settings=settings, on_progress=lambda p: steps.append(p.step))
+    resumed = trained(settings, lambda p: steps.append(p.step))
     assert same(resumed.arrays, expected.arrays)
     assert steps[0] == stop
     assert [e["loss"] for e in resumed.curve] == [e["loss"] for e in expected.curve]
