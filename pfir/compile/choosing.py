@@ -8,7 +8,7 @@ from dataclasses import replace
 from pfir.compile.finetune import Tuned, fine_tune
 from pfir.compile.judge import Judge
 from pfir.compile.pricing import Limits
-from pfir.compile.refitting import best_fitted
+from pfir.compile.refitting import best_fitted, fitted_if_nearer
 from pfir.compile.replay import read_removal, replay
 from pfir.compile.searching import (
     Found,
@@ -49,13 +49,19 @@ def choose(setting: Setting, judge: Judge, limits: Limits, room: Workspace) -> C
     with setting.stages("analyse"):
         ground = ground_for(setting.original, pruning, request, judge, setting.samples)
     if request.recipe is not None:
-        return _tuned(setting, ground, kept_as(ground, read_removal(setting.original, request)), room)
+        found = _fitted(setting, ground, kept_as(ground, read_removal(setting.original, request)))
+        return _tuned(setting, ground, found, room)
     if pruning.ratio is not None or pruning.ratios or pruning.macs is not None:
-        return _tuned(setting, ground, fixed_choice(ground, pruning), room)
+        return _tuned(setting, ground, _fitted(setting, ground, fixed_choice(ground, pruning)), room)
     check_reachable(ground, limits)
     if limits == Limits():
         return _fastest_within(setting, judge, ground, room)
     return _tuned(setting, ground, _search(setting, judge, ground, limits, room), room)
+
+
+def _fitted(setting: Setting, ground: Ground, found: Found) -> Found:
+    with setting.stages("fit layers"):
+        return fitted_if_nearer(ground, found, setting.plan, setting.request.seed)
 
 
 def _search(setting: Setting, judge: Judge, ground: Ground, limits: Limits, room: Workspace) -> Found:

@@ -65,6 +65,14 @@ class Fitting:
         return evaluate(model, score.data, score.reference, score.threads)
 
 
+def fitted_if_nearer(ground: Ground, found: Found, plan: Plan, seed: int) -> Found:
+    """The candidate with its layers fitted, where there is time for it and it brings the model nearer."""
+    if _seconds(ground) > SHARE * plan.total_s or not found.removed:
+        return found
+    fitting = Fitting(ground, Memo(ground.calibration, BATCH), seed)
+    return replace(found, model=fitting.nearest(found)[0])
+
+
 def best_fitted(
     ground: Ground,
     limits: Limits,

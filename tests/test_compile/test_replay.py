@@ -42,6 +42,11 @@ def test_retraining_keeps_the_channels_and_trains_anew(recipe, finished, model, 
     assert len(report["training"]) == 1
 
 
+def test_retraining_as_before_gives_the_same_weights(recipe, finished, model, data, tmp_path):
+    run(model, tmp_path / "out", data=data, recipe=recipe, retrain=True, epochs=2)
+    assert (tmp_path / "out/model.onnx").read_bytes() == (finished / "model.onnx").read_bytes()
+
+
 def test_a_recipe_of_kept_nodes_and_passes_replays(model, tmp_path):
     options = {"keep": ("Conv_1",), "passes": "remove-dead-channels,prune-channels{ratio=0.5}"}
     run(model, tmp_path / "a", **options)
