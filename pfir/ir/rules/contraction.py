@@ -6,7 +6,8 @@ import numpy as np
 
 from pfir.ir.rules.edits import Fill, Literal
 from pfir.ir.rules.elementwise import broadcast
-from pfir.ir.rules.trace import Labels, Op, Unfollowed
+from pfir.ir.rules.op import Op, Unfollowed
+from pfir.ir.rules.trace import Labels
 
 NOT_CONTRACTED = "the other side of the product keeps its size"
 

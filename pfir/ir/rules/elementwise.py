@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pfir.ir.rules.trace import Labels, Op, Unfollowed
+from pfir.ir.rules.op import Op, Unfollowed
+from pfir.ir.rules.trace import Labels
 
 ROLES = {"Add": "shift", "Sub": "shift", "Mul": "scale", "Div": "scale", "PRelu": "slope", "BiasGelu": "shift"}
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pfir.ir.rules.trace import Labels, Op, Unfollowed
+from pfir.ir.rules.op import Op, Unfollowed
+from pfir.ir.rules.trace import Labels
 
 BY_INDEX = "it picks positions of this axis by numbers of a run"
 

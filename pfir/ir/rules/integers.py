@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pfir.ir.rules.contraction import conv, matmul
 from pfir.ir.rules.elementwise import same
-from pfir.ir.rules.trace import Op, Unfollowed
+from pfir.ir.rules.op import Op, Unfollowed
 
 
 def dynamic_quantize(op: Op) -> None:

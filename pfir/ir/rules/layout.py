@@ -9,8 +9,8 @@ import numpy as np
 
 from pfir.ir.rules.components import components
 from pfir.ir.rules.edits import Fill, Freeze, Literal
+from pfir.ir.rules.op import Op, Unfollowed
 from pfir.ir.rules.reduction import entries
-from pfir.ir.rules.trace import Op, Unfollowed
 
 _LARGEST_BLOCK = 1 << 22
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pfir.ir.rules.edits import Fill, Literal
-from pfir.ir.rules.trace import Op, Unfollowed
+from pfir.ir.rules.op import Op, Unfollowed
 
 EXACT = ("ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare")
 

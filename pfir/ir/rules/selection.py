@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from pfir.ir.rules.edits import Fill, Literal, Remap
+from pfir.ir.rules.op import Op, Unfollowed
 from pfir.ir.rules.reduction import entries
-from pfir.ir.rules.trace import Labels, Op, Unfollowed
+from pfir.ir.rules.trace import Labels
 from pfir.ir.rules.values import is_known, slice_bounds
 
 _FAR = 1 << 30

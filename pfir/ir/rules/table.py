@@ -15,7 +15,7 @@ from pfir.ir.rules import (
     reduction,
     selection,
 )
-from pfir.ir.rules.trace import Op
+from pfir.ir.rules.op import Op
 
 Rule = Callable[[Op], None]
 
