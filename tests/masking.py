@@ -22,7 +22,7 @@ def mask(model: Model, coupling: Coupling, removed: Mapping[str, np.ndarray]) ->
     infer_shapes(masked)
     ranks = {name: len(dims) for name, dims in follow(masked, "auto").shapes.items() if dims is not None}
     tensors = {t.name: (graph, t) for graph in every_graph(masked.graph) for n in graph.nodes for t in n.outputs}
-    points = {name: (made_with(t), _integers(t)) for name, (_, t) in tensors.items() if isinstance(made_with(t), int)}
+    points = {name: point for name, (_, t) in tensors.items() if isinstance(point := made_with(t), int)}
     plain = next((t.dtype for t in masked.graph.inputs if np.dtype(t.dtype).kind == "f"), np.float32)
     for name, axes in _places(coupling, removed).items():
         # A state that a body starts from is masked where it is made.
@@ -32,7 +32,7 @@ def mask(model: Model, coupling: Coupling, removed: Mapping[str, np.ndarray]) ->
         keep = _keep(name, ranks[name], axes, coupling)
         # Other integers than quantized ones stand between floats that are masked themselves.
         if name in points:
-            _insert_point(graph, tensor, keep, *points[name])
+            _insert_point(graph, tensor, keep, points[name])
         elif np.dtype(tensor.dtype or plain).kind == "f":
             tensor.dtype = tensor.dtype or plain
             # Where and not Mul: 0 * inf would leak what a division by zero leaves in a masked channel.
@@ -81,7 +81,7 @@ def _insert(graph: gs.Graph, tensor: gs.Variable, keep: gs.Constant, zero: gs.Co
     graph.nodes.insert(graph.nodes.index(producer) + 1, node)
 
 
-def _insert_point(graph: gs.Graph, tensor: gs.Variable, keep: gs.Constant, point: int, dtype: np.dtype) -> None:
+def _insert_point(graph: gs.Graph, tensor: gs.Variable, keep: gs.Constant, point: int) -> None:
     """The zero point for zero, by way of int32: ONNX Runtime has no Where for all types of integers."""
     name = tensor.name
     _insert(graph, tensor, keep, gs.Constant(f"{name}_point", np.array(point, np.int32)))
@@ -90,18 +90,7 @@ def _insert_point(graph: gs.Graph, tensor: gs.Variable, keep: gs.Constant, point
     place = graph.nodes.index(where)
     where.inputs[1], where.outputs[0] = wide, masked
     graph.nodes.insert(place, gs.Node("Cast", f"{name}_widen", {"to": np.int32}, [producer], [wide]))
-    graph.nodes.insert(place + 2, gs.Node("Cast", f"{name}_narrow", {"to": dtype}, [masked], [tensor]))
-
-
-def _integers(tensor: gs.Variable) -> np.dtype:
-    """The type of quantized integers: that of the last zero point before them."""
-    while tensor.inputs:
-        kinds = [t.dtype for t in tensor.inputs[0].inputs if isinstance(t, gs.Constant) and t.values.size == 1]
-        found = next((k for k in kinds if k in (np.int8, np.uint8)), None)
-        if found is not None:
-            return found
-        tensor = tensor.inputs[0].inputs[0]
-    return np.dtype(np.uint8)
+    graph.nodes.insert(place + 2, gs.Node("Cast", f"{name}_narrow", {"to": tensor.dtype}, [masked], [tensor]))
 
 
 def run(model: Model, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
