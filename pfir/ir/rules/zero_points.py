@@ -77,6 +77,8 @@ def point(node: gs.Node, place: int) -> Point:
     tensor = node.inputs[place]
     if not isinstance(tensor, gs.Constant):
         return tensor.name
+    if np.dtype(tensor.dtype).kind not in "iu":
+        return None
     found = np.unique(tensor.values)
     return int(found[0]) if found.size == 1 else None
 
