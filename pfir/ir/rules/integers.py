@@ -16,8 +16,10 @@ OTHER_POINT = "it takes another zero point than its input was quantized with"
 
 
 def dynamic_quantize(op: Op) -> None:
-    """Scale and zero point follow from the range of the input with zero in it, so zeros may go."""
+    """Scale and zero point follow from the range of the input with zero in it: zeros may go, other numbers count."""
     same(op)
+    for axis in range(op.rank(0)):
+        op.consume(0, axis)
     for j in (1, 2):
         op.scalar(j)
 
@@ -35,6 +37,8 @@ def matmul_integer_to_float(op: Op) -> None:
 def matmul_quantizing(op: Op) -> None:
     """[.., M, K] x [K, N]: the first factor is quantized in the range of the run, with zero in it; a bias [N]."""
     matmul(op)
+    for axis in range(op.rank(0)):
+        op.consume(0, axis)
     _follow_columns(op, 1, op.rank(1) - 1, (2, 3, 4))
 
 
