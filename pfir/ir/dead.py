@@ -5,18 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import onnx_graphsurgeon as gs
 
 from pfir.ir.channels import Coupling, Group
 from pfir.ir.constancy import Constancy
 from pfir.ir.model import Model
 from pfir.ir.rules.analysis import follow, ordered
-from pfir.ir.rules.bodies import every_graph, tensors_of
 from pfir.ir.rules.components import components
 from pfir.ir.rules.trace import Trace, Use, node_key
 from pfir.ir.shapes import infer_shapes
 from pfir.ir.sums import contraction
-from pfir.ir.weights import zero_of
+from pfir.ir.weights import every_constant, meant
 
 
 @dataclass(frozen=True)
@@ -105,21 +103,8 @@ def _live(trace: Trace, root: np.ndarray, model: Model, free: dict[str, np.ndarr
 
 def _read(model: Model) -> dict[str, np.ndarray]:
     """Every constant by name, those of bodies too, as which of its numbers are not zero, where that is known."""
-    tensors = (t for graph in every_graph(model.graph) for t in tensors_of(graph))
-    found = {t.name: _nonzero(t) for t in tensors if isinstance(t, gs.Constant)}
-    return {name: mask for name, mask in found.items() if mask is not None}
-
-
-def _nonzero(tensor: gs.Constant) -> np.ndarray | None:
-    values = np.asarray(tensor.values)
-    if values.dtype.kind == "f":
-        return values != 0
-    if values.dtype.kind not in "iu" or not tensor.outputs:
-        return None
-    # Integers are zero or not by what their readers take for zero.
-    places = [(n, i) for n in tensor.outputs for i, t in enumerate(n.inputs) if t is tensor]
-    zeros = [zero_of(n, i, values.ndim) for n, i in places]
-    return None if any(z is None for z in zeros) else np.any([values != z for z in zeros], axis=0)
+    found = {name: meant(tensor) for name, tensor in every_constant(model).items()}
+    return {name: values != 0 for name, values in found.items() if values is not None}
 
 
 def _links(root: np.ndarray, nonzero: np.ndarray | None, use: Use, made: list[Use], live: np.ndarray) -> list[tuple]:

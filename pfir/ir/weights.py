@@ -8,7 +8,9 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.ir.edit import array, is_op
-from pfir.ir.rules.zero_points import point_input
+from pfir.ir.model import Model
+from pfir.ir.rules.bodies import every_graph, tensors_of
+from pfir.ir.rules.zero_points import point_input, scale_input
 from pfir.ir.tensors import numpy_dtype
 
 
@@ -22,6 +24,39 @@ def numbers(tensor: gs.Tensor | None) -> np.ndarray | None:
     for node in reversed(way):
         values = None if values is None else _STEPS[node.op](node, values)
     return values
+
+
+def every_constant(model: Model) -> dict[str, gs.Constant]:
+    """The constants of the main graph and of all bodies, by name; of two with one name, the outer one."""
+    found: dict[str, gs.Constant] = {}
+    for tensor in (t for graph in every_graph(model.graph) for t in tensors_of(graph)):
+        if isinstance(tensor, gs.Constant):
+            found.setdefault(tensor.name, tensor)
+    return found
+
+
+def meant(tensor: gs.Constant) -> np.ndarray | None:
+    """What a constant's numbers stand for: of integers, their distance from zero by the scale that their reader gives.
+
+    None where its readers do not agree, or it is not known how they take it.
+    """
+    values = np.asarray(tensor.values)
+    if values.dtype.kind == "f":
+        return values
+    if values.dtype.kind not in "iu":
+        return None
+    readings = [_reading(n, i, values) for n in tensor.outputs for i, t in enumerate(n.inputs) if t is tensor]
+    first = readings[0] if readings else None
+    agreed = first is not None and all(r is not None and np.array_equal(r, first) for r in readings[1:])
+    return first if agreed else None
+
+
+def _reading(node: gs.Node, i: int, values: np.ndarray) -> np.ndarray | None:
+    zero, place = zero_of(node, i, values.ndim), scale_input(node, i)
+    if zero is None:
+        return None
+    scale = None if place is None else array(node.inputs[place])
+    return (values - zero) * (1.0 if scale is None else _along(scale, values.ndim, _channel_axis(node)))
 
 
 def _given(tensor: gs.Tensor | None) -> np.ndarray | None:
@@ -43,10 +78,9 @@ def _converted(node: gs.Node, values: np.ndarray) -> np.ndarray | None:
 
 
 def _dequantized(node: gs.Node, values: np.ndarray) -> np.ndarray | None:
-    scale, zero = array(node.inputs[1]), zero_of(node, 0, values.ndim)
-    if scale is None or zero is None or node.attrs.get("block_size", 0):
-        return None
-    return ((values - zero) * _along(scale, values.ndim, node.attrs.get("axis", 1))).astype(scale.dtype)
+    scale, found = array(node.inputs[1]), _reading(node, 0, values)
+    blocked = node.attrs.get("block_size", 0)
+    return None if scale is None or found is None or blocked else found.astype(scale.dtype)
 
 
 def zero_of(node: gs.Node, i: int, rank: int) -> np.ndarray | None:

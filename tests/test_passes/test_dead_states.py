@@ -7,7 +7,7 @@ import pytest
 
 from pfir.ir.channels import channel_groups
 from pfir.ir.dead import find_dead
-from pfir.ir.rules.bodies import every_graph, tensors_of
+from pfir.ir.weights import every_constant
 from pfir.passes.base import Context
 from pfir.passes.remove_dead_channels import RemoveDeadChannels
 from tests.masking import assert_valid, run
@@ -17,29 +17,17 @@ RECURRENT = ["recurrent", "long_short_term", "both_directions", "two_layers"]
 BODIES = ["branches", "branches_with_layers", "loop_states", "growing_state", "scanned_cell"]
 
 
-def constants(model):
-    """Every constant by name, those of bodies too."""
-    tensors = (t for graph in every_graph(model.graph) for t in tensors_of(graph))
-    return {t.name: t for t in tensors if hasattr(t, "values")}
-
-
 def still(model, count=2):
     """Zero all that makes the first channels of every group; the channels by group name."""
-    coupling, found = channel_groups(model), constants(model)
+    coupling, found = channel_groups(model), every_constant(model)
     for group in coupling.free():
-        read = {(p.tensor, p.axis) for p in group.consuming} | _read_in_bodies(model)
+        read = {(p.tensor, p.axis) for p in group.consuming}
         for member in group.members:
             if member.constant and (member.tensor, member.axis) not in read:
                 array = found[member.tensor].values.copy()
                 np.moveaxis(array, member.axis, 0)[member.positions[: min(count, group.size - 1)].ravel()] = 0
                 found[member.tensor].values = array
     return {g.name: list(range(min(count, g.size - 1))) for g in coupling.free()}
-
-
-def _read_in_bodies(model):
-    """What the layers of bodies read with, which no slice tells."""
-    nodes = [n for graph in every_graph(model.graph) for n in graph.nodes]
-    return {(n.inputs[1].name, 0 if n.op == "MatMul" else 1) for n in nodes if n.op in ("MatMul", "Conv")}
 
 
 def removed(model):

@@ -23,7 +23,7 @@ class Use:
         tensor: The initializer that holds the numbers, and `axis` of it; "" if none does.
         data: For a consumer, the activation axis that it sums over.
         constant: Whether the input is made of weights alone, wherever they are.
-        inner: Whether the node lies in a body: others cannot look it up by its name.
+        inner: Whether the node lies in a body.
     """
 
     node: str

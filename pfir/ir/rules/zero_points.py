@@ -22,16 +22,16 @@ _MADE = {
     "QLinearSigmoid": 4,
     "QGemm": 8,
 }
-# Input that holds integers, to the one that holds their zero point.
-_READ = {
-    "ConvInteger": {0: 2, 1: 3},
-    "DequantizeLinear": {0: 2},
-    "DynamicQuantizeMatMul": {1: 3},
-    "MatMulInteger": {0: 2, 1: 3},
-    "MatMulIntegerToFloat": {0: 4, 1: 5},
-    "QGemm": {0: 2, 3: 5},
-    "QLinearConv": {0: 2, 3: 5},
-    "QLinearMatMul": {0: 2, 3: 5},
+# Input that holds integers, to those that hold their scale, if it is given, and their zero point.
+_READ: dict[str, dict[int, tuple[int | None, int]]] = {
+    "ConvInteger": {0: (None, 2), 1: (None, 3)},
+    "DequantizeLinear": {0: (1, 2)},
+    "DynamicQuantizeMatMul": {1: (2, 3)},
+    "MatMulInteger": {0: (None, 2), 1: (None, 3)},
+    "MatMulIntegerToFloat": {0: (2, 4), 1: (3, 5)},
+    "QGemm": {0: (1, 2), 3: (4, 5)},
+    "QLinearConv": {0: (1, 2), 3: (4, 5)},
+    "QLinearMatMul": {0: (1, 2), 3: (4, 5)},
 }
 # Positions go elsewhere, or a maximum of equal numbers is taken.
 _MOVES = frozenset(
@@ -44,7 +44,12 @@ _MOVES = frozenset(
 
 def point_input(node: gs.Node, i: int) -> int | None:
     """The input that holds the zero point of the integers in input i; None if this operator has none."""
-    return _READ.get(node.op, {}).get(i)
+    return _READ.get(node.op, {}).get(i, (None, None))[1]
+
+
+def scale_input(node: gs.Node, i: int) -> int | None:
+    """The input that holds the scale of the integers in input i; None if this operator has none."""
+    return _READ.get(node.op, {}).get(i, (None, None))[0]
 
 
 def made_with(tensor: gs.Tensor) -> Point:
