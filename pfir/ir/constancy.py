@@ -70,32 +70,39 @@ class Constancy:
                     self.note((name, axis), self._rule(node, name, axis, labels))
 
     def _rule(self, node: gs.Node, name: str, axis: int, labels: np.ndarray) -> Values | None:
-        if node.domain not in STANDARD_DOMAINS:
-            return None
+        if node.domain not in STANDARD_DOMAINS or (name != node.outputs[0].name and node.op != "Split"):
+            return None  # Masks and indices are other numbers than those they belong to.
         with np.errstate(all="ignore"):
             if node.op in _MOVES:
-                return self._moved(node, name, labels)
+                return self._moved(node, axis, labels)
             if node.op in _KEEP_ZERO:
-                return only_zero(self._moved(node, name, labels))
+                return only_zero(self._moved(node, axis, labels))
             if node.op in _UNARY or node.op in _N_ARY:
                 return self._elementwise(node, name, axis)
             rule = LAYERS.get(node.op)
             return rule(self, node, axis) if rule else None
 
-    def _moved(self, node: gs.Node, name: str, labels: np.ndarray) -> Values:
+    def _moved(self, node: gs.Node, axis: int, labels: np.ndarray) -> Values:
         """Positions keep their values wherever they go: told by their channel, where all of it agrees."""
         low, high = np.full(self._root.size, np.inf), np.full(self._root.size, -np.inf)
-        for tensor in node.inputs:
-            for axis, taken in enumerate(self.trace.axes.get(tensor.name, ())):
+        silent = np.zeros(self._root.size, bool)
+        for tensor in _sources(node):
+            here = np.zeros(self._root.size, bool)
+            for own, taken in enumerate(self.trace.axes.get(tensor.name, ())):
                 if taken is None:
                     continue
                 roots = self._root[taken]
-                values = self.along(tensor, axis)
+                values = self.along(tensor, own)
                 values = np.full(taken.size, np.nan) if values is None else values
                 np.minimum.at(low, roots, values)
                 np.maximum.at(high, roots, values)
+                here[roots] = True
+            silent |= ~here
         roots = self._root[labels]
-        agreed = np.where(low[roots] == high[roots], low[roots], np.nan)
+        known = low[roots] == high[roots]
+        if node.op != "Concat" or axis != node.attrs.get("axis", 1) % len(self.trace.axes[node.outputs[0].name]):
+            known &= ~silent[roots]  # Numbers of an input whose axis keeps its size are among these.
+        agreed = np.where(known, low[roots], np.nan)
         return only_zero(agreed) if _dilutes(node) else agreed
 
     def along(self, tensor: gs.Tensor, axis: int) -> Values | None:
@@ -136,11 +143,17 @@ class Constancy:
         return self._found.get((tensor.name, own))
 
 
+def _sources(node: gs.Node) -> list[gs.Tensor]:
+    """The inputs whose numbers are moved; the others say how."""
+    if node.op == "Concat":
+        return list(node.inputs)
+    return [node.inputs[0], node.inputs[2]] if node.op.startswith("Scatter") else [node.inputs[0]]
+
+
 def _dilutes(node: gs.Node) -> bool:
-    """Whether a pool counts zeros beside the border."""
-    return node.op == "AveragePool" and bool(
-        node.attrs.get("count_include_pad", 0) and (any(node.attrs.get("pads", ())) or "auto_pad" in node.attrs)
-    )
+    """Whether a pool counts zeros beside the border: those that are padded, and what a rounded-up size reaches over."""
+    over = any(node.attrs.get("pads", ())) or "auto_pad" in node.attrs or node.attrs.get("ceil_mode", 0)
+    return node.op == "AveragePool" and bool(node.attrs.get("count_include_pad", 0) and over)
 
 
 def _clip(node: gs.Node, x: Values, *bounds: Values) -> Values:

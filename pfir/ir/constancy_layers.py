@@ -23,7 +23,7 @@ def only_zero(values: Values) -> Values:
 def _batch_norm(known: Constancy, node: gs.Node, axis: int) -> Values | None:
     values = known.at((node.inputs[0].name, 1))
     arrays = [array(t) for t in node.inputs[1:5]]
-    if axis != 1 or any(a is None for a in arrays):
+    if axis != 1 or any(a is None for a in arrays) or node.attrs.get("training_mode", 0):
         return None
     scale, shift, mean, variance = arrays
     values = np.full(scale.size, np.nan) if values is None else values

@@ -142,7 +142,8 @@ def _foldable(trace: Trace, root: np.ndarray, constancy: Constancy) -> np.ndarra
 def _takes_shift(trace: Trace, use: Use) -> bool:
     node = trace.nodes[use.order]
     found = contraction(node, trace.shapes)
-    return found is not None and found.uniform and node.inputs[0].name == use.data[0]
+    silent = node.attrs.get("beta", 1.0) == 0  # A Gemm that takes nothing of its bias.
+    return found is not None and found.uniform and not silent and node.inputs[0].name == use.data[0]
 
 
 def _shifts(trace: Trace, root, constancy: Constancy, live: np.ndarray, chosen: np.ndarray) -> dict:
