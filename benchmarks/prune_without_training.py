@@ -66,7 +66,7 @@ HEAD = """\
 By `python benchmarks/prune_without_training.py` with `--only resnet56 --samples 1000`, with `--only efficientnet
 --samples 200 --calibration 128` and with `--only face --samples 256 --calibration 128`, cell by cell as time
 allowed; all figures are in `prune_without_training.json` beside this page. Seconds are left out where only the clock's
-were taken, beside other work. Empty cells were not run.
+were taken, beside other work. Empty cells were not run; "refused" is dcp of a net without class scores.
 
 Channels of all groups are ranked together and the least important removed until the share of multiply-accumulates above
 the column is left; nothing is trained. "+ LS" is with least-squares reconstruction of the consumers. Cells are top-1

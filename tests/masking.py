@@ -12,6 +12,7 @@ from pfir.ir.channels import Coupling
 from pfir.ir.model import Model
 from pfir.ir.rules.analysis import follow
 from pfir.ir.rules.bodies import every_graph
+from pfir.ir.rules.zero_points import made_with
 from pfir.ir.shapes import infer_shapes
 
 
@@ -21,14 +22,21 @@ def mask(model: Model, coupling: Coupling, removed: Mapping[str, np.ndarray]) ->
     infer_shapes(masked)
     ranks = {name: len(dims) for name, dims in follow(masked, "auto").shapes.items() if dims is not None}
     tensors = {t.name: (graph, t) for graph in every_graph(masked.graph) for n in graph.nodes for t in n.outputs}
+    points = {name: point for name, (_, t) in tensors.items() if isinstance(point := made_with(t), int)}
     plain = next((t.dtype for t in masked.graph.inputs if np.dtype(t.dtype).kind == "f"), np.float32)
     for name, axes in _places(coupling, removed).items():
         # A state that a body starts from is masked where it is made.
         graph, tensor = tensors.get(name, (None, None))
-        # Integers stand between floats that are masked themselves, and ONNX Runtime has no Where for all of them.
-        if tensor is not None and np.dtype(tensor.dtype or plain).kind == "f":
+        if tensor is None:
+            continue
+        keep = _keep(name, ranks[name], axes, coupling)
+        # Other integers than quantized ones stand between floats that are masked themselves.
+        if name in points:
+            _insert_point(graph, tensor, keep, points[name])
+        elif np.dtype(tensor.dtype or plain).kind == "f":
             tensor.dtype = tensor.dtype or plain
-            _insert(graph, tensor, ranks[name], axes, coupling)
+            # Where and not Mul: 0 * inf would leak what a division by zero leaves in a masked channel.
+            _insert(graph, tensor, keep, gs.Constant(f"{name}_zero", np.zeros((), tensor.dtype)))
     _forget_states(masked, coupling, removed)
     return masked
 
@@ -55,21 +63,34 @@ def _places(coupling: Coupling, removed: Mapping[str, np.ndarray]) -> dict[str, 
     return places
 
 
-def _insert(graph: gs.Graph, tensor: gs.Variable, rank: int, axes: dict[int, np.ndarray], coupling: Coupling) -> None:
-    producer, name = tensor.inputs[0], tensor.name
-    place = next(i for i, t in enumerate(producer.outputs) if t is tensor)
-    raw = gs.Variable(f"{name}_raw", tensor.dtype)
-    producer.outputs[place] = raw
+def _keep(name: str, rank: int, axes: dict[int, np.ndarray], coupling: Coupling) -> gs.Constant:
     keep = np.ones([1] * rank, bool)
     for axis, removed in axes.items():
         along = np.ones(coupling.sizes[(name, axis)], bool)
         along[removed] = False
         keep = keep & along.reshape([-1 if a == axis else 1 for a in range(rank)])
-    # Where and not Mul: 0 * inf would leak what a division by zero leaves in a masked channel.
-    zero = gs.Constant(f"{name}_zero", np.zeros((), tensor.dtype))
-    inputs = [gs.Constant(f"{name}_keep", keep), raw, zero]
-    node = gs.Node("Where", f"{name}_mask", inputs=inputs, outputs=[tensor])
+    return gs.Constant(f"{name}_keep", keep)
+
+
+def _insert(graph: gs.Graph, tensor: gs.Variable, keep: gs.Constant, zero: gs.Constant) -> None:
+    producer, name = tensor.inputs[0], tensor.name
+    place = next(i for i, t in enumerate(producer.outputs) if t is tensor)
+    raw = gs.Variable(f"{name}_raw", tensor.dtype)
+    producer.outputs[place] = raw
+    node = gs.Node("Where", f"{name}_mask", inputs=[keep, raw, zero], outputs=[tensor])
     graph.nodes.insert(graph.nodes.index(producer) + 1, node)
+
+
+def _insert_point(graph: gs.Graph, tensor: gs.Variable, keep: gs.Constant, point: int) -> None:
+    """The zero point for zero, by way of int32: ONNX Runtime has no Where for all types of integers."""
+    name = tensor.name
+    _insert(graph, tensor, keep, gs.Constant(f"{name}_point", np.array(point, np.int32)))
+    where = tensor.inputs[0]
+    (wide, masked), producer = (gs.Variable(f"{name}_{k}", np.int32) for k in ("wide", "masked")), where.inputs[1]
+    place = graph.nodes.index(where)
+    where.inputs[1], where.outputs[0] = wide, masked
+    graph.nodes.insert(place, gs.Node("Cast", f"{name}_widen", {"to": np.int32}, [producer], [wide]))
+    graph.nodes.insert(place + 2, gs.Node("Cast", f"{name}_narrow", {"to": tensor.dtype}, [masked], [tensor]))
 
 
 def run(model: Model, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:

@@ -20,12 +20,15 @@ WIDTH = 120
 def inspect_model(path: Path, keep: tuple[str, ...], only: tuple[str, ...]) -> dict[str, object]:
     """Groups, pins and cost as plain data; cost is None where a size is not known.
 
+    Groups that no layer makes or reads, such as rows and columns that meet a constant, are only counted, as `others`.
+
     Raises:
         FrontendError: The model cannot be used.
         UsageError: `keep` or `only` names a node that the model lacks.
     """
     model = load(path)
     coupling = channel_groups(model, keep, only)
+    groups = [g for g in coupling.groups if not g.pins or g.producers or g.consuming]
     return {
         "model": str(path),
         "nodes": len(model.graph.nodes),
@@ -33,8 +36,9 @@ def inspect_model(path: Path, keep: tuple[str, ...], only: tuple[str, ...]) -> d
         "outputs": [{"name": t.name, "dtype": t.dtype, "shape": list(t.shape)} for t in model.outputs()],
         "passes": list(model.provenance),
         "cost": _cost(model),
-        "groups": [_group(g) for g in coupling.groups],
-        "branches": [{"name": b.name, "groups": list(b.groups)} for b in coupling.branches],
+        "groups": [_group(g) for g in groups],
+        "others": len(coupling.groups) - len(groups),
+        "branches": [{"name": x.name, "groups": list(x.groups)} for x in coupling.branches],
         "notes": list(coupling.notes),
     }
 
@@ -56,6 +60,8 @@ def print_inspection(found: dict[str, object], stream=None) -> None:
     console.print(_table(found["groups"]))
     free = [g for g in found["groups"] if not g["pins"]]
     console.print(f"{len(free)} of {len(found['groups'])} groups may be pruned")
+    if found["others"]:
+        console.print(f"{found['others']} more, which no layer makes or reads, keep their size")
     if found["branches"]:
         number = len(found["branches"])
         branches = "1 residual branch" if number == 1 else f"{number} residual branches"

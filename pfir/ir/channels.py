@@ -52,6 +52,8 @@ class Slice:
         positions: [size, per] int array: row c holds the positions on that axis that belong to channel c.
         role: "weight", "bias", "scale", "shift", "mean", "variance" or "slope" for a producer; "weight" for a consumer.
         shared_axes: Other axes of the initializer on which the same group lies too (square recurrent weights).
+        inner: Whether the node lies in a body of If, Loop or Scan: it is none of `Model.nodes`, and its name may be
+            that of another one; `pfir.ir.weights.every_constant` has the initializer.
     """
 
     node: str
@@ -61,6 +63,7 @@ class Slice:
     positions: np.ndarray
     role: str
     shared_axes: tuple[int, ...] = ()
+    inner: bool = False
 
 
 @dataclass(frozen=True)

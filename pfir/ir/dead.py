@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import onnx_graphsurgeon as gs
 
 from pfir.ir.channels import Coupling, Group
 from pfir.ir.constancy import Constancy
 from pfir.ir.model import Model
-from pfir.ir.rules.analysis import follow
-from pfir.ir.rules.bodies import every_graph, tensors_of
+from pfir.ir.rules.analysis import follow, ordered
 from pfir.ir.rules.components import components
 from pfir.ir.rules.trace import Trace, Use, node_key
 from pfir.ir.shapes import infer_shapes
 from pfir.ir.sums import contraction
+from pfir.ir.weights import every_constant, meant
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def find_dead(model: Model, coupling: Coupling) -> Dead:
     free = {g.name: _roots_of(trace, root, g) for g in coupling.free()}
     live = _live(trace, root, shaped, free)
     constancy = Constancy(trace, root)
-    for node in trace.nodes:
+    for node in ordered(shaped.graph):
         constancy.visit(node)
     foldable = _foldable(trace, root, constancy)
     removed = {name: _spared(~live[roots] | foldable[roots]) for name, roots in free.items()}
@@ -82,7 +81,7 @@ def _live(trace: Trace, root: np.ndarray, model: Model, free: dict[str, np.ndarr
     live = np.ones(root.size, bool)
     for roots in free.values():
         live[roots] = False
-    arrays = _arrays(model)
+    read = _read(model)
     made: dict[tuple[int, str], list[Use]] = {}
     for use in trace.uses:
         if not use.consumes and use.role == "weight":
@@ -90,7 +89,7 @@ def _live(trace: Trace, root: np.ndarray, model: Model, free: dict[str, np.ndarr
     readers = [use for use in trace.uses if use.consumes]
     links = [
         link for use in readers
-        for link in _links(root, arrays.get(use.tensor), use, made.get((use.order, use.tensor), []), live)
+        for link in _links(root, read.get(use.tensor), use, made.get((use.order, use.tensor), []), live)
     ]  # fmt: skip
     changed = True
     while changed:
@@ -102,20 +101,20 @@ def _live(trace: Trace, root: np.ndarray, model: Model, free: dict[str, np.ndarr
     return live
 
 
-def _arrays(model: Model) -> dict[str, np.ndarray]:
-    """Every constant by name, those of bodies too."""
-    tensors = (t for graph in every_graph(model.graph) for t in tensors_of(graph))
-    return {t.name: np.asarray(t.values) for t in tensors if isinstance(t, gs.Constant)}
+def _read(model: Model) -> dict[str, np.ndarray]:
+    """Every constant by name, those of bodies too, as which of its numbers are not zero, where that is known."""
+    found = {name: meant(tensor) for name, tensor in every_constant(model).items()}
+    return {name: values != 0 for name, values in found.items() if values is not None}
 
 
-def _links(root: np.ndarray, array: np.ndarray | None, use: Use, made: list[Use], live: np.ndarray) -> list[tuple]:
+def _links(root: np.ndarray, nonzero: np.ndarray | None, use: Use, made: list[Use], live: np.ndarray) -> list[tuple]:
     """A consumer as ([out, in] whether read, in roots, out roots); what no weight decides is live at once."""
     roots_in = root[use.labels]
-    if array is None or array.dtype.kind != "f":
+    if nonzero is None:
         live[roots_in] = True
         return []
     made = [u for u in made if u.axis != use.axis]
-    nonzero = np.moveaxis(array != 0, use.axis, -1)
+    nonzero = np.moveaxis(nonzero, use.axis, -1)
     if len(made) != 1:
         live[roots_in[nonzero.reshape(-1, roots_in.size).any(0)]] = True
         return []
@@ -130,7 +129,7 @@ def _foldable(trace: Trace, root: np.ndarray, constancy: Constancy) -> np.ndarra
     good = np.ones(root.size, bool)
     read = np.zeros(root.size, bool)
     for use in (u for u in trace.uses if u.consumes):
-        labels, values = trace.labels(*use.data), constancy.at(use.data)
+        labels, values = trace.labels(*use.data), constancy.read(trace.nodes[use.order], use.data)
         roots = root[use.labels if labels is None else labels]
         read[roots] = True
         if labels is None or values is None:
@@ -143,14 +142,15 @@ def _foldable(trace: Trace, root: np.ndarray, constancy: Constancy) -> np.ndarra
 def _takes_shift(trace: Trace, use: Use) -> bool:
     node = trace.nodes[use.order]
     found = contraction(node, trace.shapes)
-    return found is not None and not use.inner and found.uniform and node.inputs[0].name == use.data[0]
+    silent = node.attrs.get("beta", 1.0) == 0  # A Gemm that takes nothing of its bias.
+    return found is not None and found.uniform and not silent and node.inputs[0].name == use.data[0]
 
 
 def _shifts(trace: Trace, root, constancy: Constancy, live: np.ndarray, chosen: np.ndarray) -> dict:
     """What the consumers' biases take over from removed channels that are read and not zero."""
     found = {}
     for use in (u for u in trace.uses if u.consumes):
-        labels, values = trace.labels(*use.data), constancy.at(use.data)
+        labels, values = trace.labels(*use.data), constancy.read(trace.nodes[use.order], use.data)
         if labels is None or values is None:
             continue
         roots = root[labels]

@@ -19,9 +19,24 @@ from pfir.ir.tensors import element_type, fill_proto, numpy_dtype
 _SMALL = 256
 _ROUNDS = 12
 
-# ONNX Runtime's own operators by what they are apart from a fused activation, and those that keep sizes and type.
-_PLAIN_FORM = {"FusedConv": "Conv", "FusedGemm": "Gemm"}
-_LIKE_INPUT = frozenset(("BiasGelu", "FastGelu", "Gelu", "GroupNorm", "QuickGelu", "SkipLayerNormalization"))
+# ONNX Runtime's own operators by what they are apart from fused activations and scales, with the inputs that decide
+# sizes; and those that keep sizes and type.
+_PLAIN_FORM = {
+    "FusedConv": ("Conv", slice(0, 3)),
+    "FusedGemm": ("Gemm", slice(0, 3)),
+    "QLinearAdd": ("Add", slice(0, 4, 3)),
+    "QLinearAveragePool": ("AveragePool", slice(0, 1)),
+    "QLinearConcat": ("Concat", slice(2, None, 3)),
+    "QLinearConv": ("QLinearConv", slice(None)),
+    "QLinearGlobalAveragePool": ("GlobalAveragePool", slice(0, 1)),
+    "QLinearMul": ("Mul", slice(0, 4, 3)),
+}
+_LIKE_INPUT = frozenset(
+    (
+        *("BiasGelu", "FastGelu", "Gelu", "GroupNorm", "QLinearLeakyRelu", "QLinearSigmoid", "QuickGelu"),
+        "SkipLayerNormalization",
+    )
+)
 
 
 def infer_shapes(model: Model) -> None:
@@ -79,12 +94,14 @@ def _stand_in(node: onnx.NodeProto) -> None:
     """Turn a node that onnx has no inference for into one with the same sizes and type, for inference only."""
     if len(node.output) != 1:
         return
+    if any(a.name == "channels_last" and a.i for a in node.attribute):
+        return
     if node.domain == "com.microsoft" and node.op_type in _PLAIN_FORM:
-        node.op_type, node.domain = _PLAIN_FORM[node.op_type], ""
-        kept = [a for a in node.attribute if not a.name.startswith("activation")]
+        (node.op_type, places), node.domain = _PLAIN_FORM[node.op_type], ""
+        kept = [a for a in node.attribute if not a.name.startswith(("activation", "channels_last"))]
         del node.attribute[:]
         node.attribute.extend(kept)
-        del node.input[3:]
+        node.input[:] = node.input[places]
     elif node.op_type in (_LIKE_INPUT if node.domain == "com.microsoft" else ("GroupNormalization",)):
         node.op_type, node.domain = "Identity", ""
         del node.attribute[:]

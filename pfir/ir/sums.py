@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pfir.ir.edit import array
+from pfir.ir.edit import is_op, operand
+from pfir.ir.weights import numbers, zero_of
 
 
 class Contraction:
@@ -31,9 +32,11 @@ def contraction(node: gs.Node, shapes: Mapping[str, tuple | None]) -> Contractio
     Args:
         shapes: Dimensions by tensor, None for an unknown rank.
     """
-    weight = array(node.inputs[1]) if len(node.inputs) > 1 else None
-    bias = array(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2].name else np.zeros(1)
-    if weight is None or bias is None or node.domain not in (None, "", "ai.onnx"):
+    if not is_op(node, "Conv", "ConvTranspose", "Gemm", "MatMul"):
+        return None
+    weight = numbers(node.inputs[1])
+    bias = np.zeros(1) if operand(node, 2) is None else numbers(operand(node, 2))
+    if weight is None or bias is None:
         return None
     if node.op == "Conv":
         return _conv(node, weight, bias)
@@ -44,6 +47,26 @@ def contraction(node: gs.Node, shapes: Mapping[str, tuple | None]) -> Contractio
     if node.op == "MatMul" and weight.ndim == 2:
         return _matmul(len(shapes.get(node.inputs[0].name) or ()), weight)
     return None
+
+
+def integer_contraction(node: gs.Node, shapes: Mapping[str, tuple | None]) -> Contraction | None:
+    """The same of a node on integers: its weights and bias without their zero points, but also without scales."""
+    if not is_op(node, *_INTEGER):
+        return None
+    place, bias_place = _INTEGER[node.op]
+    weight = numbers(node.inputs[place])
+    zero = None if weight is None else zero_of(node, place, weight.ndim)
+    bias = np.zeros(1) if operand(node, bias_place) is None else numbers(operand(node, bias_place))
+    if zero is None or bias is None or weight.dtype.kind not in "iu":
+        return None
+    weight = weight.astype(np.int64) - zero
+    if "Conv" in node.op:
+        return _conv(node, weight, bias)
+    return _matmul(len(shapes.get(node.inputs[0].name) or ()), weight) if weight.ndim == 2 else None
+
+
+# Operator to the inputs that hold its weights and its bias.
+_INTEGER = {"ConvInteger": (1, 9), "MatMulInteger": (1, 9), "QLinearConv": (3, 8), "QLinearMatMul": (3, 9)}
 
 
 def _conv(node: gs.Node, weight: np.ndarray, bias: np.ndarray) -> Contraction:

@@ -10,6 +10,7 @@ import numpy as np
 from pfir.errors import UsageError
 from pfir.ir.channels import Coupling, Group, Slice, consumer_slices, producer_slices
 from pfir.ir.model import Model
+from pfir.ir.weights import every_constant, meant
 from pfir.passes.base import Context
 from pfir.passes.discrimination import Discrimination, discrimination
 from pfir.passes.moments import Statistics, collect
@@ -191,14 +192,18 @@ def _judged(
 
 def _weights(model: Model, coupling: Coupling) -> _Question:
     names = {s.tensor for group in coupling.free() for s in (*group.producing, *group.consuming)}
-    arrays = {name: t.values for name, t in model.initializers().items() if name in names}
+    used = {name: tensor for name, tensor in every_constant(model).items() if name in names}
+    found = {name: meant(tensor) for name, tensor in used.items()}
+    arrays = {name: np.asarray(used[name].values) if a is None else a for name, a in found.items()}
     return _Question(model, arrays, {}, {})
 
 
 def _with_gradients(asked: _Question, model: Model, coupling: Coupling, context: Context, criterion: str) -> _Question:
     if context.gradients is None:
         raise UsageError(f"criterion {criterion} needs gradients of the loss, but the context has none; give data")
-    names = sorted(name for name, array in asked.arrays.items() if array.dtype.kind == "f")
+    # Of weights in bodies, and of integers, nobody can tell a gradient.
+    floats = {name for name, tensor in model.initializers().items() if np.dtype(tensor.dtype).kind == "f"}
+    names = sorted(floats & asked.arrays.keys())
     return _Question(model, asked.arrays, context.gradients(model, names), {})
 
 

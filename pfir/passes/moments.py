@@ -90,7 +90,7 @@ def contractions(model: Model, coupling: Coupling) -> dict[str, tuple[Contractio
     nodes = {node.name: node for node in model.nodes()}
     uses: dict[str, dict[str, set[Contraction | None]]] = {}
     for part in (part for group in coupling.free() for part in group.consuming):
-        found = contraction(nodes[part.node], part) if part.node in nodes else None
+        found = contraction(nodes[part.node], part) if part.node in nodes and not part.inner else None
         uses.setdefault(part.tensor, {}).setdefault(part.node, set()).add(found)
     constants = model.initializers()
     return {

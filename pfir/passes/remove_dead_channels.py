@@ -10,8 +10,11 @@ import onnx_graphsurgeon as gs
 
 from pfir.ir.channels import channel_groups, remove_channels
 from pfir.ir.dead import find_dead
+from pfir.ir.edit import Names, insert_after, operand, set_input
 from pfir.ir.model import Model
+from pfir.ir.rules.bodies import every_graph
 from pfir.ir.rules.trace import node_key
+from pfir.ir.weights import numbers
 from pfir.passes.base import Change, Context, Pass
 
 _MOST_ROUNDS = 100
@@ -55,39 +58,21 @@ def _remove(model: Model, context: Context, within_heads: bool) -> int:
 
 
 def _add_to_bias(model: Model, key: str, shift: np.ndarray) -> None:
-    node = next(n for n in model.graph.nodes if node_key(n) == key)
-    shift = shift.astype(node.inputs[1].values.dtype)
+    graph, node = next((g, n) for g in every_graph(model.graph) for n in g.nodes if node_key(n) == key)
+    names, bias = Names(model.graph), numbers(operand(node, 2))
+    shift = shift.astype(numbers(node.inputs[1]).dtype)
     if node.op == "MatMul":
-        _add_after(model, node, shift)
+        _add_after(graph, names, node, shift)
         return
     if node.op == "Gemm":
         shift = shift / shift.dtype.type(node.attrs.get("beta", 1.0))
-    has_bias = len(node.inputs) > 2 and node.inputs[2].name
     # A bias of its own: the one at hand may be shared with other nodes.
-    bias = _constant(model, f"{key}_bias", node.inputs[2].values + shift if has_bias else shift)
-    if len(node.inputs) > 2:
-        node.inputs[2] = bias
-    else:
-        node.inputs.append(bias)
+    set_input(node, 2, gs.Constant(names.fresh(f"{key}_bias"), shift if bias is None else bias + shift))
 
 
-def _add_after(model: Model, node: gs.Node, shift: np.ndarray) -> None:
+def _add_after(graph: gs.Graph, names: Names, node: gs.Node, shift: np.ndarray) -> None:
     result = node.outputs[0]
-    raw = gs.Variable(_fresh(model, f"{result.name}_unshifted"), result.dtype, result.shape)
+    raw = gs.Variable(names.fresh(f"{result.name}_unshifted"), result.dtype, result.shape)
     node.outputs[0] = raw
-    constant = _constant(model, f"{result.name}_shift", shift)
-    add = gs.Node("Add", f"{result.name}_shifted", inputs=[raw, constant], outputs=[result])
-    model.graph.nodes.insert(model.graph.nodes.index(node) + 1, add)
-
-
-def _constant(model: Model, name: str, values: np.ndarray) -> gs.Constant:
-    return gs.Constant(_fresh(model, name), values)
-
-
-def _fresh(model: Model, name: str) -> str:
-    taken = model.graph.tensors()
-    count, candidate = 1, name
-    while candidate in taken:
-        count += 1
-        candidate = f"{name}_{count}"
-    return candidate
+    constant = gs.Constant(names.fresh(f"{result.name}_shift"), shift)
+    insert_after(graph, node, gs.Node("Add", f"{result.name}_shifted", inputs=[raw, constant], outputs=[result]))

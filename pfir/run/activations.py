@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import onnx_graphsurgeon as gs
 
 from pfir.data.base import Dataset
 from pfir.errors import UsageError
@@ -45,12 +46,13 @@ def _exposing(model: Model, names: Sequence[str], threads: int):
     fed = [name for name in names if name in {t.name for t in copy.graph.inputs}]
     constants = {name: array.values for name, array in model.initializers().items() if name in names}
     computed = [tensors[name] for name in dict.fromkeys(names) if name not in fed and name not in constants]
-    copy.graph.outputs = [_untyped(t) for t in computed]
+    expose(copy.graph, computed)
     return (Session(copy, threads) if computed else None), fed, constants
 
 
-def _untyped(tensor):
-    # ONNX Runtime infers what an inner tensor is; a type must be there for the file to be valid.
-    if tensor.dtype is None:
-        tensor.dtype = np.float32
-    return tensor
+def expose(graph: gs.Graph, tensors: Sequence[gs.Tensor]) -> None:
+    """These tensors are the outputs from now on; ONNX Runtime infers what they are where the graph does not say."""
+    for tensor in tensors:
+        if tensor.dtype is None:
+            tensor.shape = None  # ONNX Runtime infers types where nothing at all is said; sizes alone it refuses.
+    graph.outputs = list(tensors)

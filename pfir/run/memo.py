@@ -12,7 +12,7 @@ import onnx_graphsurgeon as gs
 from pfir.data.base import Dataset
 from pfir.errors import UsageError
 from pfir.ir.model import Model
-from pfir.run.activations import activations
+from pfir.run.activations import activations, expose
 from pfir.run.session import Session
 
 MOST_BYTES = 2 * 2**30
@@ -168,8 +168,6 @@ def _cut(copy: Model, wanted: list[gs.Tensor], keys: dict[str, Key], kept: dict[
             graph.inputs.append(tensor)
             continue
         waiting += [t for node in tensor.inputs for t in node.inputs if not isinstance(t, gs.Constant)]
-    for tensor in wanted:
-        tensor.dtype = np.dtype(np.float32) if tensor.dtype is None else tensor.dtype
-    graph.outputs = wanted
+    expose(graph, wanted)
     graph.cleanup(remove_unused_graph_inputs=True)
     return start

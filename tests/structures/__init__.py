@@ -8,7 +8,7 @@ import numpy as np
 
 from pfir.ir.model import Model
 from tests.net import Net, feeds
-from tests.structures import attention, bodies, convolutions, layouts, mixing, operators, recurrent, weights
+from tests.structures import attention, bodies, convolutions, layouts, mixing, operators, quantized, recurrent, weights
 
 __all__ = ["FAMILIES", "Net", "build", "feeds"]
 
@@ -17,13 +17,14 @@ Structure = Callable[[Net], tuple[str, ...]]
 _SETTINGS = {
     "attention": {"opset": 17},
     "fused_attention": {"opset": 17},
+    "folded_columns": {"opset": 18},
     "group_norm": {"opset": 21},
     "sampled": {"opset": 16},
     "by_index": {"opset": 16},
     "upsample_opset9": {"opset": 9},
     "old_slice_split": {"opset": 9},
 }
-_ROOMS = (convolutions, layouts, mixing, weights, attention, recurrent, bodies, operators)
+_ROOMS = (convolutions, layouts, mixing, weights, attention, recurrent, bodies, operators, quantized)
 
 FAMILIES: dict[str, tuple[Structure, dict]] = {
     f.__name__: (f, _SETTINGS.get(f.__name__, {})) for room in _ROOMS for f in room.FAMILIES

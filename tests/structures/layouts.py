@@ -144,6 +144,13 @@ def windows(net: Net):
     return (net.linear(net.op("Concat", *parts, axis=-1), 4 * a, 3),)
 
 
+def folded_columns(net: Net):
+    """Patches that a dense layer makes, laid over each other as an image."""
+    a = net.width()
+    x = net.op("Transpose", net.linear(net.relu(net.linear(net.input("N", 9, 4), 4, a)), a, 4 * a), perm=[0, 2, 1])
+    return (net.conv(net.op("Col2Im", x, net.ints(4, 4), net.ints(2, 2)), a, 2),)
+
+
 def every_second(net: Net):
     """Even and odd channels are taken apart, and their order is turned around."""
     a = net.width(2)
@@ -156,5 +163,5 @@ def every_second(net: Net):
 FAMILIES = (
     shuffle, shuffle_v2, flatten_gemm, reshape_matmul, dynamic_flatten, nhwc, split_slice_gather, old_slice_split,
     space_depth, dynamic_size, expand_tile,
-    dynamic_shuffle, dynamic_resize, windows, every_second,
+    dynamic_shuffle, dynamic_resize, windows, folded_columns, every_second,
 )  # fmt: skip

@@ -6,7 +6,7 @@ import pytest
 from pfir.compile.inspect import inspect_model, print_inspection
 from pfir.errors import UsageError
 from tests.jobs import small_net, write_model
-from tests.structures import Net
+from tests.structures import Net, build
 
 
 def test_groups_pins_and_cost_are_told_as_plain_data(model):
@@ -28,6 +28,15 @@ def test_the_text_counts_what_may_be_pruned(model):
     stream = io.StringIO()
     print_inspection(inspect_model(model, (), ()), stream)
     assert "3 of 4 groups may be pruned" in stream.getvalue() and "Conv_7" in stream.getvalue()
+    assert "more" not in stream.getvalue()
+
+
+def test_axes_that_no_layer_makes_or_reads_are_only_counted(tmp_path):
+    path, stream = write_model(tmp_path, build("scanned_channels", 1)), io.StringIO()
+    found = inspect_model(path, (), ())
+    assert [g["name"] for g in found["groups"]] == ["Conv_1", "Conv_6", "Gemm_10"] and found["others"] == 3
+    print_inspection(found, stream)
+    assert "3 more, which no layer makes or reads, keep their size" in stream.getvalue()
 
 
 def test_branches_that_may_go_are_told(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from pfir.errors import UsageError
 from pfir.ir.channels import channel_groups, remove_channels
 from pfir.ir.narrowing import narrowed, still_there
+from pfir.ir.weights import every_constant
 from tests.structures import FAMILIES, build
 
 
@@ -25,7 +26,7 @@ def test_every_channel_has_the_numbers_that_it_had(name):
     remove_channels(left, coupling, removed)
     now = narrowed(coupling, removed)
     assert [g.name for g in now.groups] == [g.name for g in coupling.groups]
-    before, after = ({n: t.values for n, t in m.initializers().items()} for m in (model, left))
+    before, after = ({n: t.values for n, t in every_constant(m).items()} for m in (model, left))
     for old, new in zip(coupling.groups, now.groups, strict=True):
         rows = still_there(old.size, removed.get(old.name, np.zeros(0, int)))
         assert new.size == len(rows)

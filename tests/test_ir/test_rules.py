@@ -37,6 +37,17 @@ def _quantized(net: Net, x: str) -> str:
     return net.op("DynamicQuantizeLinear", x, outs=3)[0]
 
 
+def _qconv(net: Net, x: str, points: tuple[int, int] = (7, 7), **given) -> str:
+    """A QLinearConv on 6 channels, between floats; the zero points that its input was made with, and that it takes."""
+    scale = net.const(0.1, np.float32)
+    made, taken = (net.const(p, np.uint8) for p in points)
+    ints, last = net.op("QuantizeLinear", x, scale, made), net.const(9, np.uint8)
+    weights = net.const(net.rng.integers(-9, 9, (2, 6, 1, 1)), np.int8)
+    made = given.pop("scale", net.const([0.1, 0.2], np.float32)), net.const([0, 0], np.int8), scale, last
+    y = net.op("QLinearConv", ints, given.pop("read", scale), taken, weights, *made, **given)
+    return net.op("DequantizeLinear", y, scale, last)
+
+
 def _check(model, seed=1):
     coupling = channel_groups(model)
     removed = removal(coupling, seed, 0.9)
@@ -105,7 +116,31 @@ PINNED = {
         lambda net, x: (
             net.op("MatMulInteger", _rows(net, _quantized(net, x)), net.const([[1]] * 6, np.int8)),
         ),
-        "another zero point than it was quantized with",
+        "another zero point than its input was quantized with",
+    ),
+    "a convolution with another zero point": (
+        lambda net, x: (_qconv(net, x, (7, 8)),),
+        "another zero point than its input was quantized with",
+    ),
+    "a convolution with zero points by channel": (
+        lambda net, x: (net.op("ConvInteger", _quantized(net, x), net.const(np.ones((2, 6, 1, 1)), np.uint8),
+                               net.const([3] * 6, np.uint8)),),
+        "is not one number",
+    ),
+    "a product with a table of scales": (
+        lambda net, x: (
+            net.op("MatMulIntegerToFloat", _quantized(net, _rows(net, x)), net.const(np.ones((6, 2)), np.uint8),
+                   net.const(0.1, np.float32), net.const([[0.1, 0.2]], np.float32), domain="com.microsoft"),
+        ),
+        "is neither one number nor one for each output channel",
+    ),
+    "a convolution with its channels last": (
+        lambda net, x: (_qconv(net, x, channels_last=1, domain="com.microsoft"),),
+        "its channels come last",
+    ),
+    "an unpooling": (
+        lambda net, x: (net.op("MaxUnpool", x, net.const(np.zeros((2, 6, 4, 4)), np.int64), kernel_shape=[2, 2]),),
+        "its indices count the positions of all channels",
     ),
     "a norm of weights": (
         lambda net, x: (net.op("Conv", x, *_divided_by_its_length(net, 2, 6)),),
@@ -205,6 +240,15 @@ def test_what_does_not_notice_a_missing_channel_leaves_it_free(case):
     if case == "squeeze without axes":
         model.graph.inputs[0].shape = [2, 3, 4, 4]
     assert not _check(model).group("Conv_1").pins
+
+
+@pytest.mark.parametrize("points", [(7, 7), (7, 8)])
+def test_integers_go_only_where_zero_counts_as_zero(points):
+    """What is pinned for its zero point stays; the other side of the convolution is free either way."""
+    model = _through(lambda net, x: (net.conv(_qconv(net, x, points), 2, 3),))
+    coupling = _check(model)
+    assert bool(coupling.group("Conv_1").pins) == (points == (7, 8))
+    assert not coupling.group("QLinearConv_4").pins
 
 
 def test_a_squeeze_without_axes_keeps_a_single_channel():

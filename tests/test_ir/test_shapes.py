@@ -10,6 +10,7 @@ from pfir.frontends import load
 from pfir.ir.shapes import fix_sizes, infer_shapes
 from tests.models import shared_model
 from tests.runs import assert_same, feeds_of, outputs_of, parsed, random
+from tests.structures import build
 
 DYNAMIC = "net (float[N,3,H,W] x) => (float[N,4,h,w] y) { y = Conv<pads = [1,1,1,1]>(x, weight) }"
 FLATTEN = """net (float[N,3,4,4] x) => (float[N,5] y) {
@@ -129,3 +130,16 @@ def test_real_models_become_fixed_and_stay_equal(name):
     assert_same(fixed, fixed)
     feeds = feeds_of(fixed)
     np.testing.assert_allclose(outputs_of(model, feeds)[0], outputs_of(fixed, feeds)[0], atol=1e-5)
+
+
+def test_sizes_and_types_go_through_quantized_operators_of_onnx_runtime():
+    model = build("quantized_residual", 0)
+    infer_shapes(model)
+    known = {n.op: n.outputs[0] for n in model.nodes()}
+    assert known["QLinearConcat"].shape == ["N", 9, 4, 4] and known["Flatten"].shape == ["N", 9]
+    assert {t.dtype for kind, t in known.items() if kind.startswith("QLinear")} == {np.dtype(np.int8)}
+    model = build("quantized_residual", 0)
+    pool = next(n for n in model.nodes() if n.op == "QLinearGlobalAveragePool")
+    pool.attrs["channels_last"] = 1
+    infer_shapes(model)
+    assert pool.inputs[0].shape == ["N", 9, 4, 4] and pool.outputs[0].shape is None

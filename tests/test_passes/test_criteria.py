@@ -4,11 +4,24 @@ from onnx import helper
 
 from pfir.errors import UsageError
 from pfir.ir.channels import channel_groups, remove_channels
+from pfir.ir.weights import every_constant
 from pfir.passes.base import Context
 from pfir.passes.criteria import CRITERIA, scores
 from pfir.passes.moments import collect
 from pfir.passes.reconstruct import reconstruct
-from tests.test_passes.small import context, learning, model, outputs, residual, samples, two_convolutions, weights
+from pfir.run.activations import activations
+from tests.structures import build, feeds
+from tests.test_passes.small import (
+    Samples,
+    context,
+    learning,
+    model,
+    outputs,
+    residual,
+    samples,
+    two_convolutions,
+    weights,
+)
 
 WITHOUT_SCALES = [name for name in CRITERIA if name != "bn-scale"]
 
@@ -194,3 +207,61 @@ def test_groups_without_scales_are_judged_by_their_weights():
     arrays["v"] = np.ones(8, np.float32)
     net = model(nodes, arrays, {"x": ["N", 3, 9, 9]}, {"y": ["N", 5, 5, 5]})
     np.testing.assert_allclose(asked(net, "bn-scale")["plain"], asked(net, "magnitude")["plain"])
+
+
+def nothing_in(net, name, channel):
+    """A clone in which the weights that make and read a channel of a group are nearly zero, in bodies too."""
+    copy = net.clone()
+    group, constants = channel_groups(copy).group(name), every_constant(copy)
+    for part in (*group.producing, *group.consuming):
+        array = constants[part.tensor].values.copy()
+        rows = np.moveaxis(array, part.axis, 0)
+        rows[part.positions[channel]] = 0
+        constants[part.tensor].values = array
+    return copy
+
+
+@pytest.mark.parametrize("criterion", ["l1", "magnitude", "fpgm"])
+def test_channels_are_ranked_by_their_weights_in_bodies_too(criterion):
+    net = build("loop_states", 5)
+    for group in channel_groups(net).free():
+        for channel in range(group.size):
+            found = asked(nothing_in(net, group.name, channel), criterion)[group.name]
+            assert criterion == "fpgm" or found[channel] == 0
+    inner = next(g for g in channel_groups(net).free() if all(p.inner for p in (*g.producing, *g.consuming)))
+    assert inner.size > 2 and len(np.unique(asked(net, criterion)[inner.name])) == inner.size
+
+
+BLIND = {"quantized_operators": ("activation", "reconstruction", "lasso", "taylor", "group-taylor")}
+
+
+@pytest.mark.parametrize("criterion", [name for name in WITHOUT_SCALES if name != "dcp"])
+@pytest.mark.parametrize("family", ["loop_states", "scanned_cell", "quantized_operators"])
+def test_what_a_criterion_cannot_see_of_bodies_and_integers_it_leaves_out(family, criterion):
+    """Gradients and activations are known of neither: other groups are judged, and where there are none, it says so."""
+    net = build(family, 1)
+    data = Samples(feeds(net))
+    given = Context(
+        activations=lambda model, names: activations(model, names, data),
+        gradients=lambda model, names: {n: np.ones(model.initializers()[n].values.shape) for n in names},
+    )
+    if criterion in BLIND.get(family, ()):
+        with pytest.raises(UsageError, match="finds nothing to judge any of the 2 groups by"):
+            asked(net, criterion, given)
+        return
+    found = asked(net, criterion, given)
+    for group in channel_groups(net).free():
+        assert found[group.name].shape == (group.size,) and np.isfinite(found[group.name]).all()
+
+
+def test_integers_are_ranked_by_what_they_stand_for():
+    """A row of the largest integers of all, whose scale is the smallest, and one that is its zero point."""
+    net = build("quantized_operators", 1)
+    group = channel_groups(net).group("QLinearConv_4")
+    (part, bias) = group.producing
+    node = next(n for n in net.nodes() if n.name == part.node)
+    ints, scale = node.inputs[3].values.copy(), node.inputs[4].values.copy()
+    ints[0], ints[1], scale[0] = 127, 0, 1e-7
+    net.set_arrays({node.inputs[3].name: ints, node.inputs[4].name: scale})
+    found = asked(net, "l1")[group.name]
+    assert found[1] == 0 and found[0] < 1e-3 * found[2:].min()

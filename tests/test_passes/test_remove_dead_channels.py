@@ -111,6 +111,52 @@ def test_a_constant_that_is_not_zero_stays_behind_padding():
     assert not RemoveDeadChannels().apply(model, Context()).changed
 
 
+@pytest.mark.parametrize("kind", ["Concat", "ScatterND"])
+def test_what_is_zero_beside_numbers_of_an_input_is_not_zero(kind):
+    """Rows of a graph input are put below, or in the place of, those of the first channel, which is zero."""
+    net = Net(1)
+    x, other = net.op("Conv", net.input(2, 3, 4, 4), net.w(5, 3, 1, 1)), net.input(2, 5, 4, 4)
+    if kind == "Concat":
+        y = net.op("Concat", x, other, axis=2)
+    else:
+        y = net.op("ScatterND", x, net.const([[0], [1]], np.int64), other)
+    model = net.model((net.head(net.op("Conv", y, net.w(6, 5, 1, 1)), 6),))
+    arrays = {n: t.values.copy() for n, t in model.initializers().items() if n in ("c0", "c1", "c2")}
+    made, read = arrays["c0"], arrays["c1" if kind == "Concat" else "c2"]
+    made[0] = 0
+    read[:2, 1:] = 0
+    model.set_arrays(arrays)
+    before = run(model, feeds(model))
+    assert not RemoveDeadChannels().apply(model, Context()).changed
+    np.testing.assert_array_equal(run(model, feeds(model))[0], before[0])
+
+
+@pytest.mark.parametrize("kind", ["mask", "pool"])
+def test_a_constant_that_becomes_another_number_stays(kind):
+    """A mask says that zeros were kept; the last windows of a pool reach over the border and count it."""
+    net = Net(1)
+    x = net.op("Conv", net.input("N", 3, 5, 5), net.w(5, 3, 1, 1), net.w(5))
+    if kind == "mask":
+        y = net.op("Cast", net.op("Dropout", x, outs=2)[1], to=1)
+    else:
+        y = net.op("AveragePool", x, kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1, count_include_pad=1)
+    model = net.model((net.head(net.op("Conv", y, net.w(6, 5, 1, 1)), 6),))
+    made, bias = (model.initializers()[n].values.copy() for n in ("c0", "c1"))
+    made[0], bias[0] = 0, 0.0 if kind == "mask" else 1.5
+    model.set_arrays({"c0": made, "c1": bias})
+    assert not RemoveDeadChannels().apply(model, Context()).changed
+
+
+def test_a_constant_stays_where_the_bias_behind_it_counts_for_nothing():
+    net = Net(1)
+    x = net.op("Sigmoid", net.dense(net.input("N", 3), 3, 6))
+    model = net.model((net.op("Gemm", x, net.w(6, 4), net.w(4), beta=0.0),))
+    array = model.initializers()["c0"].values.copy()
+    array[:, :2] = 0
+    model.set_arrays({"c0": array})
+    assert not RemoveDeadChannels().apply(model, Context()).changed
+
+
 def test_channels_that_only_feed_each_other_are_dead():
     net = Net(1)
     x = net.relu(net.conv(net.input("N", 3, 4, 4), 3, 6))

@@ -3,6 +3,9 @@ import pytest
 
 from pfir.errors import UsageError
 from pfir.run.activations import activations
+from pfir.run.memo import Memo
+from tests.structures import build, feeds
+from tests.test_passes.small import Samples
 from tests.test_run.graphs import Rows, dense
 
 RNG = np.random.default_rng(0)
@@ -38,3 +41,16 @@ def test_the_model_keeps_its_outputs():
 def test_an_unknown_tensor_is_refused():
     with pytest.raises(UsageError, match="nowhere"):
         next(activations(dense(W), ["nowhere"], Rows(X)))
+
+
+@pytest.mark.parametrize("family", ["half_precision", "double_precision"])
+@pytest.mark.parametrize("sizes", [None, ["N", None]])
+def test_tensors_of_which_the_model_says_no_type_have_that_of_the_run(family, sizes):
+    model = build(family, 1)
+    inner = list(model.nodes())[-2].outputs[0]
+    inner.dtype, inner.shape = None, sizes
+    given = feeds(model)
+    (name,), data = given, Samples(given)
+    for source in (lambda *asked: activations(*asked, data), Memo(data, 16)):
+        (found,) = source(model, [inner.name])
+        assert found[inner.name].dtype == given[name].dtype

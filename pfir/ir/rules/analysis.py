@@ -18,8 +18,9 @@ from pfir.ir.forms import CONTRACTIONS
 from pfir.ir.model import Model
 from pfir.ir.rules.bodies import BODIES, ambiguous_names, bodies_of, every_graph, inside
 from pfir.ir.rules.grouping import grouped
+from pfir.ir.rules.op import Op, Unfollowed
 from pfir.ir.rules.table import Rule, rule_for
-from pfir.ir.rules.trace import Op, Trace, Unfollowed, display_name
+from pfir.ir.rules.trace import Trace, display_name
 from pfir.ir.rules.values import constant_value, evaluate
 from pfir.ir.shapes import infer_shapes, inner_shapes
 

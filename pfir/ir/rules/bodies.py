@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import onnx_graphsurgeon as gs
 
-from pfir.ir.rules.trace import Labels, Op, Trace, Unfollowed
+from pfir.ir.rules.op import Op, Unfollowed
+from pfir.ir.rules.trace import Labels, Trace
 
 Visit = Callable[[gs.Graph], None]
 """Lets the rules of all nodes in a body speak, in order."""

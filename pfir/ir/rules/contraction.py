@@ -6,35 +6,42 @@ import numpy as np
 
 from pfir.ir.rules.edits import Fill, Literal
 from pfir.ir.rules.elementwise import broadcast
-from pfir.ir.rules.trace import Labels, Op, Unfollowed
+from pfir.ir.rules.op import Op, Unfollowed
+from pfir.ir.rules.trace import Labels
 
 NOT_CONTRACTED = "the other side of the product keeps its size"
 
 
-def conv(op: Op, bias: bool = True, summand: int = 0) -> None:
-    """W [O, I/g, *k], b [O]: out axis 1 is W axis 0, in axis 1 is W axis 1 (g times); a summand [N, O, *d]."""
+def conv(op: Op, weight: int = 1, bias: int = 2, summand: int = 0) -> None:
+    """W [O, I/g, *k], b [O]: out axis 1 is W axis 0, in axis 1 is W axis 1 (g times); a summand [N, O, *d].
+
+    Args:
+        weight: Which input W is.
+        bias: Which input b is; 0 for none.
+        summand: Which input is added; 0 for none.
+    """
     group = op.attr("group", 1)
-    made = op.labels(1, 0)
+    made = op.labels(weight, 0)
     if summand and op.has(summand):
         op.tie(made, op.labels(summand, 1))
-    op.know_shape(0, [op.shape(0)[0], op.shape(1)[0], *[None] * (op.rank(0) - 2)])
+    op.know_shape(0, [op.shape(0)[0], op.shape(weight)[0], *[None] * (op.rank(0) - 2)])
     op.out(0, op.rank(0) - 1, None)
     op.out(0, 0, op.labels(0, 0))
     op.out(0, 1, made)
-    op.produce(1, 0, "weight")
-    if bias and op.has(2):
-        op.tie(made, op.labels(2, 0))
-        op.produce(2, 0, "bias")
-    taken, per_group = op.labels(0, 1), op.labels(1, 1)
+    op.produce(weight, 0, "weight")
+    if bias and op.has(bias):
+        op.tie(made, op.labels(bias, 0))
+        op.produce(bias, 0, "bias")
+    taken, per_group = op.labels(0, 1), op.labels(weight, 1)
     if group == 1:
         op.tie(taken, per_group, NOT_CONTRACTED)
-        op.consume(1, 1, (0, 1))
-    elif op.size(1, 1) == 1:
+        op.consume(weight, 1, (0, 1))
+    elif op.size(weight, 1) == 1:
         _depthwise(op, taken, made, group)
     else:
         _same_place_in_every_group(op, made, group)
         op.tie(None if taken is None else taken.reshape(group, -1), per_group, NOT_CONTRACTED)
-        op.consume(1, 1, (0, 1))
+        op.consume(weight, 1, (0, 1))
 
 
 def _depthwise(op: Op, taken: Labels, made: Labels, group: int) -> None:
@@ -81,42 +88,45 @@ def conv_transpose(op: Op) -> None:
         op.produce(2, 0, "bias")
 
 
-def gemm(op: Op) -> None:
-    """A [M, K], B [K, N], either transposed, C broadcast to [M, N]."""
+def gemm(op: Op, right: int = 1, bias: int = 2) -> None:
+    """A [M, K], B [K, N], either transposed, C broadcast to [M, N]; `right` and `bias` are the inputs B and C."""
     m, k = (1, 0) if op.attr("transA", 0) else (0, 1)
     k_too, n = (1, 0) if op.attr("transB", 0) else (0, 1)
-    op.tie(op.labels(0, k), op.labels(1, k_too), NOT_CONTRACTED)
-    rows, columns = op.labels(0, m), op.labels(1, n)
-    op.contract((0, k), (1, k_too))
-    op.produce(1, n, "weight")
+    op.tie(op.labels(0, k), op.labels(right, k_too), NOT_CONTRACTED)
+    rows, columns = op.labels(0, m), op.labels(right, n)
+    op.contract((0, k), (right, k_too))
+    op.produce(right, n, "weight")
     op.produce(0, m, "weight")
     op.out(0, 0, rows)
     op.out(0, 1, columns)
-    if op.has(2):
-        _add_bias(op, (rows, columns))
+    if op.has(bias):
+        _add_bias(op, bias, (rows, columns))
 
 
-def _add_bias(op: Op, result: tuple[Labels, Labels]) -> None:
-    rank = op.rank(2)
+def _add_bias(op: Op, bias: int, result: tuple[Labels, Labels]) -> None:
+    rank = op.rank(bias)
     for axis in range(rank):
-        labels = op.labels(2, axis)
-        if op.shape(2)[axis] != 1:
+        labels = op.labels(bias, axis)
+        if op.shape(bias)[axis] != 1:
             op.tie(result[axis + 2 - rank], labels)
-            op.produce(2, axis, "bias")
+            op.produce(bias, axis, "bias")
 
 
-def matmul(op: Op, turned_left: bool = False, turned_right: bool = False) -> None:
-    """[*batch, M, K] x [*batch, K, N]; either side may be constant, stacked, one vector, or have its axes swapped."""
-    left, right = op.rank(0), op.rank(1)
+def matmul(op: Op, turned_left: bool = False, turned_right: bool = False, second: int = 1) -> None:
+    """[*batch, M, K] x [*batch, K, N]; either side may be constant, stacked, one vector, or have its axes swapped.
+
+    `second` is the input that holds the second factor.
+    """
+    left, right = op.rank(0), op.rank(second)
     if not left or not right:
         raise Unfollowed("a factor is a scalar")
     m, k = (left - 1, left - 2) if turned_left and left > 1 else (left - 2, left - 1)
     k_too, n = (right - 1, right - 2) if turned_right or right == 1 else (right - 2, right - 1)
-    op.tie(op.labels(0, k), op.labels(1, k_too), NOT_CONTRACTED)
-    op.contract((0, k), (1, k_too))
+    op.tie(op.labels(0, k), op.labels(second, k_too), NOT_CONTRACTED)
+    op.contract((0, k), (second, k_too))
     batch = max(left, right, 2) - 2
-    places = [_batch_places(op, axis - batch) for axis in range(batch)]
-    rows, columns = op.shape(0)[m : m + 1] if left > 1 else (), op.shape(1)[n : n + 1] if right > 1 else ()
+    places = [_batch_places(op, axis - batch, second) for axis in range(batch)]
+    rows, columns = op.shape(0)[m : m + 1] if left > 1 else (), op.shape(second)[n : n + 1] if right > 1 else ()
     op.know_shape(0, [*(broadcast(op, p) for p in places), *rows, *columns])
     for axis, found in enumerate(places):
         op.out(0, axis, op.join([op.labels(i, a) for i, a in found if op.shape(i)[a] != 1]))
@@ -126,13 +136,13 @@ def matmul(op: Op, turned_left: bool = False, turned_right: bool = False) -> Non
         op.produce(0, m, "weight")
         axis += 1
     if right > 1:
-        op.out(0, axis, op.labels(1, n))
-        op.produce(1, n, "weight")
+        op.out(0, axis, op.labels(second, n))
+        op.produce(second, n, "weight")
 
 
-def _batch_places(op: Op, from_end: int) -> list[tuple[int, int]]:
+def _batch_places(op: Op, from_end: int, second: int) -> list[tuple[int, int]]:
     """(input, axis) of a batch axis, in the factors that have it."""
-    return [(i, op.rank(i) - 2 + from_end) for i in (0, 1) if op.rank(i) - 2 + from_end >= 0]
+    return [(i, op.rank(i) - 2 + from_end) for i in (0, second) if op.rank(i) - 2 + from_end >= 0]
 
 
 def einsum(op: Op) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from pfir.ir.rules.trace import Labels, Op, Unfollowed
+from collections.abc import Sequence
+
+from pfir.ir.rules.op import Op, Unfollowed
+from pfir.ir.rules.trace import Labels
 
 ROLES = {"Add": "shift", "Sub": "shift", "Mul": "scale", "Div": "scale", "PRelu": "slope", "BiasGelu": "shift"}
 
 
-def elementwise(op: Op) -> None:
-    """Any number of inputs, aligned at the last axis; axes of length one broadcast."""
-    given = [i for i in range(len(op.inputs)) if op.has(i)]
+def elementwise(op: Op, places: Sequence[int] | None = None) -> None:
+    """Inputs (all, or those at these places), aligned at the last axis; axes of length one broadcast."""
+    given = [i for i in (range(len(op.inputs)) if places is None else places) if op.has(i)]
     rank = max((op.rank(i) for i in given), default=0)
-    places = [[(i, op.rank(i) + axis - rank) for i in given if op.rank(i) + axis >= rank] for axis in range(rank)]
-    op.know_shape(0, [broadcast(op, found) for found in places])
+    aligned = [[(i, op.rank(i) + axis - rank) for i in given if op.rank(i) + axis >= rank] for axis in range(rank)]
+    op.know_shape(0, [broadcast(op, found) for found in aligned])
     for axis in range(rank):
         joined = op.join([labels for i in given for labels in _at(op, i, axis - rank)])
         for j in range(len(op.outputs)):

@@ -131,8 +131,8 @@ def _found(trace: Trace, members: list[Member], uses: list, pins: list[Pin]) -> 
     order, maker = min(made or [trace.made_by[m.tensor] for m in members if m.tensor in trace.made_by])
     producers = dict.fromkeys(name for _, name in sorted(made))
     consumers = dict.fromkeys(u.node for u, _ in uses if u.consumes)
-    producing = tuple(_slice(u, at) for u, at in uses if not u.consumes and u.tensor and not u.inner)
-    consuming = tuple(_slice(u, at) for u, at in uses if u.consumes and u.tensor and not u.inner)
+    producing = tuple(_slice(u, at) for u, at in uses if not u.consumes and u.tensor)
+    consuming = tuple(_slice(u, at) for u, at in uses if u.consumes and u.tensor)
     size = members[0].positions.shape[0]
     made_and_used = (tuple(producers), tuple(consumers), _shared(producing), _shared(consuming))
     group = Group(maker, size, tuple(members), tuple(pins), *made_and_used)
@@ -140,7 +140,7 @@ def _found(trace: Trace, members: list[Member], uses: list, pins: list[Pin]) -> 
 
 
 def _slice(use: Use, positions: np.ndarray) -> Slice:
-    return Slice(use.node, use.op, use.tensor, use.axis, positions, use.role)
+    return Slice(use.node, use.op, use.tensor, use.axis, positions, use.role, inner=use.inner)
 
 
 def _shared(slices: tuple[Slice, ...]) -> tuple[Slice, ...]:

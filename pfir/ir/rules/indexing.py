@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pfir.ir.rules.trace import Labels, Op, Unfollowed
+from pfir.ir.rules.op import Op, Unfollowed
+from pfir.ir.rules.trace import Labels
 
 BY_INDEX = "it picks positions of this axis by numbers of a run"
 
@@ -112,3 +113,8 @@ def sample(op: Op) -> None:
             op.pin(labels, "it looks at places along this axis")
         op.out(0, axis, labels if axis == 1 else None)
     op.know_shape(0, [op.shape(0)[1] if axis == 1 else None for axis in range(op.rank(0))])
+
+
+def unpool(op: Op) -> None:
+    """The other way round than a MaxPool, to the places that its indices say."""
+    raise Unfollowed("its indices count the positions of all channels")

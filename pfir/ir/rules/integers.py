@@ -1,45 +1,126 @@
-"""Rules of products of integers: what is zero before it is quantized must count as zero in the sum."""
+"""Rules of operators on quantized integers: a channel that goes is one that stands for zero.
+
+Where positions are summed up, the sum must take for zero what its summands were made with.
+"""
 
 from __future__ import annotations
 
-from pfir.ir.rules.contraction import conv, matmul
-from pfir.ir.rules.elementwise import same
-from pfir.ir.rules.trace import Op, Unfollowed
+from pfir.ir.rules.contraction import conv, gemm, matmul
+from pfir.ir.rules.elementwise import elementwise, same
+from pfir.ir.rules.op import Op, Unfollowed
+from pfir.ir.rules.reduction import pool
+from pfir.ir.rules.selection import concat
+from pfir.ir.rules.zero_points import zero_stays_zero
+
+OTHER_POINT = "it takes another zero point than its input was quantized with"
 
 
 def dynamic_quantize(op: Op) -> None:
-    """Scale and zero point follow from the range of the input with zero in it, so zeros may go."""
+    """Scale and zero point follow from the range of the input with zero in it: zeros may go, other numbers count."""
     same(op)
+    for axis in range(op.rank(0)):
+        op.consume(0, axis)
     for j in (1, 2):
         op.scalar(j)
 
 
 def matmul_integer(op: Op) -> None:
     """[.., M, K] x [K, N] with a zero point each: a scalar for the first, a scalar or [N] for the second."""
-    _demand_zero(op)
+    _matmul(op, 1, scalars=(2,), vectors=(3,))
+
+
+def matmul_integer_to_float(op: Op) -> None:
+    """As `matmul_integer`, with scales and a bias [N]."""
+    _matmul(op, 1, scalars=(2, 4), vectors=(3, 5, 6))
+
+
+def matmul_quantizing(op: Op) -> None:
+    """[.., M, K] x [K, N]: the first factor is quantized in the range of the run, with zero in it; a bias [N]."""
     matmul(op)
-    _tie_zero_points(op, op.rank(1) - 1)
+    for axis in range(op.rank(0)):
+        op.consume(0, axis)
+    _follow_columns(op, 1, op.rank(1) - 1, (2, 3, 4))
+
+
+def quantized_matmul(op: Op) -> None:
+    """a [.., M, K], b [.., K, N] with scale and zero point each, those of b may be [N]; then those of the result."""
+    _matmul(op, 3, scalars=(1, 2, 6, 7), vectors=(4, 5))
+
+
+def _matmul(op: Op, second: int, scalars: tuple[int, ...], vectors: tuple[int, ...]) -> None:
+    _demand_scalars(op, scalars)
+    if not any(zero_stays_zero(op.node, i) for i in (0, second)):
+        op.pin(op.labels(0, -1), OTHER_POINT)
+    matmul(op, second=second)
+    _follow_columns(op, second, op.rank(second) - 1, vectors)
+
+
+def quantized_gemm(op: Op) -> None:
+    """A [M, K], B [K, N], either transposed, with scale and zero point each, those of B may be [N]; C [N], and more."""
+    _demand_scalars(op, (1, 2, 7, 8))
+    if not zero_stays_zero(op.node, 0):
+        op.pin(op.labels(0, 0 if op.attr("transA", 0) else 1), OTHER_POINT)
+    gemm(op, 3, 6)
+    _follow_columns(op, 3, 0 if op.attr("transB", 0) else 1, (4, 5))
 
 
 def conv_integer(op: Op) -> None:
     """A convolution without bias, with zero points as in `matmul_integer`, the second one a scalar or [O]."""
-    _demand_zero(op)
-    conv(op, bias=False)
-    _tie_zero_points(op, 0)
+    _conv(op, 1, 0, scalars=(2,), vectors=(3,))
 
 
-def _demand_zero(op: Op) -> None:
-    """Return only if the first factor was quantized with the zero point that is taken from it here."""
-    made = op.node.inputs[0].inputs[0] if op.node.inputs[0].inputs else None
-    point = op.node.inputs[2] if op.has(2) else None
-    if made is not None and point is not None:
-        if made.op == "DynamicQuantizeLinear" and made.outputs[2] is point:
-            return
-        if made.op == "QuantizeLinear" and len(made.inputs) > 2 and made.inputs[2] is point:
-            return
-    raise Unfollowed("its first factor has another zero point than it was quantized with")
+def quantized_conv(op: Op) -> None:
+    """x and W with scale and zero point each, those of W may be [O]; then those of the result, and a bias [O]."""
+    _demand_channels_first(op)
+    _conv(op, 3, 8, scalars=(1, 2, 6, 7), vectors=(4, 5))
 
 
-def _tie_zero_points(op: Op, axis: int) -> None:
-    if op.has(3) and op.rank(3) == 1 and op.size(3, 0) > 1:
-        op.tie(op.labels(1, axis), op.labels(3, 0))
+def _conv(op: Op, weight: int, bias: int, scalars: tuple[int, ...], vectors: tuple[int, ...]) -> None:
+    _demand_scalars(op, scalars)
+    if not zero_stays_zero(op.node, 0):
+        op.pin(op.labels(0, 1), OTHER_POINT)
+    conv(op, weight, bias)
+    _follow_columns(op, weight, 0, vectors)
+
+
+def _follow_columns(op: Op, weight: int, axis: int, vectors: tuple[int, ...]) -> None:
+    """Scales, zero points and biases of single output channels go with the weights' axis."""
+    for i in vectors:
+        if op.has(i) and any(dim != 1 for dim in op.shape(i)):
+            if op.rank(i) != 1:
+                raise Unfollowed(f"{op.inputs[i]} is neither one number nor one for each output channel")
+            op.tie(op.labels(weight, axis), op.labels(i, 0))
+
+
+def _demand_scalars(op: Op, places: tuple[int, ...]) -> None:
+    for i in places:
+        if op.has(i) and any(dim != 1 for dim in op.shape(i)):
+            raise Unfollowed(f"{op.inputs[i]} is not one number")
+
+
+def _demand_channels_first(op: Op) -> None:
+    if op.attr("channels_last", 0):
+        raise Unfollowed("its channels come last")
+
+
+def quantized_sum(op: Op) -> None:
+    """A and B with scale and zero point each, position by position."""
+    _demand_scalars(op, (1, 2, 4, 5, 6, 7))
+    elementwise(op, (0, 3))
+
+
+def quantized_unary(op: Op) -> None:
+    _demand_scalars(op, (1, 2, 3, 4))
+    same(op)
+
+
+def quantized_pool(op: Op) -> None:
+    _demand_channels_first(op)
+    _demand_scalars(op, (1, 2, 3, 4))
+    pool(op)
+
+
+def quantized_concat(op: Op) -> None:
+    """Scale and zero point of the result, then of each part after it."""
+    _demand_scalars(op, tuple(i for i in range(len(op.inputs)) if i < 2 or i % 3 != 2))
+    concat(op, range(2, len(op.inputs), 3))

@@ -7,7 +7,8 @@ import numpy as np
 from pfir.ir.rules.contraction import NOT_CONTRACTED, conv, matmul
 from pfir.ir.rules.edits import Fill, Literal
 from pfir.ir.rules.normalization import STATISTICS
-from pfir.ir.rules.trace import Labels, Op, Unfollowed
+from pfir.ir.rules.op import Op, Unfollowed
+from pfir.ir.rules.trace import Labels
 
 
 def fused_conv(op: Op) -> None:

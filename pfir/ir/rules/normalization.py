@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pfir.ir.rules.edits import Fill, Literal
 from pfir.ir.rules.elementwise import same
-from pfir.ir.rules.trace import Op, Unfollowed
+from pfir.ir.rules.op import Op, Unfollowed
 
 ACROSS = "it normalises over this axis, so every position counts in the others"
 STATISTICS = "it normalises over this axis: its mean and variance count every position, even one that is always zero"

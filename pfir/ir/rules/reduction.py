@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pfir.ir.rules.edits import Fill, Literal
-from pfir.ir.rules.trace import Op, Unfollowed
+from pfir.ir.rules.op import Op, Unfollowed
 
 EXACT = ("ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare")
 
@@ -11,7 +11,7 @@ EXACT = ("ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare")
 def pool(op: Op) -> None:
     """[N, C, *d]: windows lie inside a channel."""
     indices = len(op.outputs) > 1 and op.outputs[1]
-    sizes = [1 if op.kind.startswith("Global") else None] * (op.rank(0) - 2)
+    sizes = [1 if "Global" in op.kind else None] * (op.rank(0) - 2)
     op.know_shape(0, [*op.shape(0)[:2], *sizes])
     for axis in range(op.rank(0)):
         labels = op.labels(0, axis)

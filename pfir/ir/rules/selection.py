@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from pfir.ir.rules.edits import Fill, Literal, Remap
+from pfir.ir.rules.op import Op, Unfollowed
 from pfir.ir.rules.reduction import entries
-from pfir.ir.rules.trace import Labels, Op, Unfollowed
+from pfir.ir.rules.trace import Labels
 from pfir.ir.rules.values import is_known, slice_bounds
 
 _FAR = 1 << 30
 """Bounds beyond this mean the end of an axis, however long it is."""
 
 
-def concat(op: Op) -> None:
-    """Labels are joined end to end; a part that keeps its size holds only itself."""
-    rank = op.rank(0)
+def concat(op: Op, places: Sequence[int] | None = None) -> None:
+    """Labels of the inputs (all, or those at these places) are joined end to end.
+
+    A part that keeps its size holds only itself.
+    """
+    given = range(len(op.inputs)) if places is None else places
+    rank = op.rank(given[0])
     joint = op.attr("axis", 1) % rank
-    op.know_shape(0, [None if axis == joint else dim for axis, dim in enumerate(op.shape(0))])
+    op.know_shape(0, [None if axis == joint else dim for axis, dim in enumerate(op.shape(given[0]))])
     for axis in range(rank):
-        parts = [op.labels(i, axis) for i in range(len(op.inputs))]
-        op.out(0, axis, _end_to_end(op, parts, axis) if axis == joint else op.join(parts))
+        parts = [op.labels(i, axis) for i in given]
+        whole = _end_to_end(op, dict(zip(given, parts, strict=True)), axis) if axis == joint else op.join(parts)
+        op.out(0, axis, whole)
 
 
-def _end_to_end(op: Op, parts: list[Labels], axis: int) -> Labels:
-    if all(p is None for p in parts):
+def _end_to_end(op: Op, parts: dict[int, Labels], axis: int) -> Labels:
+    if all(p is None for p in parts.values()):
         return None
     whole = []
-    for i, part in enumerate(parts):
+    for i, part in parts.items():
         if part is None:
             part = op.trace.new(op.size(i, axis))
             op.pin(part, f"{op.inputs[i]} keeps its size")

@@ -13,9 +13,10 @@ from pfir.ir.rules import (
     microsoft,
     normalization,
     reduction,
+    reshape,
     selection,
 )
-from pfir.ir.rules.trace import Op
+from pfir.ir.rules.op import Op
 
 Rule = Callable[[Op], None]
 
@@ -45,6 +46,8 @@ ONNX: dict[str, Rule] = {
     "LSTM": contraction.recurrent,
     "MatMul": contraction.matmul,
     "MatMulInteger": integers.matmul_integer,
+    "QLinearConv": integers.quantized_conv,
+    "QLinearMatMul": integers.quantized_matmul,
     "RNN": contraction.recurrent,
     # Position by position.
     **dict.fromkeys(_UNARY.split(), elementwise.same),
@@ -74,9 +77,10 @@ ONNX: dict[str, Rule] = {
     "Resize": reduction.resize,
     "Upsample": reduction.resize,
     # Layout.
+    "Col2Im": layout.columns_to_image,
     "DepthToSpace": layout.depth_to_space,
-    "Flatten": layout.flatten,
-    "Reshape": layout.reshape,
+    "Flatten": reshape.flatten,
+    "Reshape": reshape.reshape,
     "Shape": layout.shape,
     "SpaceToDepth": layout.space_to_depth,
     "Squeeze": layout.squeeze,
@@ -97,6 +101,7 @@ ONNX: dict[str, Rule] = {
     "GatherND": indexing.gather_nd,
     "GridSample": indexing.sample,
     "MaxRoiPool": indexing.sample,
+    "MaxUnpool": indexing.unpool,
     "ReverseSequence": indexing.reverse_sequence,
     "RoiAlign": indexing.sample,
     "ScatterElements": indexing.scatter_elements,
@@ -108,12 +113,23 @@ ONNX: dict[str, Rule] = {
 MICROSOFT: dict[str, Rule] = {
     "Attention": microsoft.attention,
     "BiasGelu": elementwise.elementwise,
+    "DynamicQuantizeMatMul": integers.matmul_quantizing,
     "FastGelu": elementwise.elementwise,
     "FusedConv": microsoft.fused_conv,
     "FusedGemm": contraction.gemm,
     "FusedMatMul": microsoft.fused_matmul,
     "Gelu": elementwise.same,
+    "MatMulIntegerToFloat": integers.matmul_integer_to_float,
     "MultiHeadAttention": microsoft.multi_head_attention,
+    "QGemm": integers.quantized_gemm,
+    "QLinearAdd": integers.quantized_sum,
+    "QLinearAveragePool": integers.quantized_pool,
+    "QLinearConcat": integers.quantized_concat,
+    "QLinearConv": integers.quantized_conv,
+    "QLinearGlobalAveragePool": integers.quantized_pool,
+    "QLinearLeakyRelu": integers.quantized_unary,
+    "QLinearMul": integers.quantized_sum,
+    "QLinearSigmoid": integers.quantized_unary,
     "QuickGelu": elementwise.same,
     "SkipLayerNormalization": microsoft.skip_layer_norm,
     "SkipSimplifiedLayerNormalization": microsoft.skip_layer_norm,

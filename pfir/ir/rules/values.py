@@ -5,19 +5,26 @@ from __future__ import annotations
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pfir.ir.rules.trace import Op, small
+from pfir.ir.rules.op import Op
 
 Value = np.ndarray | None
 """An object array of ints and floats, of strings (a symbolic size) and None (unknown)."""
+
+_LITERAL_SIZE = 4096
 
 
 def constant_value(tensor: gs.Constant) -> Value:
     """The numbers of a small constant."""
     shape = tuple(tensor.shape)
-    if not small(int(np.prod(shape, dtype=np.int64))):
+    if not _small(int(np.prod(shape, dtype=np.int64))):
         return None
     values = np.asarray(tensor.values)
     return values.astype(object) if values.dtype.kind in "iufb" else None
+
+
+def _small(size: int) -> bool:
+    """Whether a constant may serve as a literal: weights are not looked into."""
+    return size <= _LITERAL_SIZE
 
 
 def evaluate(op: Op) -> Value:
@@ -26,7 +33,7 @@ def evaluate(op: Op) -> Value:
     if rule is None or any(op.has(i) and op.literal(i) is None for i in range(len(op.inputs)) if op.kind != "Shape"):
         return None
     result = rule(op)
-    return result if result is not None and small(result.size) else None
+    return result if result is not None and _small(result.size) else None
 
 
 def is_known(value: Value) -> bool:
@@ -119,7 +126,7 @@ def _constant_of_shape(op: Op) -> Value:
         return None
     dims = [int(v) for v in op.literal(0).ravel()]
     given = op.attr("value")
-    if not small(int(np.prod(dims, dtype=np.int64))):
+    if not _small(int(np.prod(dims, dtype=np.int64))):
         return None
     return np.full(dims, given.values.ravel()[0] if given is not None else 0.0).astype(object)
 

@@ -1,0 +1,162 @@
+"""What layers make of constant channels: contractions, normalisations, pads, quantization, repetition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from pfir.ir.edit import array, operand
+from pfir.ir.rules.zero_points import point, read_with
+from pfir.ir.sums import Contraction, contraction, integer_contraction
+
+if TYPE_CHECKING:
+    from pfir.ir.constancy import Constancy, Values
+
+
+def only_zero(values: Values) -> Values:
+    return np.where(values == 0, 0.0, np.nan)
+
+
+def _batch_norm(known: Constancy, node: gs.Node, axis: int) -> Values | None:
+    values = known.at((node.inputs[0].name, 1))
+    arrays = [array(t) for t in node.inputs[1:5]]
+    if axis != 1 or any(a is None for a in arrays) or node.attrs.get("training_mode", 0):
+        return None
+    scale, shift, mean, variance = arrays
+    values = np.full(scale.size, np.nan) if values is None else values
+    result = (values - mean) / np.sqrt(variance + node.attrs.get("epsilon", 1e-5)) * scale + shift
+    return np.where(scale == 0, shift, result)
+
+
+def _pad(known: Constancy, node: gs.Node, axis: int) -> Values | None:
+    values = known.at((node.inputs[0].name, axis))
+    pads = known.trace.values.get(node.inputs[1].name) if len(node.inputs) > 1 else node.attrs.get("pads")
+    fill = np.zeros(1) if operand(node, 2) is None else array(node.inputs[2])
+    rank = len(known.trace.axes[node.outputs[0].name])
+    if pads is None or fill is None or len(node.inputs) > 3 or node.attrs.get("mode", "constant") != "constant":
+        return None
+    pads = [int(p) for p in np.asarray(pads).ravel()]
+    if values is None:
+        labels = known.trace.labels(node.inputs[0].name, axis)
+        values = np.full(0 if labels is None else labels.size, np.nan)
+    filled = float(fill.ravel()[0])
+    if any(p for i, p in enumerate(pads) if i % rank != axis):
+        values = np.where(values == filled, values, np.nan)
+    before, after = np.full(pads[axis], filled), np.full(pads[axis + rank], filled)
+    return np.concatenate([before, values, after])
+
+
+def _contraction(known: Constancy, node: gs.Node, axis: int) -> Values | None:
+    found = contraction(node, known.trace.shapes)
+    if found is None:
+        return _product(known, node, axis) if node.op == "MatMul" else None
+    if axis != found.out_axis:
+        return None
+    values = _read(known, node, found)
+    blocked = np.isnan(values) | (values != 0 if not found.uniform else False)
+    reached = (found.touches & blocked).any(1)
+    total = np.where(blocked, 0.0, values) @ found.sums.T + found.bias
+    return np.where(reached, np.nan, total)
+
+
+def _read(known: Constancy, node: gs.Node, found: Contraction) -> Values:
+    values = known.read(node, (node.inputs[0].name, found.in_axis))
+    return np.full(found.sums.shape[1], np.nan) if values is None else values
+
+
+def _integers(known: Constancy, node: gs.Node, axis: int) -> Values | None:
+    """A sum of nothing is zero, for which its zero point stands where the result is quantized."""
+    found = integer_contraction(node, known.trace.shapes)
+    if found is None or axis != found.out_axis:
+        return None
+    reached = (found.touches & (_read(known, node, found) != 0)).any(1) | (found.bias != 0)
+    zero = point(node, 7) if node.op.startswith("QLinear") else 0
+    return np.where(reached, np.nan, zero) if isinstance(zero, int) else None
+
+
+def _quantize(known: Constancy, node: gs.Node, axis: int) -> Values | None:
+    """How other numbers than zero are rounded is the runtime's business."""
+    values, zero = known.at((node.inputs[0].name, axis)), point(node, 2)
+    return np.where(values == 0, zero, np.nan) if values is not None and isinstance(zero, int) else None
+
+
+def _dequantize(known: Constancy, node: gs.Node, axis: int) -> Values | None:
+    values, zero = known.at((node.inputs[0].name, axis)), read_with(node, 0)
+    return only_zero(values - zero) if values is not None and isinstance(zero, int) else None
+
+
+def _product(known: Constancy, node: gs.Node, axis: int) -> Values | None:
+    """A product of activations is zero where a row of the one or a column of the other is, or a whole batch."""
+    shapes = [known.trace.shapes.get(t.name) for t in node.inputs]
+    if None in shapes or min(map(len, shapes)) < 2:
+        return None
+    labels = known.trace.labels(node.outputs[0].name, axis)
+    from_end, zero = axis - max(map(len, shapes)), np.zeros(labels.size, bool)
+    for tensor, dims, summed in zip(node.inputs, shapes, (-1, -2), strict=True):
+        if from_end != summed and from_end + len(dims) >= 0:
+            zero |= _zero(known, tensor, from_end + len(dims), labels)
+    return np.where(zero, 0.0, np.nan)
+
+
+def _zero(known: Constancy, tensor: gs.Tensor, axis: int, labels: np.ndarray) -> np.ndarray:
+    """Which positions of a factor are zero; none where it broadcasts."""
+    values = known.along(tensor, axis)
+    return values == 0 if values is not None and values.shape == labels.shape else np.zeros(labels.size, bool)
+
+
+def _einsum(known: Constancy, node: gs.Node, axis: int) -> Values | None:
+    terms, arrow, result = node.attrs["equation"].replace(" ", "").partition("->")
+    if "." in terms or not arrow:
+        return None
+    labels, zero = known.trace.labels(node.outputs[0].name, axis), False
+    for tensor, term in zip(node.inputs, terms.split(","), strict=True):
+        if result[axis] in term:
+            zero = zero | _zero(known, tensor, term.index(result[axis]), labels)
+    return np.where(zero, 0.0, np.nan)
+
+
+def _norm(known: Constancy, node: gs.Node, axis: int) -> Values | None:
+    """A channel, or a whole group of channels, that is zero gives the shift."""
+    values, shift = known.at((node.inputs[0].name, 1)), array(node.inputs[2])
+    if axis != 1 or values is None or shift is None:
+        return None
+    zero = (values.reshape(node.attrs.get("num_groups", values.size), -1) == 0).all(1)
+    each = values.size // zero.size
+    return np.where(np.repeat(zero, each), np.repeat(shift, values.size // shift.size), np.nan)
+
+
+def _repeated(known: Constancy, node: gs.Node, axis: int) -> Values | None:
+    """An Expand: what there is one of is many times the same."""
+    labels = known.trace.labels(node.outputs[0].name, axis)
+    values = known.operand(node.inputs[0], len(known.trace.axes[node.outputs[0].name]), axis)
+    return None if values is None else np.broadcast_to(values, labels.shape).astype(np.float64)
+
+
+def _filled(known: Constancy, node: gs.Node, axis: int) -> Values | None:
+    given = node.attrs.get("value")
+    fill = 0.0 if given is None else float(np.asarray(given.values).ravel()[0])
+    return np.full(known.trace.labels(node.outputs[0].name, axis).shape, fill)
+
+
+LAYERS: dict[str, Callable[[Constancy, gs.Node, int], Values | None]] = {
+    "BatchNormalization": _batch_norm,
+    "ConstantOfShape": _filled,
+    "Conv": _contraction,
+    "ConvInteger": _integers,
+    "ConvTranspose": _contraction,
+    "DequantizeLinear": _dequantize,
+    "Einsum": _einsum,
+    "Expand": _repeated,
+    "Gemm": _contraction,
+    "GroupNormalization": _norm,
+    "InstanceNormalization": _norm,
+    "MatMul": _contraction,
+    "MatMulInteger": _integers,
+    "Pad": _pad,
+    "QLinearConv": _integers,
+    "QLinearMatMul": _integers,
+    "QuantizeLinear": _quantize,
+}

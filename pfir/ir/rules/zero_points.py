@@ -1,0 +1,94 @@
+"""Which integer stands for zero in a quantized tensor: what it was made with, and what its reader takes it for."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+Point = int | str | None
+"""The integer, or the name of the tensor that holds it; None if it is not known, or not the same everywhere."""
+
+# Input that holds the zero point of the output.
+_MADE = {
+    "QuantizeLinear": 2,
+    "QLinearConv": 7,
+    "QLinearMatMul": 7,
+    "QLinearAdd": 7,
+    "QLinearMul": 7,
+    "QLinearConcat": 1,
+    "QLinearAveragePool": 4,
+    "QLinearGlobalAveragePool": 4,
+    "QLinearLeakyRelu": 4,
+    "QLinearSigmoid": 4,
+    "QGemm": 8,
+}
+# Input that holds integers, to those that hold their scale, if it is given, and their zero point.
+_READ: dict[str, dict[int, tuple[int | None, int]]] = {
+    "ConvInteger": {0: (None, 2), 1: (None, 3)},
+    "DequantizeLinear": {0: (1, 2)},
+    "DynamicQuantizeMatMul": {1: (2, 3)},
+    "MatMulInteger": {0: (None, 2), 1: (None, 3)},
+    "MatMulIntegerToFloat": {0: (2, 4), 1: (3, 5)},
+    "QGemm": {0: (1, 2), 3: (4, 5)},
+    "QLinearConv": {0: (1, 2), 3: (4, 5)},
+    "QLinearMatMul": {0: (1, 2), 3: (4, 5)},
+}
+# Positions go elsewhere, or a maximum of equal numbers is taken.
+_MOVES = frozenset(
+    (
+        *("DepthToSpace", "Flatten", "Gather", "Identity", "MaxPool", "Reshape", "Slice", "SpaceToDepth"),
+        *("Split", "Squeeze", "Transpose", "Unsqueeze"),
+    )
+)
+
+
+def point_input(node: gs.Node, i: int) -> int | None:
+    """The input that holds the zero point of the integers in input i; None if this operator has none."""
+    return _READ.get(node.op, {}).get(i, (None, None))[1]
+
+
+def scale_input(node: gs.Node, i: int) -> int | None:
+    """The input that holds the scale of the integers in input i; None if this operator has none."""
+    return _READ.get(node.op, {}).get(i, (None, None))[0]
+
+
+def made_with(tensor: gs.Tensor) -> Point:
+    """The zero point that integers were made with, on the way from the node that quantized them."""
+    while tensor.inputs and tensor.inputs[0].op in _MOVES:
+        tensor = tensor.inputs[0].inputs[0]
+    node = tensor.inputs[0] if tensor.inputs else None
+    if node is None:
+        return None
+    if node.op == "DynamicQuantizeLinear":
+        return node.outputs[2].name
+    if node.op == "Concat":
+        points = {made_with(part) for part in node.inputs}
+        return points.pop() if len(points) == 1 else None
+    # Only of QuantizeLinear the zero point may be left out; a QGemm without one makes floats.
+    place = _MADE.get(node.op)
+    return None if place is None or place >= len(node.inputs) and node.op != "QuantizeLinear" else point(node, place)
+
+
+def read_with(node: gs.Node, i: int) -> Point:
+    """The zero point that a node takes from the integers of its input i."""
+    place = point_input(node, i)
+    return None if place is None else point(node, place)
+
+
+def point(node: gs.Node, place: int) -> Point:
+    """What this input says; without it, zero."""
+    if place >= len(node.inputs) or node.inputs[place].is_empty():
+        return 0
+    tensor = node.inputs[place]
+    if not isinstance(tensor, gs.Constant):
+        return tensor.name
+    if np.dtype(tensor.dtype).kind not in "iu":
+        return None
+    found = np.unique(tensor.values)
+    return int(found[0]) if found.size == 1 else None
+
+
+def zero_stays_zero(node: gs.Node, i: int) -> bool:
+    """Whether what was zero before it was quantized counts as zero for the node that reads it as input i."""
+    made = made_with(node.inputs[i])
+    return made is not None and made == read_with(node, i)
