@@ -80,7 +80,7 @@ def main() -> None:
     report = json.loads((folder / "report.json").read_text())
     record = {
         "command": _shown(command),
-        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+        "machine": {"processor": platform.processor() or platform.machine(), "cores": len(os.sched_getaffinity(0))},
         "report": _without_folders(report, arguments),
         "training": report["training"],
         "test": _tested(row, arguments, folder) if row.data == "cifar10" else None,

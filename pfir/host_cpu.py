@@ -32,6 +32,11 @@ _ARM_PARTS = {
 }
 
 
+def usable_cores() -> int:
+    """How many cores this process may use, which containers and `taskset` make fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @cache
 def host_core() -> Core:
     """The core this process runs on; its name is one that LLVM's `mcpu` takes."""

@@ -1,12 +1,14 @@
 """Targets: what the texts mean, and that every number is usable."""
 
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pfir.cores import CORES, X86_LEVELS
 from pfir.errors import UsageError
-from pfir.host_cpu import cpu_fields, host_core, host_triple, x86_name
+from pfir.host_cpu import cpu_fields, host_core, host_triple, usable_cores, x86_name
 from pfir.target import known_targets, parse_target
 
 
@@ -101,3 +103,14 @@ def test_a_processor_gets_no_name_beyond_its_flags(fields, name):
 
 def test_cpuinfo_is_read_for_the_first_processor():
     assert cpu_fields("processor\t: 0\nflags\t\t: a b\n\nprocessor\t: 1\n") == {"processor": "0", "flags": "a b"}
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system pins no process to cores")
+def test_cores_that_a_process_may_not_use_do_not_count():
+    every = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(every)})
+        assert usable_cores() == 1
+    finally:
+        os.sched_setaffinity(0, every)
+    assert usable_cores() == len(every)

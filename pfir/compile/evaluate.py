@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from pfir.data import open_data, parse_preprocess
 from pfir.frontends import load
+from pfir.host_cpu import usable_cores
 from pfir.run.classify import class_count
 from pfir.run.evaluate import evaluate
 
@@ -26,7 +26,7 @@ def evaluate_file(
     read = None if preprocess is None else parse_preprocess(preprocess)
     dataset = open_data(data, model.inputs(), read, class_count(model.outputs()))
     original = load(reference) if reference else None
-    scores = evaluate(model, dataset, original, jobs or os.cpu_count() or 1, BATCH)
+    scores = evaluate(model, dataset, original, jobs or usable_cores(), BATCH)
     found = {
         "model": str(path),
         "data": data,

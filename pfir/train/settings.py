@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from pfir.errors import UsageError
+from pfir.host_cpu import usable_cores
 
 AUGMENT = ("none", "flip-crop")
 
@@ -67,7 +67,7 @@ class Settings:
 
     @property
     def threads(self) -> int:
-        return self.jobs or os.cpu_count() or 1
+        return self.jobs or usable_cores()
 
     def identity(self) -> str:
         """The settings that decide the result, as text."""
