@@ -171,7 +171,8 @@ def _leaky(alpha: float) -> Callable:
 _UNARY: dict[str, Callable] = {
     "Abs": lambda node, x: np.abs(x),
     "Clip": _clip,
-    "Dropout": lambda node, x, *_: x,
+    # With a third input it may drop some.
+    "Dropout": lambda node, x, *_: only_zero(x) if len(node.inputs) > 2 else x,
     "Elu": lambda node, x: np.where(x < 0, node.attrs.get("alpha", 1.0) * np.expm1(x), x),
     "Exp": lambda node, x: np.exp(x),
     "HardSigmoid": lambda node, x: np.clip(node.attrs.get("alpha", 0.2) * x + node.attrs.get("beta", 0.5), 0, 1),

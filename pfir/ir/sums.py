@@ -55,7 +55,7 @@ def integer_contraction(node: gs.Node, shapes: Mapping[str, tuple | None]) -> Co
         return None
     place, bias_place = _INTEGER[node.op]
     weight = numbers(node.inputs[place])
-    zero = None if weight is None else zero_of(node, place, weight.ndim)
+    zero = None if weight is None else zero_of(node, place, weight.shape)
     bias = np.zeros(1) if operand(node, bias_place) is None else numbers(operand(node, bias_place))
     if zero is None or bias is None or weight.dtype.kind not in "iu":
         return None

@@ -52,11 +52,12 @@ def meant(tensor: gs.Constant) -> np.ndarray | None:
 
 
 def _reading(node: gs.Node, i: int, values: np.ndarray) -> np.ndarray | None:
-    zero, place = zero_of(node, i, values.ndim), scale_input(node, i)
+    zero, place = zero_of(node, i, values.shape), scale_input(node, i)
     if zero is None:
         return None
     scale = None if place is None else array(node.inputs[place])
-    return (values - zero) * (1.0 if scale is None else _along(scale, values.ndim, _channel_axis(node)))
+    scale = np.ones(()) if scale is None else _along(scale, values.shape, _channel_axis(node))
+    return None if scale is None else (values - zero) * scale
 
 
 def _given(tensor: gs.Tensor | None) -> np.ndarray | None:
@@ -79,11 +80,10 @@ def _converted(node: gs.Node, values: np.ndarray) -> np.ndarray | None:
 
 def _dequantized(node: gs.Node, values: np.ndarray) -> np.ndarray | None:
     scale, found = array(node.inputs[1]), _reading(node, 0, values)
-    blocked = node.attrs.get("block_size", 0)
-    return None if scale is None or found is None or blocked else found.astype(scale.dtype)
+    return None if scale is None or found is None else found.astype(scale.dtype)
 
 
-def zero_of(node: gs.Node, i: int, rank: int) -> np.ndarray | None:
+def zero_of(node: gs.Node, i: int, shape: tuple[int, ...]) -> np.ndarray | None:
     """The integers that stand for zero in input i of a node, shaped to be compared with it; None if not known."""
     if is_op(node, "Cast", "Identity"):
         return np.zeros((), np.int64)
@@ -91,7 +91,7 @@ def zero_of(node: gs.Node, i: int, rank: int) -> np.ndarray | None:
     if place is None or place >= len(node.inputs) or node.inputs[place].is_empty():
         return None if place is None else np.zeros((), np.int64)
     found = array(node.inputs[place])
-    return None if found is None else _along(found.astype(np.int64), rank, _channel_axis(node))
+    return None if found is None else _along(found.astype(np.int64), shape, _channel_axis(node))
 
 
 def _channel_axis(node: gs.Node) -> int:
@@ -101,12 +101,15 @@ def _channel_axis(node: gs.Node) -> int:
     return 0 if "Conv" in node.op or node.attrs.get("transB", 0) else -1
 
 
-def _along(vector: np.ndarray, rank: int, axis: int) -> np.ndarray:
+def _along(vector: np.ndarray, shape: tuple[int, ...], axis: int) -> np.ndarray | None:
+    """One number, or one for each position of an axis, as an array that broadcasts; None of numbers block by block."""
     if vector.size == 1:
         return vector.reshape(())
-    shape = [1] * rank
-    shape[axis] = -1
-    return vector.reshape(shape)
+    if vector.ndim != 1 or not -len(shape) <= axis < len(shape) or shape[axis] != vector.size:
+        return None
+    wanted = [1] * len(shape)
+    wanted[axis] = -1
+    return vector.reshape(wanted)
 
 
 _STEPS: dict[str, Callable[[gs.Node, np.ndarray], np.ndarray | None]] = {

@@ -131,13 +131,15 @@ def test_what_is_zero_beside_numbers_of_an_input_is_not_zero(kind):
     np.testing.assert_array_equal(run(model, feeds(model))[0], before[0])
 
 
-@pytest.mark.parametrize("kind", ["mask", "pool"])
+@pytest.mark.parametrize("kind", ["mask", "pool", "training"])
 def test_a_constant_that_becomes_another_number_stays(kind):
-    """A mask says that zeros were kept; the last windows of a pool reach over the border and count it."""
+    """A mask says what was kept; the last windows of a pool count what is beyond the border; a Dropout drops some."""
     net = Net(1)
     x = net.op("Conv", net.input("N", 3, 5, 5), net.w(5, 3, 1, 1), net.w(5))
     if kind == "mask":
         y = net.op("Cast", net.op("Dropout", x, outs=2)[1], to=1)
+    elif kind == "training":
+        y = net.op("Dropout", x, net.const(0.5, np.float32), net.const(True, np.bool_))
     else:
         y = net.op("AveragePool", x, kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1, count_include_pad=1)
     model = net.model((net.head(net.op("Conv", y, net.w(6, 5, 1, 1)), 6),))

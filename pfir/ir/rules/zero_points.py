@@ -53,17 +53,25 @@ def scale_input(node: gs.Node, i: int) -> int | None:
 
 
 def made_with(tensor: gs.Tensor) -> Point:
-    """The zero point that integers were made with, on the way from the node that quantized them."""
-    while tensor.inputs and tensor.inputs[0].op in _MOVES:
-        tensor = tensor.inputs[0].inputs[0]
-    node = tensor.inputs[0] if tensor.inputs else None
-    if node is None:
-        return None
+    """The zero point that integers were made with, on every way from the nodes that quantized them."""
+    points, waiting, seen = set(), [tensor], {tensor.name}
+    while waiting:
+        made = waiting.pop().inputs
+        if made and (made[0].op == "Concat" or made[0].op in _MOVES):
+            sources = made[0].inputs if made[0].op == "Concat" else made[0].inputs[:1]
+            waiting.extend(t for t in sources if t.name not in seen)
+            seen.update(t.name for t in sources)
+            continue
+        found = _made_by(made[0]) if made else None
+        if found is None:
+            return None
+        points.add(found)
+    return points.pop() if len(points) == 1 else None
+
+
+def _made_by(node: gs.Node) -> Point:
     if node.op == "DynamicQuantizeLinear":
         return node.outputs[2].name
-    if node.op == "Concat":
-        points = {made_with(part) for part in node.inputs}
-        return points.pop() if len(points) == 1 else None
     # Only of QuantizeLinear the zero point may be left out; a QGemm without one makes floats.
     place = _MADE.get(node.op)
     return None if place is None or place >= len(node.inputs) and node.op != "QuantizeLinear" else point(node, place)
