@@ -12,7 +12,7 @@ from pfir.ir.constancy_layers import LAYERS, only_zero
 from pfir.ir.constancy_recurrent import recurrent
 from pfir.ir.edit import STANDARD_DOMAINS
 from pfir.ir.rules.trace import Trace, node_key
-from pfir.ir.rules.zero_points import made_with, point_input, read_with
+from pfir.ir.rules.zero_points import made_with, point_input, read_with, zero_stays_zero
 
 Site = tuple[str, int]
 Values = np.ndarray
@@ -44,7 +44,7 @@ class Constancy:
             return self.at(site)
         maker = node.inputs[place].inputs[0] if node.inputs[place].inputs else None
         if maker is not None and maker.op == "DynamicQuantizeLinear":
-            values = self.at((maker.inputs[0].name, site[1]))
+            values = self.at((maker.inputs[0].name, site[1])) if zero_stays_zero(node, place) else None
             return None if values is None else only_zero(values)
         values, zero = self.at(site), read_with(node, place)
         return None if values is None or not isinstance(zero, int) else values - zero

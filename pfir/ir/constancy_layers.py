@@ -34,7 +34,7 @@ def _batch_norm(known: Constancy, node: gs.Node, axis: int) -> Values | None:
 def _pad(known: Constancy, node: gs.Node, axis: int) -> Values | None:
     values = known.at((node.inputs[0].name, axis))
     pads = known.trace.values.get(node.inputs[1].name) if len(node.inputs) > 1 else node.attrs.get("pads")
-    fill = np.zeros(1) if operand(node, 2) is None else array(node.inputs[2])
+    fill = np.array([node.attrs.get("value", 0.0)]) if operand(node, 2) is None else array(node.inputs[2])
     rank = len(known.trace.axes[node.outputs[0].name])
     if pads is None or fill is None or len(node.inputs) > 3 or node.attrs.get("mode", "constant") != "constant":
         return None

@@ -75,6 +75,19 @@ def test_a_constant_moves_into_the_bias_of_a_layer_with_quantized_weights():
     assert removed(model) == {"MatMul_1": [0, 1]}
 
 
+def test_a_product_that_takes_another_integer_for_zero_makes_something_of_zeros():
+    """Its first two results come from a channel that is zero, and so from the zero point, which it does not take."""
+    net = Net(0)
+    x = net.op("Mul", net.linear(net.input("N", 4), 4, 5), net.const([0, 1, 1, 1, 1], np.float32))
+    ints, *_ = net.op("DynamicQuantizeLinear", x, outs=3)
+    weights = net.rng.integers(1, 90, (5, 4))
+    weights[1:, :2] = 0
+    y = net.op("Cast", net.op("MatMulInteger", ints, net.const(weights, np.uint8)), to=1)
+    model = net.model((net.linear(net.op("Mul", y, net.const(1e-4, np.float32)), 4, 3),))
+    assert "MatMulInteger_5" in {g.name for g in channel_groups(model).free()}
+    assert not removed(model)
+
+
 def test_behind_operators_of_onnx_runtime_what_is_always_zero_is_left_alone():
     """Their integers are not followed as constants."""
     model = build("quantized_residual", 1)

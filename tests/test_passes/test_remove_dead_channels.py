@@ -149,6 +149,17 @@ def test_a_constant_that_becomes_another_number_stays(kind):
     assert not RemoveDeadChannels().apply(model, Context()).changed
 
 
+def test_zeros_stay_behind_padding_with_another_number_of_an_old_opset():
+    net = Net(1, opset=9)
+    x = net.op("Conv", net.input("N", 3, 4, 4), net.w(5, 3, 1, 1))
+    x = net.op("Pad", x, pads=[0, 0, 1, 1, 0, 0, 1, 1], value=0.5)
+    model = net.model((net.head(net.op("Conv", x, net.w(6, 5, 1, 1)), 6),))
+    array = model.initializers()["c0"].values.copy()
+    array[:2] = 0
+    model.set_arrays({"c0": array})
+    assert not RemoveDeadChannels().apply(model, Context()).changed
+
+
 def test_a_constant_stays_where_the_bias_behind_it_counts_for_nothing():
     net = Net(1)
     x = net.op("Sigmoid", net.dense(net.input("N", 3), 3, 6))
