@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pfir.ir.channels import channel_groups, consumer_slices, producer_slices
 from pfir.ir.dead import find_dead
+from pfir.ir.weights import every_constant
 from pfir.passes.base import Context
 from pfir.passes.remove_dead_channels import RemoveDeadChannels
 from tests.masking import assert_valid, run
@@ -26,7 +27,8 @@ LAYERED = [
 def kill(model, coupling, seed: int, how: str) -> dict[str, np.ndarray]:
     """Make a random half of each free group's channels dead by zeroing what makes or what reads them."""
     rng = np.random.default_rng(seed)
-    killed, arrays = {}, {n: t.values.copy() for n, t in model.initializers().items()}
+    constants = every_constant(model)
+    killed, arrays = {}, {n: t.values.copy() for n, t in constants.items()}
     for group in coupling.free():
         channels = np.sort(rng.choice(group.size, group.size // 2, replace=False))
         for part in producer_slices(model, group) if how == "producers" else consumer_slices(model, group):
@@ -35,7 +37,8 @@ def kill(model, coupling, seed: int, how: str) -> dict[str, np.ndarray]:
                 index[part.axis] = part.positions[channels].ravel()
                 arrays[part.tensor][tuple(index)] = 0
         killed[group.name] = channels
-    model.set_arrays(arrays)
+    for name, array in arrays.items():
+        constants[name].values = array
     return killed
 
 
