@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pfir.artifact import Artifact
-from pfir.backends.tvm import leads
+from pfir.backends.tvm import ways
 from pfir.backends.tvm.algorithms import OUTPUTS, plan, winograd_or_direct
 from pfir.backends.tvm.backend import LIBRARY
 from pfir.backends.tvm.build import build
@@ -68,7 +68,7 @@ def _answers(outputs: int, threads: int) -> dict[str, tuple[np.ndarray, np.ndarr
         bundle.output(f"case{i}", case(bundle))
     model, target = bundle.model(), replace(parse_target("host"), threads=threads)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(leads, "winograd_or_direct", lambda target, channels, out: plan(target, channels, out, outputs))
+        patch.setattr(ways, "winograd_or_direct", lambda target, channels, out: plan(target, channels, out, outputs))
         program = written(model, target)
     assert sum(calls for (spec, _), calls in program.calls.items() if spec.family == "winograd") == len(CASES)
     library = build(program.builder.get(), target)
