@@ -48,12 +48,13 @@ def main() -> None:
     parser.add_argument("models", nargs="*", type=Path)
     parser.add_argument("--made", nargs="*", choices=sorted(MADE), default=[])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--note", default="", help="What a reader must know of the machine.")
     parser.add_argument("--out", type=Path, default=RESULTS / "kernels_each")
     options = parser.parse_args()
     nets = {path.stem: load(path) for path in options.models} | {name: MADE[name]() for name in options.made}
     made = f" --made {' '.join(options.made)}" if options.made else ""
     command = f"python benchmarks/kernels/each.py --rounds {options.rounds}{made} MODEL.onnx..."
-    found = {"command": command, "cpu": cpu_name(), "rows": []}
+    found = {"command": command, "cpu": cpu_name(), "note": options.note, "rows": []}
     for name, model in nets.items():
         for row in network(name, model, options.rounds):
             found["rows"].append(row)
@@ -142,6 +143,8 @@ def page(found: dict[str, object]) -> Iterator[str]:
     yield "Times in microseconds, ours / theirs. Graph: the kernel's nodes alone, as a model; both sides bring the data"
     yield "into their layout and back. Kernel: as it runs in a network, without that; theirs by their profiler, which"
     yield "counts whole microseconds, so that ratios of the shortest kernels are rough."
+    if found["note"]:
+        yield f"\n{found['note']}"
     for network in dict.fromkeys(row["network"] for row in found["rows"]):
         rows = [row for row in found["rows"] if row["network"] == network]
         yield f"\n## {network}\n"

@@ -180,6 +180,12 @@ def _depthwise_loads(
     )  # fmt: skip
 
 
+def by_lane(target: Target) -> bool:
+    """Whether a value multiplies a vector from a lane of a register, several of which one load brings; x86 takes each
+    value from memory."""
+    return not target.triple.startswith("x86")
+
+
 def plain_tile(target: Target) -> Tile:
     """The tile of kernels that compute each element on its own."""
     return Tile(target.lanes, 1, 1, 1, target.threads)
@@ -253,7 +259,8 @@ def _score(target: Target, lanes: int, vectors: int, tile_rows: int, rows: int, 
 
 
 def _unroll(target: Target, channels_in: int) -> int:
-    """Input channels a step: a whole vector of them where that divides; on Arm more rather than fewer otherwise, since
-    it loads several at once."""
-    steps = (4, 3, 2, 1) if target.triple.startswith("x86") else (4, 6, 5, 7, 3, 2, 1)
-    return next(step for step in steps if channels_in % step == 0)
+    """Input channels a step: a whole vector of them where that divides; on Arm, which loads several at once, more than
+    fewer otherwise, and where nothing divides a whole vector and a rest behind the loop."""
+    if target.triple.startswith("x86"):
+        return next(step for step in (4, 3, 2, 1) if channels_in % step == 0)
+    return next((step for step in (4, 6, 5, 7) if channels_in % step == 0), min(4, channels_in))
