@@ -105,8 +105,10 @@ def _held_tile(target: Target, rows: int, channels_out: int, channels_in: int) -
 
 
 def strip_tile(target: Target, rows: int, channels_out: int, channels_in: int) -> Tile:
-    """The tile of products over `rows` tiles of an image, shared evenly among rounds."""
-    return shared(matrix_tile(target, rows, channels_out, channels_in), rows)
+    """The tile of products over `rows` tiles of an image, shared evenly among rounds; on Arm with steps of a whole
+    vector, which is loaded at once."""
+    tile = shared(matrix_tile(target, rows, channels_out, channels_in), rows)
+    return replace(tile, unroll=min(4, channels_in)) if by_lane(target) else tile
 
 
 def shared(tile: Tile, rows: int) -> Tile:

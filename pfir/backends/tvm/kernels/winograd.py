@@ -191,11 +191,12 @@ class _Task:
 
     def _values(self, data: Any, start: Any, rows: int, count: int) -> Callable[[Any, Any], Any]:
         """Value `k` of `count` from `start` on in each row, as `(row, k)`; loaded together where the core multiplies by
-        a lane of a register."""
+        a lane of a register. Of a single round of steps LLVM writes out all points, and would spill them (Cortex-A53,
+        4 channels)."""
         from tvm.tirx.script import builder as T
 
         row = self.plan.row
-        if not self.plan.spec["by_lane"] or count & (count - 1):
+        if not self.plan.spec["by_lane"] or count & (count - 1) or self.plan.channels < 2 * count:
             return lambda i, k: data[start + i * row + k]
         cells = T.alloc_buffer((rows, count), "float32", scope="local")
         with T.unroll(0, rows) as i:
