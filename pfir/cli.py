@@ -197,6 +197,32 @@ def bench_command(
     typer.echo(json.dumps(found, indent=1, allow_nan=False) if as_json else "\n".join(lines(found)))
 
 
+@app.command("tune")
+def tune_command(
+    models: Annotated[list[Path], typer.Argument(help="ONNX models.")],
+    target: Annotated[str, typer.Option(help="What kernels are built for: host, arm:cortex-a76, rpi4, ...")],
+    device: Annotated[str, typer.Option(help="Where to measure: host or rpc://HOST:PORT.")] = "host",
+    out: Annotated[
+        Path | None, typer.Option(help="The database to add to; default: the one that every build reads.")
+    ] = None,
+    batch: Annotated[int, typer.Option(help="The batch size of what is built.")] = 1,
+    input_shape: ShapeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the ways to compute each kernel of models, and keep the fastest for later builds."""
+    from pfir.compile.request import parse_input_shapes
+    from pfir.compile.tune import Tune, lines, tune
+    from pfir.report.progress import progress_for
+
+    progress = progress_for()
+    try:
+        shapes = parse_input_shapes(tuple(input_shape or ()))
+        found = tune(Tune(tuple(models), target, device, out, batch, shapes), progress)
+    finally:
+        progress.close()
+    typer.echo(json.dumps(found, indent=1, allow_nan=False) if as_json else "\n".join(lines(found)))
+
+
 @app.command("targets")
 def targets_command() -> None:
     """List the targets and cores that --target knows."""

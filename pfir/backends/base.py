@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from pfir.artifact import Artifact, Kernel
 from pfir.ir.model import Model
 from pfir.target import Target
+
+
+@dataclass(frozen=True)
+class Tunable:
+    """A kernel of a model that can be computed in several ways.
+
+    Args:
+        name: Equal names stand for equal work.
+        ways: What can be chosen; the first is what a backend chooses that has measured nothing.
+        build: A library of this kernel alone, computed in one of the ways; its weights are the model's.
+        calls: How often one inference calls it.
+    """
+
+    name: str
+    ways: tuple[str, ...]
+    build: Callable[[str], Artifact]
+    calls: int = 1
 
 
 class Backend(ABC):
@@ -25,6 +44,14 @@ class Backend(ABC):
     @abstractmethod
     def kernels(self, model: Model, target: Target) -> tuple[Kernel, ...]:
         """The kernels that `build` would make, without building them."""
+
+    def tunables(self, model: Model, target: Target) -> tuple[Tunable, ...]:
+        """The kernels among which measurements may choose, each name once; none where a backend has no choice.
+
+        Raises:
+            CompileError: As in `check`.
+        """
+        return ()
 
     @abstractmethod
     def build(self, model: Model, target: Target) -> Artifact:

@@ -11,7 +11,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from pfir.backends.tvm import leads
+from pfir.backends.tvm import ways
 from pfir.backends.tvm.algorithms import plan
 from pfir.backends.tvm.build import tvm_target
 from pfir.backends.tvm.lower import written
@@ -54,7 +54,7 @@ def convolutions(outputs: int) -> Program:
     b.output("depthwise", b.node("Conv", first, b.random(16, 1, 3, 3), group=16, pads=[1, 1, 1, 1]))
     b.output("pool", b.node("MaxPool", first, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(leads, "winograd_or_direct", lambda target, channels, out: plan(target, channels, out, outputs))
+        patch.setattr(ways, "winograd_or_direct", lambda target, channels, out: plan(target, channels, out, outputs))
         return written(b.model(), replace(parse_target(_TARGET), threads=1))
 
 

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pfir.backends.tvm import TvmBackend
+from pfir.backends.tvm import TvmBackend, tiles
 from pfir.backends.tvm.tiles import FEWEST_LANES, channel_tile, depthwise_tile, matrix_tile, product_tile
 from pfir.devices.emulated import EmulatedDevice
 from pfir.errors import DeviceError
 from pfir.target import known_targets, parse_target
-from tests.test_backends.bundle import Bundle, error, feeds, reference
+from tests.test_backends.bundle import Bundle, answers_of_cases, error, feeds, reference
 
 SIZES = st.integers(1, 600)
 
@@ -22,7 +22,7 @@ def test_accumulators_fit_the_registers(target, rows, out, inner):
     tile = matrix_tile(target, rows, out, inner)
     operands = 1 if target.triple.startswith("x86") else tile.rows
     assert tile.rows * tile.vectors + operands < target.core.vector_registers
-    assert inner % tile.unroll == 0
+    assert tile.unroll <= inner and (inner % tile.unroll == 0 or tile.unroll == 4 and operands > 1)
     assert tile.lanes <= target.lanes
 
 
@@ -70,6 +70,17 @@ def test_narrow_widths_waste_at_most_a_third_of_their_vectors(channels):
 def test_rows_that_share_lines_of_the_cache_are_few():
     target = parse_target("x86-64:x86-64-v4")
     assert all(matrix_tile(target, 196, out, 1024).rows <= 7 for out in (16, 112, 512))
+
+
+def test_steps_that_do_not_divide_the_channels_leave_a_rest(monkeypatch):
+    monkeypatch.setattr(tiles, "_unroll", lambda target, channels_in: min(4, channels_in))
+    cases = {
+        f"{channels} {kernel} {stride}": lambda b, c=channels, k=kernel, s=stride: b.node(
+            "Conv", b.input(1, c, 7, 9), b.random(18, c, k, k), b.random(18), strides=[s, s], pads=[k // 2] * 4)
+        for channels, kernel, stride in ((13, 3, 2), (13, 1, 1), (7, 5, 1), (3, 3, 1), (6, 1, 1))
+    }  # fmt: skip
+    for name, (ours, theirs) in answers_of_cases(cases).items():
+        assert error(ours, theirs) < 1e-5, name
 
 
 def test_every_arm_tile_computes_what_onnx_runtime_computes():

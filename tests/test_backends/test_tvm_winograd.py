@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pfir.artifact import Artifact
-from pfir.backends.tvm import leads
+from pfir.backends.tvm import leads, ways
 from pfir.backends.tvm.algorithms import OUTPUTS, plan, winograd_or_direct
 from pfir.backends.tvm.backend import LIBRARY
 from pfir.backends.tvm.build import build
@@ -62,13 +62,20 @@ CASES = {
 }
 
 
-def _answers(outputs: int, threads: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _plan(target, channels, out, outputs, steps):
+    """With `steps` at a time, whether they divide the channels or not."""
+    made = plan(target, channels, out, outputs)
+    return replace(made, tile=replace(made.tile, unroll=steps or made.tile.unroll))
+
+
+def _answers(outputs: int, threads: int, as_on_arm: bool) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     bundle = Bundle()
     for i, case in enumerate(CASES.values()):
         bundle.output(f"case{i}", case(bundle))
     model, target = bundle.model(), replace(parse_target("host"), threads=threads)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(leads, "winograd_or_direct", lambda target, channels, out: plan(target, channels, out, outputs))
+        patch.setattr(ways, "winograd_or_direct", lambda *where: _plan(*where, outputs, 4 if as_on_arm else None))
+        patch.setattr(leads, "by_lane", lambda target: as_on_arm)
         program = written(model, target)
     assert sum(calls for (spec, _), calls in program.calls.items() if spec.family == "winograd") == len(CASES)
     library = build(program.builder.get(), target)
@@ -79,7 +86,7 @@ def _answers(outputs: int, threads: int) -> dict[str, tuple[np.ndarray, np.ndarr
     return {name: (ours[f"case{i}"], theirs[f"case{i}"]) for i, name in enumerate(CASES)}
 
 
-@pytest.fixture(scope="module", params=((4, 1), (2, 2)), ids=lambda p: f"{p[0]}x{p[0]} on {p[1]}")
+@pytest.fixture(scope="module", params=((4, 1, True), (2, 2, False)), ids=lambda p: f"{p[0]}x{p[0]} on {p[1]}")
 def results(request):
     return _answers(*request.param)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
-from pfir.backends.tvm.tiles import Tile, matrix_tile, strip_tile
+from pfir.backends.tvm.tiles import Tile, matrix_tile, matrix_tiles, shared, strip_tile
 from pfir.devices.winograd import WAYS
 from pfir.target import Target
 
@@ -13,6 +13,7 @@ OUTPUTS = tuple(way.outputs for way in WAYS)
 # Vector instructions a multiply-add of the inner loops: on Arm two in five are loads, x86 takes operands from memory.
 _PER_MULTIPLY = {"arm": 1.3, "x86": 1.1}
 _STRIP_SHARE = 4
+_TILES = 3
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,10 @@ class Winograd:
     lanes: int
     tile: Tile
 
+    def __str__(self) -> str:
+        """All that decides the kernel, in words that a database keeps."""
+        return f"winograd {self.outputs}x{self.outputs}, strips of {self.strip}, {self.lanes} lanes, {self.tile}"
+
 
 def winograd_or_direct(target: Target, channels: int, out: tuple[int, ...]) -> Winograd | None:
     """What takes the least time for a 3x3 convolution of stride 1, from `channels` to a result `out` `[N, O, H, W]`;
@@ -48,12 +53,27 @@ def winograd_or_direct(target: Target, channels: int, out: tuple[int, ...]) -> W
 def plan(target: Target, channels: int, out: tuple[int, ...], outputs: int) -> Winograd:
     """The convolution over tiles of `outputs` rows and columns: strips that leave room in the second-level cache, and
     enough of them for every thread."""
+    across = -(-out[3] // outputs)
+    strip = max(_shared_strips(target, channels, out, outputs, target.core.l2_bytes // _STRIP_SHARE) or [1])
+    return Winograd(outputs, strip, target.lanes, strip_tile(target, strip * across, out[1], channels))
+
+
+def plans(target: Target, channels: int, out: tuple[int, ...], outputs: int) -> list[Winograd]:
+    """The plan, then those with other register tiles and with other strips that the second-level cache holds."""
+    found, across = [plan(target, channels, out, outputs)], -(-out[3] // outputs)
+    strips = sorted({1, *_shared_strips(target, channels, out, outputs, target.core.l2_bytes)})
+    for strip in sorted(strips, key=lambda n: abs(n - found[0].strip)):
+        tiles = matrix_tiles(target, strip * across, out[1], channels)[:_TILES]
+        found += [replace(found[0], strip=strip, tile=shared(tile, strip * across)) for tile in tiles]
+    return list(dict.fromkeys(found))
+
+
+def _shared_strips(target: Target, channels: int, out: tuple[int, ...], outputs: int, room: int) -> list[int]:
+    """Rows of tiles that divide all of them, whose transforms take at most `room` bytes, enough for every thread."""
     down, across = (-(-size // outputs) for size in out[2:])
     row_bytes = 4 * across * (outputs + 2) ** 2 * channels
-    fitting = [n for n in range(1, down + 1) if down % n == 0 and n * row_bytes * _STRIP_SHARE <= target.core.l2_bytes]
-    shared = [n for n in fitting if out[0] * down // n >= target.threads] or [1]
-    strip = max(shared)
-    return Winograd(outputs, strip, target.lanes, strip_tile(target, strip * across, out[1], channels))
+    fitting = [n for n in range(1, down + 1) if down % n == 0 and n * row_bytes <= room]
+    return [n for n in fitting if out[0] * down // n >= target.threads]
 
 
 def _seconds(target: Target, channels: int, out: tuple[int, ...], outputs: int | None) -> float:

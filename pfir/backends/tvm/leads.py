@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pfir.backends.tvm.algorithms import Winograd, winograd_or_direct
+from pfir.backends.tvm.algorithms import Winograd
 from pfir.backends.tvm.form import Form, channels_last, plain
+from pfir.backends.tvm.fuse import Group
 from pfir.backends.tvm.kernels import conv, depthwise, gemm, window, winograd
-from pfir.backends.tvm.tiles import (
-    Tile,
-    channel_tile,
-    depthwise_tile,
-    matrix_tile,
-    plain_tile,
-    product_tile,
-    stem_accumulators,
-)
+from pfir.backends.tvm.tiles import Tile, by_lane, channel_tile, plain_tile
 from pfir.backends.tvm.values import Program, Value
-from pfir.target import Target
+from pfir.backends.tvm.work import Work, kind_after
 
 
 @dataclass(frozen=True)
@@ -41,12 +34,13 @@ class Lead:
 Values = Callable[[gs.Tensor], Value]
 
 
-def lead(program: Program, node: gs.Node, value: Values) -> Lead | None:
-    """What the kernel of this node computes, or None where no generator of ours covers it."""
+def lead(program: Program, group: Group, value: Values) -> Lead | None:
+    """What the kernel of a group's first node computes, or None where no generator of ours covers it."""
+    node = group.head
     make = LEADS.get(node.op)
     if make is None or scalar(node) or value(node.inputs[0]).form.dtype != "float32":
         return None
-    return make(program, node, value)
+    return make(program, group, value)
 
 
 def scalar(node: gs.Node) -> bool:
@@ -89,20 +83,21 @@ def _each(node: gs.Node, name: str, rank: int) -> tuple[int, ...]:
     return tuple(int(v) for v in node.attrs.get(name, [1] * rank))
 
 
-def _conv(program: Program, node: gs.Node, value: Values) -> Lead | None:
+def _conv(program: Program, group: Group, value: Values) -> Lead | None:
+    node = group.head
     weight, bias = array_of(node.inputs[1]), _bias(node, 2)
     shape, out = _shape(node.inputs[0]), _shape(node.outputs[0])
     if weight is None or len(shape) != 4 or bias is False:
         return None
-    kernel, group = weight.shape[2:], int(node.attrs.get("group", 1))
+    kernel, groups = weight.shape[2:], int(node.attrs.get("group", 1))
     pads, strides, dilations = _pads(node, shape[2:], kernel), _each(node, "strides", 2), _each(node, "dilations", 2)
-    data = value(node.inputs[0])
-    if weight.shape[1] == 1 and group == shape[1] and group > 1:
-        return _depthwise(program, data, weight, bias, channels_last(out), (pads, strides, dilations))
-    if kernel == (1, 1) and strides == (1, 1) and not any(pads) and group == 1:
-        return _product(program, data, weight[:, :, 0, 0].T, bias, channels_last(out))
-    common = {"strides": strides, "dilations": dilations, "pads": pads[:2], "spread": (1, 1)}
-    return _direct(program, data, weight, bias, channels_last(out), group, common)
+    data, after = value(node.inputs[0]), kind_after(group.nodes)
+    if kernel == (1, 1) and strides == (1, 1) and not any(pads) and groups == 1:
+        return _product(program, data, weight[:, :, 0, 0].T, bias, channels_last(out), after)
+    work = Work("conv", shape, out, data.form.order, kernel, strides, dilations, pads[:2], group=groups, after=after)
+    if weight.shape[1] == 1 and groups == shape[1] and groups > 1:
+        return _depthwise(program, replace(work, family="depthwise"), data, weight, bias, pads)
+    return _direct(program, work, data, weight, bias)
 
 
 def _bias(node: gs.Node, index: int) -> Any:
@@ -116,49 +111,39 @@ def _bias(node: gs.Node, index: int) -> Any:
     return array.reshape(-1) if array.any() else None
 
 
-def _direct(program: Program, data: Value, weight: np.ndarray, bias: Any, out: Form, group: int, common: dict) -> Lead:
-    tiled = _tiled(program.target, data, weight, out, group, common)
-    if tiled is not None:
-        attributes = {"pads": common["pads"], "outputs": tiled.outputs, "strip": tiled.strip, "lanes": tiled.lanes}
-        packed = program.constant(winograd.pack(weight, tiled.outputs, tiled.tile))
-        return Lead("winograd", attributes, [data, packed], out, tiled.tile, bias)
-    target, few = program.target, weight.shape[1] <= conv.FEW_CHANNELS
-    inner, wide, outer = weight.shape[1], weight.shape[3], out.shape[1] // group
-    most = stem_accumulators(target, inner, wide, common["strides"][1], outer) if few else None
-    tile = matrix_tile(target, out.shape[3], out.shape[1] // group, weight.shape[1], most)
-    packed = program.constant(conv.pack(weight, group, tile))
-    return Lead("conv", {**common, "group": group}, [data, packed], out, tile, bias)
+def _direct(program: Program, work: Work, data: Value, weight: np.ndarray, bias: Any) -> Lead:
+    way, out = program.way(work), channels_last(work.out)
+    if isinstance(way, Winograd):
+        attributes = {"pads": work.pads, "outputs": way.outputs, "strip": way.strip, "lanes": way.lanes,
+                      "by_lane": by_lane(program.target)}  # fmt: skip
+        packed = program.constant(winograd.pack(weight, way.outputs, way.tile))
+        return Lead("winograd", attributes, [data, packed], out, way.tile, bias)
+    attributes = _geometry(work) | {"spread": work.spread, "group": work.group}
+    return Lead("conv", attributes, [data, program.constant(conv.pack(weight, work.group, way))], out, way, bias)
 
 
-def _tiled(target: Target, data: Value, weight: np.ndarray, out: Form, group: int, common: dict) -> Winograd | None:
-    """Winograd's algorithm, where it applies and is faster."""
-    single = all(common[name] == (1, 1) for name in ("strides", "dilations", "spread"))
-    if not single or group > 1 or weight.shape[2:] != (3, 3) or data.form.order != (0, 2, 3, 1):
-        return None
-    return winograd_or_direct(target, weight.shape[1], out.shape)
+def _geometry(work: Work) -> dict[str, Any]:
+    return {"strides": work.strides, "dilations": work.dilations, "pads": work.pads}
 
 
-def _depthwise(program: Program, data: Value, weight: np.ndarray, bias: Any, out: Form, geometry: tuple) -> Lead:
-    pads, strides, dilations = geometry
-    if out.shape[1] == data.form.shape[1] and depthwise.covers(data.form, weight):
-        tile = depthwise_tile(program.target, out.shape[2:], out.shape[1], weight.shape[2:], strides)
-        attributes = {"strides": strides, "dilations": dilations, "pads": pads[:2]}
+def _depthwise(program: Program, work: Work, data: Value, weight: np.ndarray, bias: Any, pads: tuple) -> Lead:
+    out = channels_last(work.out)
+    if work.out[1] == work.data[1] and depthwise.covers(data.form, weight):
+        tile = program.way(work)
         packed = program.constant(depthwise.pack(weight, tile))
-        return Lead("depthwise", attributes, [data, packed], out, tile, bias)
-    tile = channel_tile(program.target, out.shape[3], out.shape[1])
-    attributes = {
-        "kind": "depthwise", "kernel": weight.shape[2:], "strides": strides, "dilations": dilations, "pads": pads
-    }  # fmt: skip
+        return Lead("depthwise", _geometry(work), [data, packed], out, tile, bias)
+    tile = channel_tile(program.target, work.out[3], work.out[1])
+    attributes = _geometry(work) | {"kind": "depthwise", "kernel": work.kernel, "pads": pads}
     return Lead("window", attributes, [data, program.constant(window.pack(weight, tile))], out, tile, bias)
 
 
-def _product(program: Program, data: Value, matrix: np.ndarray, bias: Any, out: Form) -> Lead:
+def _product(program: Program, data: Value, matrix: np.ndarray, bias: Any, out: Form, after: str) -> Lead:
     """`matrix` is `[I, O]`; the summed axis is brought to the end of the data's memory."""
     axis = out.order[-1]
     if data.form.order[-1] != axis or _outer(data.form) != _outer(out):
         data = program.laid_out(data, Form(data.form.shape, out.order, data.form.dtype))
-    inner, channels = matrix.shape
-    tile = product_tile(program.target, prod(out.memory[:-1]), channels, inner)
+    rows, (inner, channels) = prod(out.memory[:-1]), matrix.shape
+    tile = program.way(Work("product", (rows, inner), (rows, channels), (0, 1), after=after))
     return Lead("gemm", {}, [data, program.constant(gemm.pack(matrix, tile))], out, tile, bias)
 
 
@@ -166,19 +151,22 @@ def _outer(form: Form) -> tuple[int, ...]:
     return form.order[:-1]
 
 
-def _conv_transpose(program: Program, node: gs.Node, value: Values) -> Lead | None:
+def _conv_transpose(program: Program, group: Group, value: Values) -> Lead | None:
     """A convolution of the spread input with the weights turned around and their channels exchanged."""
+    node = group.head
     weight, bias = array_of(node.inputs[1]), _bias(node, 2)
     shape, out = _shape(node.inputs[0]), _shape(node.outputs[0])
     if weight is None or len(shape) != 4 or bias is False or node.attrs.get("auto_pad", "NOTSET") != "NOTSET":
         return None
-    group, strides, dilations = int(node.attrs.get("group", 1)), _each(node, "strides", 2), _each(node, "dilations", 2)
-    pads = _transposed_pads(node, shape, weight.shape[2:], strides, dilations)
-    turned = weight[:, :, ::-1, ::-1].reshape(group, shape[1] // group, *weight.shape[1:])
-    turned = turned.transpose(0, 2, 1, 3, 4).reshape(-1, shape[1] // group, *weight.shape[2:])
-    begin = tuple((k - 1) * d - p for k, d, p in zip(weight.shape[2:], dilations, pads, strict=True))
-    common = {"strides": (1, 1), "dilations": dilations, "pads": begin, "spread": strides}
-    return _direct(program, value(node.inputs[0]), turned, bias, channels_last(out), group, common)
+    groups, strides, dilations = int(node.attrs.get("group", 1)), _each(node, "strides", 2), _each(node, "dilations", 2)
+    kernel, pads = weight.shape[2:], _transposed_pads(node, shape, weight.shape[2:], strides, dilations)
+    turned = weight[:, :, ::-1, ::-1].reshape(groups, shape[1] // groups, *weight.shape[1:])
+    turned = turned.transpose(0, 2, 1, 3, 4).reshape(-1, shape[1] // groups, *kernel)
+    begin = tuple((k - 1) * d - p for k, d, p in zip(kernel, dilations, pads, strict=True))
+    data = value(node.inputs[0])
+    work = Work("conv", shape, out, data.form.order, kernel, dilations=dilations, pads=begin, spread=strides,
+                group=groups, after=kind_after(group.nodes))  # fmt: skip
+    return _direct(program, work, data, turned, bias)
 
 
 def _transposed_pads(node: gs.Node, shape: tuple, kernel: tuple, strides: tuple, dilations: tuple) -> tuple[int, ...]:
@@ -194,8 +182,9 @@ def _transposed_pads(node: gs.Node, shape: tuple, kernel: tuple, strides: tuple,
     return tuple(max(0, t) - max(0, t) // 2 for t in total)
 
 
-def _pool(kind: str) -> Callable[[Program, gs.Node, Values], Lead | None]:
-    def make(program: Program, node: gs.Node, value: Values) -> Lead | None:
+def _pool(kind: str) -> Callable[[Program, Group, Values], Lead | None]:
+    def make(program: Program, group: Group, value: Values) -> Lead | None:
+        node = group.head
         shape, out = _shape(node.inputs[0]), channels_last(_shape(node.outputs[0]))
         if len(shape) != 4 or len([t for t in node.outputs if t.name]) > 1:
             return None
@@ -215,8 +204,9 @@ def _pool(kind: str) -> Callable[[Program, gs.Node, Values], Lead | None]:
     return make
 
 
-def _reduce(kind: str) -> Callable[[Program, gs.Node, Values], Lead | None]:
-    def make(program: Program, node: gs.Node, value: Values) -> Lead | None:
+def _reduce(kind: str) -> Callable[[Program, Group, Values], Lead | None]:
+    def make(program: Program, group: Group, value: Values) -> Lead | None:
+        node = group.head
         data = value(node.inputs[0])
         axes = _axes(node, len(data.form.shape))
         if axes is None or not node.attrs.get("keepdims", 1):
@@ -243,7 +233,8 @@ def _axes(node: gs.Node, rank: int) -> tuple[int, ...] | None:
     return tuple(sorted(int(axis) % rank for axis in axes))
 
 
-def _gemm(program: Program, node: gs.Node, value: Values) -> Lead | None:
+def _gemm(program: Program, group: Group, value: Values) -> Lead | None:
+    node = group.head
     weight, attrs = array_of(node.inputs[1]), node.attrs
     bias, out = _optional(node, 2), plain(_shape(node.outputs[0]))
     if weight is None or attrs.get("transA", 0) or (bias is not None and array_of(bias) is None):
@@ -253,18 +244,19 @@ def _gemm(program: Program, node: gs.Node, value: Values) -> Lead | None:
     if addend is not None and addend.size not in (1, out.shape[1]):
         return None
     vector = None if addend is None else np.broadcast_to(addend.reshape(-1), (out.shape[1],))
-    return _product(program, value(node.inputs[0]), matrix, vector, out)
+    return _product(program, value(node.inputs[0]), matrix, vector, out, kind_after(group.nodes))
 
 
-def _matmul(program: Program, node: gs.Node, value: Values) -> Lead | None:
-    weight = array_of(node.inputs[1])
-    shape = _shape(node.inputs[0])
+def _matmul(program: Program, group: Group, value: Values) -> Lead | None:
+    node = group.head
+    weight, shape = array_of(node.inputs[1]), _shape(node.inputs[0])
     if weight is None or weight.ndim != 2 or len(shape) < 2 or weight.dtype != np.float32:
         return None
-    return _product(program, value(node.inputs[0]), weight, None, plain(_shape(node.outputs[0])))
+    out, after = plain(_shape(node.outputs[0])), kind_after(group.nodes)
+    return _product(program, value(node.inputs[0]), weight, None, out, after)
 
 
-LEADS: dict[str, Callable[[Program, gs.Node, Values], Lead | None]] = {
+LEADS: dict[str, Callable[[Program, Group, Values], Lead | None]] = {
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
     "Gemm": _gemm,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from pfir.backends.tvm.database import NOTHING, Known
 from pfir.backends.tvm.fallback import imported, refusal
 from pfir.backends.tvm.form import Form, KernelSpec, Step, plain
 from pfir.backends.tvm.fuse import Group, elementwise, groups
@@ -22,18 +23,21 @@ from pfir.target import Target
 NO_OPS = ("Identity", "Dropout")
 
 
-def lower(model: Model, target: Target) -> tuple[Any, tuple[str, ...]]:
+def lower(model: Model, target: Target, known: Known = NOTHING) -> tuple[Any, tuple[str, ...]]:
     """A Relax module whose `main` takes the model's inputs in order and returns the tuple of its outputs; beside it
     the nodes that no kernel of ours computes.
+
+    Args:
+        known: What was measured on the target's core.
 
     Raises:
         CompileError: A node is covered neither by our kernels nor by TVM's importer.
     """
-    program = written(model, target)
+    program = written(model, target, known)
     return program.builder.get(), tuple(program.slow)
 
 
-def written(model: Model, target: Target) -> Program:
+def written(model: Model, target: Target, known: Known = NOTHING) -> Program:
     """The program of the same module, which knows its kernels and how often each is called.
 
     Raises:
@@ -41,14 +45,14 @@ def written(model: Model, target: Target) -> Program:
     """
     from tvm import relax
 
-    model = _sized(model)
-    program = Program(target, relax.BlockBuilder(), model.graph.opset)
+    model = sized(model)
+    program = Program(target, relax.BlockBuilder(), model.graph.opset, known)
     forms = [plain(tuple(spec.shape), spec.dtype) for spec in model.inputs()]
     variables = [relax.Var(f"input_{i}", relax.TensorType(form.memory, form.dtype)) for i, form in enumerate(forms)]
     values = {spec.name: Value(v, f) for spec, v, f in zip(model.inputs(), variables, forms, strict=True)}
     with program.builder.function("main", variables):
         with program.builder.dataflow():
-            outputs = _Lowering(program, values).graph(model.graph)
+            outputs = Lowering(program, values).graph(model.graph)
             result = program.builder.emit_output(relax.Tuple(outputs))
         program.builder.emit_func_output(result)
     return program
@@ -60,12 +64,12 @@ def sketch(model: Model, target: Target) -> None:
     Raises:
         CompileError: As in `lower`.
     """
-    model = _sized(model)
+    model = sized(model)
     values = {spec.name: Value(None, plain(tuple(spec.shape), spec.dtype)) for spec in model.inputs()}
-    _Lowering(Program(target, None, model.graph.opset), values).graph(model.graph)
+    Lowering(Program(target, None, model.graph.opset), values).graph(model.graph)
 
 
-def _sized(model: Model) -> Model:
+def sized(model: Model) -> Model:
     """A copy whose tensors all have a dtype and fixed sizes.
 
     Raises:
@@ -89,16 +93,20 @@ def _unknown(tensor: gs.Tensor) -> bool:
     return tensor.dtype is None or shape is None or not all(isinstance(size, int | np.integer) for size in shape)
 
 
-class _Lowering:
+def grouped(graph: gs.Graph) -> list[Group]:
+    """The nodes of a graph by the kernels that compute them."""
+    nodes = [node for node in graph.nodes if node.op != "Constant"]
+    return groups(nodes, {tensor.name for tensor in graph.outputs}, set(LEADS) | set(MOVERS))
+
+
+class Lowering:
     """The values computed so far, by tensor name."""
 
     def __init__(self, program: Program, values: dict[str, Value]) -> None:
         self.program, self.values = program, values
 
     def graph(self, graph: gs.Graph) -> list[Any]:
-        nodes = [node for node in graph.nodes if node.op != "Constant"]
-        kept = {tensor.name for tensor in graph.outputs}
-        for group in groups(nodes, kept, set(LEADS) | set(MOVERS)):
+        for group in grouped(graph):
             self.group(group)
         return [self._border(tensor) for tensor in graph.outputs]
 
@@ -117,7 +125,7 @@ class _Lowering:
         if elementwise(head):
             start, nodes = self._chain(group), group.nodes
         else:
-            start, nodes = lead(program, head, self.value) or mover(program, head, self.value), group.nodes[1:]
+            start, nodes = lead(program, group, self.value) or mover(program, head, self.value), group.nodes[1:]
         if start is None:
             self._alone(head)
             if nodes:

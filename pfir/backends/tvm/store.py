@@ -17,10 +17,15 @@ from pfir.target import Target
 _KEPT = 128
 
 
-def key(model: Model, target: Target) -> str:
-    """What decides a library's bytes: the model, the target, TVM, this backend's sources and what they choose by."""
+def key(model: Model, target: Target, measured: str) -> str:
+    """What decides a library's bytes: the model, the target, TVM, this backend's sources and what they choose by.
+
+    Args:
+        measured: What is known of kernels on the target's core.
+    """
     digest = hashlib.sha256(model.to_proto().SerializeToString(deterministic=True))
-    for part in (repr(target.core), target.triple, target.cpu, target.features, target.threads, WAYS, _toolchain()):
+    where = (repr(target.core), target.triple, target.cpu, target.features, target.threads)
+    for part in (*where, WAYS, measured, _toolchain()):
         digest.update(repr(part).encode())
     return digest.hexdigest()
 

@@ -30,6 +30,11 @@ class Tile:
     threads: int = 1
     lines: int = 1
 
+    def __str__(self) -> str:
+        """All that decides the kernel but its threads, in words that a database keeps."""
+        lines = f" x {self.lines} lines" if self.lines > 1 else ""
+        return f"tile {self.vectors} x {self.lanes} lanes x {self.rows}{lines}, {self.unroll} steps"
+
     @property
     def block(self) -> int:
         """Output channels computed together."""
@@ -43,6 +48,13 @@ def matrix_tile(target: Target, rows: int, channels_out: int, channels_in: int, 
     multiply-adds. Below `_ENOUGH` accumulators the unit's latency shows. Padding counts as waste. There are at most
     `most` accumulators, if that is given.
     """
+    return matrix_tiles(target, rows, channels_out, channels_in, most)[0]
+
+
+def matrix_tiles(
+    target: Target, rows: int, channels_out: int, channels_in: int, most: int | None = None
+) -> list[Tile]:
+    """The tiles that stay in registers, the best by the model of the core first."""
     prefer = _score_x86 if target.triple.startswith("x86") else _score
     options = [
         (prefer(target, lanes, vectors, tile_rows, rows, channels_out), -(-channels_out % (lanes * vectors)),
@@ -52,8 +64,9 @@ def matrix_tile(target: Target, rows: int, channels_out: int, channels_in: int, 
         for tile_rows in range(1, min(rows, _most_rows(target, channels_in)) + 1)
         if _fits(target, vectors, tile_rows) and (most is None or vectors * tile_rows <= most)
     ]  # fmt: skip
-    *_, lanes, vectors, tile_rows = max(options)  # of equals the one without padding, then the wider vector
-    return Tile(lanes, vectors, tile_rows, _unroll(target, channels_in), target.threads)
+    options.sort(reverse=True)  # of equals the one without padding, then the wider vector
+    unroll = _unroll(target, channels_in)
+    return [Tile(lanes, vectors, tile_rows, unroll, target.threads) for *_, lanes, vectors, tile_rows in options]
 
 
 def stem_accumulators(target: Target, inner: int, kernel_width: int, stride: int, channels_out: int) -> int:
@@ -92,8 +105,14 @@ def _held_tile(target: Target, rows: int, channels_out: int, channels_in: int) -
 
 
 def strip_tile(target: Target, rows: int, channels_out: int, channels_in: int) -> Tile:
-    """The tile of products over `rows` tiles of an image, shared evenly among rounds."""
-    tile = matrix_tile(target, rows, channels_out, channels_in)
+    """The tile of products over `rows` tiles of an image, shared evenly among rounds; on Arm with steps of a whole
+    vector, which is loaded at once."""
+    tile = shared(matrix_tile(target, rows, channels_out, channels_in), rows)
+    return replace(tile, unroll=min(4, channels_in)) if by_lane(target) else tile
+
+
+def shared(tile: Tile, rows: int) -> Tile:
+    """The tile with as few rows as take no more rounds over `rows`."""
     rounds = -(-rows // tile.rows)
     return replace(tile, rows=-(-rows // rounds))
 
@@ -115,6 +134,13 @@ def depthwise_tile(
     once, and each weight; two lines share rows. What it holds at a time are the accumulators, one input row and a
     weight a line.
     """
+    return depthwise_tiles(target, sizes, channels, kernel, strides)[0]
+
+
+def depthwise_tiles(
+    target: Target, sizes: tuple[int, int], channels: int, kernel: tuple[int, int], strides: tuple[int, int]
+) -> list[Tile]:
+    """The tiles that stay in registers, those with the fewest instructions first."""
     narrow = [n for n in _lane_choices(target) if n <= max(channels, FEWEST_LANES)]
     lanes = min(narrow, key=lambda n: (-(-channels // n) * n, -n))
     options = [
@@ -123,8 +149,7 @@ def depthwise_tile(
         for rows in range(1, min(8, sizes[1]) + 1)
         if lines * rows + _under(rows, kernel[1], strides[1]) + lines <= _held(target) or rows == 1
     ]  # fmt: skip
-    _, rows, lines = min(options)
-    return Tile(lanes, 1, -rows, 1, target.threads, lines)
+    return [Tile(lanes, 1, -rows, 1, target.threads, lines) for _, rows, lines in sorted(options)]
 
 
 def _held(target: Target) -> int:
@@ -155,6 +180,12 @@ def _depthwise_loads(
         + kernel[0] * kernel[1] / 2 + _PER_TILE
         for width in widths
     )  # fmt: skip
+
+
+def by_lane(target: Target) -> bool:
+    """Whether a value multiplies a vector from a lane of a register, several of which one load brings; x86 takes each
+    value from memory."""
+    return not target.triple.startswith("x86")
 
 
 def plain_tile(target: Target) -> Tile:
@@ -230,7 +261,8 @@ def _score(target: Target, lanes: int, vectors: int, tile_rows: int, rows: int, 
 
 
 def _unroll(target: Target, channels_in: int) -> int:
-    """Input channels a step: a whole vector of them where that divides; on Arm more rather than fewer otherwise, since
-    it loads several at once."""
-    steps = (4, 3, 2, 1) if target.triple.startswith("x86") else (4, 6, 5, 7, 3, 2, 1)
-    return next(step for step in steps if channels_in % step == 0)
+    """Input channels a step: a whole vector of them where that divides; on Arm, which loads several at once, more than
+    fewer otherwise, and where nothing divides a whole vector and a rest behind the loop."""
+    if target.triple.startswith("x86"):
+        return next(step for step in (4, 3, 2, 1) if channels_in % step == 0)
+    return next((step for step in (4, 6, 5, 7) if channels_in % step == 0), min(4, channels_in))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pfir.backends.tvm.database import NOTHING, Known
 from pfir.backends.tvm.form import Form, KernelSpec, plain, same_memory
 from pfir.backends.tvm.kernels.conv import conv
 from pfir.backends.tvm.kernels.depthwise import depthwise
@@ -17,6 +18,8 @@ from pfir.backends.tvm.kernels.reduce import reduce
 from pfir.backends.tvm.kernels.window import window
 from pfir.backends.tvm.kernels.winograd import winograd
 from pfir.backends.tvm.tiles import Tile, plain_tile
+from pfir.backends.tvm.ways import Way, modelled
+from pfir.backends.tvm.work import Work
 from pfir.target import Target
 
 FAMILIES = {
@@ -47,17 +50,26 @@ class Program:
         target: What kernels are made for.
         builder: Relax's block builder; None for a sketch, in which only forms are followed and nothing is made.
         opset: The model's ONNX operator set.
+        known: What was measured on the target's core.
         kernels: Those made so far.
         calls: How often each is called in one inference.
+        works: What there was a choice of ways for, in order.
         slow: The nodes, with their operators, that run on TVM's unscheduled code instead of kernels of ours.
     """
 
     target: Target
     builder: Any
     opset: int
+    known: Known = NOTHING
     kernels: dict[tuple[KernelSpec, Tile], Any] = field(default_factory=dict)
     calls: Counter[tuple[KernelSpec, Tile]] = field(default_factory=Counter)
     slow: list[str] = field(default_factory=list)
+    works: list[Work] = field(default_factory=list)
+
+    def way(self, work: Work) -> Way:
+        """How the work is done: as was measured to be fastest, else as the model of the core says."""
+        self.works.append(work)
+        return self.known.way(self.target, work) or modelled(self.target, work)
 
     def constant(self, array: np.ndarray) -> Value:
         from tvm import relax

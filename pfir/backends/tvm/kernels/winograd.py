@@ -22,12 +22,9 @@ from pfir.backends.tvm.expressions import const
 from pfir.backends.tvm.form import KernelSpec
 from pfir.backends.tvm.kernels.common import Operand, tail
 from pfir.backends.tvm.kernels.transforms import WEIGHTS, backward, forward
+from pfir.backends.tvm.kernels.winograd_plan import Plan
 from pfir.backends.tvm.kernels.written import along, argument, store, where
 from pfir.backends.tvm.tiles import Tile
-
-KERNEL = 3
-# A row of this many bytes would put the same place of each tile into the same few lines of a first-level cache.
-_ALIASING, _ASIDE = 2048, 16
 
 
 def pack(weight: np.ndarray, outputs: int, tile: Tile) -> np.ndarray:
@@ -41,7 +38,8 @@ def pack(weight: np.ndarray, outputs: int, tile: Tile) -> np.ndarray:
 
 def winograd(spec: KernelSpec, tile: Tile) -> Any:
     """A kernel as a function of TensorIR; `spec` has `outputs` (m), `strip` (rows of tiles that one task takes; it
-    divides them), `lanes` of the transforms and `pads` (begin); the data is NHWC."""
+    divides them), `lanes` of the transforms, `pads` (begin) and `by_lane`, whether the core multiplies by a lane of a
+    register; the data is NHWC."""
     from tvm.script.ir_builder import IRBuilder
     from tvm.tirx.script import builder as T
 
@@ -49,7 +47,7 @@ def winograd(spec: KernelSpec, tile: Tile) -> Any:
         T.func_name("main")
         operands = [argument(f"p{i}", form) for i, form in enumerate(spec.operands)]
         result = T.arg("out", T.buffer(spec.out.memory, "float32"))
-        plan = _Plan(spec, tile)
+        plan = Plan(spec, tile)
         tasks = (T.parallel if tile.threads > 1 else T.serial)(0, spec.out.shape[0] * plan.strips)
         with tasks as task:
             _Task(plan, operands, _lines(operands[0]), result, task // plan.strips, task % plan.strips).write()
@@ -65,90 +63,10 @@ def _lines(data: Operand) -> Any:
 
 
 @dataclass(frozen=True)
-class _Plan:
-    """The sizes of a kernel."""
-
-    spec: KernelSpec
-    tile: Tile
-
-    @property
-    def m(self) -> int:
-        return self.spec["outputs"]
-
-    @property
-    def side(self) -> int:
-        """Rows and columns of input under a tile."""
-        return self.m + KERNEL - 1
-
-    @property
-    def points(self) -> int:
-        return self.side**2
-
-    @property
-    def channels(self) -> int:
-        return self.spec.operands[0].shape[1]
-
-    @property
-    def across(self) -> int:
-        """Tiles in a row."""
-        return -(-self.spec.out.shape[3] // self.m)
-
-    @property
-    def down(self) -> int:
-        return -(-self.spec.out.shape[2] // self.m)
-
-    @property
-    def strips(self) -> int:
-        return self.down // self.spec["strip"]
-
-    @property
-    def tiles(self) -> int:
-        """Tiles of a strip."""
-        return self.spec["strip"] * self.across
-
-    @property
-    def rows(self) -> int:
-        """Tiles multiplied together."""
-        return min(self.tile.rows, self.tiles)
-
-    @property
-    def width(self) -> int:
-        """Columns of input under a row of tiles."""
-        return self.across * self.m + KERNEL - 1
-
-    @property
-    def filled(self) -> tuple[int, int]:
-        """The columns under a row of tiles that the input fills."""
-        left, width = self.spec["pads"][1], self.spec.operands[0].shape[3]
-        return max(0, left), min(self.width, left + width)
-
-    @property
-    def wide(self) -> int:
-        """Lanes of the transforms."""
-        return self.spec["lanes"]
-
-    @property
-    def depth(self) -> int:
-        """Channels of a transformed tile; fewer than a vector are rounded up to a power of two."""
-        return self.channels if self.channels >= self.wide else 1 << (self.channels - 1).bit_length()
-
-    @property
-    def line(self) -> int:
-        """Values of a line of input under a row of tiles, and what the last vector reads beyond it."""
-        return self.width * self.channels + self.depth - self.channels
-
-    @property
-    def row(self) -> int:
-        """Values from one transformed tile to the next."""
-        values = self.points * self.depth
-        return values + (_ASIDE if values * 4 % _ALIASING == 0 else 0)
-
-
-@dataclass(frozen=True)
 class _Task:
     """The code of one strip of tiles of one image."""
 
-    plan: _Plan
+    plan: Plan
     operands: list[Operand]
     image: Any
     result: Any
@@ -250,18 +168,40 @@ class _Task:
         """`[rows, I] x [I, b]` at each point."""
         from tvm.tirx.script import builder as T
 
-        plan, tile, weight = self.plan, self.plan.tile, self.operands[1]
+        plan, tile = self.plan, self.plan.tile
         vectors, lanes = -(-channels // tile.lanes), tile.lanes
+        whole, rest = divmod(plan.channels, tile.unroll)
         with T.serial(0, plan.points) as p:
             sums = T.alloc_buffer((rows, vectors, lanes), "float32", scope="local")
             _tile(rows, vectors, lambda i, j: store(sums, lanes, lambda e: (const(0), [i, j, e])))
-            with T.serial(0, plan.channels // tile.unroll) as outer, T.unroll(0, tile.unroll) as inner:
-                k = outer * tile.unroll + inner
-                _tile(rows, vectors, lambda i, j: store(sums, lanes, lambda e: (
-                    sums[i, j, e] + data[(first + i) * plan.row + p * plan.depth + k]
-                    * weight(index, p, k, j * lanes + e), [i, j, e])))  # fmt: skip
+
+            def steps(start: Any, count: int) -> None:
+                value = self._values(data, first * plan.row + p * plan.depth + start, rows, count)
+                with T.unroll(0, count) as k:
+                    _tile(rows, vectors, lambda i, j: store(sums, lanes, lambda e: (
+                        sums[i, j, e] + value(i, k) * self.operands[1](index, p, start + k, j * lanes + e),
+                        [i, j, e])))  # fmt: skip
+
+            with T.serial(0, whole) as outer:
+                steps(outer * tile.unroll, tile.unroll)
+            if rest:
+                steps(whole * tile.unroll, rest)
             _tile(rows, vectors, lambda i, j: store(products, lanes, lambda e: (
                 sums[i, j, e], [i, p * tile.block + j * lanes + e])))  # fmt: skip
+
+    def _values(self, data: Any, start: Any, rows: int, count: int) -> Callable[[Any, Any], Any]:
+        """Value `k` of `count` from `start` on in each row, as `(row, k)`; loaded together where the core multiplies by
+        a lane of a register. Of a single round of steps LLVM writes out all points, and would spill them (Cortex-A53,
+        4 channels)."""
+        from tvm.tirx.script import builder as T
+
+        row = self.plan.row
+        if not self.plan.spec["by_lane"] or count & (count - 1) or self.plan.channels < 2 * count:
+            return lambda i, k: data[start + i * row + k]
+        cells = T.alloc_buffer((rows, count), "float32", scope="local")
+        with T.unroll(0, rows) as i:
+            store(cells, count, lambda e: (data[start + i * row + e], [i, e]))
+        return lambda i, k: cells[i, k]
 
     def _results(self, products: Any, index: Any, channels: int, first: Any, rows: int) -> None:
         """Tiles of the result, with the steps behind the convolution."""

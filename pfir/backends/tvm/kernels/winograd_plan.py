@@ -1,0 +1,92 @@
+"""The sizes of a kernel by Winograd's algorithm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pfir.backends.tvm.form import KernelSpec
+from pfir.backends.tvm.tiles import Tile
+
+KERNEL = 3
+# A row of this many bytes would put the same place of each tile into the same few lines of a first-level cache.
+_ALIASING, _ASIDE = 2048, 16
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The sizes of a kernel."""
+
+    spec: KernelSpec
+    tile: Tile
+
+    @property
+    def m(self) -> int:
+        return self.spec["outputs"]
+
+    @property
+    def side(self) -> int:
+        """Rows and columns of input under a tile."""
+        return self.m + KERNEL - 1
+
+    @property
+    def points(self) -> int:
+        return self.side**2
+
+    @property
+    def channels(self) -> int:
+        return self.spec.operands[0].shape[1]
+
+    @property
+    def across(self) -> int:
+        """Tiles in a row."""
+        return -(-self.spec.out.shape[3] // self.m)
+
+    @property
+    def down(self) -> int:
+        return -(-self.spec.out.shape[2] // self.m)
+
+    @property
+    def strips(self) -> int:
+        return self.down // self.spec["strip"]
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of a strip."""
+        return self.spec["strip"] * self.across
+
+    @property
+    def rows(self) -> int:
+        """Tiles multiplied together."""
+        return min(self.tile.rows, self.tiles)
+
+    @property
+    def width(self) -> int:
+        """Columns of input under a row of tiles."""
+        return self.across * self.m + KERNEL - 1
+
+    @property
+    def filled(self) -> tuple[int, int]:
+        """The columns under a row of tiles that the input fills."""
+        left, width = self.spec["pads"][1], self.spec.operands[0].shape[3]
+        return max(0, left), min(self.width, left + width)
+
+    @property
+    def wide(self) -> int:
+        """Lanes of the transforms."""
+        return self.spec["lanes"]
+
+    @property
+    def depth(self) -> int:
+        """Channels of a transformed tile; fewer than a vector are rounded up to a power of two."""
+        return self.channels if self.channels >= self.wide else 1 << (self.channels - 1).bit_length()
+
+    @property
+    def line(self) -> int:
+        """Values of a line of input under a row of tiles, and what the last vector reads beyond it."""
+        return self.width * self.channels + self.depth - self.channels
+
+    @property
+    def row(self) -> int:
+        """Values from one transformed tile to the next."""
+        values = self.points * self.depth
+        return values + (_ASIDE if values * 4 % _ALIASING == 0 else 0)

@@ -1,0 +1,90 @@
+"""The ways to compute a kernel: the one that the model of the core chooses, and those worth measuring beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from pfir.backends.tvm.algorithms import OUTPUTS, Winograd, plans, winograd_or_direct
+from pfir.backends.tvm.kernels.conv import FEW_CHANNELS
+from pfir.backends.tvm.tiles import (
+    FEWEST_LANES,
+    Tile,
+    depthwise_tiles,
+    matrix_tile,
+    matrix_tiles,
+    product_tile,
+    stem_accumulators,
+)
+from pfir.backends.tvm.work import Work
+from pfir.target import Target
+
+Way = Tile | Winograd
+
+_TILES = 6  # of the model's ranking
+_PLANS = 4
+_STEPS = (1, 2, 4, 8)
+
+
+def modelled(target: Target, work: Work) -> Way:
+    """The way that takes the least time by the model of the core."""
+    if work.family == "product":
+        return product_tile(target, work.out[0], work.out[1], work.data[1])
+    if work.family == "depthwise":
+        return depthwise_tiles(target, work.out[2:], work.out[1], work.kernel, work.strides)[0]
+    tiled = winograd_or_direct(target, work.channels, work.out) if _squares(work) else None
+    return tiled or matrix_tile(target, *_sizes(work), _most(target, work))
+
+
+def ways(target: Target, work: Work) -> tuple[Way, ...]:
+    """Each way once, the modelled one first; every one of them computes the same."""
+    others = {"product": _products, "depthwise": _depthwise, "conv": _convolutions}[work.family]
+    return tuple(dict.fromkeys((modelled(target, work), *others(target, work))))
+
+
+def _squares(work: Work) -> bool:
+    """Whether Winograd's algorithm applies: 3x3 over channels side by side, nothing strided, dilated or grouped."""
+    single = work.strides == work.dilations == work.spread == (1, 1)
+    return single and work.group == 1 and work.kernel == (3, 3) and work.order == (0, 2, 3, 1)
+
+
+def _sizes(work: Work) -> tuple[int, int, int]:
+    """Columns, and output and input channels of a group."""
+    return work.out[3], work.out[1] // work.group, work.channels
+
+
+def _most(target: Target, work: Work) -> int | None:
+    if work.channels > FEW_CHANNELS:
+        return None
+    return stem_accumulators(target, work.channels, work.kernel[1], work.strides[1], work.out[1] // work.group)
+
+
+def _convolutions(target: Target, work: Work) -> Iterator[Way]:
+    tiles = matrix_tiles(target, *_sizes(work), _most(target, work))
+    if _squares(work):
+        yield tiles[0]
+        for outputs in OUTPUTS:
+            yield from plans(target, work.channels, work.out, outputs)[:_PLANS]
+    yield from tiles[:_TILES]
+    if work.channels <= FEW_CHANNELS:
+        yield from matrix_tiles(target, *_sizes(work))[:_TILES]
+    yield from _steps(tiles[0], work.channels)
+
+
+def _products(target: Target, work: Work) -> Iterator[Way]:
+    tiles = matrix_tiles(target, work.out[0], work.out[1], work.data[1])
+    yield from tiles[: 2 * _TILES]
+    yield from _steps(modelled(target, work), work.data[1])
+
+
+def _depthwise(target: Target, work: Work) -> Iterator[Way]:
+    tiles = depthwise_tiles(target, work.out[2:], work.out[1], work.kernel, work.strides)
+    yield from tiles[:_TILES]
+    narrower = tiles[0].lanes // 2
+    if narrower >= FEWEST_LANES:
+        yield from (replace(tile, lanes=narrower) for tile in tiles[:2])
+
+
+def _steps(tile: Tile, channels: int) -> Iterator[Tile]:
+    """The tile with other counts of unrolled steps that divide the channels."""
+    yield from (replace(tile, unroll=step) for step in _STEPS if channels % step == 0)

@@ -1,0 +1,70 @@
+"""What a kernel that multiplies has to compute, before it is decided how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import onnx_graphsurgeon as gs
+
+_FUNCTIONS = ("Sigmoid", "Tanh", "Exp", "Erf", "Gelu", "Elu", "Selu")
+
+
+@dataclass(frozen=True)
+class Work:
+    """A convolution, depthwise convolution or matrix product with constant weights, float32.
+
+    Args:
+        family: conv, depthwise or product.
+        data: Sizes of its input in ONNX's order; of a product `(rows, I)`.
+        out: Sizes of its result in ONNX's order; of a product `(rows, O)`.
+        order: The input's axes in memory order.
+        kernel, strides, dilations, pads, spread: As the kernel's generator takes them; pads are those at the begin.
+        group: Of a convolution.
+        after: What kind of element-wise nodes follow, as `kind_after` says.
+    """
+
+    family: str
+    data: tuple[int, ...]
+    out: tuple[int, ...]
+    order: tuple[int, ...]
+    kernel: tuple[int, int] = (1, 1)
+    strides: tuple[int, int] = (1, 1)
+    dilations: tuple[int, int] = (1, 1)
+    pads: tuple[int, int] = (0, 0)
+    spread: tuple[int, int] = (1, 1)
+    group: int = 1
+    after: str = "plain"
+
+    def __str__(self) -> str:
+        """By which a database knows it: equal texts, equal work."""
+        fields = {name: _times(getattr(self, name)) for name in ("kernel", "strides", "dilations", "pads", "spread")}
+        usual = {"kernel": "1x1", "strides": "1x1", "dilations": "1x1", "pads": "0x0", "spread": "1x1"}
+        said = [f"{name}={text}" for name, text in fields.items() if text != usual[name]]
+        said += [f"group={self.group}"] if self.group != 1 else []
+        order = "".join(str(axis) for axis in self.order)
+        return " ".join(
+            (self.family, "float32", f"{_times(self.data)}->{_times(self.out)}", f"order={order}", *said, self.after)
+        )
+
+    @property
+    def channels(self) -> int:
+        """Input channels that each output channel sums over."""
+        return self.data[1] // self.group
+
+
+def kind_after(nodes: Sequence[gs.Node]) -> str:
+    """How much the element-wise nodes behind the first of these ask for: `reads` where another tensor is read,
+    `computes` where there are exponentials, joined by a plus; `plain` where neither."""
+    inner, after = {tensor.name for node in nodes for tensor in node.outputs}, nodes[1:]
+    reads = any(
+        isinstance(tensor, gs.Variable) and not tensor.is_empty() and tensor.name not in inner
+        for node in after
+        for tensor in node.inputs
+    )
+    computes = any(node.op in _FUNCTIONS for node in after)
+    return "+".join(word for word, holds in (("reads", reads), ("computes", computes)) if holds) or "plain"
+
+
+def _times(sizes: tuple[int, ...]) -> str:
+    return "x".join(str(size) for size in sizes)
