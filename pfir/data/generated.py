@@ -182,7 +182,7 @@ class _Maker:
         return np.reshape(np.float32(values), shape)
 
     def _typed(self, values: np.ndarray) -> np.ndarray:
-        if np.dtype(self.spec.dtype).kind == "f":
+        if np.dtype(self.spec.dtype).kind not in "iu":
             return values.astype(self.spec.dtype)
         limits = np.iinfo(self.spec.dtype)
         return np.clip(np.rint(values), limits.min, limits.max).astype(self.spec.dtype)
