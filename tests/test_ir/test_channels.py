@@ -97,7 +97,7 @@ def test_an_unknown_node_is_refused_with_close_names(field):
         ({"Gemm_9": [0]}, "group Gemm_9 must stay: graph output"),
         ({"Conv_3": [5]}, "group Conv_3 has channels 0 to 4; 5..5 were given"),
         ({"Conv_3": [-1]}, "-1..-1 were given"),
-        ({"Conv_3": range(5)}, "all 5 channels were to be removed; at least one must stay"),
+        ({"Conv_1": range(6)}, "all 6 channels were to be removed; at least one must stay"),
     ],
 )
 def test_an_impossible_removal_is_refused(removed, words):
