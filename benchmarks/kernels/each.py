@@ -25,6 +25,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.kernels.nets import MADE  # noqa: E402
 from benchmarks.kernels.networks import RESULTS  # noqa: E402
+from benchmarks.kernels.pages import write  # noqa: E402
 from pfir.backends.ort.rival import time_onnxruntime  # noqa: E402
 from pfir.backends.tvm import TvmBackend  # noqa: E402
 from pfir.backends.tvm.database import known  # noqa: E402
@@ -58,7 +59,7 @@ def main() -> None:
     for name, model in nets.items():
         for row in network(name, model, options.rounds):
             found["rows"].append(row)
-            write(found, options.out)
+            write(found, page(found), options.out)
 
 
 def network(name: str, model: Model, rounds: int) -> Iterator[dict[str, object]]:
@@ -129,11 +130,6 @@ def profiled(model: Model) -> float:
         if event["name"].endswith("_kernel_time") and event["args"]["op_name"] not in REORDERING:
             nodes[event["name"]].append(event["dur"] * 1e-6)
     return float(sum(np.median(seconds) for seconds in nodes.values()))
-
-
-def write(found: dict[str, object], out: Path) -> None:
-    out.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
-    out.with_suffix(".md").write_text("\n".join(page(found)) + "\n")
 
 
 def page(found: dict[str, object]) -> Iterator[str]:

@@ -9,7 +9,6 @@ vector stand beside the next that do, in a network of one 3x3 and one 1x1 convol
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -23,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.kernels.assembly import Loop, hot_loops  # noqa: E402
+from benchmarks.kernels.pages import write  # noqa: E402
 from pfir.backends.tvm import TvmBackend  # noqa: E402
 from pfir.backends.tvm.build import pipeline, tvm_target  # noqa: E402
 from pfir.backends.tvm.form import KernelSpec  # noqa: E402
@@ -56,10 +56,10 @@ def main() -> None:
     found = {"tvm": version("apache-tvm"), "target": target.name, "networks": [], "widths": []}
     for path in options.models:
         found["networks"].append(network(path, target))
-        write(found)
+        write(found, page(found), RESULTS / "kernels_instructions")
     for pair in WIDTHS:
         found["widths"].append(width(pair, target))
-        write(found)
+        write(found, page(found), RESULTS / "kernels_instructions")
 
 
 def network(path: Path, target: Target) -> dict[str, object]:
@@ -146,11 +146,6 @@ def _modules(module) -> Iterator:
     yield module
     for part in module.imports:
         yield from _modules(part)
-
-
-def write(found: dict[str, object]) -> None:
-    (RESULTS / "kernels_instructions.json").write_text(json.dumps(found, indent=1) + "\n")
-    (RESULTS / "kernels_instructions.md").write_text("\n".join(page(found)) + "\n")
 
 
 def page(found: dict[str, object]) -> Iterator[str]:

@@ -10,7 +10,6 @@ of the rounds' ratios. `--vs-python` names an interpreter with another onnxrunti
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.kernels.nets import MADE  # noqa: E402
+from benchmarks.kernels.pages import write  # noqa: E402
 from pfir.backends.ort.rival import time_onnxruntime  # noqa: E402
 from pfir.backends.tvm import TvmBackend  # noqa: E402
 from pfir.compile.prepare import BASELINE, give_biases  # noqa: E402
@@ -50,7 +50,7 @@ def main() -> None:
     for threads in options.threads:
         for name, model in nets.items():
             found["rows"].append(row(name, model, threads, pythons, options.rounds))
-            write(found, options.out)
+            write(found, page(found), options.out)
 
 
 def command(options: argparse.Namespace) -> str:
@@ -80,11 +80,6 @@ def row(name: str, model: Model, threads: int, pythons: list[str | None], rounds
         side["ratio"] = float(np.median(side["ratios"]))
     print(name, threads, f"{1e3 * np.median(ours):.3f} ms", *(f"{s['ratio']:.3f}" for s in sides), flush=True)
     return {"network": name, "threads": threads, "latency_s": float(np.median(ours)), "onnxruntime": sides}
-
-
-def write(found: dict[str, object], out: Path) -> None:
-    out.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
-    out.with_suffix(".md").write_text("\n".join(page(found)) + "\n")
 
 
 def page(found: dict[str, object]) -> Iterator[str]:

@@ -20,6 +20,7 @@ from pfir.compile.searching import (
     ground_for,
     kept_as,
     search_for,
+    with_branches,
 )
 from pfir.compile.setting import Chosen, Setting
 from pfir.compile.workspace import Workspace
@@ -53,6 +54,8 @@ def choose(setting: Setting, judge: Judge, limits: Limits, room: Workspace) -> C
         return _tuned(setting, ground, found, room)
     if pruning.ratio is not None or pruning.ratios or pruning.macs is not None:
         return _tuned(setting, ground, _fitted(setting, ground, fixed_choice(ground, pruning)), room)
+    with setting.stages("rank branches"):
+        ground = with_branches(ground)
     check_reachable(ground, limits)
     if limits == Limits():
         return _fastest_within(setting, judge, ground, room)

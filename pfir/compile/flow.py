@@ -15,7 +15,7 @@ from pfir.compile.prepare import fixed, open_backend, prepare
 from pfir.compile.replay import check_recipe
 from pfir.compile.request import Request
 from pfir.compile.samples import open_samples
-from pfir.compile.searching import check_reachable, fastest, ground_for
+from pfir.compile.searching import check_reachable, fastest, ground_for, with_branches
 from pfir.compile.setting import Setting
 from pfir.compile.stages import Stages
 from pfir.compile.workspace import Workspace
@@ -62,7 +62,7 @@ def _dry_run(setting: Setting) -> Outcome:
         return Outcome({"plan": setting.plan.text()}, True, None, (setting.plan.text(), "nothing will be pruned"))
     with run_device(None, setting.backend, setting.target) as device, setting.stages("analyse"):
         judge = Judge(setting.backend, device, setting.target, request)
-        ground = ground_for(original, original.pruning, request, judge, setting.samples)
+        ground = with_branches(ground_for(original, original.pruning, request, judge, setting.samples))
         check_reachable(ground, judge.limits(original.baseline))
         most = fastest(ground)
     lines = (

@@ -99,10 +99,16 @@ def ground_for(original: Original, pruning: PruneChannels, request: Request, jud
     scalable = ScalableKernels(fixed(start, request), channel_counts(coupling))
     prices = pricing(coupling, scalable, judge.estimator(original.baseline), pruning.align, Limits())
     candidates = Candidates(start, coupling, importance, statistics, prices)
-    candidates = replace(candidates, pricing=replace(prices, branches=ranked_branches(candidates, samples.scoring)))
     score = Score(candidates, samples.scoring, reference(start, samples.scoring))
     baseline_s = judge.latency(original.baseline).seconds
-    return Ground(coupling, candidates, candidates.pricing, score, baseline_s, samples.calibration)
+    return Ground(coupling, candidates, prices, score, baseline_s, samples.calibration)
+
+
+def with_branches(ground: Ground) -> Ground:
+    """The ground on which branches may go, too; to rank them costs a search a few dozen trials."""
+    pricing = replace(ground.pricing, branches=ranked_branches(ground.candidates, ground.score.data))
+    candidates = replace(ground.candidates, pricing=pricing)
+    return replace(ground, candidates=candidates, pricing=pricing, score=replace(ground.score, candidates=candidates))
 
 
 def fastest(ground: Ground) -> float:

@@ -17,7 +17,7 @@ DEPTHS = (0.25, 0.5, 0.75, 1.0)
 
 def warm_starts(pricing: Pricing, importance: Mapping[str, np.ndarray]) -> tuple[dict[str, float], ...]:
     """The same share everywhere; one threshold for the channels of all groups; both again with wide-read groups whole;
-    and where branches may go, some of these again without more and more of them.
+    and where branches may go, two of these again with more and more of them gone.
 
     What many layers read, such as the channels of a residual stream, costs all of them when it shrinks: a network keeps
     more of its function if channels that one layer reads go instead (ResNet-56 at 2.5x, fitted layer by layer: 91.7
@@ -33,17 +33,12 @@ def warm_starts(pricing: Pricing, importance: Mapping[str, np.ndarray]) -> tuple
         narrow = {g: s for g, s in importance.items() if g not in spared}
         whole = {PREFIX + g: 0.0 for g in spared}
         starts += [uniform | whole, *(_below(narrow, share) | whole for share in SHARES)]
-    return (*(s | _going(pricing, 0.0) for s in starts), *_shallow(pricing, starts))
-
-
-def _shallow(pricing: Pricing, starts: list[dict[str, float]]) -> list[dict[str, float]]:
-    """The last start and, beside it, the one that is uniform in the same groups, each with fewer and fewer branches."""
-    last = len(starts) - 1 - len(SHARES)
-    return [starts[i] | _going(pricing, share) for share in DEPTHS for i in (last, last + 2) if pricing.branches]
-
-
-def _going(pricing: Pricing, share: float) -> dict[str, float]:
-    return {BRANCHES: float(round(share * len(pricing.branches)))} if pricing.branches else {}
+    if not pricing.branches:
+        return tuple(starts)
+    same, *ranked = starts[-1 - len(SHARES) :]
+    counts = sorted({round(share * len(pricing.branches)) for share in DEPTHS} - {0})
+    shallow = [start | {BRANCHES: float(n)} for n in counts for start in (same, ranked[len(ranked) // 2])]
+    return (*(start | {BRANCHES: 0.0} for start in starts), *shallow)
 
 
 def wide_read(groups: Mapping[str, Group]) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -137,11 +137,14 @@ class Coupling:
     def group(self, name: str) -> Group:
         return next(g for g in self.groups if g.name == name)
 
-    def gone(self, removed: Mapping[str, np.ndarray]) -> tuple[Branch, ...]:
-        """The branches that go with these channels: all of their groups lose all they have."""
+    def whole(self, removed: Mapping[str, np.ndarray]) -> set[str]:
+        """The groups that lose all their channels."""
         sizes = {g.name: g.size for g in self.groups}
-        whole = {name for name, channels in removed.items() if len(channels) == sizes[name]}
-        return tuple(b for b in self.branches if whole.issuperset(b.groups))
+        return {name for name, channels in removed.items() if len(channels) == sizes[name]}
+
+    def gone(self, whole: Collection[str]) -> tuple[Branch, ...]:
+        """The branches that go when these groups lose all their channels."""
+        return tuple(b for b in self.branches if set(whole).issuperset(b.groups))
 
 
 @dataclass(frozen=True)
@@ -215,11 +218,10 @@ def checked(coupling: Coupling, removed: Mapping[str, np.ndarray]) -> dict[str, 
 
 def _demand_branches(coupling: Coupling, removed: Mapping[str, np.ndarray]) -> None:
     """Return only if every group that is to lose all its channels goes with a branch."""
-    going = {name for branch in coupling.gone(removed) for name in branch.groups}
-    for name, channels in removed.items():
-        size = coupling.group(name).size if name not in going else 0
-        if len(channels) == size:
-            raise UsageError(f"group {name}: all {size} channels were to be removed; at least one must stay")
+    whole = coupling.whole(removed)
+    for name in sorted(whole.difference(*(branch.groups for branch in coupling.gone(whole)))):
+        size = coupling.group(name).size
+        raise UsageError(f"group {name}: all {size} channels were to be removed; at least one must stay")
 
 
 def _indices(group: Group, channels: np.ndarray) -> np.ndarray:

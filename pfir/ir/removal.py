@@ -51,7 +51,7 @@ def remove(model: Model, coupling: Coupling, removed: Mapping[str, np.ndarray]) 
     """See `pfir.ir.channels.remove_channels`; `removed` has been checked."""
     if not removed:
         return
-    gone = coupling.gone(removed)
+    gone = coupling.gone(coupling.whole(removed))
     whole = {name for branch in gone for name in branch.groups}
     cut = Cut(coupling, {name: channels for name, channels in removed.items() if name not in whole})
     places = {node_key(n): (graph, n) for graph in every_graph(model.graph) for n in graph.nodes}

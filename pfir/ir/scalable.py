@@ -53,7 +53,7 @@ class ScalableKernels:
         return tuple(
             Kernel(plan.name, family_at(plan.family, each_in, total), *costs, out, each_in)
             for plan, costs, (out, each_in, total) in zip(self._plans, quantities, channels, strict=True)
-            if _is_there(plan, *costs)
+            if _is_there(plan, costs[0], costs[2])
         )
 
     def macs_at(self, kept: Mapping[str, int]) -> int:
@@ -69,7 +69,7 @@ class ScalableKernels:
         return int(self._totals.at(self._widths.at(kept))[2])
 
 
-def _is_there(plan: Plan, macs: int, _read: int, written: int) -> bool:
+def _is_there(plan: Plan, macs: int, written: int) -> bool:
     return written > 0 and (macs > 0 or not plan.macs)
 
 

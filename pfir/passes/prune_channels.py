@@ -295,8 +295,7 @@ def demand_known(coupling: Coupling, named: Mapping[str, float]) -> None:
             close = get_close_matches(name, free, n=3, cutoff=0.4) or free[:5]
             raise UsageError(f"no group is called {name}; there are {', '.join(close)}")
     whole = {name for name, share in named.items() if share == 1}
-    leaving = {name for branch in coupling.branches if whole.issuperset(branch.groups) for name in branch.groups}
-    for name in sorted(whole - leaving):
+    for name in sorted(whole.difference(*(branch.groups for branch in coupling.gone(whole)))):
         raise UsageError(_not_whole(coupling, name))
 
 

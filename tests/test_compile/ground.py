@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pfir.compile.flow import _setting
 from pfir.compile.judge import Judge
-from pfir.compile.searching import Ground, ground_for
+from pfir.compile.searching import Ground, ground_for, with_branches
 from pfir.compile.setting import Setting
 from pfir.compile.stages import Stages
 from pfir.devices import open_device
@@ -23,4 +23,4 @@ def ground(model: Path, **options) -> Ground:
     """What `pfir compile` would search on."""
     start = setting(model, **options)
     judge = Judge(start.backend, open_device(None, start.target), start.target, start.request)
-    return ground_for(start.original, start.original.pruning, start.request, judge, start.samples)
+    return with_branches(ground_for(start.original, start.original.pruning, start.request, judge, start.samples))
