@@ -44,6 +44,7 @@ from pfir.passes.criteria import CRITERIA  # noqa: E402
 from pfir.passes.fold_batch_norm import FoldBatchNorm  # noqa: E402
 from pfir.passes.pipeline import run  # noqa: E402
 from pfir.passes.prune_channels import PruneChannels  # noqa: E402
+from pfir.passes.reestimate_batch_norm import ReestimateBatchNorm  # noqa: E402
 from pfir.passes.remove_dead_channels import RemoveDeadChannels  # noqa: E402
 from pfir.passes.restore_batch_norm import RestoreBatchNorm  # noqa: E402
 from pfir.run.activations import activations  # noqa: E402
@@ -56,8 +57,15 @@ LITE = "mean=127,std=128,resize=256,crop=224"
 SHARES = (0.7, 0.5, 0.3)
 BATCH = 16
 WAYS = {"plain": {}, "reconstructed": {"reconstruct": True}}
-SCHEDULES = {"steps": {"reconstruct": True, "steps": 4}, "by-group": {"reconstruct": True, "group_wise": True}}
-SCHEDULED = (("reconstruction", "steps"), ("reconstruction", "by-group"), ("dcp", "by-group"))
+SCHEDULES = {
+    "steps": {"reconstruct": True, "steps": 4},
+    "by-group": {"reconstruct": True, "group_wise": True},
+    "batch-norm": {},
+}
+SCHEDULED = (
+    *(("reconstruction", "steps"), ("reconstruction", "by-group"), ("dcp", "by-group")),
+    *((criterion, "batch-norm") for criterion in ("bn-scale", "activation", "reconstruction")),
+)
 NODES = 1000
 
 HEAD = """\
@@ -72,8 +80,9 @@ Channels of all groups are ranked together and the least important removed until
 the column is left; nothing is trained. "+ LS" is with least-squares reconstruction of the consumers. Cells are top-1
 accuracy in %, or fidelity to the original in % where there are no labels, and in brackets the CPU seconds of the pass.
 "steps" removes in four steps, "by-group" group by group, both with statistics taken anew on what is left, and the
-layers that read what went fitted to the outputs of the original. Accuracy on CIFAR-10 is that on training images, which
-the original has seen.
+layers that read what went fitted to the outputs of the original; "batch-norm" gives the original BatchNormalization,
+removes without reconstruction, and takes the running statistics anew. Accuracy on CIFAR-10 is that on training images,
+which the original has seen.
 """
 
 
@@ -205,7 +214,7 @@ def _pruned(ground: Ground, *words: str) -> dict:
     if words == ("original",):
         return ground.scores(ground.start) | settings
     share, criterion, way = words
-    before, after = _around(criterion)
+    before, after = _around(criterion, way)
     model, _ = run(before, ground.start, ground.context())
     each = PruneChannels(macs=float(share), criterion=criterion, **(WAYS | SCHEDULES)[way])
     start = time.process_time()
@@ -219,8 +228,10 @@ def _pruned(ground: Ground, *words: str) -> dict:
     return ground.scores(model) | {"seconds": round(seconds, 2), "macs": macs} | settings
 
 
-def _around(criterion: str) -> tuple[tuple[Pass, ...], tuple[Pass, ...]]:
+def _around(criterion: str, way: str) -> tuple[tuple[Pass, ...], tuple[Pass, ...]]:
     """What comes before and after: the scales that normalisation gives are there only where it is not folded away."""
+    if way == "batch-norm":
+        return (RestoreBatchNorm(),), (ReestimateBatchNorm(), FoldBatchNorm())
     return ((RestoreBatchNorm(),), (FoldBatchNorm(),)) if criterion == "bn-scale" else ((), ())
 
 

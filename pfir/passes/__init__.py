@@ -6,6 +6,7 @@ from pfir.passes.base import Pass
 from pfir.passes.fold_batch_norm import FoldBatchNorm
 from pfir.passes.inline_functions import InlineFunctions
 from pfir.passes.prune_channels import PruneChannels
+from pfir.passes.reestimate_batch_norm import ReestimateBatchNorm
 from pfir.passes.remove_dead_channels import RemoveDeadChannels
 from pfir.passes.restore_batch_norm import RestoreBatchNorm
 from pfir.passes.simplify import Simplify
@@ -17,4 +18,5 @@ PASSES: tuple[type[Pass], ...] = (
     RemoveDeadChannels,
     PruneChannels,
     RestoreBatchNorm,
+    ReestimateBatchNorm,
 )

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pfir.errors import DataError, UsageError
+from pfir.errors import UsageError
 from pfir.ir.edit import Names, held, insert_after, is_op
 from pfir.ir.forms import CONTRACTIONS
 from pfir.ir.linear import Linear, linear_layer
 from pfir.ir.model import Model
 from pfir.ir.shapes import infer_shapes
 from pfir.passes.base import Change, Context, Pass
+from pfir.passes.channel_statistics import channel_statistics, usable
 
 EPSILON = 1e-5
-# A channel that hardly varies on the calibration data gets at least this share of its layer's mean variance: training
-# would otherwise divide by next to nothing. The function is the same for any variance.
-SMALLEST_SHARE = 1e-4
 SMALLEST_NORM = 1e-3
-# Elements of one sample that are looked at in one run over the data: half a gigabyte at a batch of 64.
-LARGEST_SAMPLE = 1 << 21
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,7 @@ class RestoreBatchNorm(Pass):
         layers = _bare_layers(model.graph)
         if not layers:
             return Change(False)
-        statistics = _statistics(model, context, layers)
+        statistics = channel_statistics(model, context.activations, [x.node.outputs[0] for x in layers])
         for layer in layers:
             _insert(model.graph, layer, *statistics[layer.node.outputs[0].name])
         infer_shapes(model)
@@ -85,61 +80,8 @@ def _is_head(node: gs.Node, holding: set[str]) -> bool:
     return False
 
 
-def _statistics(model: Model, context: Context, layers: list[Linear]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Per layer output, mean and variance of each channel [C] over the calibration data, float64."""
-    sums: dict[str, _Moments] = {}
-    for names in _chunks(layers):
-        for values in context.activations(model, names):
-            for name in names:
-                sums.setdefault(name, _Moments()).add(values[name])
-    if not sums:
-        raise DataError("the calibration data holds no sample; restore-batch-norm needs some")
-    for name, moments in sums.items():
-        if not np.isfinite(moments.squares).all():
-            raise DataError(f"tensor {name} is not finite on the calibration data")
-    return {name: (moments.mean, moments.squares / moments.count) for name, moments in sums.items()}
-
-
-def _chunks(layers: list[Linear]) -> list[list[str]]:
-    """Layer outputs in order, in runs whose values of a batch fit into memory together."""
-    chunks: list[list[str]] = [[]]
-    elements = 0
-    for tensor in (x.node.outputs[0] for x in layers):
-        size = math.prod(d for d in (tensor.shape or [])[1:] if isinstance(d, int))
-        if chunks[-1] and elements + size > LARGEST_SAMPLE:
-            chunks.append([])
-            elements = 0
-        chunks[-1].append(tensor.name)
-        elements += size
-    return chunks
-
-
-class _Moments:
-    """Mean and sum of squared deviations per channel, merged batch by batch.
-
-    Source: Chan, Golub, LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979.
-    """
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.mean: np.ndarray = np.zeros(())
-        self.squares: np.ndarray = np.zeros(())
-
-    def add(self, batch: np.ndarray) -> None:
-        """Take in a batch [N, C, *k]."""
-        x = np.moveaxis(batch.astype(np.float64), 1, 0).reshape(batch.shape[1], -1)
-        count, mean = x.shape[1], x.mean(axis=1)
-        squares = ((x - mean[:, None]) ** 2).sum(axis=1)
-        total = self.count + count
-        delta = mean - self.mean
-        self.squares = self.squares + squares + delta**2 * self.count * count / total
-        self.mean = self.mean + delta * count / total
-        self.count = total
-
-
 def _insert(graph: gs.Graph, layer: Linear, mean: np.ndarray, variance: np.ndarray) -> None:
-    node, bias, dtype = layer.node, layer.bias(), layer.weight.dtype
-    variance = np.maximum(variance, SMALLEST_SHARE * variance.mean())
+    node, bias, dtype, variance = layer.node, layer.bias(), layer.weight.dtype, usable(variance)
     base = node.name or node.outputs[0].name
     result = node.outputs[0]
     # The layer's own name stays with the value that it had; the value without bias is new.
