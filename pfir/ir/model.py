@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import onnx_graphsurgeon as gs
 from pfir.artifact import TensorSpec
 from pfir.errors import FrontendError
 from pfir.ir.copying import copy_graph
+from pfir.ir.edit import remove_dead
 from pfir.ir.provenance import read_provenance, write_provenance
 from pfir.ir.reading import Read, read_graph
 from pfir.ir.saving import save_model
@@ -66,6 +67,14 @@ class Model:
             copy_graph(self.graph), self.name, self.provenance, self.source, self.ir_version, self.header,
             self.consistent, self.source_runs,
         )  # fmt: skip
+
+    def until(self, names: Sequence[str]) -> Model:
+        """Another model that ends at these tensors of the main graph, without the nodes that they do not need."""
+        copy = self.clone()
+        tensors = copy.graph.tensors()
+        copy.graph.outputs = [tensors[name] for name in names]
+        remove_dead(copy.graph)
+        return copy
 
     def record(self, text: str) -> None:
         """Note that the pass of this text changed the model; the original bytes no longer stand for it."""

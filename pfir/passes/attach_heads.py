@@ -76,12 +76,9 @@ def attach_heads(
 
 def _only(teacher: Model, names: Sequence[str]) -> Model:
     """The teacher without what comes after these tensors."""
-    copy = teacher.clone()
-    tensors = copy.graph.tensors()
-    copy.graph.outputs = [tensors[name] for name in names]
+    copy = teacher.until(names)
     for tensor in copy.graph.outputs:
         tensor.dtype = np.dtype(tensor.dtype or np.float32)
-    copy.graph.cleanup()
     return copy
 
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 import onnx_graphsurgeon as gs
 
 from pfir.errors import UsageError
-from pfir.ir.edit import Names, array, is_op, reads, remove_dead, set_input
+from pfir.ir.edit import Names, array, is_op, reads, set_input
 from pfir.ir.model import Model
 from pfir.ir.shapes import infer_shapes
 from pfir.passes.base import Activations, Change, Context, Pass
@@ -51,7 +51,7 @@ class ReestimateBatchNorm(Pass):
 def _renew(model: Model, activations: Activations, wave: list[gs.Node]) -> None:
     """These layers, none of which reads from another, get the statistics of what they read."""
     read = list({node.inputs[0].name: node.inputs[0] for node in wave}.values())
-    found = channel_statistics(_until(model, [t.name for t in read]), activations, read)
+    found = channel_statistics(model.until([t.name for t in read]), activations, read)
     names = Names(model.graph)
     for node in wave:
         mean, variance = found[node.inputs[0].name]
@@ -78,12 +78,3 @@ def _can_be_done(node: gs.Node) -> bool:
     if not is_op(node, "BatchNormalization") or node.attrs.get("training_mode", 0) or not node.attrs.get("spatial", 1):
         return False
     return all(array(t) is not None for t in node.inputs[3:5]) and not any(t.outputs for t in node.outputs[1:])
-
-
-def _until(model: Model, names: list[str]) -> Model:
-    """The model without what these tensors do not need, since a runtime would compute that too."""
-    copy = model.clone()
-    tensors = copy.graph.tensors()
-    copy.graph.outputs = [tensors[name] for name in names]
-    remove_dead(copy.graph)
-    return copy

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,8 +100,8 @@ def _fitted(model: Model, teacher: Model, fit: _Fit, context: Context) -> dict[s
     learnt, judged = _Sums(fit), _Sums(fit)
     rng, seen = np.random.default_rng(context.seed), 0
     ours = [name for name in (fit.layer.data, fit.shortcut) if name]
-    here = context.activations(_until(model, ours), ours)
-    there = context.activations(_until(teacher, [fit.target]), [fit.target])
+    here = context.activations(model.until(ours), ours)
+    there = context.activations(teacher.until([fit.target]), [fit.target])
     for read, wanted in zip(here, there, strict=True):
         count = len(wanted[fit.target])
         held = (seen + np.arange(count)) % HELD_OUT == HELD_OUT - 1
@@ -136,17 +136,6 @@ def _share(step: np.ndarray, now: np.ndarray, zz: np.ndarray, yz: np.ndarray) ->
     gain = np.einsum("gof,gof->go", step, yz - now @ zz)
     energy = np.einsum("gof,gof->go", step, step @ zz)
     return np.clip(gain / np.where(energy > 0, energy, np.inf), 0, 1)[:, :, None]
-
-
-def _until(model: Model, names: Sequence[str]) -> Model:
-    """The model without what comes after these tensors, since a runtime would compute that too."""
-    copy = model.clone()
-    tensors = copy.graph.tensors()
-    made = [tensors[name] for name in names if tensors[name].inputs]
-    if made:
-        copy.graph.outputs = made
-        copy.graph.cleanup()
-    return copy
 
 
 class _Sums:

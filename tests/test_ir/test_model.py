@@ -141,6 +141,16 @@ def test_below_ir_version_4_every_initializer_is_an_input():
     onnx.checker.check_model(model.to_proto())
 
 
+def test_until_ends_at_the_named_tensors_and_leaves_the_model_as_it_is():
+    model = load(shared_model("resnet20_cifar10_fp32.onnx"))
+    middle = [n for n in model.nodes() if n.op == "Conv"][3]
+    part = model.until([middle.outputs[0].name])
+    assert [t.name for t in part.graph.outputs] == [middle.outputs[0].name]
+    assert sum(n.op == "Conv" for n in part.nodes()) == 4
+    assert sum(n.op == "Conv" for n in model.nodes()) > 4
+    assert part.initializers()[middle.inputs[1].name].values is model.initializers()[middle.inputs[1].name].values
+
+
 def test_a_clone_shares_arrays_and_nothing_else():
     model = Model.from_proto(rich())
     copy = model.clone()
