@@ -7,6 +7,17 @@ from pathlib import Path
 
 import pytest
 
+REAL = (
+    "resnet20_cifar10_fp32.onnx",
+    "resnet56_cifar10_fp32.onnx",
+    "efficientnet_lite0_in1k_fp32_static.onnx",
+    "mediapipe_face_landmark.onnx",
+    "mltk_image_classification_fp32.onnx",
+    "mltk_keyword_spotting_fp32.onnx",
+    "mltk_visual_wake_words_fp32.onnx",
+)
+"""The real models that the folder holds."""
+
 
 def shared_folder() -> Path:
     """The folder of real models and data: $PFIR_SHARED, else `shared` beside the checkout."""

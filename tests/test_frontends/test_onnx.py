@@ -9,18 +9,8 @@ from onnx import TensorProto, helper
 
 from pfir.frontends import load
 from pfir.run.session import Session
-from tests.models import shared_model
+from tests.models import REAL, shared_model
 from tests.test_frontends.files import chain, model, refusal, relu, value, weight, written
-
-REAL = (
-    "efficientnet_lite0_in1k_fp32_static.onnx",
-    "mediapipe_face_landmark.onnx",
-    "mltk_image_classification_fp32.onnx",
-    "mltk_keyword_spotting_fp32.onnx",
-    "mltk_visual_wake_words_fp32.onnx",
-    "resnet20_cifar10_fp32.onnx",
-    "resnet56_cifar10_fp32.onnx",
-)
 
 
 @pytest.mark.parametrize(

@@ -15,14 +15,8 @@ from pfir.ir.rules.components import components
 from pfir.ir.scalable import ScalableKernels
 from pfir.ir.shapes import fix_sizes
 from tests.masking import assert_valid, mask, removal, run
-from tests.models import shared_model
+from tests.models import REAL, shared_model
 from tests.structures import FAMILIES, Net, build, feeds
-
-REAL = [
-    *("resnet20_cifar10_fp32.onnx", "resnet56_cifar10_fp32.onnx", "efficientnet_lite0_in1k_fp32_static.onnx"),
-    *("mediapipe_face_landmark.onnx", "mltk_image_classification_fp32.onnx", "mltk_keyword_spotting_fp32.onnx"),
-    "mltk_visual_wake_words_fp32.onnx",
-]
 
 
 def _residual() -> Model:

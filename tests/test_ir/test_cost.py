@@ -10,18 +10,8 @@ from pfir.frontends import load
 from pfir.ir.channels import channel_counts, channel_groups, remove_channels
 from pfir.ir.cost import kernels, model_cost
 from pfir.ir.scalable import ScalableKernels
-from tests.models import shared_model
+from tests.models import REAL, shared_model
 from tests.runs import parsed, random
-
-REAL = [
-    "resnet20_cifar10_fp32.onnx",
-    "resnet56_cifar10_fp32.onnx",
-    "efficientnet_lite0_in1k_fp32_static.onnx",
-    "mediapipe_face_landmark.onnx",
-    "mltk_image_classification_fp32.onnx",
-    "mltk_keyword_spotting_fp32.onnx",
-    "mltk_visual_wake_words_fp32.onnx",
-]
 
 
 def conv_relu():

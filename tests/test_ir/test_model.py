@@ -15,17 +15,7 @@ from pfir.frontends import load
 from pfir.ir.model import Model
 from pfir.ir.saving import save_model
 from pfir.ir.verify import verify_model
-from tests.models import shared_model
-
-REAL = (
-    "efficientnet_lite0_in1k_fp32_static.onnx",
-    "mediapipe_face_landmark.onnx",
-    "mltk_image_classification_fp32.onnx",
-    "mltk_keyword_spotting_fp32.onnx",
-    "mltk_visual_wake_words_fp32.onnx",
-    "resnet20_cifar10_fp32.onnx",
-    "resnet56_cifar10_fp32.onnx",
-)
+from tests.models import REAL, shared_model
 
 
 def value(name: str, shape: list | None, element: int = TensorProto.FLOAT, doc: str = "") -> onnx.ValueInfoProto:

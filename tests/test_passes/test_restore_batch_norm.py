@@ -11,9 +11,8 @@ from pfir.passes.base import Change, Context
 from pfir.passes.fold_batch_norm import FoldBatchNorm
 from pfir.passes.restore_batch_norm import EPSILON, RestoreBatchNorm
 from pfir.passes.simplify import Simplify
-from tests.models import shared_model
+from tests.models import REAL, shared_model
 from tests.runs import assert_same, feeds_of, ops, outputs_of, parsed, random
-from tests.test_ir.test_cost import REAL
 
 BODY = """net (float[N,3,6,6] x) => (float[N,5] y) {
     a = Conv<pads = [1,1,1,1]>(x, w, bias)

@@ -8,10 +8,9 @@ import pytest
 from pfir.frontends import load
 from pfir.passes.base import Change, Context
 from pfir.passes.simplify import Simplify
-from tests.models import shared_model
+from tests.models import REAL, shared_model
 from tests.runs import assert_same, ops, parsed, random
 from tests.structures import FAMILIES, build, feeds
-from tests.test_ir.test_cost import REAL
 
 
 def simplified(model):

@@ -8,16 +8,7 @@ import pytest
 from pfir.errors import UsageError
 from pfir.measurement import MEASURED, Measurement
 from pfir.report import Epoch, Trial, Verification, build, dump
-from tests.test_report.sample import finished
-
-PROMISED = {
-    "pfir", "model", "target", "met", "speedup", "accuracy_drop", "fidelity_data", "baseline", "result", "passes",
-    "search", "stages", "verification",
-}  # fmt: skip
-SIDE = {
-    "latency_s", "latency_source", "host_latency_s", "instructions", "accuracy", "fidelity", "macs", "parameters",
-    "size_bytes", "peak_activation_bytes",
-}  # fmt: skip
+from tests.test_report.sample import PROMISED, SIDE, finished
 
 
 def test_the_report_holds_what_others_rely_on():
