@@ -114,6 +114,47 @@ def test_a_constant_that_is_not_zero_stays_behind_padding():
     assert not RemoveDeadChannels().apply(model, Context()).changed
 
 
+def test_a_constant_that_is_read_by_one_consumer_alone_asks_nothing_of_the_others():
+    """Behind padding it could not be folded, but there all weights for it are zero."""
+    net = Net(1)
+    x = net.op("Sigmoid", net.conv(net.input("N", 3, 4, 4), 3, 6))
+    padded, plain = net.conv(x, 6, 4), net.conv(x, 6, 4, k=1)
+    model = net.model((net.head(net.op("Add", padded, plain), 4),))
+    _constant_first_channels(model, "Conv_1", 2)
+    assert not RemoveDeadChannels().apply(model.clone(), Context()).changed
+    weight = next(n for n in model.nodes() if n.outputs[0].name == padded).inputs[1]
+    model.set_arrays({weight.name: weight.values * np.array([0, 0, 1, 1, 1, 1], np.float32).reshape(1, 6, 1, 1)})
+    before = run(model, feeds(model))
+    assert RemoveDeadChannels().apply(model, Context()).notes == ("2 dead channels removed",)
+    np.testing.assert_allclose(run(model, feeds(model))[0], before[0], rtol=1e-5, atol=1e-6)
+
+
+HALVES = {
+    "its steps are fine": (2.5, 0.5, True),
+    "it is exact though its steps are coarse": (1500.0, 2.0, True),
+    "its steps are coarse": (1000.0, 1.1, False),
+    "it is too large": (300.0, 300.0, False),
+}
+
+
+@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("case", HALVES)
+def test_a_constant_moves_into_a_bias_of_half_precision_where_that_can_hold_it(case, dense):
+    """Channels that are always some number, read with equal weights by a layer with or without a bias."""
+    value, weight, fits = HALVES[case]
+    net = Net(1, dtype=np.float16)
+    kept = np.array([0, 1, 1], np.float16)
+    x = net.op("Add", net.op("Mul", net.linear(net.input("N", 4), 4, 3), net.const(kept)),
+               net.const(np.array([value, 0, 0]), np.float16))  # fmt: skip
+    rows = net.const(np.concatenate([np.full((1, 2), weight), net.rng.standard_normal((2, 2))]), np.float16)
+    y = net.op("Gemm", x, rows, net.const(np.zeros(2), np.float16)) if dense else net.op("MatMul", x, rows)
+    model = net.model((y,))
+    before = run(model, feeds(model))
+    assert RemoveDeadChannels().apply(model, Context()).changed == fits
+    assert_valid(model)
+    np.testing.assert_allclose(run(model, feeds(model))[0], before[0], rtol=2e-3, atol=2e-3)
+
+
 @pytest.mark.parametrize("kind", ["Concat", "ScatterND"])
 def test_what_is_zero_beside_numbers_of_an_input_is_not_zero(kind):
     """Rows of a graph input are put below, or in the place of, those of the first channel, which is zero."""
