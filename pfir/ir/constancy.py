@@ -8,8 +8,9 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.ir.constancy_bodies import BODIES
+from pfir.ir.constancy_fused import FUSED
 from pfir.ir.constancy_layers import LAYERS, dilutes, only_zero
-from pfir.ir.constancy_quantized import MICROSOFT, QUANTIZED
+from pfir.ir.constancy_quantized import FOREIGN, QUANTIZED
 from pfir.ir.constancy_recurrent import recurrent
 from pfir.ir.edit import STANDARD_DOMAINS
 from pfir.ir.rules.trace import Trace, node_key
@@ -88,7 +89,7 @@ class Constancy:
             return None  # Masks and indices are other numbers than those they belong to.
         with np.errstate(all="ignore"):
             if node.domain not in STANDARD_DOMAINS:
-                rule = MICROSOFT.get(node.op) if node.domain == "com.microsoft" else None
+                rule = (FUSED | FOREIGN).get(node.op) if node.domain == "com.microsoft" else None
                 return rule(self, node, axis) if rule else None
             if node.op in _MOVES:
                 return self._moved(node, axis, labels)
@@ -212,14 +213,15 @@ _MOVES = frozenset(
         *("AveragePool", "Concat", "DepthToSpace", "Flatten", "Gather", "GlobalAveragePool", "GlobalMaxPool"),
         *("Compress", "GatherElements", "GatherND", "ReverseSequence"),
         *("Identity", "MaxPool", "ReduceMax", "ReduceMean", "ReduceMin", "Reshape", "Resize", "Slice", "SpaceToDepth"),
-        *("Split", "Squeeze", "Tile", "Transpose", "Unsqueeze", "Upsample"),
+        *("Split", "Squeeze", "Tile", "TopK", "Transpose", "Unsqueeze", "Upsample"),
     )
 )
 # What is zero stays zero; any other number changes.
 _KEEP_ZERO = frozenset(
     (
-        *("Cast", "CastLike", "Ceil", "Erf", "Floor", "Gelu", "GridSample", "Mish", "ReduceL1", "ReduceL2"),
-        *("ReduceSum", "ReduceSumSquare", "RoiAlign", "Round", "ScatterElements", "ScatterND", "Selu", "Sign", "Sin"),
-        *("Sinh", "Softsign", "Tan", "Trilu"),
+        *("Cast", "CastLike", "Ceil", "Col2Im", "Erf", "Floor", "Gelu", "GridSample", "LpNormalization", "MaxUnpool"),
+        *("Mish", "ReduceL1"),
+        *("ReduceL2", "ReduceSum", "ReduceSumSquare", "RoiAlign", "Round", "ScatterElements", "ScatterND", "Selu"),
+        *("Sign", "Sin", "Sinh", "Softsign", "Tan", "Trilu"),
     )
 )

@@ -9,6 +9,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.ir.edit import array, operand
+from pfir.ir.rules.contraction import letters
+from pfir.ir.rules.op import Op
 from pfir.ir.sums import Contraction, contraction
 
 if TYPE_CHECKING:
@@ -95,11 +97,10 @@ def _zero(known: Constancy, tensor: gs.Tensor, axis: int, labels: np.ndarray) ->
 
 
 def _einsum(known: Constancy, node: gs.Node, axis: int) -> Values | None:
-    terms, arrow, result = node.attrs["equation"].replace(" ", "").partition("->")
-    if "." in terms or not arrow:
-        return None
+    """A sum of products is zero where a factor is."""
+    terms, result = letters(Op(known.trace, node, 0))
     labels, zero = known.trace.labels(node.outputs[0].name, axis), False
-    for tensor, term in zip(node.inputs, terms.split(","), strict=True):
+    for tensor, term in zip(node.inputs, terms, strict=True):
         if result[axis] in term:
             zero = zero | _zero(known, tensor, term.index(result[axis]), labels)
     return np.where(zero, 0.0, np.nan)

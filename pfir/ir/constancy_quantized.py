@@ -149,7 +149,7 @@ QUANTIZED: dict[str, Callable[[Constancy, gs.Node, int], Values | None]] = {
 }
 """Standard operators."""
 
-MICROSOFT: dict[str, Callable[[Constancy, gs.Node, int], Values | None]] = {
+FOREIGN: dict[str, Callable[[Constancy, gs.Node, int], Values | None]] = {
     "DequantizeLinear": _dequantize,
     "QGemm": _contraction,
     "QLinearAdd": _sum,

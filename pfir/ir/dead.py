@@ -8,8 +8,10 @@ import numpy as np
 
 from pfir.ir.channels import Coupling, Group
 from pfir.ir.constancy import Constancy
+from pfir.ir.fold import constants_to_initializers
 from pfir.ir.model import Model
 from pfir.ir.rules.analysis import follow, ordered
+from pfir.ir.rules.bodies import every_graph
 from pfir.ir.rules.components import components
 from pfir.ir.rules.trace import Trace, Use, node_key
 from pfir.ir.shapes import infer_shapes
@@ -37,6 +39,8 @@ def find_dead(model: Model, coupling: Coupling) -> Dead:
     consumer is a constant that the consumer's bias can take over exactly.
     """
     shaped = model.clone()
+    for graph in every_graph(shaped.graph):
+        constants_to_initializers(graph)
     infer_shapes(shaped)
     trace = follow(shaped, coupling.split)
     root = components(trace.count, *_edges(trace))

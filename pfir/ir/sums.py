@@ -32,21 +32,29 @@ def contraction(node: gs.Node, shapes: Mapping[str, tuple | None]) -> Contractio
     Args:
         shapes: Dimensions by tensor, None for an unknown rank.
     """
-    if not is_op(node, "Conv", "ConvTranspose", "Gemm", "MatMul"):
+    if not is_op(node, "Conv", "ConvTranspose", "Gemm", "MatMul") and not _is_fused(node):
         return None
     weight = numbers(node.inputs[1])
     bias = np.zeros(1) if operand(node, 2) is None else numbers(operand(node, 2))
     if weight is None or bias is None:
         return None
-    if node.op == "Conv":
+    if node.op in ("Conv", "FusedConv"):
         return _conv(node, weight, bias)
     if node.op == "ConvTranspose":
         return _conv_transpose(node, weight, bias)
-    if node.op == "Gemm" and weight.ndim == 2:
+    if weight.ndim != 2:
+        return None
+    if node.op in ("Gemm", "FusedGemm"):
         return _gemm(node, weight, bias)
-    if node.op == "MatMul" and weight.ndim == 2:
-        return _matmul(len(shapes.get(node.inputs[0].name) or ()), weight)
-    return None
+    weight = weight.T if node.attrs.get("transB", 0) else weight
+    rank = len(shapes.get(node.inputs[0].name) or ())
+    return _matmul(rank, weight * node.attrs.get("alpha", 1.0))
+
+
+def _is_fused(node: gs.Node) -> bool:
+    """ONNX Runtime's own, with an activation or a factor in it."""
+    turned = any(node.attrs.get(name, 0) for name in ("transA", "transBatchA", "transBatchB"))
+    return node.domain == "com.microsoft" and node.op in ("FusedConv", "FusedGemm", "FusedMatMul") and not turned
 
 
 def integer_contraction(node: gs.Node, shapes: Mapping[str, tuple | None]) -> Contraction | None:

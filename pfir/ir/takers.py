@@ -13,7 +13,12 @@ from pfir.ir.sums import Contraction, contraction, integer_contraction
 from pfir.ir.weights import numbers
 
 # Input that holds the bias; a MatMul has none, what it is to add goes behind it.
-BIAS_INPUTS = {"Conv": 2, "Gemm": 2, "GRU": 3, "LSTM": 3, "MatMul": 2, "QGemm": 6, "QLinearConv": 8, "RNN": 3}
+BIAS_INPUTS = {
+    **dict.fromkeys(("Conv", "FusedConv", "FusedGemm", "FusedMatMul", "Gemm", "MatMul"), 2),
+    **dict.fromkeys(("GRU", "LSTM", "RNN"), 3),
+    "QGemm": 6,
+    "QLinearConv": 8,
+}
 _QUANTIZED = ("QGemm", "QLinearConv")
 _RECURRENT = ("GRU", "LSTM", "RNN")
 _STEP = 2.0**-10
@@ -83,7 +88,7 @@ def taker(node: gs.Node, site: tuple[str, int], shapes: Mapping[str, tuple | Non
     found = integer_contraction(node, shapes) if node.op in _QUANTIZED else contraction(node, shapes)
     if found is None or not found.uniform or node.inputs[0].name != site[0] or node.op not in BIAS_INPUTS:
         return None
-    silent = node.op == "Gemm" and node.attrs.get("beta", 1.0) == 0  # It takes nothing of its bias.
+    silent = "Gemm" in node.op and node.attrs.get("beta", 1.0) == 0  # It takes nothing of its bias.
     return None if silent else _of_linear(node, found)
 
 
@@ -94,10 +99,9 @@ def bias_dtype(node: gs.Node) -> np.dtype:
 
 def _of_linear(node: gs.Node, found: Contraction) -> Taker:
     dtype = bias_dtype(node)
-    sums = found.sums / node.attrs.get("beta", 1.0) if node.op == "Gemm" else found.sums
-    bias = found.bias / node.attrs.get("beta", 1.0) if node.op == "Gemm" else found.bias
-    made = (node.outputs[0].name, found.out_axis)
-    return Taker(sums, np.ones(sums.shape[1], bool), np.broadcast_to(bias, len(sums)), dtype, made)
+    scale = node.attrs.get("beta", 1.0) if node.op in ("FusedGemm", "Gemm") else 1.0
+    sums, bias = found.sums / scale, np.broadcast_to(found.bias / scale, len(found.sums))
+    return Taker(sums, np.ones(sums.shape[1], bool), bias, dtype, (node.outputs[0].name, found.out_axis))
 
 
 def _of_recurrent(node: gs.Node, site: tuple[str, int]) -> Taker | None:

@@ -61,7 +61,7 @@ def _remove(model: Model, context: Context, within_heads: bool) -> int:
 def _add_to_bias(model: Model, key: str, shift: np.ndarray) -> None:
     graph, node = next((g, n) for g in every_graph(model.graph) for n in g.nodes if node_key(n) == key)
     names, place, dtype = Names(model.graph), BIAS_INPUTS[node.op], bias_dtype(node)
-    if node.op == "MatMul":
+    if node.op in ("FusedMatMul", "MatMul"):
         _add_after(graph, names, node, shift.astype(dtype))
         return
     bias = numbers(operand(node, place))

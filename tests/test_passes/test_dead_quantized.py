@@ -134,3 +134,14 @@ def test_integers_that_are_constants_move_into_the_bias_of_a_quantized_layer(ste
     again = model.clone()
     RemoveDeadChannels().apply(again, Context())
     np.testing.assert_array_equal(run(again, feeds(model))[0], before[0])
+
+
+def test_states_of_a_quantizing_layer_count_in_its_range_even_if_nothing_reads_them():
+    model = build("quantized_recurrent", 1)
+    group = next(g for g in channel_groups(model).free() if g.producers == ("DynamicQuantizeLSTM_3",))
+    found = model.initializers()
+    for part in group.consuming:
+        array = found[part.tensor].values.copy()
+        np.moveaxis(array, part.axis, 0)[part.positions[:1].ravel()] = 0
+        found[part.tensor].values = array
+    assert not removed(model)
