@@ -44,12 +44,16 @@ def mask(model: Model, coupling: Coupling, removed: Mapping[str, np.ndarray]) ->
 def _forget_states(model: Model, coupling: Coupling, removed: Mapping[str, np.ndarray]) -> None:
     """A removed hidden unit runs inside its node, too: the others read nothing of its state."""
     states = {n.inputs[2].name for n in model.graph.nodes if n.op in ("LSTM", "GRU", "RNN")}
+    # Where states are quantized in their range, a removed one has to be zero itself.
+    layers = [n for n in model.graph.nodes if n.op == "DynamicQuantizeLSTM"]
+    makers = {t.name for n in layers for i, t in enumerate(n.inputs) if i in (1, 2, 3, 5, 6)}
     for name, channels in removed.items():
-        for part in coupling.group(name).consuming:
-            if part.tensor in states:
-                weights = model.initializers()[part.tensor].values.copy()
-                np.moveaxis(weights, part.axis, 0)[part.positions[channels].ravel()] = 0
-                model.set_arrays({part.tensor: weights})
+        group = coupling.group(name)
+        members = [m for m in group.members if m.constant and m.tensor in makers]
+        for part in [*(p for p in group.consuming if p.tensor in states), *members]:
+            weights = model.initializers()[part.tensor].values.copy()
+            np.moveaxis(weights, part.axis, 0)[part.positions[channels].ravel()] = 0
+            model.set_arrays({part.tensor: weights})
 
 
 def _places(coupling: Coupling, removed: Mapping[str, np.ndarray]) -> dict[str, dict[int, np.ndarray]]:

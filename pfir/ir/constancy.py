@@ -8,11 +8,14 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.ir.constancy_bodies import BODIES
-from pfir.ir.constancy_layers import LAYERS, only_zero
+from pfir.ir.constancy_fused import FUSED
+from pfir.ir.constancy_layers import LAYERS, dilutes, only_zero
+from pfir.ir.constancy_quantized import FOREIGN, QUANTIZED
 from pfir.ir.constancy_recurrent import recurrent
 from pfir.ir.edit import STANDARD_DOMAINS
 from pfir.ir.rules.trace import Trace, node_key
 from pfir.ir.rules.zero_points import made_with, point_input, read_with, zero_stays_zero
+from pfir.ir.takers import too_coarse
 
 Site = tuple[str, int]
 Values = np.ndarray
@@ -58,6 +61,18 @@ class Constancy:
 
     def visit(self, node: gs.Node) -> None:
         """Find what the outputs of a node are, once its inputs are known."""
+        self._follow(node)
+        for tensor in (t for t in node.outputs if t.dtype == np.float16):
+            for axis in range(len(self.trace.axes.get(tensor.name, ()))):
+                self._round((tensor.name, axis))
+
+    def _round(self, site: Site) -> None:
+        """What half precision makes of constants; a runtime may keep more digits, which must not matter."""
+        values = self._found.get(site)
+        if values is not None:
+            self._found[site] = np.where(too_coarse(values, np.float16), np.nan, values)
+
+    def _follow(self, node: gs.Node) -> None:
         if node.op in BODIES and node_key(node) not in self.trace.given_up:
             BODIES[node.op](self, node)
             return
@@ -70,16 +85,19 @@ class Constancy:
                     self.note((name, axis), self._rule(node, name, axis, labels))
 
     def _rule(self, node: gs.Node, name: str, axis: int, labels: np.ndarray) -> Values | None:
-        if node.domain not in STANDARD_DOMAINS or (name != node.outputs[0].name and node.op != "Split"):
+        if name != node.outputs[0].name and node.op != "Split":
             return None  # Masks and indices are other numbers than those they belong to.
         with np.errstate(all="ignore"):
+            if node.domain not in STANDARD_DOMAINS:
+                rule = (FUSED | FOREIGN).get(node.op) if node.domain == "com.microsoft" else None
+                return rule(self, node, axis) if rule else None
             if node.op in _MOVES:
                 return self._moved(node, axis, labels)
             if node.op in _KEEP_ZERO:
                 return only_zero(self._moved(node, axis, labels))
             if node.op in _UNARY or node.op in _N_ARY:
                 return self._elementwise(node, name, axis)
-            rule = LAYERS.get(node.op)
+            rule = LAYERS.get(node.op) or QUANTIZED.get(node.op)
             return rule(self, node, axis) if rule else None
 
     def _moved(self, node: gs.Node, axis: int, labels: np.ndarray) -> Values:
@@ -103,7 +121,7 @@ class Constancy:
         if node.op != "Concat" or axis != node.attrs.get("axis", 1) % len(self.trace.axes[node.outputs[0].name]):
             known &= ~silent[roots]  # Numbers of an input whose axis keeps its size are among these.
         agreed = np.where(known, low[roots], np.nan)
-        return only_zero(agreed) if _dilutes(node) else agreed
+        return only_zero(agreed) if dilutes(node) else agreed
 
     def along(self, tensor: gs.Tensor, axis: int) -> Values | None:
         """What a tensor is along an axis, if nothing else decides; of a weight, what all of a row is."""
@@ -148,12 +166,6 @@ def _sources(node: gs.Node) -> list[gs.Tensor]:
     if node.op == "Concat":
         return list(node.inputs)
     return [node.inputs[0], node.inputs[2]] if node.op.startswith("Scatter") else [node.inputs[0]]
-
-
-def _dilutes(node: gs.Node) -> bool:
-    """Whether a pool counts zeros beside the border: those that are padded, and what a rounded-up size reaches over."""
-    over = any(node.attrs.get("pads", ())) or "auto_pad" in node.attrs or node.attrs.get("ceil_mode", 0)
-    return node.op == "AveragePool" and bool(node.attrs.get("count_include_pad", 0) and over)
 
 
 def _clip(node: gs.Node, x: Values, *bounds: Values) -> Values:
@@ -201,14 +213,15 @@ _MOVES = frozenset(
         *("AveragePool", "Concat", "DepthToSpace", "Flatten", "Gather", "GlobalAveragePool", "GlobalMaxPool"),
         *("Compress", "GatherElements", "GatherND", "ReverseSequence"),
         *("Identity", "MaxPool", "ReduceMax", "ReduceMean", "ReduceMin", "Reshape", "Resize", "Slice", "SpaceToDepth"),
-        *("Split", "Squeeze", "Tile", "Transpose", "Unsqueeze", "Upsample"),
+        *("Split", "Squeeze", "Tile", "TopK", "Transpose", "Unsqueeze", "Upsample"),
     )
 )
 # What is zero stays zero; any other number changes.
 _KEEP_ZERO = frozenset(
     (
-        *("Cast", "CastLike", "Ceil", "Erf", "Floor", "Gelu", "GridSample", "Mish", "ReduceL1", "ReduceL2"),
-        *("ReduceSum", "ReduceSumSquare", "RoiAlign", "Round", "ScatterElements", "ScatterND", "Selu", "Sign", "Sin"),
-        *("Sinh", "Softsign", "Tan", "Trilu"),
+        *("Cast", "CastLike", "Ceil", "Col2Im", "Erf", "Floor", "Gelu", "GridSample", "LpNormalization", "MaxUnpool"),
+        *("Mish", "ReduceL1"),
+        *("ReduceL2", "ReduceSum", "ReduceSumSquare", "RoiAlign", "Round", "ScatterElements", "ScatterND", "Selu"),
+        *("Sign", "Sin", "Sinh", "Softsign", "Tan", "Trilu"),
     )
 )

@@ -1,4 +1,4 @@
-"""What layers make of constant channels: contractions, normalisations, pads, quantization, repetition."""
+"""What layers make of constant channels: contractions, normalisations, pads, repetition."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.ir.edit import array, operand
-from pfir.ir.rules.zero_points import point, read_with
-from pfir.ir.sums import Contraction, contraction, integer_contraction
+from pfir.ir.rules.contraction import letters
+from pfir.ir.rules.op import Op
+from pfir.ir.sums import Contraction, contraction
 
 if TYPE_CHECKING:
     from pfir.ir.constancy import Constancy, Values
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 
 def only_zero(values: Values) -> Values:
     return np.where(values == 0, 0.0, np.nan)
+
+
+def dilutes(node: gs.Node) -> bool:
+    """Whether a pool counts zeros beside the border: those that are padded, and what a rounded-up size reaches over."""
+    over = any(node.attrs.get("pads", ())) or "auto_pad" in node.attrs or node.attrs.get("ceil_mode", 0)
+    return "AveragePool" in node.op and bool(node.attrs.get("count_include_pad", 0) and over)
 
 
 def _batch_norm(known: Constancy, node: gs.Node, axis: int) -> Values | None:
@@ -53,39 +60,21 @@ def _contraction(known: Constancy, node: gs.Node, axis: int) -> Values | None:
     found = contraction(node, known.trace.shapes)
     if found is None:
         return _product(known, node, axis) if node.op == "MatMul" else None
-    if axis != found.out_axis:
-        return None
-    values = _read(known, node, found)
+    return through(found, read(known, node, found)) if axis == found.out_axis else None
+
+
+def through(found: Contraction, values: Values) -> Values:
+    """What a layer makes of constant channels, NaN where it reads others."""
     blocked = np.isnan(values) | (values != 0 if not found.uniform else False)
     reached = (found.touches & blocked).any(1)
     total = np.where(blocked, 0.0, values) @ found.sums.T + found.bias
     return np.where(reached, np.nan, total)
 
 
-def _read(known: Constancy, node: gs.Node, found: Contraction) -> Values:
+def read(known: Constancy, node: gs.Node, found: Contraction) -> Values:
+    """What a layer takes its input channels for."""
     values = known.read(node, (node.inputs[0].name, found.in_axis))
     return np.full(found.sums.shape[1], np.nan) if values is None else values
-
-
-def _integers(known: Constancy, node: gs.Node, axis: int) -> Values | None:
-    """A sum of nothing is zero, for which its zero point stands where the result is quantized."""
-    found = integer_contraction(node, known.trace.shapes)
-    if found is None or axis != found.out_axis:
-        return None
-    reached = (found.touches & (_read(known, node, found) != 0)).any(1) | (found.bias != 0)
-    zero = point(node, 7) if node.op.startswith("QLinear") else 0
-    return np.where(reached, np.nan, zero) if isinstance(zero, int) else None
-
-
-def _quantize(known: Constancy, node: gs.Node, axis: int) -> Values | None:
-    """How other numbers than zero are rounded is the runtime's business."""
-    values, zero = known.at((node.inputs[0].name, axis)), point(node, 2)
-    return np.where(values == 0, zero, np.nan) if values is not None and isinstance(zero, int) else None
-
-
-def _dequantize(known: Constancy, node: gs.Node, axis: int) -> Values | None:
-    values, zero = known.at((node.inputs[0].name, axis)), read_with(node, 0)
-    return only_zero(values - zero) if values is not None and isinstance(zero, int) else None
 
 
 def _product(known: Constancy, node: gs.Node, axis: int) -> Values | None:
@@ -108,11 +97,10 @@ def _zero(known: Constancy, tensor: gs.Tensor, axis: int, labels: np.ndarray) ->
 
 
 def _einsum(known: Constancy, node: gs.Node, axis: int) -> Values | None:
-    terms, arrow, result = node.attrs["equation"].replace(" ", "").partition("->")
-    if "." in terms or not arrow:
-        return None
+    """A sum of products is zero where a factor is."""
+    terms, result = letters(Op(known.trace, node, 0))
     labels, zero = known.trace.labels(node.outputs[0].name, axis), False
-    for tensor, term in zip(node.inputs, terms.split(","), strict=True):
+    for tensor, term in zip(node.inputs, terms, strict=True):
         if result[axis] in term:
             zero = zero | _zero(known, tensor, term.index(result[axis]), labels)
     return np.where(zero, 0.0, np.nan)
@@ -145,18 +133,12 @@ LAYERS: dict[str, Callable[[Constancy, gs.Node, int], Values | None]] = {
     "BatchNormalization": _batch_norm,
     "ConstantOfShape": _filled,
     "Conv": _contraction,
-    "ConvInteger": _integers,
     "ConvTranspose": _contraction,
-    "DequantizeLinear": _dequantize,
     "Einsum": _einsum,
     "Expand": _repeated,
     "Gemm": _contraction,
     "GroupNormalization": _norm,
     "InstanceNormalization": _norm,
     "MatMul": _contraction,
-    "MatMulInteger": _integers,
     "Pad": _pad,
-    "QLinearConv": _integers,
-    "QLinearMatMul": _integers,
-    "QuantizeLinear": _quantize,
 }

@@ -8,12 +8,14 @@ import numpy as np
 
 from pfir.ir.channels import Coupling, Group
 from pfir.ir.constancy import Constancy
+from pfir.ir.fold import constants_to_initializers
 from pfir.ir.model import Model
 from pfir.ir.rules.analysis import follow, ordered
+from pfir.ir.rules.bodies import every_graph
 from pfir.ir.rules.components import components
 from pfir.ir.rules.trace import Trace, Use, node_key
 from pfir.ir.shapes import infer_shapes
-from pfir.ir.sums import contraction
+from pfir.ir.takers import Taker, taker
 from pfir.ir.weights import every_constant, meant
 
 
@@ -37,18 +39,27 @@ def find_dead(model: Model, coupling: Coupling) -> Dead:
     consumer is a constant that the consumer's bias can take over exactly.
     """
     shaped = model.clone()
+    for graph in every_graph(shaped.graph):
+        constants_to_initializers(graph)
     infer_shapes(shaped)
     trace = follow(shaped, coupling.split)
     root = components(trace.count, *_edges(trace))
     free = {g.name: _roots_of(trace, root, g) for g in coupling.free()}
-    live = _live(trace, root, shaped, free)
+    nonzero = _nonzero(shaped)
+    live = _live(trace, root, nonzero, free)
     constancy = Constancy(trace, root)
     for node in ordered(shaped.graph):
         constancy.visit(node)
-    foldable = _foldable(trace, root, constancy)
-    removed = {name: _spared(~live[roots] | foldable[roots]) for name, roots in free.items()}
-    removed = {name: np.flatnonzero(gone) for name, gone in removed.items() if gone.any()}
-    return Dead(removed, _shifts(trace, root, constancy, live, _chosen(free, removed, root.size)))
+    takers = _takers(trace, root, constancy, nonzero)
+    foldable = _foldable(root, takers)
+    while True:  # Each time fewer: without those that some bias cannot hold.
+        removed = {name: _spared(~live[roots] | foldable[roots]) for name, roots in free.items()}
+        removed = {name: np.flatnonzero(gone) for name, gone in removed.items() if gone.any()}
+        chosen = _chosen(free, removed, root.size)
+        beyond = _beyond(takers, chosen & live)
+        if not beyond.size:
+            return Dead(removed, _shifts(trace, root, takers, chosen, live))
+        foldable[beyond] = False
 
 
 def _edges(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
@@ -76,12 +87,13 @@ def _chosen(free: dict[str, np.ndarray], removed: dict[str, np.ndarray], size: i
     return chosen
 
 
-def _live(trace: Trace, root: np.ndarray, model: Model, free: dict[str, np.ndarray]) -> np.ndarray:
+def _live(
+    trace: Trace, root: np.ndarray, nonzero: dict[str, np.ndarray], free: dict[str, np.ndarray]
+) -> np.ndarray:
     """By root label: whether non-zero weights lead from the channel to what must stay."""
     live = np.ones(root.size, bool)
     for roots in free.values():
         live[roots] = False
-    read = _read(model)
     made: dict[tuple[int, str], list[Use]] = {}
     for use in trace.uses:
         if not use.consumes and use.role == "weight":
@@ -89,7 +101,7 @@ def _live(trace: Trace, root: np.ndarray, model: Model, free: dict[str, np.ndarr
     readers = [use for use in trace.uses if use.consumes]
     links = [
         link for use in readers
-        for link in _links(root, read.get(use.tensor), use, made.get((use.order, use.tensor), []), live)
+        for link in _links(root, nonzero.get(use.tensor), use, made.get((use.order, use.tensor), []), live)
     ]  # fmt: skip
     changed = True
     while changed:
@@ -101,7 +113,7 @@ def _live(trace: Trace, root: np.ndarray, model: Model, free: dict[str, np.ndarr
     return live
 
 
-def _read(model: Model) -> dict[str, np.ndarray]:
+def _nonzero(model: Model) -> dict[str, np.ndarray]:
     """Every constant by name, those of bodies too, as which of its numbers are not zero, where that is known."""
     found = {name: meant(tensor) for name, tensor in every_constant(model).items()}
     return {name: values != 0 for name, values in found.items() if values is not None}
@@ -124,41 +136,85 @@ def _links(root: np.ndarray, nonzero: np.ndarray | None, use: Use, made: list[Us
     return [(reads, roots_in, root[made[0].labels])]
 
 
-def _foldable(trace: Trace, root: np.ndarray, constancy: Constancy) -> np.ndarray:
-    """By root label: whether every consumer can do without it, its value being a constant there."""
-    good = np.ones(root.size, bool)
-    read = np.zeros(root.size, bool)
+@dataclass(frozen=True)
+class _Taking:
+    """A consumer whose bias may take over constants of the channels that it reads.
+
+    Args:
+        key: The consumer's first output.
+        roots: [C] root labels of the channels.
+        reads: [C] whether it may have weights for them that are not zero.
+        values: [C] their constants, NaN where there is none.
+        taker: What its bias can take over; None if that is nothing.
+    """
+
+    key: str
+    roots: np.ndarray
+    reads: np.ndarray
+    values: np.ndarray
+    taker: Taker | None
+
+    def taken(self, channels: np.ndarray) -> np.ndarray:
+        """[C] the constants that it reads of these channels (by root label), zero for others."""
+        return np.where(channels[self.roots] & self.reads & ~np.isnan(self.values), self.values, 0.0)
+
+
+def _takers(trace: Trace, root: np.ndarray, constancy: Constancy, nonzero: dict[str, np.ndarray]) -> list[_Taking]:
+    """Every consumer with what it reads."""
+    found = []
     for use in (u for u in trace.uses if u.consumes):
-        labels, values = trace.labels(*use.data), constancy.read(trace.nodes[use.order], use.data)
-        roots = root[use.labels if labels is None else labels]
-        read[roots] = True
+        node = trace.nodes[use.order]
+        labels, values = trace.labels(*use.data), constancy.read(node, use.data)
         if labels is None or values is None:
-            good[roots] = False
-        else:
-            good[roots[np.isnan(values) | ((values != 0) & (not _takes_shift(trace, use)))]] = False
+            labels = use.labels if labels is None else labels
+            values = np.full(labels.size, np.nan)
+        roots = root[labels]
+        reads = _weighed(root, nonzero.get(use.tensor), use)[roots]
+        takes = taker(node, use.data, trace.shapes) if (values[~np.isnan(values)] != 0).any() else None
+        found.append(_Taking(node_key(node), roots, reads, values, takes))
+    return found
+
+
+def _weighed(root: np.ndarray, nonzero: np.ndarray | None, use: Use) -> np.ndarray:
+    """By root label: whether a consumer has weights for a channel that are not zero, or not known."""
+    weighed = np.zeros(root.size, bool)
+    reads = np.ones(use.labels.size, bool)
+    if nonzero is not None:
+        reads = np.moveaxis(nonzero, use.axis, 0).reshape(use.labels.size, -1).any(1)
+    weighed[root[use.labels[reads]]] = True
+    return weighed
+
+
+def _foldable(root: np.ndarray, takers: list[_Taking]) -> np.ndarray:
+    """By root label: whether every consumer can do without it, its value being a constant there."""
+    good, read = np.ones(root.size, bool), np.zeros(root.size, bool)
+    for taking in takers:
+        read[taking.roots] = True
+        able = np.zeros(taking.values.size, bool) if taking.taker is None else taking.taker.able
+        changes = np.isnan(taking.values) | ((taking.values != 0) & ~able)
+        good[taking.roots[taking.reads & changes]] = False
     return good & read
 
 
-def _takes_shift(trace: Trace, use: Use) -> bool:
-    node = trace.nodes[use.order]
-    found = contraction(node, trace.shapes)
-    silent = node.attrs.get("beta", 1.0) == 0  # A Gemm that takes nothing of its bias.
-    return found is not None and found.uniform and not silent and node.inputs[0].name == use.data[0]
+def _beyond(takers: list[_Taking], removed: np.ndarray) -> np.ndarray:
+    """Root labels of channels that would go, though the bias of a consumer cannot hold what stands for them."""
+    beyond = [np.zeros(0, np.int64)]
+    for taking in takers:
+        taken = taking.taken(removed)
+        if taken.any() and not taking.taker.fits(taken):
+            beyond.append(taking.roots[taken != 0])
+    return np.concatenate(beyond)
 
 
-def _shifts(trace: Trace, root, constancy: Constancy, live: np.ndarray, chosen: np.ndarray) -> dict:
+def _shifts(trace: Trace, root: np.ndarray, takers: list[_Taking], chosen: np.ndarray, live: np.ndarray) -> dict:
     """What the consumers' biases take over from removed channels that are read and not zero."""
-    found = {}
-    for use in (u for u in trace.uses if u.consumes):
-        labels, values = trace.labels(*use.data), constancy.read(trace.nodes[use.order], use.data)
-        if labels is None or values is None:
+    found: dict[str, np.ndarray] = {}
+    for taking in takers:
+        taken = taking.taken(chosen & live)
+        if not taken.any():
             continue
-        roots = root[labels]
-        taken = np.where(chosen[roots] & live[roots] & ~np.isnan(values), values, 0.0)
-        if taken.any():
-            node = trace.nodes[use.order]
-            part = contraction(node, trace.shapes)
-            made = trace.labels(node.outputs[0].name, part.out_axis)
-            stays = np.ones(len(part.sums), bool) if made is None else ~chosen[root[made]]
-            found[node_key(node)] = (part.sums @ taken)[stays]
+        part = taking.taker
+        made = trace.labels(*part.made)
+        stays = np.ones(len(part.sums) // part.directions, bool) if made is None else ~chosen[root[made]]
+        found[taking.key] = found.get(taking.key, 0.0) + part.shift(taken, stays)
     return found

@@ -87,6 +87,9 @@ def _light_proto(model: Model, trusted: set[str]) -> onnx.ModelProto:
     proto.graph.value_info.extend(kept)
     for node in proto.graph.node:
         _stand_in(node)
+        if node.op_type == "STFT" and not any(a.name == "onesided" for a in node.attribute):
+            # onnx takes it for 0 where it is left out.
+            node.attribute.append(onnx.helper.make_attribute("onesided", 1))
     return proto
 
 

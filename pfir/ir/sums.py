@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pfir.ir.edit import is_op, operand
+from pfir.ir.edit import STANDARD_DOMAINS, is_op, operand
 from pfir.ir.weights import numbers, zero_of
 
 
@@ -32,26 +32,35 @@ def contraction(node: gs.Node, shapes: Mapping[str, tuple | None]) -> Contractio
     Args:
         shapes: Dimensions by tensor, None for an unknown rank.
     """
-    if not is_op(node, "Conv", "ConvTranspose", "Gemm", "MatMul"):
+    if not is_op(node, "Conv", "ConvTranspose", "Gemm", "MatMul") and not _is_fused(node):
         return None
     weight = numbers(node.inputs[1])
     bias = np.zeros(1) if operand(node, 2) is None else numbers(operand(node, 2))
     if weight is None or bias is None:
         return None
-    if node.op == "Conv":
+    if node.op in ("Conv", "FusedConv"):
         return _conv(node, weight, bias)
     if node.op == "ConvTranspose":
         return _conv_transpose(node, weight, bias)
-    if node.op == "Gemm" and weight.ndim == 2:
+    if weight.ndim != 2:
+        return None
+    if node.op in ("Gemm", "FusedGemm"):
         return _gemm(node, weight, bias)
-    if node.op == "MatMul" and weight.ndim == 2:
-        return _matmul(len(shapes.get(node.inputs[0].name) or ()), weight)
-    return None
+    weight = weight.T if node.attrs.get("transB", 0) else weight
+    rank = len(shapes.get(node.inputs[0].name) or ())
+    return _matmul(rank, weight * node.attrs.get("alpha", 1.0))
+
+
+def _is_fused(node: gs.Node) -> bool:
+    """ONNX Runtime's own, with an activation or a factor in it."""
+    turned = any(node.attrs.get(name, 0) for name in ("transA", "transBatchA", "transBatchB"))
+    return node.domain == "com.microsoft" and node.op in ("FusedConv", "FusedGemm", "FusedMatMul") and not turned
 
 
 def integer_contraction(node: gs.Node, shapes: Mapping[str, tuple | None]) -> Contraction | None:
     """The same of a node on integers: its weights and bias without their zero points, but also without scales."""
-    if not is_op(node, *_INTEGER):
+    foreign = node.domain not in (*STANDARD_DOMAINS, "com.microsoft") or node.attrs.get("channels_last", 0)
+    if node.op not in _INTEGER or foreign:
         return None
     place, bias_place = _INTEGER[node.op]
     weight = numbers(node.inputs[place])
@@ -62,11 +71,21 @@ def integer_contraction(node: gs.Node, shapes: Mapping[str, tuple | None]) -> Co
     weight = weight.astype(np.int64) - zero
     if "Conv" in node.op:
         return _conv(node, weight, bias)
-    return _matmul(len(shapes.get(node.inputs[0].name) or ()), weight) if weight.ndim == 2 else None
+    if weight.ndim != 2:
+        return None
+    if node.op == "QGemm":
+        return _rows(node, weight, bias)
+    return _matmul(len(shapes.get(node.inputs[0].name) or ()), weight)
 
 
 # Operator to the inputs that hold its weights and its bias.
-_INTEGER = {"ConvInteger": (1, 9), "MatMulInteger": (1, 9), "QLinearConv": (3, 8), "QLinearMatMul": (3, 9)}
+_INTEGER = {
+    "ConvInteger": (1, 9),
+    "MatMulInteger": (1, 9),
+    "QGemm": (3, 6),
+    "QLinearConv": (3, 8),
+    "QLinearMatMul": (3, 9),
+}
 
 
 def _conv(node: gs.Node, weight: np.ndarray, bias: np.ndarray) -> Contraction:
@@ -93,11 +112,16 @@ def _summed(weight: np.ndarray, group: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _gemm(node: gs.Node, weight: np.ndarray, bias: np.ndarray) -> Contraction | None:
+    scaled = weight.astype(np.float64) * node.attrs.get("alpha", 1.0)
+    return _rows(node, scaled, bias.astype(np.float64) * node.attrs.get("beta", 1.0))
+
+
+def _rows(node: gs.Node, weight: np.ndarray, bias: np.ndarray) -> Contraction | None:
+    """A product with a matrix, which may be transposed, and one bias for all rows of the result."""
     if node.attrs.get("transA", 0) or bias.ndim > 1 and bias.shape[0] != 1:
         return None
-    matrix = weight.astype(np.float64) * node.attrs.get("alpha", 1.0)
-    matrix = matrix if node.attrs.get("transB", 0) else matrix.T
-    return Contraction(matrix, matrix != 0, bias.ravel().astype(np.float64) * node.attrs.get("beta", 1.0), True, 1, 1)
+    matrix = (weight if node.attrs.get("transB", 0) else weight.T).astype(np.float64)
+    return Contraction(matrix, matrix != 0, bias.ravel().astype(np.float64), True, 1, 1)
 
 
 def _matmul(rank: int, weight: np.ndarray) -> Contraction | None:

@@ -14,6 +14,7 @@ from pfir.ir.edit import Names, insert_after, operand, set_input
 from pfir.ir.model import Model
 from pfir.ir.rules.bodies import every_graph
 from pfir.ir.rules.trace import node_key
+from pfir.ir.takers import BIAS_INPUTS, bias_dtype
 from pfir.ir.weights import numbers
 from pfir.passes.base import Change, Context, Pass
 
@@ -59,15 +60,14 @@ def _remove(model: Model, context: Context, within_heads: bool) -> int:
 
 def _add_to_bias(model: Model, key: str, shift: np.ndarray) -> None:
     graph, node = next((g, n) for g in every_graph(model.graph) for n in g.nodes if node_key(n) == key)
-    names, bias = Names(model.graph), numbers(operand(node, 2))
-    shift = shift.astype(numbers(node.inputs[1]).dtype)
-    if node.op == "MatMul":
-        _add_after(graph, names, node, shift)
+    names, place, dtype = Names(model.graph), BIAS_INPUTS[node.op], bias_dtype(node)
+    if node.op in ("FusedMatMul", "MatMul"):
+        _add_after(graph, names, node, shift.astype(dtype))
         return
-    if node.op == "Gemm":
-        shift = shift / shift.dtype.type(node.attrs.get("beta", 1.0))
+    bias = numbers(operand(node, place))
+    total = shift if bias is None else bias.astype(np.float64) + shift
     # A bias of its own: the one at hand may be shared with other nodes.
-    set_input(node, 2, gs.Constant(names.fresh(f"{key}_bias"), shift if bias is None else bias + shift))
+    set_input(node, place, gs.Constant(names.fresh(f"{key}_bias"), total.astype(dtype)))
 
 
 def _add_after(graph: gs.Graph, names: Names, node: gs.Node, shift: np.ndarray) -> None:

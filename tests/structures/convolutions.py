@@ -154,8 +154,20 @@ def cut_from_fixed(net: Net):
     return (net.head(net.op("Sub", net.conv(joined, a + 3, 4), net.w(4, 1, 1)), 4),)
 
 
+def unpooled(net: Net):
+    """What a MaxPool drops is put back to where it was, once in sizes that are given."""
+    a, b = net.width(), net.width()
+    x = net.relu(net.conv(net.input(2, 3, 8, 8), 3, a))
+    x, first = net.op("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2], outs=2)
+    y, second = net.op("MaxPool", net.relu(net.conv(x, a, b)), kernel_shape=[2, 2], strides=[2, 2], outs=2)
+    y = net.op("MaxUnpool", net.relu(net.conv(y, b, b)), second, kernel_shape=[2, 2], strides=[2, 2])
+    sizes = net.ints(2, a, 8, 8)
+    y = net.op("MaxUnpool", net.relu(net.conv(y, b, a)), first, sizes, kernel_shape=[2, 2], strides=[2, 2])
+    return (net.conv(y, a, 2),)
+
+
 FAMILIES = (
     chain, residual, option_a, dense_block, inception, unet, resized, upsample_opset9, grouped_conv,
     grouped_transpose, squeeze_excite, squeeze_excite_dense, separable, prelu, one_dimension, three_dimensions,
-    several_outputs, cut_from_fixed,
+    several_outputs, cut_from_fixed, unpooled,
 )  # fmt: skip

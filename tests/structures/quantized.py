@@ -9,7 +9,7 @@ from tests.net import Net
 MICROSOFT = {"domain": "com.microsoft"}
 
 
-def scale(net: Net, low: float = 0.02, high: float = 0.05, count: int | None = None) -> str:
+def scale(net: Net, low: float = 0.02, high: float = 0.05, count: int | tuple[int, ...] | None = None) -> str:
     return net.const(net.rng.uniform(low, high, count), np.float32)
 
 
@@ -71,6 +71,41 @@ def quantized_in_a_run(net: Net):
     return (net.op("MatMulIntegerToFloat", ints, *weights, net.const([120] * 3, np.uint8), net.w(3), **MICROSOFT),)
 
 
+def quantized_attention(net: Net):
+    """Attention on integers, which the product with its weights takes, and one with weights of other zero points."""
+    h, d = net.width(), net.width()
+    e = h * d
+    x = net.linear(net.input(2, 3, 4), 4, e)
+    for k in range(2):
+        at = pair(net)
+        ints = net.op("QuantizeLinear", x, *at)
+        weights, step, zero = kernel(net, e, 3 * e, axis=1)
+        if k:
+            step, zero = scale(net, 0.002, 0.008), net.const(3, np.int8)
+        y = net.op("QAttention", ints, weights, net.w(3 * e), at[0], step, "", at[1], zero, **MICROSOFT, num_heads=h)
+        x = net.op("Add", x, net.linear(y, e, e))
+    return (net.linear(x, e, 3),)
+
+
+def quantized_recurrent(net: Net):
+    """LSTMs whose weights are integers, in one and in both directions, with one scale and with one for each gate."""
+    a, h = net.width(), net.width()
+    x = net.linear(net.input(3, 2, 4), 4, a)
+    states = net.w(1, 2, h), net.w(1, 2, h), net.w(1, 3 * h)
+    y = _lstm(net, x, a, h, ["", *states], (1, 4 * h))
+    z = _lstm(net, net.op("Squeeze", y, net.ints(1)), h, h, [], (2,), direction="bidirectional")
+    z = net.op("Reshape", net.op("Transpose", z, perm=[0, 2, 1, 3]), net.ints(3, 2, -1))
+    return (net.linear(z, 2 * h, 3),)
+
+
+def _lstm(net: Net, x: str, a: int, h: int, rest: list[str], scales: tuple[int, ...], **attrs) -> str:
+    d = 2 if attrs else 1
+    ints = [net.const(net.rng.integers(-90, 90, (d, n, 4 * h)), np.int8) for n in (a, h)]
+    steps = [s for _ in ints for s in (scale(net, 0.005, 0.01, scales), net.const(np.zeros(scales), np.int8))]
+    given = [x, *ints, net.w(d, 8 * h), *rest, *[""] * (4 - len(rest)), *steps]
+    return net.op("DynamicQuantizeLSTM", *given, outs=2, hidden_size=h, **MICROSOFT, **attrs)[0]
+
+
 FAMILIES = (
-    quantized_operators, quantized_residual, quantized_in_a_run,
+    quantized_operators, quantized_residual, quantized_in_a_run, quantized_attention, quantized_recurrent,
 )  # fmt: skip

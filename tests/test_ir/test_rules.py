@@ -48,6 +48,21 @@ def _qconv(net: Net, x: str, points: tuple[int, int] = (7, 7), **given) -> str:
     return net.op("DequantizeLinear", y, scale, last)
 
 
+def _quantized_attention(net: Net, x: str, points: tuple[int, int], past: str = "") -> str:
+    """In three heads, on integers; the zero points that they were made with, and that it takes."""
+    scale, (made, taken) = net.const(0.1, np.float32), (net.const(p, np.uint8) for p in points)
+    weights = net.const(np.ones((6, 18)), np.int8), net.w(18), scale, scale, "", taken, net.const(0, np.int8)
+    ints = net.op("QuantizeLinear", _rows(net, x), scale, made)
+    rest = {"domain": "com.microsoft", "num_heads": 3}
+    return net.op("QAttention", ints, *weights, *([past] if past else []), **rest)
+
+
+def _unpooled(net: Net, x: str, sizes: str) -> str:
+    """[2, 6, 4, 4] pooled and put back into a tensor of these sizes."""
+    y, places = net.op("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2], outs=2)
+    return net.op("MaxUnpool", y, places, sizes, kernel_shape=[2, 2], strides=[2, 2])
+
+
 def _check(model, seed=1):
     coupling = channel_groups(model)
     removed = removal(coupling, seed, 0.9)
@@ -150,9 +165,30 @@ PINNED = {
         lambda net, x: (net.conv(net.op("Add", x, net.input("N", 6, 4, 4)), 6, 2),),
         "meets an axis that keeps its size",
     ),
-    "indices of a pool": (
-        lambda net, x: (net.op("MaxPool", x, kernel_shape=[2, 2], outs=2)[0],),
+    "indices of a pool that are read as numbers": (
+        lambda net, x: (net.op("Cast", net.op("MaxPool", x, kernel_shape=[2, 2], outs=2)[1], to=1),),
         "the indices it returns",
+    ),
+    "indices of a pool for a tensor of other sizes": (
+        lambda net, x: (net.conv(_unpooled(net, x, net.ints(2, 6, 5, 5)), 6, 2),),
+        "the indices it returns",
+    ),
+    "an unpooling to a size of a run": (
+        lambda net, x: (_unpooled(net, x, net.op("Shape", net.relu(net.input(2, 6, 4, 4)))),
+                        _unpooled(net, x, net.input(4, dtype=np.int64))),
+        "the indices it returns",
+    ),
+    "numbers that are dropped at random": (
+        lambda net, x: (net.op("Dropout", x, "", net.const(True, np.bool_)),),
+        "it may drop numbers at random",
+    ),
+    "quantized attention that goes on": (
+        lambda net, x: (_quantized_attention(net, x, (7, 7), past=net.w(2, 2, 3, 1, 2)),),
+        "it has a past",
+    ),
+    "quantized attention with another zero point": (
+        lambda net, x: (_quantized_attention(net, x, (7, 8)),),
+        "another zero point than its input was quantized with",
     ),
     "neighbouring channels": (lambda net, x: (net.conv(net.op("LRN", x, size=3), 6, 2),), "normalises over this axis"),
 }
@@ -211,6 +247,13 @@ def test_q_and_k_are_one_group_within_heads_and_v_with_the_output_another():
     ]
 
 
+def test_the_former_name_of_scattering_is_followed():
+    def step(net, x):
+        return (net.conv(net.op("Scatter", x, net.const(np.zeros((2, 6, 1, 4)), np.int64), net.relu(x), axis=2), 6, 2),)
+
+    assert channel_groups(_through(step, opset=10)).free()
+
+
 def test_a_local_function_is_pinned_with_what_helps():
     group = channel_groups(build("local_function", 1)).group("Conv_3")
     assert "inline-functions helps" in group.pins[0].reason
@@ -229,6 +272,9 @@ FREE = {
     "mean of three": lambda net, x: (net.conv(net.op("Mean", x, net.relu(x), x), 6, 2),),
     "maxima of regions": lambda net, x: (
         net.conv(net.op("MaxRoiPool", x, net.const([[0, 0, 0, 3, 3]], np.float32), pooled_shape=[2, 2]), 6, 2),
+    ),
+    "indices of a pool that nobody reads": lambda net, x: (
+        net.conv(net.op("MaxPool", x, kernel_shape=[2, 2], outs=2)[0], 6, 2),
     ),
     "global lp pool": lambda net, x: (net.conv(net.op("GlobalLpPool", x), 6, 2),),
 }

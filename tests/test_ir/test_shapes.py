@@ -54,6 +54,14 @@ def test_inference_leaves_the_interface_as_declared():
     assert (model.inputs(), model.outputs()) == before
 
 
+def test_a_spectrum_is_one_sided_unless_it_is_said_to_be_whole():
+    text = "net (float[1,128,1] x) => (float[1,15,n,2] z) {{ y = STFT{}(x, step, window) z = Relu(y) }}"
+    for attribute, bins in (("", 9), ("<onesided = 0>", 16)):
+        model = parsed(text.format(attribute), 17, step=np.array(8), window=np.ones(16, np.float32))
+        infer_shapes(model)
+        assert list(model.graph.tensors()["y"].shape) == [1, 15, bins, 2]
+
+
 def test_operators_that_onnx_does_not_infer_keep_their_noted_shapes():
     model = parsed(
         "net (float[1,3] x) => (float[1,3] z) <float[1,3] y> { y = com.example.Odd(x) z = Relu(y) }", 13

@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 
 from pfir.ir.channels import channel_groups
-from tests.structures import Net, build
+from pfir.passes.base import Context
+from pfir.passes.remove_dead_channels import RemoveDeadChannels
+from tests.masking import run
+from tests.structures import Net, build, feeds
+from tests.structures.quantized import MICROSOFT, kernel, pair, qconv
 from tests.test_passes.test_dead_states import removed
 
 # What stands for zero in weights of type uint8; in those of type int8 it is 0.
-POINTS = {"quantized_weights": 0, "dynamically_quantized": 7, "quantized_operators": 120}
+POINTS = {"quantized_weights": 0, "dynamically_quantized": 7, "quantized_operators": 120, "quantized_residual": 0}
 
 
 def kill(model, family, how):
@@ -57,9 +61,14 @@ def test_zero_stays_zero_through_quantization():
     assert list(removed(_between(9, 9)).values()) == [[0, 1]]
 
 
-@pytest.mark.parametrize("case", [(9, 8, 0.0), (9, 9, 0.3)])
-def test_what_is_rounded_to_another_number_is_left_alone(case):
-    assert not removed(_between(*case))
+@pytest.mark.parametrize("case", [(9, 8, 0.0), (9, 9, 0.31), (9, 7, 0.31), (9, 9, 100.0)])
+def test_what_is_surely_rounded_to_one_number_moves_into_the_bias(case):
+    assert list(removed(_between(*case)).values()) == [[0, 1]]
+
+
+def test_what_lies_between_two_integers_is_left_alone():
+    """Which of them it becomes is up to the last digit of a division."""
+    assert not removed(_between(9, 9, 0.325))
 
 
 def test_a_constant_moves_into_the_bias_of_a_layer_with_quantized_weights():
@@ -88,12 +97,51 @@ def test_a_product_that_takes_another_integer_for_zero_makes_something_of_zeros(
     assert not removed(model)
 
 
-def test_behind_operators_of_onnx_runtime_what_is_always_zero_is_left_alone():
-    """Their integers are not followed as constants."""
-    model = build("quantized_residual", 1)
-    group = channel_groups(model).group("Conv_1")
-    arrays = {p.tensor: model.initializers()[p.tensor].values.copy() for p in group.producing}
-    for part in group.producing:
-        np.moveaxis(arrays[part.tensor], part.axis, 0)[0] = 0
-    model.set_arrays(arrays)
+STEPS = {
+    "sum": lambda net, x, at: net.op("QLinearAdd", x, *at, net.const([[[3]], [[5]], [[7]], [[2]]], np.uint8), *at, *at,
+                                     **MICROSOFT),
+    "product": lambda net, x, at: net.op("QLinearMul", x, *at, net.const([[[9]]] * 4, np.uint8), *at, *at, **MICROSOFT),
+    "join": lambda net, x, at: net.op("QLinearConcat", *at, x, *at, x, *at, axis=2, **MICROSOFT),
+    "leaky": lambda net, x, at: net.op("QLinearLeakyRelu", x, *at, *at, alpha=0.2, **MICROSOFT),
+    "sigmoid": lambda net, x, at: net.op("QLinearSigmoid", x, *at, net.const(0.01, np.float32), net.const(0, np.uint8),
+                                         **MICROSOFT),
+    "pool": lambda net, x, at: net.op("QLinearAveragePool", x, *at, *at, kernel_shape=[2, 2], **MICROSOFT),
+    "mean": lambda net, x, at: net.op("QLinearGlobalAveragePool", x, *at, *at, **MICROSOFT),
+    "maximum": lambda net, x, at: net.op("MaxPool", x, kernel_shape=[2, 2]),
+    "depthwise": lambda net, x, at: qconv(net, x, at, 4, 4, at, k=1, group=4),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("last", ["convolution", "product"])
+@pytest.mark.parametrize("step", STEPS)
+def test_integers_that_are_constants_move_into_the_bias_of_a_quantized_layer(step, last):
+    """Channels that forget their input keep a bias, through one step between quantized layers."""
+    net = Net(3)
+    at, out = (net.const(0.05, np.float32), net.const(120, np.uint8)), pair(net)
+    x = qconv(net, net.op("QuantizeLinear", net.input("N", 3, 4, 4), *at), at, 3, 4, at, k=1)
+    x = STEPS[step](net, x, at)
+    mid = (net.const(0.01, np.float32), net.const(0, np.uint8)) if step == "sigmoid" else at
+    if last == "convolution":
+        x = qconv(net, x, mid, 4, 3, out, k=1)
+    else:
+        x = net.op("QLinearGlobalAveragePool", x, *mid, *mid, **MICROSOFT)
+        x = net.op("QGemm", net.op("Flatten", x), *mid, *kernel(net, 4, 3, axis=1), "", *out, **MICROSOFT)
+    model = net.model((net.op("DequantizeLinear", x, *out),))
+    ints = next(n for n in model.nodes() if n.op == "QLinearConv").inputs[3]
+    model.set_arrays({ints.name: ints.values * np.array([0, 0, 1, 1], np.int8).reshape(4, 1, 1, 1)})
+    before = run(model, feeds(model))
+    assert list(removed(model).values()) == [[0, 1]]
+    again = model.clone()
+    RemoveDeadChannels().apply(again, Context())
+    np.testing.assert_array_equal(run(again, feeds(model))[0], before[0])
+
+
+def test_states_of_a_quantizing_layer_count_in_its_range_even_if_nothing_reads_them():
+    model = build("quantized_recurrent", 1)
+    group = next(g for g in channel_groups(model).free() if g.producers == ("DynamicQuantizeLSTM_3",))
+    found = model.initializers()
+    for part in group.consuming:
+        array = found[part.tensor].values.copy()
+        np.moveaxis(array, part.axis, 0)[part.positions[:1].ravel()] = 0
+        found[part.tensor].values = array
     assert not removed(model)

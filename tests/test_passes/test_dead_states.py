@@ -118,6 +118,86 @@ def test_units_that_read_only_dead_channels_are_dead():
     assert removed(model) == {"MatMul_1": [0, 1], "GRU_3": [0, 1]}
 
 
+def _constant(kind, bias, start=None, read=True, zero_gates=True, **attributes):
+    """A recurrent layer on 3 features whose first two units get these biases (one a gate) and nothing else, and a head.
+
+    Args:
+        start: What these units start from, hidden state and cell.
+        read: Whether other units read them.
+        zero_gates: Whether gates other than the last read nothing, either.
+    """
+    gates, hidden, net = len(bias), 4, Net(0)
+    w, r = (net.rng.standard_normal((1, gates * hidden, n)) for n in (3, hidden))
+    for rows in (w, r):
+        rows.reshape(gates, hidden, -1)[0 if zero_gates else -1 :, :2] = 0
+    r[:, :, :2] *= read
+    b = net.rng.standard_normal((1, 2, gates, hidden))
+    b[0, :, :, :2] = np.array([bias, np.zeros(gates)])[:, :, None]
+    given = [net.const(v, np.float32) for v in (w, r, b.reshape(1, -1))]
+    lengths = net.const([3, 2], np.int32) if attributes.pop("lengths", False) else ""
+    given += [lengths, *(net.const(_first(v), np.float32) for v in start or ())]
+    y = net.op(kind, net.input(3, 2, 3), *given, outs=2, hidden_size=hidden, **attributes)[0]
+    return net.model((net.linear(net.op("Squeeze", y, net.ints(1)), hidden, 3),))
+
+
+CONSTANT = {
+    "a function of a bias that nobody else reads": lambda: _constant("RNN", [0.5], read=False),
+    "a state that is where its bias keeps it": lambda: _constant("RNN", [0.5], [0.5], activations=["Relu"]),
+    "an average of what it was and the same": lambda: _constant(
+        "GRU", [0.3, 0.2, 0.5], [0.5], activations=["Sigmoid", "Relu"], zero_gates=False, linear_before_reset=1
+    ),
+    "an average that only gates read": lambda: _constant(
+        "GRU", [0.3, 0.2, 0.5], [0.5], activations=["Sigmoid", "Relu"], read=False
+    ),
+    "a cell that gains what it forgets": lambda: _constant(
+        "LSTM", [0, 0, 0, 1], [0.5, 1], activations=["Sigmoid", "Relu", "Relu"]
+    ),
+}
+MOVING = {
+    "a state that starts from elsewhere": lambda: _constant("RNN", [0.5]),
+    "an average that comes closer": lambda: _constant("GRU", [0.3, 0.2, 0.5], read=False),
+    "a state that is reset before it is read": lambda: _constant(
+        "GRU", [0.3, 0.2, 0.5], [0.5], activations=["Sigmoid", "Relu"]
+    ),
+    "a cell that fills": lambda: _constant("LSTM", [0, 0, 0, 1], read=False),
+    "coupled gates": lambda: _constant(
+        "LSTM", [0, 0, 0, 1], [0.5, 1], activations=["Sigmoid", "Relu", "Relu"], input_forget=1
+    ),
+    "a bound": lambda: _constant("RNN", [0.5], read=False, clip=0.25),
+    "zeros behind the end": lambda: _constant("RNN", [0.5], read=False, lengths=True),
+    "a function with parameters": lambda: _constant("RNN", [0.5], read=False, activations=["Elu"]),
+}
+
+
+@pytest.mark.parametrize("case", CONSTANT)
+def test_units_that_have_one_value_at_every_step_move_into_biases(case):
+    assert list(removed(CONSTANT[case]()).values()) == [[0, 1]]
+
+
+@pytest.mark.parametrize("case", MOVING)
+def test_units_whose_value_depends_on_the_step_stay(case):
+    assert not removed(MOVING[case]())
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+def test_constant_channels_that_a_recurrent_layer_reads_move_into_its_bias(kind, bias):
+    """In both directions, while hidden units go, too, as nothing reads them."""
+    net, rows = Net(0), {"RNN": 1, "GRU": 3, "LSTM": 4}[kind] * 4
+    kept = net.const([0, 0, 1, 1, 1], np.float32)
+    x = net.op("Sigmoid", net.op("Mul", net.linear(net.input(3, 2, 4), 4, 5), kept))
+    weights = net.w(2, rows, 5), net.w(2, rows, 4), *([net.w(2, 2 * rows)] if bias else [])
+    y, _ = net.op(kind, x, *weights, outs=2, hidden_size=4, direction="bidirectional")
+    y = net.op("Reshape", net.op("Transpose", y, perm=[0, 2, 1, 3]), net.ints(3, 2, 8))
+    model = net.model((net.linear(y, 8, 3),))
+    assert list(removed(model).values()) == [[0, 1]]
+    turn = next(n for n in model.nodes() if n.op == kind).inputs[2]
+    last = [n for n in model.nodes() if n.op == "MatMul"][-1].inputs[1]
+    unread = np.array([0, 1, 1, 1], np.float32)
+    model.set_arrays({turn.name: turn.values * unread, last.name: last.values * np.tile(unread, 2)[:, None]})
+    assert list(removed(model).values()) == [[0, 1], [0]]
+
+
 def _repeated(start, step):
     """A state [2, 5] that starts from a constant, and a head on it."""
     net = Net(0)

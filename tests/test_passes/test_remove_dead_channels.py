@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import numpy_helper
 
 from pfir.ir.channels import channel_groups, consumer_slices, producer_slices
 from pfir.ir.dead import find_dead
@@ -20,8 +21,11 @@ LAYERED = [
     *("prelu", "flatten_gemm", "reshape_matmul", "nhwc", "split_slice_gather", "shuffle_v2", "one_dimension"),
     *("three_dimensions", "several_outputs", "squeeze_excite", "dynamic_flatten", "every_second", "dynamic_group_norm"),
     *("group_norm", "instance_norm", "einsum", "stacked_matmul", "experts", "tied_embedding", "attention", "split_qkv"),
-    *("sequence_first", "rotary", "grouped_query", "sampled"),
+    *("sequence_first", "rotary", "grouped_query", "sampled", "folded_columns", "microsoft", "microsoft_attention"),
+    *("microsoft_convolutions", "by_index", "unpooled"),
 ]
+# What reads their channels without weights reads them whatever the weights are.
+MADE = [("einsum_attention", "producers"), ("reductions", "producers")]
 
 
 def kill(model, coupling, seed: int, how: str) -> dict[str, np.ndarray]:
@@ -42,8 +46,9 @@ def kill(model, coupling, seed: int, how: str) -> dict[str, np.ndarray]:
     return killed
 
 
-@pytest.mark.parametrize("how", ["producers", "consumers"])
-@pytest.mark.parametrize("family", LAYERED)
+@pytest.mark.parametrize(
+    ("family", "how"), [*((f, how) for f in LAYERED for how in ("producers", "consumers")), *MADE]
+)
 @settings(max_examples=2, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**16))
 def test_it_finds_all_dead_channels_and_changes_no_output(family, how, seed):
@@ -112,6 +117,105 @@ def test_a_constant_that_is_not_zero_stays_behind_padding():
     model = net.model((net.head(net.conv(x, 6, 4), 4),))
     _constant_first_channels(model, "Conv_1", 2)
     assert not RemoveDeadChannels().apply(model, Context()).changed
+
+
+def test_a_constant_that_is_read_by_one_consumer_alone_asks_nothing_of_the_others():
+    """Behind padding it could not be folded, but there all weights for it are zero."""
+    net = Net(1)
+    x = net.op("Sigmoid", net.conv(net.input("N", 3, 4, 4), 3, 6))
+    padded, plain = net.conv(x, 6, 4), net.conv(x, 6, 4, k=1)
+    model = net.model((net.head(net.op("Add", padded, plain), 4),))
+    _constant_first_channels(model, "Conv_1", 2)
+    assert not RemoveDeadChannels().apply(model.clone(), Context()).changed
+    weight = next(n for n in model.nodes() if n.outputs[0].name == padded).inputs[1]
+    model.set_arrays({weight.name: weight.values * np.array([0, 0, 1, 1, 1, 1], np.float32).reshape(1, 6, 1, 1)})
+    before = run(model, feeds(model))
+    assert RemoveDeadChannels().apply(model, Context()).notes == ("2 dead channels removed",)
+    np.testing.assert_allclose(run(model, feeds(model))[0], before[0], rtol=1e-5, atol=1e-6)
+
+
+def _in_heads(net: Net, x: str, kind: str) -> str:
+    """Two heads of two positions, the first of which the last third of the weights leaves at its bias."""
+    own = {"domain": "com.microsoft", "num_heads": 2}
+    kept = np.array([0, 0, 1, 1])
+    values = net.rng.standard_normal((5, 4)) * kept
+    if kind == "Attention":
+        rows = net.const(np.concatenate([net.rng.standard_normal((5, 8)) * np.tile(kept, 2), values], 1), np.float32)
+        return net.op(kind, x, rows, net.w(12), **own)
+    parts = [net.op("Add", net.op("MatMul", x, net.const(values, np.float32)), net.w(4)) for _ in range(3)]
+    return net.op(kind, *parts, **own)
+
+
+FUSED = {
+    "FusedConv": lambda net, x: net.op("Transpose", net.op(
+        "FusedConv", net.op("Transpose", x, perm=[0, 2, 1]), net.w(4, 5, 1), net.w(4), "",
+        domain="com.microsoft", activation="Relu"), perm=[0, 2, 1]),
+    "FusedGemm": lambda net, x: net.op("Unsqueeze", net.op(
+        "FusedGemm", net.op("ReduceMax", x, axes=[1], keepdims=0), net.w(5, 4), net.w(4),
+        domain="com.microsoft", activation="LeakyRelu", activation_alpha=0.1, alpha=0.5, beta=2.0), net.ints(1)),
+    "FusedMatMul": lambda net, x: net.op("FusedMatMul", x, net.w(4, 5), domain="com.microsoft", transB=1, alpha=0.5),
+    "BiasGelu": lambda net, x: net.linear(net.op("BiasGelu", net.op("Mul", x, net.const([0, 0, 1, 1, 1], np.float32)),
+                                                 net.const([0, 0, 1, 1, 1], np.float32), domain="com.microsoft"), 5, 4),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("step", FUSED)
+def test_fused_layers_take_constants_over(step):
+    net = Net(2)
+    kept = net.const([0, 0, 1, 1, 1], np.float32)
+    x = net.op("Sigmoid", net.op("Mul", net.linear(net.input(2, 3, 4), 4, 5), kept))
+    model = net.model((net.linear(FUSED[step](net, x), 4, 3),))
+    before = run(model, feeds(model))
+    assert RemoveDeadChannels().apply(model, Context()).changed
+    assert channel_groups(model).group("MatMul_1").size == 3
+    np.testing.assert_allclose(run(model, feeds(model))[0], before[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["Attention", "MultiHeadAttention"])
+def test_heads_whose_values_are_constants_move_into_the_bias_behind_attention(kind):
+    net = Net(2)
+    y = _in_heads(net, net.linear(net.input(2, 3, 4), 4, 5), kind)
+    model = net.model((net.linear(y, 4, 3),))
+    before = run(model, feeds(model))
+    assert RemoveDeadChannels().apply(model, Context()).changed
+    assert next(n for n in model.nodes() if n.op == kind).attrs["num_heads"] == 1
+    np.testing.assert_allclose(run(model, feeds(model))[0], before[0], rtol=1e-5, atol=1e-6)
+
+
+def test_weights_in_constant_nodes_are_read_like_initializers():
+    net = Net(2)
+    weights = net.rng.standard_normal((5, 3)).astype(np.float32)
+    weights[:2] = 0
+    node = net.op("Constant", value=numpy_helper.from_array(weights))
+    model = net.model((net.op("MatMul", net.linear(net.input(2, 4), 4, 5), node),))
+    assert RemoveDeadChannels().apply(model, Context()).notes == ("2 dead channels removed",)
+    assert_valid(model)
+
+
+HALVES = {
+    "its steps are fine": (2.5, 0.5, True),
+    "it is exact though its steps are coarse": (1500.0, 2.0, True),
+    "its steps are coarse": (1000.0, 1.1, False),
+    "it is too large": (300.0, 300.0, False),
+}
+
+
+@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("case", HALVES)
+def test_a_constant_moves_into_a_bias_of_half_precision_where_that_can_hold_it(case, dense):
+    """Channels that are always some number, read with equal weights by a layer with or without a bias."""
+    value, weight, fits = HALVES[case]
+    net = Net(1, dtype=np.float16)
+    kept = np.array([0, 1, 1], np.float16)
+    x = net.op("Add", net.op("Mul", net.linear(net.input("N", 4), 4, 3), net.const(kept)),
+               net.const(np.array([value, 0, 0]), np.float16))  # fmt: skip
+    rows = net.const(np.concatenate([np.full((1, 2), weight), net.rng.standard_normal((2, 2))]), np.float16)
+    y = net.op("Gemm", x, rows, net.const(np.zeros(2), np.float16)) if dense else net.op("MatMul", x, rows)
+    model = net.model((y,))
+    before = run(model, feeds(model))
+    assert RemoveDeadChannels().apply(model, Context()).changed == fits
+    assert_valid(model)
+    np.testing.assert_allclose(run(model, feeds(model))[0], before[0], rtol=2e-3, atol=2e-3)
 
 
 @pytest.mark.parametrize("kind", ["Concat", "ScatterND"])

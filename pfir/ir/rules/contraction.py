@@ -147,7 +147,7 @@ def _batch_places(op: Op, from_end: int, second: int) -> list[tuple[int, int]]:
 
 def einsum(op: Op) -> None:
     """Axes of one letter live together; a letter that the result lacks is summed over."""
-    terms, result = _letters(op)
+    terms, result = letters(op)
     places: dict[str, list[tuple[int, int]]] = {}
     for i, term in enumerate(terms):
         for axis, letter in enumerate(term):
@@ -176,7 +176,7 @@ def _consume_letter(op: Op, places: list[tuple[int, int]]) -> None:
         op.consume(i, axis, data)
 
 
-def _letters(op: Op) -> tuple[list[list[str]], list[str]]:
+def letters(op: Op) -> tuple[list[list[str]], list[str]]:
     """The names of the axes of each input, and of the result; an ellipsis stands for those called ".1", ".2", ..."""
     left, arrow, right = op.attr("equation").replace(" ", "").partition("->")
     texts = left.split(",")
@@ -215,19 +215,24 @@ def recurrent(op: Op) -> None:
     op.consume(1, 2, (0, 2))
     hidden, width = op.labels(2, 2), op.attr("hidden_size")
     for i, gates in ((1, _GATES[op.kind]), (2, _GATES[op.kind]), (3, 2 * _GATES[op.kind]), (7, 3)):
-        _tie_gates(op, hidden, i, gates)
+        tie_gates(op, hidden, i, gates)
     for i in (5, 6):
         op.tie(hidden, op.labels(i, 2) if op.has(i) else hidden)
     op.consume(2, 2)
-    op.rewrite(Literal(op.key, "hidden_size", (width,), (Fill(0, (op.inputs[2], 2), 0, width),), scalar=True))
+    give_states(op, hidden, (op.inputs[2], 2), width)
+
+
+def give_states(op: Op, hidden: Labels, site: tuple[str, int], width: int) -> None:
+    """Sequences [S, D, B, H], then last states [D, B, H]; the size H is that of an axis of R."""
+    op.rewrite(Literal(op.key, "hidden_size", (width,), (Fill(0, site, 0, width),), scalar=True))
     for j in range(len(op.outputs)):
         op.out(j, 3 if j == 0 else 2, hidden)
 
 
-def _tie_gates(op: Op, hidden: Labels, i: int, gates: int) -> None:
-    """Axis 1 of the input holds as many rows for each hidden unit as there are gates."""
+def tie_gates(op: Op, hidden: Labels, i: int, gates: int, axis: int = 1) -> None:
+    """This axis of the input holds as many rows for each hidden unit as there are gates."""
     if not op.has(i):
         return
-    rows = op.labels(i, 1)
+    rows = op.labels(i, axis)
     op.tie(None if hidden is None else hidden[None], None if rows is None else rows.reshape(gates, -1))
-    op.produce(i, 1, "weight" if i in (1, 2) else "bias")
+    op.produce(i, axis, "weight" if i in (1, 2) else "bias")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from pfir.ir.rules.op import Op, Unfollowed
 from pfir.ir.rules.trace import Labels
 
@@ -52,6 +54,14 @@ def same(op: Op) -> None:
     for axis in range(op.rank(0)):
         for j in range(len(op.outputs)):
             op.out(j, axis, op.labels(0, axis))
+
+
+def dropout(op: Op) -> None:
+    """As `same`, if it drops nothing: what goes at random depends on how many positions there are."""
+    training = op.literal(2) if op.has(2) else False
+    if training is None or np.any(training):
+        raise Unfollowed("it may drop numbers at random")
+    same(op)
 
 
 def carry(op: Op) -> None:

@@ -114,7 +114,3 @@ def sample(op: Op) -> None:
         op.out(0, axis, labels if axis == 1 else None)
     op.know_shape(0, [op.shape(0)[1] if axis == 1 else None for axis in range(op.rank(0))])
 
-
-def unpool(op: Op) -> None:
-    """The other way round than a MaxPool, to the places that its indices say."""
-    raise Unfollowed("its indices count the positions of all channels")

@@ -5,7 +5,7 @@ Where positions are summed up, the sum must take for zero what its summands were
 
 from __future__ import annotations
 
-from pfir.ir.rules.contraction import conv, gemm, matmul
+from pfir.ir.rules.contraction import NOT_CONTRACTED, conv, gemm, give_states, matmul, tie_gates
 from pfir.ir.rules.elementwise import elementwise, same
 from pfir.ir.rules.op import Op, Unfollowed
 from pfir.ir.rules.reduction import pool
@@ -39,7 +39,34 @@ def matmul_quantizing(op: Op) -> None:
     matmul(op)
     for axis in range(op.rank(0)):
         op.consume(0, axis)
-    _follow_columns(op, 1, op.rank(1) - 1, (2, 3, 4))
+    follow_columns(op, 1, op.rank(1) - 1, (2, 3, 4))
+
+
+def recurrent_quantizing(op: Op) -> None:
+    """An LSTM with weights as in `recurrent` but W [D, I, 4*H] and R [D, H, 4*H], a scale and a zero point for each.
+
+    X and the states are quantized in the range of the run or the step, with zero in it.
+    """
+    hidden, width = op.labels(2, 1), op.attr("hidden_size")
+    op.tie(op.labels(0, 2), op.labels(1, 1), NOT_CONTRACTED)
+    op.consume(1, 1, (0, 2))
+    for axis in range(op.rank(0)):
+        op.consume(0, axis)
+    for i in (1, 2):
+        tie_gates(op, hidden, i, 4, 2)
+    for i, gates in ((3, 8), (7, 3)):
+        tie_gates(op, hidden, i, gates)
+    for i in (8, 9, 10, 11):
+        if op.has(i) and op.rank(i) == 2:
+            tie_gates(op, hidden, i, 4)
+    for i in (5, 6):
+        op.tie(hidden, op.labels(i, 2) if op.has(i) else hidden)
+    op.consume(2, 1)
+    op.count(hidden)
+    last = [op.shape(2)[0], op.shape(0)[1], width]
+    for j, dims in enumerate(([op.shape(0)[0], *last], last, last)):
+        op.know_shape(j, dims)
+    give_states(op, hidden, (op.inputs[2], 1), width)
 
 
 def quantized_matmul(op: Op) -> None:
@@ -48,20 +75,20 @@ def quantized_matmul(op: Op) -> None:
 
 
 def _matmul(op: Op, second: int, scalars: tuple[int, ...], vectors: tuple[int, ...]) -> None:
-    _demand_scalars(op, scalars)
+    demand_scalars(op, scalars)
     if not any(zero_stays_zero(op.node, i) for i in (0, second)):
         op.pin(op.labels(0, -1), OTHER_POINT)
     matmul(op, second=second)
-    _follow_columns(op, second, op.rank(second) - 1, vectors)
+    follow_columns(op, second, op.rank(second) - 1, vectors)
 
 
 def quantized_gemm(op: Op) -> None:
     """A [M, K], B [K, N], either transposed, with scale and zero point each, those of B may be [N]; C [N], and more."""
-    _demand_scalars(op, (1, 2, 7, 8))
+    demand_scalars(op, (1, 2, 7, 8))
     if not zero_stays_zero(op.node, 0):
         op.pin(op.labels(0, 0 if op.attr("transA", 0) else 1), OTHER_POINT)
     gemm(op, 3, 6)
-    _follow_columns(op, 3, 0 if op.attr("transB", 0) else 1, (4, 5))
+    follow_columns(op, 3, 0 if op.attr("transB", 0) else 1, (4, 5))
 
 
 def conv_integer(op: Op) -> None:
@@ -76,14 +103,14 @@ def quantized_conv(op: Op) -> None:
 
 
 def _conv(op: Op, weight: int, bias: int, scalars: tuple[int, ...], vectors: tuple[int, ...]) -> None:
-    _demand_scalars(op, scalars)
+    demand_scalars(op, scalars)
     if not zero_stays_zero(op.node, 0):
         op.pin(op.labels(0, 1), OTHER_POINT)
     conv(op, weight, bias)
-    _follow_columns(op, weight, 0, vectors)
+    follow_columns(op, weight, 0, vectors)
 
 
-def _follow_columns(op: Op, weight: int, axis: int, vectors: tuple[int, ...]) -> None:
+def follow_columns(op: Op, weight: int, axis: int, vectors: tuple[int, ...]) -> None:
     """Scales, zero points and biases of single output channels go with the weights' axis."""
     for i in vectors:
         if op.has(i) and any(dim != 1 for dim in op.shape(i)):
@@ -92,7 +119,7 @@ def _follow_columns(op: Op, weight: int, axis: int, vectors: tuple[int, ...]) ->
             op.tie(op.labels(weight, axis), op.labels(i, 0))
 
 
-def _demand_scalars(op: Op, places: tuple[int, ...]) -> None:
+def demand_scalars(op: Op, places: tuple[int, ...]) -> None:
     for i in places:
         if op.has(i) and any(dim != 1 for dim in op.shape(i)):
             raise Unfollowed(f"{op.inputs[i]} is not one number")
@@ -105,22 +132,22 @@ def _demand_channels_first(op: Op) -> None:
 
 def quantized_sum(op: Op) -> None:
     """A and B with scale and zero point each, position by position."""
-    _demand_scalars(op, (1, 2, 4, 5, 6, 7))
+    demand_scalars(op, (1, 2, 4, 5, 6, 7))
     elementwise(op, (0, 3))
 
 
 def quantized_unary(op: Op) -> None:
-    _demand_scalars(op, (1, 2, 3, 4))
+    demand_scalars(op, (1, 2, 3, 4))
     same(op)
 
 
 def quantized_pool(op: Op) -> None:
     _demand_channels_first(op)
-    _demand_scalars(op, (1, 2, 3, 4))
+    demand_scalars(op, (1, 2, 3, 4))
     pool(op)
 
 
 def quantized_concat(op: Op) -> None:
     """Scale and zero point of the result, then of each part after it."""
-    _demand_scalars(op, tuple(i for i in range(len(op.inputs)) if i < 2 or i % 3 != 2))
+    demand_scalars(op, tuple(i for i in range(len(op.inputs)) if i < 2 or i % 3 != 2))
     concat(op, range(2, len(op.inputs), 3))

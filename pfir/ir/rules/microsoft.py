@@ -6,9 +6,11 @@ import numpy as np
 
 from pfir.ir.rules.contraction import NOT_CONTRACTED, conv, matmul
 from pfir.ir.rules.edits import Fill, Literal
+from pfir.ir.rules.integers import OTHER_POINT, demand_scalars, follow_columns
 from pfir.ir.rules.normalization import STATISTICS
 from pfir.ir.rules.op import Op, Unfollowed
 from pfir.ir.rules.trace import Labels
+from pfir.ir.rules.zero_points import zero_stays_zero
 
 
 def fused_conv(op: Op) -> None:
@@ -43,6 +45,21 @@ def attention(op: Op) -> None:
     """x [N, S, E] with W [E, 3*H*D] and b [3*H*D] for q, k and v, in H heads, all at once: whole heads go."""
     if any(op.has(i) for i in range(4, len(op.inputs))) or op.attr("qkv_hidden_sizes"):
         raise Unfollowed("it has a past, a bias of scores, or widths of their own for q, k and v")
+    _attend(op)
+
+
+def quantized_attention(op: Op) -> None:
+    """As `attention`, x and W being integers with scale and zero point each, those of W may be [3*H*D]."""
+    if op.has(8):
+        raise Unfollowed("it has a past")
+    demand_scalars(op, (3, 6))
+    if not zero_stays_zero(op.node, 0):
+        op.pin(op.labels(0, 2), OTHER_POINT)
+    _attend(op)
+    follow_columns(op, 1, 1, (4, 7))
+
+
+def _attend(op: Op) -> None:
     op.tie(op.labels(0, 2), op.labels(1, 0), NOT_CONTRACTED)
     op.consume(1, 0, (0, 2))
     heads = _heads(op, [(1, 1), *([(2, 0)] if op.has(2) else [])], parts=3)

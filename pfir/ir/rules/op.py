@@ -156,6 +156,12 @@ class Op:
         """The node sums over `axis` of input i; `data` is the input and axis of the activation that it meets there."""
         self._use(i, axis, "weight", True, data or (i, axis))
 
+    def count(self, labels: Labels) -> None:
+        """Every number at these positions has a part in what the node does, whatever its weights."""
+        if labels is not None:
+            inner = self.trace.depth > 0
+            self.trace.uses.append(Use(self.name, self.kind, self.order, "weight", labels, consumes=True, inner=inner))
+
     def contract(self, left: tuple[int, int], right: tuple[int, int]) -> None:
         """The node sums over these axes of two inputs: a weight meets an activation, or two activations meet."""
         if self.is_constant(right[0]) or not self.is_constant(left[0]):

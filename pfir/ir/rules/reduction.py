@@ -2,24 +2,61 @@
 
 from __future__ import annotations
 
+import onnx_graphsurgeon as gs
+
+from pfir.ir.edit import array, operand
 from pfir.ir.rules.edits import Fill, Literal
 from pfir.ir.rules.op import Op, Unfollowed
 
+NOT_UNDONE = "indices that count the positions of all channels go elsewhere, too, or to a tensor of other sizes"
 EXACT = ("ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare")
 
 
 def pool(op: Op) -> None:
-    """[N, C, *d]: windows lie inside a channel."""
+    """[N, C, *d]: windows lie inside a channel; indices of maxima count channels, which a MaxUnpool undoes."""
     indices = len(op.outputs) > 1 and op.outputs[1]
+    undone = indices and _undone(op)
     sizes = [1 if "Global" in op.kind else None] * (op.rank(0) - 2)
     op.know_shape(0, [*op.shape(0)[:2], *sizes])
     for axis in range(op.rank(0)):
         labels = op.labels(0, axis)
-        if axis > 1 or indices:
+        if axis > 1 or (indices and not (undone and axis == 1)):
             op.pin(labels, "its windows, or the indices it returns, run over this axis")
         op.out(0, axis, labels if axis < 2 else None)
+        op.out(1, axis, labels if undone and axis == 1 else None)
+
+
+def _undone(op: Op) -> bool:
+    """Whether the indices only tell MaxUnpools what to put back to where it was: in a tensor of the old sizes."""
+    readers = op.node.outputs[1].outputs
+    return all(n.op == "MaxUnpool" and n.inputs[0] is not n.inputs[1] and _restores(op, n) for n in readers)
+
+
+def _restores(op: Op, node: gs.Node) -> bool:
+    given = array(operand(node, 2))
+    sizes = op.trace.shapes.get(node.outputs[0].name) if given is None else given.ravel().tolist()
+    inner = op.shape(0)[2:]
+    return sizes is not None and all(isinstance(d, int) for d in inner) and tuple(sizes[2:]) == inner
+
+
+def unpool(op: Op) -> None:
+    """[N, C, *d] -> [N, C, *e], the other way round than the MaxPool that made the indices [N, C, *d]."""
+    made = op.node.inputs[1].inputs
+    if not made or made[0].op != "MaxPool":
+        raise Unfollowed("its indices count the positions of all channels, and do not come from a MaxPool")
+    sizes = op.literal(2) if op.has(2) else None
+    if op.has(2) and sizes is None:
+        raise Unfollowed("its shape is known only at run time")
+    op.know_shape(0, [*op.shape(0)[:2], *[None] * (op.rank(0) - 2)] if sizes is None else sizes.ravel().tolist())
     for axis in range(op.rank(0)):
-        op.out(1, axis, None)
+        labels = op.labels(0, axis)
+        if axis != 1:
+            op.pin(labels, "it puts numbers to places along this axis")
+        op.out(0, axis, op.join([labels, op.labels(1, 1)], NOT_UNDONE) if axis == 1 else None)
+    kept = op.trace.labels(op.outputs[0], 1)
+    if kept is not None and sizes is not None:
+        fill = Fill(1, (op.outputs[0], 1), 0, kept.size)
+        op.rewrite(Literal(op.key, 2, entries(sizes), (fill,)))
 
 
 def reduce(op: Op) -> None:

@@ -21,7 +21,7 @@ from pfir.ir.rules.op import Op
 Rule = Callable[[Op], None]
 
 _UNARY = (
-    "Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Ceil Celu Clip Cos Cosh Dropout Elu Erf Exp Floor Gelu "
+    "Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Ceil Celu Clip Cos Cosh Elu Erf Exp Floor Gelu "
     "HardSigmoid HardSwish IsInf IsNaN LeakyRelu Log Mish Neg Not Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin "
     "Sinh Softplus Softsign Sqrt Swish Tan Tanh ThresholdedRelu"
 )
@@ -56,6 +56,7 @@ ONNX: dict[str, Rule] = {
     "CastLike": elementwise.like,
     "CumSum": elementwise.running_sum,
     "DequantizeLinear": elementwise.quantize,
+    "Dropout": elementwise.dropout,
     "DynamicQuantizeLinear": integers.dynamic_quantize,
     "Identity": elementwise.carry,
     "QuantizeLinear": elementwise.quantize,
@@ -101,9 +102,10 @@ ONNX: dict[str, Rule] = {
     "GatherND": indexing.gather_nd,
     "GridSample": indexing.sample,
     "MaxRoiPool": indexing.sample,
-    "MaxUnpool": indexing.unpool,
+    "MaxUnpool": reduction.unpool,
     "ReverseSequence": indexing.reverse_sequence,
     "RoiAlign": indexing.sample,
+    "Scatter": indexing.scatter_elements,
     "ScatterElements": indexing.scatter_elements,
     "ScatterND": indexing.scatter_nd,
     "TopK": indexing.top_k,
@@ -113,6 +115,7 @@ ONNX: dict[str, Rule] = {
 MICROSOFT: dict[str, Rule] = {
     "Attention": microsoft.attention,
     "BiasGelu": elementwise.elementwise,
+    "DynamicQuantizeLSTM": integers.recurrent_quantizing,
     "DynamicQuantizeMatMul": integers.matmul_quantizing,
     "FastGelu": elementwise.elementwise,
     "FusedConv": microsoft.fused_conv,
@@ -121,6 +124,7 @@ MICROSOFT: dict[str, Rule] = {
     "Gelu": elementwise.same,
     "MatMulIntegerToFloat": integers.matmul_integer_to_float,
     "MultiHeadAttention": microsoft.multi_head_attention,
+    "QAttention": microsoft.quantized_attention,
     "QGemm": integers.quantized_gemm,
     "QLinearAdd": integers.quantized_sum,
     "QLinearAveragePool": integers.quantized_pool,

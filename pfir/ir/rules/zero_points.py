@@ -26,9 +26,11 @@ _MADE = {
 _READ: dict[str, dict[int, tuple[int | None, int]]] = {
     "ConvInteger": {0: (None, 2), 1: (None, 3)},
     "DequantizeLinear": {0: (1, 2)},
+    "DynamicQuantizeLSTM": {1: (8, 9), 2: (10, 11)},
     "DynamicQuantizeMatMul": {1: (2, 3)},
     "MatMulInteger": {0: (None, 2), 1: (None, 3)},
     "MatMulIntegerToFloat": {0: (2, 4), 1: (3, 5)},
+    "QAttention": {0: (3, 6), 1: (4, 7)},
     "QGemm": {0: (1, 2), 3: (4, 5)},
     "QLinearConv": {0: (1, 2), 3: (4, 5)},
     "QLinearMatMul": {0: (1, 2), 3: (4, 5)},
