@@ -23,7 +23,8 @@ SIDE = {
     "latency_s", "latency_source", "host_latency_s", "instructions", "accuracy", "fidelity", "macs", "parameters",
     "size_bytes", "peak_activation_bytes",
 }  # fmt: skip
-VERIFICATION = {"device", "against", "max_abs_error", "max_rel_error", "tolerance", "passed", "skipped"}
+VERIFICATION = {"device", "against", "max_abs_error", "max_rel_error", "tolerance", "passed", "skipped", "samples",
+                "top1_agreement"}  # fmt: skip
 
 
 def test_the_report_has_every_key_that_others_rely_on(report):
