@@ -38,7 +38,8 @@ def test_more_channels_never_cost_less(target, inputs, outputs, more, kernel, si
 @settings(deadline=None)
 @given(channels, channels, st.sampled_from([1, 3]), st.sampled_from([4, 14, 32]), st.sampled_from(["conv", "conv3x3"]))
 def test_float16_costs_between_half_and_all_of_float32(inputs, outputs, kernel, size, family):
-    """A load brings more of its values, so that a multiplication may cost a little less than half; tiles of 2x2 save less than 4x4."""
+    """A load brings more of its values, so that a multiplication may cost a little less than half; tiles of 2x2 save
+    less than those of 4x4."""
     net = conv(8 * inputs, 8 * outputs, size, kernel, "conv" if kernel == 1 else family)
     full, half = (seconds(with_arithmetic(parse_target("arm:cortex-a76"), a), net) for a in (FLOAT32, FLOAT16))
     assert full / 2 * 0.95 <= half <= full * 1.05

@@ -12,6 +12,7 @@ from pfir.backends.tvm.tiles import Tile
 from pfir.target import FLOAT16, FLOAT32
 
 _FEWEST_LANES = 2
+_FEWEST_TOGETHER = 4
 # Numbers that float16 holds with all its digits.
 _LEAST, _MOST = 2.0**-14, 65504.0
 
@@ -153,6 +154,24 @@ def vectorize_channels(schedule: Any, loop: Any, lanes: int, channels: int) -> N
     common = gcd(int(schedule.get(loop).extent), channels)
     even = min(lanes, common & -common)
     vectorize_inner(schedule, loop, even if even >= _FEWEST_LANES else lanes)
+
+
+def loads_together(spec: KernelSpec, tile: Tile, channels: int) -> bool:
+    """Whether the input values of a round of steps come by whole vectors, from whose lanes they multiply: of float32
+    LLVM does so by itself, halves it would load one by one."""
+    steps = tile.unroll
+    return spec.dtype == FLOAT16 and steps >= _FEWEST_TOGETHER and steps & (steps - 1) == 0 and channels % steps == 0
+
+
+def load_together(schedule: Any, main: Any, depth: int) -> None:
+    """Put the stage `cells` into the `depth`th loop around `main`, in registers."""
+    cells = schedule.get_sblock("cells")
+    schedule.set_scope(cells, 0, "local")
+    schedule.compute_at(cells, schedule.get_loops(main)[depth - 1])
+    *rows, last = schedule.get_loops(cells)[depth:]
+    for loop in rows:
+        schedule.unroll(loop)
+    schedule.vectorize(last)
 
 
 def parallel(schedule: Any, tile: Tile, loop: Any) -> None:

@@ -13,6 +13,8 @@ import numpy as np
 from pfir.backends.tvm.expressions import const
 from pfir.backends.tvm.form import KernelSpec
 from pfir.backends.tvm.kernels.common import (
+    load_together,
+    loads_together,
     parallel,
     placeholders,
     schedule_of,
@@ -52,6 +54,7 @@ def _compute(spec: KernelSpec, operands: list[Any], tile: Tile) -> Any:
     (sh, sw), (dh, dw) = spec["strides"], spec["dilations"]
     columns, channels = -(-ow // tile.rows) * tile.rows, -(-out // block) * block
     source, count = _source(spec, data, tile), parts(spec.dtype, inner, kh * kw, tile.unroll)
+    source = _cells(spec, source, tile) if _together(spec, tile) else source
     sizes = ((kh, "ry"), (kw, "rx"), (inner // count, "rc"))
     ry, rx, rc = (te.reduce_axis((0, size), name) for size, name in sizes)
 
@@ -118,6 +121,19 @@ def _source(spec: KernelSpec, data: Any, tile: Tile) -> Any:
     return lambda b, i, y, x: padded[b, y, x, i]
 
 
+def _together(spec: KernelSpec, tile: Tile) -> bool:
+    return spec.operands[0].order[-1] == 1 and loads_together(spec, tile, spec.operands[1].shape[4])
+
+
+def _cells(spec: KernelSpec, source: Any, tile: Tile) -> Any:
+    """The same values as a stage of its own."""
+    from tvm import te
+
+    n, c, _, _ = spec.operands[0].shape
+    cells = te.compute((n, *_reach(spec, tile), c), lambda b, y, x, i: source(b, i, y, x), name="cells")
+    return lambda b, i, y, x: cells(b, y, x, i)
+
+
 def _schedule(schedule: Any, spec: KernelSpec, tile: Tile) -> Any:
     main, out = schedule.get_sblock("main"), schedule.get_sblock("out")
     b, g, y, x, part, o, ry, rx, rc = schedule.get_loops(main)
@@ -130,6 +146,8 @@ def _schedule(schedule: Any, spec: KernelSpec, tile: Tile) -> Any:
     add_up(schedule, int(schedule.get(part).extent), outer, tile.lanes)
     schedule.reverse_compute_at(out, outer)
     parallel(schedule, tile, outer)
+    if _together(spec, tile):
+        load_together(schedule, main, 5)
     few = spec.operands[1].shape[4] <= FEW_CHANNELS
     for loop in (rx, ci, xi, ov) if few else (ci, xi, ov):
         schedule.unroll(loop)

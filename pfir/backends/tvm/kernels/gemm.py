@@ -12,7 +12,16 @@ from typing import Any
 import numpy as np
 
 from pfir.backends.tvm.form import KernelSpec
-from pfir.backends.tvm.kernels.common import parallel, placeholders, schedule_of, tail, to_index, vectorize_channels
+from pfir.backends.tvm.kernels.common import (
+    load_together,
+    loads_together,
+    parallel,
+    placeholders,
+    schedule_of,
+    tail,
+    to_index,
+    vectorize_channels,
+)
 from pfir.backends.tvm.kernels.parts import add_up, parts, whole
 from pfir.backends.tvm.tiles import Tile
 
@@ -29,7 +38,7 @@ def gemm(spec: KernelSpec, tile: Tile) -> Any:
     operands = placeholders(spec)
     schedule = schedule_of(operands, _compute(spec, operands, tile))
     _flatten_rows(schedule, spec)
-    return _schedule(schedule, tile, spec.out.memory[-1])
+    return _schedule(schedule, spec, tile)
 
 
 def _compute(spec: KernelSpec, operands: list[Any], tile: Tile) -> Any:
@@ -42,10 +51,16 @@ def _compute(spec: KernelSpec, operands: list[Any], tile: Tile) -> Any:
     count = parts(spec.dtype, inner, 1, tile.unroll)
     k = te.reduce_axis((0, inner // count), "k")
 
+    def element(m: Any, i: Any) -> Any:
+        row = m if padded_rows == rows else tirx.min(m, rows - 1)
+        return data.tensor(*_split(row, leading), i)
+
+    if loads_together(spec, tile, inner):
+        element = te.compute((padded_rows, inner), element, name="cells")
+
     def main(m: Any, part: Any, o: Any) -> Any:
-        row, i = m if padded_rows == rows else tirx.min(m, rows - 1), part * (inner // count) + k
-        element = data.tensor(*_split(row, leading), i)
-        return te.sum(element * weight.tensor[o // tile.block, i, o % tile.block], axis=[k])
+        i = part * (inner // count) + k
+        return te.sum(element(m, i) * weight.tensor[o // tile.block, i, o % tile.block], axis=[k])
 
     sums = te.compute((padded_rows, count, padded_out), main, name="main")
     total = whole(sums, 1, count)
@@ -81,7 +96,7 @@ def _flatten_rows(schedule: Any, spec: KernelSpec) -> None:
     schedule.transform_block_layout("out", flat)
 
 
-def _schedule(schedule: Any, tile: Tile, channels: int) -> Any:
+def _schedule(schedule: Any, spec: KernelSpec, tile: Tile) -> Any:
     main, out = schedule.get_sblock("main"), schedule.get_sblock("out")
     m, part, o, k = schedule.get_loops(main)
     mo, mi = schedule.split(m, [None, tile.rows])
@@ -93,6 +108,8 @@ def _schedule(schedule: Any, tile: Tile, channels: int) -> Any:
     add_up(schedule, int(schedule.get(part).extent), outer, tile.lanes)
     schedule.reverse_compute_at(out, outer)
     parallel(schedule, tile, outer)
+    if loads_together(spec, tile, spec.operands[0].memory[-1]):
+        load_together(schedule, main, 3)
     for loop in (ki, mi, ov):
         schedule.unroll(loop)
     schedule.vectorize(oe)
@@ -101,5 +118,5 @@ def _schedule(schedule: Any, tile: Tile, channels: int) -> Any:
     for loop in rest:
         schedule.unroll(loop)
     schedule.vectorize(inner)
-    vectorize_channels(schedule, schedule.get_loops(out)[-1], tile.lanes, channels)
+    vectorize_channels(schedule, schedule.get_loops(out)[-1], tile.lanes, spec.out.memory[-1])
     return schedule
