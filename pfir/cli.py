@@ -35,6 +35,7 @@ OnlyOption = Annotated[list[str] | None, typer.Option(help="Prune only this node
 ShapeOption = Annotated[
     list[str] | None, typer.Option("--input-shape", help="A fixed size for the library: name=1x3x224x224.")
 ]
+Fp16Option = Annotated[bool, typer.Option("--fp16", help="Compute in float16, on cores that have it.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]
 PROGRAM = "pfir"
 INTERRUPTED = 130
@@ -74,6 +75,7 @@ def compile_command(
     depfile: Annotated[Path | None, typer.Option(help="Write a Makefile rule of what was read.")] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder for the results.")] = Path("pfir-out"),
     force: Annotated[bool, typer.Option("--force", help="Replace what the folder holds.")] = False,
+    fp16: Fp16Option = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compress a model to a goal, fine-tune it, compile it, verify it, report."""
@@ -115,6 +117,7 @@ def compile_command(
         jobs=jobs,
         depfile=depfile,
         force=force,
+        fp16=fp16,
     )
     progress = progress_for()
     try:
@@ -186,6 +189,7 @@ def bench_command(
     vs_python: Annotated[str | None, typer.Option(help="The Python whose onnxruntime is meant.")] = None,
     batch: Annotated[int, typer.Option(help="The batch size of what is built.")] = 1,
     input_shape: ShapeOption = None,
+    fp16: Fp16Option = False,
     as_json: JsonOption = False,
 ) -> None:
     """Measure the latency of models, beside ONNX Runtime if wanted; below 1 the ratio is in our favour."""
@@ -193,7 +197,7 @@ def bench_command(
     from pfir.compile.request import parse_input_shapes
 
     shapes = parse_input_shapes(tuple(input_shape or ()))
-    found = bench(Bench(tuple(models), device, target, threads, vs, vs_python, batch, shapes))
+    found = bench(Bench(tuple(models), device, target, threads, vs, vs_python, batch, shapes, fp16))
     typer.echo(json.dumps(found, indent=1, allow_nan=False) if as_json else "\n".join(lines(found)))
 
 

@@ -75,6 +75,11 @@ CORES: dict[str, Core] = {
     )
 }
 
+# Armv8.2-A with FEAT_FP16 (LLVM's `fullfp16`): multiply-adds of eight float16 values in a 128-bit instruction.
+FP16_CORES = (
+    "cortex-a55", "cortex-a76", "cortex-a78", "cortex-x1", "neoverse-n1", "neoverse-n2", "neoverse-v1", "apple-m1"
+)  # fmt: skip
+
 X86_LEVELS: dict[str, Core] = {
     core.name: core
     for core in (

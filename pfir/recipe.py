@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from pfir.errors import UsageError
+from pfir.target import FLOAT16, FLOAT32
 
 RECIPE = "recipe.json"
 WEIGHTS = "weights.npz"
@@ -30,6 +31,7 @@ class Recipe:
         weights_sha256: Of the weights file beside the recipe; replaying refuses another one.
         seed: Of every random choice.
         versions: Of the libraries that the bytes depend on.
+        arithmetic: What the library computes in.
     """
 
     model_sha256: str
@@ -39,6 +41,7 @@ class Recipe:
     weights_sha256: str = ""
     seed: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
+    arithmetic: str = FLOAT32
 
     def to_json(self) -> str:
         """The text of recipe.json."""
@@ -51,6 +54,7 @@ class Recipe:
             "weights": {"file": WEIGHTS, "sha256": self.weights_sha256},
             "seed": self.seed,
             "versions": dict(self.versions),
+            "arithmetic": self.arithmetic,
         }
         return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
@@ -74,6 +78,7 @@ def read_recipe(path: Path) -> Recipe:
             str(content["weights"]["sha256"]),
             int(content["seed"]),
             dict(content["versions"]),
+            _arithmetic(content),
         )
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
@@ -81,6 +86,14 @@ def read_recipe(path: Path) -> Recipe:
         if isinstance(error, UsageError):
             raise
         raise UsageError(f"{path} is not a recipe.json of pfir") from error
+
+
+def _arithmetic(content: Mapping[str, object]) -> str:
+    """Recipes from before there was a choice name none."""
+    found = content.get("arithmetic", FLOAT32)
+    if found not in (FLOAT16, FLOAT32):
+        raise KeyError(found)
+    return found
 
 
 def pack_weights(arrays: Mapping[str, np.ndarray]) -> bytes:

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pfir.cores import CORES, X86_LEVELS
+from pfir.cores import CORES, FP16_CORES, X86_LEVELS
 from pfir.errors import UsageError
 from pfir.host_cpu import cpu_fields, host_core, host_triple, usable_cores, x86_name
-from pfir.target import known_targets, parse_target
+from pfir.target import FLOAT16, FLOAT32, known_targets, parse_target, with_arithmetic
 
 
 def test_arm_is_64_bit_linux_without_options_costed_as_one_cortex_a72_at_1_5_ghz():
@@ -71,6 +71,23 @@ def test_a_wrong_target_is_refused_with_what_is_known(text, says):
     with pytest.raises(UsageError, match=None) as caught:
         parse_target(text)
     assert says in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["arm", "cortex-a53", "cortex-a72", "armv7", "armv7:cortex-a55", "x86-64", "rpi4",
+                                  "android-arm64"])  # fmt: skip
+def test_a_core_without_fp16_arithmetic_is_refused_with_those_that_have_it(text):
+    with pytest.raises(UsageError) as caught:
+        with_arithmetic(parse_target(text), FLOAT16)
+    assert all(core in str(caught.value) for core in FP16_CORES) and "\n" not in str(caught.value)
+    assert with_arithmetic(parse_target(text), FLOAT32) == parse_target(text)
+
+
+@pytest.mark.parametrize("core", FP16_CORES)
+def test_fp16_arithmetic_doubles_what_a_register_holds(core):
+    full = parse_target(f"arm:{core},threads=2")
+    half = with_arithmetic(full, FLOAT16)
+    assert half.lanes == 2 * full.lanes == 8 and half.value_bytes == 2 and half.threads == 2
+    assert half.macs_per_cycle == 2 * full.macs_per_cycle == 2 * full.core.macs_per_cycle
 
 
 def test_the_host_is_this_machine():

@@ -23,7 +23,7 @@ from pfir.ir.verify import check_finite
 from pfir.measurement import Measurement
 from pfir.passes.base import Context
 from pfir.passes.pipeline import run
-from pfir.target import Target, parse_target
+from pfir.target import FLOAT16, FLOAT32, Target, parse_target, with_arithmetic
 
 ROUNDS = 5
 ONNXRUNTIME = "onnxruntime"
@@ -42,6 +42,7 @@ class Bench:
         vs: `onnxruntime`, or None for ours alone.
         vs_python: The interpreter whose onnxruntime is meant; None is this one.
         batch, input_shapes: Sizes of what is built; a library of a folder has its own.
+        fp16: Whether what is built computes in float16.
 
     Raises:
         UsageError: They contradict each other, or one is not known.
@@ -55,6 +56,17 @@ class Bench:
     vs_python: str | None = None
     batch: int = 1
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    fp16: bool = False
+
+    @property
+    def built_for(self) -> Target:
+        """The target of what is built, with the threads and the arithmetic.
+
+        Raises:
+            UsageError: There is no such target, or it cannot compute so.
+        """
+        target = replace(parse_target(self.target), threads=self.threads)
+        return with_arithmetic(target, FLOAT16 if self.fp16 else FLOAT32)
 
     def __post_init__(self) -> None:
         if not self.paths:
@@ -95,8 +107,8 @@ def bench(asked: Bench) -> dict[str, list[dict[str, object]]]:
         CompileError: The backend cannot build a model.
         DeviceError: The device or the other side does not answer.
     """
+    target = asked.built_for
     entries = [_entry(path, asked) for path in asked.paths]
-    target = replace(parse_target(asked.target), threads=asked.threads)
     with open_device(asked.device, target) as device:
         return {"models": [_row(entry, device, asked) for entry in entries]}
 
@@ -115,7 +127,8 @@ def _entry(path: Path, asked: Bench) -> Entry:
 
 def _folder_entry(folder: Path, asked: Bench) -> Entry:
     report, model = _report(folder), load(folder / MODEL)
-    target, library = parse_target(str(report["target"].get("name", ""))), folder / LIBRARY
+    named = parse_target(str(report["target"].get("name", "")))
+    target, library = replace(named, arithmetic=report["target"].get("arithmetic", FLOAT32)), folder / LIBRARY
     reason = _why_not(target, library, asked)
     if target.cpu != report["target"].get("cpu"):
         reason = f"its library is for a host with another processor, {report['target'].get('cpu')}"
@@ -143,6 +156,8 @@ def _why_not(target: Target, library: Path, asked: Bench) -> str | None:
         return f"the folder holds no {LIBRARY}"
     if asked.device == HOST and not _runs_here(target):
         return f"its library is for {target.name}, not for this machine"
+    if asked.fp16 and target.arithmetic != FLOAT16:
+        return f"its library computes in {target.computes}"
     if target.threads != asked.threads:
         return f"its library is for {target.threads} thread(s)"
     return None
@@ -161,8 +176,7 @@ def _built(model: Model, asked: Bench) -> Artifact:
     check_finite(model)
     baseline, _ = run(BASELINE, model, Context())
     give_biases(baseline)
-    target = replace(parse_target(asked.target), threads=asked.threads)
-    return open_backend("tvm").build(_fixed(baseline, asked), target)
+    return open_backend("tvm").build(_fixed(baseline, asked), asked.built_for)
 
 
 def _row(entry: Entry, device: Device, asked: Bench) -> dict[str, object]:
@@ -178,6 +192,7 @@ def _row(entry: Entry, device: Device, asked: Bench) -> dict[str, object]:
         "spread": _spread(ours, latency),
         "repeats": sum(m.repeats for m in ours),
         "threads": asked.threads,
+        "arithmetic": entry.artifact.target.computes,
         "source": ours[0].source,
         "device": ours[0].detail,
         "notes": list(entry.notes),
@@ -201,7 +216,7 @@ def _against(rounds: list[Timing], latency: float) -> dict[str, object]:
 
 def _line(row: Mapping[str, object]) -> str:
     text = f"{row['model']}: {1e3 * row['latency_s']:.3f} ms +- {100 * row['spread']:.1f} %"
-    text += f" ({row['threads']} thread(s), {row['repeats']} runs, {row['device']})"
+    text += f" ({row['threads']} thread(s), {row['arithmetic']}, {row['repeats']} runs, {row['device']})"
     if "vs" in row:
         vs = row["vs"]
         text += f"; {vs['name']} {vs['version']} {1e3 * vs['latency_s']:.3f} ms, ratio {row['ratio']:.3f}"

@@ -18,7 +18,7 @@ from pfir.ir.model import Model
 from pfir.report.progress import Progress
 from pfir.report.record import Verification
 from pfir.run.session import Session
-from pfir.target import Target, parse_target
+from pfir.target import FLOAT32, Target, parse_target, with_arithmetic
 
 ROUNDS = 3
 HOST = "host"
@@ -33,16 +33,25 @@ class HostLatency:
     note: str | None = None
 
 
-def host_latency(backend: Backend, baseline: Model, result: Model) -> HostLatency:
-    """Both models, built by the same backend for this machine, one thread, measured in turn: medians of the rounds."""
+def host_latency(backend: Backend, baseline: Model, result: Model, arithmetic: str = FLOAT32) -> HostLatency:
+    """Both models, built by the same backend for this machine, one thread, measured in turn: medians of the rounds;
+    in float32 where this machine does not have the arithmetic."""
+    host, note = _host(arithmetic)
     try:
-        built = [backend.build(m, parse_target(HOST)) for m in (baseline, result)]
+        built = [backend.build(m, host) for m in (baseline, result)]
         with host_device(backend) as device:
             rounds = [[device.measure(a).seconds for a in built] for _ in range(ROUNDS)]
     except BackendError as error:
         return HostLatency(None, None, f"not measured on this machine: {error}")
     before, after = np.median(rounds, axis=0)
-    return HostLatency(float(before), float(after))
+    return HostLatency(float(before), float(after), note)
+
+
+def _host(arithmetic: str) -> tuple[Target, str | None]:
+    try:
+        return with_arithmetic(parse_target(HOST), arithmetic), None
+    except UsageError:
+        return parse_target(HOST), "This machine has no fp16 arithmetic: the latencies on it are of float32 code."
 
 
 def run_device(url: str | None, backend: Backend, target: Target) -> Device:
@@ -78,7 +87,7 @@ def verify_result(
     artifact: Artifact,
     model: Model,
     device: Device,
-    feeds: Mapping[str, np.ndarray],
+    feeds: Sequence[Mapping[str, np.ndarray]],
     progress: Progress,
 ) -> Verification:
     """Compare the library with ONNX Runtime on the same model: on the device, the emulated one, or as a host build.
@@ -87,15 +96,18 @@ def verify_result(
         artifact: The library for the target.
         model: What it was built from, every size fixed.
         device: The device of the run; an estimator runs nothing, so the emulated device or the host takes its place.
-        feeds: One set of inputs.
+        feeds: Sets of inputs, at least one.
 
     Raises:
         VerifyError: The outputs differ.
     """
-    expected = Session(model).predict(feeds)
+    session = Session(model)
+    cases = [(inputs, session.predict(inputs)) for inputs in feeds]
+    # Where this machine has no fp16 arithmetic its code rounds to float16 after each operation: slow, and as exact.
+    host = replace(parse_target(HOST), arithmetic=artifact.target.arithmetic)
 
     def on_host() -> tuple[Artifact, Device]:
-        return _as_device_error(lambda: backend.build(model, parse_target(HOST))), host_device(backend)
+        return _as_device_error(lambda: backend.build(model, host)), host_device(backend)
 
     places = []
     if not isinstance(device, EstimateDevice):
@@ -103,7 +115,7 @@ def verify_result(
     elif _is_aarch64_linux(artifact.target) and backend.name == "tvm":
         places.append(("emulated aarch64", lambda: (artifact, emulated(progress))))
     places.append((HOST, on_host))
-    found = verify_somewhere(places, feeds, expected, progress.note)
+    found = verify_somewhere(places, cases, host.arithmetic, progress.note)
     return (
         replace(found, device=HOST) if found.device.lower().startswith(("host", "onnx runtime on the host")) else found
     )
@@ -136,9 +148,10 @@ def instructions(
         return [None] * len(models)
 
 
-def first_samples(dataset, batch: int) -> dict[str, np.ndarray]:
-    """One batch; samples repeat where the data has fewer."""
-    return dataset.batch(np.arange(batch) % len(dataset))
+def some_samples(dataset, batch: int, count: int = 1) -> list[dict[str, np.ndarray]]:
+    """The first batches, as many as hold `count` samples; samples repeat where the data has fewer than one batch."""
+    batches = max(1, min(count, len(dataset)) // batch)
+    return [dataset.batch(np.arange(i * batch, (i + 1) * batch) % len(dataset)) for i in range(batches)]
 
 
 def _is_aarch64_linux(target: Target) -> bool:

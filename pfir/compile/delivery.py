@@ -52,7 +52,7 @@ def deliver(
         REPORT: record.dump(report).encode(),
         PAGE: html.page(report).encode(),
     }
-    room.deliver(files | room.journals())
+    room.deliver(files | room.journals(), {"arithmetic": setting.target.computes})
     _write_depfile(setting.request)
     return Outcome(report, run.met, room.folder)
 
@@ -129,6 +129,7 @@ def _recipe(setting: Setting, chosen: Chosen, weights: bytes) -> Recipe:
         weights_sha256=sha256(weights),
         seed=setting.request.seed,
         versions=versions(),
+        arithmetic=setting.target.arithmetic,
     )
 
 

@@ -5,23 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pfir.artifact import SLOW_KERNELS, Artifact
-from pfir.compile.building import first_samples, host_latency, instructions, run_device, verify_result
+from pfir.compile.building import host_latency, instructions, run_device, some_samples, verify_result
 from pfir.compile.choosing import choose
 from pfir.compile.delivery import check_depfile, deliver
 from pfir.compile.judge import Judge
 from pfir.compile.outcome import Outcome
 from pfir.compile.plan import plan
-from pfir.compile.prepare import fixed, open_backend, prepare
+from pfir.compile.prepare import fixed, open_backend, prepare, wanted_target
 from pfir.compile.replay import check_recipe
 from pfir.compile.request import Request
 from pfir.compile.samples import open_samples
 from pfir.compile.searching import check_reachable, fastest, ground_for, with_branches
 from pfir.compile.setting import Setting
 from pfir.compile.stages import Stages
+from pfir.compile.verify import samples_to_verify
 from pfir.compile.workspace import Workspace
 from pfir.devices.base import Device
 from pfir.report.progress import Progress
-from pfir.target import parse_target
 
 
 def compile_model(request: Request, progress: Progress) -> Outcome:
@@ -46,7 +46,7 @@ def compile_model(request: Request, progress: Progress) -> Outcome:
 
 def _setting(request: Request, stages: Stages, progress: Progress) -> Setting:
     with stages("load"):
-        target = parse_target(request.target)
+        target = wanted_target(request)
         original = prepare(request, target.lanes)
         check_recipe(original, request)
         backend = open_backend(request.backend)
@@ -85,13 +85,13 @@ def _run(setting: Setting, device: Device, room: Workspace) -> Outcome:
         artifact = setting.backend.build(result, setting.target)
         chosen = replace(chosen, notes=(*chosen.notes, *slow_kernels(artifact)))
     with setting.stages("verify"):
-        feeds = first_samples(setting.samples.validation, setting.request.batch)
+        feeds = some_samples(setting.samples.validation, setting.request.batch, samples_to_verify(setting.target))
         verification = verify_result(setting.backend, artifact, result, device, feeds, setting.progress)
     with setting.stages("measure"):
         after = judge.side(chosen.tuned.model, setting.samples, setting.original.model)
         sized = (fixed(setting.original.baseline, setting.request), result)
-        host = host_latency(setting.backend, *sized)
-        counted = instructions(setting.backend, sized, setting.target, feeds, setting.progress)
+        host = host_latency(setting.backend, *sized, setting.target.arithmetic)
+        counted = instructions(setting.backend, sized, setting.target, feeds[0], setting.progress)
         before = replace(before, host_latency_s=host.baseline_s, instructions=counted[0])
         after = replace(after, host_latency_s=host.result_s, instructions=counted[1])
     return deliver(setting, chosen, artifact, verification, before, after, host, room)

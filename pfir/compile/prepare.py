@@ -24,6 +24,7 @@ from pfir.passes.remove_dead_channels import RemoveDeadChannels
 from pfir.passes.simplify import Simplify
 from pfir.passes.spec import format_pass, parse
 from pfir.recipe import read_recipe
+from pfir.target import FLOAT16, FLOAT32, Target, parse_target, with_arithmetic
 
 BASELINE = (Simplify(), FoldBatchNorm())
 CRITERION = "reconstruction"
@@ -67,11 +68,26 @@ def prepare(request: Request, lanes: int) -> Original:
     return Original(model, baseline, start, _sha256(request.model), pruning, texts)
 
 
+def wanted_target(request: Request) -> Target:
+    """The target, computing in float16 where `--fp16` or the recipe that is replayed says so.
+
+    Raises:
+        UsageError: There is no such target, or it cannot compute so.
+    """
+    target = parse_target(request.target)
+    replayed = FLOAT32 if request.recipe is None else read_recipe(request.recipe).arithmetic
+    if not request.fp16 and replayed == FLOAT32:
+        return target
+    if request.backend != "tvm":
+        raise UsageError(f"--fp16, or a recipe made with it, is for --backend tvm; {request.backend} has float32 only")
+    return with_arithmetic(target, FLOAT16)
+
+
 def chosen_passes(text: str | None, lanes: int) -> tuple[tuple[Pass, ...], PruneChannels | None]:
     """What comes before pruning, and the pruning: pfir's own choice, or that of `--passes`.
 
     Args:
-        lanes: float32 values in a vector register: what widths are multiples of, unless the text says otherwise.
+        lanes: Values in a vector register: what widths are multiples of, unless the text says otherwise.
 
     Raises:
         UsageError: The text is no list of passes, something stands behind prune-channels, or it has a schedule.

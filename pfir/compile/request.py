@@ -96,6 +96,7 @@ class Request:
     jobs: int | None = None
     depfile: Path | None = None
     force: bool = False
+    fp16: bool = False
 
     def __post_init__(self) -> None:
         if self.backend not in BACKENDS:

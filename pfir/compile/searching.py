@@ -197,7 +197,8 @@ def search_for(
 def fingerprint(ground: Ground, request: Request) -> str:
     """What trials of one journal share; not the measured latencies, which differ from run to run."""
     sizes = (sorted(ground.pricing.sizes.items()), [b.name for b in ground.pricing.branches])
-    return repr((request.goals.text(), request.target, request.backend, ground.score.data.fingerprint(), sizes))
+    built = (request.target, request.fp16, request.backend)
+    return repr((request.goals.text(), *built, ground.score.data.fingerprint(), sizes))
 
 
 class Teller:

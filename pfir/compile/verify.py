@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -10,30 +10,53 @@ from pfir.artifact import Artifact
 from pfir.devices.base import Device
 from pfir.errors import DeviceError, VerifyError
 from pfir.report.record import Verification
+from pfir.run.classify import class_scores
+from pfir.target import FLOAT16, FLOAT32, Target
 
 TOLERANCE = 1e-3
 """Largest error allowed, relative to the largest value of the output: float32 sums in another order stay far below."""
+HALF_TOLERANCE = 5e-2
+"""The same of float16, which rounds every value to 1/2048 of it: fifty layers deep nets were within 1/100."""
+HALF_SAMPLES = 16
+"""Samples that a library of float16 is verified on: a single one says little of how often it answers otherwise."""
+
+Arrays = Mapping[str, np.ndarray]
+Case = tuple[Arrays, Arrays]
+"""Inputs, and the outputs that are expected of them."""
 
 
-def verify(
-    artifact: Artifact, device: Device, feeds: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]
-) -> Verification:
-    """Run the library on the device and compare.
+def tolerance(arithmetic: str) -> float:
+    """Of a library that computes so."""
+    return HALF_TOLERANCE if arithmetic == FLOAT16 else TOLERANCE
+
+
+def samples_to_verify(target: Target) -> int:
+    """How many samples a library for this target is verified on."""
+    return HALF_SAMPLES if target.arithmetic == FLOAT16 else 1
+
+
+def verify(artifact: Artifact, device: Device, cases: Sequence[Case], arithmetic: str = FLOAT32) -> Verification:
+    """Run the library on the device and compare, case by case.
 
     Raises:
         VerifyError: An output is missing, of another shape, not finite where it should be, or too far off.
         DeviceError: The device does not answer.
     """
-    found = device.run(artifact, feeds)
-    errors = [_error(name, found.get(name), y) for name, y in expected.items()]
+    errors, equal = [], []
+    for feeds, expected in cases:
+        found = device.run(artifact, feeds)
+        errors += [_error(name, found.get(name), y, arithmetic) for name, y in expected.items()]
+        equal += _equal_answers(found, expected)
     absolute, relative = (max(e[i] for e in errors) for i in (0, 1))
-    return Verification(device.name, True, "onnxruntime", absolute, relative, TOLERANCE)
+    agreement = sum(equal) / len(equal) if equal else None
+    return Verification(device.name, True, "onnxruntime", absolute, relative, tolerance(arithmetic),
+                        samples=_samples(cases), top1_agreement=agreement)  # fmt: skip
 
 
 def verify_somewhere(
     places: list[tuple[str, Callable[[], tuple[Artifact, Device]]]],
-    feeds: Mapping[str, np.ndarray],
-    expected: Mapping[str, np.ndarray],
+    cases: Sequence[Case],
+    arithmetic: str,
     note: Callable[[str], None],
 ) -> Verification:
     """Verify at the first place that can be set up; why the ones before it could not is told to `note`.
@@ -50,26 +73,44 @@ def verify_somewhere(
         try:
             artifact, device = set_up()
             with device:
-                return verify(artifact, device, feeds, expected)
+                return verify(artifact, device, cases, arithmetic)
         except DeviceError as error:
             reasons.append(f"{name}: {error}")
             note(f"cannot verify on {reasons[-1]}")
     return Verification(places[0][0], False, skipped="; ".join(reasons) or "no device can run it")
 
 
-def _error(name: str, found: np.ndarray | None, expected: np.ndarray) -> tuple[float, float]:
+def _samples(cases: Sequence[Case]) -> int:
+    """How many there are in all cases: the length of the first axis of the outputs, summed."""
+    return sum(max((len(y) for y in expected.values() if y.ndim), default=1) for _, expected in cases)
+
+
+def _equal_answers(found: Arrays, expected: Arrays) -> list[bool]:
+    """Whether the best class of each sample is the same; empty where the outputs are no scores of classes."""
+    ours, theirs = class_scores(found), class_scores(expected)
+    return [] if theirs is None or ours is None else (ours.argmax(1) == theirs.argmax(1)).tolist()
+
+
+def _error(name: str, found: np.ndarray | None, expected: np.ndarray, arithmetic: str) -> tuple[float, float]:
     if found is None or found.shape != expected.shape:
         shape = "missing" if found is None else list(found.shape)
         raise VerifyError(f"output {name} of the library is {shape}; ONNX Runtime gives {list(expected.shape)}")
     if not np.array_equal(np.isfinite(found), np.isfinite(expected)):
-        raise VerifyError(f"output {name} of the compiled library is not finite where ONNX Runtime's is")
+        why = f"output {name} of the compiled library is not finite where ONNX Runtime's is"
+        raise VerifyError(why + _advice(arithmetic))
     finite = np.isfinite(expected)
     difference = np.abs(found[finite].astype(np.float64) - expected[finite])
     absolute = float(difference.max(initial=0.0))
     relative = absolute / max(float(np.abs(expected[finite]).max(initial=0.0)), 1e-6)
-    if relative > TOLERANCE:
+    if relative > tolerance(arithmetic):
         raise VerifyError(
             f"output {name} of the compiled library differs from ONNX Runtime's by {absolute:.3g} "
-            f"({relative:.3g} of its largest value; allowed is {TOLERANCE:g})"
+            f"({relative:.3g} of its largest value; allowed is {tolerance(arithmetic):g}){_advice(arithmetic)}"
         )
     return absolute, relative
+
+
+def _advice(arithmetic: str) -> str:
+    if arithmetic != FLOAT16:
+        return ""
+    return "; it computes in float16, which holds nothing above 65504 and four digits: compile without --fp16"

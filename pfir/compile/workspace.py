@@ -57,8 +57,11 @@ class Workspace:
     def checkpoint(self) -> Path:
         return self.state / "checkpoint.npz"
 
-    def deliver(self, files: Mapping[str, bytes]) -> None:
+    def deliver(self, files: Mapping[str, bytes], about: Mapping[str, str] | None = None) -> None:
         """Put all files into the folder: each is complete on disk before the first one appears, the manifest last.
+
+        Args:
+            about: What else the manifest says.
 
         Raises:
             UsageError: The folder cannot be written, or the disk is full; then none of the files has appeared.
@@ -67,7 +70,7 @@ class Workspace:
         with _clear_errors(self.folder):
             shutil.rmtree(stage, ignore_errors=True)
             stage.mkdir()
-            for name, content in {**files, MANIFEST: manifest(files)}.items():
+            for name, content in {**files, MANIFEST: manifest(files, about or {})}.items():
                 _write(stage / name, content)
             for name in (*files, MANIFEST):
                 os.replace(stage / name, self.folder / name)
@@ -114,13 +117,13 @@ class Workspace:
                 (self.folder / name).unlink(missing_ok=True)
 
 
-def manifest(files: Mapping[str, bytes]) -> bytes:
-    """JSON of every file's size and SHA-256, by name."""
+def manifest(files: Mapping[str, bytes], about: Mapping[str, str]) -> bytes:
+    """JSON of every file's size and SHA-256, by name, and of what else is to be said."""
     entries = {
         name: {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         for name, content in sorted(files.items())
     }
-    return json.dumps({"files": entries}, indent=1).encode() + b"\n"
+    return json.dumps({**about, "files": entries}, indent=1).encode() + b"\n"
 
 
 def _write(path: Path, content: bytes) -> None:

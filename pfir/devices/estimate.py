@@ -4,7 +4,8 @@
 
 u is the core's efficiency, times the family's, times what the register tile loses to loads, to a short reduction
 and to channels that do not fill it. It estimates for the kernels that pfir's own TVM backend makes; a 3x3 convolution
-costs what the cheapest of three algorithms does (`pfir.devices.winograd`).
+costs what the cheapest of three algorithms does (`pfir.devices.winograd`). Kernels tell their bytes in float32; of a
+target that computes in float16 half as many move, and a vector holds twice as many values.
 
 Source: Williams, Waterman and Patterson, "Roofline", CACM 52(4), 2009; the tile model is ours: it counts instructions
 of the micro-kernel (one multiply-accumulate per vector register of accumulators, and the loads that feed it). Against
@@ -21,10 +22,10 @@ import numpy as np
 from pfir.artifact import Artifact, Kernel
 from pfir.devices.base import Device
 from pfir.devices.register_tiles import EPILOGUE, cheapest_tile
-from pfir.devices.winograd import WAYS, tiled_work
+from pfir.devices.winograd import tiled_work, ways_for
 from pfir.errors import DeviceError, UsageError
 from pfir.measurement import ESTIMATED, Measurement
-from pfir.target import Target
+from pfir.target import FLOAT16, Target
 
 FAMILIES = ("conv", "conv3x3", "depthwise", "grouped", "dense", "matmul", "pool", "reduce", "elementwise", "move")
 # Share of what a 3x3 convolution reaches; from GFLOP/s per class of our kernels on one x86 core (3x3 112, 1x1 110,
@@ -85,13 +86,13 @@ def estimate_seconds(
 ) -> np.ndarray:
     """Seconds of each kernel; every argument has one shape, `family` indexes FAMILIES, the rest is as in Kernel."""
     core, threads = target.core, target.threads
-    peak = core.macs_per_cycle * core.clock_hz * core.efficiency * threads**THREAD_SCALING
+    peak = target.macs_per_cycle * core.clock_hz * core.efficiency * threads**THREAD_SCALING
     work = macs * tile_cost(target, macs, written_bytes, family, channels_out, channels_in)
-    moved = read_bytes + written_bytes
+    moved = (read_bytes + written_bytes) * target.value_bytes / FLOAT_BYTES
     seconds = np.maximum(work / (_FAMILY_SHARE[family] * peak), _memory_seconds(target, moved))
-    for way in WAYS:
+    for way in ways_for(target):
         work, more = tiled_work(target, way, written_bytes / FLOAT_BYTES, channels_out, channels_in)
-        tiled = np.maximum(work / peak, _memory_seconds(target, moved + FLOAT_BYTES * more))
+        tiled = np.maximum(work / peak, _memory_seconds(target, moved + target.value_bytes * more))
         seconds = np.where(family == FAMILIES.index("conv3x3"), np.minimum(seconds, tiled), seconds)
     overhead = OVERHEAD_CYCLES + (THREAD_START_CYCLES if threads > 1 else 0.0)
     return seconds + overhead / core.clock_hz
@@ -150,6 +151,7 @@ class EstimateDevice(Device):
         core, threads = self.target.core, self.target.threads
         clock = f"{core.clock_hz / 1e9:.2f} GHz"
         text = f"roofline for {core.name} at {clock}, {threads} thread{'s' if threads > 1 else ''}"
+        text += ", fp16 arithmetic" if self.target.arithmetic == FLOAT16 else ""
         return f"{text}, {self.basis or 'not calibrated'}, expected error {self.error:.0%}"
 
     def seconds(self, kernels: KernelArrays) -> np.ndarray:

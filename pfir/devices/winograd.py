@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pfir.devices.register_tiles import TILES, cheapest_tile, instructions
-from pfir.target import Target
+from pfir.target import FLOAT32, Target
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,12 @@ class Way:
 
 
 WAYS = (Way(4, 180.0, 150.0), Way(2, 60.0, 45.0))
+
+
+def ways_for(target: Target) -> tuple[Way, ...]:
+    """Those that a target's arithmetic is exact enough for: in float16 the transforms of 4x4 tiles, whose weights reach
+    from 1/24 to 8, would cost about ten times the error of a direct convolution."""
+    return WAYS if target.arithmetic == FLOAT32 else tuple(way for way in WAYS if way.outputs == 2)
 
 
 def tiled_work(

@@ -89,6 +89,7 @@ def _assumed(report: Mapping) -> str:
     pairs = {
         "core": f"{words.core(report)}, {target['threads']} thread{'s' if target['threads'] != 1 else ''}",
         "target": f"{target['triple']}, code for {target['cpu']}",
+        "arithmetic": report["arithmetic"],
         "latency": f"{side['latency_source']}{spread}: {side['latency_detail']}",
         "peaks from": target["core_source"],
         "fidelity": f"agreement with the original on {report['fidelity_data']} inputs",
@@ -103,7 +104,10 @@ def _errors(report: Mapping, check: Mapping) -> str:
         return text
     limits = "" if check["tolerance"] is None else f", tolerance {check['tolerance']:.1g}"
     relative = "" if check["max_rel_error"] is None else f", relative {check['max_rel_error']:.1g}"
-    return f"{text} against {check['against']}: largest error {check['max_abs_error']:.1g}{relative}{limits}"
+    answers = "" if check["top1_agreement"] is None else f", {check['top1_agreement']:.0%} of best classes equal"
+    many = f" on {check['samples']} samples" if check["samples"] > 1 else ""
+    error = f"largest error {check['max_abs_error']:.1g}{relative}{limits}{answers}"
+    return f"{text}{many} against {check['against']}: {error}"
 
 
 def _trials(report: Mapping) -> str:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 
 from pfir.errors import UsageError
 from pfir.measurement import ESTIMATED, Measurement, speedup
-from pfir.target import Target
+from pfir.target import FLOAT32, Target
 
 DISAGREEMENT = 0.25  # Speed-up ratios further apart than this are pointed out.
 SAFE_FIDELITY = 0.9  # Below it a result that no labels judged should not be shipped.
@@ -55,6 +55,8 @@ class Verification:
         device: `emulated aarch64`, `host`, or the device's name.
         max_abs_error, max_rel_error, tolerance: None where it was skipped.
         skipped: Why nothing was verified; None if it was.
+        samples: How many were compared.
+        top1_agreement: Share of them with the same best class; None where it was skipped or nothing is classified.
     """
 
     device: str
@@ -64,6 +66,8 @@ class Verification:
     max_rel_error: float | None = None
     tolerance: float | None = None
     skipped: str | None = None
+    samples: int = 0
+    top1_agreement: float | None = None
 
 
 @dataclass(frozen=True)
@@ -154,6 +158,7 @@ def build(run: Run) -> dict[str, object]:
         "pfir": run.version,
         "model": dict(run.model),
         "target": _target(run.target),
+        "arithmetic": run.target.computes,
         "backend": run.backend,
         "goal": run.goal,
         "met": run.met,
@@ -196,7 +201,7 @@ def dump(report: Mapping[str, object]) -> str:
 
 def warnings(run: Run) -> tuple[str, ...]:
     """What the numbers themselves demand to be said."""
-    found = [_disagreement(run), _unsafe(run)]
+    found = [_disagreement(run), _unsafe(run), _rounded(run)]
     if run.verification.skipped:
         found.append(f"The library was not verified: {run.verification.skipped}.")
     return tuple(text for text in found if text)
@@ -231,6 +236,15 @@ def _unsafe(run: Run) -> str:
     )
 
 
+def _rounded(run: Run) -> str:
+    if run.target.arithmetic == FLOAT32:
+        return ""
+    check, said = run.verification, "fp16 arithmetic on both sides, so that it is no part of the speed-up"
+    if check.top1_agreement is not None:
+        said += f"; best classes as in float32 for {check.top1_agreement:.0%} of {check.samples} verified samples"
+    return f"{said}; accuracy and fidelity are those of the model in float32."
+
+
 def _target(target: Target) -> dict[str, object]:
     return {
         "name": target.name,
@@ -240,6 +254,7 @@ def _target(target: Target) -> dict[str, object]:
         "cpu": target.cpu,
         "features": target.features,
         "threads": target.threads,
+        "arithmetic": target.arithmetic,
         "core_source": target.core.source,
     }
 

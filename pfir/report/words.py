@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from pfir.measurement import ESTIMATED
 from pfir.report.record import SAFE_FIDELITY
+from pfir.target import FLOAT16
 
 NOTHING = "–"
 
@@ -69,8 +70,12 @@ def core(report: Mapping) -> str:
 def judged(report: Mapping) -> str:
     """How the latencies were found, on what."""
     if report["result"]["latency_source"] == ESTIMATED:
-        return f"by estimate ({core(report)})"
-    return f"measured on {report['result']['latency_detail']}"
+        return f"by estimate ({core(report)}{_halves(report)})"
+    return f"measured on {report['result']['latency_detail']}{_halves(report)}"
+
+
+def _halves(report: Mapping) -> str:
+    return f", {report['arithmetic']}" if report["target"]["arithmetic"] == FLOAT16 else ""
 
 
 def quality(report: Mapping) -> str:

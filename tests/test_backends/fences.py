@@ -17,7 +17,7 @@ from pfir.backends.tvm.build import tvm_target
 from pfir.backends.tvm.lower import written
 from pfir.backends.tvm.stack import tir_pipeline
 from pfir.backends.tvm.values import Program, result_memory
-from pfir.target import parse_target
+from pfir.target import FLOAT32, parse_target
 from tests.test_backends.bundle import Bundle
 
 _NOTHING = 0  # PROT_NONE
@@ -41,34 +41,34 @@ def fenced(array: np.ndarray, at_end: bool) -> np.ndarray:
     return result
 
 
-def convolutions(outputs: int) -> Program:
-    """3x3 and other convolutions of 16 channels, so that every operand fills whole cache lines; those that can be
+def convolutions(outputs: int, arithmetic: str = FLOAT32) -> Program:
+    """3x3 and other convolutions of 16 or 32 channels, so that every operand fills whole cache lines; those that can be
     are computed by Winograd's algorithm in tiles of `outputs` x `outputs`."""
-    b = Bundle()
-    x = b.node("Conv", b.input(2, 16, 9, 10), b.random(16, 16, 1, 1))
-    first = b.node("Conv", x, b.random(16, 16, 3, 3), b.random(16), pads=[1, 1, 1, 1])
+    b, c = Bundle(), 64 // np.dtype(arithmetic).itemsize
+    x = b.node("Conv", b.input(2, c, 9, 10), b.random(c, c, 1, 1))
+    first = b.node("Conv", x, b.random(c, c, 3, 3), b.random(c), pads=[1, 1, 1, 1])
     b.output("residual", b.node("Relu", b.node("Add", first, x)))
-    b.output("uneven", b.node("Conv", first, b.random(32, 16, 3, 3), pads=[2, 0, 1, 2]))
-    b.output("inside", b.node("Conv", first, b.random(16, 16, 3, 3), b.random(16)))
-    b.output("strided", b.node("Conv", first, b.random(16, 16, 3, 3), strides=[2, 2], pads=[1, 1, 1, 1]))
-    b.output("depthwise", b.node("Conv", first, b.random(16, 1, 3, 3), group=16, pads=[1, 1, 1, 1]))
+    b.output("uneven", b.node("Conv", first, b.random(2 * c, c, 3, 3), pads=[2, 0, 1, 2]))
+    b.output("inside", b.node("Conv", first, b.random(c, c, 3, 3), b.random(c)))
+    b.output("strided", b.node("Conv", first, b.random(c, c, 3, 3), strides=[2, 2], pads=[1, 1, 1, 1]))
+    b.output("depthwise", b.node("Conv", first, b.random(c, 1, 3, 3), group=c, pads=[1, 1, 1, 1]))
     b.output("pool", b.node("MaxPool", first, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ways, "winograd_or_direct", lambda target, channels, out: plan(target, channels, out, outputs))
-        return written(b.model(), replace(parse_target(_TARGET), threads=1))
+        return written(b.model(), replace(parse_target(_TARGET), threads=1, arithmetic=arithmetic))
 
 
-def call_between_fences(outputs: int) -> None:
+def call_between_fences(outputs: int, arithmetic: str) -> None:
     """Each kernel of `convolutions`, with a fence right before its operands and with one right behind them."""
     import tvm
     from tvm import tirx
 
-    program = convolutions(outputs)
+    program = convolutions(outputs, arithmetic)
     functions = {v: f for v, f in program.builder.get().functions.items() if isinstance(f, tirx.PrimFunc)}
     code = tvm.compile(tvm.IRModule(functions), tvm_target(program.target), tir_pipeline=tir_pipeline())
     random = np.random.default_rng(0)
     for (index, (spec, _)), at_end in product(enumerate(program.kernels), (False, True)):
-        shapes = [*(form.memory for form in spec.operands), result_memory(spec)]
-        arrays = [fenced(random.standard_normal(shape).astype(np.float32), at_end) for shape in shapes]
+        sizes = [*((form.memory, form.dtype) for form in spec.operands), (result_memory(spec), spec.out.dtype)]
+        arrays = [fenced(random.standard_normal(shape).astype(dtype), at_end) for shape, dtype in sizes]
         code[f"{spec.family}_{index}"](*(tvm.runtime.from_dlpack(array) for array in arrays))
         assert np.isfinite(arrays[-1]).all()

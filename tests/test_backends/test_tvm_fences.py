@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from pfir.backends.tvm.algorithms import OUTPUTS
+from pfir.target import FLOAT16, FLOAT32
 from tests.test_backends.fences import call_between_fences, convolutions, fenced
 
 
@@ -29,9 +30,9 @@ def _read(place: int, at_end: bool) -> None:
     assert ctypes.c_float.from_address(array.ctypes.data + 4 * place).value == 1
 
 
-@pytest.mark.parametrize("outputs", OUTPUTS)
-def test_a_kernel_keeps_to_its_operands(outputs):
-    assert _end(call_between_fences, outputs) == 0
+@pytest.mark.parametrize(("outputs", "arithmetic"), [*((outputs, FLOAT32) for outputs in OUTPUTS), (2, FLOAT16)])
+def test_a_kernel_keeps_to_its_operands(outputs, arithmetic):
+    assert _end(call_between_fences, outputs, arithmetic) == 0
 
 
 def test_the_kernels_are_of_several_families():

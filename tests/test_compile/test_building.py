@@ -4,7 +4,7 @@ import pytest
 from pfir.backends.ort import OrtBackend, OrtHost
 from pfir.backends.tvm import TvmBackend
 from pfir.compile import building
-from pfir.compile.building import first_samples, host_device, host_latency, instructions, run_device, verify_result
+from pfir.compile.building import host_device, host_latency, instructions, run_device, some_samples, verify_result
 from pfir.data import open_data
 from pfir.devices.estimate import EstimateDevice
 from pfir.devices.host import HostDevice
@@ -69,7 +69,7 @@ def test_where_no_emulated_device_can_be_the_host_verifies(monkeypatch):
     progress = Silent()
     progress.note = said.append
     artifact = backend.build(model, ARM)
-    feeds = {"in0": images(1)}
+    feeds = [{"in0": images(1)}]
     found = verify_result(backend, artifact, model, EstimateDevice(ARM), feeds, progress)
     assert found.device == "host" and found.passed and "no qemu here" in said[0]
 
@@ -86,6 +86,6 @@ def test_instructions_are_counted_only_where_they_can_be(monkeypatch):
 
 def test_samples_repeat_where_the_data_is_shorter_than_the_batch(tmp_path):
     data = open_data(write_data(tmp_path, count=2), small_net().inputs())
-    x = first_samples(data, 5)["in0"]
+    x = some_samples(data, 5)[0]["in0"]
     assert x.shape[0] == 5
     np.testing.assert_array_equal(x[[0, 1, 0, 1, 0]], x)

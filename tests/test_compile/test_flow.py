@@ -16,7 +16,8 @@ from tests.jobs import images, run, write_model
 from tests.structures import Net
 from tests.test_report.sample import PROMISED, SIDE
 
-VERIFICATION = {"device", "against", "max_abs_error", "max_rel_error", "tolerance", "passed", "skipped"}
+VERIFICATION = {"device", "against", "max_abs_error", "max_rel_error", "tolerance", "passed", "skipped", "samples",
+                "top1_agreement"}  # fmt: skip
 
 
 def test_the_report_has_every_key_that_others_rely_on(report):

@@ -10,7 +10,7 @@ from pfir.devices.calibrate import calibrated
 from pfir.devices.estimate import FAMILIES, EstimateDevice, KernelArrays
 from pfir.errors import DeviceError, UsageError
 from pfir.measurement import Measurement, speedup
-from pfir.target import parse_target
+from pfir.target import FLOAT16, FLOAT32, parse_target, with_arithmetic
 
 TARGETS = ["arm", "rpi3", "rpi5", "armv7", "arm:cortex-x1,threads=4", "x86-64:x86-64-v4"]
 targets = st.sampled_from(TARGETS).map(parse_target)
@@ -33,6 +33,16 @@ def test_more_channels_never_cost_less(target, inputs, outputs, more, kernel, si
     base = seconds(target, conv(inputs, outputs, size, kernel))
     assert seconds(target, conv(inputs + more, outputs, size, kernel)) >= base * (1 - 1e-9)
     assert seconds(target, conv(inputs, outputs + more, size, kernel)) >= base * (1 - 1e-9)
+
+
+@settings(deadline=None)
+@given(channels, channels, st.sampled_from([1, 3]), st.sampled_from([4, 14, 32]), st.sampled_from(["conv", "conv3x3"]))
+def test_float16_costs_between_half_and_all_of_float32(inputs, outputs, kernel, size, family):
+    """A load brings more of its values, so that a multiplication may cost a little less than half; tiles of 2x2 save
+    less than those of 4x4."""
+    net = conv(8 * inputs, 8 * outputs, size, kernel, "conv" if kernel == 1 else family)
+    full, half = (seconds(with_arithmetic(parse_target("arm:cortex-a76"), a), net) for a in (FLOAT32, FLOAT16))
+    assert full / 2 * 0.95 <= half <= full * 1.05
 
 
 @settings(deadline=None)

@@ -7,8 +7,9 @@ import pytest
 
 from pfir.errors import UsageError
 from pfir.measurement import MEASURED, Measurement
-from pfir.report import Epoch, Trial, Verification, build, dump
-from tests.test_report.sample import PROMISED, SIDE, finished
+from pfir.report import Epoch, Trial, Verification, build, dump, last_line, page
+from pfir.target import FLOAT16
+from tests.test_report.sample import PROMISED, SIDE, TARGET, finished
 
 
 def test_the_report_holds_what_others_rely_on():
@@ -17,7 +18,8 @@ def test_the_report_holds_what_others_rely_on():
     assert set(report["baseline"]) >= SIDE and set(report["result"]) >= SIDE
     assert set(report["search"]) >= {"trials", "candidates", "seconds"}
     assert set(report["verification"]) == {
-        "device", "against", "max_abs_error", "max_rel_error", "tolerance", "passed", "skipped"
+        "device", "against", "max_abs_error", "max_rel_error", "tolerance", "passed", "skipped", "samples",
+        "top1_agreement",
     }  # fmt: skip
 
 
@@ -62,6 +64,19 @@ def test_low_fidelity_without_accuracy_is_said():
     (note,) = build(replace(run, result=replace(run.result, accuracy=None, fidelity=0.8)))["notes"]
     assert "do not ship" in note
     assert build(replace(run, result=replace(run.result, accuracy=None, fidelity=0.95)))["notes"] == []
+
+
+def test_fp16_arithmetic_is_named_with_how_often_the_answers_agree():
+    assert build(finished())["arithmetic"] == "float32 arithmetic"
+    target = replace(TARGET, arithmetic=FLOAT16)
+    check = Verification("emulated aarch64", True, samples=16, top1_agreement=0.9375)
+    report = build(finished(target=target, verification=check))
+    assert report["arithmetic"] == "fp16 arithmetic; inputs and outputs float32"
+    assert report["target"]["arithmetic"] == FLOAT16
+    (note,) = report["notes"]
+    assert "fp16 arithmetic on both sides" in note and "94% of 16 verified samples" in note
+    assert "fp16 arithmetic; inputs and outputs float32" in last_line(report, "out/")
+    assert "fp16 arithmetic; inputs and outputs float32" in page(report) and "on 16 samples" not in page(report)
 
 
 def test_skipped_verification_is_said():

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from pfir.backends.tvm.tiles import Tile, matrix_tile, matrix_tiles, shared, strip_tile
-from pfir.devices.winograd import WAYS
+from pfir.devices.winograd import WAYS, ways_for
 from pfir.target import Target
 
 OUTPUTS = tuple(way.outputs for way in WAYS)
@@ -46,8 +46,14 @@ def winograd_or_direct(target: Target, channels: int, out: tuple[int, ...]) -> W
     measured shapes, 4 to 64 channels and 7 to 32 rows; 5 to 6 channels over 9 rows are 8 % faster directly, and
     tiled all the same. On Arm the instructions of ResNet-20, counted in the emulator, fell from 15.1 to 6.1 million.
     """
-    found = min((None, *OUTPUTS), key=lambda outputs: _seconds(target, channels, out, outputs))
+    found = min((None, *outputs_for(target)), key=lambda outputs: _seconds(target, channels, out, outputs))
     return None if found is None else plan(target, channels, out, found)
+
+
+def outputs_for(target: Target) -> tuple[int, ...]:
+    """Those of `OUTPUTS` that the target's arithmetic is exact enough for."""
+    exact = {way.outputs for way in ways_for(target)}
+    return tuple(outputs for outputs in OUTPUTS if outputs in exact)
 
 
 def plan(target: Target, channels: int, out: tuple[int, ...], outputs: int) -> Winograd:
@@ -71,7 +77,7 @@ def plans(target: Target, channels: int, out: tuple[int, ...], outputs: int) -> 
 def _shared_strips(target: Target, channels: int, out: tuple[int, ...], outputs: int, room: int) -> list[int]:
     """Rows of tiles that divide all of them, whose transforms take at most `room` bytes, enough for every thread."""
     down, across = (-(-size // outputs) for size in out[2:])
-    row_bytes = 4 * across * (outputs + 2) ** 2 * channels
+    row_bytes = target.value_bytes * across * (outputs + 2) ** 2 * channels
     fitting = [n for n in range(1, down + 1) if down % n == 0 and n * row_bytes <= room]
     return [n for n in fitting if out[0] * down // n >= target.threads]
 
@@ -79,9 +85,9 @@ def _shared_strips(target: Target, channels: int, out: tuple[int, ...], outputs:
 def _seconds(target: Target, channels: int, out: tuple[int, ...], outputs: int | None) -> float:
     core = target.core
     side = 3 if outputs is None else outputs + 2
-    weights = 4 * side * side * channels * out[1]
+    weights = target.value_bytes * side * side * channels * out[1]
     instructions = _direct(target, channels, out) if outputs is None else _tiled(target, channels, out, outputs)
-    rate = core.macs_per_cycle / target.lanes * core.clock_hz
+    rate = target.macs_per_cycle / target.lanes * core.clock_hz
     return instructions / rate + max(0, weights - core.l2_bytes) / core.bandwidth
 
 
@@ -97,7 +103,7 @@ def _tiled(target: Target, channels: int, out: tuple[int, ...], outputs: int) ->
     tiles = out[0] * prod(-(-size // outputs) for size in out[2:])
     products = (outputs + 2) ** 2 * channels * _multiply_adds(target, made.tile, out[1])
     there, back = (_vectors(target, size) for size in (channels, out[1]))
-    way = next(way for way in WAYS if way.outputs == outputs)
+    way = next(way for way in ways_for(target) if way.outputs == outputs)
     return tiles * (products + there * way.there + back * way.back)
 
 

@@ -49,7 +49,8 @@ class TvmBackend(Backend):
             found = build(module, target), slow
             store.keep(name, *found)
         library, slow = found
-        notes = {"tvm": version("apache-tvm"), "llvm_target": f"{target.triple} {target.cpu}".strip()}
+        notes = {"tvm": version("apache-tvm"), "llvm_target": f"{target.triple} {target.cpu}".strip(),
+                 "arithmetic": target.computes}  # fmt: skip
         if slow:
             notes[SLOW_KERNELS] = ", ".join(slow)
         return Artifact(

@@ -22,7 +22,7 @@ from pfir.backends.tvm.link import cache_folder
 from pfir.backends.tvm.ways import Way, ways
 from pfir.backends.tvm.work import Work
 from pfir.errors import UsageError
-from pfir.target import Target
+from pfir.target import FLOAT32, Target
 
 SHIPPED = Path(__file__).with_name("measured.json")
 FORMAT = 1
@@ -81,9 +81,10 @@ def user_file() -> Path:
 
 
 def core_name(target: Target) -> str:
-    """What code for a target depends on beside the work: architecture, core, code generation and threads."""
+    """What code for a target depends on beside the work: architecture, core, code generation, threads, arithmetic."""
     features = "".join(target.features)
-    return f"{target.triple.partition('-')[0]} {target.core.name} {target.cpu}{features} threads={target.threads}"
+    core = f"{target.triple.partition('-')[0]} {target.core.name} {target.cpu}{features} threads={target.threads}"
+    return core if target.arithmetic == FLOAT32 else f"{core} {target.arithmetic}"
 
 
 def read(path: Path) -> dict[str, dict[str, Entry]]:

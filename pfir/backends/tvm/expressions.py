@@ -1,4 +1,7 @@
-"""ONNX's element-wise operators as TensorIR expressions; transcendental ones as polynomials that vectorise."""
+"""ONNX's element-wise operators as TensorIR expressions; transcendental ones as polynomials that vectorise.
+
+Arguments are float32, and of the operators in `HALF` alternatively float16.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,15 @@ def expression(op: str, arguments: list[Any], attributes: Attributes) -> Any:
     return ELEMENTWISE[op](arguments, attributes)
 
 
-def const(value: float) -> Any:
+def const(value: float, dtype: str = "float32") -> Any:
     from tvm import tirx
 
-    return tirx.const(float(value), "float32")
+    return tirx.const(float(value), dtype)
+
+
+def like(x: Any, value: float) -> Any:
+    """The number as the type of an expression."""
+    return const(value, str(x.ty))
 
 
 def maximum(a: Any, b: Any) -> Any:
@@ -33,7 +41,7 @@ def minimum(a: Any, b: Any) -> Any:
 
 
 def clamp(x: Any, low: float, high: float) -> Any:
-    return minimum(maximum(x, const(low)), const(high))
+    return minimum(maximum(x, like(x, low)), like(x, high))
 
 
 def where(condition: Any, yes: Any, no: Any) -> Any:
@@ -106,24 +114,25 @@ def _intrinsic(name: str) -> Callable[[list[Any], Attributes], Any]:
 
 
 def _prelu(a: list[Any], _: Attributes) -> Any:
-    return maximum(a[0], const(0)) + a[1] * minimum(a[0], const(0))
+    return maximum(a[0], like(a[0], 0)) + a[1] * minimum(a[0], like(a[0], 0))
 
 
 def _leaky(a: list[Any], attributes: Attributes) -> Any:
-    return where(a[0] < const(0), a[0] * const(attributes.get("alpha", 0.01)), a[0])
+    return where(a[0] < like(a[0], 0), a[0] * like(a[0], attributes.get("alpha", 0.01)), a[0])
 
 
 def _clip(a: list[Any], attributes: Attributes) -> Any:
     x = a[0]
     if attributes.get("min") is not None:
-        x = maximum(x, const(attributes["min"]))
+        x = maximum(x, like(x, attributes["min"]))
     if attributes.get("max") is not None:
-        x = minimum(x, const(attributes["max"]))
+        x = minimum(x, like(x, attributes["max"]))
     return x
 
 
 def _hard_sigmoid(a: list[Any], attributes: Attributes) -> Any:
-    return clamp(a[0] * const(attributes.get("alpha", 0.2)) + const(attributes.get("beta", 0.5)), 0, 1)
+    alpha, beta = (like(a[0], attributes.get(name, usual)) for name, usual in (("alpha", 0.2), ("beta", 0.5)))
+    return clamp(a[0] * alpha + beta, 0, 1)
 
 
 def _elu(a: list[Any], attributes: Attributes) -> Any:
@@ -154,13 +163,13 @@ ELEMENTWISE: dict[str, Callable[[list[Any], Attributes], Any]] = {
     "Min": _fold(minimum),
     "Identity": lambda a, _: a[0],
     "Dropout": lambda a, _: a[0],
-    "Neg": lambda a, _: const(0) - a[0],
-    "Abs": lambda a, _: maximum(a[0], const(0) - a[0]),
+    "Neg": lambda a, _: like(a[0], 0) - a[0],
+    "Abs": lambda a, _: maximum(a[0], like(a[0], 0) - a[0]),
     "Reciprocal": lambda a, _: const(1) / a[0],
     "Sqrt": _intrinsic("sqrt"),
     "Floor": _intrinsic("floor"),
     "Ceil": _intrinsic("ceil"),
-    "Relu": lambda a, _: maximum(a[0], const(0)),
+    "Relu": lambda a, _: maximum(a[0], like(a[0], 0)),
     "LeakyRelu": _leaky,
     "PRelu": _prelu,
     "Clip": _clip,
@@ -174,5 +183,10 @@ ELEMENTWISE: dict[str, Callable[[list[Any], Attributes], Any]] = {
     "Elu": _elu,
     "Selu": _selu,
     "Softsign": lambda a, _: a[0] / (const(1) + maximum(a[0], const(0) - a[0])),
-    "ThresholdedRelu": lambda a, t: where(a[0] > const(t.get("alpha", 1.0)), a[0], const(0)),
+    "ThresholdedRelu": lambda a, t: where(a[0] > like(a[0], t.get("alpha", 1.0)), a[0], like(a[0], 0)),
 }
+# Of these float16 keeps what its arguments hold; the others divide, take roots or are series.
+HALF = frozenset(
+    ("Add", "Sub", "Mul", "Sum", "Max", "Min", "Identity", "Dropout", "Neg", "Abs", "Relu", "LeakyRelu", "PRelu",
+     "Clip", "HardSigmoid", "HardSwish", "ThresholdedRelu")
+)  # fmt: skip

@@ -9,15 +9,17 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from pfir.backends.tvm.form import plain
+from pfir.backends.tvm.fuse import is_float
 from pfir.backends.tvm.leads import Values, array_of
 from pfir.backends.tvm.values import Program, Value
 from pfir.errors import CompileError
+from pfir.target import FLOAT32
 
 WHAT_TO_DO = "`--backend ort` still delivers the compressed ONNX"
 
 
 def imported(program: Program, node: gs.Node, value: Values) -> list[Value]:
-    """The outputs of a node that TVM's importer lowers.
+    """The outputs of a node that TVM's importer lowers, of the types that the model gives them.
 
     Raises:
         CompileError: It does not; the message names the node, the operator and why.
@@ -25,7 +27,7 @@ def imported(program: Program, node: gs.Node, value: Values) -> list[Value]:
     from tvm import relax
 
     forms = [plain(tuple(int(s) for s in t.shape), np.dtype(t.dtype).name) for t in node.outputs]
-    inputs = [program.plain(value(t)).var for t in _variables(node)]
+    inputs = [as_modelled(program, t, value(t)).var for t in _variables(node)]
     module = _legal(node, program.opset)
     if program.builder is None:
         return [Value(None, form) for form in forms]
@@ -34,6 +36,12 @@ def imported(program: Program, node: gs.Node, value: Values) -> list[Value]:
     if len(forms) == 1:
         return [Value(result, forms[0])]
     return [Value(program.builder.emit(relax.TupleGetItem(result, i)), form) for i, form in enumerate(forms)]
+
+
+def as_modelled(program: Program, tensor: gs.Tensor, value: Value) -> Value:
+    """The tensor in ONNX's order and of the type that the model gives it."""
+    dtype = FLOAT32 if is_float(tensor) else value.form.dtype
+    return program.laid_out(value, plain(value.form.shape, dtype))
 
 
 def import_node(node: gs.Node, opset: int) -> Any:

@@ -45,12 +45,12 @@ def channels_last(shape: tuple[int, ...], dtype: str = "float32") -> Form:
 
 
 def same_memory(form: Form, other: Form) -> bool:
-    """Whether the two place every element alike: axes of size 1 do not count."""
+    """Whether the two place every element alike, as the same type: axes of size 1 do not count."""
 
     def walk(f: Form) -> list[int]:
         return [axis for axis in f.order if f.shape[axis] != 1]
 
-    return form.shape == other.shape and walk(form) == walk(other)
+    return (form.shape, form.dtype) == (other.shape, other.dtype) and walk(form) == walk(other)
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,7 @@ class KernelSpec:
         own: How many operands are the generator's.
         steps: What follows element by element.
         out: The result.
+        dtype: What it computes in, where it computes: other floats that it reads are converted first.
     """
 
     family: str
@@ -87,6 +88,7 @@ class KernelSpec:
     own: int
     steps: tuple[Step, ...]
     out: Form
+    dtype: str = "float32"
 
     def __getitem__(self, name: str) -> Any:
         return dict(self.attributes)[name]

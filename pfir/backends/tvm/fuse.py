@@ -56,7 +56,7 @@ def elementwise(node: gs.Node) -> bool:
     """Whether this node is a function of single float32 elements with known shapes."""
     if node.op not in ELEMENTWISE or node.domain not in (None, "", "ai.onnx") or len(node.outputs) != 1:
         return False
-    if not node.outputs[0].shape or not all(_is_float(t) for t in (node.inputs[0], *node.outputs)):
+    if not node.outputs[0].shape or not all(is_float(t) for t in (node.inputs[0], *node.outputs)):
         return False
     if any(isinstance(t, gs.Variable) and not t.is_empty() and not t.shape for t in node.inputs):
         return False  # data without any axis: no kernel of ours has loops for that
@@ -64,10 +64,11 @@ def elementwise(node: gs.Node) -> bool:
         return all(isinstance(t, gs.Constant) or t.is_empty() for t in node.inputs[1:])
     if node.op == "Dropout":
         return True
-    return all(_is_float(t) for t in node.inputs)
+    return all(is_float(t) for t in node.inputs)
 
 
-def _is_float(tensor: gs.Tensor) -> bool:
+def is_float(tensor: gs.Tensor) -> bool:
+    """Whether the model has it as float32."""
     return tensor.dtype is not None and str(getattr(tensor.dtype, "name", tensor.dtype)).endswith("float32")
 
 

@@ -12,7 +12,7 @@ import onnx_graphsurgeon as gs
 
 from pfir.backends.tvm.algorithms import Winograd
 from pfir.backends.tvm.form import Form, channels_last, plain
-from pfir.backends.tvm.fuse import Group
+from pfir.backends.tvm.fuse import Group, is_float
 from pfir.backends.tvm.kernels import conv, depthwise, gemm, window, winograd
 from pfir.backends.tvm.tiles import Tile, by_lane, channel_tile, plain_tile
 from pfir.backends.tvm.values import Program, Value
@@ -38,7 +38,7 @@ def lead(program: Program, group: Group, value: Values) -> Lead | None:
     """What the kernel of a group's first node computes, or None where no generator of ours covers it."""
     node = group.head
     make = LEADS.get(node.op)
-    if make is None or scalar(node) or value(node.inputs[0]).form.dtype != "float32":
+    if make is None or scalar(node) or not is_float(node.inputs[0]):
         return None
     return make(program, group, value)
 
@@ -94,7 +94,8 @@ def _conv(program: Program, group: Group, value: Values) -> Lead | None:
     data, after = value(node.inputs[0]), kind_after(group.nodes)
     if kernel == (1, 1) and strides == (1, 1) and not any(pads) and groups == 1:
         return _product(program, data, weight[:, :, 0, 0].T, bias, channels_last(out), after)
-    work = Work("conv", shape, out, data.form.order, kernel, strides, dilations, pads[:2], group=groups, after=after)
+    work = Work("conv", shape, out, data.form.order, kernel, strides, dilations, pads[:2], group=groups, after=after,
+                dtype=program.dtype)  # fmt: skip
     if weight.shape[1] == 1 and groups == shape[1] and groups > 1:
         return _depthwise(program, replace(work, family="depthwise"), data, weight, bias, pads)
     return _direct(program, work, data, weight, bias)
@@ -141,9 +142,9 @@ def _product(program: Program, data: Value, matrix: np.ndarray, bias: Any, out: 
     """`matrix` is `[I, O]`; the summed axis is brought to the end of the data's memory."""
     axis = out.order[-1]
     if data.form.order[-1] != axis or _outer(data.form) != _outer(out):
-        data = program.laid_out(data, Form(data.form.shape, out.order, data.form.dtype))
+        data = program.laid_out(data, Form(data.form.shape, out.order, program.dtype))
     rows, (inner, channels) = prod(out.memory[:-1]), matrix.shape
-    tile = program.way(Work("product", (rows, inner), (rows, channels), (0, 1), after=after))
+    tile = program.way(Work("product", (rows, inner), (rows, channels), (0, 1), after=after, dtype=program.dtype))
     return Lead("gemm", {}, [data, program.constant(gemm.pack(matrix, tile))], out, tile, bias)
 
 
@@ -165,7 +166,7 @@ def _conv_transpose(program: Program, group: Group, value: Values) -> Lead | Non
     begin = tuple((k - 1) * d - p for k, d, p in zip(kernel, dilations, pads, strict=True))
     data = value(node.inputs[0])
     work = Work("conv", shape, out, data.form.order, kernel, dilations=dilations, pads=begin, spread=strides,
-                group=groups, after=kind_after(group.nodes))  # fmt: skip
+                group=groups, after=kind_after(group.nodes), dtype=program.dtype)  # fmt: skip
     return _direct(program, work, data, turned, bias)
 
 

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.backends.tvm.database import NOTHING, Known
-from pfir.backends.tvm.fallback import imported, refusal
-from pfir.backends.tvm.form import Form, KernelSpec, Step, plain
-from pfir.backends.tvm.fuse import Group, elementwise, groups
-from pfir.backends.tvm.leads import LEADS, Lead, array_of, lead
+from pfir.backends.tvm.fallback import as_modelled, imported, refusal
+from pfir.backends.tvm.form import Form, KernelSpec, Step, plain, same_memory
+from pfir.backends.tvm.fuse import Group, elementwise, groups, is_float
+from pfir.backends.tvm.leads import LEADS, Lead, Values, array_of, lead
 from pfir.backends.tvm.moves import MOVERS, mover, split, view
 from pfir.backends.tvm.tiles import plain_tile
 from pfir.backends.tvm.values import Program, Value
 from pfir.errors import CompileError
 from pfir.ir.model import Model
 from pfir.ir.shapes import infer_shapes
-from pfir.target import Target
+from pfir.target import FLOAT32, Target
 
 NO_OPS = ("Identity", "Dropout")
 
@@ -100,17 +101,30 @@ def grouped(graph: gs.Graph) -> list[Group]:
 
 
 class Lowering:
-    """The values computed so far, by tensor name."""
+    """The values computed so far, by tensor name; inputs, outputs and what the importer computes are of the types that
+    the model gives them, other floats of the program's."""
 
     def __init__(self, program: Program, values: dict[str, Value]) -> None:
         self.program, self.values = program, values
+        self.converted: dict[str, Value] = {}
+        self.ends: frozenset[str] = frozenset()
 
     def graph(self, graph: gs.Graph) -> list[Any]:
+        self.ends = frozenset(tensor.name for tensor in graph.outputs)
         for group in grouped(graph):
             self.group(group)
         return [self._border(tensor) for tensor in graph.outputs]
 
     def value(self, tensor: gs.Tensor) -> Value:
+        """The tensor, floats in the program's type."""
+        given, dtype = self.given(tensor), self.program.dtype
+        if given.form.dtype == dtype or not is_float(tensor):
+            return given
+        if tensor.name not in self.converted:
+            self.converted[tensor.name] = self.program.laid_out(given, replace(given.form, dtype=dtype))
+        return self.converted[tensor.name]
+
+    def given(self, tensor: gs.Tensor) -> Value:
         if tensor.name not in self.values:
             self.values[tensor.name] = self.program.constant(array_of(tensor))
         return self.values[tensor.name]
@@ -120,12 +134,13 @@ class Lowering:
 
         head, program = group.head, self.program
         if all(node.op in NO_OPS for node in group.nodes):
-            self.values[group.output.name] = self.value(head.inputs[0])
+            self.values[group.output.name] = self.given(head.inputs[0])
             return
         if elementwise(head):
             start, nodes = self._chain(group), group.nodes
         else:
-            start, nodes = lead(program, group, self.value) or mover(program, head, self.value), group.nodes[1:]
+            start = lead(program, group, self._read_by(head)) or mover(program, head, self.value)
+            nodes = group.nodes[1:]
         if start is None:
             self._alone(head)
             if nodes:
@@ -136,11 +151,16 @@ class Lowering:
         except ScheduleError:
             self._unscheduled(group)
 
+    def _read_by(self, head: gs.Node) -> Values:
+        """How a lead reads: a convolution copies an image that lies in ONNX's order anyway, and converts it there."""
+        image = head.op == "Conv" and self.given(head.inputs[0]).form.order == (0, 1, 2, 3)
+        return self.given if image else self.value
+
     def _unscheduled(self, group: Group) -> None:
         """Our schedule does not fit these sizes: slow and right, from the importer, is what is left."""
         for node in group.nodes:
             same = node.op in NO_OPS
-            made = self.value(node.inputs[0]) if same else imported(self.program, node, self.value)[0]
+            made = self.value(node.inputs[0]) if same else imported(self.program, node, self.given)[0]
             self.values[node.outputs[0].name] = made
 
     def _alone(self, node: gs.Node) -> None:
@@ -150,7 +170,7 @@ class Lowering:
                                                                             node.outputs, strict=True)]  # fmt: skip
         else:
             same = view(program, node, self.value)
-            results = [same] if same is not None else imported(program, node, self.value)
+            results = [same] if same is not None else imported(program, node, self.given)
         for tensor, value in zip(node.outputs, results, strict=False):
             self.values[tensor.name] = value
 
@@ -186,9 +206,16 @@ class Lowering:
             steps.append(Step(node.op, _attributes(node), arguments))
             places[node.outputs[0].name] = ("step", len(steps) - 1)
         attributes = tuple(sorted(start.attributes.items()))
-        spec = KernelSpec(start.family, attributes, tuple(o.form for o in operands), len(start.operands),
-                          tuple(steps), start.out)  # fmt: skip
+        dtype = self.program.dtype if start.out.dtype == FLOAT32 else start.out.dtype
+        spec = KernelSpec(start.family, attributes, tuple(o.form for o in operands), len(start.operands), tuple(steps),
+                          self._result(start, nodes[-1].outputs[0] if nodes else tensor, dtype), dtype)  # fmt: skip
         return self.program.call(spec, start.tile, operands)
+
+    def _result(self, start: Lead, tensor: gs.Tensor, dtype: str) -> Form:
+        """The form of a result: float32 where the graph's output is just that, in this order."""
+        form = plain(start.out.shape)
+        ends = tensor.name in self.ends and is_float(tensor) and same_memory(replace(start.out, dtype=FLOAT32), form)
+        return replace(start.out, dtype=FLOAT32 if ends else dtype)
 
     def _argument(self, tensor: gs.Tensor, places: dict, operands: list[Value]) -> tuple[str, Any]:
         if tensor.name in places:
@@ -201,8 +228,8 @@ class Lowering:
         return places[tensor.name]
 
     def _border(self, tensor: gs.Tensor) -> Any:
-        """A graph output, in ONNX's order."""
-        return self.program.plain(self.value(tensor)).var
+        """A graph output."""
+        return as_modelled(self.program, tensor, self.given(tensor)).var
 
 
 def _along_channels(start: Lead) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.backends.tvm.form import Form, plain
+from pfir.backends.tvm.fuse import is_float
 from pfir.backends.tvm.leads import Lead, Values, array_of, scalar
 from pfir.backends.tvm.tiles import plain_tile
 from pfir.backends.tvm.values import Program, Value
@@ -139,7 +140,7 @@ def _resize(program: Program, node: gs.Node, value: Values) -> Lead | None:
     if attrs.get("keep_aspect_ratio_policy", "stretch") != "stretch" or not _constant_inputs(node, 1):
         return None
     data = value(node.inputs[0])
-    if data.form.dtype != "float32":
+    if not is_float(node.inputs[0]):
         return None
     attributes = {
         "kind": "resize",

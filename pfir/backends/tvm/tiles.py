@@ -108,7 +108,8 @@ def strip_tile(target: Target, rows: int, channels_out: int, channels_in: int) -
     """The tile of products over `rows` tiles of an image, shared evenly among rounds; on Arm with steps of a whole
     vector, which is loaded at once."""
     tile = shared(matrix_tile(target, rows, channels_out, channels_in), rows)
-    return replace(tile, unroll=min(4, channels_in)) if by_lane(target) else tile
+    steps = target.lanes if channels_in >= 2 * target.lanes else 4
+    return replace(tile, unroll=min(steps, channels_in)) if by_lane(target) else tile
 
 
 def shared(tile: Tile, rows: int) -> Tile:
@@ -265,4 +266,4 @@ def _unroll(target: Target, channels_in: int) -> int:
     fewer otherwise, and where nothing divides a whole vector and a rest behind the loop."""
     if target.triple.startswith("x86"):
         return next(step for step in (4, 3, 2, 1) if channels_in % step == 0)
-    return next((step for step in (4, 6, 5, 7) if channels_in % step == 0), min(4, channels_in))
+    return next((step for step in (target.lanes, 4, 6, 5, 7) if channels_in % step == 0), min(4, channels_in))

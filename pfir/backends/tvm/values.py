@@ -20,7 +20,7 @@ from pfir.backends.tvm.kernels.winograd import winograd
 from pfir.backends.tvm.tiles import Tile, plain_tile
 from pfir.backends.tvm.ways import Way, modelled
 from pfir.backends.tvm.work import Work
-from pfir.target import Target
+from pfir.target import FLOAT32, Target
 
 FAMILIES = {
     "conv": conv,
@@ -66,6 +66,11 @@ class Program:
     slow: list[str] = field(default_factory=list)
     works: list[Work] = field(default_factory=list)
 
+    @property
+    def dtype(self) -> str:
+        """What floats are, between the float32 inputs and outputs."""
+        return self.target.arithmetic
+
     def way(self, work: Work) -> Way:
         """How the work is done: as was measured to be fastest, else as the model of the core says."""
         self.works.append(work)
@@ -75,6 +80,9 @@ class Program:
         from tvm import relax
 
         array = np.ascontiguousarray(array)
+        if array.dtype == FLOAT32 != self.dtype:
+            with np.errstate(over="ignore"):  # what float16 cannot hold is infinite, and verification says so
+                array = array.astype(self.dtype)
         if self.builder is None:
             return Value(None, plain(array.shape, array.dtype.name))
         return Value(relax.const(array, array.dtype.name), plain(array.shape, array.dtype.name))
@@ -102,10 +110,10 @@ class Program:
         return Value(self.builder.emit(relax.op.reshape(value.var, list(form.memory))), form)
 
     def laid_out(self, value: Value, form: Form) -> Value:
-        """The same tensor in another memory order, copied only where it has to be."""
+        """The same tensor in another memory order, or of another type of float, copied only where it has to be."""
         if same_memory(value.form, form):
             return self.view(value, form)
-        spec = KernelSpec("move", (("kind", "copy"),), (value.form,), 1, (), form)
+        spec = KernelSpec("move", (("kind", "copy"),), (value.form,), 1, (), form, form.dtype)
         return self.call(spec, plain_tile(self.target), [value])
 
     def plain(self, value: Value) -> Value:

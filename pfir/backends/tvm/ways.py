@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from pfir.backends.tvm.algorithms import OUTPUTS, Winograd, plans, winograd_or_direct
+from pfir.backends.tvm.algorithms import Winograd, outputs_for, plans, winograd_or_direct
 from pfir.backends.tvm.kernels.conv import FEW_CHANNELS
 from pfir.backends.tvm.tiles import (
     FEWEST_LANES,
@@ -63,7 +63,7 @@ def _convolutions(target: Target, work: Work) -> Iterator[Way]:
     tiles = matrix_tiles(target, *_sizes(work), _most(target, work))
     if _squares(work):
         yield tiles[0]
-        for outputs in OUTPUTS:
+        for outputs in outputs_for(target):
             yield from plans(target, work.channels, work.out, outputs)[:_PLANS]
     yield from tiles[:_TILES]
     if work.channels <= FEW_CHANNELS:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 
+from pfir.target import FLOAT32
+
 _FUNCTIONS = ("Sigmoid", "Tanh", "Exp", "Erf", "Gelu", "Elu", "Selu")
 
 
 @dataclass(frozen=True)
 class Work:
-    """A convolution, depthwise convolution or matrix product with constant weights, float32.
+    """A convolution, depthwise convolution or matrix product with constant weights.
 
     Args:
         family: conv, depthwise or product.
@@ -22,6 +24,7 @@ class Work:
         kernel, strides, dilations, pads, spread: As the kernel's generator takes them; pads are those at the begin.
         group: Of a convolution.
         after: What kind of element-wise nodes follow, as `kind_after` says.
+        dtype: What it is computed in.
     """
 
     family: str
@@ -35,6 +38,7 @@ class Work:
     spread: tuple[int, int] = (1, 1)
     group: int = 1
     after: str = "plain"
+    dtype: str = FLOAT32
 
     def __str__(self) -> str:
         """By which a database knows it: equal texts, equal work."""
@@ -44,7 +48,7 @@ class Work:
         said += [f"group={self.group}"] if self.group != 1 else []
         order = "".join(str(axis) for axis in self.order)
         return " ".join(
-            (self.family, "float32", f"{_times(self.data)}->{_times(self.out)}", f"order={order}", *said, self.after)
+            (self.family, self.dtype, f"{_times(self.data)}->{_times(self.out)}", f"order={order}", *said, self.after)
         )
 
     @property

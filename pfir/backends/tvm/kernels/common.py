@@ -6,22 +6,30 @@ from dataclasses import dataclass, replace
 from math import gcd
 from typing import Any
 
-from pfir.backends.tvm.expressions import const, expression
+from pfir.backends.tvm.expressions import HALF, const, expression
 from pfir.backends.tvm.form import Form, KernelSpec, Step
 from pfir.backends.tvm.tiles import Tile
+from pfir.target import FLOAT16, FLOAT32
 
 _FEWEST_LANES = 2
+_FEWEST_TOGETHER = 4
+# Numbers that float16 holds with all its digits.
+_LEAST, _MOST = 2.0**-14, 65504.0
 
 
 @dataclass(frozen=True)
 class Operand:
-    """A tensor of a kernel, read by ONNX index whatever its order in memory."""
+    """A tensor of a kernel, read by ONNX index whatever its order in memory, floats as those that it computes in."""
 
     tensor: Any
     form: Form
+    dtype: str = FLOAT32
 
     def __call__(self, *index: Any) -> Any:
-        return self.tensor(*(index[axis] for axis in self.form.order))
+        return as_float(self._at(tuple(index[axis] for axis in self.form.order)), self.dtype)
+
+    def _at(self, memory: tuple[Any, ...]) -> Any:
+        return self.tensor(*memory)
 
     def broadcast(self, index: tuple[Any, ...]) -> Any:
         """The element that lines up with `index` of a result of at least this rank, by ONNX's broadcasting."""
@@ -29,11 +37,17 @@ class Operand:
         return self(*(0 if size == 1 else i for i, size in zip(tail, self.form.shape, strict=True)))
 
 
+def as_float(value: Any, dtype: str) -> Any:
+    """The value as this type of float; what is no float stays as it is."""
+    found = str(value.ty)
+    return value if found == dtype or found not in (FLOAT16, FLOAT32) else value.astype(dtype)
+
+
 def placeholders(spec: KernelSpec) -> list[Operand]:
     from tvm import te
 
     return [
-        Operand(te.placeholder(form.memory, name=f"p{i}", dtype=form.dtype), form)
+        Operand(te.placeholder(form.memory, name=f"p{i}", dtype=form.dtype), form, spec.dtype)
         for i, form in enumerate(spec.operands)
     ]
 
@@ -41,11 +55,14 @@ def placeholders(spec: KernelSpec) -> list[Operand]:
 def tail(spec: KernelSpec, operands: list[Operand], index: tuple[Any, ...], main: Any) -> Any:
     """The element at ONNX index `index` after every step of `spec`, where the main computation gave `main`.
 
+    In a kernel of float16 the steps are so too if each of them is safe there and the result is of float16.
     Each value that is needed again is bound to a name: written out instead, a chain of k steps that use their argument
     twice would grow to 2^k terms.
     """
     from tvm import tirx
 
+    dtype = _type_of_steps(spec)
+    main = main if main is None else as_float(main, dtype)
     values: list[Any] = []
     bound: list[tuple[Any, Any]] = []
     for step in spec.steps:
@@ -53,20 +70,29 @@ def tail(spec: KernelSpec, operands: list[Operand], index: tuple[Any, ...], main
             {
                 "main": lambda _: main,
                 "step": lambda i: values[i],
-                "operand": lambda j: operands[j].broadcast(index),
-                "number": const,
+                "operand": lambda j: as_float(operands[j].broadcast(index), dtype),
+                "number": lambda x: const(x, dtype),
             }[kind](value)
             for kind, value in step.arguments
         ]
         values.append(expression(step.op, arguments, dict(step.attributes)))
         if len(values) < len(spec.steps):
-            name = tirx.Var(f"s{len(values)}", "float32")
+            name = tirx.Var(f"s{len(values)}", dtype)
             bound.append((name, values[-1]))
             values[-1] = name
-    result = values[-1] if values else main
+    result = as_float(values[-1] if values else main, spec.out.dtype)
     for name, value in reversed(bound):
         result = tirx.Let(name, value, result)
     return result
+
+
+def _type_of_steps(spec: KernelSpec) -> str:
+    if spec.dtype != FLOAT16 or spec.out.dtype != FLOAT16:
+        return FLOAT32
+    numbers = [value for step in spec.steps for kind, value in step.arguments if kind == "number"]
+    numbers += [value for step in spec.steps for _, value in step.attributes if isinstance(value, float)]
+    safe = all(step.op in HALF for step in spec.steps)
+    return FLOAT16 if safe and all(x == 0 or _LEAST <= abs(x) <= _MOST for x in numbers) else FLOAT32
 
 
 def bias_first(spec: KernelSpec) -> tuple[int | None, KernelSpec]:
@@ -128,6 +154,24 @@ def vectorize_channels(schedule: Any, loop: Any, lanes: int, channels: int) -> N
     common = gcd(int(schedule.get(loop).extent), channels)
     even = min(lanes, common & -common)
     vectorize_inner(schedule, loop, even if even >= _FEWEST_LANES else lanes)
+
+
+def loads_together(spec: KernelSpec, tile: Tile, channels: int) -> bool:
+    """Whether the input values of a round of steps come by whole vectors, from whose lanes they multiply: of float32
+    LLVM does so by itself, halves it would load one by one."""
+    steps = tile.unroll
+    return spec.dtype == FLOAT16 and steps >= _FEWEST_TOGETHER and steps & (steps - 1) == 0 and channels % steps == 0
+
+
+def load_together(schedule: Any, main: Any, depth: int) -> None:
+    """Put the stage `cells` into the `depth`th loop around `main`, in registers."""
+    cells = schedule.get_sblock("cells")
+    schedule.set_scope(cells, 0, "local")
+    schedule.compute_at(cells, schedule.get_loops(main)[depth - 1])
+    *rows, last = schedule.get_loops(cells)[depth:]
+    for loop in rows:
+        schedule.unroll(loop)
+    schedule.vectorize(last)
 
 
 def parallel(schedule: Any, tile: Tile, loop: Any) -> None:

@@ -13,6 +13,8 @@ import numpy as np
 from pfir.backends.tvm.expressions import const
 from pfir.backends.tvm.form import KernelSpec
 from pfir.backends.tvm.kernels.common import (
+    load_together,
+    loads_together,
     parallel,
     placeholders,
     schedule_of,
@@ -20,6 +22,7 @@ from pfir.backends.tvm.kernels.common import (
     vectorize_channels,
     vectorize_inner,
 )
+from pfir.backends.tvm.kernels.parts import add_up, parts, whole
 from pfir.backends.tvm.tiles import Tile
 
 FEW_CHANNELS = 4
@@ -50,22 +53,26 @@ def _compute(spec: KernelSpec, operands: list[Any], tile: Tile) -> Any:
     n, out, oh, ow = spec.out.shape[0], spec.out.shape[1] // groups, *_spatial(spec)
     (sh, sw), (dh, dw) = spec["strides"], spec["dilations"]
     columns, channels = -(-ow // tile.rows) * tile.rows, -(-out // block) * block
-    source = _source(spec, data, tile)
-    ry, rx, rc = (te.reduce_axis((0, size), name) for size, name in ((kh, "ry"), (kw, "rx"), (inner, "rc")))
+    source, count = _source(spec, data, tile), parts(spec.dtype, inner, kh * kw, tile.unroll)
+    source = _cells(spec, source, tile) if _together(spec, tile) else source
+    sizes = ((kh, "ry"), (kw, "rx"), (inner // count, "rc"))
+    ry, rx, rc = (te.reduce_axis((0, size), name) for size, name in sizes)
 
-    def main(b: Any, g: Any, y: Any, x: Any, o: Any) -> Any:
-        pixel = source(b, g * inner + rc, y * sh + ry * dh, x * sw + rx * dw)
-        return te.sum(pixel * weight.tensor[g, o // block, ry, rx, rc, o % block], axis=[ry, rx, rc])
+    def main(b: Any, g: Any, y: Any, x: Any, part: Any, o: Any) -> Any:
+        i = part * (inner // count) + rc
+        pixel = source(b, g * inner + i, y * sh + ry * dh, x * sw + rx * dw)
+        return te.sum(pixel * weight.tensor[g, o // block, ry, rx, i, o % block], axis=[ry, rx, rc])
 
-    total = te.compute((n, groups, oh, columns, channels), main, name="main")
+    sums = te.compute((n, groups, oh, columns, count, channels), main, name="main")
+    total = whole(sums, 4, count)
     if groups == 1:
         shape = spec.out.memory
         return te.compute(
-            shape, lambda b, y, x, o: tail(spec, operands, (b, o, y, x), total[b, 0, y, x, o]), name="out"
+            shape, lambda b, y, x, o: tail(spec, operands, (b, o, y, x), total(b, 0, y, x, o)), name="out"
         )
     return te.compute(
         (n, oh, ow, groups, out),
-        lambda b, y, x, g, o: tail(spec, operands, (b, g * out + o, y, x), total[b, g, y, x, o]),
+        lambda b, y, x, g, o: tail(spec, operands, (b, g * out + o, y, x), total(b, g, y, x, o)),
         name="out",
     )
 
@@ -105,7 +112,7 @@ def _source(spec: KernelSpec, data: Any, tile: Tile) -> Any:
         inside = [yy >= 0, yy <= (h - 1) * vh, xx >= 0, xx <= (w - 1) * vw]
         inside += [tirx.floormod(yy, vh) == 0] if vh > 1 else []
         inside += [tirx.floormod(xx, vw) == 0] if vw > 1 else []
-        return tirx.if_then_else(tirx.all(*inside), data(b, i, yy // vh, xx // vw), const(0))
+        return tirx.if_then_else(tirx.all(*inside), data(b, i, yy // vh, xx // vw), const(0, spec.dtype))
 
     if data.form.order == (0, 1, 2, 3):
         padded = te.compute((n, c, *reach), lambda b, i, y, x: border(b, y, x, i), name="pad")
@@ -114,17 +121,33 @@ def _source(spec: KernelSpec, data: Any, tile: Tile) -> Any:
     return lambda b, i, y, x: padded[b, y, x, i]
 
 
+def _together(spec: KernelSpec, tile: Tile) -> bool:
+    return spec.operands[0].order[-1] == 1 and loads_together(spec, tile, spec.operands[1].shape[4])
+
+
+def _cells(spec: KernelSpec, source: Any, tile: Tile) -> Any:
+    """The same values as a stage of its own."""
+    from tvm import te
+
+    n, c, _, _ = spec.operands[0].shape
+    cells = te.compute((n, *_reach(spec, tile), c), lambda b, y, x, i: source(b, i, y, x), name="cells")
+    return lambda b, i, y, x: cells(b, y, x, i)
+
+
 def _schedule(schedule: Any, spec: KernelSpec, tile: Tile) -> Any:
     main, out = schedule.get_sblock("main"), schedule.get_sblock("out")
-    b, g, y, x, o, ry, rx, rc = schedule.get_loops(main)
+    b, g, y, x, part, o, ry, rx, rc = schedule.get_loops(main)
     xo, xi = schedule.split(x, [None, tile.rows])
     oo, ov, oe = schedule.split(o, [None, tile.vectors, tile.lanes])
     co, ci = schedule.split(rc, [None, tile.unroll])
-    schedule.reorder(b, g, oo, y, xo, ry, rx, co, ci, xi, ov, oe)
+    schedule.reorder(b, g, oo, y, xo, part, ry, rx, co, ci, xi, ov, oe)
     outer = schedule.fuse(b, g, oo, y, xo)
     schedule.set_scope(main, 0, "local")
+    add_up(schedule, int(schedule.get(part).extent), outer, tile.lanes)
     schedule.reverse_compute_at(out, outer)
     parallel(schedule, tile, outer)
+    if _together(spec, tile):
+        load_together(schedule, main, 5)
     few = spec.operands[1].shape[4] <= FEW_CHANNELS
     for loop in (rx, ci, xi, ov) if few else (ci, xi, ov):
         schedule.unroll(loop)

@@ -81,7 +81,7 @@ class _Writer:
         self.blocks, kh, kw, self.block = spec.operands[1].shape
         oh, ow = spec.out.shape[2:]
         self.rows, self.columns = _Axis(h, oh, kh, sh, dh, top), _Axis(w, ow, kw, sw, dw, left)
-        self.operands = [Argument(b, f) for b, f in zip(buffers, spec.operands, strict=True)]
+        self.operands = [Argument(b, f, spec.dtype) for b, f in zip(buffers, spec.operands, strict=True)]
         self.tiles = list(self._tiles())
         self.bias, self.rest = bias_first(spec)
 
@@ -208,14 +208,16 @@ class _Writer:
         return tirx.min(start, self.channels - self.block) if self.channels % self.block else start
 
     def _bias(self, channel: Any) -> Any:
-        return const(0) if self.bias is None else self.operands[self.bias].broadcast((0, channel, 0, 0))
+        if self.bias is None:
+            return const(0, self.spec.dtype)
+        return self.operands[self.bias].broadcast((0, channel, 0, 0))
 
     def _tile(self, b: Any, y: Any, x: Any, block: Any, width: int, lines: int, sums: Callable) -> Any:
         """Accumulators that start from the bias, then `sums`, then the rest of the steps."""
         from tvm import tirx
 
         lanes, vectors = self.tile.lanes, self.tile.vectors
-        total = tirx.decl_buffer((lines * width * self.block,), "float32", "total", scope="local")
+        total = tirx.decl_buffer((lines * width * self.block,), self.spec.dtype, "total", scope="local")
 
         def first(n: Any, lane: Any) -> Any:
             bias = self._bias(self._channel(block) + n % vectors * lanes + lane)

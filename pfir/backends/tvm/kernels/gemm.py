@@ -12,7 +12,17 @@ from typing import Any
 import numpy as np
 
 from pfir.backends.tvm.form import KernelSpec
-from pfir.backends.tvm.kernels.common import parallel, placeholders, schedule_of, tail, to_index, vectorize_channels
+from pfir.backends.tvm.kernels.common import (
+    load_together,
+    loads_together,
+    parallel,
+    placeholders,
+    schedule_of,
+    tail,
+    to_index,
+    vectorize_channels,
+)
+from pfir.backends.tvm.kernels.parts import add_up, parts, whole
 from pfir.backends.tvm.tiles import Tile
 
 
@@ -28,7 +38,7 @@ def gemm(spec: KernelSpec, tile: Tile) -> Any:
     operands = placeholders(spec)
     schedule = schedule_of(operands, _compute(spec, operands, tile))
     _flatten_rows(schedule, spec)
-    return _schedule(schedule, tile, spec.out.memory[-1])
+    return _schedule(schedule, spec, tile)
 
 
 def _compute(spec: KernelSpec, operands: list[Any], tile: Tile) -> Any:
@@ -38,18 +48,26 @@ def _compute(spec: KernelSpec, operands: list[Any], tile: Tile) -> Any:
     *leading, inner = data.form.memory
     rows, out = prod(leading), spec.out.memory[-1]
     padded_rows, padded_out = -(-rows // tile.rows) * tile.rows, -(-out // tile.block) * tile.block
-    k = te.reduce_axis((0, inner), "k")
+    count = parts(spec.dtype, inner, 1, tile.unroll)
+    k = te.reduce_axis((0, inner // count), "k")
 
-    def main(m: Any, o: Any) -> Any:
+    def element(m: Any, i: Any) -> Any:
         row = m if padded_rows == rows else tirx.min(m, rows - 1)
-        element = data.tensor(*_split(row, leading), k)
-        return te.sum(element * weight.tensor[o // tile.block, k, o % tile.block], axis=[k])
+        return data.tensor(*_split(row, leading), i)
 
-    total = te.compute((padded_rows, padded_out), main, name="main")
+    if loads_together(spec, tile, inner):
+        element = te.compute((padded_rows, inner), element, name="cells")
+
+    def main(m: Any, part: Any, o: Any) -> Any:
+        i = part * (inner // count) + k
+        return te.sum(element(m, i) * weight.tensor[o // tile.block, i, o % tile.block], axis=[k])
+
+    sums = te.compute((padded_rows, count, padded_out), main, name="main")
+    total = whole(sums, 1, count)
 
     def out_at(*memory: Any) -> Any:
         row = _join(memory[:-1], leading)
-        return tail(spec, operands, to_index(spec.out, memory), total[row, memory[-1]])
+        return tail(spec, operands, to_index(spec.out, memory), total(row, memory[-1]))
 
     return te.compute(spec.out.memory, out_at, name="out")
 
@@ -78,24 +96,27 @@ def _flatten_rows(schedule: Any, spec: KernelSpec) -> None:
     schedule.transform_block_layout("out", flat)
 
 
-def _schedule(schedule: Any, tile: Tile, channels: int) -> Any:
+def _schedule(schedule: Any, spec: KernelSpec, tile: Tile) -> Any:
     main, out = schedule.get_sblock("main"), schedule.get_sblock("out")
-    m, o, k = schedule.get_loops(main)
+    m, part, o, k = schedule.get_loops(main)
     mo, mi = schedule.split(m, [None, tile.rows])
     oo, ov, oe = schedule.split(o, [None, tile.vectors, tile.lanes])
     ko, ki = schedule.split(k, [None, tile.unroll])
-    schedule.reorder(oo, mo, ko, ki, mi, ov, oe)
+    schedule.reorder(oo, mo, part, ko, ki, mi, ov, oe)
     outer = schedule.fuse(oo, mo)
     schedule.set_scope(main, 0, "local")
+    add_up(schedule, int(schedule.get(part).extent), outer, tile.lanes)
     schedule.reverse_compute_at(out, outer)
     parallel(schedule, tile, outer)
+    if loads_together(spec, tile, spec.operands[0].memory[-1]):
+        load_together(schedule, main, 3)
     for loop in (ki, mi, ov):
         schedule.unroll(loop)
     schedule.vectorize(oe)
     start = schedule.decompose_reduction(main, ko)
-    *rest, inner = schedule.get_loops(start)[1:]
+    *rest, inner = schedule.get_loops(start)[-3:]
     for loop in rest:
         schedule.unroll(loop)
     schedule.vectorize(inner)
-    vectorize_channels(schedule, schedule.get_loops(out)[-1], tile.lanes, channels)
+    vectorize_channels(schedule, schedule.get_loops(out)[-1], tile.lanes, spec.out.memory[-1])
     return schedule

@@ -6,8 +6,9 @@ from typing import Any
 
 from pfir.backends.tvm.expressions import const
 from pfir.backends.tvm.form import KernelSpec
-from pfir.backends.tvm.kernels.common import Operand, parallel, placeholders, schedule_of, tail, to_index
+from pfir.backends.tvm.kernels.common import Operand, as_float, parallel, placeholders, schedule_of, tail, to_index
 from pfir.backends.tvm.tiles import Tile
+from pfir.target import FLOAT32
 
 
 def move(spec: KernelSpec, tile: Tile) -> Any:
@@ -49,7 +50,8 @@ def _pad(spec: KernelSpec, operands: list[Operand], index: tuple[Any, ...]) -> A
         moved.append(i - begin)
     if not inside:
         return data(*moved)
-    return tirx.if_then_else(tirx.all(*inside), data(*moved), const(spec["value"]).astype(data.form.dtype))
+    value = data(*moved)
+    return tirx.if_then_else(tirx.all(*inside), value, const(spec["value"]).astype(str(value.ty)))
 
 
 def _fold_back(i: Any, size: int, mode: str) -> Any:
@@ -105,7 +107,7 @@ def _sample(spec: KernelSpec, data: Operand, index: list[Any], axis: int) -> Any
     total = None
     for place, weight in taps:
         value = _sample(spec, data, [*index[:axis], place, *index[axis + 1 :]], axis + 1)
-        value = value if weight is None else value * weight
+        value = value if weight is None else as_float(value, FLOAT32) * weight
         total = value if total is None else total + value
     return total
 

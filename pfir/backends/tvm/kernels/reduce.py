@@ -1,4 +1,4 @@
-"""Sums, means and extremes over whole axes, global pooling among them."""
+"""Sums, means and extremes over whole axes, global pooling among them; sums are of float32 in any kernel."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 
 from pfir.backends.tvm.expressions import const
 from pfir.backends.tvm.form import KernelSpec
-from pfir.backends.tvm.kernels.common import parallel, placeholders, schedule_of, tail, to_index
+from pfir.backends.tvm.kernels.common import as_float, parallel, placeholders, schedule_of, tail, to_index
 from pfir.backends.tvm.tiles import Tile
+from pfir.target import FLOAT32
 
 
 def reduce(spec: KernelSpec, tile: Tile) -> Any:
@@ -26,7 +27,9 @@ def _compute(spec: KernelSpec, operands: list[Any]) -> Any:
 
     def main(*memory: Any) -> Any:
         index = to_index(spec.out, memory)
-        return combine(data(*(over.get(axis, i) for axis, i in enumerate(index))), axis=list(over.values()))
+        element = data(*(over.get(axis, i) for axis, i in enumerate(index)))
+        element = as_float(element, FLOAT32) if combine is te.sum else element
+        return combine(element, axis=list(over.values()))
 
     total = te.compute(spec.out.memory, main, name="main")
 

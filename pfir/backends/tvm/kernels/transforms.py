@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pfir.backends.tvm.expressions import const
+from pfir.backends.tvm.expressions import like
 
 WEIGHTS = {
     2: np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]),
@@ -46,6 +46,6 @@ def weighted(terms: list[tuple[Any, float]]) -> Any:
     """The sum of the terms by their weights."""
     total = None
     for value, weight in terms:
-        part = value if weight == 1 else value * const(weight)
+        part = value if weight == 1 else value * like(value, weight)
         total = part if total is None else total + part
     return total

@@ -13,10 +13,11 @@ import numpy as np
 
 from pfir.backends.tvm.expressions import const, maximum
 from pfir.backends.tvm.form import KernelSpec
-from pfir.backends.tvm.kernels.common import parallel, placeholders, schedule_of, tail, vectorize_inner
+from pfir.backends.tvm.kernels.common import as_float, parallel, placeholders, schedule_of, tail, vectorize_inner
 from pfir.backends.tvm.tiles import Tile
+from pfir.target import FLOAT16, FLOAT32
 
-LOWEST = -3.4028234663852886e38
+LOWEST = {FLOAT16: -65504.0, FLOAT32: -3.4028234663852886e38}
 _UNROLLED_WINDOW = 49
 _STRIP_BYTES = 16 * 1024
 
@@ -46,16 +47,18 @@ def _compute(spec: KernelSpec, operands: list[Any], tile: Tile) -> Any:
     ry, rx = te.reduce_axis((0, kh), "ry"), te.reduce_axis((0, kw), "rx")
 
     def main(b: Any, y: Any, x: Any, o: Any) -> Any:
-        pixel = source[b, y * sh + ry * dh, x * sw + rx * dw, o // copies if copies > 1 else o]
+        pixel = source(b, y * sh + ry * dh, x * sw + rx * dw, o // copies if copies > 1 else o)
         if spec["kind"] == "depthwise":
             weight = operands[1].tensor[o // tile.block, ry, rx, o % tile.block]
             return te.sum(pixel * weight, axis=[ry, rx])
-        return (te.max if spec["kind"] == "max" else te.sum)(pixel, axis=[ry, rx])
+        if spec["kind"] == "max":
+            return te.max(pixel, axis=[ry, rx])
+        return te.sum(as_float(pixel, FLOAT32), axis=[ry, rx])
 
     total = te.compute((n, oh, columns, channels), main, name="main")
 
     def finished(b: Any, y: Any, x: Any, o: Any) -> Any:
-        value = total[b, y, x, o]
+        value = total(b, y, x, o)
         if spec["kind"] == "average":
             value = value / _count(spec, y, x)
         return tail(spec, operands, (b, o, y, x), value)
@@ -84,15 +87,15 @@ def _bordered(spec: KernelSpec, tile: Tile) -> bool:
 
 
 def _source(spec: KernelSpec, data: Any, tile: Tile) -> Any:
-    """The input in NHWC, as far as the padded extents read."""
+    """The input read by `(n, h, w, c)`, as far as the padded extents reach."""
     from tvm import te, tirx
 
     if not _bordered(spec, tile):
-        return data.tensor
+        return lambda b, y, x, i: data(b, i, y, x)
     n, c, h, w = data.form.shape
     top, left = spec["pads"][:2]
     columns, channels = _extents(spec, tile)
-    outside = const(LOWEST if spec["kind"] == "max" else 0)
+    outside = const(LOWEST[spec.dtype] if spec["kind"] == "max" else 0, spec.dtype)
 
     def border(b: Any, y: Any, x: Any, i: Any) -> Any:
         inside = [y >= top, y < h + top, x >= left, x < w + left] + ([i < c] if channels > c else [])

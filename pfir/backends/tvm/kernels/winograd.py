@@ -45,8 +45,8 @@ def winograd(spec: KernelSpec, tile: Tile) -> Any:
 
     with IRBuilder() as ib, T.prim_func(s_tir=True):
         T.func_name("main")
-        operands = [argument(f"p{i}", form) for i, form in enumerate(spec.operands)]
-        result = T.arg("out", T.buffer(spec.out.memory, "float32"))
+        operands = [argument(f"p{i}", form, spec.dtype) for i, form in enumerate(spec.operands)]
+        result = T.arg("out", T.buffer(spec.out.memory, spec.out.dtype))
         plan = Plan(spec, tile)
         tasks = (T.parallel if tile.threads > 1 else T.serial)(0, spec.out.shape[0] * plan.strips)
         with tasks as task:
@@ -59,7 +59,7 @@ def _lines(data: Operand) -> Any:
     from tvm.tirx.script import builder as T
 
     batch, height, width, channels = data.form.memory
-    return T.decl_buffer((batch, height, width * channels), "float32", data=data.tensor.data)
+    return T.decl_buffer((batch, height, width * channels), data.form.dtype, data=data.tensor.data)
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,9 @@ class _Task:
         from tvm.tirx.script import builder as T
 
         plan, block = self.plan, self.plan.tile.block
-        lines = T.alloc_buffer((plan.side, plan.line), "float32")
-        data = T.alloc_buffer((plan.tiles * plan.row,), "float32")
-        products = T.alloc_buffer((plan.rows, plan.points * block), "float32")
+        lines = T.alloc_buffer((plan.side, plan.line), plan.dtype)
+        data = T.alloc_buffer((plan.tiles * plan.row,), plan.dtype)
+        products = T.alloc_buffer((plan.rows, plan.points * block), plan.dtype)
         self._clear_sides(lines)
         with T.serial(0, plan.spec["strip"]) as row:
             self._transform_columns(lines, self.strip * plan.spec["strip"] + row)
@@ -99,7 +99,7 @@ class _Task:
             if first < last:
                 with T.serial(0, plan.side) as i:
                     along(last - first, plan.wide, lambda at, lanes, first=first, i=i: store(
-                        lines, lanes, lambda e: (const(0), [i, first + at + e])))  # fmt: skip
+                        lines, lanes, lambda e: (const(0, self.plan.dtype), [i, first + at + e])))  # fmt: skip
 
     def _transform_columns(self, lines: Any, row: Any) -> None:
         """Points down each column of the input under a row of tiles, columns and channels as one axis."""
@@ -108,7 +108,7 @@ class _Task:
         plan, (begin, end) = self.plan, self.plan.filled
 
         def points(at: Any, lanes: int) -> None:
-            cells = T.alloc_buffer((plan.side, lanes), "float32", scope="local")
+            cells = T.alloc_buffer((plan.side, lanes), plan.dtype, scope="local")
             for i in range(plan.side):
                 store(cells, lanes, lambda e, i=i: (self._pixel(row, i, at + e), [i, e]))
             store(lines, lanes, *(
@@ -129,7 +129,7 @@ class _Task:
         if least >= 0 and most < height:
             return self.image[self.batch, y, at]
         # A Select would read what it drops: TVM takes its condition for granted in the index, and so undoes any clamp.
-        return tirx.if_then_else(tirx.all(y >= 0, y < height), self.image[self.batch, y, at], const(0))
+        return tirx.if_then_else(tirx.all(y >= 0, y < height), self.image[self.batch, y, at], const(0, self.plan.dtype))
 
     def _transform_rows(self, lines: Any, data: Any, row: Any) -> None:
         """Points along each line of each tile."""
@@ -139,7 +139,7 @@ class _Task:
 
         def points(x: Any, c: Any, lanes: int) -> None:
             with T.unroll(0, plan.side) as i:
-                cells = T.alloc_buffer((plan.side, lanes), "float32", scope="local")
+                cells = T.alloc_buffer((plan.side, lanes), plan.dtype, scope="local")
                 for j in range(plan.side):
                     store(cells, lanes, lambda e, j=j: (lines[i, (x * plan.m + j) * plan.channels + c + e], [j, e]))
                 start = (row * plan.across + x) * plan.row + i * plan.side * plan.depth + c
@@ -172,8 +172,8 @@ class _Task:
         vectors, lanes = -(-channels // tile.lanes), tile.lanes
         whole, rest = divmod(plan.channels, tile.unroll)
         with T.serial(0, plan.points) as p:
-            sums = T.alloc_buffer((rows, vectors, lanes), "float32", scope="local")
-            _tile(rows, vectors, lambda i, j: store(sums, lanes, lambda e: (const(0), [i, j, e])))
+            sums = T.alloc_buffer((rows, vectors, lanes), plan.dtype, scope="local")
+            _tile(rows, vectors, lambda i, j: store(sums, lanes, lambda e: (const(0, self.plan.dtype), [i, j, e])))
 
             def steps(start: Any, count: int) -> None:
                 value = self._values(data, first * plan.row + p * plan.depth + start, rows, count)
@@ -198,7 +198,7 @@ class _Task:
         row = self.plan.row
         if not self.plan.spec["by_lane"] or count & (count - 1) or self.plan.channels < 2 * count:
             return lambda i, k: data[start + i * row + k]
-        cells = T.alloc_buffer((rows, count), "float32", scope="local")
+        cells = T.alloc_buffer((rows, count), self.plan.dtype, scope="local")
         with T.unroll(0, rows) as i:
             store(cells, count, lambda e: (data[start + i * row + e], [i, e]))
         return lambda i, k: cells[i, k]
@@ -216,8 +216,8 @@ class _Task:
         from tvm.tirx.script import builder as T
 
         plan = self.plan
-        lines = T.alloc_buffer((plan.m, plan.side, lanes), "float32", scope="local")
-        cells = T.alloc_buffer((plan.m, plan.m, lanes), "float32", scope="local")
+        lines = T.alloc_buffer((plan.m, plan.side, lanes), plan.dtype, scope="local")
+        cells = T.alloc_buffer((plan.m, plan.m, lanes), plan.dtype, scope="local")
         for x in range(plan.side):
             store(lines, lanes, *(
                 lambda e, x=x, y=y: (backward(plan.m, [

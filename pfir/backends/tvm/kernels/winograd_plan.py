@@ -20,6 +20,10 @@ class Plan:
     tile: Tile
 
     @property
+    def dtype(self) -> str:
+        return self.spec.dtype
+
+    @property
     def m(self) -> int:
         return self.spec["outputs"]
 

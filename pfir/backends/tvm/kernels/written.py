@@ -15,15 +15,15 @@ from pfir.backends.tvm.kernels.common import Operand
 class Argument(Operand):
     """A buffer of the function, read as other kernels read a tensor."""
 
-    def __call__(self, *index: Any) -> Any:
-        return self.tensor[tuple(index[axis] for axis in self.form.order)]
+    def _at(self, memory: tuple[Any, ...]) -> Any:
+        return self.tensor[memory]
 
 
-def argument(name: str, form: Form) -> Argument:
-    """The next argument of the function that is being written."""
+def argument(name: str, form: Form, dtype: str) -> Argument:
+    """The next argument of the function that is being written, which computes in `dtype`."""
     from tvm.tirx.script import builder as T
 
-    return Argument(T.arg(name, T.buffer(form.memory, form.dtype)), form)
+    return Argument(T.arg(name, T.buffer(form.memory, form.dtype)), form, dtype)
 
 
 def along(channels: int, lanes: int, body: Callable[[Any, int], None]) -> None:
