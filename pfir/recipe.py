@@ -6,11 +6,12 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from pfir.artifact import Database, Tuning
 from pfir.errors import UsageError
 
 RECIPE = "recipe.json"
@@ -30,6 +31,7 @@ class Recipe:
         weights_sha256: Of the weights file beside the recipe; replaying refuses another one.
         seed: Of every random choice.
         versions: Of the libraries that the bytes depend on.
+        tuning: Which measured kernels the library was built by; None where there was no choice.
     """
 
     model_sha256: str
@@ -39,6 +41,7 @@ class Recipe:
     weights_sha256: str = ""
     seed: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
+    tuning: Tuning | None = None
 
     def to_json(self) -> str:
         """The text of recipe.json."""
@@ -51,6 +54,7 @@ class Recipe:
             "weights": {"file": WEIGHTS, "sha256": self.weights_sha256},
             "seed": self.seed,
             "versions": dict(self.versions),
+            "tuned": None if self.tuning is None else asdict(self.tuning),
         }
         return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
@@ -74,6 +78,7 @@ def read_recipe(path: Path) -> Recipe:
             str(content["weights"]["sha256"]),
             int(content["seed"]),
             dict(content["versions"]),
+            _tuning(content.get("tuned")),
         )
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
@@ -81,6 +86,13 @@ def read_recipe(path: Path) -> Recipe:
         if isinstance(error, UsageError):
             raise
         raise UsageError(f"{path} is not a recipe.json of pfir") from error
+
+
+def _tuning(content: Mapping | None) -> Tuning | None:
+    if content is None:
+        return None
+    databases = tuple(Database(str(d["name"]), str(d["sha256"]), int(d["kernels"])) for d in content["databases"])
+    return Tuning(str(content["core"]), int(content["kernels"]), databases, str(content["choices"]))
 
 
 def pack_weights(arrays: Mapping[str, np.ndarray]) -> bytes:
