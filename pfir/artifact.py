@@ -45,6 +45,38 @@ class Kernel:
 
 
 @dataclass(frozen=True)
+class Database:
+    """A file of measured kernels.
+
+    Args:
+        name: Of the file, or `shipped`.
+        sha256: Of its content.
+        kernels: How many were taken from it.
+    """
+
+    name: str
+    sha256: str
+    kernels: int
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Which kernels of a library are computed as was measured, rather than as the model of the core says.
+
+    Args:
+        core: What was measured, as a database names it.
+        kernels: Different ones among whose ways there is a choice.
+        databases: Those that a measured way was taken from.
+        choices: A digest of all that was taken; libraries of equal ones are equal.
+    """
+
+    core: str
+    kernels: int
+    databases: tuple[Database, ...]
+    choices: str
+
+
+@dataclass(frozen=True)
 class Artifact:
     """A compiled model.
 
@@ -56,6 +88,7 @@ class Artifact:
         inputs, outputs: Its interface, every size fixed.
         kernels: Its kernels in order of execution.
         notes: What a reader may want to know of it, by name; `SLOW_KERNELS` is one.
+        tuning: Which kernels were measured; None where that was not asked, or there is no choice.
     """
 
     backend: str
@@ -66,3 +99,4 @@ class Artifact:
     outputs: tuple[TensorSpec, ...]
     kernels: tuple[Kernel, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
+    tuning: Tuning | None = None

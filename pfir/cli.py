@@ -37,6 +37,9 @@ ShapeOption = Annotated[
 ]
 Fp16Option = Annotated[bool, typer.Option("--fp16", help="Compute in float16, on cores that have it.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]
+TunedOption = Annotated[
+    str | None, typer.Option(help="Measured kernels to build by: a file of pfir tune, instead of your own; or none.")
+]
 PROGRAM = "pfir"
 INTERRUPTED = 130
 
@@ -61,6 +64,7 @@ def compile_command(
     only: OnlyOption = None,
     device: Annotated[str | None, typer.Option(help="Measure on host or rpc://HOST:PORT; default: estimate.")] = None,
     backend: Annotated[str, typer.Option(help="tvm or ort.")] = "tvm",
+    tuned: TunedOption = None,
     batch: Annotated[int, typer.Option(help="The library's batch size.")] = 1,
     input_shape: ShapeOption = None,
     trials: Annotated[int | None, typer.Option(help="Candidates to try; default: by the time budget.")] = None,
@@ -104,6 +108,7 @@ def compile_command(
         only=tuple(only or ()),
         device=device,
         backend=backend,
+        tuned=tuned,
         batch=batch,
         input_shapes=parse_input_shapes(tuple(input_shape or ())),
         trials=trials,
@@ -190,6 +195,7 @@ def bench_command(
     batch: Annotated[int, typer.Option(help="The batch size of what is built.")] = 1,
     input_shape: ShapeOption = None,
     fp16: Fp16Option = False,
+    tuned: TunedOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure the latency of models, beside ONNX Runtime if wanted; below 1 the ratio is in our favour."""
@@ -197,7 +203,7 @@ def bench_command(
     from pfir.compile.request import parse_input_shapes
 
     shapes = parse_input_shapes(tuple(input_shape or ()))
-    found = bench(Bench(tuple(models), device, target, threads, vs, vs_python, batch, shapes, fp16))
+    found = bench(Bench(tuple(models), device, target, threads, vs, vs_python, batch, shapes, fp16, tuned))
     typer.echo(json.dumps(found, indent=1, allow_nan=False) if as_json else "\n".join(lines(found)))
 
 
@@ -211,20 +217,30 @@ def tune_command(
     ] = None,
     batch: Annotated[int, typer.Option(help="The batch size of what is built.")] = 1,
     input_shape: ShapeOption = None,
+    time_budget: Annotated[str | None, typer.Option(help="Begin no kernel later than this, e.g. 30m.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Measure what the database has already.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be measured and stop.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure the ways to compute each kernel of models, and keep the fastest for later builds."""
-    from pfir.compile.request import parse_input_shapes
-    from pfir.compile.tune import Tune, lines, tune
+    """Measure the ways to compute each kernel of models, and keep the fastest for later builds.
+
+    What costs most comes first; each kernel is kept as soon as it is measured, so the same command goes on where one
+    was ended.
+    """
+    from pfir.compile.request import parse_duration, parse_input_shapes
+    from pfir.compile.tune import Tune, tune
+    from pfir.compile.tuned import lines, plan
     from pfir.report.progress import progress_for
 
     progress = progress_for()
     try:
         shapes = parse_input_shapes(tuple(input_shape or ()))
-        found = tune(Tune(tuple(models), target, device, out, batch, shapes), progress)
+        budget_s = None if time_budget is None else parse_duration(time_budget)
+        found = tune(Tune(tuple(models), target, device, out, batch, shapes, budget_s, again, dry_run), progress)
     finally:
         progress.close()
-    typer.echo(json.dumps(found, indent=1, allow_nan=False) if as_json else "\n".join(lines(found)))
+    words = plan(found) if dry_run else lines(found)
+    typer.echo(json.dumps(found, indent=1, allow_nan=False) if as_json else "\n".join(words))
 
 
 @app.command("targets")
@@ -295,6 +311,8 @@ def _interrupt(*_) -> None:
 
 def _how_to_resume() -> str:
     words = [w for w in sys.argv[1:] if w not in ("--force", "--resume")]
+    if words and words[0] == "tune":
+        return "; what was measured is kept, the same command goes on there"
     if not words or words[0] != "compile":
         return ""
     return f"; finished trials are kept, go on with: {PROGRAM} {shlex.join([*words, '--resume'])}"

@@ -6,11 +6,12 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from pfir.artifact import Database, Tuning
 from pfir.errors import UsageError
 from pfir.target import FLOAT16, FLOAT32
 
@@ -32,6 +33,7 @@ class Recipe:
         seed: Of every random choice.
         versions: Of the libraries that the bytes depend on.
         arithmetic: What the library computes in.
+        tuning: Which measured kernels the library was built by; None where there was no choice.
     """
 
     model_sha256: str
@@ -42,6 +44,7 @@ class Recipe:
     seed: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
     arithmetic: str = FLOAT32
+    tuning: Tuning | None = None
 
     def to_json(self) -> str:
         """The text of recipe.json."""
@@ -55,6 +58,7 @@ class Recipe:
             "seed": self.seed,
             "versions": dict(self.versions),
             "arithmetic": self.arithmetic,
+            "tuned": None if self.tuning is None else asdict(self.tuning),
         }
         return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
@@ -79,6 +83,7 @@ def read_recipe(path: Path) -> Recipe:
             int(content["seed"]),
             dict(content["versions"]),
             _arithmetic(content),
+            _tuning(content.get("tuned")),
         )
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
@@ -94,6 +99,11 @@ def _arithmetic(content: Mapping[str, object]) -> str:
     if found not in (FLOAT16, FLOAT32):
         raise KeyError(found)
     return found
+def _tuning(content: Mapping | None) -> Tuning | None:
+    if content is None:
+        return None
+    databases = tuple(Database(str(d["name"]), str(d["sha256"]), int(d["kernels"])) for d in content["databases"])
+    return Tuning(str(content["core"]), int(content["kernels"]), databases, str(content["choices"]))
 
 
 def pack_weights(arrays: Mapping[str, np.ndarray]) -> bytes:

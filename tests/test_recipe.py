@@ -3,13 +3,16 @@ import json
 import numpy as np
 import pytest
 
+from pfir.artifact import Database, Tuning
 from pfir.errors import UsageError
 from pfir.recipe import Recipe, pack_weights, read_recipe, read_weights, sha256
 
 
 def _written(folder, arrays):
     content = pack_weights(arrays)
-    recipe = Recipe("ab" * 32, {"conv/1": (0, 3)}, ("prune-channels{ratio=0.5}",), {"epochs": 2}, sha256(content), 7)
+    tuning = Tuning("core", 3, (Database("mine.json", "cd" * 32, 2),), "ef")
+    recipe = Recipe("ab" * 32, {"conv/1": (0, 3)}, ("prune-channels{ratio=0.5}",), {"epochs": 2}, sha256(content), 7,
+                    tuning=tuning)  # fmt: skip
     (folder / "recipe.json").write_text(recipe.to_json())
     (folder / "weights.npz").write_bytes(content)
     return recipe
@@ -18,6 +21,16 @@ def _written(folder, arrays):
 def test_a_recipe_reads_back_as_it_was_written(tmp_path):
     recipe = _written(tmp_path, {})
     assert read_recipe(tmp_path / "recipe.json") == recipe
+
+
+def test_recipes_from_before_tuning_was_told_are_read(tmp_path):
+    content = json.loads(_written(tmp_path, {}).to_json())
+    del content["tuned"]
+    (tmp_path / "recipe.json").write_text(json.dumps(content))
+    assert read_recipe(tmp_path / "recipe.json").tuning is None
+    (tmp_path / "recipe.json").write_text(json.dumps({**content, "tuned": {"core": "x"}}))
+    with pytest.raises(UsageError, match=r"not a recipe"):
+        read_recipe(tmp_path / "recipe.json")
 
 
 def test_weights_read_back_whatever_their_names(tmp_path):

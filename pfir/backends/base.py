@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pfir.artifact import Artifact, Kernel
+from pfir.artifact import Artifact, Kernel, Tuning
 from pfir.ir.model import Model
 from pfir.target import Target
 
@@ -20,12 +20,14 @@ class Tunable:
         ways: What can be chosen; the first is what a backend chooses that has measured nothing.
         build: A library of this kernel alone, computed in one of the ways; its weights are the model's.
         calls: How often one inference calls it.
+        macs: Multiply-accumulates of one call.
     """
 
     name: str
     ways: tuple[str, ...]
     build: Callable[[str], Artifact]
     calls: int = 1
+    macs: int = 0
 
 
 class Backend(ABC):
@@ -52,6 +54,14 @@ class Backend(ABC):
             CompileError: As in `check`.
         """
         return ()
+
+    def tuning(self, model: Model, target: Target) -> Tuning | None:
+        """Which kernels `build` computes as was measured, and where that stands; None where a backend has no choice.
+
+        Raises:
+            CompileError: As in `check`.
+        """
+        return None
 
     @abstractmethod
     def build(self, model: Model, target: Target) -> Artifact:

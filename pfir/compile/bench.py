@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from pfir.ir.verify import check_finite
 from pfir.measurement import Measurement
 from pfir.passes.base import Context
 from pfir.passes.pipeline import run
+from pfir.report import words
 from pfir.target import FLOAT16, FLOAT32, Target, parse_target, with_arithmetic
 
 ROUNDS = 5
@@ -43,6 +44,7 @@ class Bench:
         vs_python: The interpreter whose onnxruntime is meant; None is this one.
         batch, input_shapes: Sizes of what is built; a library of a folder has its own.
         fp16: Whether what is built computes in float16.
+        tuned: The database of measured kernels to build by instead of the user's own; `none` is no database.
 
     Raises:
         UsageError: They contradict each other, or one is not known.
@@ -57,6 +59,7 @@ class Bench:
     batch: int = 1
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     fp16: bool = False
+    tuned: str | None = None
 
     @property
     def built_for(self) -> Target:
@@ -88,11 +91,13 @@ class Bench:
 
 @dataclass(frozen=True)
 class Entry:
-    """A library to measure, the model that the other side runs, and what a reader must know of both."""
+    """A library to measure, the model that the other side runs, and what a reader must know of both; `tuned` as in
+    report.json."""
 
     path: Path
     artifact: Artifact
     model: Model
+    tuned: Mapping[str, object] | None
     notes: tuple[str, ...] = ()
 
 
@@ -122,7 +127,7 @@ def _entry(path: Path, asked: Bench) -> Entry:
     if path.is_dir():
         return _folder_entry(path, asked)
     model = load(path)
-    return Entry(path, _built(model, asked), _fixed(model, asked))
+    return _built(path, model, asked)
 
 
 def _folder_entry(folder: Path, asked: Bench) -> Entry:
@@ -134,10 +139,10 @@ def _folder_entry(folder: Path, asked: Bench) -> Entry:
         reason = f"its library is for a host with another processor, {report['target'].get('cpu')}"
     if reason:
         note = f"{reason}; its {MODEL} was built for {asked.target} with {asked.threads} thread(s) instead"
-        return Entry(folder, _built(model, asked), _fixed(model, asked), (note,))
+        return replace(_built(folder, model, asked), notes=(note,))
     fixed = _fixed(model, asked)
     artifact = Artifact("tvm", target, {LIBRARY: library.read_bytes()}, LIBRARY, fixed.inputs(), fixed.outputs())
-    return Entry(folder, artifact, fixed)
+    return Entry(folder, artifact, fixed, report.get("tuned"))
 
 
 def _report(folder: Path) -> dict:
@@ -171,12 +176,13 @@ def _fixed(model: Model, asked: Bench) -> Model:
     return fix_sizes(model, asked.batch, dict(asked.input_shapes))
 
 
-def _built(model: Model, asked: Bench) -> Artifact:
+def _built(path: Path, model: Model, asked: Bench) -> Entry:
     """Simplified and folded first, as `pfir compile` does."""
     check_finite(model)
     baseline, _ = run(BASELINE, model, Context())
     give_biases(baseline)
-    return open_backend("tvm").build(_fixed(baseline, asked), asked.built_for)
+    target, sized, backend = asked.built_for, _fixed(baseline, asked), open_backend("tvm", asked.tuned)
+    return Entry(path, backend.build(sized, target), _fixed(model, asked), asdict(backend.tuning(sized, target)))
 
 
 def _row(entry: Entry, device: Device, asked: Bench) -> dict[str, object]:
@@ -195,6 +201,7 @@ def _row(entry: Entry, device: Device, asked: Bench) -> dict[str, object]:
         "arithmetic": entry.artifact.target.computes,
         "source": ours[0].source,
         "device": ours[0].detail,
+        "tuned": entry.tuned,
         "notes": list(entry.notes),
     }
     return row | (_against(theirs, latency) if theirs else {})
@@ -220,4 +227,4 @@ def _line(row: Mapping[str, object]) -> str:
     if "vs" in row:
         vs = row["vs"]
         text += f"; {vs['name']} {vs['version']} {1e3 * vs['latency_s']:.3f} ms, ratio {row['ratio']:.3f}"
-    return text
+    return "; ".join(part for part in (text, words.tuned(row["tuned"])) if part)

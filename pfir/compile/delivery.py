@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pfir import __version__
 from pfir.artifact import Artifact
+from pfir.backends.tvm.database import SHIPPED_NAME, databases
 from pfir.compile.building import HostLatency
 from pfir.compile.outcome import Outcome
 from pfir.compile.request import Goals, Request
@@ -41,8 +42,8 @@ def deliver(
         UsageError: The folder cannot be written; nothing has appeared in it then.
     """
     weights = pack_weights({n: t.values for n, t in chosen.tuned.model.initializers().items()})
-    recipe = _recipe(setting, chosen, weights)
-    run = _run(setting, chosen, verification, before, after, host, recipe)
+    recipe = _recipe(setting, chosen, artifact, weights)
+    run = replace(_run(setting, chosen, verification, before, after, host, recipe), tuning=artifact.tuning)
     report = record.build(run)
     files = {
         MODEL: chosen.tuned.model.to_bytes(),
@@ -52,7 +53,8 @@ def deliver(
         REPORT: record.dump(report).encode(),
         PAGE: html.page(report).encode(),
     }
-    room.deliver(files | room.journals(), {"arithmetic": setting.target.computes})
+    facts = {"arithmetic": setting.target.computes, "tuned": report["tuned"]}
+    room.deliver(files | room.journals(), facts)
     _write_depfile(setting.request)
     return Outcome(report, run.met, room.folder)
 
@@ -117,7 +119,7 @@ def _identity(setting: Setting) -> dict[str, str]:
     return {"name": original.model.name, "file": setting.request.model.name, "sha256": original.sha256}
 
 
-def _recipe(setting: Setting, chosen: Chosen, weights: bytes) -> Recipe:
+def _recipe(setting: Setting, chosen: Chosen, artifact: Artifact, weights: bytes) -> Recipe:
     found = chosen.found
     pruning = pruning_text(found.widths)
     passes = (*setting.original.passes, *([pruning] if pruning else []))
@@ -130,6 +132,7 @@ def _recipe(setting: Setting, chosen: Chosen, weights: bytes) -> Recipe:
         seed=setting.request.seed,
         versions=versions(),
         arithmetic=setting.target.arithmetic,
+        tuning=artifact.tuning,
     )
 
 
@@ -161,10 +164,13 @@ def _write_depfile(request: Request) -> None:
 
 
 def _read(request: Request) -> list[Path]:
-    """The files that a run reads: the model with what lies outside its file, the recipe with its weights, the data."""
+    """The files that a run reads: the model with what lies outside its file, the recipe with its weights, measured
+    kernels, the data."""
     found = [request.model, *outside_files(request.model)]
     if request.recipe is not None:
         found += [request.recipe, *([] if request.retrain else [request.recipe.with_name(WEIGHTS)])]
+    if request.backend == "tvm":
+        found += [path for name, path in databases(request.tuned) if name != SHIPPED_NAME]
     return found + [Path(p) for p in (request.data, request.validation) if p]
 
 

@@ -12,7 +12,7 @@ from pfir.compile.judge import Judge
 from pfir.compile.outcome import Outcome
 from pfir.compile.plan import plan
 from pfir.compile.prepare import fixed, open_backend, prepare, wanted_target
-from pfir.compile.replay import check_recipe
+from pfir.compile.replay import check_recipe, tuned_otherwise
 from pfir.compile.request import Request
 from pfir.compile.samples import open_samples
 from pfir.compile.searching import check_reachable, fastest, ground_for, with_branches
@@ -49,7 +49,7 @@ def _setting(request: Request, stages: Stages, progress: Progress) -> Setting:
         target = wanted_target(request)
         original = prepare(request, target.lanes)
         check_recipe(original, request)
-        backend = open_backend(request.backend)
+        backend = open_backend(request.backend, request.tuned)
         sized = fixed(original.start, request)
         backend.check(sized)
         samples = open_samples(request, sized, original.model)
@@ -82,8 +82,10 @@ def _run(setting: Setting, device: Device, room: Workspace) -> Outcome:
     chosen = choose(setting, judge, limits, room)
     with setting.stages("build"):
         result = fixed(chosen.tuned.model, setting.request)
-        artifact = setting.backend.build(result, setting.target)
-        chosen = replace(chosen, notes=(*chosen.notes, *slow_kernels(artifact)))
+        tuning = setting.backend.tuning(result, setting.target)
+        artifact = replace(setting.backend.build(result, setting.target), tuning=tuning)
+        notes = (*chosen.notes, *slow_kernels(artifact), *tuned_otherwise(setting.request, tuning))
+        chosen = replace(chosen, notes=notes)
     with setting.stages("verify"):
         feeds = some_samples(setting.samples.validation, setting.request.batch, samples_to_verify(setting.target))
         verification = verify_result(setting.backend, artifact, result, device, feeds, setting.progress)

@@ -128,15 +128,19 @@ def fixed(model: Model, request: Request) -> Model:
     return fix_sizes(model, request.batch, dict(request.input_shapes))
 
 
-def open_backend(name: str) -> Backend:
-    """The backend of `--backend`."""
+def open_backend(name: str, tuned: str | None = None) -> Backend:
+    """The backend of `--backend`, which builds by the measured kernels of `--tuned`.
+
+    Raises:
+        UsageError: That is no database of them.
+    """
     if name == "ort":
         from pfir.backends.ort import OrtBackend
 
         return OrtBackend()
     from pfir.backends.tvm import TvmBackend
 
-    return TvmBackend()
+    return TvmBackend(tuned)
 
 
 def give_biases(model: Model) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 
+from pfir.artifact import Tuning
 from pfir.compile.finetune import Tuned
 from pfir.compile.prepare import Original
 from pfir.compile.request import Request
@@ -11,6 +14,7 @@ from pfir.compile.searching import Found, pruning_text
 from pfir.errors import UsageError
 from pfir.ir.channels import channel_groups, remove_channels
 from pfir.recipe import Recipe, read_recipe, read_weights
+from pfir.report import words
 
 
 def replay(original: Original, request: Request) -> tuple[Found, Tuned]:
@@ -52,6 +56,17 @@ def read_removal(original: Original, request: Request) -> dict[str, np.ndarray]:
         UsageError: The recipe is of another model.
     """
     return {g: np.array(channels, np.int64) for g, channels in _recipe(original, request).removed.items()}
+
+
+def tuned_otherwise(request: Request, tuning: Tuning | None) -> tuple[str, ...]:
+    """The sentence that says so where a replay builds for the recipe's core by other measured kernels than it tells."""
+    if request.recipe is None or tuning is None:
+        return ()
+    before = read_recipe(request.recipe).tuning
+    if before is None or before.core != tuning.core or before.choices == tuning.choices:
+        return ()
+    then, now = (words.tuned(asdict(side)) for side in (before, tuning))
+    return (f"The library is not the recipe's: it was built by other measured kernels ({then} then, {now} now).",)
 
 
 def _recipe(original: Original, request: Request) -> Recipe:

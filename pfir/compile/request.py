@@ -83,6 +83,7 @@ class Request:
     only: tuple[str, ...] = ()
     device: str | None = None
     backend: str = "tvm"
+    tuned: str | None = None
     batch: int = 1
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     trials: int | None = None
@@ -109,6 +110,8 @@ class Request:
             raise UsageError("--metric accuracy needs labels; give --data")
         if self.validation is not None and self.data is None:
             raise UsageError("--validation goes with --data")
+        if self.tuned is not None and self.backend != "tvm":
+            raise UsageError(f"--tuned names kernels of the tvm backend; --backend {self.backend} has none")
         if self.batch < 1:
             raise UsageError(f"--batch is {self.batch}; it must be at least 1")
         for name in ("trials", "jobs"):

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
 from pfir.backends.base import Tunable
-from pfir.backends.tvm.database import Entry, add, core_name, read, user_file
+from pfir.backends.tvm.database import NONE, Entry, add, core_name, digest, read, user_file
 from pfir.compile.building import HOST, run_device
 from pfir.compile.fastest import Fastest, fastest
 from pfir.compile.prepare import BASELINE, give_biases, open_backend
+from pfir.compile.tuned import counted, line
 from pfir.devices.base import Device
 from pfir.devices.host import cpu_name
-from pfir.errors import UsageError
+from pfir.errors import BackendError, UsageError
 from pfir.frontends import load
 from pfir.ir.shapes import fix_sizes
 from pfir.ir.verify import check_finite
@@ -34,6 +37,9 @@ class Tune:
         device: `host` or `rpc://HOST:PORT`.
         out: The database to add to; None is the user's own.
         batch, input_shapes: Sizes of what is built.
+        time_budget_s: No kernel is begun later than this; None is no limit.
+        again: Measure kernels that the database has already.
+        dry_run: Measure nothing.
 
     Raises:
         UsageError: They contradict each other, or one is not known.
@@ -45,6 +51,9 @@ class Tune:
     out: Path | None = None
     batch: int = 1
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    time_budget_s: float | None = None
+    again: bool = False
+    dry_run: bool = False
 
     def __post_init__(self) -> None:
         if not self.paths:
@@ -53,11 +62,33 @@ class Tune:
             raise UsageError(f"--device {self.device} yields no latency; it is host or rpc://HOST:PORT")
         if self.batch < 1:
             raise UsageError(f"--batch is {self.batch}; it must be at least 1")
+        if self.time_budget_s is not None and self.time_budget_s <= 0:
+            raise UsageError("--time-budget must be above 0")
+
+
+@dataclass
+class Job:
+    """The kernels that are to be measured, those that need not be, and what is found.
+
+    Args:
+        todo: In the order in which they are taken: what costs most first.
+        earlier: What the database has of the others.
+        rows: Of those that were measured, in the same order.
+    """
+
+    target: Target
+    path: Path
+    todo: list[Tunable]
+    earlier: dict[str, Entry]
+    rows: list[dict[str, object]] = field(default_factory=list)
 
 
 def tune(asked: Tune, progress: Progress) -> dict[str, object]:
-    """`{"core": .., "file": .., "kernels": [..]}`: each distinct kernel with the modelled way, the fastest, and by how
-    much; those that gained are in the file afterwards, after each kernel, and entries that no longer hold are not.
+    """`{"core": .., "file": .., "kernels": [..], "earlier": [..], "left": [..]}`: of each kernel that was measured the
+    modelled way, the fastest, and by how much that is faster; the names of those that the file knows from before, and
+    of those that were not measured.
+
+    After each kernel the file holds what was found, so that the same call goes on where one was ended.
 
     Raises:
         FrontendError: A model cannot be used.
@@ -66,30 +97,56 @@ def tune(asked: Tune, progress: Progress) -> dict[str, object]:
         DeviceError: The device does not answer.
         VerifyError: A kernel's ways disagree.
     """
-    target, path = parse_target(asked.target), asked.out or user_file()
-    if path.exists():
-        read(path)
-    kernels = _kernels(asked, target)
-    rows = []
-    progress.stage(f"tune {len(kernels)} kernels")
-    with run_device(asked.device, open_backend("tvm"), target) as device:
-        for i, kernel in enumerate(kernels):
-            progress.step(i / len(kernels), kernel.name)
-            rows.append(_row(kernel, fastest([kernel.build(way) for way in kernel.ways], device)))
-            add(path, target, _entries(rows[-1], _where(device)), (kernel.name,))
-    return {"core": core_name(target), "file": str(path), "kernels": rows}
+    target = parse_target(asked.target)
+    with run_device(asked.device, open_backend("tvm", NONE), target) as device:
+        job = _job(asked, target)
+        if job.todo and not asked.dry_run:
+            device.connect()
+            _measure(job, device, asked.time_budget_s or math.inf, progress)
+    return {
+        "core": core_name(target),
+        "file": str(job.path),
+        "kernels": job.rows,
+        "earlier": list(job.earlier),
+        "left": [kernel.name for kernel in job.todo[len(job.rows) :]],
+    }
 
 
-def lines(found: Mapping[str, object]) -> list[str]:
-    """The figures for a reader: a line for each kernel that gained, and one for all."""
-    rows = found["kernels"]
-    gained = [row for row in rows if row["gain"] > 1]
-    said = [f"{row['kernel']}: {1e6 * row['modelled_s']:.1f} -> {1e6 * row['fastest_s']:.1f} us, {row['fastest']}"
-            for row in gained]  # fmt: skip
-    before, after = (sum(row["calls"] * row[name] for row in rows) for name in ("modelled_s", "fastest_s"))
-    about = f"{len(gained)} of {len(rows)} kernels are faster than the model of the core has them"
-    total = f"{1e3 * before:.3f} -> {1e3 * after:.3f} ms for all of them, calls counted"
-    return [*said, f"{about}; {total}; kept in {found['file']}"]
+def _job(asked: Tune, target: Target) -> Job:
+    path = asked.out or user_file()
+    entries = read(path).get(core_name(target), {}) if path.exists() else {}
+    kernels = sorted(_kernels(asked, target), key=lambda kernel: -kernel.calls * kernel.macs)
+    earlier = {k.name: entries[k.name] for k in kernels if not asked.again and _holds(entries.get(k.name), k)}
+    return Job(target, path, [k for k in kernels if k.name not in earlier], earlier)
+
+
+def _holds(entry: Entry | None, kernel: Tunable) -> bool:
+    """Whether the entry was chosen among just these ways, by this compiler."""
+    return entry is not None and entry.among == digest(kernel.ways) and entry.tvm == version("apache-tvm")
+
+
+def _measure(job: Job, device: Device, budget_s: float, progress: Progress) -> None:
+    """Measure one kernel after the other while there is time, and keep what was found of each."""
+    began, count = time.monotonic(), len(job.todo)
+    progress.stage(f"tune {counted(count, 'kernel')}")
+    for i, kernel in enumerate(job.todo):
+        if time.monotonic() - began >= budget_s:
+            return
+        progress.step(i / count, f"{kernel.name}, {counted(len(kernel.ways), 'way')}")
+        try:
+            row = _row(kernel, fastest([kernel.build(way) for way in kernel.ways], device))
+            device.forget()
+        except BackendError as error:
+            raise type(error)(f"{error}{_kept(job)}") from error
+        add(job.path, job.target, {kernel.name: _entry(row, kernel, _where(device))})
+        job.rows.append(row)
+        progress.note(f"{i + 1}/{count} {line(row)}")
+
+
+def _kept(job: Job) -> str:
+    """What an error says of the kernels before it."""
+    done, count = len(job.rows), len(job.todo)
+    return f"; {done} of {count} kernels are kept in {job.path}, the same command goes on there" if done else ""
 
 
 def _kernels(asked: Tune, target: Target) -> list[Tunable]:
@@ -101,7 +158,7 @@ def _kernels(asked: Tune, target: Target) -> list[Tunable]:
         baseline, _ = run(BASELINE, model, Context())
         give_biases(baseline)
         fixed = fix_sizes(baseline, asked.batch, dict(asked.input_shapes))
-        for kernel in open_backend("tvm").tunables(fixed, target):
+        for kernel in open_backend("tvm", NONE).tunables(fixed, target):
             found.setdefault(kernel.name, kernel)
     return list(found.values())
 
@@ -120,10 +177,9 @@ def _row(kernel: Tunable, found: Fastest) -> dict[str, object]:
     }
 
 
-def _entries(row: Mapping[str, object], device: str) -> dict[str, Entry]:
-    if row["gain"] <= 1:
-        return {}
-    return {str(row["kernel"]): Entry(str(row["fastest"]), round(float(row["gain"]), 3), device, version("apache-tvm"))}
+def _entry(row: Mapping[str, object], kernel: Tunable, device: str) -> Entry:
+    gain = round(float(row["gain"]), 3)
+    return Entry(str(row["fastest"]), gain, device, version("apache-tvm"), digest(kernel.ways))
 
 
 def _where(device: Device) -> str:

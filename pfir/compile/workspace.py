@@ -17,6 +17,7 @@ STATE = ".pfir"
 JOURNAL = "search.jsonl"
 FITTED = f"fitted.{JOURNAL}"
 MANIFEST = "manifest.json"
+_NO_FACTS: Mapping[str, object] = {}
 
 
 class Workspace:
@@ -57,11 +58,12 @@ class Workspace:
     def checkpoint(self) -> Path:
         return self.state / "checkpoint.npz"
 
-    def deliver(self, files: Mapping[str, bytes], about: Mapping[str, str] | None = None) -> None:
+    def deliver(self, files: Mapping[str, bytes], facts: Mapping[str, object] = _NO_FACTS) -> None:
         """Put all files into the folder: each is complete on disk before the first one appears, the manifest last.
 
         Args:
-            about: What else the manifest says.
+            files: Content by name.
+            facts: What the manifest tells beside the files, plain values by name.
 
         Raises:
             UsageError: The folder cannot be written, or the disk is full; then none of the files has appeared.
@@ -70,7 +72,7 @@ class Workspace:
         with _clear_errors(self.folder):
             shutil.rmtree(stage, ignore_errors=True)
             stage.mkdir()
-            for name, content in {**files, MANIFEST: manifest(files, about or {})}.items():
+            for name, content in {**files, MANIFEST: manifest(files, facts)}.items():
                 _write(stage / name, content)
             for name in (*files, MANIFEST):
                 os.replace(stage / name, self.folder / name)
@@ -117,13 +119,13 @@ class Workspace:
                 (self.folder / name).unlink(missing_ok=True)
 
 
-def manifest(files: Mapping[str, bytes], about: Mapping[str, str]) -> bytes:
-    """JSON of every file's size and SHA-256, by name, and of what else is to be said."""
+def manifest(files: Mapping[str, bytes], facts: Mapping[str, object] = _NO_FACTS) -> bytes:
+    """JSON of every file's size and SHA-256, by name, and of the facts."""
     entries = {
         name: {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         for name, content in sorted(files.items())
     }
-    return json.dumps({**about, "files": entries}, indent=1).encode() + b"\n"
+    return json.dumps({"files": entries, **facts}, indent=1).encode() + b"\n"
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -24,7 +24,7 @@ def open_device(url: str | None, target: Target) -> Device:
     if url.startswith("rpc://"):
         from pfir.devices.rpc import RpcDevice
 
-        return RpcDevice(url)
+        return RpcDevice(url, target.threads)
     if url == "emulated":
         from pfir.devices.emulated import EmulatedDevice
 

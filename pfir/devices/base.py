@@ -32,6 +32,20 @@ class Device(ABC):
             DeviceError: The device does not answer, or is an estimator and runs nothing.
         """
 
+    def connect(self) -> None:  # noqa: B027  (most devices are there)
+        """Find out now rather than on first use whether the device is there.
+
+        Raises:
+            DeviceError: It is not.
+        """
+
+    def forget(self) -> None:  # noqa: B027  (most devices hold nothing)
+        """Give back the memory of the libraries that ran.
+
+        Raises:
+            DeviceError: The device does not answer.
+        """
+
     def close(self) -> None:  # noqa: B027  (most devices hold nothing)
         """Give back what the device holds."""
 

@@ -47,6 +47,9 @@ class HostDevice(Device):
         outputs = self._worker.run(artifact, ordered(artifact, inputs))
         return named(artifact, outputs)
 
+    def forget(self) -> None:
+        self._worker.forget()
+
     def close(self) -> None:
         self._worker.close()
 

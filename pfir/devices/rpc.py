@@ -31,6 +31,7 @@ class RpcDevice(Device):
 
     Args:
         url: `rpc://host:port` of a server, or `rpc://tracker:port/key` of a tracker and the device's key.
+        threads: Threads that kernels use there, >= 1.
         connect_timeout_s: Longest time to wait for the session.
         timeout_s: Longest time one run or measurement may take; an emulated device needs minutes.
 
@@ -38,17 +39,14 @@ class RpcDevice(Device):
         UsageError: The URL is not of this form.
     """
 
-    def __init__(self, url: str, connect_timeout_s: float = 60.0, timeout_s: float = 600.0) -> None:
+    def __init__(
+        self, url: str, threads: int = 1, connect_timeout_s: float = 60.0, timeout_s: float = 600.0
+    ) -> None:
         self.name = url
         self._connect_timeout_s = connect_timeout_s
-        self._worker = Worker(url, address=parse_url(url), timeout_s=timeout_s)
+        self._worker = Worker(url, threads, address=parse_url(url), timeout_s=timeout_s)
 
     def connect(self) -> None:
-        """Open the session now rather than on first use.
-
-        Raises:
-            DeviceError: Nothing answers there in time.
-        """
         self._worker.connect(self._connect_timeout_s)
 
     def measure(self, artifact: Artifact) -> Measurement:
@@ -60,6 +58,9 @@ class RpcDevice(Device):
         self._ready(artifact)
         outputs = self._worker.run(artifact, ordered(artifact, inputs))
         return named(artifact, outputs)
+
+    def forget(self) -> None:
+        self._worker.forget()
 
     def close(self) -> None:
         self._worker.close()

@@ -44,7 +44,7 @@ class Worker:
     ) -> None:
         self.name, self.threads, self.timeout_s = name, threads, timeout_s
         self._command = tuple(command or (sys.executable, "-m", "pfir.devices.worker_main"))
-        self._address = dict(address) if address else None
+        self._address = {**address, "threads": threads} if address else None
         self._process: subprocess.Popen | None = None
         self._pipe: Connection | None = None
         self._loaded: set[str] = set()
@@ -72,6 +72,16 @@ class Worker:
             DeviceError: As in `run`.
         """
         self._ask("repeat", self._load(artifact), inputs, number)
+
+    def forget(self) -> None:
+        """Drop what was loaded; it is loaded again when it is needed.
+
+        Raises:
+            DeviceError: As in `run`.
+        """
+        if self._loaded:
+            self._ask("forget")
+        self._loaded = set()
 
     def connect(self, timeout_s: float = START_SECONDS) -> None:
         """Start the child, and let it connect where there is an address.
@@ -114,7 +124,10 @@ class Worker:
         library = artifact.files[artifact.library]
         key = hashlib.sha256(library).hexdigest()[:32]
         if key not in self._loaded:
-            self._ask("load", key, library)
+            try:
+                self._ask("load", key, library)
+            except DeviceError as error:
+                raise DeviceError(f"{error} (the library is for {artifact.target.triple})") from error
             self._loaded.add(key)
         return key
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 from multiprocessing.connection import Connection
@@ -11,6 +12,9 @@ from typing import Any
 import numpy as np
 
 MOST_REPEATS = 3000
+_CHECK = re.compile(r"^Check failed: \(.*?\) is false:? *")  # what TVM puts before its own words
+_LOST = re.compile(r"code=(kShutdown|1)$")
+ALL_CORES = 1  # TVM's affinity mode: the fastest cores first
 
 
 class Runner:
@@ -33,6 +37,7 @@ class Runner:
             self._session = tracker.request(address["key"], max_retry=1)
         else:
             self._session = rpc.connect(address["host"], address["port"])
+        self._session.get_function("runtime.config_threadpool")(ALL_CORES, address["threads"])
         self._device = self._session.cpu()
 
     def load(self, key: str, library: bytes) -> None:
@@ -42,6 +47,9 @@ class Runner:
             path = Path(folder) / f"{key}.so"
             path.write_bytes(library)
             self._machines[key] = VirtualMachine(self._module(path), self._device)
+
+    def forget(self) -> None:
+        self._machines.clear()
 
     def run(self, key: str, inputs: list[np.ndarray]) -> list[np.ndarray]:
         machine = self._machines[key]
@@ -98,7 +106,10 @@ def serve(pipe: Connection, runner: Any) -> None:
 
 def _last_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[-1] if lines else type(error).__name__)[:300]
+    text = _CHECK.sub("", lines[-1]) if lines else ""
+    if _LOST.search(text):
+        return "the connection was lost: the server ended, or the library crashed there (built for another CPU?)"
+    return (text or type(error).__name__)[:300]
 
 
 if __name__ == "__main__":

@@ -93,9 +93,10 @@ def _assumed(report: Mapping) -> str:
         "latency": f"{side['latency_source']}{spread}: {side['latency_detail']}",
         "peaks from": target["core_source"],
         "fidelity": f"agreement with the original on {report['fidelity_data']} inputs",
+        "kernels": words.tuned(report["tuned"]),
         "verification": _errors(report, check),
     }
-    return _pairs(pairs)
+    return _pairs({name: text for name, text in pairs.items() if text})
 
 
 def _errors(report: Mapping, check: Mapping) -> str:

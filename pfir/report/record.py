@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
+from pfir.artifact import Tuning
 from pfir.errors import UsageError
 from pfir.measurement import ESTIMATED, Measurement, speedup
 from pfir.target import FLOAT32, Target
@@ -116,6 +117,7 @@ class Run:
         score: What the trials' score means.
         passes: Texts of the passes, in order.
         recipe: The parameters that were chosen, for the reader.
+        tuning: Which kernels of the library are as was measured; None where there was no choice.
         notes: What a user should know, one sentence each.
     """
 
@@ -140,6 +142,7 @@ class Run:
     notes: tuple[str, ...] = ()
     command: str = ""
     recipe: Mapping[str, object] = field(default_factory=dict)
+    tuning: Tuning | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
 
@@ -177,6 +180,7 @@ def build(run: Run) -> dict[str, object]:
         },
         "stages": [asdict(stage) for stage in run.stages],
         "verification": asdict(run.verification),
+        "tuned": None if run.tuning is None else asdict(run.tuning),
         "notes": [*run.notes, *warnings(run)],
         "widths": [asdict(width) for width in run.widths],
         "kept": [asdict(kept) for kept in run.kept],

@@ -9,6 +9,7 @@ from pfir.report.record import SAFE_FIDELITY
 from pfir.target import FLOAT16
 
 NOTHING = "–"
+SHIPPED = "shipped"
 
 
 def duration(seconds: float | None) -> str:
@@ -93,6 +94,20 @@ def verified(report: Mapping) -> str:
     if found["skipped"]:
         return f"not verified ({found['skipped']})"
     return f"{'verified' if found['passed'] else 'FAILED verification'} on {found['device']}"
+
+
+def tuned(tuning: Mapping | None) -> str | None:
+    """How many kernels are as was measured, and where that stands; None where there is no choice of kernels.
+
+    `3 of 10 kernels tuned: shipped`, `5 of 10 kernels tuned: 3 shipped, 2 kernels.json 0a1b2c3d4e5f`
+    """
+    if not tuning:
+        return None
+    found = tuning["databases"]
+    names = [d["name"] + ("" if d["name"] == SHIPPED else f" {d['sha256'][:12]}") for d in found]
+    listed = names if len(found) == 1 else [f"{d['kernels']} {name}" for d, name in zip(found, names, strict=True)]
+    count = sum(d["kernels"] for d in found)
+    return f"{count or 'none'} of {tuning['kernels']} kernels tuned" + (f": {', '.join(listed)}" if found else "")
 
 
 def unsafe(report: Mapping) -> bool:

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from pfir.artifact import Database
 from pfir.backends.tvm import TvmBackend, database, store
-from pfir.backends.tvm.database import SHIPPED, Entry, Known, add, core_name, known, read
+from pfir.backends.tvm.database import NONE, NOTHING, SHIPPED, Entry, Known, add, core_name, known, read, sha256
 from pfir.backends.tvm.tunable import group_kernels
 from pfir.backends.tvm.ways import ways
 from pfir.backends.tvm.work import Work
@@ -46,7 +47,7 @@ def test_a_way_that_is_not_proposed_is_passed_over():
 
 def test_a_core_has_its_own_entries(tmp_path):
     path = tmp_path / "kernels.json"
-    add(path, ARM, {str(WORK): Entry(SECOND)})
+    add(path, ARM, {str(WORK): Entry(SECOND, 1.1)})
     assert known(ARM, path).way(ARM, WORK) is not None
     for other in ("arm:cortex-a76", "arm,threads=2", "armv7", "host"):
         assert not set(known(parse_target(other), path).entries) & {str(WORK)}
@@ -62,20 +63,37 @@ def test_adding_keeps_what_was_not_measured_again(tmp_path):
     path = tmp_path / "deep" / "kernels.json"
     add(path, ARM, {"a": Entry("1", 1.1, "board", "0.27"), "b": Entry("2")})
     add(path, parse_target("armv7"), {"a": Entry("3")})
-    add(path, ARM, {"c": Entry("4")}, ("b", "c"))
-    assert read(path)[core_name(ARM)] == {"a": Entry("1", 1.1, "board", "0.27"), "c": Entry("4")}
+    add(path, ARM, {"b": Entry("4")})
+    assert read(path)[core_name(ARM)] == {"a": Entry("1", 1.1, "board", "0.27"), "b": Entry("4")}
     assert read(path)[core_name(parse_target("armv7"))] == {"a": Entry("3")}
 
 
 def test_the_users_entries_come_first_and_a_named_file_instead_of_them(monkeypatch, tmp_path):
     shipped, user, named = (tmp_path / f"{name}.json" for name in ("shipped", "user", "named"))
     for path, way in ((shipped, "1"), (user, "2"), (named, "3")):
-        add(path, ARM, {"work": Entry(way), way: Entry(way)})
+        add(path, ARM, {"work": Entry(way, 1.1), way: Entry(way, 1.1)})
     monkeypatch.setattr(database, "SHIPPED", shipped)
     assert known(ARM).entries["work"].way == "1"
     monkeypatch.setattr(database, "user_file", lambda: user)
     assert known(ARM).entries["work"].way == "2" and known(ARM).entries["1"].way == "1"
     assert known(ARM, named).entries["work"].way == "3" and "2" not in known(ARM, named).entries
+
+
+def test_a_way_that_was_not_beaten_says_nothing_but_hides_what_ships(monkeypatch, tmp_path):
+    shipped, user = tmp_path / "shipped.json", tmp_path / "user.json"
+    add(shipped, ARM, {"work": Entry("1", 1.1), "other": Entry("1", 1.1)})
+    add(user, ARM, {"work": Entry("2", 1.0)})
+    monkeypatch.setattr(database, "SHIPPED", shipped)
+    assert set(known(ARM, user).entries) == {"other"}
+
+
+def test_what_is_known_tells_where_from(monkeypatch, tmp_path):
+    shipped, user = tmp_path / "shipped.json", tmp_path / "mine.json"
+    add(shipped, ARM, {"a": Entry("1", 1.1), "b": Entry("1", 1.1)})
+    add(user, ARM, {"b": Entry("2", 1.1)})
+    monkeypatch.setattr(database, "SHIPPED", shipped)
+    assert known(ARM, user).sources == {"a": ("shipped", sha256(shipped)), "b": ("mine.json", sha256(user))}
+    assert known(ARM, NONE) == NOTHING
 
 
 @pytest.mark.parametrize("content", [
@@ -103,12 +121,28 @@ def test_a_library_is_built_as_was_measured_and_the_same_each_time(tmp_path):
     found = [str(way) for way in ways(ARM, kernel.work)]
 
     def built(way: str) -> bytes:
-        add(path, ARM, {str(kernel.work): Entry(way)})
+        add(path, ARM, {str(kernel.work): Entry(way, 1.1)})
         return TvmBackend(path).build(model, ARM).files["model.so"]
 
     modelled = TvmBackend().build(model, ARM).files["model.so"]
     assert built(found[0]) == modelled != built(found[1])
     assert len(list((tmp_path / "libraries").glob("*.so"))) == 3  # each under a key of its own
+
+
+def test_the_kernels_that_were_measured_are_counted(tmp_path):
+    path, model = tmp_path / "mine.json", _net().model()
+    kernels = list(group_kernels(model, ARM).values())
+    second = str(ways(ARM, kernels[0].work)[1])
+    add(path, ARM, {str(kernels[0].work): Entry(second, 1.1), "of another model": Entry("x", 1.1)})
+    found, none = (TvmBackend(tuned).tuning(model, ARM) for tuned in (path, "none"))
+    assert (found.core, found.kernels) == (core_name(ARM), len(kernels)) == (none.core, none.kernels)
+    assert found.databases == (Database("mine.json", sha256(path), 1),) and none.databases == ()
+    assert found.choices != none.choices
+
+
+def test_a_file_that_is_no_database_is_refused_before_anything_is_built(tmp_path):
+    with pytest.raises(UsageError, match=r"nowhere\.json is no database"):
+        TvmBackend(tmp_path / "nowhere.json")
 
 
 def test_what_is_known_is_part_of_a_librarys_key():

@@ -58,6 +58,11 @@ def test_the_command_prints_the_json_of_the_design_and_nothing_else(model, monke
     (row,) = json.loads(capsys.readouterr().out)["models"]
     assert {"model", "latency_s", "spread", "repeats", "threads", "source"} <= row.keys()
     assert "vs" not in row and "ratio" not in row
+    assert {"core", "kernels", "databases", "choices"} == row["tuned"].keys()
+
+
+def test_a_build_by_no_measured_kernels_says_so(model):
+    assert lines(bench(Bench((model,), tuned="none")))[0].endswith("none of 4 kernels tuned")
 
 
 def test_the_other_side_is_the_interpreter_that_was_named(model, tmp_path):
@@ -68,7 +73,7 @@ def test_the_other_side_is_the_interpreter_that_was_named(model, tmp_path):
 
 
 def test_the_library_of_a_folder_is_what_is_measured(model, tmp_path):
-    built = module._built(load(model), Bench((model,)))
+    built = module._built(model, load(model), Bench((model,))).artifact
     folder = _written(tmp_path / "out", model, "host", built.target.cpu, built.files["model.so"])
     entry = module._entry(folder, Bench((folder,)))
     assert entry.artifact.files["model.so"] == built.files["model.so"] and not entry.notes

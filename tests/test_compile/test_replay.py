@@ -2,9 +2,17 @@ import json
 
 import pytest
 
+from pfir.backends.tvm.database import Entry, add
+from pfir.compile import tune as tune_module
+from pfir.compile.replay import tuned_otherwise
 from pfir.compile.request import Goals
+from pfir.compile.tune import Tune
 from pfir.errors import UsageError
-from tests.jobs import run, small_net, write_model
+from pfir.recipe import read_recipe, sha256
+from pfir.target import parse_target
+from tests.jobs import request, run, small_net, write_model
+
+HOST = parse_target("host")
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +36,24 @@ def test_a_replay_can_be_replayed(recipe, finished, model, tmp_path):
     first = run(model, tmp_path / "first", recipe=recipe).folder
     run(model, tmp_path / "second", recipe=first / "recipe.json")
     assert (tmp_path / "second/model.onnx").read_bytes() == (finished / "model.onnx").read_bytes()
+
+
+def test_a_run_tells_which_kernels_were_measured_and_a_replay_by_others_says_so(model, tmp_path):
+    mine = tmp_path / "mine.json"
+    kernel = tune_module._kernels(Tune((model,), "host"), HOST)[0]
+    add(mine, HOST, {kernel.name: Entry(kernel.ways[1], 1.1)})
+    options = {"backend": "tvm", "target": "host", "passes": "simplify", "goals": Goals(macs=0.9)}
+    tuned = run(model, tmp_path / "a", tuned=str(mine), depfile=tmp_path / "made.d", **options).report["tuned"]
+    assert {"name": "mine.json", "sha256": sha256(mine.read_bytes()), "kernels": 1} in tuned["databases"]
+    assert str(mine) in (tmp_path / "made.d").read_text()
+    for name in ("manifest.json", "recipe.json", "report.json"):
+        assert json.loads((tmp_path / "a" / name).read_text())["tuned"] == tuned
+    assert f"mine.json {sha256(mine.read_bytes())[:12]}" in (tmp_path / "a/report.html").read_text()
+    recipe = tmp_path / "a/recipe.json"
+    assert tuned_otherwise(request(model, tmp_path, recipe=recipe), read_recipe(recipe).tuning) == ()
+    notes = run(model, tmp_path / "b", recipe=recipe, tuned="none", **options).report["notes"]
+    assert any("not the recipe's: it was built by other measured kernels" in note for note in notes)
+    assert (tmp_path / "b/model.so").read_bytes() != (tmp_path / "a/model.so").read_bytes()
 
 
 def test_a_replay_needs_no_data(recipe, finished, model, tmp_path):

@@ -66,6 +66,7 @@ def test_goals_print_as_they_are_written():
     "options",
     [
         {"backend": "gcc"},
+        {"backend": "ort", "tuned": "none"},
         {"metric": "bleu"},
         {"metric": "accuracy"},
         {"validation": "v.npz"},

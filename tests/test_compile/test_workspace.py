@@ -9,10 +9,11 @@ from pfir.errors import UsageError
 
 
 def test_delivered_files_are_listed_with_their_hashes_and_no_state_remains(tmp_path):
-    Workspace(tmp_path / "out").deliver({"model.onnx": b"abc", "report.json": b"{}"})
+    Workspace(tmp_path / "out").deliver({"model.onnx": b"abc", "report.json": b"{}"}, {"made": "here"})
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["manifest.json", "model.onnx", "report.json"]
     listed = json.loads((tmp_path / "out/manifest.json").read_text())["files"]
     assert listed["model.onnx"]["sha256"].startswith("ba7816bf") and listed["model.onnx"]["size_bytes"] == 3
+    assert json.loads((tmp_path / "out/manifest.json").read_text())["made"] == "here"
 
 
 def test_a_folder_that_is_not_empty_needs_force(tmp_path):

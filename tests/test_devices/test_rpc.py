@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
-import subprocess
-import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from pfir.devices.rpc import RpcDevice, parse_url
+from pfir.devices.worker_main import Runner
 from pfir.errors import DeviceError, UsageError
+from pfir.target import parse_target
 from tests.test_devices.library import X, doubled
+from tests.test_devices.server import rpc_server
 
 
 @pytest.fixture(scope="module")
 def url():
-    where = ["--host", "127.0.0.1", "--port", "9190", "--port-end", "9290"]
-    command = [sys.executable, "-m", "tvm.exec.rpc_server", *where]
-    server = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
-    try:
-        line = next(line for line in server.stdout if "bind to" in line)
-        yield "rpc://" + line.split("bind to")[1].strip()
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
+    with rpc_server() as server:
+        yield server.url
 
 
 def test_a_library_is_uploaded_run_and_measured_and_a_second_session_follows(url):
@@ -38,6 +29,36 @@ def test_a_library_is_uploaded_run_and_measured_and_a_second_session_follows(url
         assert (measurement.source, measurement.detail) == ("measured", url)
     with RpcDevice(url) as device:
         np.testing.assert_array_equal(device.run(doubled(), {"x": X + 1})["z"], 2 * X + 2)
+
+
+def test_libraries_that_were_forgotten_are_loaded_again(url):
+    with RpcDevice(url) as device:
+        device.forget()
+        for _ in range(2):
+            np.testing.assert_array_equal(device.run(doubled(), {"x": X})["y"], 2 * X)
+            device.forget()
+
+
+def test_kernels_use_the_threads_that_were_asked_for(url):
+    for threads in (2, 1):
+        runner = Runner()
+        runner.open({**parse_url(url), "threads": threads})
+        assert runner._session.get_function("runtime.NumThreads")() == threads
+        del runner
+
+
+def test_a_library_for_another_architecture_is_named(url):
+    library = replace(doubled("arm"), target=parse_target("arm"))
+    with RpcDevice(url) as device, pytest.raises(DeviceError, match="the library is for aarch64-linux-gnu"):
+        device.run(library, {"x": X})
+
+
+def test_a_server_that_ends_is_an_error_of_the_device():
+    with rpc_server() as server, RpcDevice(server.url) as device:
+        device.connect()
+        server.end()
+        with pytest.raises(DeviceError, match="the connection was lost"):
+            device.run(doubled(), {"x": X})
 
 
 def test_a_port_that_nobody_listens_on_is_an_error_of_the_device():

@@ -5,13 +5,13 @@ from __future__ import annotations
 from importlib.metadata import version
 from pathlib import Path
 
-from pfir.artifact import SLOW_KERNELS, Artifact, Kernel
+from pfir.artifact import SLOW_KERNELS, Artifact, Kernel, Tuning
 from pfir.backends.base import Backend, Tunable
 from pfir.backends.tvm import store
 from pfir.backends.tvm.build import build
-from pfir.backends.tvm.database import known
+from pfir.backends.tvm.database import databases, known, read
 from pfir.backends.tvm.lower import lower, sketch
-from pfir.backends.tvm.tunable import tunables
+from pfir.backends.tvm.tunable import tunables, tuning
 from pfir.ir.cost import kernels
 from pfir.ir.model import Model
 from pfir.target import Target, parse_target
@@ -23,13 +23,19 @@ class TvmBackend(Backend):
     """ONNX to a shared library of our own kernels, for x86-64, aarch64 and armv7 Linux.
 
     Args:
-        measured: A database of measured kernels to build by, instead of the user's own.
+        tuned: A database of measured kernels to build by instead of the user's own; `none` is neither that nor what
+            ships.
+
+    Raises:
+        UsageError: It is no such database.
     """
 
     name = "tvm"
 
-    def __init__(self, measured: Path | None = None) -> None:
-        self._measured = measured
+    def __init__(self, tuned: str | Path | None = None) -> None:
+        self._tuned = tuned
+        for _, path in databases(tuned):
+            read(path)
 
     def check(self, model: Model) -> None:
         sketch(model, parse_target("arm"))
@@ -40,8 +46,11 @@ class TvmBackend(Backend):
     def tunables(self, model: Model, target: Target) -> tuple[Tunable, ...]:
         return tunables(model, target)
 
+    def tuning(self, model: Model, target: Target) -> Tuning:
+        return tuning(model, target, known(target, self._tuned))
+
     def build(self, model: Model, target: Target) -> Artifact:
-        measured = known(target, self._measured)
+        measured = known(target, self._tuned)
         name = store.key(model, target, str(measured))
         found = store.find(name)
         if found is None:

@@ -1,18 +1,19 @@
 """Which way of computing a kernel was measured to be the fastest on which core: a file of this package, and the user's.
 
-    {"format": 1, "cores": {CORE: {WORK: {"way": WAY, "gain": 1.08, "device": "..", "tvm": ".."}}}}
+    {"format": 1, "cores": {CORE: {WORK: {"way": WAY, "gain": 1.08, "device": "..", "tvm": "..", "among": ".."}}}}
 
 `CORE`, `WORK` and `WAY` are texts, as `core_name`, `Work` and the ways write them; `gain` is the time of the way that
-the model of the core chooses as a multiple of the measured one's. A way that this version does not propose is passed
-over.
+the model of the core chooses as a multiple of the measured one's, 1 where that one was not beaten: such an entry only
+tells that there is nothing to measure. A way that this version does not propose is passed over.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +26,8 @@ from pfir.errors import UsageError
 from pfir.target import FLOAT32, Target
 
 SHIPPED = Path(__file__).with_name("measured.json")
+SHIPPED_NAME = "shipped"
+NONE = "none"
 FORMAT = 1
 
 
@@ -37,19 +40,27 @@ class Entry:
         gain: The modelled way's time as a multiple of it; 1 where the modelled way is the fastest.
         device: What it was measured on.
         tvm: The version that compiled it.
+        among: `digest` of the ways that it was chosen among.
     """
 
     way: str
     gain: float = 1.0
     device: str = ""
     tvm: str = ""
+    among: str = ""
 
 
 @dataclass(frozen=True)
 class Known:
-    """The entries of one core, by the text of the work."""
+    """The entries of one core, by the text of the work.
+
+    Args:
+        entries: Those that tell which way to take.
+        sources: The database that each is from: its name, and the SHA-256 of its content.
+    """
 
     entries: Mapping[str, Entry] = field(default_factory=dict)
+    sources: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def way(self, target: Target, work: Work) -> Way | None:
         """The measured way of exactly this work; None where there is none."""
@@ -64,15 +75,33 @@ class Known:
 NOTHING = Known()
 
 
-def known(target: Target, path: Path | None = None) -> Known:
-    """What is known of the target's core: the user's entries (of `path`, else of `user_file()`) before those shipped.
+def known(target: Target, tuned: str | Path | None = None) -> Known:
+    """What the `databases` of this name know of the target's core, the later ones first.
 
     Raises:
-        UsageError: A file is no such database, or `path` does not exist.
+        UsageError: A file is no such database, or does not exist.
     """
-    files = (SHIPPED, *((user_file(),) if path is None and user_file().exists() else ()), *((path,) if path else ()))
-    entries = [read(file).get(core_name(target), {}) for file in files]
-    return Known({work: entry for part in entries for work, entry in part.items()})
+    entries, sources = {}, {}
+    for name, path in databases(tuned):
+        content = sha256(path)
+        for work, entry in read(path).get(core_name(target), {}).items():
+            entries[work], sources[work] = entry, (name, content)
+    taken = {work: entry for work, entry in entries.items() if entry.gain > 1}
+    return Known(taken, {work: sources[work] for work in taken})
+
+
+def databases(tuned: str | Path | None = None) -> tuple[tuple[str, Path], ...]:
+    """Names and files: what ships, then the user's own where there is one, or the file `tuned` in its place; with the
+    text `none` there are no databases."""
+    if tuned == NONE:
+        return ()
+    own = (user_file(),) if tuned is None and user_file().exists() else ()
+    return ((SHIPPED_NAME, SHIPPED), *((path.name, path) for path in (*own, *([Path(tuned)] if tuned else []))))
+
+
+def digest(texts: Sequence[str]) -> str:
+    """Equal for equal texts in any order, short enough to be read."""
+    return hashlib.sha256("\0".join(sorted(texts)).encode()).hexdigest()[:12]
 
 
 def user_file() -> Path:
@@ -87,6 +116,18 @@ def core_name(target: Target) -> str:
     return core if target.arithmetic == FLOAT32 else f"{core} {target.arithmetic}"
 
 
+def sha256(path: Path) -> str:
+    """Of the file's content.
+
+    Raises:
+        UsageError: It cannot be read.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise _no_database(path, error) from error
+
+
 def read(path: Path) -> dict[str, dict[str, Entry]]:
     """The entries of a file, by core and work.
 
@@ -96,7 +137,12 @@ def read(path: Path) -> dict[str, dict[str, Entry]]:
     try:
         return _parsed(path, path.stat().st_mtime_ns)
     except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
-        raise UsageError(f"{path} is no database of measured kernels: {error}; pfir tune writes one") from error
+        raise _no_database(path, error) from error
+
+
+def _no_database(path: Path, error: Exception) -> UsageError:
+    why = error.strerror if isinstance(error, OSError) else error
+    return UsageError(f"{path} is no database of measured kernels: {why}; pfir tune writes one")
 
 
 @lru_cache(maxsize=8)
@@ -109,19 +155,15 @@ def _parsed(path: Path, _changed: int) -> dict[str, dict[str, Entry]]:
     }
 
 
-def add(path: Path, target: Target, entries: Mapping[str, Entry], measured: Iterable[str] = ()) -> None:
+def add(path: Path, target: Target, entries: Mapping[str, Entry]) -> None:
     """Write the entries of a target's core into a file, whole or not at all; other entries of it stay.
-
-    Args:
-        measured: Work whose earlier entries no longer hold.
 
     Raises:
         UsageError: The file exists and is no database, or cannot be written.
     """
     cores: dict[str, dict[str, Any]] = read(path) if path.exists() else {}
-    name, gone = core_name(target), set(measured)
-    kept = {work: entry for work, entry in cores.get(name, {}).items() if work not in gone}
-    merged = {**cores, name: {**kept, **entries}}
+    name = core_name(target)
+    merged = {**cores, name: {**cores.get(name, {}), **entries}}
     plain = {core: {w: asdict(e) for w, e in sorted(found.items())} for core, found in sorted(merged.items())}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 
-from pfir.artifact import Artifact, TensorSpec
+from pfir.artifact import Artifact, Database, TensorSpec, Tuning
 from pfir.backends.base import Tunable
 from pfir.backends.tvm.build import build
-from pfir.backends.tvm.database import Entry, Known
+from pfir.backends.tvm.database import Entry, Known, core_name, digest
 from pfir.backends.tvm.form import Form, plain
 from pfir.backends.tvm.fuse import Group
 from pfir.backends.tvm.lower import Lowering, grouped, sized
@@ -32,9 +32,23 @@ def tunables(model: Model, target: Target) -> tuple[Tunable, ...]:
     """
     found = group_kernels(model, target)
     return tuple(
-        Tunable(name, tuple(str(way) for way in ways(target, kernel.work)), kernel.build, kernel.calls)
+        Tunable(name, tuple(map(str, ways(target, kernel.work))), kernel.build, kernel.calls, kernel.work.macs)
         for name, kernel in found.items()
     )
+
+
+def tuning(model: Model, target: Target, known: Known) -> Tuning:
+    """Which of its kernels are computed as is known to be the fastest.
+
+    Raises:
+        CompileError: The model cannot be compiled.
+    """
+    works = {name: kernel.work for name, kernel in group_kernels(model, target).items()}
+    found = {name: known.way(target, work) for name, work in works.items()}
+    taken = {name: str(way) for name, way in found.items() if way is not None}
+    counts = Counter(known.sources[name] for name in taken)
+    databases = tuple(Database(*source, count) for source, count in counts.items())
+    return Tuning(core_name(target), len(works), databases, digest([f"{name}: {way}" for name, way in taken.items()]))
 
 
 def group_kernels(model: Model, target: Target) -> dict[str, GroupKernel]:

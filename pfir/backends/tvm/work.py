@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import onnx_graphsurgeon as gs
 
@@ -55,6 +56,10 @@ class Work:
     def channels(self) -> int:
         """Input channels that each output channel sums over."""
         return self.data[1] // self.group
+
+    @property
+    def macs(self) -> int:
+        return prod(self.out) * self.channels * prod(self.kernel)
 
 
 def kind_after(nodes: Sequence[gs.Node]) -> str:
