@@ -37,7 +37,7 @@ def test_a_kernel_keeps_to_its_operands(outputs, arithmetic):
 
 def test_the_kernels_are_of_several_families():
     families = {spec.family for spec, _ in convolutions(OUTPUTS[0]).kernels}
-    assert families >= {"conv", "depthwise", "window", "winograd"}
+    assert families >= {"conv", "depthwise", "transpose", "window", "winograd"}
 
 
 @pytest.mark.parametrize(("outside", "inside", "at_end"), ((-1, 0, False), (16, 15, True)), ids=("before", "behind"))

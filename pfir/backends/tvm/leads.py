@@ -97,8 +97,13 @@ def _conv(program: Program, group: Group, value: Values) -> Lead | None:
     work = Work("conv", shape, out, data.form.order, kernel, strides, dilations, pads[:2], group=groups, after=after,
                 dtype=program.dtype)  # fmt: skip
     if weight.shape[1] == 1 and groups == shape[1] and groups > 1:
-        return _depthwise(program, replace(work, family="depthwise"), data, weight, bias, pads)
+        work = replace(work, family="depthwise", order=channels_last(shape).order)
+        return _depthwise(program, work, _channels_last(program, data), weight, bias, pads)
     return _direct(program, work, data, weight, bias)
+
+
+def _channels_last(program: Program, data: Value) -> Value:
+    return program.laid_out(data, channels_last(data.form.shape, data.form.dtype))
 
 
 def _bias(node: gs.Node, index: int) -> Any:
@@ -113,6 +118,9 @@ def _bias(node: gs.Node, index: int) -> Any:
 
 
 def _direct(program: Program, work: Work, data: Value, weight: np.ndarray, bias: Any) -> Lead:
+    """Few channels are read as they lie: a copy would take longer than the scattered reads."""
+    if work.channels > conv.FEW_CHANNELS:
+        work, data = replace(work, order=channels_last(work.data).order), _channels_last(program, data)
     way, out = program.way(work), channels_last(work.out)
     if isinstance(way, Winograd):
         attributes = {"pads": work.pads, "outputs": way.outputs, "strip": way.strip, "lanes": way.lanes,
@@ -200,7 +208,7 @@ def _pool(kind: str) -> Callable[[Program, Group, Values], Lead | None]:
             "counts_pads": bool(node.attrs.get("count_include_pad", 0)),
         }
         tile = channel_tile(program.target, out.shape[3], out.shape[1])
-        return Lead("window", attributes, [value(node.inputs[0])], out, tile)
+        return Lead("window", attributes, [_channels_last(program, value(node.inputs[0]))], out, tile)
 
     return make
 

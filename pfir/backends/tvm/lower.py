@@ -199,7 +199,7 @@ class Lowering:
             steps.append(Step("Add", (), (("main", 0), ("operand", len(operands) - 1))))
             places[tensor.name] = ("step", 0)
         for node in nodes:
-            arguments = tuple(self._argument(t, places, operands) for t in _arguments(node))
+            arguments = tuple(self._argument(t, places, operands, start.out) for t in _arguments(node))
             if node.op in NO_OPS and arguments[0][0] in ("main", "step"):
                 places[node.outputs[0].name] = arguments[0]
                 continue
@@ -217,13 +217,15 @@ class Lowering:
         ends = tensor.name in self.ends and is_float(tensor) and same_memory(replace(start.out, dtype=FLOAT32), form)
         return replace(start.out, dtype=FLOAT32 if ends else dtype)
 
-    def _argument(self, tensor: gs.Tensor, places: dict, operands: list[Value]) -> tuple[str, Any]:
+    def _argument(self, tensor: gs.Tensor, places: dict, operands: list[Value], out: Form) -> tuple[str, Any]:
         if tensor.name in places:
             return places[tensor.name]
         array = array_of(tensor)
         if array is not None and array.size == 1:
             return ("number", float(array.reshape(-1)[0]))
-        operands.append(self.value(tensor))
+        value = self.value(tensor)
+        alike = value.form.shape == out.shape
+        operands.append(self.program.laid_out(value, Form(out.shape, out.order, value.form.dtype)) if alike else value)
         places[tensor.name] = ("operand", len(operands) - 1)
         return places[tensor.name]
 

@@ -15,6 +15,8 @@ from pfir.backends.tvm.kernels.depthwise import depthwise
 from pfir.backends.tvm.kernels.gemm import gemm
 from pfir.backends.tvm.kernels.move import move
 from pfir.backends.tvm.kernels.reduce import reduce
+from pfir.backends.tvm.kernels.transpose import covers as turns
+from pfir.backends.tvm.kernels.transpose import transpose
 from pfir.backends.tvm.kernels.window import window
 from pfir.backends.tvm.kernels.winograd import winograd
 from pfir.backends.tvm.tiles import Tile, plain_tile
@@ -28,10 +30,12 @@ FAMILIES = {
     "gemm": gemm,
     "move": move,
     "reduce": reduce,
+    "transpose": transpose,
     "window": window,
     "winograd": winograd,
 }
-WRITTEN = ("depthwise", "winograd")  # families that give the function itself, where the others give a schedule of it
+# Families that give the function itself, where the others give a schedule of it.
+WRITTEN = ("depthwise", "transpose", "winograd")
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class Program:
         kernels: Those made so far.
         calls: How often each is called in one inference.
         works: What there was a choice of ways for, in order.
+        copies: Tensors in another order than they were made in, by tensor and order.
         slow: The nodes, with their operators, that run on TVM's unscheduled code instead of kernels of ours.
     """
 
@@ -63,6 +68,7 @@ class Program:
     known: Known = NOTHING
     kernels: dict[tuple[KernelSpec, Tile], Any] = field(default_factory=dict)
     calls: Counter[tuple[KernelSpec, Tile]] = field(default_factory=Counter)
+    copies: dict[tuple[Value, Form], Value] = field(default_factory=dict)
     slow: list[str] = field(default_factory=list)
     works: list[Work] = field(default_factory=list)
 
@@ -113,8 +119,11 @@ class Program:
         """The same tensor in another memory order, or of another type of float, copied only where it has to be."""
         if same_memory(value.form, form):
             return self.view(value, form)
-        spec = KernelSpec("move", (("kind", "copy"),), (value.form,), 1, (), form, form.dtype)
-        return self.call(spec, plain_tile(self.target), [value])
+        if (value, form) not in self.copies:
+            family, kind = ("transpose", ()) if turns(value.form, form) else ("move", (("kind", "copy"),))
+            spec = KernelSpec(family, kind, (value.form,), 1, (), form, form.dtype)
+            self.copies[value, form] = self.call(spec, plain_tile(self.target), [value])
+        return self.copies[value, form]
 
     def plain(self, value: Value) -> Value:
         return self.laid_out(value, plain(value.form.shape, value.form.dtype))
