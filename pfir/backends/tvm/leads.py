@@ -17,6 +17,7 @@ from pfir.backends.tvm.kernels import conv, depthwise, gemm, window, winograd
 from pfir.backends.tvm.tiles import Tile, by_lane, channel_tile, plain_tile
 from pfir.backends.tvm.values import Program, Value
 from pfir.backends.tvm.work import Work, kind_after
+from pfir.target import FLOAT32
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,9 @@ def _conv(program: Program, group: Group, value: Values) -> Lead | None:
 
 
 def _channels_last(program: Program, data: Value) -> Value:
-    return program.laid_out(data, channels_last(data.form.shape, data.form.dtype))
+    """The data in that order, floats of the program's type."""
+    dtype = program.dtype if data.form.dtype == FLOAT32 else data.form.dtype
+    return program.laid_out(data, channels_last(data.form.shape, dtype))
 
 
 def _bias(node: gs.Node, index: int) -> Any:

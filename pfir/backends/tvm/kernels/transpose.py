@@ -17,6 +17,7 @@ from typing import Any
 from pfir.backends.tvm.form import Form, KernelSpec
 from pfir.backends.tvm.kernels.written import Argument, argument
 from pfir.backends.tvm.tiles import Tile
+from pfir.target import FLOAT16, FLOAT32
 
 _QUARTER = 4
 _LINE = 16
@@ -34,8 +35,8 @@ class Run:
 
 
 def covers(data: Form, out: Form) -> bool:
-    """Whether both are float32 and the innermost axes differ and fill a block."""
-    if data.dtype != "float32" or out.dtype != "float32" or data.size == 1:
+    """Whether it is float32 that is read, float is written, and the innermost axes differ and fill a block."""
+    if data.dtype != FLOAT32 or out.dtype not in (FLOAT16, FLOAT32) or data.size == 1:
         return False
     *_, along = runs = runs_of(data, out)
     across = next(run for run in runs if run.source == 1)
@@ -66,7 +67,7 @@ def transpose(spec: KernelSpec, tile: Tile) -> Any:
 
     with IRBuilder() as ib, T.prim_func(s_tir=True):
         T.func_name("main")
-        data, out = argument("data", spec.operands[0]), argument("out", spec.out)
+        data, out = (argument(name, form, spec.dtype) for name, form in (("data", spec.operands[0]), ("out", spec.out)))
         with T.sblock("root"):  # which TVM asks of a function whose result is as large as its operand
             _write(data, out, tile)
     return ib.get()
@@ -86,14 +87,14 @@ def _write(data: Argument, out: Argument, tile: Tile) -> None:
     tasks = (T.parallel if tile.threads > 1 else T.serial)(0, prod(run.size for run in outer) * groups)
     rounds = -(-second.size // side)
     with tasks as task, T.serial(0, rounds) as index, T.unroll(0, beside) as one:
-        source, result = (T.decl_buffer((end.form.size,), "float32", data=end.tensor.data) for end in (data, out))
+        source, result = (T.decl_buffer((end.form.size,), end.form.dtype, data=end.tensor.data) for end in (data, out))
         start = _start(task % groups * beside + one, groups * beside, side, first.size)
         places = [*_positions(task // groups, outer), (first, start),
                   (second, _start(index, rounds, side, second.size))]  # fmt: skip
         _block(
             side,
             lambda row, column, lanes: _vector(source, _at(places, "source") + row * along.source + column, lanes),
-            lambda row, value: _put(result, _at(places, "result") + row * across.result, value, side),
+            lambda row, value: _put(result, _at(places, "result") + row * across.result, _as(out, value, side), side),
         )
 
 
@@ -162,9 +163,13 @@ def _held(vectors: list[Any], places: Sequence[int]) -> Any:
     from tvm.tirx.script import builder as T
 
     lanes = len(places)
-    cell = T.alloc_buffer((lanes,), "float32", scope="local")
+    cell = T.alloc_buffer((lanes,), FLOAT32, scope="local")
     _put(cell, 0, tirx.Shuffle(vectors, list(places)), lanes)
     return _vector(cell, 0, lanes)
+
+
+def _as(out: Argument, value: Any, lanes: int) -> Any:
+    return value if out.form.dtype == FLOAT32 else value.astype(f"{out.form.dtype}x{lanes}")
 
 
 def _vector(buffer: Any, start: Any, lanes: int) -> Any:
