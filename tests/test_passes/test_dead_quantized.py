@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from onnx import TensorProto
 
 from pfir.ir.channels import channel_groups
 from pfir.passes.base import Context
@@ -95,6 +96,17 @@ def test_a_product_that_takes_another_integer_for_zero_makes_something_of_zeros(
     model = net.model((net.linear(net.op("Mul", y, net.const(1e-4, np.float32)), 4, 3),))
     assert "MatMulInteger_5" in {g.name for g in channel_groups(model).free()}
     assert not removed(model)
+
+
+def test_integers_of_a_type_that_only_an_attribute_tells_are_followed_where_they_are_zero():
+    for value, found in ((0.0, True), (100.0, False)):
+        net = Net(0, opset=21)
+        kept = np.array([0, 0, 1, 1, 1], np.float32)
+        x = net.op("Mul", net.linear(net.input(2, 4), 4, 5), net.const(kept))
+        x = net.op("Add", x, net.const(value * (1 - kept)))
+        x = net.op("QuantizeLinear", x, net.const(0.05, np.float32), output_dtype=TensorProto.INT16)
+        x = net.op("DequantizeLinear", x, net.const(0.05, np.float32))
+        assert bool(removed(net.model((net.linear(x, 5, 3),)))) == found
 
 
 STEPS = {

@@ -182,6 +182,17 @@ def test_heads_whose_values_are_constants_move_into_the_bias_behind_attention(ki
     np.testing.assert_allclose(run(model, feeds(model))[0], before[0], rtol=1e-5, atol=1e-6)
 
 
+def test_a_constant_that_half_precision_rounds_by_much_on_its_way_stays():
+    """1000 * 1.1 is 1100.15 for a runtime that keeps more digits between two nodes, and 1100 for another one."""
+    for value, found in ((1000.0, False), (2.0, True)):
+        net = Net(1, dtype=np.float16)
+        x = net.op("Mul", net.linear(net.input("N", 4), 4, 3), net.const([0, 1, 1], np.float16))
+        x = net.op("Add", x, net.const([value, 0, 0], np.float16))
+        x = net.op("Mul", x, net.const([1.1, 1, 1], np.float16))
+        model = net.model((net.op("MatMul", x, net.const([[0.01], [1], [1]], np.float16)),))
+        assert RemoveDeadChannels().apply(model, Context()).changed == found
+
+
 def test_weights_in_constant_nodes_are_read_like_initializers():
     net = Net(2)
     weights = net.rng.standard_normal((5, 3)).astype(np.float32)
