@@ -62,15 +62,11 @@ class Constancy:
     def visit(self, node: gs.Node) -> None:
         """Find what the outputs of a node are, once its inputs are known."""
         self._follow(node)
-        for tensor in (t for t in node.outputs if t.dtype == np.float16):
+        for tensor in node.outputs:
             for axis in range(len(self.trace.axes.get(tensor.name, ()))):
-                self._round((tensor.name, axis))
-
-    def _round(self, site: Site) -> None:
-        """What half precision makes of constants; a runtime may keep more digits, which must not matter."""
-        values = self._found.get(site)
-        if values is not None:
-            self._found[site] = np.where(too_coarse(values, np.float16), np.nan, values)
+                values = self._found.get((tensor.name, axis))
+                if values is not None and isinstance(tensor.dtype, np.dtype | type):
+                    self._found[tensor.name, axis] = _held(values, np.dtype(tensor.dtype))
 
     def _follow(self, node: gs.Node) -> None:
         if node.op in BODIES and node_key(node) not in self.trace.given_up:
@@ -159,6 +155,15 @@ class Constancy:
             spread = [d for a, d in enumerate(array.shape) if a != own and d != 1]
             return None if spread else array.reshape(-1)
         return self._found.get((tensor.name, own))
+
+
+def _held(values: Values, dtype: np.dtype) -> Values:
+    """Constants that a type holds as they are, or so nearly that the digits which a runtime may keep do not matter."""
+    if dtype.kind not in "iu":
+        return np.where(too_coarse(values, dtype), np.nan, values)
+    limits = np.iinfo(dtype)
+    whole = (values == np.rint(values)) & (values >= limits.min) & (values <= limits.max)
+    return np.where(whole, values, np.nan)
 
 
 def _sources(node: gs.Node) -> list[gs.Tensor]:

@@ -34,9 +34,10 @@ def _rounded(numbers: Values, node: gs.Node, scale: int, zero: int, along: bool 
     step, middle = array(operand(node, scale)), point(node, zero)
     if step is None or not isinstance(middle, int):
         return None
-    if step.size > 1 and not along:
-        return np.where(numbers == 0, float(middle), np.nan)
     given = operand(node, zero)
+    other_type = given is None and node.attrs.get("output_dtype", 0)
+    if other_type or (step.size > 1 and not along):
+        return np.where(numbers == 0, float(middle), np.nan)
     limits = np.iinfo(np.uint8 if given is None else np.dtype(given.dtype))
     steps = numbers / step.ravel().astype(np.float64)
     tied = np.abs(steps - np.floor(steps) - 0.5) < _TIE + _ERROR * np.abs(steps)

@@ -23,6 +23,7 @@ _SETTINGS = {
     "by_index": {"opset": 16},
     "upsample_opset9": {"opset": 9},
     "old_slice_split": {"opset": 9},
+    "uneven_split": {"opset": 18},
 }
 _ROOMS = (convolutions, layouts, mixing, weights, attention, recurrent, bodies, operators, quantized)
 

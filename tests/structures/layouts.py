@@ -160,8 +160,17 @@ def every_second(net: Net):
     return (net.conv(net.op("Mul", even, turned), a, 2),)
 
 
+def uneven_split(net: Net):
+    """Channels are taken apart into parts as equal as can be, and the parts into single ones and the rest."""
+    a = net.width()
+    x = net.relu(net.conv(net.input("N", 3, 4, 4), 3, 2 * a + 1))
+    more, less = net.op("Split", x, axis=1, num_outputs=2, outs=2)
+    one, rest = net.op("Split", more, net.ints(1, a), axis=1, outs=2)
+    return (net.conv(net.op("Concat", less, net.op("Mul", rest, one), axis=1), 2 * a, 2),)
+
+
 FAMILIES = (
     shuffle, shuffle_v2, flatten_gemm, reshape_matmul, dynamic_flatten, nhwc, split_slice_gather, old_slice_split,
     space_depth, dynamic_size, expand_tile,
-    dynamic_shuffle, dynamic_resize, windows, folded_columns, every_second,
+    dynamic_shuffle, dynamic_resize, windows, folded_columns, every_second, uneven_split,
 )  # fmt: skip

@@ -92,13 +92,14 @@ def quantized_recurrent(net: Net):
     a, h = net.width(), net.width()
     x = net.linear(net.input(3, 2, 4), 4, a)
     states = net.w(1, 2, h), net.w(1, 2, h), net.w(1, 3 * h)
-    y = _lstm(net, x, a, h, ["", *states], (1, 4 * h))
-    z = _lstm(net, net.op("Squeeze", y, net.ints(1)), h, h, [], (2,), direction="bidirectional")
+    y = lstm(net, x, a, h, ["", *states], (1, 4 * h))
+    z = lstm(net, net.op("Squeeze", y, net.ints(1)), h, h, [], (2,), direction="bidirectional")
     z = net.op("Reshape", net.op("Transpose", z, perm=[0, 2, 1, 3]), net.ints(3, 2, -1))
     return (net.linear(z, 2 * h, 3),)
 
 
-def _lstm(net: Net, x: str, a: int, h: int, rest: list[str], scales: tuple[int, ...], **attrs) -> str:
+def lstm(net: Net, x: str, a: int, h: int, rest: list[str], scales: tuple[int, ...], **attrs) -> str:
+    """A layer of h units on a features, its weights integers with as many scales."""
     d = 2 if attrs else 1
     ints = [net.const(net.rng.integers(-90, 90, (d, n, 4 * h)), np.int8) for n in (a, h)]
     steps = [s for _ in ints for s in (scale(net, 0.005, 0.01, scales), net.const(np.zeros(scales), np.int8))]

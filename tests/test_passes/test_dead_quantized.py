@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from onnx import TensorProto
 
 from pfir.ir.channels import channel_groups
 from pfir.passes.base import Context
 from pfir.passes.remove_dead_channels import RemoveDeadChannels
 from tests.masking import run
 from tests.structures import Net, build, feeds
-from tests.structures.quantized import MICROSOFT, kernel, pair, qconv
+from tests.structures.quantized import MICROSOFT, kernel, lstm, pair, qconv
 from tests.test_passes.test_dead_states import removed
 
 # What stands for zero in weights of type uint8; in those of type int8 it is 0.
@@ -97,6 +98,17 @@ def test_a_product_that_takes_another_integer_for_zero_makes_something_of_zeros(
     assert not removed(model)
 
 
+def test_integers_of_a_type_that_only_an_attribute_tells_are_followed_where_they_are_zero():
+    for value, found in ((0.0, True), (100.0, False)):
+        net = Net(0, opset=21)
+        kept = np.array([0, 0, 1, 1, 1], np.float32)
+        x = net.op("Mul", net.linear(net.input(2, 4), 4, 5), net.const(kept))
+        x = net.op("Add", x, net.const(value * (1 - kept)))
+        x = net.op("QuantizeLinear", x, net.const(0.05, np.float32), output_dtype=TensorProto.INT16)
+        x = net.op("DequantizeLinear", x, net.const(0.05, np.float32))
+        assert bool(removed(net.model((net.linear(x, 5, 3),)))) == found
+
+
 STEPS = {
     "sum": lambda net, x, at: net.op("QLinearAdd", x, *at, net.const([[[3]], [[5]], [[7]], [[2]]], np.uint8), *at, *at,
                                      **MICROSOFT),
@@ -137,11 +149,13 @@ def test_integers_that_are_constants_move_into_the_bias_of_a_quantized_layer(ste
 
 
 def test_states_of_a_quantizing_layer_count_in_its_range_even_if_nothing_reads_them():
-    model = build("quantized_recurrent", 1)
-    group = next(g for g in channel_groups(model).free() if g.producers == ("DynamicQuantizeLSTM_3",))
+    net = Net(1)
+    y = lstm(net, net.input(3, 2, 4), 4, 3, [], (1,))
+    model = net.model((net.linear(net.op("Squeeze", y, net.ints(1)), 3, 2),))
+    (group,) = channel_groups(model).free()
     found = model.initializers()
     for part in group.consuming:
         array = found[part.tensor].values.copy()
         np.moveaxis(array, part.axis, 0)[part.positions[:1].ravel()] = 0
         found[part.tensor].values = array
-    assert not removed(model)
+    assert len(group.consuming) == 2 and not removed(model)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import numpy_helper
+from onnx import TensorProto, numpy_helper
 
 from pfir.ir.channels import channel_groups, consumer_slices, producer_slices
 from pfir.ir.dead import find_dead
@@ -180,6 +180,31 @@ def test_heads_whose_values_are_constants_move_into_the_bias_behind_attention(ki
     assert RemoveDeadChannels().apply(model, Context()).changed
     assert next(n for n in model.nodes() if n.op == kind).attrs["num_heads"] == 1
     np.testing.assert_allclose(run(model, feeds(model))[0], before[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("value", "found"), [(6, True), (7, False), (2**31 - 1, False)])
+def test_integers_that_divide_evenly_and_do_not_overflow_are_constants(value, found):
+    net = Net(1)
+    x = net.op("Cast", net.linear(net.input(2, 4), 4, 3), to=TensorProto.INT32)
+    x = net.op("Mul", x, net.const([0, 1, 1], np.int32))
+    x = net.op("Add", net.op("Add", x, net.const([value, 0, 0], np.int32)), net.const([2, 0, 0], np.int32))
+    x = net.op("Div", x, net.const([2, 1, 1], np.int32))
+    y = net.op("MatMul", x, net.const([[3, 5], [1, 2], [4, 1]], np.int32))
+    model = net.model((net.op("Cast", y, to=TensorProto.FLOAT),))
+    before = run(model, feeds(model))
+    assert RemoveDeadChannels().apply(model, Context()).changed == found
+    np.testing.assert_array_equal(run(model, feeds(model))[0], before[0])
+
+
+def test_a_constant_that_half_precision_rounds_by_much_on_its_way_stays():
+    """1000 * 1.1 is 1100.15 for a runtime that keeps more digits between two nodes, and 1100 for another one."""
+    for value, found in ((1000.0, False), (2.0, True)):
+        net = Net(1, dtype=np.float16)
+        x = net.op("Mul", net.linear(net.input("N", 4), 4, 3), net.const([0, 1, 1], np.float16))
+        x = net.op("Add", x, net.const([value, 0, 0], np.float16))
+        x = net.op("Mul", x, net.const([1.1, 1, 1], np.float16))
+        model = net.model((net.op("MatMul", x, net.const([[0.01], [1], [1]], np.float16)),))
+        assert RemoveDeadChannels().apply(model, Context()).changed == found
 
 
 def test_weights_in_constant_nodes_are_read_like_initializers():
