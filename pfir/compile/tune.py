@@ -37,7 +37,7 @@ class Tune:
         device: `host` or `rpc://HOST:PORT`.
         out: The database to add to; None is the user's own.
         batch, input_shapes: Sizes of what is built.
-        time_budget_s: No kernel is begun later than this; None is no limit.
+        time_budget_s: No second kernel is begun later than this; None is no limit.
         again: Measure kernels that the database has already.
         dry_run: Measure nothing.
 
@@ -126,11 +126,12 @@ def _holds(entry: Entry | None, kernel: Tunable) -> bool:
 
 
 def _measure(job: Job, device: Device, budget_s: float, progress: Progress) -> None:
-    """Measure one kernel after the other while there is time, and keep what was found of each."""
+    """Measure one kernel after the other while there is time, at least one, and keep what was found of each."""
     began, count = time.monotonic(), len(job.todo)
+    add(job.path, job.target, {})  # what cannot be written is found out before anything is measured
     progress.stage(f"tune {counted(count, 'kernel')}")
     for i, kernel in enumerate(job.todo):
-        if time.monotonic() - began >= budget_s:
+        if i and time.monotonic() - began >= budget_s:
             return
         progress.step(i / count, f"{kernel.name}, {counted(len(kernel.ways), 'way')}")
         try:

@@ -47,7 +47,10 @@ class RpcDevice(Device):
         self._worker = Worker(url, threads, address=parse_url(url), timeout_s=timeout_s)
 
     def connect(self) -> None:
-        self._worker.connect(self._connect_timeout_s)
+        try:
+            self._worker.connect(self._connect_timeout_s)
+        except DeviceError as error:
+            raise DeviceError(f"{error}; `python -m tvm.exec.rpc_server` has to run there, for nobody else") from error
 
     def measure(self, artifact: Artifact) -> Measurement:
         self._ready(artifact)

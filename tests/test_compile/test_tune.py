@@ -166,6 +166,13 @@ def test_a_device_that_does_not_run_the_target_is_refused(model):
         tune(Tune((model,), "armv7"), Silent())
 
 
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(model, tmp_path, monkeypatch, few):
+    monkeypatch.setattr(module, "fastest", lambda *_: pytest.fail("measured"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot be written"):
+        tune(Tune((model,), "host", out=tmp_path / "file" / "kernels.json"), Silent())
+
+
 def test_a_file_that_is_no_database_is_refused_before_anything_is_measured(model, tmp_path):
     path = tmp_path / "kernels.json"
     path.write_text("{}")
