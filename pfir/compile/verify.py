@@ -16,7 +16,7 @@ from pfir.target import FLOAT16, FLOAT32
 TOLERANCE = 1e-3
 """Largest error allowed, relative to the largest value of the output: float32 sums in another order stay far below."""
 HALF_TOLERANCE = 5e-2
-"""The same of float16, which rounds every value to 1/2048 of it: fifty layers deep nets were within 1/100."""
+"""The same of float16, which rounds every value to 1/2048 of it: nets of twenty to fifty layers were within 1/100."""
 HALF_SAMPLES, HALF_MACS = 16, 2e9
 """How many samples a library of float16 is verified on, a single one says little of how often it answers otherwise, and
 how much they may multiply together: the emulator computes float16 in software, some fifty million a second."""
