@@ -87,7 +87,7 @@ def _run(setting: Setting, device: Device, room: Workspace) -> Outcome:
         notes = (*chosen.notes, *slow_kernels(artifact), *tuned_otherwise(setting.request, tuning))
         chosen = replace(chosen, notes=notes)
     with setting.stages("verify"):
-        feeds = some_samples(setting.samples.validation, setting.request.batch, samples_to_verify(setting.target))
+        feeds = some_samples(setting.samples.validation, setting.request.batch, samples_to_verify(artifact))
         verification = verify_result(setting.backend, artifact, result, device, feeds, setting.progress)
     with setting.stages("measure"):
         after = judge.side(chosen.tuned.model, setting.samples, setting.original.model)

@@ -11,14 +11,15 @@ from pfir.devices.base import Device
 from pfir.errors import DeviceError, VerifyError
 from pfir.report.record import Verification
 from pfir.run.classify import class_scores
-from pfir.target import FLOAT16, FLOAT32, Target
+from pfir.target import FLOAT16, FLOAT32
 
 TOLERANCE = 1e-3
 """Largest error allowed, relative to the largest value of the output: float32 sums in another order stay far below."""
 HALF_TOLERANCE = 5e-2
-"""The same of float16, which rounds every value to 1/2048 of it: fifty layers deep nets were within 1/100."""
-HALF_SAMPLES = 16
-"""Samples that a library of float16 is verified on: a single one says little of how often it answers otherwise."""
+"""The same of float16, which rounds every value to 1/2048 of it: nets of twenty to fifty layers were within 1/100."""
+HALF_SAMPLES, HALF_MACS = 16, 2e9
+"""How many samples a library of float16 is verified on, a single one says little of how often it answers otherwise, and
+how much they may multiply together: the emulator computes float16 in software, some fifty million a second."""
 
 Arrays = Mapping[str, np.ndarray]
 Case = tuple[Arrays, Arrays]
@@ -30,9 +31,12 @@ def tolerance(arithmetic: str) -> float:
     return HALF_TOLERANCE if arithmetic == FLOAT16 else TOLERANCE
 
 
-def samples_to_verify(target: Target) -> int:
-    """How many samples a library for this target is verified on."""
-    return HALF_SAMPLES if target.arithmetic == FLOAT16 else 1
+def samples_to_verify(artifact: Artifact) -> int:
+    """How many samples a library is verified on."""
+    if artifact.target.arithmetic != FLOAT16:
+        return 1
+    macs = sum(kernel.macs for kernel in artifact.kernels)
+    return min(HALF_SAMPLES, max(1, int(HALF_MACS / max(macs, 1))))
 
 
 def verify(artifact: Artifact, device: Device, cases: Sequence[Case], arithmetic: str = FLOAT32) -> Verification:

@@ -61,11 +61,23 @@ def _squeeze_excite(b: Bundle) -> str:
 
 
 def _normalized(b: Bundle) -> str:
-    """By hand: the squares of such values are beyond float16."""
-    x = b.node("Mul", b.input(6, 40), b.constant(np.float32(1000)))
+    x = b.node("Mul", b.input(6, 40), b.constant(np.float32(10)))
     x = b.node("Sub", x, b.node("ReduceMean", x, axes=[1]))
     power = b.node("ReduceMean", b.node("Mul", x, x), axes=[1])
     return b.node("Div", x, b.node("Sqrt", b.node("Add", power, b.constant(np.float32(1e-5)))))
+
+
+def _activations(b: Bundle) -> str:
+    x = b.node("PRelu", b.node("LeakyRelu", _conv(8, 12, 1)(b), alpha=0.1), b.random(12, 1, 1))
+    x = b.node("Sub", b.node("HardSwish", b.node("Neg", x)), b.constant(np.float32(0.5)))
+    x = b.node("Max", b.node("Clip", b.node("Abs", x), b.constant(np.float32(0.1)), b.constant(np.float32(4))), x)
+    return b.node("Mul", b.node("ThresholdedRelu", x, alpha=0.25), b.node("HardSigmoid", x))
+
+
+def _tiny(b: Bundle) -> str:
+    """With a number that float16 does not hold."""
+    x = b.node("Mul", _conv(8, 8, 1)(b), b.constant(np.float32(1e-7)))
+    return b.node("Relu", b.node("Mul", x, b.constant(np.float32(1e7))))
 
 
 def _product(inner: int):
@@ -96,6 +108,9 @@ CASES = {
     "resize": _behind("Resize", np.zeros(0, np.float32), np.float32([1, 1, 2, 2]), mode="linear"),
     "pad": lambda b: b.node("Pad", _conv(8, 8, 1)(b), b.ints(0, 1, 2, 0, 0, 1, 0, 1)),
     "gelu by parts": lambda b: b.node("Erf", _conv(8, 8, 1)(b)),
+    "normalized by hand": _normalized,
+    "activations": _activations,
+    "numbers beyond float16": _tiny,
     "concatenation": lambda b: b.node("Concat", _conv(8, 8, 1)(b), _conv(4, 16, 1)(b), axis=1),
     "the input itself": lambda b: b.node("Relu", b.input(3, 7)),
 }

@@ -1,10 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from pfir.compile.verify import verify, verify_somewhere
+from pfir.artifact import Artifact, Kernel
+from pfir.compile.verify import samples_to_verify, verify, verify_somewhere
 from pfir.devices.base import Device
 from pfir.errors import DeviceError, VerifyError
-from pfir.target import FLOAT16, FLOAT32
+from pfir.target import FLOAT16, FLOAT32, parse_target
 
 EXPECTED = {"y": np.array([[1.0, -2.0]], np.float32)}
 CASES = [({}, EXPECTED)]
@@ -70,6 +73,16 @@ def test_float16_may_err_more_and_is_told_by_its_answers():
     answers = [EXPECTED, {"y": np.array([[1.02, 1.0]], np.float32)}]
     found = verify(None, Both(answers), cases, FLOAT16)
     assert (found.samples, found.top1_agreement) == (2, 0.5) and found.max_rel_error == pytest.approx(0.0198, rel=0.02)
+
+
+def test_float16_is_verified_on_as_many_samples_as_do_not_take_long():
+    def samples(macs, arithmetic=FLOAT16):
+        target = replace(parse_target("cortex-a76"), arithmetic=arithmetic)
+        kernels = (Kernel("conv", "conv", macs, 0, 0),) * 2
+        return samples_to_verify(Artifact("tvm", target, {}, "", (), (), kernels))
+
+    assert [samples(macs) for macs in (0, 10**6, 10**8, 10**10)] == [16, 16, 10, 1]
+    assert samples(10**6, FLOAT32) == 1
 
 
 def test_what_float16_cannot_hold_is_told_with_what_to_do():
