@@ -13,6 +13,7 @@ from pfir.backends.tvm.form import Form, KernelSpec, Step, plain
 from pfir.backends.tvm.fuse import Group, elementwise, groups
 from pfir.backends.tvm.leads import LEADS, Lead, array_of, lead
 from pfir.backends.tvm.moves import MOVERS, mover, split, view
+from pfir.backends.tvm.normal import over_rows
 from pfir.backends.tvm.tiles import plain_tile
 from pfir.backends.tvm.values import Program, Value
 from pfir.errors import CompileError
@@ -149,7 +150,7 @@ class Lowering:
             results = [self._emit(part, output, ()) for part, output in zip(split(program, node, self.value),
                                                                             node.outputs, strict=True)]  # fmt: skip
         else:
-            same = view(program, node, self.value)
+            same = view(program, node, self.value) or over_rows(program, node, self.value)
             results = [same] if same is not None else imported(program, node, self.value)
         for tensor, value in zip(node.outputs, results, strict=False):
             self.values[tensor.name] = value
@@ -165,7 +166,7 @@ class Lowering:
             if isinstance(t, gs.Variable) and not t.is_empty() and t.name not in inner
         ]
         order = next((form.order for form in forms if form.shape == shape), plain(shape).order)
-        return Lead("move", {"kind": "steps"}, [], Form(shape, order), plain_tile(self.program.target))
+        return Lead("affine", {"kind": "steps"}, [], Form(shape, order), plain_tile(self.program.target))
 
     def _emit(self, start: Lead, tensor: gs.Tensor, nodes: tuple[gs.Node, ...]) -> Value:
         """The kernel of a lead with the element-wise nodes behind it."""
