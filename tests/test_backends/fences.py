@@ -68,6 +68,7 @@ def rows() -> Program:
     b.output("mean", b.node("ReduceMean", image, axes=[2, 3]))
     b.output("norm", b.node("InstanceNormalization", image, b.random(16), b.random(16)))
     b.output("product", b.node("MatMul", b.input(2, 8, 7), b.input(2, 7, 24)))
+    b.output("columns", b.node("MatMul", b.input(16, 8), b.random(8, 10)))
     b.output("chain", b.node("Sigmoid", b.node("Mul", image, b.random(16, 1, 1))))
     b.output("slice", b.node("Slice", b.input(16, 9), b.ints(2), b.ints(7), b.ints(1)))
     return written(b.model(), replace(parse_target(_TARGET), threads=1))

@@ -73,6 +73,8 @@ CASES = {
     "conv same lower": _conv((1, 3, 15, 16), 8, (4, 4), auto_pad="SAME_LOWER", strides=[2, 2]),
     "conv 7x7 stem": _conv((1, 3, 29, 29), 10, (7, 7), pads=[3, 3, 3, 3], strides=[2, 2]),
     "conv 1x1": _conv((1, 17, 7, 9), 33, (1, 1)),
+    "conv 1x1 to columns that fill no block": _conv((2, 9, 7, 5), 61, (1, 1)),
+    "gemm to columns that fill no block": _gemm(7, 13, 26),
     "conv 1x1 of a batch": _conv((3, 8, 5, 5), 21, (1, 1)),
     "conv 1x1 strided": _conv((1, 10, 9, 9), 12, (1, 1), strides=[2, 2]),
     "conv 1x1 with pads": _conv((1, 6, 5, 5), 8, (1, 1), pads=[1, 1, 1, 1]),

@@ -13,11 +13,13 @@ import onnx_graphsurgeon as gs
 from pfir.backends.tvm.algorithms import Winograd
 from pfir.backends.tvm.form import Form, KernelSpec, channels_last, plain
 from pfir.backends.tvm.fuse import Group
-from pfir.backends.tvm.kernels import conv, depthwise, gemm, matmul, window, winograd
-from pfir.backends.tvm.tiles import Tile, by_lane, channel_tile, matrix_tile, plain_tile
+from pfir.backends.tvm.kernels import conv, depthwise, gemm, matmul, overlapped, window, winograd
+from pfir.backends.tvm.tiles import Tile, by_lane, channel_tile, matrix_tile, overlapped_tile, plain_tile
 from pfir.backends.tvm.transposed import Phases, turned
 from pfir.backends.tvm.values import Program, Value
 from pfir.backends.tvm.work import Work, kind_after
+
+_SEVERAL = 4  # rows; fewer hide no latency, so that a product wants all its columns at a time
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,9 @@ def _product(program: Program, data: Value, matrix: np.ndarray, bias: Any, out: 
         data = program.laid_out(data, Form(data.form.shape, out.order, data.form.dtype))
     rows, (inner, channels) = prod(out.memory[:-1]), matrix.shape
     tile = program.way(Work("product", (rows, inner), (rows, channels), (0, 1), after=after))
+    if not by_lane(program.target) and channels % tile.lanes and channels >= tile.lanes and rows >= _SEVERAL:
+        tile = overlapped_tile(program.target, tile, rows, channels, inner)
+        return Lead("overlapped", {}, [data, program.constant(overlapped.pack(matrix, tile))], out, tile, bias)
     return Lead("gemm", {}, [data, program.constant(gemm.pack(matrix, tile))], out, tile, bias)
 
 

@@ -16,6 +16,7 @@ from pfir.backends.tvm.kernels.depthwise import depthwise
 from pfir.backends.tvm.kernels.gemm import gemm
 from pfir.backends.tvm.kernels.matmul import matmul
 from pfir.backends.tvm.kernels.move import move
+from pfir.backends.tvm.kernels.overlapped import overlapped
 from pfir.backends.tvm.kernels.reduce import reduce
 from pfir.backends.tvm.kernels.rows import norm, reduce_rows, softmax
 from pfir.backends.tvm.kernels.transpose import covers as turns
@@ -35,6 +36,7 @@ FAMILIES = {
     "matmul": matmul,
     "move": move,
     "norm": norm,
+    "overlapped": overlapped,
     "reduce": reduce,
     "reduce_rows": reduce_rows,
     "softmax": softmax,
@@ -43,7 +45,9 @@ FAMILIES = {
     "winograd": winograd,
 }
 # Families that give the function itself, where the others give a schedule of it.
-WRITTEN = ("affine", "depthwise", "matmul", "norm", "reduce_rows", "softmax", "transpose", "winograd")
+WRITTEN = (
+    "affine", "depthwise", "matmul", "norm", "overlapped", "reduce_rows", "softmax", "transpose", "winograd",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -40,12 +40,13 @@ def matmul(spec: KernelSpec, tile: Tile) -> Any:
             place, index = task // (columns * rows), []
             for size in reversed(batch):
                 place, index = place // size, [place % size, *index]
-            _product(spec, tile, operands, out, index, _start(task % rows, rows, tile.rows, m),
-                     _start(task // rows % columns, columns, tile.block, n))  # fmt: skip
+            _product(spec, tile, operands, out, index, start(task % rows, rows, tile.rows, m),
+                     start(task // rows % columns, columns, tile.block, n))  # fmt: skip
     return ib.get()
 
 
-def _start(index: Any, count: int, step: int, size: int) -> Any:
+def start(index: Any, count: int, step: int, size: int) -> Any:
+    """Where the `index`-th of `count` steps along an axis starts: the last ones no later than to end with it."""
     from tvm import tirx
 
     return tirx.min(index * step, size - step) if count * step > size else index * step
