@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import platform
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 
@@ -58,12 +59,27 @@ def convolutions(outputs: int, arithmetic: str = FLOAT32) -> Program:
         return written(b.model(), replace(parse_target(_TARGET), threads=1, arithmetic=arithmetic))
 
 
-def call_between_fences(outputs: int, arithmetic: str) -> None:
-    """Each kernel of `convolutions`, with a fence right before its operands and with one right behind them."""
+def rows() -> Program:
+    """Kernels over rows, products of computed tensors, chains and slices: sizes that no vector divides, of operands
+    that fill whole cache lines."""
+    b = Bundle()
+    x, image = b.input(16, 5), b.input(1, 16, 3, 3)
+    b.output("softmax", b.node("Softmax", x, axis=-1))
+    b.output("mean", b.node("ReduceMean", image, axes=[2, 3]))
+    b.output("norm", b.node("InstanceNormalization", image, b.random(16), b.random(16)))
+    b.output("product", b.node("MatMul", b.input(2, 8, 7), b.input(2, 7, 24)))
+    b.output("columns", b.node("MatMul", b.input(16, 8), b.random(8, 10)))
+    b.output("chain", b.node("Sigmoid", b.node("Mul", image, b.random(16, 1, 1))))
+    b.output("slice", b.node("Slice", b.input(16, 9), b.ints(2), b.ints(7), b.ints(1)))
+    return written(b.model(), replace(parse_target(_TARGET), threads=1))
+
+
+def call_between_fences(make: Callable[..., Program], *arguments: int) -> None:
+    """Each kernel of the program, with a fence right before its operands and with one right behind them."""
     import tvm
     from tvm import tirx
 
-    program = convolutions(outputs, arithmetic)
+    program = make(*arguments)
     functions = {v: f for v, f in program.builder.get().functions.items() if isinstance(f, tirx.PrimFunc)}
     code = tvm.compile(tvm.IRModule(functions), tvm_target(program.target), tir_pipeline=tir_pipeline())
     random = np.random.default_rng(0)

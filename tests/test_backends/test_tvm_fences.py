@@ -13,7 +13,7 @@ import pytest
 
 from pfir.backends.tvm.algorithms import OUTPUTS
 from pfir.target import FLOAT16, FLOAT32
-from tests.test_backends.fences import call_between_fences, convolutions, fenced
+from tests.test_backends.fences import call_between_fences, convolutions, fenced, rows
 
 
 def _end(work: Callable, *arguments: Any) -> int | None:
@@ -32,12 +32,18 @@ def _read(place: int, at_end: bool) -> None:
 
 @pytest.mark.parametrize(("outputs", "arithmetic"), [*((outputs, FLOAT32) for outputs in OUTPUTS), (2, FLOAT16)])
 def test_a_kernel_keeps_to_its_operands(outputs, arithmetic):
-    assert _end(call_between_fences, outputs, arithmetic) == 0
+    assert _end(call_between_fences, convolutions, outputs, arithmetic) == 0
+
+
+def test_kernels_over_rows_keep_to_their_operands():
+    assert _end(call_between_fences, rows) == 0
 
 
 def test_the_kernels_are_of_several_families():
     families = {spec.family for spec, _ in convolutions(OUTPUTS[0]).kernels}
     assert families >= {"conv", "depthwise", "transpose", "window", "winograd"}
+    families = {spec.family for spec, _ in rows().kernels}
+    assert families >= {"affine", "matmul", "norm", "reduce_rows", "softmax"}
 
 
 @pytest.mark.parametrize(("outside", "inside", "at_end"), ((-1, 0, False), (16, 15, True)), ids=("before", "behind"))

@@ -7,7 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pfir.backends.tvm import TvmBackend, tiles
-from pfir.backends.tvm.tiles import FEWEST_LANES, channel_tile, depthwise_tile, matrix_tile, product_tile
+from pfir.backends.tvm.tiles import (
+    FEWEST_LANES,
+    channel_tile,
+    depthwise_tile,
+    matrix_tile,
+    overlapped_tile,
+    product_tile,
+)
 from pfir.devices.emulated import EmulatedDevice
 from pfir.errors import DeviceError
 from pfir.target import known_targets, parse_target
@@ -42,6 +49,17 @@ def test_a_depthwise_tile_holds_its_sums_and_a_row_of_input_in_registers(target,
     assert tile.rows == 1 or held < target.core.vector_registers
     assert tile.lines == 1 or stride == 1 or kernel == 3
     assert tile.lanes <= max(channels, FEWEST_LANES)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=SIZES, channels_out=st.integers(16, 300), channels_in=SIZES)
+def test_blocks_that_overlap_fit_and_compute_no_more_columns_than_whole_vectors_do(rows, channels_out, channels_in):
+    target = parse_target("host")
+    sizes = rows, channels_out, channels_in
+    tile = overlapped_tile(target, product_tile(target, *sizes), *sizes)
+    assert tile.block <= channels_out and tile.rows <= rows
+    assert -(-channels_out // tile.block) * tile.block <= -(-channels_out // tile.lanes) * tile.lanes
+    assert tile.vectors * tile.rows < target.core.vector_registers
 
 
 def test_an_arm_product_over_few_channels_gets_a_tile_that_leaves_room_for_its_weights():

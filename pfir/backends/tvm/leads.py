@@ -11,13 +11,16 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.backends.tvm.algorithms import Winograd
-from pfir.backends.tvm.form import Form, channels_last, plain
+from pfir.backends.tvm.form import Form, KernelSpec, channels_last, plain
 from pfir.backends.tvm.fuse import Group, is_float
-from pfir.backends.tvm.kernels import conv, depthwise, gemm, window, winograd
-from pfir.backends.tvm.tiles import Tile, by_lane, channel_tile, plain_tile
+from pfir.backends.tvm.kernels import conv, depthwise, gemm, matmul, overlapped, window, winograd
+from pfir.backends.tvm.tiles import Tile, by_lane, channel_tile, matrix_tile, overlapped_tile, plain_tile
+from pfir.backends.tvm.transposed import Phases, turned
 from pfir.backends.tvm.values import Program, Value
 from pfir.backends.tvm.work import Work, kind_after
 from pfir.target import FLOAT32
+
+_SEVERAL = 4  # rows; fewer hide no latency, so that a product wants all its columns at a time
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,10 @@ def _product(program: Program, data: Value, matrix: np.ndarray, bias: Any, out: 
         data = program.laid_out(data, Form(data.form.shape, out.order, program.dtype))
     rows, (inner, channels) = prod(out.memory[:-1]), matrix.shape
     tile = program.way(Work("product", (rows, inner), (rows, channels), (0, 1), after=after, dtype=program.dtype))
+    many = program.dtype == FLOAT32 and channels >= tile.lanes and rows >= _SEVERAL
+    if not by_lane(program.target) and channels % tile.lanes and many:
+        tile = overlapped_tile(program.target, tile, rows, channels, inner)
+        return Lead("overlapped", {}, [data, program.constant(overlapped.pack(matrix, tile))], out, tile, bias)
     return Lead("gemm", {}, [data, program.constant(gemm.pack(matrix, tile))], out, tile, bias)
 
 
@@ -164,7 +171,7 @@ def _outer(form: Form) -> tuple[int, ...]:
 
 
 def _conv_transpose(program: Program, group: Group, value: Values) -> Lead | None:
-    """A convolution of the spread input with the weights turned around and their channels exchanged."""
+    """A convolution to the phases of the result, else one of the spread input with the weights turned around."""
     node = group.head
     weight, bias = array_of(node.inputs[1]), _bias(node, 2)
     shape, out = _shape(node.inputs[0]), _shape(node.outputs[0])
@@ -172,13 +179,33 @@ def _conv_transpose(program: Program, group: Group, value: Values) -> Lead | Non
         return None
     groups, strides, dilations = int(node.attrs.get("group", 1)), _each(node, "strides", 2), _each(node, "dilations", 2)
     kernel, pads = weight.shape[2:], _transposed_pads(node, shape, weight.shape[2:], strides, dilations)
-    turned = weight[:, :, ::-1, ::-1].reshape(groups, shape[1] // groups, *weight.shape[1:])
-    turned = turned.transpose(0, 2, 1, 3, 4).reshape(-1, shape[1] // groups, *kernel)
-    begin = tuple((k - 1) * d - p for k, d, p in zip(kernel, dilations, pads, strict=True))
     data = value(node.inputs[0])
+    within = all(p < k for p, k in zip(pads, kernel, strict=True))
+    if max(strides) > 1 and groups == 1 and dilations == (1, 1) and within:
+        return _phases(program, Phases(strides, pads, kernel, out[2:]), data, weight, bias)
+    begin = tuple((k - 1) * d - p for k, d, p in zip(kernel, dilations, pads, strict=True))
     work = Work("conv", shape, out, data.form.order, kernel, dilations=dilations, pads=begin, spread=strides,
                 group=groups, after=kind_after(group.nodes), dtype=program.dtype)  # fmt: skip
-    return _direct(program, work, data, turned, bias)
+    return _direct(program, work, data, turned(weight, groups), bias)
+
+
+def _phases(program: Program, phases: Phases, data: Value, weight: np.ndarray, bias: Any) -> Lead:
+    """All phases as channels of one convolution, then each value at its place."""
+    batch, out = data.form.shape[0], weight.shape[1]
+    made = phases.weights(weight)
+    work = Work("conv", data.form.shape, (batch, len(made), *phases.sizes), data.form.order, phases.taps,
+                pads=phases.begin, dtype=program.dtype)  # fmt: skip
+    if phases.taps == (1, 1) and phases.sizes == data.form.shape[2:]:
+        inner = _product(program, data, made[:, :, 0, 0].T, None, channels_last(work.out), work.after)
+    else:
+        inner = _direct(program, work, data, made, None)
+    spec = KernelSpec(inner.family, tuple(sorted(inner.attributes.items())), tuple(o.form for o in inner.operands),
+                      len(inner.operands), (), replace(inner.out, dtype=program.dtype), program.dtype)  # fmt: skip
+    shifts = tuple(p - f * s for p, f, s in zip(phases.pads, phases.first, phases.strides, strict=True))
+    attributes = {"kind": "phases", "strides": phases.strides, "shifts": shifts}
+    shown = channels_last((batch, out, *phases.out))
+    return Lead("move", attributes, [program.call(spec, inner.tile, inner.operands)], shown,
+                plain_tile(program.target), bias)  # fmt: skip
 
 
 def _transposed_pads(node: gs.Node, shape: tuple, kernel: tuple, strides: tuple, dilations: tuple) -> tuple[int, ...]:
@@ -225,9 +252,19 @@ def _reduce(kind: str) -> Callable[[Program, Group, Values], Lead | None]:
             return None
         shape = tuple(1 if axis in axes else size for axis, size in enumerate(data.form.shape))
         out = Form(shape, data.form.order)
+        if _innermost(data.form, axes):
+            attributes = {"kind": kind, "n": prod(data.form.shape[axis] for axis in axes)}
+            return Lead("reduce_rows", attributes, [data], out, plain_tile(program.target))
         return Lead("reduce", {"kind": kind, "axes": axes}, [data], out, plain_tile(program.target))
 
     return make
+
+
+def _innermost(form: Form, axes: tuple[int, ...]) -> bool:
+    """Whether these axes are what lies side by side."""
+    walk = [axis for axis in form.order if form.shape[axis] != 1]
+    some = [axis for axis in axes if form.shape[axis] != 1]
+    return bool(some) and set(walk[-len(some) :]) == set(some)
 
 
 def _axes(node: gs.Node, rank: int) -> tuple[int, ...] | None:
@@ -262,10 +299,22 @@ def _gemm(program: Program, group: Group, value: Values) -> Lead | None:
 def _matmul(program: Program, group: Group, value: Values) -> Lead | None:
     node = group.head
     weight, shape = array_of(node.inputs[1]), _shape(node.inputs[0])
-    if weight is None or weight.ndim != 2 or len(shape) < 2 or weight.dtype != np.float32:
+    if min(len(shape), len(node.inputs[1].shape)) < 2 or node.inputs[1].dtype != np.float32:
         return None
+    if weight is None or weight.ndim != 2:
+        return _batched_product(program, node, value)
     out, after = plain(_shape(node.outputs[0])), kind_after(group.nodes)
     return _product(program, value(node.inputs[0]), weight, None, out, after)
+
+
+def _batched_product(program: Program, node: gs.Node, value: Values) -> Lead:
+    """Neither side is a constant matrix; the right one gets its columns side by side."""
+    left, right = (value(tensor) for tensor in node.inputs)
+    *_, rows, inner = left.form.shape
+    columns, last = right.form.shape[-1], len(right.form.shape) - 1
+    right = right if right.form.order[-1] == last else program.plain(right)
+    tile = matmul.fitted(matrix_tile(program.target, rows, columns, inner), rows, columns)
+    return Lead("matmul", {}, [left, right], plain(_shape(node.outputs[0])), tile)
 
 
 LEADS: dict[str, Callable[[Program, Group, Values], Lead | None]] = {

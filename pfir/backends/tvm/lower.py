@@ -14,6 +14,7 @@ from pfir.backends.tvm.form import Form, KernelSpec, Step, plain, same_memory
 from pfir.backends.tvm.fuse import Group, elementwise, groups, is_float
 from pfir.backends.tvm.leads import LEADS, Lead, Values, array_of, lead
 from pfir.backends.tvm.moves import MOVERS, mover, split, view
+from pfir.backends.tvm.normal import over_rows
 from pfir.backends.tvm.tiles import plain_tile
 from pfir.backends.tvm.values import Program, Value
 from pfir.errors import CompileError
@@ -124,6 +125,13 @@ class Lowering:
             self.converted[tensor.name] = self.program.laid_out(given, replace(given.form, dtype=dtype))
         return self.converted[tensor.name]
 
+    def _full(self, tensor: gs.Tensor) -> Value:
+        """The tensor, floats as the model has them."""
+        given = self.given(tensor)
+        if not is_float(tensor):
+            return given
+        return self.program.laid_out(given, replace(given.form, dtype=FLOAT32))
+
     def given(self, tensor: gs.Tensor) -> Value:
         if tensor.name not in self.values:
             self.values[tensor.name] = self.program.constant(array_of(tensor))
@@ -169,7 +177,7 @@ class Lowering:
             results = [self._emit(part, output, ()) for part, output in zip(split(program, node, self.value),
                                                                             node.outputs, strict=True)]  # fmt: skip
         else:
-            same = view(program, node, self.value)
+            same = view(program, node, self.value) or over_rows(program, node, self._full)
             results = [same] if same is not None else imported(program, node, self.given)
         for tensor, value in zip(node.outputs, results, strict=False):
             self.values[tensor.name] = value
@@ -185,7 +193,7 @@ class Lowering:
             if isinstance(t, gs.Variable) and not t.is_empty() and t.name not in inner
         ]
         order = next((form.order for form in forms if form.shape == shape), plain(shape).order)
-        return Lead("move", {"kind": "steps"}, [], Form(shape, order), plain_tile(self.program.target))
+        return Lead("affine", {"kind": "steps"}, [], Form(shape, order), plain_tile(self.program.target))
 
     def _emit(self, start: Lead, tensor: gs.Tensor, nodes: tuple[gs.Node, ...]) -> Value:
         """The kernel of a lead with the element-wise nodes behind it."""

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pfir.backends.tvm.form import Form, plain
+from pfir.backends.tvm.form import Form, channels_last, plain
 from pfir.backends.tvm.fuse import is_float
 from pfir.backends.tvm.leads import Lead, Values, array_of, scalar
-from pfir.backends.tvm.tiles import plain_tile
+from pfir.backends.tvm.tiles import FEWEST_LANES, plain_tile
 from pfir.backends.tvm.values import Program, Value
 
 
@@ -41,7 +41,7 @@ def split(program: Program, node: gs.Node, value: Values) -> list[Lead]:
         starts = tuple(offset if i == axis else 0 for i in range(len(shape)))
         attributes = {"kind": "slice", "starts": starts, "steps": (1,) * len(shape)}
         form = Form(shape, data.form.order, data.form.dtype)
-        parts.append(Lead("move", attributes, [data], form, plain_tile(program.target)))
+        parts.append(Lead("affine", attributes, [data], form, plain_tile(program.target)))
         offset += shape[axis]
     return parts
 
@@ -98,7 +98,7 @@ def _slice(program: Program, node: gs.Node, value: Values) -> Lead | None:
         begin[axis % rank] = min(max(start, 0), size - 1 if step < 0 else size)
         stride[axis % rank] = step
     attributes = {"kind": "slice", "starts": tuple(begin), "steps": tuple(stride)}
-    return Lead("move", attributes, [data], Form(_shape(node.outputs[0]), data.form.order, data.form.dtype),
+    return Lead("affine", attributes, [data], Form(_shape(node.outputs[0]), data.form.order, data.form.dtype),
                 plain_tile(program.target))  # fmt: skip
 
 
@@ -142,6 +142,8 @@ def _resize(program: Program, node: gs.Node, value: Values) -> Lead | None:
     data = value(node.inputs[0])
     if not is_float(node.inputs[0]):
         return None
+    if len(out) == 4 and out[1] >= FEWEST_LANES:
+        data = program.laid_out(data, channels_last(data.form.shape))
     attributes = {
         "kind": "resize",
         "mode": mode,
@@ -166,7 +168,7 @@ def _scales(node: gs.Node, shape: tuple[int, ...], out: tuple[int, ...]) -> tupl
 def _expand(program: Program, node: gs.Node, value: Values) -> Lead:
     data = value(node.inputs[0])
     form = plain(_shape(node.outputs[0]), data.form.dtype)
-    return Lead("move", {"kind": "copy"}, [data], form, plain_tile(program.target))
+    return Lead("affine", {"kind": "copy"}, [data], form, plain_tile(program.target))
 
 
 def _gather(program: Program, node: gs.Node, value: Values) -> Lead | None:

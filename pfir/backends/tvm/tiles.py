@@ -94,6 +94,15 @@ def product_tile(target: Target, rows: int, channels_out: int, channels_in: int)
     return replace(tile, unroll=8) if twice else tile
 
 
+def overlapped_tile(target: Target, tile: Tile, rows: int, channels_out: int, channels_in: int) -> Tile:
+    """The tile with as many vectors as compute the fewest of `channels_out` twice where the last block overlaps the one
+    before it, and as many more rows as there are fewer vectors."""
+    most = min(tile.vectors, channels_out // tile.lanes)
+    vectors = min(range(1, most + 1), key=lambda n: (-(-channels_out // (n * tile.lanes)) * n, -n))
+    tile_rows = min(rows, tile.rows * tile.vectors // vectors, _most_rows(target, channels_in))
+    return shared(replace(tile, vectors=vectors, rows=max(tile.rows, tile_rows)), rows)
+
+
 def _held_tile(target: Target, rows: int, channels_out: int, channels_in: int) -> Tile:
     """The tile of a product over so few channels that LLVM writes out all steps, then holds all weights in registers.
 
@@ -143,7 +152,7 @@ def depthwise_tiles(
 ) -> list[Tile]:
     """The tiles that stay in registers, those with the fewest instructions first."""
     narrow = [n for n in _lane_choices(target) if n <= max(channels, FEWEST_LANES)]
-    lanes = min(narrow, key=lambda n: (-(-channels // n) * n, -n))
+    lanes = min(narrow, key=lambda n: (-(-channels // n) * (n + _LANES_A_BLOCK), -n))
     options = [
         (_depthwise_loads(sizes[1], rows, lines, kernel, strides) / lines, -rows, lines)
         for lines in ((1, 2) if _two_lines(target, sizes[0], kernel[0], strides[0]) else (1,))
@@ -198,6 +207,7 @@ _ENOUGH = 12
 _LOOPED = 10  # input channels from which on LLVM keeps the loop over them
 _PER_TILE = 10  # instructions of a loop and its addresses
 _WAY_BYTES = 4096
+_LANES_A_BLOCK = 7  # a depthwise block of n lanes costs as much as n + 7 do, measured on Zen 4
 _LATENCY = 4  # cycles of a multiply-add on x86
 _PER_STEP = 0.4  # cycles of loop control
 _PER_ROW = 0.002  # share of the time

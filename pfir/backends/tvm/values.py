@@ -10,11 +10,15 @@ import numpy as np
 
 from pfir.backends.tvm.database import NOTHING, Known
 from pfir.backends.tvm.form import Form, KernelSpec, plain, same_memory
+from pfir.backends.tvm.kernels.affine import affine
 from pfir.backends.tvm.kernels.conv import conv
 from pfir.backends.tvm.kernels.depthwise import depthwise
 from pfir.backends.tvm.kernels.gemm import gemm
+from pfir.backends.tvm.kernels.matmul import matmul
 from pfir.backends.tvm.kernels.move import move
+from pfir.backends.tvm.kernels.overlapped import overlapped
 from pfir.backends.tvm.kernels.reduce import reduce
+from pfir.backends.tvm.kernels.rows import norm, reduce_rows, softmax
 from pfir.backends.tvm.kernels.transpose import covers as turns
 from pfir.backends.tvm.kernels.transpose import transpose
 from pfir.backends.tvm.kernels.window import window
@@ -25,17 +29,25 @@ from pfir.backends.tvm.work import Work
 from pfir.target import FLOAT32, Target
 
 FAMILIES = {
+    "affine": affine,
     "conv": conv,
     "depthwise": depthwise,
     "gemm": gemm,
+    "matmul": matmul,
     "move": move,
+    "norm": norm,
+    "overlapped": overlapped,
     "reduce": reduce,
+    "reduce_rows": reduce_rows,
+    "softmax": softmax,
     "transpose": transpose,
     "window": window,
     "winograd": winograd,
 }
 # Families that give the function itself, where the others give a schedule of it.
-WRITTEN = ("depthwise", "transpose", "winograd")
+WRITTEN = (
+    "affine", "depthwise", "matmul", "norm", "overlapped", "reduce_rows", "softmax", "transpose", "winograd",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -120,7 +132,7 @@ class Program:
         if same_memory(value.form, form):
             return self.view(value, form)
         if (value, form) not in self.copies:
-            family, kind = ("transpose", ()) if turns(value.form, form) else ("move", (("kind", "copy"),))
+            family, kind = ("transpose", ()) if turns(value.form, form) else ("affine", (("kind", "copy"),))
             spec = KernelSpec(family, kind, (value.form,), 1, (), form, form.dtype)
             self.copies[value, form] = self.call(spec, plain_tile(self.target), [value])
         return self.copies[value, form]

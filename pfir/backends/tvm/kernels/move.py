@@ -1,4 +1,4 @@
-"""Kernels that compute each element on its own: element-wise chains and everything that only moves data."""
+"""Kernels that move data by rules of their own: borders, joints, samples and tables."""
 
 from __future__ import annotations
 
@@ -23,19 +23,6 @@ def move(spec: KernelSpec, tile: Tile) -> Any:
         return tail(spec, operands, index, source(spec, operands, index))
 
     return _schedule(schedule_of(operands, te.compute(spec.out.memory, out, name="out")), tile)
-
-
-def _steps_only(spec: KernelSpec, operands: list[Operand], index: tuple[Any, ...]) -> Any:
-    return None
-
-
-def _copy(spec: KernelSpec, operands: list[Operand], index: tuple[Any, ...]) -> Any:
-    return operands[0].broadcast(index)
-
-
-def _slice(spec: KernelSpec, operands: list[Operand], index: tuple[Any, ...]) -> Any:
-    moved = (start + i * step for i, start, step in zip(index, spec["starts"], spec["steps"], strict=True))
-    return operands[0](*moved)
 
 
 def _pad(spec: KernelSpec, operands: list[Operand], index: tuple[Any, ...]) -> Any:
@@ -167,15 +154,21 @@ def _space_to_depth(spec: KernelSpec, operands: list[Operand], index: tuple[Any,
     return operands[0](n, c % channels, y * block + cell // block, x * block + cell % block)
 
 
+def _phases(spec: KernelSpec, operands: list[Operand], index: tuple[Any, ...]) -> Any:
+    """Phases of a transposed convolution stand beside each other as channels."""
+    n, c, y, x = index
+    (sh, sw), (top, left), channels = spec["strides"], spec["shifts"], spec.out.shape[1]
+    phase = (y + top) % sh * sw + (x + left) % sw
+    return operands[0](n, phase * channels + c, (y + top) // sh, (x + left) // sw)
+
+
 SOURCES = {
-    "steps": _steps_only,
-    "copy": _copy,
-    "slice": _slice,
     "pad": _pad,
     "concat": _concat,
     "reshape": _reshape,
     "resize": _resize,
     "gather": _gather,
+    "phases": _phases,
     "depth_to_space": _depth_to_space,
     "space_to_depth": _space_to_depth,
 }
@@ -187,7 +180,7 @@ def _schedule(schedule: Any, tile: Tile) -> Any:
         return schedule
     inner = loops[-1]
     extent = int(schedule.get(inner).extent)
-    lanes = next((n for n in (tile.lanes, tile.lanes // 2) if n > 1 and extent % n == 0), 0)
+    lanes = next((n for n in (tile.lanes, tile.lanes // 2, tile.lanes // 4) if n > 1 and extent % n == 0), 0)
     task = schedule.fuse(*loops[:-1]) if len(loops) > 1 else None
     if lanes or extent > tile.lanes:
         _, vector = schedule.split(inner, [None, lanes or tile.lanes])

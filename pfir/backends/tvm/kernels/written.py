@@ -49,6 +49,14 @@ def store(buffer: Any, lanes: int, *values: Callable[[Any], tuple[Any, list[Any]
             T.buffer_store(buffer, *value(lane))
 
 
+def over_tile(rows: int, vectors: int, body: Callable[[Any, Any], None]) -> None:
+    """Write `body(row, vector)` over a register tile."""
+    from tvm.tirx.script import builder as T
+
+    with T.unroll(0, rows) as i, T.unroll(0, vectors) as j:
+        body(i, j)
+
+
 @contextmanager
 def where(condition: Any, needed: bool) -> Iterator[None]:
     """What is written inside happens only where the condition holds, if that is `needed` at all."""
