@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 _FUNCTION = re.compile(r"^(\w+)_compute_:")
 _LABEL = re.compile(r"^(\.LBB\w+):")
 _BRANCH = re.compile(r"^\s+(?:b(?:\.\w+)?|cbn?z|tbn?z)\s+.*?(\.LBB\w+)")
 _INSTRUCTION = re.compile(r"^\s+[a-z]")
+_STORED = re.compile(r"\sst[pu]?r?\s+[qdsv]\d.*\[sp")
+_SLOT = re.compile(r"\[sp[^\]]*\]")
 _VECTOR_ON_STACK = re.compile(r"\s(?:ld|st)[pu]?r?\s+[qdsv]\d.*\[sp")
 _MULTIPLY = ("fmla", "fmadd")
 
@@ -51,6 +54,49 @@ def hot_bodies(assembly: str) -> dict[str, list[str]]:
 def innermost_loops(assembly: str) -> list[Loop]:
     """Every stretch from a label to a branch back to it that holds no other such stretch."""
     return [loop for loop, _ in _stretches(assembly)]
+
+
+def tile_loops(assembly: str) -> list[Loop]:
+    """Every loop, without those inside it: what runs once a round.
+
+    A reload of what was put on the stack before all loops of the function is none of its spills: it stands for a load
+    of the same constant.
+    """
+    found: list[Loop] = []
+    for kernel, lines in _functions(assembly):
+        spans = _spans(lines)
+        inside = [line for i, line in enumerate(lines) if any(begin <= i <= end for begin, end in spans)]
+        written = {match for line in inside if _STORED.search(line) for match in _SLOT.findall(line)}
+        for begin, end in spans:
+            inner = [(b, e) for b, e in spans if begin <= b and e <= end and (b, e) != (begin, end)]
+            own = [lines[i] for i in range(begin, end + 1) if not any(b <= i <= e for b, e in inner)]
+            kept = [line for line in own if _STORED.search(line) or written.intersection(_SLOT.findall(line))]
+            found.append(replace(_loop(kernel, own), spills=_loop(kernel, kept).spills))
+    return found
+
+
+def _functions(assembly: str) -> Iterator[tuple[str, list[str]]]:
+    """The lines of each kernel, by its name."""
+    kernel, body = "", []
+    for line in assembly.splitlines():
+        if match := _FUNCTION.match(line):
+            if kernel:
+                yield kernel, body
+            kernel, body = match[1], []
+        body.append(line)
+    if kernel:
+        yield kernel, body
+
+
+def _spans(lines: list[str]) -> list[tuple[int, int]]:
+    """First and last line of each loop; several branches back to one label are one loop."""
+    places = {match[1]: i for i, line in enumerate(lines) if (match := _LABEL.match(line))}
+    ends: dict[int, int] = {}
+    for i, line in enumerate(lines):
+        match = _BRANCH.match(line)
+        if match and places.get(match[1], i) < i:
+            ends[places[match[1]]] = i
+    return sorted(ends.items())
 
 
 def _stretches(assembly: str) -> list[tuple[Loop, list[str]]]:

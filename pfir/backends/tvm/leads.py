@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pfir.backends.tvm.algorithms import Winograd
+from pfir.backends.tvm.algorithms import Winograd, habits
 from pfir.backends.tvm.form import Form, channels_last, plain
 from pfir.backends.tvm.fuse import Group
-from pfir.backends.tvm.kernels import conv, depthwise, gemm, window, winograd
-from pfir.backends.tvm.tiles import Tile, by_lane, channel_tile, plain_tile
+from pfir.backends.tvm.kernels import conv, depthwise, gemm, product, window, winograd
+from pfir.backends.tvm.tiles import Tile, channel_tile, plain_tile
 from pfir.backends.tvm.values import Program, Value
 from pfir.backends.tvm.work import Work, kind_after
 
@@ -114,8 +114,8 @@ def _bias(node: gs.Node, index: int) -> Any:
 def _direct(program: Program, work: Work, data: Value, weight: np.ndarray, bias: Any) -> Lead:
     way, out = program.way(work), channels_last(work.out)
     if isinstance(way, Winograd):
-        attributes = {"pads": work.pads, "outputs": way.outputs, "strip": way.strip, "lanes": way.lanes,
-                      "by_lane": by_lane(program.target)}  # fmt: skip
+        attributes = {"pads": work.pads, "outputs": way.outputs, "strip": way.strip, "lanes": way.lanes}
+        attributes |= habits(program.target)
         packed = program.constant(winograd.pack(weight, way.outputs, way.tile))
         return Lead("winograd", attributes, [data, packed], out, way.tile, bias)
     attributes = _geometry(work) | {"spread": work.spread, "group": work.group}
@@ -144,6 +144,8 @@ def _product(program: Program, data: Value, matrix: np.ndarray, bias: Any, out: 
         data = program.laid_out(data, Form(data.form.shape, out.order, data.form.dtype))
     rows, (inner, channels) = prod(out.memory[:-1]), matrix.shape
     tile = program.way(Work("product", (rows, inner), (rows, channels), (0, 1), after=after))
+    if product.covers(program.target, channels):
+        return Lead("product", {}, [data, program.constant(product.pack(matrix, tile))], out, tile, bias)
     return Lead("gemm", {}, [data, program.constant(gemm.pack(matrix, tile))], out, tile, bias)
 
 

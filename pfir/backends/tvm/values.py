@@ -14,6 +14,7 @@ from pfir.backends.tvm.kernels.conv import conv
 from pfir.backends.tvm.kernels.depthwise import depthwise
 from pfir.backends.tvm.kernels.gemm import gemm
 from pfir.backends.tvm.kernels.move import move
+from pfir.backends.tvm.kernels.product import product
 from pfir.backends.tvm.kernels.reduce import reduce
 from pfir.backends.tvm.kernels.window import window
 from pfir.backends.tvm.kernels.winograd import winograd
@@ -27,11 +28,13 @@ FAMILIES = {
     "depthwise": depthwise,
     "gemm": gemm,
     "move": move,
+    "product": product,
     "reduce": reduce,
     "window": window,
     "winograd": winograd,
 }
-WRITTEN = ("depthwise", "winograd")  # families that give the function itself, where the others give a schedule of it
+# Families that give the function itself, where the others give a schedule of it.
+WRITTEN = ("depthwise", "product", "winograd")
 
 
 @dataclass(frozen=True)
