@@ -32,23 +32,29 @@ class Loop:
     multiplies: int
     spills: int
 
+    @property
+    def weight(self) -> float:
+        """Multiply-adds times their share of the instructions: a transform has many among others."""
+        return self.multiplies**2 / self.instructions
+
 
 def hot_loops(assembly: str) -> dict[str, Loop]:
-    """Of each kernel the innermost loop that multiplies most, by the kernel's name."""
-    hot: dict[str, Loop] = {}
-    for loop in innermost_loops(assembly):
-        if loop.multiplies > hot.get(loop.kernel, Loop("", 0, 0, 0)).multiplies:
-            hot[loop.kernel] = loop
-    return hot
+    """Of each kernel the innermost loop that multiplies most, and most densely, by the kernel's name."""
+    return {kernel: loop for kernel, (loop, _) in _hot(assembly).items()}
 
 
 def hot_bodies(assembly: str) -> dict[str, list[str]]:
     """The instructions of each kernel's hot loop."""
-    hot: dict[str, tuple[int, list[str]]] = {}
+    found = _hot(assembly).items()
+    return {kernel: [line for line in lines if _INSTRUCTION.match(line)] for kernel, (_, lines) in found}
+
+
+def _hot(assembly: str) -> dict[str, tuple[Loop, list[str]]]:
+    hot: dict[str, tuple[Loop, list[str]]] = {}
     for loop, lines in _stretches(assembly):
-        if loop.multiplies > hot.get(loop.kernel, (0, []))[0]:
-            hot[loop.kernel] = (loop.multiplies, [line for line in lines if _INSTRUCTION.match(line)])
-    return {kernel: body for kernel, (_, body) in hot.items()}
+        if loop.multiplies and loop.weight > (hot[loop.kernel][0].weight if loop.kernel in hot else 0):
+            hot[loop.kernel] = loop, lines
+    return hot
 
 
 def innermost_loops(assembly: str) -> list[Loop]:
