@@ -93,12 +93,12 @@ def row(
 
 
 def kernel(kind: str, channels: int, image: int, target: Target) -> GroupKernel:
-    """A layer with bias and ReLU behind a pointwise convolution of the same width; a dense one behind a ReLU."""
+    """A layer with bias and ReLU behind a pointwise convolution; a dense one behind a ReLU."""
     (size, stride), net = KINDS[kind], Scaled(1)
     if kind == "dense":
         y = net.relu(net.dense(net.relu(net.input(1, channels)), channels, channels))
     else:
-        x = net.relu(net.conv(net.input(1, channels, image, image), channels, channels, 1))
+        x = net.relu(net.conv(net.input(1, 3, image, image), 3, channels, 1))
         group = channels if kind == "depthwise" else 1
         y = net.relu(net.conv(x, channels, channels, size, group=group, strides=[stride] * 2))
     *_, last = group_kernels(fix_sizes(net.model((y,))), target).values()
