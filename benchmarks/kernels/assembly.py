@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 _FUNCTION = re.compile(r"^(\w+)_compute_:")
 _LABEL = re.compile(r"^(\.LBB\w+):")
 _BRANCH = re.compile(r"^\s+(?:b(?:\.\w+)?|cbn?z|tbn?z)\s+.*?(\.LBB\w+)")
 _INSTRUCTION = re.compile(r"^\s+[a-z]")
+_STORED = re.compile(r"\sst[pu]?r?\s+[qdsv]\d.*\[sp")
+_SLOT = re.compile(r"\[sp[^\]]*\]")
 _VECTOR_ON_STACK = re.compile(r"\s(?:ld|st)[pu]?r?\s+[qdsv]\d.*\[sp")
 _MULTIPLY = ("fmla", "fmadd")
 
@@ -29,28 +32,77 @@ class Loop:
     multiplies: int
     spills: int
 
+    @property
+    def weight(self) -> float:
+        """Multiply-adds times their share of the instructions: a transform has many among others."""
+        return self.multiplies**2 / self.instructions
+
 
 def hot_loops(assembly: str) -> dict[str, Loop]:
-    """Of each kernel the innermost loop that multiplies most, by the kernel's name."""
-    hot: dict[str, Loop] = {}
-    for loop in innermost_loops(assembly):
-        if loop.multiplies > hot.get(loop.kernel, Loop("", 0, 0, 0)).multiplies:
-            hot[loop.kernel] = loop
-    return hot
+    """Of each kernel the innermost loop that multiplies most, and most densely, by the kernel's name."""
+    return {kernel: loop for kernel, (loop, _) in _hot(assembly).items()}
 
 
 def hot_bodies(assembly: str) -> dict[str, list[str]]:
     """The instructions of each kernel's hot loop."""
-    hot: dict[str, tuple[int, list[str]]] = {}
+    found = _hot(assembly).items()
+    return {kernel: [line for line in lines if _INSTRUCTION.match(line)] for kernel, (_, lines) in found}
+
+
+def _hot(assembly: str) -> dict[str, tuple[Loop, list[str]]]:
+    hot: dict[str, tuple[Loop, list[str]]] = {}
     for loop, lines in _stretches(assembly):
-        if loop.multiplies > hot.get(loop.kernel, (0, []))[0]:
-            hot[loop.kernel] = (loop.multiplies, [line for line in lines if _INSTRUCTION.match(line)])
-    return {kernel: body for kernel, (_, body) in hot.items()}
+        if loop.multiplies and loop.weight > (hot[loop.kernel][0].weight if loop.kernel in hot else 0):
+            hot[loop.kernel] = loop, lines
+    return hot
 
 
 def innermost_loops(assembly: str) -> list[Loop]:
     """Every stretch from a label to a branch back to it that holds no other such stretch."""
     return [loop for loop, _ in _stretches(assembly)]
+
+
+def tile_loops(assembly: str) -> list[Loop]:
+    """Every loop, without those inside it: what runs once a round.
+
+    A reload of what was put on the stack before all loops of the function is none of its spills: it stands for a load
+    of the same constant.
+    """
+    found: list[Loop] = []
+    for kernel, lines in _functions(assembly):
+        spans = _spans(lines)
+        inside = [line for i, line in enumerate(lines) if any(begin <= i <= end for begin, end in spans)]
+        written = {match for line in inside if _STORED.search(line) for match in _SLOT.findall(line)}
+        for begin, end in spans:
+            inner = [(b, e) for b, e in spans if begin <= b and e <= end and (b, e) != (begin, end)]
+            own = [lines[i] for i in range(begin, end + 1) if not any(b <= i <= e for b, e in inner)]
+            kept = [line for line in own if _STORED.search(line) or written.intersection(_SLOT.findall(line))]
+            found.append(replace(_loop(kernel, own), spills=_loop(kernel, kept).spills))
+    return found
+
+
+def _functions(assembly: str) -> Iterator[tuple[str, list[str]]]:
+    """The lines of each kernel, by its name."""
+    kernel, body = "", []
+    for line in assembly.splitlines():
+        if match := _FUNCTION.match(line):
+            if kernel:
+                yield kernel, body
+            kernel, body = match[1], []
+        body.append(line)
+    if kernel:
+        yield kernel, body
+
+
+def _spans(lines: list[str]) -> list[tuple[int, int]]:
+    """First and last line of each loop; several branches back to one label are one loop."""
+    places = {match[1]: i for i, line in enumerate(lines) if (match := _LABEL.match(line))}
+    ends: dict[int, int] = {}
+    for i, line in enumerate(lines):
+        match = _BRANCH.match(line)
+        if match and places.get(match[1], i) < i:
+            ends[places[match[1]]] = i
+    return sorted(ends.items())
 
 
 def _stretches(assembly: str) -> list[tuple[Loop, list[str]]]:

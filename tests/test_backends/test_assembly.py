@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.kernels.assembly import Loop, hot_loops, innermost_loops
+from benchmarks.kernels.assembly import Loop, hot_loops, innermost_loops, tile_loops
 from benchmarks.kernels.instructions import assembly, two_convolutions
 from pfir.backends.tvm.lower import written
 from pfir.target import parse_target
@@ -24,6 +24,12 @@ conv_0_compute_:
 \tfmla\tv0.4s, v1.4s, v2.s[0]
 \tcbnz\tx1, .LBB0_1
 """
+
+
+def test_a_loop_is_counted_without_those_inside_and_without_reloads_of_what_no_loop_stores():
+    assert tile_loops(NESTED) == [Loop("conv_0", 3, 1, 0), Loop("conv_0", 4, 1, 0)]
+    stored = NESTED.replace("add\tx1, x1, #1", "str\tq0, [sp, #16]")
+    assert tile_loops(stored) == [Loop("conv_0", 3, 1, 1), Loop("conv_0", 4, 1, 1)]
 
 
 def test_only_the_innermost_loop_counts_and_vectors_on_the_stack_are_spills():
@@ -57,8 +63,11 @@ def test_no_hot_loop_of_a_depthwise_or_winograd_convolution_or_a_product_of_few_
         y = bundle.node("Conv", _channels_last(bundle, channels, size), bundle.random(channels, channels, 3, 3),
                         bundle.random(channels), pads=[1] * 4)  # fmt: skip
         bundle.output(f"w{channels}", bundle.node("Relu", y))
-    loops = hot_loops(assembly(written(bundle.model(), parse_target(core))))
-    families = ("depthwise", "gemm", "winograd")
+    text = assembly(written(bundle.model(), parse_target(core)))
+    transforms = [loop for loop in tile_loops(text) if loop.kernel.startswith("winograd") and loop.multiplies]
+    assert len(transforms) > 6 and not any(loop.spills for loop in transforms)
+    loops = hot_loops(text)
+    families = ("depthwise", "product", "winograd")
     ours = [loop for name, loop in loops.items() if name.startswith(families) and loop.multiplies > 16]
     assert len(ours) >= 9 and any(loop.kernel.startswith("winograd") for loop in ours)
     assert [loop for loop in ours if loop.spills] == []

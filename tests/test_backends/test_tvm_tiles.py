@@ -113,6 +113,13 @@ def test_every_arm_tile_computes_what_onnx_runtime_computes():
         y = bundle.node("Conv", x, bundle.random(channels, 1, kernel, kernel), bundle.random(channels), group=channels,
                         pads=[kernel // 2] * 4, strides=[stride] * 2)  # fmt: skip
         bundle.output(f"depthwise{channels}_{kernel}_{stride}", bundle.node("Relu", y))
+    for inner, out in ((64, 10), (33, 5), (7, 64)):
+        weights = bundle.random(inner, out), bundle.random(out)
+        bundle.output(f"dense{inner}", bundle.node("Gemm", bundle.input(1, inner), *weights))
+        bundle.output(f"matmul{inner}", bundle.node("MatMul", bundle.input(2, 3, inner), bundle.random(inner, out)))
+    x = bundle.node("Conv", bundle.input(2, 5, 7, 7), bundle.random(13, 5, 1, 1))
+    y = bundle.node("Conv", x, bundle.random(13, 13, 1, 1), bundle.random(13))
+    bundle.output("residual", bundle.node("Relu", bundle.node("Add", y, x)))
     model = bundle.model()
     values = feeds(model.inputs())
     with EmulatedDevice() as device:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pfir.artifact import Artifact
 from pfir.backends.tvm import leads, ways
-from pfir.backends.tvm.algorithms import OUTPUTS, plan, winograd_or_direct
+from pfir.backends.tvm.algorithms import OUTPUTS, habits, plan, winograd_or_direct
 from pfir.backends.tvm.backend import LIBRARY
 from pfir.backends.tvm.build import build
 from pfir.backends.tvm.kernels.winograd import pack
@@ -75,7 +75,8 @@ def _answers(outputs: int, threads: int, as_on_arm: bool) -> dict[str, tuple[np.
     model, target = bundle.model(), replace(parse_target("host"), threads=threads)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ways, "winograd_or_direct", lambda *where: _plan(*where, outputs, 4 if as_on_arm else None))
-        patch.setattr(leads, "by_lane", lambda target: as_on_arm)
+        if as_on_arm:
+            patch.setattr(leads, "habits", lambda target: habits(parse_target("arm")) | {"fenced": False})
         program = written(model, target)
     assert sum(calls for (spec, _), calls in program.calls.items() if spec.family == "winograd") == len(CASES)
     library = build(program.builder.get(), target)

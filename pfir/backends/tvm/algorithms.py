@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import prod
 
-from pfir.backends.tvm.tiles import Tile, matrix_tile, matrix_tiles, shared, strip_tile
+from pfir.backends.tvm.tiles import Tile, by_lane, matrix_tile, matrix_tiles, shared, strip_tile
 from pfir.devices.winograd import WAYS, ways_for
 from pfir.target import Target
 
@@ -72,6 +72,18 @@ def plans(target: Target, channels: int, out: tuple[int, ...], outputs: int) -> 
         tiles = matrix_tiles(target, strip * across, out[1], channels)[:_TILES]
         found += [replace(found[0], strip=strip, tile=shared(tile, strip * across)) for tile in tiles]
     return list(dict.fromkeys(found))
+
+
+def habits(target: Target) -> dict[str, bool | int]:
+    """What the code of a kernel over tiles is written for.
+
+    `by_lane`: the core multiplies by a lane of a register, and loads or stores two registers side by side at once;
+    `abreast`: vectors of channels that the input's transform takes at a time; `fenced`: LLVM may not mix the
+    rounds of a loop that it unrolls.
+    """
+    arm = by_lane(target)
+    abreast = 2 if arm and target.core.vector_registers >= 32 else 1
+    return {"by_lane": arm, "abreast": abreast, "fenced": target.triple.startswith("aarch64")}
 
 
 def _shared_strips(target: Target, channels: int, out: tuple[int, ...], outputs: int, room: int) -> list[int]:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pfir.backends.tvm.algorithms import Winograd
+from pfir.backends.tvm.algorithms import Winograd, habits
 from pfir.backends.tvm.form import Form, KernelSpec, channels_last, plain
 from pfir.backends.tvm.fuse import Group, is_float
-from pfir.backends.tvm.kernels import conv, depthwise, gemm, matmul, overlapped, window, winograd
+from pfir.backends.tvm.kernels import conv, depthwise, gemm, matmul, overlapped, product, window, winograd
 from pfir.backends.tvm.tiles import Tile, by_lane, channel_tile, matrix_tile, overlapped_tile, plain_tile
 from pfir.backends.tvm.transposed import Phases, turned
 from pfir.backends.tvm.values import Program, Value
@@ -129,8 +129,8 @@ def _direct(program: Program, work: Work, data: Value, weight: np.ndarray, bias:
         work, data = replace(work, order=channels_last(work.data).order), _channels_last(program, data)
     way, out = program.way(work), channels_last(work.out)
     if isinstance(way, Winograd):
-        attributes = {"pads": work.pads, "outputs": way.outputs, "strip": way.strip, "lanes": way.lanes,
-                      "by_lane": by_lane(program.target)}  # fmt: skip
+        attributes = {"pads": work.pads, "outputs": way.outputs, "strip": way.strip, "lanes": way.lanes}
+        attributes |= habits(program.target)
         packed = program.constant(winograd.pack(weight, way.outputs, way.tile))
         return Lead("winograd", attributes, [data, packed], out, way.tile, bias)
     attributes = _geometry(work) | {"spread": work.spread, "group": work.group}
@@ -163,6 +163,8 @@ def _product(program: Program, data: Value, matrix: np.ndarray, bias: Any, out: 
     if not by_lane(program.target) and channels % tile.lanes and many:
         tile = overlapped_tile(program.target, tile, rows, channels, inner)
         return Lead("overlapped", {}, [data, program.constant(overlapped.pack(matrix, tile))], out, tile, bias)
+    if product.covers(program.target, channels):
+        return Lead("product", {}, [data, program.constant(product.pack(matrix, tile))], out, tile, bias)
     return Lead("gemm", {}, [data, program.constant(gemm.pack(matrix, tile))], out, tile, bias)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import gcd
 
-from pfir.target import Target
+from pfir.target import FLOAT32, Target
 
 FEWEST_LANES = 4
 
@@ -89,9 +89,22 @@ def product_tile(target: Target, rows: int, channels_out: int, channels_in: int)
     if rows >= 4 and channels_in < _LOOPED:
         return _held_tile(target, rows, channels_out, channels_in)
     twice = channels_in % 8 == 0
-    again = target.cpu in _UNROLLED_AGAIN and not twice and _unroll(target, channels_in) <= 4
-    tile = matrix_tile(target, rows, channels_out, channels_in, 16 if again else None)
-    return replace(tile, unroll=8) if twice else tile
+    tile = matrix_tile(target, rows, channels_out, channels_in, _most_accumulators(target, channels_out, channels_in))
+    if twice:
+        return replace(tile, unroll=8)
+    written = target.triple.startswith("aarch64") and target.arithmetic == FLOAT32
+    return replace(tile, unroll=min(4, channels_in)) if written else tile
+
+
+def _most_accumulators(target: Target, channels_out: int, channels_in: int) -> int | None:
+    """Of a product's tile on Arm: fewer where the bias of a single block stays in registers too, yet fewer where LLVM
+    writes out all steps besides."""
+    if channels_in < 4 * target.lanes:
+        return _ENOUGH
+    if channels_out <= 4 * target.lanes:
+        return _LOADED_AHEAD
+    again = target.cpu in UNROLLED_AGAIN and channels_in % 8 and _unroll(target, channels_in) <= 4
+    return _LOADED_AHEAD if again else None
 
 
 def overlapped_tile(target: Target, tile: Tile, rows: int, channels_out: int, channels_in: int) -> Tile:
@@ -113,10 +126,17 @@ def _held_tile(target: Target, rows: int, channels_out: int, channels_in: int) -
     return Tile(target.lanes, vectors, tile_rows, channels_in, target.threads)
 
 
+def rest_rows(rows: int, vectors: int, tile: Tile) -> int:
+    """Rows of the tile of the block that is left, of fewer vectors than `tile` has: as many accumulators, or nearly."""
+    return min(rows, max(tile.rows, 16 // vectors, 1), 8 if rows >= 8 else tile.rows)
+
+
 def strip_tile(target: Target, rows: int, channels_out: int, channels_in: int) -> Tile:
     """The tile of products over `rows` tiles of an image, shared evenly among rounds; on Arm with steps of a whole
-    vector, which is loaded at once."""
-    tile = shared(matrix_tile(target, rows, channels_out, channels_in), rows)
+    vector, which is loaded at once, and with accumulators that leave room for what LLVM loads ahead where it writes
+    out all steps."""
+    most = (_ENOUGH if channels_in < _WRITTEN_OUT else _LOADED_AHEAD) if by_lane(target) else None
+    tile = shared(matrix_tile(target, rows, channels_out, channels_in, most), rows)
     steps = target.lanes if channels_in >= 2 * target.lanes else 4
     return replace(tile, unroll=min(steps, channels_in)) if by_lane(target) else tile
 
@@ -170,7 +190,7 @@ def _held(target: Target) -> int:
 def _two_lines(target: Target, rows: int, kernel: int, stride: int) -> bool:
     """Whether two output rows share enough input rows, and enough of them lie clear of the border. Wide kernels with
     strides hold too much at a time, and so do all with strides where loads are scheduled far ahead."""
-    strided = kernel <= 3 and target.cpu not in _UNROLLED_AGAIN
+    strided = kernel <= 3 and target.cpu not in UNROLLED_AGAIN
     return rows > kernel // stride and (stride == 1 or strided)
 
 
@@ -205,6 +225,8 @@ def plain_tile(target: Target) -> Tile:
 
 _ENOUGH = 12
 _LOOPED = 10  # input channels from which on LLVM keeps the loop over them
+_LOADED_AHEAD = 16  # accumulators
+_WRITTEN_OUT = 20  # input channels up to which LLVM writes out a loop over them with so many accumulators
 _PER_TILE = 10  # instructions of a loop and its addresses
 _WAY_BYTES = 4096
 _LANES_A_BLOCK = 7  # a depthwise block of n lanes costs as much as n + 7 do, measured on Zen 4
@@ -213,7 +235,7 @@ _PER_STEP = 0.4  # cycles of loop control
 _PER_ROW = 0.002  # share of the time
 _WEIGHTS_A_CYCLE = 4  # float32 values that the second-level cache gives beside everything else
 # LLVM unrolls short loops four more times for these, which takes registers: with 20 accumulators it spills.
-_UNROLLED_AGAIN = ("cortex-a53", "cortex-a55")
+UNROLLED_AGAIN = ("cortex-a53", "cortex-a55")
 
 
 def _fits(target: Target, vectors: int, rows: int) -> bool:

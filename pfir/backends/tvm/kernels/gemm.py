@@ -53,7 +53,7 @@ def _compute(spec: KernelSpec, operands: list[Any], tile: Tile) -> Any:
 
     def element(m: Any, i: Any) -> Any:
         row = m if padded_rows == rows else tirx.min(m, rows - 1)
-        return data.tensor(*_split(row, leading), i)
+        return data.tensor(*split(row, leading), i)
 
     if loads_together(spec, tile, inner):
         element = te.compute((padded_rows, inner), element, name="cells")
@@ -66,13 +66,13 @@ def _compute(spec: KernelSpec, operands: list[Any], tile: Tile) -> Any:
     total = whole(sums, 1, count)
 
     def out_at(*memory: Any) -> Any:
-        row = _join(memory[:-1], leading)
+        row = join(memory[:-1], leading)
         return tail(spec, operands, to_index(spec.out, memory), total(row, memory[-1]))
 
     return te.compute(spec.out.memory, out_at, name="out")
 
 
-def _split(row: Any, sizes: list[int]) -> tuple[Any, ...]:
+def split(row: Any, sizes: list[int]) -> tuple[Any, ...]:
     index: list[Any] = []
     for size in reversed(sizes[1:]):
         index.insert(0, row % size)
@@ -80,7 +80,7 @@ def _split(row: Any, sizes: list[int]) -> tuple[Any, ...]:
     return (row, *index)
 
 
-def _join(index: tuple[Any, ...], sizes: list[int]) -> Any:
+def join(index: tuple[Any, ...], sizes: list[int]) -> Any:
     row = index[0]
     for i, size in zip(index[1:], sizes[1:], strict=True):
         row = row * size + i
@@ -92,7 +92,7 @@ def _flatten_rows(schedule: Any, spec: KernelSpec) -> None:
     from tvm.tirx import IndexMap
 
     leading = spec.operands[0].memory[:-1]
-    flat = IndexMap.from_func(lambda *index: [_join(index[:-1], leading), index[-1]], ndim=len(leading) + 1)
+    flat = IndexMap.from_func(lambda *index: [join(index[:-1], leading), index[-1]], ndim=len(leading) + 1)
     schedule.transform_block_layout("out", flat)
 
 

@@ -25,21 +25,21 @@ def forward(m: int, d: list[Any]) -> list[Any]:
     even, odd = weighted([(d[4], 1), (d[2], -4)]), weighted([(d[3], 1), (d[1], -4)])
     half, twice = d[4] - d[2], weighted([(d[3] - d[1], 2)])
     return [
-        weighted([(d[4], 1), (d[2], -5), (d[0], 4)]), even + odd, even - odd,
+        weighted([(half, 1), (d[0] - d[2], 4)]), even + odd, even - odd,
         half + twice, half - twice, weighted([(d[5], 1), (d[3], -5), (d[1], 4)]),
     ]  # fmt: skip
 
 
 def backward(m: int, p: list[Any]) -> list[Any]:
     """The m values along one axis of the result from its m + 2 points."""
-    total, difference = p[1] + p[2], p[1] - p[2]
-    if m == 2:
-        return [p[0] + total, difference + p[3]]
-    far, apart = p[3] + p[4], p[3] - p[4]
-    return [
-        p[0] + total + far, weighted([(difference, 1), (apart, 2)]),
-        weighted([(total, 1), (far, 4)]), weighted([(difference, 1), (apart, 8)]) + p[5],
-    ]  # fmt: skip
+    ends = {0: [(p[0], 1)], m - 1: [(p[-1], 1)]}
+    pairs = [(pair, *p[2 * pair + 1 : 2 * pair + 3]) for pair in range(m // 2)]
+    return [weighted([*ends.get(at, ()), *(both(at, *pair) for pair in pairs)]) for at in range(m)]
+
+
+def both(at: int, pair: int, one: Any, other: Any) -> tuple[Any, float]:
+    """What value `at` of the result takes from one pair of points, those of opposite signs, and its weight."""
+    return (one - other if at % 2 else one + other), 2.0 ** (pair * at)
 
 
 def weighted(terms: list[tuple[Any, float]]) -> Any:

@@ -20,10 +20,11 @@ import numpy as np
 
 from pfir.backends.tvm.expressions import const
 from pfir.backends.tvm.form import KernelSpec
-from pfir.backends.tvm.kernels.common import Operand, tail
-from pfir.backends.tvm.kernels.transforms import WEIGHTS, backward, forward
+from pfir.backends.tvm.kernels.common import Operand
+from pfir.backends.tvm.kernels.transforms import WEIGHTS, forward
+from pfir.backends.tvm.kernels.winograd_back import Results
 from pfir.backends.tvm.kernels.winograd_plan import Plan
-from pfir.backends.tvm.kernels.written import along, argument, store, where
+from pfir.backends.tvm.kernels.written import WRITTEN_OUT, along, argument, fence, over_tile, store
 from pfir.backends.tvm.tiles import Tile
 
 
@@ -38,8 +39,7 @@ def pack(weight: np.ndarray, outputs: int, tile: Tile) -> np.ndarray:
 
 def winograd(spec: KernelSpec, tile: Tile) -> Any:
     """A kernel as a function of TensorIR; `spec` has `outputs` (m), `strip` (rows of tiles that one task takes; it
-    divides them), `lanes` of the transforms, `pads` (begin) and `by_lane`, whether the core multiplies by a lane of a
-    register; the data is NHWC."""
+    divides them), `lanes` of the transforms, `pads` (begin), and the core's `habits`; the data is NHWC."""
     from tvm.script.ir_builder import IRBuilder
     from tvm.tirx.script import builder as T
 
@@ -79,16 +79,17 @@ class _Task:
         plan, block = self.plan, self.plan.tile.block
         lines = T.alloc_buffer((plan.side, plan.line), plan.dtype)
         data = T.alloc_buffer((plan.tiles * plan.row,), plan.dtype)
-        products = T.alloc_buffer((plan.rows, plan.points * block), plan.dtype)
+        products = T.alloc_buffer((plan.rows * plan.points * block,), plan.dtype)
         self._clear_sides(lines)
         with T.serial(0, plan.spec["strip"]) as row:
             self._transform_columns(lines, self.strip * plan.spec["strip"] + row)
             self._transform_rows(lines, data, row)
+        results = Results(plan, self.operands, products, self.result, self.batch, self.strip)
         whole, rest = divmod(plan.spec.out.shape[1], block)
         with T.serial(0, whole) as index:
-            self._block(data, products, index, block)
+            self._block(data, products, results, index, block)
         if rest:
-            self._block(data, products, whole, rest)
+            self._block(data, products, results, whole, rest)
 
     def _clear_sides(self, lines: Any) -> None:
         """Zeros in the columns that no column of the input ever fills."""
@@ -148,21 +149,24 @@ class _Task:
                                     [start + j * plan.depth + e])
                     for j in range(plan.side)
                 ))  # fmt: skip
+                fence(plan.spec["fenced"])
 
         with T.serial(0, plan.across) as x:
             along(plan.depth, plan.wide, lambda c, lanes: points(x, c, lanes))
 
-    def _block(self, data: Any, products: Any, index: Any, channels: int) -> None:
+    def _block(self, data: Any, products: Any, results: Results, index: Any, channels: int) -> None:
         """One block of output channels, of which `channels` exist: products and results, some tiles at a time."""
         from tvm.tirx.script import builder as T
 
+        def some(first: Any, rows: int) -> None:
+            self._products(data, products, index, channels, first, rows)
+            results.write(index * self.plan.tile.block, channels, first, rows)
+
         whole, rest = divmod(self.plan.tiles, self.plan.rows)
         with T.serial(0, whole) as group:
-            self._products(data, products, index, channels, group * self.plan.rows, self.plan.rows)
-            self._results(products, index, channels, group * self.plan.rows, self.plan.rows)
+            some(group * self.plan.rows, self.plan.rows)
         if rest:
-            self._products(data, products, index, channels, whole * self.plan.rows, rest)
-            self._results(products, index, channels, whole * self.plan.rows, rest)
+            some(whole * self.plan.rows, rest)
 
     def _products(self, data: Any, products: Any, index: Any, channels: int, first: Any, rows: int) -> None:
         """`[rows, I] x [I, b]` at each point."""
@@ -173,21 +177,31 @@ class _Task:
         whole, rest = divmod(plan.channels, tile.unroll)
         with T.serial(0, plan.points) as p:
             sums = T.alloc_buffer((rows, vectors, lanes), plan.dtype, scope="local")
-            _tile(rows, vectors, lambda i, j: store(sums, lanes, lambda e: (const(0, self.plan.dtype), [i, j, e])))
+            if not plan.spec["by_lane"]:
+                over_tile(rows, vectors, lambda i, j: store(sums, lanes, lambda e: (const(0, plan.dtype), [i, j, e])))
 
-            def steps(start: Any, count: int) -> None:
+            def step(start: Any, k: Any, value: Callable[[Any, Any], Any], begins: bool = False) -> None:
+                over_tile(rows, vectors, lambda i, j: store(sums, lanes, lambda e: (
+                    (const(0, plan.dtype) if begins else sums[i, j, e])
+                    + value(i, k) * self.operands[1](index, p, start + k, j * lanes + e), [i, j, e])))  # fmt: skip
+
+            short = plan.channels * rows * vectors <= WRITTEN_OUT
+
+            def steps(start: Any, count: int, begins: bool = False) -> None:
+                fence(plan.spec["fenced"] and (short or count != tile.unroll) and not begins)
                 value = self._values(data, first * plan.row + p * plan.depth + start, rows, count)
-                with T.unroll(0, count) as k:
-                    _tile(rows, vectors, lambda i, j: store(sums, lanes, lambda e: (
-                        sums[i, j, e] + value(i, k) * self.operands[1](index, p, start + k, j * lanes + e),
-                        [i, j, e])))  # fmt: skip
+                for k in range(count):
+                    step(start, k, value, begins and k == 0)
 
-            with T.serial(0, whole) as outer:
+            begun = int(plan.spec["by_lane"] and whole > 0)
+            if begun:
+                steps(0, tile.unroll, True)
+            with T.serial(begun, whole) as outer:
                 steps(outer * tile.unroll, tile.unroll)
             if rest:
-                steps(whole * tile.unroll, rest)
-            _tile(rows, vectors, lambda i, j: store(products, lanes, lambda e: (
-                sums[i, j, e], [i, p * tile.block + j * lanes + e])))  # fmt: skip
+                steps(whole * tile.unroll, rest, plan.spec["by_lane"] and whole == 0)
+            over_tile(rows, vectors, lambda i, j: store(products, lanes, lambda e: (
+                sums[i, j, e], [plan.spot(i, p) + j * lanes + e])))  # fmt: skip
 
     def _values(self, data: Any, start: Any, rows: int, count: int) -> Callable[[Any, Any], Any]:
         """Value `k` of `count` from `start` on in each row, as `(row, k)`; loaded together where the core multiplies by
@@ -202,51 +216,3 @@ class _Task:
         with T.unroll(0, rows) as i:
             store(cells, count, lambda e: (data[start + i * row + e], [i, e]))
         return lambda i, k: cells[i, k]
-
-    def _results(self, products: Any, index: Any, channels: int, first: Any, rows: int) -> None:
-        """Tiles of the result, with the steps behind the convolution."""
-        from tvm.tirx.script import builder as T
-
-        with T.serial(0, rows) as i:
-            along(channels, self.plan.wide, lambda o, lanes: self._result(
-                products, i, first + i, index * self.plan.tile.block, o, lanes))  # fmt: skip
-
-    def _result(self, products: Any, i: Any, place: Any, block: Any, o: Any, lanes: int) -> None:
-        """One tile of the result, `lanes` channels from `o` in the block."""
-        from tvm.tirx.script import builder as T
-
-        plan = self.plan
-        lines = T.alloc_buffer((plan.m, plan.side, lanes), plan.dtype, scope="local")
-        cells = T.alloc_buffer((plan.m, plan.m, lanes), plan.dtype, scope="local")
-        for x in range(plan.side):
-            store(lines, lanes, *(
-                lambda e, x=x, y=y: (backward(plan.m, [
-                    products[i, (k * plan.side + x) * plan.tile.block + o + e] for k in range(plan.side)
-                ])[y], [y, x, e])
-                for y in range(plan.m)
-            ))  # fmt: skip
-        for y in range(plan.m):
-            store(cells, lanes, *(
-                lambda e, x=x, y=y: (backward(plan.m, [lines[y, k, e] for k in range(plan.side)])[x], [y, x, e])
-                for x in range(plan.m)
-            ))  # fmt: skip
-        top = (self.strip * plan.spec["strip"] + place // plan.across) * plan.m
-        self._write_tile(cells, top, place % plan.across * plan.m, block + o, lanes)
-
-    def _write_tile(self, cells: Any, top: Any, left: Any, o: Any, lanes: int) -> None:
-        plan, (_, _, height, width) = self.plan, self.plan.spec.out.shape
-        for y in range(plan.m):
-            with where(top + y < height, 0 < height % plan.m <= y):
-                for x in range(plan.m):
-                    with where(left + x < width, 0 < width % plan.m <= x):
-                        store(self.result, lanes, lambda e, x=x, y=y: (
-                            tail(plan.spec, self.operands, (self.batch, o + e, top + y, left + x), cells[y, x, e]),
-                            [self.batch, top + y, left + x, o + e]))  # fmt: skip
-
-
-def _tile(rows: int, vectors: int, body: Callable[[Any, Any], None]) -> None:
-    """Write `body(row, vector)` over a register tile."""
-    from tvm.tirx.script import builder as T
-
-    with T.unroll(0, rows) as i, T.unroll(0, vectors) as j:
-        body(i, j)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from pfir.backends.tvm.form import KernelSpec
 from pfir.backends.tvm.tiles import Tile
@@ -76,8 +77,15 @@ class Plan:
 
     @property
     def wide(self) -> int:
-        """Lanes of the transforms."""
-        return self.spec["lanes"]
+        """Lanes of the input's transform."""
+        return self.spec["lanes"] * self.spec["abreast"]
+
+    @property
+    def passes(self) -> tuple[tuple[int, ...], ...]:
+        """Rows of a tile of the result that are transformed back at a time: those that share terms, where all together
+        would not stay in registers."""
+        whole = tuple(range(self.m))
+        return (whole[::2], whole[1::2]) if self.spec["by_lane"] and self.m > 2 else (whole,)
 
     @property
     def depth(self) -> int:
@@ -94,3 +102,10 @@ class Plan:
         """Values from one transformed tile to the next."""
         values = self.points * self.depth
         return values + (_ASIDE if values * 4 % _ALIASING == 0 else 0)
+
+    def spot(self, tile: Any, point: Any) -> Any:
+        """Where the products of one of the tiles that are multiplied together begin, at a point. Those of one point lie
+        together where a single instruction stores two registers side by side."""
+        if self.spec["by_lane"]:
+            return (point * self.rows + tile) * self.tile.block
+        return (tile * self.points + point) * self.tile.block

@@ -9,6 +9,10 @@ from typing import Any
 
 from pfir.backends.tvm.form import Form
 from pfir.backends.tvm.kernels.common import Operand
+from pfir.backends.tvm.tiles import FEWEST_LANES
+
+# Multiply-adds of a tile up to which LLVM writes out the loop over them, and would load all of it ahead.
+WRITTEN_OUT = 400
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,8 @@ def argument(name: str, form: Form, dtype: str) -> Argument:
 
 
 def along(channels: int, lanes: int, body: Callable[[Any, int], None]) -> None:
-    """Write `body(start, lanes)` for vectors that cover `channels`; the last one overlaps where they do not divide.
+    """Write `body(start, lanes)` for vectors that cover `channels`; the last one is as narrow as the rest allows, and
+    overlaps where it still is too wide.
 
     What is written twice must be the same both times. Fewer channels than lanes take the next lower power of two.
     """
@@ -36,8 +41,18 @@ def along(channels: int, lanes: int, body: Callable[[Any, int], None]) -> None:
     lanes = min(lanes, 1 << (channels.bit_length() - 1))
     with T.serial(0, channels // lanes) as vector:
         body(vector * lanes, lanes)
-    if channels % lanes:
-        body(channels - lanes, lanes)
+    if rest := channels % lanes:
+        last = min(lanes, max(FEWEST_LANES, 1 << (rest - 1).bit_length()))
+        body(channels - last, last)
+
+
+def fence(needed: bool) -> None:
+    """No load or store moves across it; an instruction of 64-bit Arm that does nothing else. LLVM unrolls short loops
+    for some cores, mixes the rounds, and spills."""
+    from tvm.tirx.script import builder as T
+
+    if needed:
+        T.evaluate(T.call_llvm_intrin("int32", "llvm.aarch64.hint", T.uint32(0)))
 
 
 def store(buffer: Any, lanes: int, *values: Callable[[Any], tuple[Any, list[Any]]]) -> None:
