@@ -34,8 +34,8 @@ class Loop:
 
     @property
     def weight(self) -> float:
-        """Multiply-adds times their share of the instructions: a transform has many among others."""
-        return self.multiplies**2 / self.instructions
+        """Multiply-adds times the square of their share of the instructions: a transform has many among others."""
+        return self.multiplies**3 / self.instructions**2
 
 
 def hot_loops(assembly: str) -> dict[str, Loop]:
