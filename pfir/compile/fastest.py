@@ -63,7 +63,8 @@ def _duel(libraries: Sequence[Artifact], rival: int, device: Device) -> Fastest:
     if gain < LEAST_GAIN or mostly < 1 + (LEAST_GAIN - 1) / 2:
         return Fastest(0, 1.0, (first, first), gain)
     feeds = {spec.name: array for spec, array in zip(libraries[0].inputs, sample(libraries[0]), strict=True)}
-    verify(libraries[rival], device, feeds, device.run(libraries[0], feeds))
+    cases = ((feeds, device.run(libraries[0], feeds)),)
+    verify(libraries[rival], device, cases, libraries[rival].target.arithmetic)
     return Fastest(rival, gain, (first, best), gain)
 
 

@@ -17,10 +17,6 @@ from pfir.measurement import Measurement
 
 REPEATS = 11
 MIN_REPEAT_S = 0.05
-# What `python -m tvm.exec.rpc_server` needs on the device (with TVM_USE_RUNTIME_LIB=1 no compiler library).
-REMOTE_PACKAGES = (
-    "apache-tvm", "apache-tvm-ffi", "numpy", "ml_dtypes", "typing_extensions", "psutil", "cloudpickle"
-)  # fmt: skip
 
 
 class RpcDevice(Device):
