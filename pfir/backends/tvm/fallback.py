@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 
 from pfir.backends.tvm.form import plain
 from pfir.backends.tvm.fuse import is_float
-from pfir.backends.tvm.leads import Values, array_of
+from pfir.backends.tvm.lead import Values, array_of
 from pfir.backends.tvm.values import Program, Value
 from pfir.errors import CompileError
 from pfir.target import FLOAT32

@@ -12,7 +12,8 @@ from pfir.backends.tvm.database import NOTHING, Known
 from pfir.backends.tvm.fallback import as_modelled, imported, refusal
 from pfir.backends.tvm.form import Form, KernelSpec, Step, plain, same_memory
 from pfir.backends.tvm.fuse import Group, elementwise, groups, is_float
-from pfir.backends.tvm.leads import LEADS, Lead, Values, array_of, lead
+from pfir.backends.tvm.lead import Lead, Values, array_of
+from pfir.backends.tvm.leads import LEADS, lead
 from pfir.backends.tvm.moves import MOVERS, mover, split, view
 from pfir.backends.tvm.normal import over_rows
 from pfir.backends.tvm.tiles import plain_tile

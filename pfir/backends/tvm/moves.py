@@ -9,7 +9,7 @@ import onnx_graphsurgeon as gs
 
 from pfir.backends.tvm.form import Form, channels_last, plain
 from pfir.backends.tvm.fuse import is_float
-from pfir.backends.tvm.leads import Lead, Values, array_of, scalar
+from pfir.backends.tvm.lead import Lead, Values, array_of, scalar
 from pfir.backends.tvm.tiles import FEWEST_LANES, plain_tile
 from pfir.backends.tvm.values import Program, Value
 

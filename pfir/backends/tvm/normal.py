@@ -8,7 +8,7 @@ from math import prod
 import onnx_graphsurgeon as gs
 
 from pfir.backends.tvm.form import Form, KernelSpec
-from pfir.backends.tvm.leads import Values, scalar
+from pfir.backends.tvm.lead import Values, scalar
 from pfir.backends.tvm.tiles import plain_tile
 from pfir.backends.tvm.values import Program, Value
 
