@@ -41,6 +41,8 @@ def tvm_target(target: Target) -> Any:
         settings["mcpu"] = cpu
     if target.features:
         settings["mattr"] = list(target.features)
+    if target.triple.endswith("hf"):
+        settings["mfloat-abi"] = "hard"  # TVM would pass floats to the C library in general registers
     return tvm.target.Target(settings)
 
 

@@ -59,13 +59,14 @@ def exp(x: Any) -> Any:
     from tvm import tirx
 
     x = clamp(x, -87.0, 88.0)
-    n = tirx.floor(x * const(1.4426950408889634) + const(0.5))
+    # With the exponent's bias it is positive, where a conversion, which every core has, rounds down.
+    exponent = (x * const(1.4426950408889634) + const(127.5)).astype("int32")
+    n = exponent.astype("float32") - const(127)
     r = x - n * const(0.693359375) + n * const(2.12194440e-4)
     p = const(1 / math.factorial(7))
     for degree in range(6, -1, -1):
         p = p * r + const(1 / math.factorial(degree))
-    bits = (n.astype("int32") + tirx.const(127, "int32")) << tirx.const(23, "int32")
-    return p * tirx.reinterpret("float32", bits)
+    return p * tirx.reinterpret("float32", exponent << tirx.const(23, "int32"))
 
 
 def sigmoid(x: Any) -> Any:
