@@ -35,6 +35,7 @@ from pfir.passes.base import Context  # noqa: E402
 from pfir.passes.pipeline import run  # noqa: E402
 from pfir.target import Target, parse_target  # noqa: E402
 
+MOST_ERROR = 1e-5
 ZIG_TARGET = "arm-linux-musleabihf"  # hard float, as the kernels; musl, since it links statically
 FLOAT_ROUTINE = re.compile(r"\bbl\s+(__aeabi_[fd]\w+|__\w+[sd]f[23]\b|fmaf?\b)")
 VECTOR_MULTIPLY = re.compile(r"^\s+v(?:mla|fma|mul)\.f32\s+q", re.M)
@@ -50,6 +51,9 @@ def main() -> None:
         model = run(BASELINE, fix_sizes(load(path)), Context())[0]
         rows += [{"network": path.stem, **row} for row in compared(model, options.qemu)]
     (RESULTS / "kernels_armv7.md").write_text("\n".join(page(rows)) + "\n", encoding="utf-8")
+    wrong = [f"{row['network']} {row['kernel']}" for row in rows if row["error"] > MOST_ERROR]
+    if wrong:
+        raise SystemExit(f"wrong results: {', '.join(wrong)}")
 
 
 def compared(model: Model, qemu: str) -> list[dict[str, Any]]:
