@@ -36,7 +36,7 @@ def test_only_the_innermost_loop_counts_and_vectors_on_the_stack_are_spills():
     assert innermost_loops(NESTED) == [Loop("conv_0", 4, 1, 1)]
 
 
-@pytest.mark.parametrize("core", ["arm", "cortex-a53", "cortex-a76"])
+@pytest.mark.parametrize("core", ["arm", "cortex-a53", "cortex-a76", "neoverse-n1"])
 def test_no_hot_loop_of_ours_spills(core):
     bundle = Bundle()
     for channels, out, kernel in ((3, 16, 3), (3, 32, 3), (2, 8, 3), (16, 16, 3), (26, 52, 1), (35, 13, 3), (4, 24, 5)):

@@ -74,12 +74,13 @@ def stem_accumulators(target: Target, inner: int, kernel_width: int, stride: int
 
     On Arm the compiler keeps the row in registers, beside them; these leave enough (found by disassembly, 3x3 to 7x7).
     A single block of channels takes fewer, as its bias stays in registers too; of fewer than three input channels LLVM
-    would then write out the whole kernel. On x86 fewer are faster, as measured for 3x3 with stride 2: 8 took 0.57 of
-    the time of 28.
+    would then write out the whole kernel. For cores of many pipes it loads further ahead. On x86 fewer are faster, as
+    measured for 3x3 with stride 2: 8 took 0.57 of the time of 28.
     """
     if target.triple.startswith("x86") or (channels_out <= 2 * target.lanes and inner >= 3):
         return 8
-    return 16 if kernel_width <= 3 and stride == 1 and inner < 4 else 12
+    few = target.cpu not in _LOAD_LITTLE_AHEAD and inner > 1
+    return 16 if kernel_width <= 3 and stride == 1 and inner < 4 and not few else 12
 
 
 def product_tile(target: Target, rows: int, channels_out: int, channels_in: int) -> Tile:
@@ -223,6 +224,8 @@ def plain_tile(target: Target) -> Tile:
     return Tile(target.lanes, 1, 1, 1, target.threads)
 
 
+# Cores for which LLVM's schedules load few operands ahead.
+_LOAD_LITTLE_AHEAD = ("generic", "cortex-a53", "cortex-a55", "cortex-a72", "cortex-a73")
 _ENOUGH = 12
 _LOOPED = 10  # input channels from which on LLVM keeps the loop over them
 _LOADED_AHEAD = 16  # accumulators
