@@ -6,13 +6,12 @@ stretch there is; the last vector of a stretch overlaps the one before it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 from pfir.backends.tvm.form import KernelSpec
-from pfir.backends.tvm.kernels.common import tail
+from pfir.backends.tvm.kernels.common import split, tail
 from pfir.backends.tvm.kernels.written import along, argument, store
 from pfir.backends.tvm.tiles import Tile
 
@@ -45,7 +44,7 @@ def affine(spec: KernelSpec, tile: Tile) -> Any:
     from tvm.script.ir_builder import IRBuilder
     from tvm.tirx.script import builder as T
 
-    *outer, inner = _split(runs_of(spec), tile)
+    *outer, inner = _shared(runs_of(spec), tile)
     with IRBuilder() as ib, T.prim_func(s_tir=True):
         T.func_name("main")
         arguments = [argument(f"p{i}", form, spec.dtype) for i, form in enumerate(spec.operands)]
@@ -53,7 +52,7 @@ def affine(spec: KernelSpec, tile: Tile) -> Any:
         tasks = (T.parallel if tile.threads > 1 else T.serial)(0, prod(run.size for run in outer))
         with T.sblock("root"), tasks as task:
             result, *data = (T.decl_buffer((a.form.size,), a.form.dtype, data=a.tensor.data) for a in (out, *arguments))
-            positions = _positions(task, outer)
+            positions = list(zip(outer, split(task, [run.size for run in outer]), strict=True))
             firsts = [_first(spec, j) for j in range(len(data))]
 
             def one(place: Any) -> tuple[Any, list[Any]]:
@@ -103,7 +102,7 @@ def _first(spec: KernelSpec, operand: int) -> int:
     return sum(spec["starts"][axis] * prod(form.memory[place + 1 :]) for place, axis in enumerate(form.order))
 
 
-def _split(runs: list[Run], tile: Tile) -> list[Run]:
+def _shared(runs: list[Run], tile: Tile) -> list[Run]:
     """The runs, a single long one shared evenly among the threads where whole vectors allow it."""
     share, rest = divmod(runs[-1].size, tile.threads)
     if tile.threads == 1 or len(runs) > 1 or rest or share < _SHARED:
@@ -111,11 +110,3 @@ def _split(runs: list[Run], tile: Tile) -> list[Run]:
     only = runs[0]
     return [Run(tile.threads, only.result * share, tuple(step * share for step in only.operands)),
             Run(share, only.result, only.operands)]  # fmt: skip
-
-
-def _positions(index: Any, runs: Sequence[Run]) -> list[tuple[Run, Any]]:
-    found = []
-    for run in reversed(runs):
-        found.append((run, index % run.size))
-        index = index // run.size
-    return found

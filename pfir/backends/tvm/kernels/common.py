@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import gcd
 from typing import Any
@@ -127,6 +128,23 @@ def to_index(form: Form, memory: tuple[Any, ...]) -> tuple[Any, ...]:
     for i, axis in enumerate(form.order):
         index[axis] = memory[i]
     return tuple(index)
+
+
+def split(place: Any, sizes: Sequence[int]) -> tuple[Any, ...]:
+    """The position on each of these axes of the `place`-th element; in range, the first axis needs no remainder."""
+    index: list[Any] = []
+    for size in reversed(sizes[1:]):
+        index.insert(0, place % size)
+        place = place // size
+    return (place, *index) if sizes else ()
+
+
+def join(index: Sequence[Any], sizes: Sequence[int]) -> Any:
+    """Which element lies at these positions, the other way round than `split`."""
+    place = index[0]
+    for i, size in zip(index[1:], sizes[1:], strict=True):
+        place = place * size + i
+    return place
 
 
 def schedule_of(operands: list[Operand], result: Any) -> Any:

@@ -13,11 +13,13 @@ import numpy as np
 
 from pfir.backends.tvm.form import KernelSpec
 from pfir.backends.tvm.kernels.common import (
+    join,
     load_together,
     loads_together,
     parallel,
     placeholders,
     schedule_of,
+    split,
     tail,
     to_index,
     vectorize_channels,
@@ -70,21 +72,6 @@ def _compute(spec: KernelSpec, operands: list[Any], tile: Tile) -> Any:
         return tail(spec, operands, to_index(spec.out, memory), total(row, memory[-1]))
 
     return te.compute(spec.out.memory, out_at, name="out")
-
-
-def split(row: Any, sizes: list[int]) -> tuple[Any, ...]:
-    index: list[Any] = []
-    for size in reversed(sizes[1:]):
-        index.insert(0, row % size)
-        row = row // size
-    return (row, *index)
-
-
-def join(index: tuple[Any, ...], sizes: list[int]) -> Any:
-    row = index[0]
-    for i, size in zip(index[1:], sizes[1:], strict=True):
-        row = row * size + i
-    return row
 
 
 def _flatten_rows(schedule: Any, spec: KernelSpec) -> None:

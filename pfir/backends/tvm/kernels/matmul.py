@@ -12,8 +12,8 @@ from typing import Any
 
 from pfir.backends.tvm.expressions import const
 from pfir.backends.tvm.form import KernelSpec
-from pfir.backends.tvm.kernels.common import Operand, tail
-from pfir.backends.tvm.kernels.written import argument, over_tile, store
+from pfir.backends.tvm.kernels.common import Operand, split, tail
+from pfir.backends.tvm.kernels.written import argument, over_tile, start, store
 from pfir.backends.tvm.tiles import Tile, shared
 from pfir.target import FLOAT32
 
@@ -38,22 +38,15 @@ def matmul(spec: KernelSpec, tile: Tile) -> Any:
         out = argument("out", spec.out, FLOAT32)
         tasks = (T.parallel if tile.threads > 1 else T.serial)(0, prod(batch) * columns * rows)
         with T.sblock("root"), tasks as task:
-            place, index = task // (columns * rows), []
-            for size in reversed(batch):
-                place, index = place // size, [place % size, *index]
+            index = split(task // (columns * rows), batch)
             _product(spec, tile, operands, out, index, start(task % rows, rows, tile.rows, m),
                      start(task // rows % columns, columns, tile.block, n))  # fmt: skip
     return ib.get()
 
 
-def start(index: Any, count: int, step: int, size: int) -> Any:
-    """Where the `index`-th of `count` steps along an axis starts: the last ones no later than to end with it."""
-    from tvm import tirx
-
-    return tirx.min(index * step, size - step) if count * step > size else index * step
-
-
-def _product(spec: KernelSpec, tile: Tile, operands: list[Operand], out: Any, batch: list[Any], m: Any, n: Any) -> None:
+def _product(
+    spec: KernelSpec, tile: Tile, operands: list[Operand], out: Any, batch: tuple[Any, ...], m: Any, n: Any
+) -> None:
     """One tile of the result, from row `m` and column `n` on."""
     from tvm.tirx.script import builder as T
 

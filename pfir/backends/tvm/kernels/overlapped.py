@@ -13,9 +13,8 @@ import numpy as np
 
 from pfir.backends.tvm.expressions import const
 from pfir.backends.tvm.form import KernelSpec
-from pfir.backends.tvm.kernels.common import Operand, tail, to_index
-from pfir.backends.tvm.kernels.matmul import start
-from pfir.backends.tvm.kernels.written import argument, over_tile, store
+from pfir.backends.tvm.kernels.common import Operand, split, tail, to_index
+from pfir.backends.tvm.kernels.written import argument, over_tile, start, store
 from pfir.backends.tvm.tiles import Tile
 from pfir.target import FLOAT32
 
@@ -66,10 +65,8 @@ def _tile(spec: KernelSpec, tile: Tile, operands: list[Operand], out: Any, row: 
         step(k)
 
     def value(i: Any, j: Any, e: Any) -> tuple[Any, list[Any]]:
-        place, index, last = row + i, [], column + j * lanes + e
-        for size in reversed(leading):
-            place, index = place // size, [place % size, *index]
-        return (tail(spec, operands, to_index(spec.out, (*index, last)), sums[i, j, e]),
+        last = column + j * lanes + e
+        return (tail(spec, operands, to_index(spec.out, (*split(row + i, leading), last)), sums[i, j, e]),
                 [(row + i) * columns + last])  # fmt: skip
 
     over_tile(tile.rows, tile.vectors, lambda i, j: store(result, lanes, lambda e: value(i, j, e)))

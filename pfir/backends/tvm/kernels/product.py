@@ -18,8 +18,7 @@ import numpy as np
 
 from pfir.backends.tvm.expressions import const
 from pfir.backends.tvm.form import KernelSpec
-from pfir.backends.tvm.kernels.common import bias_first, tail, to_index
-from pfir.backends.tvm.kernels.gemm import split
+from pfir.backends.tvm.kernels.common import bias_first, split, tail, to_index
 from pfir.backends.tvm.kernels.written import WRITTEN_OUT, argument, fence, store
 from pfir.backends.tvm.tiles import Tile, rest_rows
 from pfir.target import FLOAT32

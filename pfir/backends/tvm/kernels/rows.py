@@ -11,7 +11,7 @@ from typing import Any
 
 from pfir.backends.tvm.expressions import const, exp, maximum, minimum
 from pfir.backends.tvm.form import KernelSpec
-from pfir.backends.tvm.kernels.common import Operand, as_float, tail, to_index
+from pfir.backends.tvm.kernels.common import Operand, as_float, split, tail, to_index
 from pfir.backends.tvm.kernels.window import LOWEST
 from pfir.backends.tvm.kernels.written import along, argument, store
 from pfir.backends.tvm.tiles import Tile
@@ -33,7 +33,7 @@ def reduce_rows(spec: KernelSpec, tile: Tile) -> Any:
     def one(row: Any, data: Any, out: Any, operands: list[Operand]) -> None:
         n, kind = spec["n"], spec["kind"]
         total = _fold(kind, n, tile, lambda i: as_float(data[row * n + i], FLOAT32))
-        index = to_index(spec.out, _unravelled(row, spec.out.memory))
+        index = to_index(spec.out, split(row, spec.out.memory))
         T.buffer_store(out, tail(spec, operands, index, total * const(1 / n) if kind == "mean" else total), [row])
 
     return _kernel(spec, tile, one)
@@ -161,11 +161,3 @@ def _lanes(lanes: int) -> Any:
     from tvm import tirx
 
     return tirx.Ramp(0, 1, lanes) if lanes > 1 else 0
-
-
-def _unravelled(place: Any, sizes: tuple[int, ...]) -> tuple[Any, ...]:
-    index: list[Any] = []
-    for size in reversed(sizes):
-        index.insert(0, place % size)
-        place = place // size
-    return tuple(index)

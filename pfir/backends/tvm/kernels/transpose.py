@@ -15,7 +15,8 @@ from math import prod
 from typing import Any
 
 from pfir.backends.tvm.form import Form, KernelSpec
-from pfir.backends.tvm.kernels.written import Argument, argument
+from pfir.backends.tvm.kernels.common import split
+from pfir.backends.tvm.kernels.written import Argument, argument, start
 from pfir.backends.tvm.tiles import Tile
 from pfir.target import FLOAT16, FLOAT32
 
@@ -88,9 +89,9 @@ def _write(data: Argument, out: Argument, tile: Tile) -> None:
     rounds = -(-second.size // side)
     with tasks as task, T.serial(0, rounds) as index, T.unroll(0, beside) as one:
         source, result = (T.decl_buffer((end.form.size,), end.form.dtype, data=end.tensor.data) for end in (data, out))
-        start = _start(task % groups * beside + one, groups * beside, side, first.size)
-        places = [*_positions(task // groups, outer), (first, start),
-                  (second, _start(index, rounds, side, second.size))]  # fmt: skip
+        first_block = start(task % groups * beside + one, groups * beside, side, first.size)
+        places = [*zip(outer, split(task // groups, [run.size for run in outer]), strict=True), (first, first_block),
+                  (second, start(index, rounds, side, second.size))]  # fmt: skip
         _block(
             side,
             lambda row, column, lanes: _vector(source, _at(places, "source") + row * along.source + column, lanes),
@@ -111,22 +112,6 @@ def _groups(blocks: int, side: int) -> tuple[int, int]:
     """How many groups of how many blocks side by side: they should touch whole lines of the caches, and few twice."""
     choices = [(-(-blocks // beside), beside) for beside in range(1, _LINE // side + 1)]
     return min(choices, key=lambda choice: choice[0] * (choice[1] + _GROUP_COST))
-
-
-def _start(index: Any, blocks: int, side: int, size: int) -> Any:
-    """Where the `index`-th of so many blocks starts: the last ones no later than that they end with the axis."""
-    from tvm import tirx
-
-    return tirx.min(index * side, size - side) if blocks * side > size else index * side
-
-
-def _positions(index: Any, runs: Sequence[Run]) -> list[tuple[Run, Any]]:
-    """Where the `index`-th combination of positions lies on each run."""
-    found = []
-    for run in reversed(runs):
-        found.append((run, index % run.size))
-        index = index // run.size
-    return found
 
 
 def _at(places: Sequence[tuple[Run, Any]], side: str) -> Any:

@@ -82,3 +82,10 @@ def where(condition: Any, needed: bool) -> Iterator[None]:
         return
     with T.If(condition), T.Then():
         yield
+
+
+def start(index: Any, count: int, step: int, size: int) -> Any:
+    """Where the `index`-th of `count` steps along an axis starts: the last ones no later than to end with it."""
+    from tvm import tirx
+
+    return tirx.min(index * step, size - step) if count * step > size else index * step
