@@ -108,7 +108,6 @@ class Lowering:
 
     def __init__(self, program: Program, values: dict[str, Value]) -> None:
         self.program, self.values = program, values
-        self.converted: dict[str, Value] = {}
         self.ends: frozenset[str] = frozenset()
 
     def graph(self, graph: gs.Graph) -> list[Any]:
@@ -119,19 +118,15 @@ class Lowering:
 
     def value(self, tensor: gs.Tensor) -> Value:
         """The tensor, floats in the program's type."""
-        given, dtype = self.given(tensor), self.program.dtype
-        if given.form.dtype == dtype or not is_float(tensor):
-            return given
-        if tensor.name not in self.converted:
-            self.converted[tensor.name] = self.program.laid_out(given, replace(given.form, dtype=dtype))
-        return self.converted[tensor.name]
+        return self._with_floats(tensor, self.program.dtype)
 
     def _full(self, tensor: gs.Tensor) -> Value:
         """The tensor, floats as the model has them."""
+        return self._with_floats(tensor, FLOAT32)
+
+    def _with_floats(self, tensor: gs.Tensor, dtype: str) -> Value:
         given = self.given(tensor)
-        if not is_float(tensor):
-            return given
-        return self.program.laid_out(given, replace(given.form, dtype=FLOAT32))
+        return self.program.laid_out(given, replace(given.form, dtype=dtype)) if is_float(tensor) else given
 
     def given(self, tensor: gs.Tensor) -> Value:
         if tensor.name not in self.values:
