@@ -36,19 +36,19 @@ def test_only_the_innermost_loop_counts_and_vectors_on_the_stack_are_spills():
     assert innermost_loops(NESTED) == [Loop("conv_0", 4, 1, 1)]
 
 
-@pytest.mark.parametrize("core", ["arm", "cortex-a53", "cortex-a76", "neoverse-n1"])
+@pytest.mark.parametrize("core", ["arm", "cortex-a55", "cortex-a76"])
 def test_no_hot_loop_of_ours_spills(core):
     bundle = Bundle()
-    for channels, out, kernel in ((3, 16, 3), (3, 32, 3), (2, 8, 3), (16, 16, 3), (26, 52, 1), (35, 13, 3), (4, 24, 5)):
+    for channels, out, kernel in ((3, 16, 3), (3, 32, 3), (2, 8, 3), (16, 16, 3), (26, 52, 1), (35, 13, 3), (4, 24, 5), (1, 8, 3), (1, 16, 3)):
         x = bundle.input(1, channels, 28, 28)
         y = bundle.node("Conv", x, bundle.random(out, channels, kernel, kernel), bundle.random(out))
         bundle.output(f"y{channels}_{out}_{kernel}", bundle.node("Relu", y))
     loops = hot_loops(assembly(written(bundle.model(), parse_target(core))))
-    assert len(loops) == 7
+    assert len(loops) == 9
     assert [loop for loop in loops.values() if loop.spills] == []
 
 
-@pytest.mark.parametrize("core", ["arm", "cortex-a53", "cortex-a76"])
+@pytest.mark.parametrize("core", ["arm", "cortex-a55"])
 def test_no_hot_loop_of_a_depthwise_or_winograd_convolution_or_a_product_of_few_channels_spills(core):
     bundle = Bundle()
     for channels, size, kernel, stride in ((32, 24, 3, 1), (24, 28, 3, 2), (40, 14, 5, 1), (36, 28, 5, 2)):

@@ -128,6 +128,6 @@ def test_every_arm_tile_computes_what_onnx_runtime_computes():
         except DeviceError as reason:
             pytest.skip(f"no emulated device here: {reason}")
         theirs = reference(model, values)
-        for core in ("arm", "cortex-a53"):
+        for core in ("arm", "cortex-a55"):
             ours = device.run(TvmBackend().build(model, parse_target(core)), values)
             assert all(error(ours[name], theirs[name]) < 1e-5 for name in theirs)

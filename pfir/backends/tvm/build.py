@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pfir.backends.tvm.link import linker
 from pfir.backends.tvm.stack import tir_pipeline
+from pfir.backends.tvm.tiles import scheduled_ahead
 from pfir.errors import CompileError
 from pfir.target import Target
 
 NATIVE = ("native", "host")
+# Of the features of 64-bit Arm cores those that kernels can use, by LLVM's names.
+_USABLE = ("fullfp16", "dotprod", "i8mm")
 
 
 def build(module: Any, target: Target) -> bytes:
@@ -32,18 +36,35 @@ def build(module: Any, target: Target) -> bytes:
 
 
 def tvm_target(target: Target) -> Any:
-    """TVM's own target: LLVM for the triple, CPU and features."""
+    """TVM's own target: LLVM for the triple, CPU and features.
+
+    For 64-bit Arm it is the generic CPU, with the features of the one that is meant: by its schedules of single cores
+    LLVM loads so far ahead that registers spill (docs/decisions/0010-one-schedule-for-64-bit-arm.md).
+    """
     import tvm
 
     settings: dict[str, Any] = {"kind": "llvm", "mtriple": target.triple, "num-cores": target.threads}
     cpu = system_cpu() if target.cpu in NATIVE else target.cpu
     if cpu and cpu != "generic":
         settings["mcpu"] = cpu
-    if target.features:
-        settings["mattr"] = list(target.features)
+    features, arm = list(target.features), target.triple.startswith(("aarch64", "arm64"))
+    if arm and not scheduled_ahead(target) and settings.pop("mcpu", None):
+        features += [f"+{name}" for name in _USABLE if name in _features(target.triple, cpu)]
+    if features:
+        settings["mattr"] = features
     if target.triple.endswith("hf"):
         settings["mfloat-abi"] = "hard"  # TVM would pass floats to the C library in general registers
     return tvm.target.Target(settings)
+
+
+@cache
+def _features(triple: str, cpu: str) -> frozenset[str]:
+    """What LLVM says that the CPU has, by its names."""
+    import tvm
+    from tvm.target.codegen import llvm_get_cpu_features
+
+    known = llvm_get_cpu_features(tvm.target.Target({"kind": "llvm", "mtriple": triple, "mcpu": cpu}))
+    return frozenset(map(str, known))
 
 
 def system_cpu() -> str:

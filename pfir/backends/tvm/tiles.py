@@ -21,6 +21,7 @@ class Tile:
         unroll: Input channels whose step is unrolled.
         threads: Threads that share the kernel's outer loops.
         lines: Rows of output positions that a depthwise tile spans; elsewhere a tile lies in one row.
+        in_turn: Whether no input row of a depthwise tile is loaded before the one above it is used.
     """
 
     lanes: int
@@ -29,11 +30,13 @@ class Tile:
     unroll: int
     threads: int = 1
     lines: int = 1
+    in_turn: bool = False
 
     def __str__(self) -> str:
         """All that decides the kernel but its threads, in words that a database keeps."""
         lines = f" x {self.lines} lines" if self.lines > 1 else ""
-        return f"tile {self.vectors} x {self.lanes} lanes x {self.rows}{lines}, {self.unroll} steps"
+        in_turn = ", rows in turn" if self.in_turn else ""
+        return f"tile {self.vectors} x {self.lanes} lanes x {self.rows}{lines}, {self.unroll} steps{in_turn}"
 
     @property
     def block(self) -> int:
@@ -69,18 +72,36 @@ def matrix_tiles(
     return [Tile(lanes, vectors, tile_rows, unroll, target.threads) for *_, lanes, vectors, tile_rows in options]
 
 
-def stem_accumulators(target: Target, inner: int, kernel_width: int, stride: int, channels_out: int) -> int:
+def _stem_accumulators(target: Target, inner: int, kernel_width: int, stride: int, channels_out: int) -> int:
     """The most accumulators of a convolution over few channels, whose steps along a row are all unrolled.
 
     On Arm the compiler keeps the row in registers, beside them; these leave enough (found by disassembly, 3x3 to 7x7).
     A single block of channels takes fewer, as its bias stays in registers too; of fewer than three input channels LLVM
-    would then write out the whole kernel. For cores of many pipes it loads further ahead. On x86 fewer are faster, as
-    measured for 3x3 with stride 2: 8 took 0.57 of the time of 28.
+    would then write out the whole kernel. On x86 fewer are faster, as measured for 3x3 with stride 2: 8 took 0.57 of
+    the time of 28.
     """
     if target.triple.startswith("x86") or (channels_out <= 2 * target.lanes and inner >= 3):
         return 8
-    few = target.cpu not in _LOAD_LITTLE_AHEAD and inner > 1
-    return 16 if kernel_width <= 3 and stride == 1 and inner < 4 and not few else 12
+    return 16 if kernel_width <= 3 and stride == 1 and inner < 4 else 12
+
+
+def stem_tiles(
+    target: Target, columns: int, channels_out: int, channels_in: int, kernel_width: int, stride: int
+) -> list[Tile]:
+    """The tiles of a convolution over few channels that stay in registers, the best first.
+
+    Of a 3-wide kernel over one channel LLVM writes out all steps and holds all their weights, on Arm: two vectors of
+    nine leave room for as many columns as divide evenly (counted: from 7 % fewer instructions to 2 % more than four
+    vectors, which spill). Where none do, or there is no other block, so that the bias is held too, one vector does.
+    """
+    most = _stem_accumulators(target, channels_in, kernel_width, stride, channels_out)
+    tiles = matrix_tiles(target, columns, channels_out, channels_in, most)
+    if not by_lane(target) or channels_in > 1 or kernel_width > 3:
+        return tiles
+    even = [rows for rows in range(4, 9 if stride == 1 else 8) if columns % rows == 0]
+    vectors = 2 if even and channels_out > 2 * target.lanes else 1
+    held = Tile(target.lanes, vectors, max(even, default=min(6, columns)), 1, target.threads)
+    return [held, *(tile for tile in tiles if tile != held)]
 
 
 def product_tile(target: Target, rows: int, channels_out: int, channels_in: int) -> Tile:
@@ -102,10 +123,8 @@ def _most_accumulators(target: Target, channels_out: int, channels_in: int) -> i
     writes out all steps besides."""
     if channels_in < 4 * target.lanes:
         return _ENOUGH
-    if channels_out <= 4 * target.lanes:
-        return _LOADED_AHEAD
-    again = target.cpu in UNROLLED_AGAIN and channels_in % 8 and _unroll(target, channels_in) <= 4
-    return _LOADED_AHEAD if again else None
+    again = scheduled_ahead(target) and channels_in % 8 and _unroll(target, channels_in) <= 4
+    return _LOADED_AHEAD if again or channels_out <= 4 * target.lanes else None
 
 
 def overlapped_tile(target: Target, tile: Tile, rows: int, channels_out: int, channels_in: int) -> Tile:
@@ -176,23 +195,23 @@ def depthwise_tiles(
     lanes = min(narrow, key=lambda n: (-(-channels // n) * (n + _LANES_A_BLOCK), -n))
     options = [
         (_depthwise_loads(sizes[1], rows, lines, kernel, strides) / lines, -rows, lines)
-        for lines in ((1, 2) if _two_lines(target, sizes[0], kernel[0], strides[0]) else (1,))
+        for lines in ((1, 2) if _two_lines(sizes[0], kernel[0], strides[0]) else (1,))
         for rows in range(1, min(8, sizes[1]) + 1)
         if lines * rows + _under(rows, kernel[1], strides[1]) + lines <= _held(target) or rows == 1
     ]  # fmt: skip
-    return [Tile(lanes, 1, -rows, 1, target.threads, lines) for _, rows, lines in sorted(options)]
+    ahead = scheduled_ahead(target)
+    return [Tile(lanes, 1, -rows, 1, target.threads, lines, ahead) for _, rows, lines in sorted(options)]
 
 
 def _held(target: Target) -> int:
-    """Registers that a depthwise tile may plan with: LLVM loads further ahead for a core that it knows."""
-    return target.core.vector_registers - (4 if target.cpu == "generic" else 6)
+    """Registers that a depthwise tile may plan with, beside what LLVM loads ahead."""
+    return target.core.vector_registers - 4
 
 
-def _two_lines(target: Target, rows: int, kernel: int, stride: int) -> bool:
+def _two_lines(rows: int, kernel: int, stride: int) -> bool:
     """Whether two output rows share enough input rows, and enough of them lie clear of the border. Wide kernels with
-    strides hold too much at a time, and so do all with strides where loads are scheduled far ahead."""
-    strided = kernel <= 3 and target.cpu not in UNROLLED_AGAIN
-    return rows > kernel // stride and (stride == 1 or strided)
+    strides hold too much at a time."""
+    return rows > kernel // stride and (stride == 1 or kernel <= 3)
 
 
 def _under(outputs: int, kernel: int, stride: int) -> int:
@@ -219,13 +238,17 @@ def by_lane(target: Target) -> bool:
     return not target.triple.startswith("x86")
 
 
+def scheduled_ahead(target: Target) -> bool:
+    """Whether the code is scheduled for a single in-order core: LLVM then loads further ahead, and unrolls short loops
+    four more times, both of which take registers."""
+    return target.cpu == "cortex-a55" and target.triple.startswith("aarch64")
+
+
 def plain_tile(target: Target) -> Tile:
     """The tile of kernels that compute each element on its own."""
     return Tile(target.lanes, 1, 1, 1, target.threads)
 
 
-# Cores for which LLVM's schedules load few operands ahead.
-_LOAD_LITTLE_AHEAD = ("generic", "cortex-a53", "cortex-a55", "cortex-a72", "cortex-a73")
 _ENOUGH = 12
 _LOOPED = 10  # input channels from which on LLVM keeps the loop over them
 _LOADED_AHEAD = 16  # accumulators
@@ -237,8 +260,6 @@ _LATENCY = 4  # cycles of a multiply-add on x86
 _PER_STEP = 0.4  # cycles of loop control
 _PER_ROW = 0.002  # share of the time
 _WEIGHTS_A_CYCLE = 4  # float32 values that the second-level cache gives beside everything else
-# LLVM unrolls short loops four more times for these, which takes registers: with 20 accumulators it spills.
-UNROLLED_AGAIN = ("cortex-a53", "cortex-a55")
 
 
 def _fits(target: Target, vectors: int, rows: int) -> bool:

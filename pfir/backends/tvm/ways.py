@@ -11,10 +11,9 @@ from pfir.backends.tvm.tiles import (
     FEWEST_LANES,
     Tile,
     depthwise_tiles,
-    matrix_tile,
     matrix_tiles,
     product_tile,
-    stem_accumulators,
+    stem_tiles,
 )
 from pfir.backends.tvm.work import Work
 from pfir.target import Target
@@ -33,7 +32,7 @@ def modelled(target: Target, work: Work) -> Way:
     if work.family == "depthwise":
         return depthwise_tiles(target, work.out[2:], work.out[1], work.kernel, work.strides)[0]
     tiled = winograd_or_direct(target, work.channels, work.out) if _squares(work) else None
-    return tiled or matrix_tile(target, *_sizes(work), _most(target, work))
+    return tiled or _matrix_tiles(target, work)[0]
 
 
 def ways(target: Target, work: Work) -> tuple[Way, ...]:
@@ -53,14 +52,14 @@ def _sizes(work: Work) -> tuple[int, int, int]:
     return work.out[3], work.out[1] // work.group, work.channels
 
 
-def _most(target: Target, work: Work) -> int | None:
+def _matrix_tiles(target: Target, work: Work) -> list[Tile]:
     if work.channels > FEW_CHANNELS:
-        return None
-    return stem_accumulators(target, work.channels, work.kernel[1], work.strides[1], work.out[1] // work.group)
+        return matrix_tiles(target, *_sizes(work))
+    return stem_tiles(target, *_sizes(work), work.kernel[1], work.strides[1])
 
 
 def _convolutions(target: Target, work: Work) -> Iterator[Way]:
-    tiles = matrix_tiles(target, *_sizes(work), _most(target, work))
+    tiles = _matrix_tiles(target, work)
     if _squares(work):
         yield tiles[0]
         for outputs in outputs_for(target):

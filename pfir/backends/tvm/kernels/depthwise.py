@@ -17,7 +17,7 @@ import numpy as np
 from pfir.backends.tvm.expressions import const
 from pfir.backends.tvm.form import Form, KernelSpec
 from pfir.backends.tvm.kernels.common import bias_first, tail
-from pfir.backends.tvm.kernels.written import Argument
+from pfir.backends.tvm.kernels.written import Argument, barrier
 from pfir.backends.tvm.tiles import FEWEST_LANES, Tile
 
 _CHUNK_BYTES = 16 * 1024
@@ -178,6 +178,8 @@ class _Writer:
         from tvm import tirx
 
         width, vectors, lanes = len(taps), self.tile.vectors, self.tile.lanes
+        if self.tile.in_turn:
+            yield tirx.Evaluate(barrier())
         for k in range(self.columns.kernel):
             those = [i for i in range(width) if k in taps[i]]
             for line, ky in row if those else ():

@@ -47,12 +47,18 @@ def along(channels: int, lanes: int, body: Callable[[Any, int], None]) -> None:
 
 
 def fence(needed: bool) -> None:
-    """No load or store moves across it; an instruction of 64-bit Arm that does nothing else. LLVM unrolls short loops
-    for some cores, mixes the rounds, and spills."""
+    """Write a barrier where it is `needed`. LLVM unrolls short loops for some cores, mixes the rounds, and spills."""
     from tvm.tirx.script import builder as T
 
     if needed:
-        T.evaluate(T.call_llvm_intrin("int32", "llvm.aarch64.hint", T.uint32(0)))
+        T.evaluate(barrier())
+
+
+def barrier() -> Any:
+    """What no load or store moves across; an instruction of 64-bit Arm that does nothing else."""
+    from tvm import tirx
+
+    return tirx.call_llvm_intrin("int32", "llvm.aarch64.hint", tirx.const(0, "uint32"))
 
 
 def store(buffer: Any, lanes: int, *values: Callable[[Any], tuple[Any, list[Any]]]) -> None:
