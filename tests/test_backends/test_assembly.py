@@ -39,7 +39,8 @@ def test_only_the_innermost_loop_counts_and_vectors_on_the_stack_are_spills():
 @pytest.mark.parametrize("core", ["arm", "cortex-a55", "cortex-a76"])
 def test_no_hot_loop_of_ours_spills(core):
     bundle = Bundle()
-    for channels, out, kernel in ((3, 16, 3), (3, 32, 3), (2, 8, 3), (16, 16, 3), (26, 52, 1), (35, 13, 3), (4, 24, 5), (1, 8, 3), (1, 16, 3)):
+    for channels, out, kernel in ((3, 16, 3), (3, 32, 3), (2, 8, 3), (16, 16, 3), (26, 52, 1), (35, 13, 3), (4, 24, 5),
+                                  (1, 8, 3), (1, 16, 3)):  # fmt: skip
         x = bundle.input(1, channels, 28, 28)
         y = bundle.node("Conv", x, bundle.random(out, channels, kernel, kernel), bundle.random(out))
         bundle.output(f"y{channels}_{out}_{kernel}", bundle.node("Relu", y))
