@@ -90,7 +90,7 @@ def _depthwise(program: Program, work: Work, data: Value, weight: np.ndarray, bi
         packed = program.constant(depthwise.pack(weight, tile))
         return Lead("depthwise", _geometry(work), [data, packed], out, tile, bias)
     tile = channel_tile(program.target, work.out[3], work.out[1])
-    attributes = _geometry(work) | {"kind": "depthwise", "kernel": work.kernel, "pads": pads}
+    attributes = _geometry(work) | {"kernel": work.kernel, "pads": pads}
     return Lead("window", attributes, [data, program.constant(window.pack(weight, tile))], out, tile, bias)
 
 

@@ -33,7 +33,7 @@ def pool(kind: str) -> Callable[[Program, Group, Values], Lead | None]:
             "counts_pads": bool(node.attrs.get("count_include_pad", 0)),
         }
         tile = channel_tile(program.target, out.shape[3], out.shape[1])
-        return Lead("window", attributes, [as_image(program, value(node.inputs[0]))], out, tile)
+        return Lead("pool", attributes, [as_image(program, value(node.inputs[0]))], out, tile)
 
     return make
 

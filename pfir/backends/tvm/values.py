@@ -17,6 +17,7 @@ from pfir.backends.tvm.kernels.gemm import gemm
 from pfir.backends.tvm.kernels.matmul import matmul
 from pfir.backends.tvm.kernels.move import move
 from pfir.backends.tvm.kernels.overlapped import overlapped
+from pfir.backends.tvm.kernels.pool import pool
 from pfir.backends.tvm.kernels.product import product
 from pfir.backends.tvm.kernels.reduce import reduce
 from pfir.backends.tvm.kernels.rows import norm, reduce_rows, softmax
@@ -38,6 +39,7 @@ FAMILIES = {
     "move": move,
     "norm": norm,
     "overlapped": overlapped,
+    "pool": pool,
     "product": product,
     "reduce": reduce,
     "reduce_rows": reduce_rows,
@@ -48,7 +50,8 @@ FAMILIES = {
 }
 # Families that give the function itself, where the others give a schedule of it.
 WRITTEN = (
-    "affine", "depthwise", "matmul", "norm", "overlapped", "product", "reduce_rows", "softmax", "transpose", "winograd",
+    "affine", "depthwise", "matmul", "norm", "overlapped", "pool", "product", "reduce_rows", "softmax", "transpose",
+    "winograd",
 )  # fmt: skip
 
 

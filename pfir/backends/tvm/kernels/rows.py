@@ -12,7 +12,7 @@ from typing import Any
 from pfir.backends.tvm.expressions import const, exp, maximum, minimum
 from pfir.backends.tvm.form import KernelSpec
 from pfir.backends.tvm.kernels.common import Operand, as_float, split, tail, to_index
-from pfir.backends.tvm.kernels.window import LOWEST
+from pfir.backends.tvm.kernels.pool import LOWEST
 from pfir.backends.tvm.kernels.written import along, argument, store
 from pfir.backends.tvm.tiles import Tile
 from pfir.target import FLOAT32

@@ -1,7 +1,7 @@
-"""Kernels that slide a window over each channel on its own: depthwise convolution, maximum and average pooling.
+"""Depthwise convolutions that `depthwise.py` does not cover: of few channels, several outputs a channel, or many taps.
 
-Packed weights of a depthwise convolution are `[O/b, KH, KW, b]`. Vectors lie along the channels; the padded copy of
-the input is made row by row, next to where it is used.
+Packed weights are `[O/b, KH, KW, b]`. Vectors lie along the channels; the padded copy of the input is made row by row,
+next to where it is used.
 """
 
 from __future__ import annotations
@@ -11,13 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from pfir.backends.tvm.expressions import const, maximum
+from pfir.backends.tvm.expressions import const
 from pfir.backends.tvm.form import KernelSpec
-from pfir.backends.tvm.kernels.common import as_float, parallel, placeholders, schedule_of, tail, vectorize_inner
+from pfir.backends.tvm.kernels.common import parallel, placeholders, schedule_of, tail, vectorize_inner
 from pfir.backends.tvm.tiles import Tile
-from pfir.target import FLOAT16, FLOAT32
 
-LOWEST = {FLOAT16: -65504.0, FLOAT32: -3.4028234663852886e38}
 _UNROLLED_WINDOW = 49
 _STRIP_BYTES = 16 * 1024
 
@@ -30,8 +28,7 @@ def pack(weight: np.ndarray, tile: Tile) -> np.ndarray:
 
 
 def window(spec: KernelSpec, tile: Tile) -> Any:
-    """A scheduled window kernel; `spec` has `kind` (depthwise, max, average), `kernel`, `strides`, `dilations`, `pads`
-    (begin, end), `ceil` and for averages `counts_pads`."""
+    """A scheduled kernel; `spec` has `kernel`, `strides`, `dilations` and `pads` (begin, end)."""
     operands = placeholders(spec)
     return _schedule(schedule_of(operands, _compute(spec, operands, tile)), spec, tile)
 
@@ -48,20 +45,13 @@ def _compute(spec: KernelSpec, operands: list[Any], tile: Tile) -> Any:
 
     def main(b: Any, y: Any, x: Any, o: Any) -> Any:
         pixel = source(b, y * sh + ry * dh, x * sw + rx * dw, o // copies if copies > 1 else o)
-        if spec["kind"] == "depthwise":
-            weight = operands[1].tensor[o // tile.block, ry, rx, o % tile.block]
-            return te.sum(pixel * weight, axis=[ry, rx])
-        if spec["kind"] == "max":
-            return te.max(pixel, axis=[ry, rx])
-        return te.sum(as_float(pixel, FLOAT32), axis=[ry, rx])
+        weight = operands[1].tensor[o // tile.block, ry, rx, o % tile.block]
+        return te.sum(pixel * weight, axis=[ry, rx])
 
     total = te.compute((n, oh, columns, channels), main, name="main")
 
     def finished(b: Any, y: Any, x: Any, o: Any) -> Any:
-        value = total(b, y, x, o)
-        if spec["kind"] == "average":
-            value = value / _count(spec, y, x)
-        return tail(spec, operands, (b, o, y, x), value)
+        return tail(spec, operands, (b, o, y, x), total(b, y, x, o))
 
     return te.compute((n, oh, ow, out), finished, name="out")
 
@@ -95,36 +85,12 @@ def _source(spec: KernelSpec, data: Any, tile: Tile) -> Any:
     n, c, h, w = data.form.shape
     top, left = spec["pads"][:2]
     columns, channels = _extents(spec, tile)
-    outside = const(LOWEST[spec.dtype] if spec["kind"] == "max" else 0, spec.dtype)
 
     def border(b: Any, y: Any, x: Any, i: Any) -> Any:
         inside = [y >= top, y < h + top, x >= left, x < w + left] + ([i < c] if channels > c else [])
-        return tirx.if_then_else(tirx.all(*inside), data(b, i, y - top, x - left), outside)
+        return tirx.if_then_else(tirx.all(*inside), data(b, i, y - top, x - left), const(0, spec.dtype))
 
     return te.compute((n, *_reach(spec, spec.out.shape[2], columns), max(channels, c)), border, name="pad")
-
-
-def _count(spec: KernelSpec, y: Any, x: Any) -> Any:
-    """How many cells of the window at (y, x) an average counts."""
-    if spec["counts_pads"] and not spec["ceil"]:
-        return const(spec["kernel"][0] * spec["kernel"][1])
-    cells = _cells(spec, 0, y) * _cells(spec, 1, x)
-    return maximum(cells, const(1)) if spec["ceil"] else cells  # rounding up may put a window wholly outside: 0 there
-
-
-def _cells(spec: KernelSpec, axis: int, position: Any) -> Any:
-    from tvm import tirx
-
-    size, kernel = spec.operands[0].shape[2 + axis], spec["kernel"][axis]
-    stride, step = spec["strides"][axis], spec["dilations"][axis]
-    begin, end = spec["pads"][axis], spec["pads"][2 + axis]
-    low, high = (-begin, size + end) if spec["counts_pads"] else (0, size)
-    start = position * stride - begin
-    cells = const(0)
-    for k in range(kernel):
-        at = start + k * step
-        cells = cells + tirx.Select(tirx.all(at >= low, at < high), const(1), const(0))
-    return cells
 
 
 def _strip(spec: KernelSpec, tile: Tile) -> int:

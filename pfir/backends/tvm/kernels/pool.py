@@ -1,0 +1,152 @@
+"""Maximum and average pools over channels-last activations, without a copy of their input.
+
+Windows are taken apart: under a tile of output columns the rows of each input column are combined first, and then the
+columns, so that neighbouring windows share the first. What the border cuts off is left out of the code along a row, and
+out of the loop over rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from pfir.backends.tvm.expressions import const, maximum
+from pfir.backends.tvm.form import KernelSpec
+from pfir.backends.tvm.kernels.common import as_float, tail
+from pfir.backends.tvm.kernels.written import along, argument, store
+from pfir.backends.tvm.tiles import Tile
+from pfir.target import FLOAT16, FLOAT32
+
+LOWEST = {FLOAT16: -65504.0, FLOAT32: -3.4028234663852886e38}
+_MOST_COLUMNS = 24  # of the input, each in a register
+
+
+def pool(spec: KernelSpec, tile: Tile) -> Any:
+    """A kernel as a function of TensorIR; `spec` has `kind` (max, average), `kernel`, `strides`, `dilations`, `pads`
+    (begin, end), `ceil` and `counts_pads`."""
+    from tvm.script.ir_builder import IRBuilder
+    from tvm.tirx.script import builder as T
+
+    batch, channels, height, _ = spec.out.shape
+    with IRBuilder() as ib, T.prim_func(s_tir=True):
+        T.func_name("main")
+        operands = [argument(f"p{i}", form, spec.dtype) for i, form in enumerate(spec.operands)]
+        out = argument("out", spec.out, spec.out.dtype)
+        tasks = (T.parallel if tile.threads > 1 else T.serial)(0, batch * height)
+        with T.sblock("root"), tasks as task:
+            line = _Line(spec, operands, out, task // height, task % height)
+            for start, rows, count in _tiles(spec, tile):
+                with T.serial(0, count) as i:
+                    along(channels, tile.lanes, lambda channel, lanes, x=start + i * rows, first=start, rows=rows:
+                          line.tile(x, _under(spec, first, rows), channel, lanes))  # fmt: skip
+    return ib.get()
+
+
+# For each output column of a tile, which input columns its window holds: how far from where the first window begins.
+Under = tuple[tuple[int, ...], ...]
+
+
+def _under(spec: KernelSpec, first: int, rows: int) -> Under:
+    stride, step, kernel = spec["strides"][1], spec["dilations"][1], spec["kernel"][1]
+    begin, width = first * stride - spec["pads"][1], spec.operands[0].shape[3]
+    return tuple(
+        tuple(at for k in range(kernel) if 0 <= begin + (at := i * stride + k * step) < width) for i in range(rows)
+    )
+
+
+def _tiles(spec: KernelSpec, tile: Tile) -> Iterator[tuple[int, int, int]]:
+    """Runs of tiles with the same input columns under them: first output column, columns of a tile, tiles."""
+    rows = min(tile.rows, max(1, (_MOST_COLUMNS - _reach(spec)) // spec["strides"][1] + 1))
+    spans = [(x, min(rows, spec.out.shape[3] - x)) for x in range(0, spec.out.shape[3], rows)]
+    for (width, _), run in groupby(spans, lambda span: (span[1], _under(spec, *span))):
+        found = list(run)
+        yield found[0][0], width, len(found)
+
+
+def _reach(spec: KernelSpec) -> int:
+    """Input columns from the first to the last of a window."""
+    return (spec["kernel"][1] - 1) * spec["dilations"][1] + 1
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A row of the result."""
+
+    spec: KernelSpec
+    operands: list[Any]
+    out: Any
+    batch: Any
+    y: Any
+
+    def tile(self, x: Any, under: Under, channel: Any, lanes: int) -> None:
+        """The outputs from column `x` on, for `lanes` channels."""
+        from tvm.tirx.script import builder as T
+
+        dtype, start = (FLOAT32, 0.0) if self.average else (self.spec.dtype, LOWEST[self.spec.dtype])
+        places = {at: i for i, at in enumerate(sorted({at for window in under for at in window}))}
+        columns = T.alloc_buffer((max(1, len(places)), lanes), dtype, scope="local")
+        for i in places.values():
+            store(columns, lanes, lambda e, i=i: (const(start, dtype), [i, e]))
+        first, last = self._rows()
+        begin = x * self.spec["strides"][1] - self.spec["pads"][1]
+        with T.serial(first, last) as ky:
+            row = self.y * self.spec["strides"][0] + ky * self.spec["dilations"][0] - self.spec["pads"][0]
+            for at, i in places.items():
+                store(columns, lanes, lambda e, at=at, i=i, row=row: (
+                    self._with(columns[i, e], self._pixel(row, begin + at, channel + e)), [i, e]))  # fmt: skip
+        for i, window in enumerate(under):
+            cells = [places[at] for at in window]
+            store(self.out.tensor, lanes, lambda e, i=i, cells=cells: (
+                self._result(x + i, channel + e, [columns[cell, e] for cell in cells] or [const(start, dtype)],
+                             (last - first) * len(cells)),
+                [self.batch, self.y, x + i, channel + e]))  # fmt: skip
+
+    @property
+    def average(self) -> bool:
+        return self.spec["kind"] == "average"
+
+    def _rows(self) -> tuple[Any, Any]:
+        """The first row of the kernel that meets the image, and the one behind the last."""
+        from tvm import tirx
+
+        kernel, stride, step, pad = (self.spec[name][0] for name in ("kernel", "strides", "dilations", "pads"))
+        before = pad - self.y * stride + step - 1
+        first = tirx.max(0, before // step)
+        return first, tirx.max(first, tirx.min(kernel, (self.spec.operands[0].shape[2] + before) // step))
+
+    def _pixel(self, y: Any, x: Any, channel: Any) -> Any:
+        value = self.operands[0](self.batch, channel, y, x)
+        return as_float(value, FLOAT32) if self.average else value
+
+    def _with(self, total: Any, value: Any) -> Any:
+        return total + value if self.average else maximum(total, value)
+
+    def _result(self, x: Any, channel: Any, columns: list[Any], cells: Any) -> Any:
+        value = columns[0]
+        for column in columns[1:]:
+            value = self._with(value, column)
+        if self.average:
+            value = value / self._count(x, cells)
+        return tail(self.spec, self.operands, (self.batch, channel, self.y, x), value)
+
+    def _count(self, x: Any, cells: Any) -> Any:
+        """How many cells of the window at column `x`, of which so many are inside the image, an average counts."""
+        from tvm import tirx
+
+        if not self.spec["counts_pads"]:
+            return tirx.max(cells, 1).astype(FLOAT32)  # rounding up may put a window wholly outside: 0 there
+        if not self.spec["ceil"]:
+            return const(self.spec["kernel"][0] * self.spec["kernel"][1])
+        return tirx.max(self._counted(0, self.y) * self._counted(1, x), 1).astype(FLOAT32)
+
+    def _counted(self, axis: int, position: Any) -> Any:
+        """The cells along an axis that are inside the image and its pads."""
+        from tvm import tirx
+
+        kernel, stride, step = (self.spec[name][axis] for name in ("kernel", "strides", "dilations"))
+        begin, end = self.spec["pads"][axis], self.spec["pads"][2 + axis]
+        start = position * stride - begin
+        size = self.spec.operands[0].shape[2 + axis] + end
+        return tirx.max(0, tirx.min(kernel, (size - start + step - 1) // step))
