@@ -220,6 +220,7 @@ def tune_command(
     time_budget: Annotated[str | None, typer.Option(help="Begin no kernel later than this, e.g. 30m.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Measure what the database has already.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be measured and stop.")] = False,
+    fp16: Fp16Option = False,
     as_json: JsonOption = False,
 ) -> None:
     """Measure the ways to compute each kernel of models, and keep the fastest for later builds.
@@ -236,7 +237,7 @@ def tune_command(
     try:
         shapes = parse_input_shapes(tuple(input_shape or ()))
         budget_s = None if time_budget is None else parse_duration(time_budget)
-        found = tune(Tune(tuple(models), target, device, out, batch, shapes, budget_s, again, dry_run), progress)
+        found = tune(Tune(tuple(models), target, device, out, batch, shapes, budget_s, again, dry_run, fp16), progress)
     finally:
         progress.close()
     words = plan(found) if dry_run else lines(found)

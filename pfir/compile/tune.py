@@ -24,7 +24,7 @@ from pfir.ir.verify import check_finite
 from pfir.passes.base import Context
 from pfir.passes.pipeline import run
 from pfir.report.progress import Progress
-from pfir.target import Target, parse_target
+from pfir.target import FLOAT16, FLOAT32, Target, parse_target, with_arithmetic
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class Tune:
         time_budget_s: No second kernel is begun later than this; None is no limit.
         again: Measure kernels that the database has already.
         dry_run: Measure nothing.
+        fp16: Whether what is built computes in float16.
 
     Raises:
         UsageError: They contradict each other, or one is not known.
@@ -54,6 +55,7 @@ class Tune:
     time_budget_s: float | None = None
     again: bool = False
     dry_run: bool = False
+    fp16: bool = False
 
     def __post_init__(self) -> None:
         if not self.paths:
@@ -92,12 +94,13 @@ def tune(asked: Tune, progress: Progress) -> dict[str, object]:
 
     Raises:
         FrontendError: A model cannot be used.
-        UsageError: The device does not run the target's libraries, or the file is no database.
+        UsageError: The device does not run the target's libraries, the core has no fp16 arithmetic, or the file is no
+            database.
         CompileError: A kernel cannot be built.
         DeviceError: The device does not answer.
         VerifyError: A kernel's ways disagree.
     """
-    target = parse_target(asked.target)
+    target = with_arithmetic(parse_target(asked.target), FLOAT16 if asked.fp16 else FLOAT32)
     with run_device(asked.device, open_backend("tvm", NONE), target) as device:
         job = _job(asked, target)
         if job.todo and not asked.dry_run:
