@@ -95,7 +95,7 @@ def test_what_was_measured_is_not_measured_again_unless_the_ways_or_the_compiler
 
 
 def test_time_that_is_up_leaves_the_rest_to_the_next_run(model, tmp_path, second_wins):
-    asked = Tune((model,), "host", out=tmp_path / "kernels.json", time_budget_s=1e-3)
+    asked = Tune((model,), "host", out=tmp_path / "kernels.json", time_budget_s=1e-9)
     first, second = (tune(asked, Silent()) for _ in range(2))
     assert (len(first["kernels"]), len(first["left"])) == (1, 1) and "1 kernel not measured" in lines(first)[-2]
     assert (len(second["kernels"]), len(second["earlier"]), second["left"]) == (1, 1, [])
