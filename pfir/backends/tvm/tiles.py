@@ -61,7 +61,7 @@ def matrix_tiles(
          lanes, vectors, tile_rows)
         for lanes in _lane_choices(target)
         for vectors in range(1, _most_vectors(target, rows) + 1)
-        for tile_rows in range(1, min(rows, _most_rows(target, channels_in)) + 1)
+        for tile_rows in range(1, min(rows, most_rows(target, channels_in)) + 1)
         if _fits(target, vectors, tile_rows) and (most is None or vectors * tile_rows <= most)
     ]  # fmt: skip
     options.sort(reverse=True)  # of equals the one without padding, then the wider vector
@@ -113,7 +113,7 @@ def overlapped_tile(target: Target, tile: Tile, rows: int, channels_out: int, ch
     before it, and as many more rows as there are fewer vectors."""
     most = min(tile.vectors, channels_out // tile.lanes)
     vectors = min(range(1, most + 1), key=lambda n: (-(-channels_out // (n * tile.lanes)) * n, -n))
-    tile_rows = min(rows, tile.rows * tile.vectors // vectors, _most_rows(target, channels_in))
+    tile_rows = min(rows, tile.rows * tile.vectors // vectors, most_rows(target, channels_in))
     return shared(replace(tile, vectors=vectors, rows=max(tile.rows, tile_rows)), rows)
 
 
@@ -260,7 +260,7 @@ def _most_vectors(target: Target, rows: int) -> int:
     return 4
 
 
-def _most_rows(target: Target, channels_in: int) -> int:
+def most_rows(target: Target, channels_in: int) -> int:
     """Rows apart by a multiple of a large power of two share lines of the first-level cache; on x86 it has 8 ways of
     4 KiB, one of which the weights take."""
     if not target.triple.startswith("x86"):
