@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import prod
 
+from pfir.backends.tvm.direct import NHWC, covers, direct_cost
 from pfir.backends.tvm.tiles import Tile, by_lane, matrix_tile, matrix_tiles, shared, strip_tile
+from pfir.backends.tvm.work import Work
 from pfir.devices.winograd import WAYS, ways_for
 from pfir.target import Target
 
 OUTPUTS = tuple(way.outputs for way in WAYS)
 # Vector instructions a multiply-add of the inner loops: on Arm two in five are loads, x86 takes operands from memory.
 _PER_MULTIPLY = {"arm": 1.3, "x86": 1.1}
+# Beside them on Arm, for some tiles at one point of one block.
+_A_POINT = 40
 _STRIP_SHARE = 4
 _TILES = 3
 
@@ -105,6 +109,9 @@ def _seconds(target: Target, channels: int, out: tuple[int, ...], outputs: int |
 
 def _direct(target: Target, channels: int, out: tuple[int, ...]) -> float:
     batch, channels_out, height, width = out
+    work = Work("conv", (batch, channels, height, width), out, NHWC, (3, 3), pads=(1, 1), dtype=target.arithmetic)
+    if by_lane(target) and covers(target, work):
+        return direct_cost(target, work)
     tile = matrix_tile(target, width, channels_out, channels)
     columns = -(-width // tile.rows) * tile.rows
     return batch * height * columns * _multiply_adds(target, tile, channels_out) * 9 * channels
@@ -113,10 +120,12 @@ def _direct(target: Target, channels: int, out: tuple[int, ...]) -> float:
 def _tiled(target: Target, channels: int, out: tuple[int, ...], outputs: int) -> float:
     made = plan(target, channels, out, outputs)
     tiles = out[0] * prod(-(-size // outputs) for size in out[2:])
-    products = (outputs + 2) ** 2 * channels * _multiply_adds(target, made.tile, out[1])
+    points = (outputs + 2) ** 2
+    products = points * channels * _multiply_adds(target, made.tile, out[1])
+    groups = tiles / made.tile.rows * -(-out[1] // made.tile.block) if by_lane(target) else 0
     there, back = (_vectors(target, size) for size in (channels, out[1]))
     way = next(way for way in ways_for(target) if way.outputs == outputs)
-    return tiles * (products + there * way.there + back * way.back)
+    return tiles * (products + there * way.there + back * way.back) + groups * points * _A_POINT
 
 
 def _multiply_adds(target: Target, tile: Tile, channels_out: int) -> float:

@@ -95,7 +95,12 @@ def direct_plans(target: Target, work: Work) -> list[Direct]:
     most = _shapes(target, work)
     narrower = [shape for shape in most if len(shape[0]) <= 2]
     plans = (_plan(target, work, shapes) for shapes in (most, [s for s in most if not s[1]], narrower))
-    return list(dict.fromkeys(plan for plan in plans if plan is not None))
+    return list(dict.fromkeys(plan for plan, _ in plans if plan is not None))
+
+
+def direct_cost(target: Target, work: Work) -> float:
+    """Instructions (Arm) or cycles (x86) of the preferred plan, of a kernel that `covers` the work."""
+    return _plan(target, work, _shapes(target, work))[1] * work.out[0] * work.out[2] * work.group
 
 
 Shape = tuple[tuple[int, ...], int]
@@ -116,8 +121,8 @@ def _steps(target: Target, singles: bool) -> int:
     return min(8, target.lanes) if singles and not by_lane(target) else 4
 
 
-def _plan(target: Target, work: Work, shapes: list[Shape]) -> Direct | None:
-    """The blocks that cover the channels in the least time."""
+def _plan(target: Target, work: Work, shapes: list[Shape]) -> tuple[Direct | None, float]:
+    """The blocks that cover the channels in the least time, and what a row of results then costs."""
     channels = work.out[1] // work.group
     found: dict[int, tuple[float, tuple[Block, ...]]] = {0: (0.0, ())}
     priced = [(block, cost) for shape in shapes for block, cost in [_best(target, work, shape)] if block is not None]
@@ -131,14 +136,14 @@ def _plan(target: Target, work: Work, shapes: list[Shape]) -> Direct | None:
             if then not in found or total < found[then][0]:
                 found[then] = total, (*found[done][1], block)
     if channels not in found:
-        return None
-    blocks = found[channels][1]
+        return None, 0.0
+    cost, blocks = found[channels]
     steps = _steps(target, any(block.singles for block in blocks))
     overlaps = sum(block.channels for block in blocks) > channels
     free, pinned = (blocks[:-1], blocks[-1:]) if overlaps else (blocks, ())
     ordered = sorted(free, key=lambda block: (-block.channels, block.lanes))
     runs = [list(run) for _, run in groupby([*ordered, *pinned])]
-    return Direct(tuple(replace(run[0], count=len(run)) for run in runs), steps, target.threads)
+    return Direct(tuple(replace(run[0], count=len(run)) for run in runs), steps, target.threads), cost
 
 
 def _fits_behind(block: Block, done: int, channels: int) -> bool:
@@ -188,10 +193,19 @@ def _stays(target: Target, work: Work, block: Block) -> bool:
 def _cost(target: Target, work: Work, block: Block) -> float:
     """Instructions (Arm) or cycles (x86) of a whole tile."""
     vectors, singles, rows = len(block.lanes), block.singles, block.rows
-    values, core = prod(work.kernel) * work.channels, "arm" if by_lane(target) else "x86"
+    values, core = _taps(work) * work.channels, "arm" if by_lane(target) else "x86"
     each = _arm_step(vectors, singles, rows) if core == "arm" else _x86_step(target, block)
     ends = rows * (vectors * _A_RESULT[core] + singles * _A_SINGLE[core])
     return values * each + _A_TILE[core] + ends
+
+
+def _taps(work: Work) -> float:
+    """Those of the kernel that meet the image, on average over all positions."""
+    sizes = zip(work.data[2:], work.out[2:], work.kernel, work.strides, work.dilations, work.pads, strict=True)
+    return prod(
+        sum(0 <= at * stride + tap * step - pad < size for at in range(out) for tap in range(kernel)) / out
+        for size, out, kernel, stride, step, pad in sizes
+    )
 
 
 def _arm_step(vectors: int, singles: int, rows: int) -> float:
