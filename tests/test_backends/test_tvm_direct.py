@@ -14,7 +14,7 @@ from pfir.backends.tvm import leads, ways
 from pfir.backends.tvm.algorithms import habits
 from pfir.backends.tvm.backend import LIBRARY
 from pfir.backends.tvm.build import build
-from pfir.backends.tvm.direct import NHWC, Block, covers, direct_plans
+from pfir.backends.tvm.direct import NHWC, Block, covers, direct_plan, direct_plans
 from pfir.backends.tvm.kernels.direct import pack
 from pfir.backends.tvm.lower import written
 from pfir.backends.tvm.work import Work
@@ -71,7 +71,7 @@ def results(request):
         bundle.output(f"case{i}", case(bundle))
     model, target = bundle.model(), replace(parse_target("host"), threads=threads)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ways, "direct_plans", lambda _, work: [direct_plans(planned, work)[which]])
+        patch.setattr(ways, "direct_plan", lambda _, work: direct_plans(planned, work)[which])
         patch.setattr(leads, "habits", lambda _: habits(planned) | {"fenced": False})
         program = written(model, target)
     assert sum(calls for (spec, _), calls in program.calls.items() if spec.family == "direct") == len(CASES)
@@ -94,7 +94,10 @@ def test_the_library_computes_what_onnx_runtime_computes(results, name):
 def test_blocks_cover_all_channels_and_stay_in_registers(target, channels, out, sizes, kernel, stride, group):
     work = Work("conv", (1, channels * group, *(size * stride for size in sizes)), (1, out * group, *sizes), NHWC,
                 (kernel, kernel), (stride, stride), group=group)  # fmt: skip
-    for plan in direct_plans(target, work) if covers(target, work) else ():
+    if not covers(target, work):
+        return
+    assert direct_plan(target, work) == direct_plans(target, work)[0]
+    for plan in direct_plans(target, work):
         *before, last = (block for block in plan.blocks for _ in range(block.count))
         assert sum(block.channels for block in before) + sum(last.lanes[:-1]) < out
         assert sum(block.channels for block in before) + last.channels >= out
@@ -116,5 +119,5 @@ def test_the_last_vector_holds_channels_that_the_one_before_it_holds_too():
 @pytest.mark.parametrize("target", (ARM, X86), ids=("arm", "x86"))
 def test_narrow_widths_compute_at_most_a_quarter_more_than_they_need(target, channels):
     work = Work("conv", (1, channels, 28, 28), (1, channels, 14, 14), NHWC, (3, 3), (2, 2), pads=(1, 1))
-    plan = direct_plans(target, work)[0]
+    plan = direct_plan(target, work)
     assert sum(block.count * block.channels for block in plan.blocks) <= 1.25 * channels

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import groupby
+from functools import lru_cache
 from math import prod
 
 from pfir.backends.tvm.tiles import FEWEST_LANES, Tile, by_lane, most_rows
@@ -17,6 +18,8 @@ _MOST_SINGLES = 5
 _MOST_ROWS = 14
 # Multiply-adds of a run up to which LLVM writes out the loop over it, and spills single channels' values (Arm).
 _WRITTEN_OUT = 400
+# A second kind of blocks is code of its own, and has to save this much; so many blocks may be less than would fit.
+_TWO_KINDS, _FEWER = 1.02, 3
 _LATENCY = 4  # cycles of a multiply-add on x86
 # Beside the multiply-adds: instructions (Arm) or cycles (x86) of a tile, of a vector of results, of a single one.
 _A_TILE = {"arm": 60, "x86": 60}
@@ -90,17 +93,21 @@ def covers(target: Target, work: Work) -> bool:
     return known and plain and work.channels >= FEWEST_LANES and work.out[1] // work.group >= wide
 
 
+def direct_plan(target: Target, work: Work) -> Direct:
+    """The plan that takes the least time by the model of the core, of work that `covers` holds for."""
+    return _plan(target, work, _shapes(target, work))[1]
+
+
 def direct_plans(target: Target, work: Work) -> list[Direct]:
-    """The plan that the model of the core prefers, then those without single channels and of fewer vectors."""
+    """The preferred plan, then those without single channels and of fewer vectors."""
     most = _shapes(target, work)
-    narrower = [shape for shape in most if len(shape[0]) <= 2]
-    plans = (_plan(target, work, shapes) for shapes in (most, [s for s in most if not s[1]], narrower))
-    return list(dict.fromkeys(plan for plan, _ in plans if plan is not None))
+    fewer = [shape for shape in most if not shape[1]], [shape for shape in most if len(shape[0]) <= 2]
+    return list(dict.fromkeys(_plan(target, work, shapes)[1] for shapes in (most, *fewer)))
 
 
 def direct_cost(target: Target, work: Work) -> float:
     """Instructions (Arm) or cycles (x86) of the preferred plan, of a kernel that `covers` the work."""
-    return _plan(target, work, _shapes(target, work))[1] * work.out[0] * work.out[2] * work.group
+    return _plan(target, work, _shapes(target, work))[0] * work.out[0] * work.out[2] * work.group
 
 
 Shape = tuple[tuple[int, ...], int]
@@ -121,29 +128,34 @@ def _steps(target: Target, singles: bool) -> int:
     return min(8, target.lanes) if singles and not by_lane(target) else 4
 
 
-def _plan(target: Target, work: Work, shapes: list[Shape]) -> tuple[Direct | None, float]:
-    """The blocks that cover the channels in the least time, and what a row of results then costs."""
+def _plan(target: Target, work: Work, shapes: list[Shape]) -> tuple[float, Direct]:
+    """The blocks, of at most two kinds, that cover the channels in the least time, and before them what they cost for a
+    row of the result."""
     channels = work.out[1] // work.group
-    found: dict[int, tuple[float, tuple[Block, ...]]] = {0: (0.0, ())}
     priced = [(block, cost) for shape in shapes for block, cost in [_best(target, work, shape)] if block is not None]
-    for done in range(channels):
-        if done not in found:
-            continue
-        for block, cost in priced:
-            if not _fits_behind(block, done, channels):
-                continue
-            then, total = min(channels, done + block.channels), found[done][0] + cost
-            if then not in found or total < found[then][0]:
-                found[then] = total, (*found[done][1], block)
-    if channels not in found:
-        return None, 0.0
-    cost, blocks = found[channels]
+    options = [option for first in priced for option in _covering(channels, first, priced)]
+    cost, blocks = min(options, key=lambda option: option[0])
     steps = _steps(target, any(block.singles for block in blocks))
-    overlaps = sum(block.channels for block in blocks) > channels
-    free, pinned = (blocks[:-1], blocks[-1:]) if overlaps else (blocks, ())
-    ordered = sorted(free, key=lambda block: (-block.channels, block.lanes))
-    runs = [list(run) for _, run in groupby([*ordered, *pinned])]
-    return Direct(tuple(replace(run[0], count=len(run)) for run in runs), steps, target.threads), cost
+    return cost, Direct(blocks, steps, target.threads)
+
+
+Priced = tuple[Block, float]
+
+
+def _covering(channels: int, first: Priced, others: list[Priced]) -> Iterator[tuple[float, tuple[Block, ...]]]:
+    """Blocks that cover the channels and what they cost: some of the first kind, then at most one other kind."""
+    block, cost = first
+    most = -(-channels // block.channels)
+    for count in range(max(1, most - _FEWER), most + 1):
+        done, begun = count * block.channels, (replace(block, count=count),)
+        if done >= channels:
+            if _fits_behind(block, done - block.channels, channels):
+                yield count * cost, begun
+            continue
+        for other, price in others:
+            more = -(-(channels - done) // other.channels)
+            if other != block and _fits_behind(other, done + (more - 1) * other.channels, channels):
+                yield (count * cost + more * price) * _TWO_KINDS, (*begun, replace(other, count=more))
 
 
 def _fits_behind(block: Block, done: int, channels: int) -> bool:
@@ -199,6 +211,7 @@ def _cost(target: Target, work: Work, block: Block) -> float:
     return values * each + _A_TILE[core] + ends
 
 
+@lru_cache(maxsize=64)
 def _taps(work: Work) -> float:
     """Those of the kernel that meet the image, on average over all positions."""
     sizes = zip(work.data[2:], work.out[2:], work.kernel, work.strides, work.dilations, work.pads, strict=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from pfir.backends.tvm.algorithms import Winograd, outputs_for, plans, winograd_or_direct
-from pfir.backends.tvm.direct import Direct, covers, direct_plans
+from pfir.backends.tvm.direct import Direct, covers, direct_plan, direct_plans
 from pfir.backends.tvm.kernels.conv import FEW_CHANNELS
 from pfir.backends.tvm.tiles import (
     FEWEST_LANES,
@@ -36,7 +36,7 @@ def modelled(target: Target, work: Work) -> Way:
     tiled = winograd_or_direct(target, work.channels, work.out) if _squares(work) else None
     if tiled or not covers(target, work):
         return tiled or matrix_tile(target, *_sizes(work), _most(target, work))
-    return direct_plans(target, work)[0]
+    return direct_plan(target, work)
 
 
 def ways(target: Target, work: Work) -> tuple[Way, ...]:
