@@ -20,8 +20,12 @@ _MOST_ROWS = 14
 _WRITTEN_OUT = 400
 # A second kind of blocks is code of its own, and has to save this much; so many blocks may be less than would fit.
 _TWO_KINDS, _FEWER = 1.02, 3
+# Accumulators of a tile over few channels on x86, whose next tiles then begin before it ends, as measured for 3x3.
+_FEW = 8
 _LATENCY = 4  # cycles of a multiply-add on x86
-# Beside the multiply-adds: instructions (Arm) or cycles (x86) of a tile, of a vector of results, of a single one.
+# Beside the multiply-adds: instructions (Arm) or cycles (x86) of a row of the result, of a tile, of a vector of
+# results, of a single one.
+_A_LINE = 40
 _A_TILE = {"arm": 60, "x86": 60}
 _A_RESULT = {"arm": 3, "x86": 1}
 _A_SINGLE = {"arm": 9, "x86": 3}
@@ -85,12 +89,29 @@ class Direct:
 
 
 def covers(target: Target, work: Work) -> bool:
-    """Whether the kernel can be made: it reads channels side by side, by whole vectors where the core multiplies by a
-    lane of a register, and writes whole vectors."""
-    known = target.triple.startswith(("aarch64", "x86"))
-    plain = work.order == NHWC and work.spread == (1, 1) and work.dtype == FLOAT32
+    """Whether the kernel can be made: it reads vectors of values where the core multiplies by a lane of a register, and
+    writes vectors of channels."""
+    if not target.triple.startswith(("aarch64", "x86")) or work.spread != (1, 1) or work.dtype != FLOAT32:
+        return False
     wide = FEWEST_LANES if by_lane(target) else min(8, target.lanes)
-    return known and plain and work.channels >= FEWEST_LANES and work.out[1] // work.group >= wide
+    copied = not bordered(work.order, work.channels) or (work.data[1] <= FEWEST_LANES and _beside(work))
+    return copied and _fewest(work) >= FEWEST_LANES and work.out[1] // work.group >= wide
+
+
+def bordered(order: tuple[int, ...], channels: int) -> bool:
+    """Whether the input is copied first, its channels side by side and with the border around it: few channels of an
+    image, which lies in ONNX's order, or would give the taps that the border leaves no whole vector."""
+    return order != NHWC or channels < FEWEST_LANES
+
+
+def _beside(work: Work) -> bool:
+    """Whether the taps of a row of the kernel lie side by side."""
+    return work.group == 1 and work.dilations[1] == 1
+
+
+def _fewest(work: Work) -> int:
+    """The fewest values side by side that a position reads."""
+    return work.channels * (work.kernel[1] if bordered(work.order, work.channels) and _beside(work) else 1)
 
 
 def direct_plan(target: Target, work: Work) -> Direct:
@@ -119,7 +140,7 @@ def _shapes(target: Target, work: Work) -> list[Shape]:
     vectors = [(lanes,) * n for n in range(1, 5)]
     if not arm and lanes // 2 >= FEWEST_LANES:
         vectors += [(lanes // 2,), (lanes, lanes, lanes // 2)]
-    singles = (2 if arm else _MOST_SINGLES) if work.channels >= _steps(target, True) else 0
+    singles = (2 if arm else _MOST_SINGLES) if _fewest(work) >= _steps(target, True) else 0
     return [(v, s) for v in vectors for s in range(singles + 1)]
 
 
@@ -181,7 +202,7 @@ def _best(target: Target, work: Work, shape: Shape) -> tuple[Block | None, float
     if not found:
         return None, 0.0
     cost, rows = min(found)
-    return Block(*shape, rows), cost
+    return Block(*shape, rows), cost + _A_LINE
 
 
 def _most_rows(target: Target, work: Work) -> int:
@@ -197,6 +218,8 @@ def _stays(target: Target, work: Work, block: Block) -> bool:
         run = work.channels * work.kernel[1]
         few = not singles or (rows <= 4 and vectors * rows * run > _WRITTEN_OUT)
         return few and held + vectors + rows <= registers - (4 if singles else 8)
+    if work.channels <= FEWEST_LANES and held > _FEW:
+        return rows == 1
     if singles:
         return held + rows + 1 <= registers
     return held <= registers - 4 and (vectors == 1 or held + vectors + 1 <= registers)
@@ -214,6 +237,8 @@ def _cost(target: Target, work: Work, block: Block) -> float:
 @lru_cache(maxsize=64)
 def _taps(work: Work) -> float:
     """Those of the kernel that meet the image, on average over all positions."""
+    if bordered(work.order, work.channels):
+        return prod(work.kernel)
     sizes = zip(work.data[2:], work.out[2:], work.kernel, work.strides, work.dilations, work.pads, strict=True)
     return prod(
         sum(0 <= at * stride + tap * step - pad < size for at in range(out) for tap in range(kernel)) / out

@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from pfir.backends.tvm.direct import Block
+from pfir.backends.tvm.expressions import const
 from pfir.backends.tvm.form import KernelSpec
+from pfir.backends.tvm.kernels.common import Operand
 from pfir.backends.tvm.kernels.direct_layer import Layer
 from pfir.backends.tvm.kernels.direct_tile import Buffers, Place, RegisterTile
 from pfir.backends.tvm.kernels.written import argument
@@ -66,10 +68,45 @@ def direct(spec: KernelSpec, tile: Tile) -> Any:
         T.func_name("main")
         operands = [argument(f"p{i}", form, FLOAT32) for i, form in enumerate(spec.operands)]
         result = T.arg("out", T.buffer(spec.out.memory, FLOAT32))
-        batch, height, width, channels = spec.operands[0].memory
-        image = T.decl_buffer((batch, height, width * channels), FLOAT32, data=operands[0].tensor.data)
-        _blocks(Layer(spec, tile), Buffers(operands, image, result))
+        layer = Layer(spec, tile)
+        image = _copied(layer, operands[0]) if layer.bordered else _image(operands[0])
+        _blocks(layer, Buffers(operands, image, result))
     return ib.get()
+
+
+def _image(data: Operand) -> Any:
+    """The same image with columns and channels as one axis, `[N, H, W * C]`."""
+    from tvm.tirx.script import builder as T
+
+    batch, height, width, channels = data.form.memory
+    return T.decl_buffer((batch, height, width * channels), FLOAT32, data=data.tensor.data)
+
+
+def _copied(layer: Layer, data: Operand) -> Any:
+    """A copy of the image in this form with zeros around it."""
+    from tvm.tirx.script import builder as T
+
+    (batch, channels, height, width), (rows, columns) = data.form.shape, layer.sizes
+    top, left = layer.spec["pads"]
+    image = T.alloc_buffer((batch, rows, columns * channels), FLOAT32)
+    first, last = max(0, left), min(columns, left + width)
+
+    def zeros(row: Any, begin: int, end: int) -> None:
+        with T.serial(0, max(0, end - begin) * channels) as i:
+            T.buffer_store(image, const(0), [row // rows, row % rows, begin * channels + i])
+
+    with (T.parallel if layer.tile.threads > 1 else T.serial)(0, batch * rows) as row:
+        y = row % rows - top
+        zeros(row, 0, first)
+        zeros(row, last, columns)
+        with T.If(T.And(y >= 0, y < height)):
+            with T.Then(), T.serial(first, last) as x:
+                for c in range(channels):
+                    value = data(row // rows, c, y, x - left)
+                    T.buffer_store(image, value, [row // rows, row % rows, x * channels + c])
+            with T.Else():
+                zeros(row, first, last)
+    return image
 
 
 def _blocks(layer: Layer, buffers: Buffers) -> None:

@@ -8,6 +8,7 @@ from itertools import groupby
 from math import prod
 from typing import Any
 
+from pfir.backends.tvm.direct import bordered
 from pfir.backends.tvm.form import KernelSpec
 from pfir.backends.tvm.tiles import Tile
 
@@ -48,16 +49,35 @@ class Layer:
         return self.spec["strides"][1] * self.spec.operands[0].shape[1]
 
     @property
+    def bordered(self) -> bool:
+        """Whether a copy of the image with its border is read."""
+        return bordered(self.spec.operands[0].order, self.spec.operands[0].shape[1])
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Rows and columns of the image that is read: where it is a copy, no more of them than some tap meets."""
+        if not self.bordered:
+            return self.spec.operands[0].shape[2:]
+        (kh, kw), (sh, sw), (dh, dw) = (self.spec[name] for name in ("kernel", "strides", "dilations"))
+        down, across = self.spec.out.shape[2:]
+        return (down - 1) * sh + (kh - 1) * dh + 1, (across - 1) * sw + (kw - 1) * dw + 1
+
+    @property
+    def pads(self) -> tuple[int, int]:
+        """Rows and columns of the border that are no part of the image that is read."""
+        return (0, 0) if self.bordered else self.spec["pads"]
+
+    @property
     def left(self) -> int:
         """Values of a row of the border in front of the image."""
-        return self.spec["pads"][1] * self.spec.operands[0].shape[1]
+        return self.pads[1] * self.spec.operands[0].shape[1]
 
     def lines(self, y: Any) -> tuple[Any, Any]:
         """The first row of the kernel that meets the image under row `y` of the result, and the one behind the last."""
         from tvm import tirx
 
-        height, out = self.spec.operands[0].shape[2], self.spec.out.shape[2]
-        kernel, stride, step, pad = (self.spec[name][0] for name in ("kernel", "strides", "dilations", "pads"))
+        (height, _), pad, out = self.sizes, self.pads[0], self.spec.out.shape[2]
+        kernel, stride, step = (self.spec[name][0] for name in ("kernel", "strides", "dilations"))
         first = tirx.max(0, (pad - y * stride + step - 1) // step) if pad > 0 else 0
         cut = (out - 1) * stride + (kernel - 1) * step - pad >= height
         last = tirx.min(kernel, (height + pad - y * stride + step - 1) // step) if cut else kernel
@@ -65,8 +85,8 @@ class Layer:
 
     def taps(self, x: int, rows: int) -> Taps:
         """Under the `rows` positions from `x` on; a tap outside for all of them is left out."""
-        width = self.spec.operands[0].shape[3]
-        kernel, stride, step, pad = (self.spec[name][1] for name in ("kernel", "strides", "dilations", "pads"))
+        (_, width), pad = self.sizes, self.pads[1]
+        kernel, stride, step = (self.spec[name][1] for name in ("kernel", "strides", "dilations"))
 
         def inside(tap: int) -> tuple[int, ...]:
             return tuple(i for i in range(rows) if 0 <= (x + i) * stride + tap * step - pad < width)

@@ -102,7 +102,7 @@ class RegisterTile:
 
         layer, spec = self.layer, self.layer.spec
         beside = layer.inner == layer.step
-        row = self.place.y * spec["strides"][0] + ky * spec["dilations"][0] - spec["pads"][0]
+        row = self.place.y * spec["strides"][0] + ky * spec["dilations"][0] - layer.pads[0]
         start = self.place.x * layer.stride - layer.left + self.place.group * layer.inner
         with T.serial(0, 1 if beside else count) as kx:
             first = (ky * spec["kernel"][1] + tap + kx) * layer.inner
