@@ -14,7 +14,7 @@ from pfir.backends.tvm import leads, ways
 from pfir.backends.tvm.algorithms import habits
 from pfir.backends.tvm.backend import LIBRARY
 from pfir.backends.tvm.build import build
-from pfir.backends.tvm.direct import NHWC, Block, covers, direct_plan, direct_plans
+from pfir.backends.tvm.direct import NHWC, Block, bordered, covers, direct_plan, direct_plans
 from pfir.backends.tvm.kernels.direct import pack
 from pfir.backends.tvm.lower import written
 from pfir.backends.tvm.work import Work
@@ -44,6 +44,12 @@ def _prelu(b: Bundle) -> str:
     return b.node("PRelu", _conv((1, 12, 9, 9), 13, pads=[1] * 4)(b), b.random(13, 1, 1))
 
 
+def _few(b: Bundle) -> str:
+    """Channels last, with a border above and below alone."""
+    x = b.node("Conv", b.input(1, 5, 9, 9), b.random(2, 5, 1, 1))
+    return b.node("Conv", x, b.random(9, 2, 3, 3), strides=[2, 2], pads=[1, 0, 1, 0])
+
+
 CASES = {
     "single channels": _conv((1, 13, 16, 16), 13, pads=[1] * 4),
     "single channels behind several vectors": _conv((1, 26, 28, 28), 26, pads=[1] * 4),
@@ -57,6 +63,10 @@ CASES = {
     "positions outside the image": _conv((1, 8, 5, 4), 9, (1, 1), pads=[3] * 4, strides=[1, 1]),
     "gaps between positions": _conv((1, 8, 13, 11), 8, (2, 2), strides=[3, 3]),
     "one column": _conv((1, 17, 9, 1), 16, pads=[1] * 4),
+    "an image of three channels": _conv((2, 3, 13, 16), 13, pads=[1] * 4),
+    "an image of one channel": _conv((1, 1, 20, 10), 9, (10, 4), pads=[4, 1, 5, 1]),
+    "four channels in ONNX's order": _conv((1, 4, 8, 9), 10, (5, 5), pads=[2, 2, 1, 0], strides=[1, 2]),
+    "two channels side by side": _few,
     "residual": _residual,
     "prelu": _prelu,
 }
@@ -89,10 +99,12 @@ def test_the_library_computes_what_onnx_runtime_computes(results, name):
 
 
 @settings(max_examples=80, deadline=None)
-@given(target=st.sampled_from(known_targets()), channels=SIZES, out=SIZES, sizes=st.tuples(SIZES, SIZES),
-       kernel=st.sampled_from((1, 2, 3, 5)), stride=st.integers(1, 3), group=st.sampled_from((1, 1, 3)))  # fmt: skip
-def test_blocks_cover_all_channels_and_stay_in_registers(target, channels, out, sizes, kernel, stride, group):
-    work = Work("conv", (1, channels * group, *(size * stride for size in sizes)), (1, out * group, *sizes), NHWC,
+@given(target=st.sampled_from(known_targets()), channels=st.integers(1, 9) | SIZES, out=SIZES,
+       sizes=st.tuples(SIZES, SIZES),
+       kernel=st.sampled_from((1, 2, 3, 5)), stride=st.integers(1, 3), group=st.sampled_from((1, 1, 3)),
+       order=st.sampled_from((NHWC, (0, 1, 2, 3))))  # fmt: skip
+def test_blocks_cover_all_channels_and_stay_in_registers(target, channels, out, sizes, kernel, stride, group, order):
+    work = Work("conv", (1, channels * group, *(size * stride for size in sizes)), (1, out * group, *sizes), order,
                 (kernel, kernel), (stride, stride), group=group)  # fmt: skip
     if not covers(target, work):
         return
@@ -104,7 +116,7 @@ def test_blocks_cover_all_channels_and_stay_in_registers(target, channels, out, 
         for block in plan.blocks:
             held = block.turns(block.rows, plan.steps) * len(block.lanes) * block.rows + block.singles * block.rows
             assert held < target.core.vector_registers and block.rows <= sizes[1]
-            assert not block.singles or plan.steps <= channels
+            assert not block.singles or plan.steps <= channels * (kernel if bordered(order, channels) else 1)
 
 
 def test_the_last_vector_holds_channels_that_the_one_before_it_holds_too():
