@@ -117,7 +117,7 @@ class RegisterTile:
         short = run.length * len(run.who) * len(self.block.lanes) <= WRITTEN_OUT
         together = spec["by_lane"] or bool(singles)
 
-        def round(start: Any, count: int, done: int = 0) -> None:
+        def some(start: Any, count: int, done: int = 0) -> None:
             fence(spec["fenced"] and (short or done > 0))
             values = self._values(run, start, count) if together else None
             value = values if spec["by_lane"] else lambda i, k: self._pixel(run, i, start + k)
@@ -128,11 +128,11 @@ class RegisterTile:
 
         whole, rest = divmod(run.length, steps)
         with T.serial(0, whole) as outer:
-            round(outer * steps, steps)
+            some(outer * steps, steps)
         if rest and together:
-            round(run.length - steps, steps, steps - rest)
+            some(run.length - steps, steps, steps - rest)
         elif rest:
-            round(run.length - rest, rest)
+            some(run.length - rest, rest)
 
     def _pixel(self, run: _Run, i: int, k: Any) -> Any:
         return self.buffers.image[self.place.batch, run.row, run.begin + i * self.layer.stride + k]
