@@ -52,6 +52,9 @@ def convolutions(outputs: int, arithmetic: str = FLOAT32) -> Program:
     b.output("uneven", b.node("Conv", first, b.random(2 * c, c, 3, 3), pads=[2, 0, 1, 2]))
     b.output("inside", b.node("Conv", first, b.random(c, c, 3, 3), b.random(c)))
     b.output("strided", b.node("Conv", first, b.random(c, c, 3, 3), strides=[2, 2], pads=[1, 1, 1, 1]))
+    square = b.node("Conv", b.input(2, c, 8, 8), b.random(c, c, 1, 1))
+    b.output("narrow", b.node("Conv", square, b.random(13, c, 5, 5), pads=[2, 2, 2, 2]))
+    b.output("image", b.node("Conv", b.input(2, 3, 8, 8), b.random(c, 3, 3, 3), strides=[2, 2], pads=[1, 1, 0, 0]))
     b.output("depthwise", b.node("Conv", first, b.random(c, 1, 3, 3), group=c, pads=[1, 1, 1, 1]))
     b.output("pool", b.node("MaxPool", first, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]))
     with pytest.MonkeyPatch.context() as patch:

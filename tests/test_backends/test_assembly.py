@@ -74,6 +74,20 @@ def test_no_hot_loop_of_a_depthwise_or_winograd_convolution_or_a_product_of_few_
     assert [loop for loop in ours if loop.spills] == []
 
 
+@pytest.mark.parametrize("core", ["arm", "cortex-a53", "cortex-a76", "neoverse-n1"])
+def test_no_hot_loop_of_a_strided_convolution_spills_at_pruned_widths(core):
+    bundle = Bundle()
+    for channels, kernel in ((7, 3), (13, 3), (20, 5), (26, 3), (52, 3), (61, 1)):
+        weight, pads = bundle.random(channels, channels, kernel, kernel), [kernel // 2] * 4
+        y = bundle.node("Conv", _channels_last(bundle, channels, 28), weight, bundle.random(channels), pads=pads,
+                        strides=[2, 2])  # fmt: skip
+        bundle.output(f"y{channels}", bundle.node("Relu", y))
+    loops = hot_loops(assembly(written(bundle.model(), parse_target(core))))
+    direct = [loop for name, loop in loops.items() if name.startswith("direct")]
+    assert len(direct) == 6 and [loop for loop in direct if loop.spills] == []
+    assert all(loop.instructions / loop.multiplies < 1.6 for loop in direct)
+
+
 def _channels_last(bundle: Bundle, channels: int, size: int) -> str:
     """A tensor that a convolution of ours has just written."""
     return bundle.node("Conv", bundle.input(1, 1, size, size), bundle.random(channels, 1, 1, 1))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pfir.backends.tvm import TvmBackend
 from pfir.backends.tvm.algorithms import Winograd
+from pfir.backends.tvm.direct import Direct
 from pfir.backends.tvm.tunable import group_kernels
 from pfir.backends.tvm.ways import modelled, ways
 from pfir.backends.tvm.work import Work
@@ -42,7 +43,7 @@ def test_the_modelled_way_is_first_and_each_is_there_once(target, channels, out,
         assert found[0] == modelled(target, work)
         assert len({str(way) for way in found}) == len(found)
         for way in found:
-            tile = way.tile if isinstance(way, Winograd) else way
+            tile = way.tile if isinstance(way, Winograd | Direct) else way
             assert tile.threads == threads and 1 <= tile.unroll <= work.channels
             assert not isinstance(way, Winograd) or -(-work.out[2] // way.outputs) % way.strip == 0
 

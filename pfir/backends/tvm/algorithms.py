@@ -5,13 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import prod
 
+from pfir.backends.tvm.direct import NHWC, covers, direct_cost
 from pfir.backends.tvm.tiles import Tile, by_lane, matrix_tile, matrix_tiles, shared, strip_tile
+from pfir.backends.tvm.work import Work
 from pfir.devices.winograd import WAYS, ways_for
-from pfir.target import Target
+from pfir.target import FLOAT32, Target
 
 OUTPUTS = tuple(way.outputs for way in WAYS)
 # Vector instructions a multiply-add of the inner loops: on Arm two in five are loads, x86 takes operands from memory.
 _PER_MULTIPLY = {"arm": 1.3, "x86": 1.1}
+# Beside them on Arm, for some tiles at one point of one block.
+_A_POINT = 40
+# Vectors of channels that blocks of two take more instructions for, or too many registers.
+_NOT_BY_TWO = (1, 2, 3, 5, 7)
 _STRIP_SHARE = 4
 _TILES = 3
 
@@ -61,7 +67,33 @@ def plan(target: Target, channels: int, out: tuple[int, ...], outputs: int) -> W
     enough of them for every thread."""
     across = -(-out[3] // outputs)
     strip = max(_shared_strips(target, channels, out, outputs, target.core.l2_bytes // _STRIP_SHARE) or [1])
-    return Winograd(outputs, strip, target.lanes, strip_tile(target, strip * across, out[1], channels))
+    return Winograd(outputs, strip, target.lanes, _product_tile(target, strip * across, out[1], channels))
+
+
+def _product_tile(target: Target, rows: int, channels_out: int, channels_in: int) -> Tile:
+    """The register tile over `rows` tiles of an image: on Arm of two vectors and more rows where that takes fewer
+    instructions (none of them spills, found by disassembly)."""
+    tile, vectors = strip_tile(target, rows, channels_out, channels_in), -(-channels_out // target.lanes)
+    many = by_lane(target) and target.core.vector_registers >= 32 and target.arithmetic == FLOAT32
+    if not many or vectors in _NOT_BY_TWO:
+        return tile
+    tall = shared(replace(tile, vectors=2, rows=8), rows)
+    return min(tall, tile, key=lambda tile: _product_cost(tile, rows, vectors))
+
+
+def _product_cost(tile: Tile, rows: int, vectors: int) -> float:
+    """Instructions for an input channel of all rows and vectors: multiply-adds, loads of weights by pairs and of values
+    by fours, and a quarter of a loop."""
+    return sum(
+        wide * tall + wide / 2 + tall / 4 + 1
+        for wide in _portions(vectors, tile.vectors)
+        for tall in _portions(rows, tile.rows)
+    )
+
+
+def _portions(whole: int, most: int) -> list[int]:
+    """At most so many each, the last with what is left."""
+    return [min(most, whole - begun) for begun in range(0, whole, most)]
 
 
 def plans(target: Target, channels: int, out: tuple[int, ...], outputs: int) -> list[Winograd]:
@@ -105,6 +137,9 @@ def _seconds(target: Target, channels: int, out: tuple[int, ...], outputs: int |
 
 def _direct(target: Target, channels: int, out: tuple[int, ...]) -> float:
     batch, channels_out, height, width = out
+    work = Work("conv", (batch, channels, height, width), out, NHWC, (3, 3), pads=(1, 1), dtype=target.arithmetic)
+    if by_lane(target) and covers(target, work):
+        return direct_cost(target, work)
     tile = matrix_tile(target, width, channels_out, channels)
     columns = -(-width // tile.rows) * tile.rows
     return batch * height * columns * _multiply_adds(target, tile, channels_out) * 9 * channels
@@ -113,10 +148,12 @@ def _direct(target: Target, channels: int, out: tuple[int, ...]) -> float:
 def _tiled(target: Target, channels: int, out: tuple[int, ...], outputs: int) -> float:
     made = plan(target, channels, out, outputs)
     tiles = out[0] * prod(-(-size // outputs) for size in out[2:])
-    products = (outputs + 2) ** 2 * channels * _multiply_adds(target, made.tile, out[1])
+    points = (outputs + 2) ** 2
+    products = points * channels * _multiply_adds(target, made.tile, out[1])
+    groups = tiles / made.tile.rows * -(-out[1] // made.tile.block) if by_lane(target) else 0
     there, back = (_vectors(target, size) for size in (channels, out[1]))
     way = next(way for way in ways_for(target) if way.outputs == outputs)
-    return tiles * (products + there * way.there + back * way.back)
+    return tiles * (products + there * way.there + back * way.back) + groups * points * _A_POINT
 
 
 def _multiply_adds(target: Target, tile: Tile, channels_out: int) -> float:

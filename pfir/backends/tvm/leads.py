@@ -11,9 +11,10 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.backends.tvm.algorithms import Winograd, habits
+from pfir.backends.tvm.direct import Direct
 from pfir.backends.tvm.form import Form, KernelSpec, channels_last, plain
 from pfir.backends.tvm.fuse import Group, is_float
-from pfir.backends.tvm.kernels import conv, depthwise, gemm, matmul, overlapped, product, window, winograd
+from pfir.backends.tvm.kernels import conv, depthwise, direct, gemm, matmul, overlapped, product, window, winograd
 from pfir.backends.tvm.lead import Lead, Values, array_of, as_image, each_of, optional, pads_of, scalar, shape_of
 from pfir.backends.tvm.pools import pool, reduce
 from pfir.backends.tvm.tiles import by_lane, channel_tile, matrix_tile, overlapped_tile, plain_tile
@@ -75,6 +76,11 @@ def _direct(program: Program, work: Work, data: Value, weight: np.ndarray, bias:
         attributes |= habits(program.target)
         packed = program.constant(winograd.pack(weight, way.outputs, way.tile))
         return Lead("winograd", attributes, [data, packed], out, way.tile, bias)
+    if isinstance(way, Direct):
+        attributes = _geometry(work) | {"group": work.group, "kernel": work.kernel, "blocks": way.blocks}
+        attributes |= {name: value for name, value in habits(program.target).items() if name in ("by_lane", "fenced")}
+        packed = program.constant(direct.pack(weight, work.group, way.blocks))
+        return Lead("direct", attributes, [data, packed], out, way.tile, bias)
     attributes = _geometry(work) | {"spread": work.spread, "group": work.group}
     return Lead("conv", attributes, [data, program.constant(conv.pack(weight, work.group, way))], out, way, bias)
 

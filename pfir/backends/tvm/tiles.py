@@ -64,7 +64,7 @@ def matrix_tiles(
          lanes, vectors, tile_rows)
         for lanes in _lane_choices(target)
         for vectors in range(1, _most_vectors(target, rows) + 1)
-        for tile_rows in range(1, min(rows, _most_rows(target, channels_in)) + 1)
+        for tile_rows in range(1, min(rows, most_rows(target, channels_in)) + 1)
         if _fits(target, vectors, tile_rows) and (most is None or vectors * tile_rows <= most)
     ]  # fmt: skip
     options.sort(reverse=True)  # of equals the one without padding, then the wider vector
@@ -90,13 +90,13 @@ def stem_tiles(
 ) -> list[Tile]:
     """The tiles of a convolution over few channels that stay in registers, the best first.
 
-    Of a 3-wide kernel over one channel LLVM writes out all steps and holds all their weights, on Arm: two vectors of
-    nine leave room for as many columns as divide evenly (counted: from 7 % fewer instructions to 2 % more than four
+    Of a 3-wide kernel over one channel LLVM writes out all steps and holds all their weights, on 64-bit Arm: two vectors
+    of nine leave room for as many columns as divide evenly (counted: from 7 % fewer instructions to 2 % more than four
     vectors, which spill). Where none do, or there is no other block, so that the bias is held too, one vector does.
     """
     most = _stem_accumulators(target, channels_in, kernel_width, stride, channels_out)
     tiles = matrix_tiles(target, columns, channels_out, channels_in, most)
-    if not by_lane(target) or channels_in > 1 or kernel_width > 3:
+    if not target.triple.startswith(("aarch64", "arm64")) or channels_in > 1 or kernel_width > 3:
         return tiles
     even = [rows for rows in range(4, 9 if stride == 1 else 8) if columns % rows == 0]
     vectors = 2 if even and channels_out > 2 * target.lanes else 1
@@ -132,7 +132,7 @@ def overlapped_tile(target: Target, tile: Tile, rows: int, channels_out: int, ch
     before it, and as many more rows as there are fewer vectors."""
     most = min(tile.vectors, channels_out // tile.lanes)
     vectors = min(range(1, most + 1), key=lambda n: (-(-channels_out // (n * tile.lanes)) * n, -n))
-    tile_rows = min(rows, tile.rows * tile.vectors // vectors, _most_rows(target, channels_in))
+    tile_rows = min(rows, tile.rows * tile.vectors // vectors, most_rows(target, channels_in))
     return shared(replace(tile, vectors=vectors, rows=max(tile.rows, tile_rows)), rows)
 
 
@@ -281,7 +281,7 @@ def _most_vectors(target: Target, rows: int) -> int:
     return 4
 
 
-def _most_rows(target: Target, channels_in: int) -> int:
+def most_rows(target: Target, channels_in: int) -> int:
     """Rows apart by a multiple of a large power of two share lines of the first-level cache; on x86 it has 8 ways of
     4 KiB, one of which the weights take."""
     if not target.triple.startswith("x86"):

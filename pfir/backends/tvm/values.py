@@ -13,6 +13,7 @@ from pfir.backends.tvm.form import Form, KernelSpec, plain, same_memory
 from pfir.backends.tvm.kernels.affine import affine
 from pfir.backends.tvm.kernels.conv import conv
 from pfir.backends.tvm.kernels.depthwise import depthwise
+from pfir.backends.tvm.kernels.direct import direct
 from pfir.backends.tvm.kernels.gemm import gemm
 from pfir.backends.tvm.kernels.matmul import matmul
 from pfir.backends.tvm.kernels.move import move
@@ -34,6 +35,7 @@ FAMILIES = {
     "affine": affine,
     "conv": conv,
     "depthwise": depthwise,
+    "direct": direct,
     "gemm": gemm,
     "matmul": matmul,
     "move": move,
@@ -50,8 +52,8 @@ FAMILIES = {
 }
 # Families that give the function itself, where the others give a schedule of it.
 WRITTEN = (
-    "affine", "depthwise", "matmul", "norm", "overlapped", "pool", "product", "reduce_rows", "softmax", "transpose",
-    "winograd",
+    "affine", "depthwise", "direct", "matmul", "norm", "overlapped", "pool", "product", "reduce_rows", "softmax",
+    "transpose", "winograd",
 )  # fmt: skip
 
 

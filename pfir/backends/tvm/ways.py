@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from pfir.backends.tvm.algorithms import Winograd, outputs_for, plans, winograd_or_direct
+from pfir.backends.tvm.direct import Direct, covers, direct_plan, direct_plans
 from pfir.backends.tvm.kernels.conv import FEW_CHANNELS
 from pfir.backends.tvm.tiles import (
     FEWEST_LANES,
@@ -18,7 +19,7 @@ from pfir.backends.tvm.tiles import (
 from pfir.backends.tvm.work import Work
 from pfir.target import Target
 
-Way = Tile | Winograd
+Way = Tile | Winograd | Direct
 
 _TILES = 6  # of the model's ranking
 _PLANS = 4
@@ -32,7 +33,9 @@ def modelled(target: Target, work: Work) -> Way:
     if work.family == "depthwise":
         return depthwise_tiles(target, work.out[2:], work.out[1], work.kernel, work.strides)[0]
     tiled = winograd_or_direct(target, work.channels, work.out) if _squares(work) else None
-    return tiled or _matrix_tiles(target, work)[0]
+    if tiled or not covers(target, work):
+        return tiled or _matrix_tiles(target, work)[0]
+    return direct_plan(target, work)
 
 
 def ways(target: Target, work: Work) -> tuple[Way, ...]:
@@ -64,6 +67,8 @@ def _convolutions(target: Target, work: Work) -> Iterator[Way]:
         yield tiles[0]
         for outputs in outputs_for(target):
             yield from plans(target, work.channels, work.out, outputs)[:_PLANS]
+    if covers(target, work):
+        yield from direct_plans(target, work)
     yield from tiles[:_TILES]
     if work.channels <= FEW_CHANNELS:
         yield from matrix_tiles(target, *_sizes(work))[:_TILES]

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product as pairs
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from pfir.backends.tvm.kernels.common import Operand
 from pfir.backends.tvm.kernels.transforms import WEIGHTS, forward
 from pfir.backends.tvm.kernels.winograd_back import Results
 from pfir.backends.tvm.kernels.winograd_plan import Plan
-from pfir.backends.tvm.kernels.written import WRITTEN_OUT, along, argument, fence, over_tile, store
+from pfir.backends.tvm.kernels.written import WRITTEN_OUT, along, argument, fence, narrowed, store
 from pfir.backends.tvm.tiles import Tile
 
 
@@ -169,23 +170,26 @@ class _Task:
             some(whole * self.plan.rows, rest)
 
     def _products(self, data: Any, products: Any, index: Any, channels: int, first: Any, rows: int) -> None:
-        """`[rows, I] x [I, b]` at each point."""
+        """`[rows, I] x [I, b]` at each point, the last vector as narrow as `channels` and whole lanes allow."""
         from tvm.tirx.script import builder as T
 
-        plan, tile = self.plan, self.plan.tile
-        vectors, lanes = -(-channels // tile.lanes), tile.lanes
+        plan, tile, by_lane = self.plan, self.plan.tile, self.plan.spec["by_lane"]
+        widths = [narrowed(tile.lanes, channels - at) for at in range(0, channels, tile.lanes)]
         whole, rest = divmod(plan.channels, tile.unroll)
         with T.serial(0, plan.points) as p:
-            sums = T.alloc_buffer((rows, vectors, lanes), plan.dtype, scope="local")
-            if not plan.spec["by_lane"]:
-                over_tile(rows, vectors, lambda i, j: store(sums, lanes, lambda e: (const(0, plan.dtype), [i, j, e])))
+            sums = [T.alloc_buffer((rows, lanes), plan.dtype, scope="local") for lanes in widths]
+
+            def each(body: Callable[[int, int, Any], tuple[Any, list[Any]]], into: Callable[[int], Any]) -> None:
+                for i, (j, lanes) in pairs(range(rows), enumerate(widths)):
+                    store(into(j), lanes, lambda e, i=i, j=j: body(i, j, e))
 
             def step(start: Any, k: Any, value: Callable[[Any, Any], Any], begins: bool = False) -> None:
-                over_tile(rows, vectors, lambda i, j: store(sums, lanes, lambda e: (
-                    (const(0, plan.dtype) if begins else sums[i, j, e])
-                    + value(i, k) * self.operands[1](index, p, start + k, j * lanes + e), [i, j, e])))  # fmt: skip
+                each(lambda i, j, e: (
+                    (const(0, plan.dtype) if begins else sums[j][i, e])
+                    + value(i, k) * self.operands[1](index, p, start + k, j * tile.lanes + e), [i, e]),
+                    sums.__getitem__)  # fmt: skip
 
-            short = plan.channels * rows * vectors <= WRITTEN_OUT
+            short = plan.channels * rows * len(widths) <= WRITTEN_OUT
 
             def steps(start: Any, count: int, begins: bool = False) -> None:
                 fence(plan.spec["fenced"] and (short or count != tile.unroll) and not begins)
@@ -193,15 +197,16 @@ class _Task:
                 for k in range(count):
                     step(start, k, value, begins and k == 0)
 
-            begun = int(plan.spec["by_lane"] and whole > 0)
+            if not by_lane:
+                each(lambda i, j, e: (const(0, plan.dtype), [i, e]), sums.__getitem__)
+            begun = int(by_lane and whole > 0)
             if begun:
                 steps(0, tile.unroll, True)
             with T.serial(begun, whole) as outer:
                 steps(outer * tile.unroll, tile.unroll)
             if rest:
-                steps(whole * tile.unroll, rest, plan.spec["by_lane"] and whole == 0)
-            over_tile(rows, vectors, lambda i, j: store(products, lanes, lambda e: (
-                sums[i, j, e], [plan.spot(i, p) + j * lanes + e])))  # fmt: skip
+                steps(whole * tile.unroll, rest, by_lane and whole == 0)
+            each(lambda i, j, e: (sums[j][i, e], [plan.spot(i, p) + j * tile.lanes + e]), lambda _: products)
 
     def _values(self, data: Any, start: Any, rows: int, count: int) -> Callable[[Any, Any], Any]:
         """Value `k` of `count` from `start` on in each row, as `(row, k)`; loaded together where the core multiplies by

@@ -42,8 +42,13 @@ def along(channels: int, lanes: int, body: Callable[[Any, int], None]) -> None:
     with T.serial(0, channels // lanes) as vector:
         body(vector * lanes, lanes)
     if rest := channels % lanes:
-        last = min(lanes, max(FEWEST_LANES, 1 << (rest - 1).bit_length()))
+        last = narrowed(lanes, rest)
         body(channels - last, last)
+
+
+def narrowed(lanes: int, channels: int) -> int:
+    """The fewest of at most so many lanes that hold the channels, if those are no more."""
+    return min(lanes, max(FEWEST_LANES, 1 << (channels - 1).bit_length()))
 
 
 def fence(needed: bool) -> None:
