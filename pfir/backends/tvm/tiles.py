@@ -21,6 +21,7 @@ class Tile:
         unroll: Input channels whose step is unrolled.
         threads: Threads that share the kernel's outer loops.
         lines: Rows of output positions that a depthwise tile spans; elsewhere a tile lies in one row.
+        across: Whether vectors run on across columns; `rows` are then rows of an image, `vectors` columns apart.
     """
 
     lanes: int
@@ -29,11 +30,13 @@ class Tile:
     unroll: int
     threads: int = 1
     lines: int = 1
+    across: bool = False
 
     def __str__(self) -> str:
         """All that decides the kernel but its threads, in words that a database keeps."""
         lines = f" x {self.lines} lines" if self.lines > 1 else ""
-        return f"tile {self.vectors} x {self.lanes} lanes x {self.rows}{lines}, {self.unroll} steps"
+        across = " across columns" if self.across else ""
+        return f"tile {self.vectors} x {self.lanes} lanes x {self.rows}{lines}{across}, {self.unroll} steps"
 
     @property
     def block(self) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 
 from pfir.backends.tvm.database import NOTHING, Known
 from pfir.backends.tvm.form import Form, KernelSpec, plain, same_memory
+from pfir.backends.tvm.kernels.across import across
 from pfir.backends.tvm.kernels.affine import affine
 from pfir.backends.tvm.kernels.conv import conv
 from pfir.backends.tvm.kernels.depthwise import depthwise
@@ -30,6 +31,7 @@ from pfir.backends.tvm.work import Work
 from pfir.target import FLOAT32, Target
 
 FAMILIES = {
+    "across": across,
     "affine": affine,
     "conv": conv,
     "depthwise": depthwise,
@@ -48,7 +50,8 @@ FAMILIES = {
 }
 # Families that give the function itself, where the others give a schedule of it.
 WRITTEN = (
-    "affine", "depthwise", "matmul", "norm", "overlapped", "product", "reduce_rows", "softmax", "transpose", "winograd",
+    "across", "affine", "depthwise", "matmul", "norm", "overlapped", "product", "reduce_rows", "softmax", "transpose",
+    "winograd",
 )  # fmt: skip
 
 

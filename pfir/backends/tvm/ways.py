@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from pfir.backends.tvm.algorithms import Winograd, outputs_for, plans, winograd_or_direct
+from pfir.backends.tvm.crossing import across_tile
 from pfir.backends.tvm.kernels.conv import FEW_CHANNELS
 from pfir.backends.tvm.tiles import (
     FEWEST_LANES,
@@ -31,7 +32,8 @@ def modelled(target: Target, work: Work) -> Way:
     if work.family == "product":
         return product_tile(target, work.out[0], work.out[1], work.data[1])
     if work.family == "depthwise":
-        return depthwise_tiles(target, work.out[2:], work.out[1], work.kernel, work.strides)[0]
+        plain = depthwise_tiles(target, work.out[2:], work.out[1], work.kernel, work.strides)
+        return across_tile(target, work) or plain[0]
     tiled = winograd_or_direct(target, work.channels, work.out) if _squares(work) else None
     return tiled or matrix_tile(target, *_sizes(work), _most(target, work))
 
