@@ -61,7 +61,7 @@ def row(kind: str, pair: tuple[int, int], options: argparse.Namespace, device: H
 def of_kind(kind: str, channels: int, size: int, target: Target) -> GroupKernel:
     name, _, stride = kind.partition("/")
     if name != "depthwise":
-        return kernel(int(name[0]), int(stride or 1), channels, size, target)
+        return kernel(kind, channels, size, target)
     net = Scaled(1)
     x = net.relu(net.conv(net.input(1, channels, size, size), channels, channels, 1))
     y = net.relu(net.conv(x, channels, channels, 3, channels, strides=[int(stride or 1)] * 2))

@@ -19,6 +19,7 @@ from pfir.backends.tvm.kernels import (
     depthwise,
     gemm,
     matmul,
+    narrowing,
     offsets,
     overlapped,
     product,
@@ -126,6 +127,8 @@ def _product(program: Program, data: Value, matrix: np.ndarray, bias: Any, out: 
     rows, (inner, channels) = prod(out.memory[:-1]), matrix.shape
     tile = program.way(Work("product", (rows, inner), (rows, channels), (0, 1), after=after, dtype=program.dtype))
     many = program.dtype == FLOAT32 and channels >= tile.lanes and rows >= _SEVERAL
+    if tile.narrows:
+        return Lead("narrowing", {}, [data, program.constant(narrowing.pack(matrix, tile))], out, tile, bias)
     if not by_lane(program.target) and channels % tile.lanes and many:
         tile = overlapped_tile(program.target, tile, rows, channels, inner)
         return Lead("overlapped", {}, [data, program.constant(overlapped.pack(matrix, tile))], out, tile, bias)

@@ -17,6 +17,7 @@ from pfir.backends.tvm.kernels.depthwise import depthwise
 from pfir.backends.tvm.kernels.gemm import gemm
 from pfir.backends.tvm.kernels.matmul import matmul
 from pfir.backends.tvm.kernels.move import move
+from pfir.backends.tvm.kernels.narrowing import narrowing
 from pfir.backends.tvm.kernels.overlapped import overlapped
 from pfir.backends.tvm.kernels.product import product
 from pfir.backends.tvm.kernels.reduce import reduce
@@ -38,6 +39,7 @@ FAMILIES = {
     "gemm": gemm,
     "matmul": matmul,
     "move": move,
+    "narrowing": narrowing,
     "norm": norm,
     "overlapped": overlapped,
     "product": product,
@@ -50,8 +52,8 @@ FAMILIES = {
 }
 # Families that give the function itself, where the others give a schedule of it.
 WRITTEN = (
-    "across", "affine", "depthwise", "matmul", "norm", "overlapped", "product", "reduce_rows", "softmax", "transpose",
-    "winograd",
+    "across", "affine", "depthwise", "matmul", "narrowing", "norm", "overlapped", "product", "reduce_rows", "softmax",
+    "transpose", "winograd",
 )  # fmt: skip
 
 
