@@ -8,7 +8,8 @@ import pytest
 from pfir.backends.tvm import TvmBackend
 from pfir.backends.tvm.kernels.narrowing import pack, vectors
 from pfir.backends.tvm.lower import written
-from pfir.backends.tvm.tiles import Tile, narrowing_tile
+from pfir.backends.tvm.remainders import remainder_tile
+from pfir.backends.tvm.tiles import Tile
 from pfir.devices.host import HostDevice
 from pfir.target import parse_target
 from tests.test_backends.bundle import Bundle, error, feeds, reference
@@ -72,14 +73,14 @@ def test_every_product_narrows_where_vectors_have_512_bits_and_none_elsewhere():
 
 @pytest.mark.parametrize("channels", (12, 16, 24, 26, 61, 64))
 def test_widths_that_gain_nothing_do_not_narrow(channels):
-    assert narrowing_tile(V4, 100, channels, channels) is None
+    assert remainder_tile(V4, 100, channels, channels) is None
 
 
 @pytest.mark.parametrize("channels", (18, 20, 34, 50, 52, 56, 72, 116))
 def test_accumulators_stay_in_registers(channels):
-    tile = narrowing_tile(V4, 100, channels, channels)
+    tile = remainder_tile(V4, 100, channels, channels)
     assert tile is not None and 15 <= tile.vectors * tile.rows <= 20
-    assert narrowing_tile(V4, 3, channels, channels) is None
+    assert remainder_tile(V4, 3, channels, channels) is None
 
 
 def test_vectors_cover_all_columns_and_the_last_one_ends_with_the_last_of_them():

@@ -91,8 +91,7 @@ def stem_accumulators(target: Target, inner: int, kernel_width: int, stride: int
 def product_tile(target: Target, rows: int, channels_out: int, channels_in: int) -> Tile:
     """The tile of a matrix product: on Arm with twice the steps where that divides, since its loop is a short one."""
     if target.triple.startswith("x86"):
-        narrow = narrowing_tile(target, rows, channels_out, channels_in)
-        return narrow or matrix_tile(target, rows, channels_out, channels_in)
+        return matrix_tile(target, rows, channels_out, channels_in)
     if rows >= 4 and channels_in < _LOOPED:
         return _held_tile(target, rows, channels_out, channels_in)
     twice = channels_in % 8 == 0
@@ -101,22 +100,6 @@ def product_tile(target: Target, rows: int, channels_out: int, channels_in: int)
         return replace(tile, unroll=8)
     written = target.triple.startswith("aarch64") and target.arithmetic == FLOAT32
     return replace(tile, unroll=min(4, channels_in)) if written else tile
-
-
-def narrowing_tile(target: Target, rows: int, channels_out: int, channels_in: int) -> Tile | None:
-    """The tile of a product whose last vector is a narrower one, None where that is no faster: of halves two are
-    multiplied in the time of a whole one of 512 bits, and those of whole quarters do without it below 32 channels.
-
-    Of 20 accumulators, which LLVM keeps in registers; measured on Zen 4.
-    """
-    rest = channels_out % target.lanes
-    few = target.lanes // (2 if channels_out > 2 * target.lanes else 4)
-    wide = target.lanes >= _HALVED and target.arithmetic == FLOAT32
-    if not wide or rows < FEWEST_LANES or channels_out < target.lanes or not 0 < rest <= few:
-        return None
-    vectors = min(4, -(-channels_out // target.lanes))
-    unroll = _unroll(target, channels_in)
-    return Tile(target.lanes, vectors, min(rows, 20 // vectors), unroll, target.threads, narrows=True)
 
 
 def _most_accumulators(target: Target, channels_out: int, channels_in: int) -> int | None:
@@ -249,7 +232,6 @@ def plain_tile(target: Target) -> Tile:
 # Cores for which LLVM's schedules load few operands ahead.
 _LOAD_LITTLE_AHEAD = ("generic", "cortex-a53", "cortex-a55", "cortex-a72", "cortex-a73")
 _ENOUGH = 12
-_HALVED = 16  # lanes of vectors whose halves take half the time
 _LOOPED = 10  # input channels from which on LLVM keeps the loop over them
 _LOADED_AHEAD = 16  # accumulators
 _WRITTEN_OUT = 20  # input channels up to which LLVM writes out a loop over them with so many accumulators
