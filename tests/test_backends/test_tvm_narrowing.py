@@ -14,7 +14,7 @@ from pfir.devices.host import HostDevice
 from pfir.target import parse_target
 from tests.test_backends.bundle import Bundle, error, feeds, reference
 
-V4 = parse_target("x86-64:x86-64-v4")
+V3, V4 = parse_target("x86-64:x86-64-v3"), parse_target("x86-64:x86-64-v4")
 
 
 def _pointwise(channels: int, out: int, size: tuple[int, int] = (5, 7), batch: int = 1):
@@ -37,6 +37,9 @@ CASES = {
     "behind whole blocks": _pointwise(5, 66, (2, 3)),
     "a block of its own": _pointwise(4, 68),
     "blocks of vectors, the last of which is narrower": _pointwise(3, 100, (1, 5)),
+    "two rows share a vector": _pointwise(7, 12, batch=2),
+    "two rows share a vector, the last of an odd number of them alone": _pointwise(13, 26),
+    "two rows share a vector that overlaps": _pointwise(6, 9, (1, 5)),
     "residual, no bias": _residual,
     "dense": lambda b: b.node("Gemm", b.input(7, 33), b.random(33, 36), b.random(36)),
     "matrix": lambda b: b.node("MatMul", b.input(2, 3, 10), b.random(10, 20)),
@@ -65,21 +68,27 @@ def test_the_library_computes_what_onnx_runtime_computes(results, name):
     assert error(*results[name]) < 1e-5
 
 
-def test_every_product_narrows_where_vectors_have_512_bits_and_none_elsewhere():
-    for target, count in ((V4, len(CASES) + 1), (parse_target("x86-64:x86-64-v3"), 0), (parse_target("arm"), 0)):
+def test_every_product_narrows_where_vectors_have_512_bits_fewer_of_256_and_none_elsewhere():
+    few = sum(name.startswith(("two rows", "less", "dense", "matrix")) for name in CASES)
+    for target, count in ((V4, len(CASES) + 1), (V3, few), (parse_target("arm"), 0), (parse_target("x86-64"), 0)):
         families = [spec.family for spec, _ in written(_bundle(), target).kernels]
         assert families.count("narrowing") == count
 
 
-@pytest.mark.parametrize("channels", (12, 16, 24, 26, 61, 64))
+@pytest.mark.parametrize("channels", (7, 8, 13, 16, 24, 30, 44, 61, 64))
 def test_widths_that_gain_nothing_do_not_narrow(channels):
     assert remainder_tile(V4, 100, channels, channels) is None
 
 
-@pytest.mark.parametrize("channels", (18, 20, 34, 50, 52, 56, 72, 116))
-def test_accumulators_stay_in_registers(channels):
-    tile = remainder_tile(V4, 100, channels, channels)
-    assert tile is not None and 15 <= tile.vectors * tile.rows <= 20
+@pytest.mark.parametrize("target", (V3, V4))
+@pytest.mark.parametrize("channels", (9, 12, 18, 20, 26, 28, 36, 50, 52, 56, 72, 116))
+def test_accumulators_stay_in_registers(channels, target):
+    tile = remainder_tile(target, 100, channels, channels)
+    shared = tile is not None and tile.lanes == 8
+    assert target is V3 and channels > 36 or tile is not None and shared == (channels <= 36)
+    if tile is not None:
+        rows = tile.rows // 2 * (2 * tile.vectors - 1) if shared else tile.rows * tile.vectors
+        assert 3 <= rows <= target.core.vector_registers * 2 // 3 and tile.rows % (1 + shared) == 0
     assert remainder_tile(V4, 3, channels, channels) is None
 
 
@@ -92,3 +101,6 @@ def test_weights_lie_one_block_after_the_other():
     weight = np.arange(3 * 22, dtype=np.float32).reshape(3, 22)
     packed = pack(weight, Tile(16, 1, 4, 1))
     assert np.array_equal(packed, np.concatenate([weight[:, :16].reshape(-1), weight[:, 14:].reshape(-1)]))
+    packed = pack(weight[:, :12], Tile(8, 2, 4, 1, narrows=True))
+    whole = np.concatenate([weight[:, :8], weight[:, 8:12], weight[:, 8:12]], axis=1)
+    assert np.array_equal(packed, whole.reshape(-1))

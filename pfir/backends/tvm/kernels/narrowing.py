@@ -1,8 +1,9 @@
 """Matrix products with a constant right side whose last vector of columns is as narrow as what is left of them.
 
-Where a core multiplies two vectors of half the width in the time of a whole one, that takes half a vector's time. The
-last vector overlaps the one before it where it still is too wide, and the last tile of rows the one before it. Packed
-weights are `[I, b]` for each block of vectors, flat; the last block has those that are left.
+Where a core multiplies two vectors of half the width in the time of a whole one, that takes half a vector's time. No
+core gains from halves of the narrowest of these: such a last vector holds two rows. It overlaps the one before it where
+it still is too wide, and the last tile of rows the one before it. Packed weights are `[I, b]` for each block of
+vectors, flat; the last block has those that are left, those of two rows twice.
 """
 
 from __future__ import annotations
@@ -33,10 +34,16 @@ def vectors(columns: int, lanes: int) -> Vectors:
     return found
 
 
+def sharing(lanes: int, tile: Tile) -> int:
+    """Rows that a vector of so many columns holds."""
+    return 2 if lanes < tile.lanes == 2 * FEWEST_LANES else 1
+
+
 def pack(weight: np.ndarray, tile: Tile) -> np.ndarray:
     """`[I, O]` -> `[I, b]` one block after the other, flat."""
     blocks = _blocks(weight.shape[1], tile)
-    columns = [[first + lane for first, lanes in block for lane in range(lanes)] for block in blocks]
+    columns = [[first + lane for first, lanes in block for _ in range(sharing(lanes, tile)) for lane in range(lanes)]
+               for block in blocks]  # fmt: skip
     return np.concatenate([weight[:, those].reshape(-1) for those in columns])
 
 
@@ -94,6 +101,7 @@ class _Writer:
         if not blocks:
             return
         rows = min(self.rows, self.tile.rows * self.tile.vectors // len(blocks[0]))
+        rows -= rows % sharing(blocks[0][-1][1], self.tile)
         rounds, wide = -(-self.rows // rows), self.tile.block
         with (T.parallel if self.tile.threads > 1 else T.serial)(0, len(blocks) * rounds) as n:
             row, further = start(n % rounds, rounds, rows, self.rows), n // rounds * wide
@@ -104,22 +112,31 @@ class _Writer:
         from tvm.tirx.script import builder as T
 
         bias, steps = bias_first(self.spec) if self.spec.out.order[-1] == 1 else (None, self.spec)
-        sums = [T.alloc_buffer((rows, lanes), FLOAT32, scope="local") for _, lanes in block]
-        before, width = [sum(lanes for _, lanes in block[:j]) for j in range(len(block))], sum(n for _, n in block)
+        share = [sharing(lanes, self.tile) for _, lanes in block]
+        wide = [lanes * n for (_, lanes), n in zip(block, share, strict=True)]
+        sums = [
+            T.alloc_buffer((rows // n, lanes), FLOAT32, scope="local") for n, lanes in zip(share, wide, strict=True)
+        ]
         places = [(i, j, *vector) for i in range(rows) for j, vector in enumerate(block)]
 
         def at(i: int, first: int, e: Any) -> tuple[Any, ...]:
             return to_index(self.spec.out, (*split(row + i, self.spec.out.memory[:-1]), further + first + e))
 
+        def cell(i: int, j: int, e: Any) -> list[Any]:
+            return [i // share[j], i % share[j] * block[j][1] + e]
+
         for i, j, first, lanes in places:
-            store(sums[j], lanes, lambda e, i=i, first=first: (
-                const(0) if bias is None else self.operands[bias].broadcast(at(i, first, e)), [i, e]))  # fmt: skip
+            store(sums[j], lanes, lambda e, i=i, j=j, first=first: (
+                const(0) if bias is None else self.operands[bias].broadcast(at(i, first, e)),
+                cell(i, j, e)))  # fmt: skip
 
         def step(k: Any) -> None:
-            for i, j, _, lanes in places:
-                store(sums[j], lanes, lambda e, i=i, j=j: (
-                    sums[j][i, e] + self.data[(row + i) * self.inner + k]
-                    * self.operands[1].tensor[packed + k * width + before[j] + e], [i, e]))  # fmt: skip
+            for j, lanes in enumerate(wide):
+                weight = packed + k * sum(wide) + sum(wide[:j])
+                for i in range(rows // share[j]):
+                    store(sums[j], lanes, lambda e, i=i, j=j, weight=weight: (
+                        sums[j][i, e] + self._value(row + i * share[j], k, e, block[j][1], share[j])
+                        * self.operands[1].tensor[weight + e], [i, e]))  # fmt: skip
 
         unroll = self.tile.unroll
         with T.serial(0, self.inner // unroll) as outer:
@@ -129,5 +146,12 @@ class _Writer:
             step(k)
         for i, j, first, lanes in places:
             store(self.result, lanes, lambda e, i=i, j=j, first=first: (
-                tail(steps, self.operands, at(i, first, e), sums[j][i, e]),
+                tail(steps, self.operands, at(i, first, e), sums[j][tuple(cell(i, j, e))]),
                 [(row + i) * self.columns + further + first + e]))  # fmt: skip
+
+    def _value(self, row: Any, k: Any, e: Any, lanes: int, rows: int) -> Any:
+        """Value `k` of a row, or of two for as many lanes each."""
+        from tvm import tirx
+
+        one = self.data[row * self.inner + k]
+        return one if rows == 1 else tirx.Select(e < lanes, one, self.data[(row + 1) * self.inner + k])
