@@ -99,6 +99,12 @@ def test_steps_over_columns_whole_vectors_and_too_many_weights_do_not_run_on(wor
     assert all(across_tile(parse_target(target), work) is None for target in ("x86-64:x86-64-v4", "arm", "armv7"))
 
 
+def test_a_width_of_three_halves_of_a_vector_takes_halves():
+    wide, narrow = parse_target("x86-64:x86-64-v4"), parse_target("x86-64:x86-64-v3")
+    assert across_tile(wide, _work(24)) is None and across_tile(wide, _work(40)).across
+    assert across_tile(narrow, _work(12)).across
+
+
 def test_no_strip_has_more_rows_than_its_cache_holds_and_other_ways_are_there_to_measure():
     target = parse_target("x86-64:x86-64-v4,threads=2")
     assert across_tile(target, _work(13)) == Tile(16, 1, 14, 1, 2, across=True)

@@ -14,6 +14,7 @@ _VECTORS = {"aarch64": 2, "x86_64": 1}
 # Rows of a strip: in the first-level cache more of them would drive each other out, 14 do not on Zen 4.
 _ROWS = {"aarch64": 32, "x86_64": 14}
 _OTHERS = 2  # registers
+_HALVED = 16  # lanes of vectors of which one or three halves do as well
 
 
 def across_tile(target: Target, work: Work) -> Tile | None:
@@ -21,7 +22,8 @@ def across_tile(target: Target, work: Work) -> Tile | None:
     lanes, channels = target.lanes, work.out[1]
     machine = target.triple.partition("-")[0]
     wasted = -(-channels // lanes) * lanes / channels
-    if wasted < _WASTE.get(machine, float("inf")) or not _crosses(work):
+    halves = lanes >= _HALVED and channels % (lanes // 2) == 0 and channels < 2 * lanes
+    if wasted < _WASTE.get(machine, float("inf")) or halves or not _crosses(work):
         return None
     taps, vectors = work.kernel[0] * work.kernel[1], _VECTORS[machine]
     if taps + work.kernel[0] * vectors + _OTHERS > target.core.vector_registers:
