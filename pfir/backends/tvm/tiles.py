@@ -99,7 +99,8 @@ def product_tile(target: Target, rows: int, channels_out: int, channels_in: int)
     if twice:
         return replace(tile, unroll=8)
     written = target.triple.startswith("aarch64") and target.arithmetic == FLOAT32
-    return replace(tile, unroll=min(4, channels_in)) if written else tile
+    steps = 8 if rows < 4 and channels_out <= 8 * target.lanes else 4
+    return replace(tile, unroll=min(steps, channels_in)) if written else tile
 
 
 def _most_accumulators(target: Target, channels_out: int, channels_in: int) -> int | None:
