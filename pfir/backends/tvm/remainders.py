@@ -22,8 +22,8 @@ def remainder_tile(target: Target, rows: int, channels_out: int, channels_in: in
 
 
 def _dotted(target: Target, channels_out: int, channels_in: int) -> Tile | None:
-    """A single channel behind few vectors is a dot product of each row: by instructions, of 4 x 4 steps of a vector
-    each takes a step, and the sums of four rows' lanes three."""
+    """A single channel behind few vectors is a dot product of each row, by vectors of input channels: a quarter of the
+    multiply-adds that a vector of output channels takes. Behind five vectors and more it saves too little."""
     vectors, rest = divmod(channels_out, target.lanes)
     if rest != 1 or not 1 <= vectors <= _MOST_VECTORS or channels_in < target.lanes:
         return None

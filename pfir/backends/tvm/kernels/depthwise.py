@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import groupby, product
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -185,36 +185,52 @@ class _Writer:
 
         width, vectors, lanes = len(taps), self.tile.vectors, self.tile.lanes
         for k in range(self.columns.kernel):
-            for line, ky in meets:
-                for i, v in product((i for i in range(width) if k in taps[i]), range(vectors)):
+            those = [i for i in range(width) if k in taps[i]]
+            for line, ky in meets if those else ():
+
+                def add(n: Any, k: int = k, line: int = line, ky: Any = ky, first: int = those[0]) -> Any:
+                    i, v = first + n // vectors, n % vectors
                     at = ((line * width + i) * vectors + v) * lanes
                     weight = self._lanes(self.buffers[1], block, ky, k, v * lanes)
                     value = self._lanes(total, at) + pixel(row, i, k, v * lanes) * weight
-                    yield tirx.BufferStore(total, value, [tirx.Ramp(at, 1, lanes)])
+                    return tirx.BufferStore(total, value, [tirx.Ramp(at, 1, lanes)])
+
+                yield from self._unrolled(len(those) * vectors, add)
+
+    def _unrolled(self, count: int, body: Callable[[Any], Any]) -> list[Any]:
+        """The statements for every number below `count`; a loop that TVM unrolls compiles faster, but offsets are told
+        by numbers."""
+        from tvm import tirx
+
+        if self.offsets is not None:
+            return [body(n) for n in range(count)]
+        return [_loop("n", count, body, tirx.ForKind.UNROLLED)]
 
     def _pixels(
         self, b: Any, y: Any, rows: list[int], x: Any, block: Any, taps: list[tuple[int, ...]]
     ) -> tuple[list[Any], Callable]:
         """What comes first, and how to read tap `k` of the `i`th output from channel `c` of the block on, in the input
         row that lies so many rows below row `y`."""
+        channel = self._channel(block)
         if self.offsets is None:
+            below = {row: y + row for row in rows}
             return [], lambda row, i, k, c: self._lanes(
-                self.buffers[0], b, y + row, self.columns.at(x + i, k), self._channel(block) + c
+                self.buffers[0], b, below[row], self.columns.at(x + i, k), channel + c
             )
         first = min((self.columns.at(i, k) for i, ks in enumerate(taps) for k in ks), default=0)
         begin = (b * self.rows.size + y + rows[0]) * self.columns.size + x * self.columns.stride + first
         apart = [(row - rows[0]) * self.columns.size * self.channels for row in rows]
-        statements, lines = self._lines(self.data, begin * self.channels + self._channel(block), apart)
+        statements, lines = self._lines(self.data, begin * self.channels + channel, apart)
         line = dict(zip(rows, lines, strict=True))
         return statements, lambda row, i, k, c: self._lanes(
             line[row], self.offsets[self.columns.at(i, k) - first] + c
         )
 
-    def _places(self, b: Any, y: Any, x: Any, block: Any, lines: int) -> tuple[list[Any], Callable]:
-        """What comes first, and the buffer and index of the `i`th output of a line, at channel `c` of the block."""
+    def _places(self, b: Any, y: Any, x: Any, channel: Any, lines: int) -> tuple[list[Any], Callable]:
+        """What comes first, and the buffer and index of the `i`th output of a line, `c` channels from `channel` on."""
         if self.offsets is None:
-            return [], lambda line, i, c: (self.out, [b, y + line, x + i, self._channel(block) + c])
-        begin = ((b * self.rows.out + y) * self.columns.out + x) * self.channels + self._channel(block)
+            return [], lambda line, i, c: (self.out, [b, y + line, x + i, channel + c])
+        begin = ((b * self.rows.out + y) * self.columns.out + x) * self.channels + channel
         apart = [line * self.columns.out * self.channels for line in range(lines)]
         statements, found = self._lines(self.result, begin, apart)
         return statements, lambda line, i, c: (found[line], [self.offsets[i] + c])
@@ -249,24 +265,26 @@ class _Writer:
         lanes, vectors = self.tile.lanes, self.tile.vectors
         total = tirx.decl_buffer((lines * width * self.block,), self.spec.dtype, "total", scope="local")
 
-        before, place = self._places(b, y, x, block, lines)
-        places = list(product(range(lines), range(width), range(vectors)))
+        channel = self._channel(block)
+        before, place = self._places(b, y, x, channel, lines)
 
         def each(body: Callable) -> list[Any]:
-            def vector(n: int, line: int, i: int, v: int) -> Any:
+            def vector(n: Any) -> Any:
+                line, i, v = n // (width * vectors), n // vectors % width, n % vectors
+
                 def one(lane: Any) -> Any:
                     return body(n * lanes + lane, line, i, v * lanes + lane)
 
                 return _loop("lane", lanes, one, tirx.ForKind.VECTORIZED)
 
-            return [vector(n, *where) for n, where in enumerate(places)]
+            return self._unrolled(lines * width * vectors, vector)
 
-        def first(n: Any, line: int, i: int, c: Any) -> Any:
-            return tirx.BufferStore(total, self._bias(self._channel(block) + c), [n])
+        def first(n: Any, line: Any, i: Any, c: Any) -> Any:
+            return tirx.BufferStore(total, self._bias(channel + c), [n])
 
-        def result(n: Any, line: int, i: int, c: Any) -> Any:
+        def result(n: Any, line: Any, i: Any, c: Any) -> Any:
             buffer, index = place(line, i, c)
-            value = tail(self.rest, self.operands, (b, self._channel(block) + c, y + line, x + i), total[n])
+            value = tail(self.rest, self.operands, (b, channel + c, y + line, x + i), total[n])
             return tirx.BufferStore(buffer, value, index)
 
         return tirx.stmt_seq(tirx.AllocBuffer(total), *each(first), *sums(total), *before, *each(result))
