@@ -66,6 +66,8 @@ def kind(spec: KernelSpec) -> str:
         return f"tiles of {spec['outputs']}x{spec['outputs']}"
     if spec.family == "direct":
         return "{}x{}".format(*spec["kernel"])
+    if spec.family == "across":
+        return "depthwise {}x{}".format(*spec["kernel"])
     kh, kw = spec.operands[1].shape[2:4] if spec.family == "conv" else spec.operands[1].shape[1:3]
     return f"{'depthwise ' if spec.family == 'depthwise' else ''}{kh}x{kw}"
 

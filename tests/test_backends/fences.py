@@ -73,6 +73,8 @@ def rows() -> Program:
     b.output("product", b.node("MatMul", b.input(2, 8, 7), b.input(2, 7, 24)))
     b.output("columns", b.node("MatMul", b.input(16, 8), b.random(8, 10)))
     b.output("chain", b.node("Sigmoid", b.node("Mul", image, b.random(16, 1, 1))))
+    x = b.node("Conv", b.input(2, 6, 8, 8), b.random(6, 1, 1, 3), group=6, pads=[0, 1, 0, 1])
+    b.output("across columns", b.node("Conv", x, b.random(6, 1, 3, 1), b.random(6), group=6, pads=[1, 0, 1, 0]))
     b.output("slice", b.node("Slice", b.input(16, 9), b.ints(2), b.ints(7), b.ints(1)))
     return written(b.model(), replace(parse_target(_TARGET), threads=1))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.kernels.assembly import Loop, hot_loops, innermost_loops, tile_loops
+from benchmarks.kernels.assembly import Loop, hot_bodies, hot_loops, innermost_loops, tile_loops
 from benchmarks.kernels.instructions import assembly, two_convolutions
 from pfir.backends.tvm.lower import written
 from pfir.target import parse_target
@@ -86,6 +86,22 @@ def test_no_hot_loop_of_a_strided_convolution_spills_at_pruned_widths(core):
     direct = [loop for name, loop in loops.items() if name.startswith("direct")]
     assert len(direct) == 6 and [loop for loop in direct if loop.spills] == []
     assert all(loop.instructions / loop.multiplies < 1.6 for loop in direct)
+
+
+def test_columns_apart_by_no_whole_vectors_cost_no_instructions_of_their_own_and_no_spills():
+    bundle = Bundle()
+    for channels, kernel, stride in ((9, 3, 1), (13, 3, 1), (26, 3, 1), (61, 3, 1), (26, 5, 1), (61, 3, 2)):
+        weight, pads = bundle.random(channels, 1, kernel, kernel), [kernel // 2] * 4
+        y = bundle.node("Conv", _channels_last(bundle, channels, 20), weight, bundle.random(channels),
+                        group=channels, pads=pads, strides=[stride] * 2)  # fmt: skip
+        bundle.output(f"y{channels}_{kernel}_{stride}", bundle.node("Relu", y))
+    text = assembly(written(bundle.model(), parse_target("arm")))
+    bodies = {k: body for k, body in hot_bodies(text).items() if k.startswith(("across", "depthwise"))}
+    assert len(bodies) == 6 and [loop for name, loop in hot_loops(text).items() if name in bodies and loop.spills] == []
+    for body in bodies.values():
+        first = [line.split()[0] for line in body]
+        loads = sum(name.startswith("ld") for name in first)
+        assert loads > 20 and sum(name in ("add", "sub", "ubfiz", "orr", "lsl") for name in first) < 0.6 * loads
 
 
 def _channels_last(bundle: Bundle, channels: int, size: int) -> str:

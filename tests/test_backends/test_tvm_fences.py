@@ -44,7 +44,7 @@ def test_the_kernels_are_of_several_families():
     assert families >= {"depthwise", "direct", "pool", "transpose", "winograd"}
     assert "conv" in {spec.family for spec, _ in convolutions(2, FLOAT16).kernels}
     families = {spec.family for spec, _ in rows().kernels}
-    assert families >= {"affine", "matmul", "norm", "reduce_rows", "softmax"}
+    assert families >= {"across", "affine", "matmul", "norm", "reduce_rows", "softmax"}
 
 
 @pytest.mark.parametrize(("outside", "inside", "at_end"), ((-1, 0, False), (16, 15, True)), ids=("before", "behind"))

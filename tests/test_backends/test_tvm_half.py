@@ -92,6 +92,7 @@ CASES = {
     "groups": _conv(16, 24, 3, group=4),
     "an image": lambda b: b.node("Conv", b.input(2, 3, 11, 13), b.random(16, 3, 3, 3), b.random(16), strides=[2, 2]),
     "depthwise": _conv(24, 24, 3, group=24),
+    "depthwise across columns": _conv(13, 13, 3, group=13),
     "depthwise with a multiplier": _conv(8, 16, 3, group=8),
     "transposed": lambda b: b.node("ConvTranspose", _conv(8, 8, 3)(b), b.random(8, 12, 2, 2), strides=[2, 2]),
     "a product": _product(96),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pfir.backends.tvm import TvmBackend, tiles
+from pfir.backends.tvm.kernels.product import dots, pack
+from pfir.backends.tvm.remainders import remainder_tile
 from pfir.backends.tvm.tiles import (
     FEWEST_LANES,
     channel_tile,
@@ -70,6 +73,16 @@ def test_an_arm_product_over_few_channels_gets_a_tile_that_leaves_room_for_its_w
     assert product_tile(target, 784, 24, 16).vectors > 2
 
 
+def test_a_channel_left_alone_on_arm_is_a_dot_product_whose_weights_come_last():
+    arm = parse_target("arm")
+    tile, last = remainder_tile(arm, 49, 9, 6), np.arange(6) + 100
+    assert dots(9, tile) and remainder_tile(arm, 3, 9, 6) is None
+    assert all(remainder_tile(arm, 49, out, 6) is None for out in (8, 10, 21))
+    assert not any(dots(out, product_tile(arm, 49, out, 6)) for out in (8, 10, 21))
+    weight = np.concatenate([np.arange(6 * 8).reshape(6, 8), last[:, None]], axis=1).astype(np.float32)
+    assert np.array_equal(pack(weight, tile), [*range(6 * 8), *last[:4], 0, 0, *last[4:]])
+
+
 def test_a_neon_convolution_gets_the_tile_that_was_measured_not_to_spill():
     tile = matrix_tile(parse_target("arm:cortex-a53"), 40, 64, 64)
     assert (tile.lanes, tile.vectors, tile.rows, tile.unroll) == (4, 4, 5, 4)
@@ -104,11 +117,12 @@ def test_steps_that_do_not_divide_the_channels_leave_a_rest(monkeypatch):
 def test_every_arm_tile_computes_what_onnx_runtime_computes():
     bundle = Bundle()
     for channels, out, kernel, stride in ((3, 16, 3, 1), (3, 20, 3, 2), (2, 9, 5, 1), (35, 13, 3, 1), (30, 26, 1, 1),
-                                          (26, 52, 1, 1), (49, 8, 1, 1), (64, 24, 1, 1), (13, 30, 3, 2)):  # fmt: skip
+                                          (26, 52, 1, 1), (49, 8, 1, 1), (64, 24, 1, 1), (13, 30, 3, 2),
+                                          (13, 13, 1, 1), (16, 17, 1, 1), (4, 5, 1, 1), (7, 9, 1, 1)):  # fmt: skip
         weight = bundle.random(out, channels, kernel, kernel)
         y = bundle.node("Conv", bundle.input(1, channels, 11, 13), weight, bundle.random(out), strides=[stride] * 2)
         bundle.output(f"y{channels}_{out}", bundle.node("Relu", y))
-    for channels, kernel, stride in ((18, 3, 1), (24, 3, 2), (9, 5, 1), (16, 5, 2)):
+    for channels, kernel, stride in ((18, 3, 1), (24, 3, 2), (9, 5, 1), (16, 5, 2), (13, 3, 1), (61, 3, 2)):
         x = bundle.node("Conv", bundle.input(1, 5, 11, 13), bundle.random(channels, 5, 1, 1))
         y = bundle.node("Conv", x, bundle.random(channels, 1, kernel, kernel), bundle.random(channels), group=channels,
                         pads=[kernel // 2] * 4, strides=[stride] * 2)  # fmt: skip

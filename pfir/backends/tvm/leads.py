@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
 from typing import Any
@@ -14,10 +14,23 @@ from pfir.backends.tvm.algorithms import Winograd, habits
 from pfir.backends.tvm.direct import Direct
 from pfir.backends.tvm.form import Form, KernelSpec, channels_last, plain
 from pfir.backends.tvm.fuse import Group, is_float
-from pfir.backends.tvm.kernels import conv, depthwise, direct, gemm, matmul, overlapped, product, window, winograd
+from pfir.backends.tvm.kernels import (
+    across,
+    conv,
+    depthwise,
+    direct,
+    gemm,
+    matmul,
+    narrowing,
+    offsets,
+    overlapped,
+    product,
+    window,
+    winograd,
+)
 from pfir.backends.tvm.lead import Lead, Values, array_of, as_image, each_of, optional, pads_of, scalar, shape_of
 from pfir.backends.tvm.pools import pool, reduce
-from pfir.backends.tvm.tiles import by_lane, channel_tile, matrix_tile, overlapped_tile, plain_tile
+from pfir.backends.tvm.tiles import by_lane, channel_tile, depthwise_tile, matrix_tile, overlapped_tile, plain_tile
 from pfir.backends.tvm.transposed import Phases, turned
 from pfir.backends.tvm.values import Program, Value
 from pfir.backends.tvm.work import Work, kind_after
@@ -51,7 +64,7 @@ def _conv(program: Program, group: Group, value: Values) -> Lead | None:
                 dtype=program.dtype)  # fmt: skip
     if weight.shape[1] == 1 and groups == shape[1] and groups > 1:
         work = replace(work, family="depthwise", order=channels_last(shape).order)
-        return _depthwise(program, work, as_image(program, data), weight, bias, pads)
+        return _depthwise(program, work, as_image(program, data), weight, bias, pads, group.nodes[1:])
     return _direct(program, work, data, weight, bias)
 
 
@@ -89,15 +102,28 @@ def _geometry(work: Work) -> dict[str, Any]:
     return {"strides": work.strides, "dilations": work.dilations, "pads": work.pads}
 
 
-def _depthwise(program: Program, work: Work, data: Value, weight: np.ndarray, bias: Any, pads: tuple) -> Lead:
+def _depthwise(program: Program, work: Work, data: Value, weight: np.ndarray, bias: Any, pads: tuple,
+               after: Sequence[gs.Node]) -> Lead:  # fmt: skip
     out = channels_last(work.out)
-    if work.out[1] == work.data[1] and depthwise.covers(data.form, weight):
-        tile = program.way(work)
-        packed = program.constant(depthwise.pack(weight, tile))
-        return Lead("depthwise", _geometry(work), [data, packed], out, tile, bias)
-    tile = channel_tile(program.target, work.out[3], work.out[1])
-    attributes = _geometry(work) | {"kernel": work.kernel, "pads": pads}
-    return Lead("window", attributes, [data, program.constant(window.pack(weight, tile))], out, tile, bias)
+    if work.out[1] != work.data[1] or not depthwise.covers(data.form, weight):
+        tile = channel_tile(program.target, work.out[3], work.out[1])
+        attributes = _geometry(work) | {"kernel": work.kernel, "pads": pads}
+        return Lead("window", attributes, [data, program.constant(window.pack(weight, tile))], out, tile, bias)
+    tile, by_channel = program.way(work), _by_channel(after)
+    beside = {"offsets": offsets.needed(program.target, work.out[1])}
+    if tile.across and not by_channel:
+        packed = program.constant(across.pack(weight, bias, tile))
+        return Lead("across", {"kernel": work.kernel, "pads": work.pads} | beside, [data, packed], out, tile)
+    if tile.across:
+        tile = depthwise_tile(program.target, work.out[2:], work.out[1], work.kernel, work.strides)
+    packed = program.constant(depthwise.pack(weight, tile))
+    return Lead("depthwise", _geometry(work) | beside, [data, packed], out, tile, bias)
+
+
+def _by_channel(nodes: Sequence[gs.Node]) -> bool:
+    """Whether any of them reads constants beside single numbers."""
+    arrays = [array_of(tensor) for node in nodes for tensor in node.inputs]
+    return any(array is not None and array.size > 1 for array in arrays)
 
 
 def _product(program: Program, data: Value, matrix: np.ndarray, bias: Any, out: Form, after: str) -> Lead:
@@ -108,6 +134,8 @@ def _product(program: Program, data: Value, matrix: np.ndarray, bias: Any, out: 
     rows, (inner, channels) = prod(out.memory[:-1]), matrix.shape
     tile = program.way(Work("product", (rows, inner), (rows, channels), (0, 1), after=after, dtype=program.dtype))
     many = program.dtype == FLOAT32 and channels >= tile.lanes and rows >= _SEVERAL
+    if tile.narrows:
+        return Lead("narrowing", {}, [data, program.constant(narrowing.pack(matrix, tile))], out, tile, bias)
     if not by_lane(program.target) and channels % tile.lanes and many:
         tile = overlapped_tile(program.target, tile, rows, channels, inner)
         return Lead("overlapped", {}, [data, program.constant(overlapped.pack(matrix, tile))], out, tile, bias)

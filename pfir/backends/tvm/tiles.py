@@ -21,6 +21,8 @@ class Tile:
         unroll: Input channels whose step is unrolled.
         threads: Threads that share the kernel's outer loops.
         lines: Rows of output positions that a depthwise tile spans; elsewhere a tile lies in one row.
+        across: Whether vectors run on across columns; `rows` are then rows of an image, `vectors` columns apart.
+        narrows: Whether a product's last vector of channels is as narrow as what is left of them.
         in_turn: Whether no input row of a depthwise tile is loaded before the one above it is used.
     """
 
@@ -30,13 +32,16 @@ class Tile:
     unroll: int
     threads: int = 1
     lines: int = 1
+    across: bool = False
+    narrows: bool = False
     in_turn: bool = False
 
     def __str__(self) -> str:
         """All that decides the kernel but its threads, in words that a database keeps."""
         lines = f" x {self.lines} lines" if self.lines > 1 else ""
+        how = " across columns" if self.across else " narrowing" if self.narrows else ""
         in_turn = ", rows in turn" if self.in_turn else ""
-        return f"tile {self.vectors} x {self.lanes} lanes x {self.rows}{lines}, {self.unroll} steps{in_turn}"
+        return f"tile {self.vectors} x {self.lanes} lanes x {self.rows}{lines}{how}, {self.unroll} steps{in_turn}"
 
     @property
     def block(self) -> int:
@@ -90,7 +95,7 @@ def stem_tiles(
 ) -> list[Tile]:
     """The tiles of a convolution over few channels that stay in registers, the best first.
 
-    Of a 3-wide kernel over one channel LLVM writes out all steps and holds all their weights, on 64-bit Arm: two vectors
+    Of a 3-wide kernel over one channel LLVM writes out all steps and holds all their weights (64-bit Arm). Two vectors
     of nine leave room for as many columns as divide evenly (counted: from 7 % fewer instructions to 2 % more than four
     vectors, which spill). Where none do, or there is no other block, so that the bias is held too, one vector does.
     """
@@ -115,7 +120,8 @@ def product_tile(target: Target, rows: int, channels_out: int, channels_in: int)
     if twice:
         return replace(tile, unroll=8)
     written = target.triple.startswith("aarch64") and target.arithmetic == FLOAT32
-    return replace(tile, unroll=min(4, channels_in)) if written else tile
+    steps = 8 if rows < 4 and channels_out <= 8 * target.lanes else 4
+    return replace(tile, unroll=min(steps, channels_in)) if written else tile
 
 
 def _most_accumulators(target: Target, channels_out: int, channels_in: int) -> int | None:
@@ -200,7 +206,7 @@ def depthwise_tiles(
         if lines * rows + _under(rows, kernel[1], strides[1]) + lines <= _held(target) or rows == 1
     ]  # fmt: skip
     ahead = scheduled_ahead(target)
-    return [Tile(lanes, 1, -rows, 1, target.threads, lines, ahead) for _, rows, lines in sorted(options)]
+    return [Tile(lanes, 1, -rows, 1, target.threads, lines, in_turn=ahead) for _, rows, lines in sorted(options)]
 
 
 def _held(target: Target) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 
 from pfir.backends.tvm.database import NOTHING, Known
 from pfir.backends.tvm.form import Form, KernelSpec, plain, same_memory
+from pfir.backends.tvm.kernels.across import across
 from pfir.backends.tvm.kernels.affine import affine
 from pfir.backends.tvm.kernels.conv import conv
 from pfir.backends.tvm.kernels.depthwise import depthwise
@@ -17,6 +18,7 @@ from pfir.backends.tvm.kernels.direct import direct
 from pfir.backends.tvm.kernels.gemm import gemm
 from pfir.backends.tvm.kernels.matmul import matmul
 from pfir.backends.tvm.kernels.move import move
+from pfir.backends.tvm.kernels.narrowing import narrowing
 from pfir.backends.tvm.kernels.overlapped import overlapped
 from pfir.backends.tvm.kernels.pool import pool
 from pfir.backends.tvm.kernels.product import product
@@ -32,6 +34,7 @@ from pfir.backends.tvm.work import Work
 from pfir.target import FLOAT32, Target
 
 FAMILIES = {
+    "across": across,
     "affine": affine,
     "conv": conv,
     "depthwise": depthwise,
@@ -39,6 +42,7 @@ FAMILIES = {
     "gemm": gemm,
     "matmul": matmul,
     "move": move,
+    "narrowing": narrowing,
     "norm": norm,
     "overlapped": overlapped,
     "pool": pool,
@@ -52,8 +56,8 @@ FAMILIES = {
 }
 # Families that give the function itself, where the others give a schedule of it.
 WRITTEN = (
-    "affine", "depthwise", "direct", "matmul", "norm", "overlapped", "pool", "product", "reduce_rows", "softmax",
-    "transpose", "winograd",
+    "across", "affine", "depthwise", "direct", "matmul", "narrowing", "norm", "overlapped", "pool", "product",
+    "reduce_rows", "softmax", "transpose", "winograd",
 )  # fmt: skip
 
 

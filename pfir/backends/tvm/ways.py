@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from pfir.backends.tvm.algorithms import Winograd, outputs_for, plans, winograd_or_direct
+from pfir.backends.tvm.crossing import across_tile
 from pfir.backends.tvm.direct import Direct, covers, direct_plan, direct_plans
 from pfir.backends.tvm.kernels.conv import FEW_CHANNELS
+from pfir.backends.tvm.remainders import remainder_tile
 from pfir.backends.tvm.tiles import (
     FEWEST_LANES,
     Tile,
@@ -29,9 +31,11 @@ _STEPS = (1, 2, 4, 8)
 def modelled(target: Target, work: Work) -> Way:
     """The way that takes the least time by the model of the core."""
     if work.family == "product":
-        return product_tile(target, work.out[0], work.out[1], work.data[1])
+        sizes = work.out[0], work.out[1], work.data[1]
+        return remainder_tile(target, *sizes) or product_tile(target, *sizes)
     if work.family == "depthwise":
-        return depthwise_tiles(target, work.out[2:], work.out[1], work.kernel, work.strides)[0]
+        plain = depthwise_tiles(target, work.out[2:], work.out[1], work.kernel, work.strides)
+        return across_tile(target, work) or plain[0]
     tiled = winograd_or_direct(target, work.channels, work.out) if _squares(work) else None
     if tiled or not covers(target, work):
         return tiled or _matrix_tiles(target, work)[0]
@@ -77,6 +81,7 @@ def _convolutions(target: Target, work: Work) -> Iterator[Way]:
 
 def _products(target: Target, work: Work) -> Iterator[Way]:
     tiles = matrix_tiles(target, work.out[0], work.out[1], work.data[1])
+    yield product_tile(target, work.out[0], work.out[1], work.data[1])
     yield from tiles[: 2 * _TILES]
     yield from _steps(modelled(target, work), work.data[1])
 

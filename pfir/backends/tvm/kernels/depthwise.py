@@ -17,6 +17,7 @@ import numpy as np
 from pfir.backends.tvm.expressions import const
 from pfir.backends.tvm.form import Form, KernelSpec
 from pfir.backends.tvm.kernels.common import bias_first, tail
+from pfir.backends.tvm.kernels.offsets import Offsets, flat, from_value
 from pfir.backends.tvm.kernels.written import Argument, barrier
 from pfir.backends.tvm.tiles import FEWEST_LANES, Tile
 
@@ -38,7 +39,8 @@ def pack(weight: np.ndarray, tile: Tile) -> np.ndarray:
 
 
 def depthwise(spec: KernelSpec, tile: Tile) -> Any:
-    """A kernel as a function of TensorIR; `spec` has `strides`, `dilations` and `pads` (begin)."""
+    """A kernel as a function of TensorIR; `spec` has `strides`, `dilations`, `pads` (begin), and whether columns
+    are reached by `offsets` in registers."""
     from tvm import tirx
 
     buffers = [tirx.decl_buffer(form.memory, form.dtype, f"p{i}") for i, form in enumerate(spec.operands)]
@@ -48,7 +50,7 @@ def depthwise(spec: KernelSpec, tile: Tile) -> Any:
 
 
 @dataclass(frozen=True)
-class _Axis:
+class Axis:
     """One spatial axis: which input positions the taps of each output read."""
 
     size: int
@@ -80,10 +82,12 @@ class _Writer:
         self.batch, self.channels, h, w = spec.operands[0].shape
         self.blocks, kh, kw, self.block = spec.operands[1].shape
         oh, ow = spec.out.shape[2:]
-        self.rows, self.columns = _Axis(h, oh, kh, sh, dh, top), _Axis(w, ow, kw, sw, dw, left)
+        self.rows, self.columns = Axis(h, oh, kh, sh, dh, top), Axis(w, ow, kw, sw, dw, left)
         self.operands = [Argument(b, f, spec.dtype) for b, f in zip(buffers, spec.operands, strict=True)]
         self.tiles = list(self._tiles())
         self.bias, self.rest = bias_first(spec)
+        self.offsets = Offsets(self.channels) if spec["offsets"] else None
+        self.declared, (self.data, self.result) = _flat((buffers[0], spec.operands[0]), (out, spec.out))
 
     def kernel(self) -> Any:
         """Batch, chunks of channel blocks, passes over rows; then tiles along a row, and blocks of the chunk."""
@@ -107,7 +111,8 @@ class _Writer:
                 return fast or slow
             return tirx.IfThenElse(t < passes, fast, slow)
 
-        return _loop("task", self.batch * chunks * (passes + cut), task, kind)
+        tasks = _loop("task", self.batch * chunks * (passes + cut), task, kind)
+        return tasks if self.offsets is None else tirx.stmt_seq(*self.declared, *self.offsets.statements(), tasks)
 
     def _chunk(self) -> int:
         """Channel blocks whose input under a tile and weights fill half of a small first-level cache."""
@@ -146,12 +151,12 @@ class _Writer:
 
     def _whole(self, b: Any, y: Any, x: Any, block: Any, taps: list[tuple[int, ...]]) -> Any:
         """A tile whose rows are all inside: input rows in turn, each used by every output row that reads it."""
-        lines = range(self.tile.lines)
-        reads = sorted((self.rows.at(line, k), line, k) for line in lines for k in range(self.rows.kernel))
+        reads = [(self.rows.at(line, k), line, k) for line in range(self.tile.lines) for k in range(self.rows.kernel)]
+        rows = [(row, [(line, k) for _, line, k in run]) for row, run in groupby(sorted(reads), lambda read: read[0])]
 
         def sums(total: Any) -> list[Any]:
-            rows = [[(line, k) for _, line, k in run] for _, run in groupby(reads, lambda read: read[0])]
-            return [s for row in rows for s in self._sums(total, b, y, x, block, taps, row)]
+            first, pixel = self._pixels(b, y * self.rows.stride, [row for row, _ in rows], x, block, taps)
+            return [*first, *(s for row, those in rows for s in self._sums(total, pixel, row, block, taps, those))]
 
         return self._tile(b, y, x, block, len(taps), self.tile.lines, sums)
 
@@ -165,16 +170,17 @@ class _Writer:
 
         def sums(total: Any) -> list[Any]:
             def at(k: Any) -> Any:
-                return tirx.stmt_seq(*self._sums(total, b, y, x, block, taps, [(0, first + k)]))
+                begin, pixel = self._pixels(b, axis.at(y, first + k), [0], x, block, taps)
+                return tirx.stmt_seq(*begin, *self._sums(total, pixel, 0, block, taps, [(0, first + k)]))
 
             return [_loop("ky", last - first, at)] if any(taps) else []
 
         return self._tile(b, y, x, block, len(taps), 1, sums)
 
     def _sums(
-        self, total: Any, b: Any, y: Any, x: Any, block: Any, taps: list[tuple[int, ...]], row: list[tuple[int, Any]]
+        self, total: Any, pixel: Callable, row: int, block: Any, taps: list[tuple[int, ...]], meets: list
     ) -> Iterator[Any]:
-        """Multiply-adds of one input row into each output row `y + line` whose kernel row `ky` it meets."""
+        """Multiply-adds of one input row into each output row whose kernel row it `meets`, as pairs of those."""
         from tvm import tirx
 
         width, vectors, lanes = len(taps), self.tile.vectors, self.tile.lanes
@@ -182,20 +188,60 @@ class _Writer:
             yield tirx.Evaluate(barrier())
         for k in range(self.columns.kernel):
             those = [i for i in range(width) if k in taps[i]]
-            for line, ky in row if those else ():
+            for line, ky in meets if those else ():
 
                 def add(n: Any, k: int = k, line: int = line, ky: Any = ky, first: int = those[0]) -> Any:
                     i, v = first + n // vectors, n % vectors
                     at = ((line * width + i) * vectors + v) * lanes
-                    pixel = self._pixel(b, y + line, x + i, ky, k, self._channel(block) + v * lanes)
                     weight = self._lanes(self.buffers[1], block, ky, k, v * lanes)
-                    value = self._lanes(total, at) + pixel * weight
+                    value = self._lanes(total, at) + pixel(row, i, k, v * lanes) * weight
                     return tirx.BufferStore(total, value, [tirx.Ramp(at, 1, lanes)])
 
-                yield _loop("i", len(those) * vectors, add, tirx.ForKind.UNROLLED)
+                yield from self._unrolled(len(those) * vectors, add)
 
-    def _pixel(self, b: Any, y: Any, x: Any, ky: Any, kx: Any, channel: Any) -> Any:
-        return self._lanes(self.buffers[0], b, self.rows.at(y, ky), self.columns.at(x, kx), channel)
+    def _unrolled(self, count: int, body: Callable[[Any], Any]) -> list[Any]:
+        """The statements for every number below `count`; a loop that TVM unrolls compiles faster, but offsets are told
+        by numbers."""
+        from tvm import tirx
+
+        if self.offsets is not None:
+            return [body(n) for n in range(count)]
+        return [_loop("n", count, body, tirx.ForKind.UNROLLED)]
+
+    def _pixels(
+        self, b: Any, y: Any, rows: list[int], x: Any, block: Any, taps: list[tuple[int, ...]]
+    ) -> tuple[list[Any], Callable]:
+        """What comes first, and how to read tap `k` of the `i`th output from channel `c` of the block on, in the input
+        row that lies so many rows below row `y`."""
+        channel = self._channel(block)
+        if self.offsets is None:
+            below = {row: y + row for row in rows}
+            return [], lambda row, i, k, c: self._lanes(
+                self.buffers[0], b, below[row], self.columns.at(x + i, k), channel + c
+            )
+        first = min((self.columns.at(i, k) for i, ks in enumerate(taps) for k in ks), default=0)
+        begin = (b * self.rows.size + y + rows[0]) * self.columns.size + x * self.columns.stride + first
+        apart = [(row - rows[0]) * self.columns.size * self.channels for row in rows]
+        statements, lines = self._lines(self.data, begin * self.channels + channel, apart)
+        line = dict(zip(rows, lines, strict=True))
+        return statements, lambda row, i, k, c: self._lanes(
+            line[row], self.offsets[self.columns.at(i, k) - first] + c
+        )
+
+    def _places(self, b: Any, y: Any, x: Any, channel: Any, lines: int) -> tuple[list[Any], Callable]:
+        """What comes first, and the buffer and index of the `i`th output of a line, `c` channels from `channel` on."""
+        if self.offsets is None:
+            return [], lambda line, i, c: (self.out, [b, y + line, x + i, channel + c])
+        begin = ((b * self.rows.out + y) * self.columns.out + x) * self.channels + channel
+        apart = [line * self.columns.out * self.channels for line in range(lines)]
+        statements, found = self._lines(self.result, begin, apart)
+        return statements, lambda line, i, c: (found[line], [self.offsets[i] + c])
+
+    def _lines(self, buffer: Any, begin: Any, apart: list[int]) -> tuple[list[Any], list[Any]]:
+        """What declares them, and the values that lie so far apart from value `begin` on, as buffers of their own."""
+        statements, first = from_value(buffer, begin)
+        others = [from_value(first, values) for values in apart[1:]]
+        return [*statements, *(s for some, _ in others for s in some)], [first, *(line for _, line in others)]
 
     def _lanes(self, buffer: Any, *index: Any) -> Any:
         """A vector of values, the first of which is at `index`."""
@@ -221,23 +267,35 @@ class _Writer:
         lanes, vectors = self.tile.lanes, self.tile.vectors
         total = tirx.decl_buffer((lines * width * self.block,), self.spec.dtype, "total", scope="local")
 
-        def first(n: Any, lane: Any) -> Any:
-            bias = self._bias(self._channel(block) + n % vectors * lanes + lane)
-            return tirx.BufferStore(total, bias, [n * lanes + lane])
+        channel = self._channel(block)
+        before, place = self._places(b, y, x, channel, lines)
 
-        def result(n: Any, lane: Any) -> Any:
-            channel = self._channel(block) + n % vectors * lanes + lane
-            at_y, at_x = y + n // (width * vectors), x + n // vectors % width
-            value = tail(self.rest, self.operands, (b, channel, at_y, at_x), total[n * lanes + lane])
-            return tirx.BufferStore(self.out, value, [b, at_y, at_x, channel])
-
-        def each(body: Callable) -> Any:
+        def each(body: Callable) -> list[Any]:
             def vector(n: Any) -> Any:
-                return _loop("lane", lanes, lambda lane: body(n, lane), tirx.ForKind.VECTORIZED)
+                line, i, v = n // (width * vectors), n // vectors % width, n % vectors
 
-            return _loop("n", lines * width * vectors, vector, tirx.ForKind.UNROLLED)
+                def one(lane: Any) -> Any:
+                    return body(n * lanes + lane, line, i, v * lanes + lane)
 
-        return tirx.stmt_seq(tirx.AllocBuffer(total), each(first), *sums(total), each(result))
+                return _loop("lane", lanes, one, tirx.ForKind.VECTORIZED)
+
+            return self._unrolled(lines * width * vectors, vector)
+
+        def first(n: Any, line: Any, i: Any, c: Any) -> Any:
+            return tirx.BufferStore(total, self._bias(channel + c), [n])
+
+        def result(n: Any, line: Any, i: Any, c: Any) -> Any:
+            buffer, index = place(line, i, c)
+            value = tail(self.rest, self.operands, (b, channel + c, y + line, x + i), total[n])
+            return tirx.BufferStore(buffer, value, index)
+
+        return tirx.stmt_seq(tirx.AllocBuffer(total), *each(first), *sums(total), *before, *each(result))
+
+
+def _flat(*buffers: tuple[Any, Form]) -> tuple[list[Any], list[Any]]:
+    """What declares them, and the same memory as buffers of one axis."""
+    found = [flat(buffer, form) for buffer, form in buffers]
+    return [statement for statement, _ in found], [same for _, same in found]
 
 
 def _loop(name: str, extent: Any, body: Callable, kind: Any = None) -> Any:

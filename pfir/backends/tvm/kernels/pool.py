@@ -20,7 +20,7 @@ from pfir.backends.tvm.tiles import Tile
 from pfir.target import FLOAT16, FLOAT32
 
 LOWEST = {FLOAT16: -65504.0, FLOAT32: -3.4028234663852886e38}
-_MOST_COLUMNS = 24  # of the input, each in a register
+_MOST_COLUMNS = 14  # of the input, each in a register
 
 
 def pool(spec: KernelSpec, tile: Tile) -> Any:

@@ -1,0 +1,72 @@
+"""Columns of an image whose addresses a kernel of 64-bit Arm reaches by a register beside that of the row.
+
+Such a load has an immediate offset only in whole vectors: in rows of channels that fill no vector, nearly every column
+would take an instruction of its own. LLVM sees through constants in registers, so these are hidden from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+from pfir.backends.tvm.form import Form
+from pfir.target import Target
+
+
+def needed(target: Target, channels: int) -> bool:
+    """Whether columns lie apart by no whole vectors, so that offsets in registers save instructions."""
+    return target.triple.startswith("aarch64") and channels % target.lanes > 0
+
+
+@dataclass(frozen=True)
+class Offsets:
+    """Offsets of whole columns of so many channels each, in values.
+
+    Args:
+        channels: Values of a column.
+        found: Those asked for so far, by how many columns they span.
+    """
+
+    channels: int
+    found: dict[int, Any] = field(default_factory=dict)
+
+    def __getitem__(self, columns: int) -> Any:
+        from tvm import tirx
+
+        if not columns:
+            return tirx.const(0, "int64")
+        if columns not in self.found:
+            self.found[columns] = tirx.Var(f"columns{columns}", "int64")
+        return self.found[columns]
+
+    def statements(self, more: Iterable[int] = ()) -> list[Any]:
+        """Once in a kernel, before all that uses them: those found, and `more`."""
+        from tvm import tirx
+
+        for columns in sorted(more):
+            self[columns]
+
+        one = tirx.Var("column", "int64")
+        hidden = tirx.call_llvm_pure_intrin(
+            "int64", "llvm.aarch64.neon.uqrshl", tirx.const(self.channels, "int64"), tirx.const(0, "int64")
+        )
+        return [tirx.Bind(one, hidden), *(tirx.Bind(name, one * columns) for columns, name in self.found.items())]
+
+
+def flat(buffer: Any, form: Form) -> tuple[Any, Any]:
+    """The statement that declares it, and the same memory as one axis."""
+    from tvm import tirx
+
+    same = tirx.decl_buffer((prod(form.memory),), form.dtype, f"{buffer.name}_flat")
+    return tirx.DeclBuffer(same, data=buffer.data), same
+
+
+def from_value(buffer: Any, index: Any) -> tuple[list[Any], Any]:
+    """The statements that declare it, and what follows this value of a buffer of one axis, as a buffer of its own."""
+    from tvm import ir, tirx
+
+    name = tirx.Var("row", ir.PointerType(ir.PrimType(buffer.dtype), "global"))
+    rest = tirx.decl_buffer(buffer.shape, buffer.dtype, "from")
+    return [tirx.Bind(name, tirx.address_of(buffer[index])), tirx.DeclBuffer(rest, data=name)], rest
