@@ -25,7 +25,7 @@ _FEW = 8
 _LATENCY = 4  # cycles of a multiply-add on x86
 # Beside the multiply-adds: instructions (Arm) or cycles (x86) of a row of the result, of a tile, of a vector of
 # results, of a single one.
-_A_LINE = 40
+_A_LINE = {"arm": 15, "x86": 40}
 _A_TILE = {"arm": 60, "x86": 60}
 _A_RESULT = {"arm": 3, "x86": 1}
 _A_SINGLE = {"arm": 9, "x86": 3}
@@ -202,7 +202,7 @@ def _best(target: Target, work: Work, shape: Shape) -> tuple[Block | None, float
     if not found:
         return None, 0.0
     cost, rows = min(found)
-    return Block(*shape, rows), cost + _A_LINE
+    return Block(*shape, rows), cost + _A_LINE["arm" if by_lane(target) else "x86"]
 
 
 def _most_rows(target: Target, work: Work) -> int:
