@@ -44,6 +44,11 @@ class Target:
     arithmetic: str = FLOAT32
 
     @property
+    def arm64(self) -> bool:
+        """Whether it is 64-bit Arm, whatever the system."""
+        return self.triple.startswith(("aarch64", "arm64"))
+
+    @property
     def value_bytes(self) -> int:
         """Of one value of a weight or activation."""
         return 2 if self.arithmetic == FLOAT16 else 4
@@ -116,7 +121,7 @@ def with_arithmetic(target: Target, arithmetic: str) -> Target:
     Raises:
         UsageError: Its code may not use float16 vector arithmetic; the message names the cores that have it.
     """
-    if arithmetic == FLOAT16 and not (target.triple.startswith(("aarch64", "arm64")) and target.cpu in FP16_CORES):
+    if arithmetic == FLOAT16 and not (target.arm64 and target.cpu in FP16_CORES):
         cores = ", ".join(FP16_CORES)
         raise UsageError(f"target {target.name} has no fp16 vector arithmetic (--fp16, or a recipe made with it); "
                          f"the cores that have it are {cores}, as in --target arm:{FP16_CORES[0]}")  # fmt: skip

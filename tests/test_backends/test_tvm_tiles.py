@@ -8,12 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pfir.backends.tvm import TvmBackend, tiles
+from pfir.backends.tvm.channel_tiles import channel_tile, depthwise_tile
 from pfir.backends.tvm.kernels.product import dots, pack
 from pfir.backends.tvm.remainders import remainder_tile
 from pfir.backends.tvm.tiles import (
     FEWEST_LANES,
-    channel_tile,
-    depthwise_tile,
     matrix_tile,
     overlapped_tile,
     product_tile,

@@ -115,7 +115,7 @@ def habits(target: Target) -> dict[str, bool | int]:
     """
     arm = by_lane(target)
     abreast = 2 if arm and target.core.vector_registers >= 32 else 1
-    return {"by_lane": arm, "abreast": abreast, "fenced": target.triple.startswith("aarch64")}
+    return {"by_lane": arm, "abreast": abreast, "fenced": target.arm64}
 
 
 def _shared_strips(target: Target, channels: int, out: tuple[int, ...], outputs: int, room: int) -> list[int]:

@@ -47,8 +47,8 @@ def tvm_target(target: Target) -> Any:
     cpu = system_cpu() if target.cpu in NATIVE else target.cpu
     if cpu and cpu != "generic":
         settings["mcpu"] = cpu
-    features, arm = list(target.features), target.triple.startswith(("aarch64", "arm64"))
-    if arm and not scheduled_ahead(target) and settings.pop("mcpu", None):
+    features = list(target.features)
+    if target.arm64 and not scheduled_ahead(target) and settings.pop("mcpu", None):
         features += [f"+{name}" for name in _USABLE if name in _features(target.triple, cpu)]
     if features:
         settings["mattr"] = features

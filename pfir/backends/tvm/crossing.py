@@ -8,19 +8,18 @@ from pfir.target import Target
 
 # Lanes of whole vectors by those used, from which on it is faster: on Arm, in instructions at 7 to 28 columns, the
 # strips' own loads are as many as the lanes of 18 channels save; on Zen 4 all that fill no vectors gain but 61 of 64.
-_WASTE = {"aarch64": 1.2, "x86_64": 1.05}
+_WASTE = {"arm": 1.2, "x86": 1.05}
 # Vectors that share the weights of a strip: on Arm two share the addresses, on x86 one is the fastest.
-_VECTORS = {"aarch64": 2, "x86_64": 1}
+_VECTORS = {"arm": 2, "x86": 1}
 # Rows of a strip: in the first-level cache more of them would drive each other out, 14 do not on Zen 4.
-_ROWS = {"aarch64": 32, "x86_64": 14}
+_ROWS = {"arm": 32, "x86": 14}
 _OTHERS = 2  # registers
 _HALVED = 16  # lanes of vectors of which one or three halves do as well
 
 
 def across_tile(target: Target, work: Work) -> Tile | None:
     """The tile of a depthwise convolution where it is faster across its columns, None elsewhere."""
-    lanes, channels = target.lanes, work.out[1]
-    machine = target.triple.partition("-")[0]
+    lanes, channels, machine = target.lanes, work.out[1], "arm" if target.arm64 else target.triple[:3]
     wasted = -(-channels // lanes) * lanes / channels
     halves = lanes >= _HALVED and channels % (lanes // 2) == 0 and channels < 2 * lanes
     if wasted < _WASTE.get(machine, float("inf")) or halves or not _crosses(work):

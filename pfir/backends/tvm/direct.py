@@ -91,7 +91,7 @@ class Direct:
 def covers(target: Target, work: Work) -> bool:
     """Whether the kernel can be made: it reads vectors of values where the core multiplies by a lane of a register, and
     writes vectors of channels."""
-    if not target.triple.startswith(("aarch64", "x86")) or work.spread != (1, 1) or work.dtype != FLOAT32:
+    if not (target.arm64 or target.triple.startswith("x86")) or work.spread != (1, 1) or work.dtype != FLOAT32:
         return False
     wide = FEWEST_LANES if by_lane(target) else min(8, target.lanes)
     copied = not bordered(work.order, work.channels) or (work.data[1] <= FEWEST_LANES and _beside(work))

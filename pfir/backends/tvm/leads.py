@@ -11,6 +11,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.backends.tvm.algorithms import Winograd, habits
+from pfir.backends.tvm.channel_tiles import channel_tile, depthwise_tile
 from pfir.backends.tvm.direct import Direct
 from pfir.backends.tvm.form import Form, KernelSpec, channels_last, plain
 from pfir.backends.tvm.fuse import Group, is_float
@@ -30,7 +31,7 @@ from pfir.backends.tvm.kernels import (
 )
 from pfir.backends.tvm.lead import Lead, Values, array_of, as_image, each_of, optional, pads_of, scalar, shape_of
 from pfir.backends.tvm.pools import pool, reduce
-from pfir.backends.tvm.tiles import by_lane, channel_tile, depthwise_tile, matrix_tile, overlapped_tile, plain_tile
+from pfir.backends.tvm.tiles import by_lane, matrix_tile, overlapped_tile, plain_tile
 from pfir.backends.tvm.transposed import Phases, turned
 from pfir.backends.tvm.values import Program, Value
 from pfir.backends.tvm.work import Work, kind_after

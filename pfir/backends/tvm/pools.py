@@ -7,10 +7,11 @@ from math import prod
 
 import onnx_graphsurgeon as gs
 
+from pfir.backends.tvm.channel_tiles import channel_tile
 from pfir.backends.tvm.form import Form, channels_last
 from pfir.backends.tvm.fuse import Group
 from pfir.backends.tvm.lead import Lead, Values, array_of, as_image, each_of, optional, pads_of, shape_of
-from pfir.backends.tvm.tiles import channel_tile, plain_tile
+from pfir.backends.tvm.tiles import plain_tile
 from pfir.backends.tvm.values import Program
 
 

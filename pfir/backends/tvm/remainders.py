@@ -15,7 +15,7 @@ def remainder_tile(target: Target, rows: int, channels_out: int, channels_in: in
     """The tile of such a product, None where all channels are treated alike."""
     if target.arithmetic != FLOAT32 or rows < FEWEST_LANES:
         return None
-    if target.triple.startswith("aarch64"):
+    if target.arm64:
         return _dotted(target, channels_out, channels_in)
     wide = target.triple.startswith("x86") and target.lanes >= _SHARED
     return _narrowing(target, rows, channels_out, channels_in) if wide else None

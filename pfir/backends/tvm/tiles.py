@@ -67,7 +67,7 @@ def matrix_tiles(
     options = [
         (prefer(target, lanes, vectors, tile_rows, rows, channels_out), -(-channels_out % (lanes * vectors)),
          lanes, vectors, tile_rows)
-        for lanes in _lane_choices(target)
+        for lanes in lane_choices(target)
         for vectors in range(1, _most_vectors(target, rows) + 1)
         for tile_rows in range(1, min(rows, most_rows(target, channels_in)) + 1)
         if _fits(target, vectors, tile_rows) and (most is None or vectors * tile_rows <= most)
@@ -101,7 +101,7 @@ def stem_tiles(
     """
     most = _stem_accumulators(target, channels_in, kernel_width, stride, channels_out)
     tiles = matrix_tiles(target, columns, channels_out, channels_in, most)
-    if not target.triple.startswith(("aarch64", "arm64")) or channels_in > 1 or kernel_width > 3:
+    if not target.arm64 or channels_in > 1 or kernel_width > 3:
         return tiles
     even = [rows for rows in range(4, 9 if stride == 1 else 8) if columns % rows == 0]
     vectors = 2 if even and channels_out > 2 * target.lanes else 1
@@ -119,7 +119,7 @@ def product_tile(target: Target, rows: int, channels_out: int, channels_in: int)
     tile = matrix_tile(target, rows, channels_out, channels_in, _most_accumulators(target, channels_out, channels_in))
     if twice:
         return replace(tile, unroll=8)
-    written = target.triple.startswith("aarch64") and target.arithmetic == FLOAT32
+    written = target.arm64 and target.arithmetic == FLOAT32
     steps = 8 if rows < 4 and channels_out <= 8 * target.lanes else 4
     return replace(tile, unroll=min(steps, channels_in)) if written else tile
 
@@ -173,71 +173,6 @@ def shared(tile: Tile, rows: int) -> Tile:
     return replace(tile, rows=-(-rows // rounds))
 
 
-def channel_tile(target: Target, columns: int, channels: int) -> Tile:
-    """The tile of a depthwise or pooling kernel: one vector of channels by several columns."""
-    lanes = min(_lane_choices(target), key=lambda n: (-(-channels // n) * n, -n))
-    limit = min(target.core.vector_registers // 3, columns, 8)
-    rows = min(range(1, limit + 1), key=lambda r: (-(-columns // r) * (r + 2), -r))
-    return Tile(lanes, 1, rows, 1, target.threads)
-
-
-def depthwise_tile(
-    target: Target, sizes: tuple[int, int], channels: int, kernel: tuple[int, int], strides: tuple[int, int]
-) -> Tile:
-    """The tile of a depthwise convolution with `sizes` rows and columns of output that costs the fewest instructions.
-
-    Its vectors are no wider than `channels`, at least `FEWEST_LANES` of them. A tile loads each input row under it
-    once, and each weight; two lines share rows. What it holds at a time are the accumulators, one input row and a
-    weight a line.
-    """
-    return depthwise_tiles(target, sizes, channels, kernel, strides)[0]
-
-
-def depthwise_tiles(
-    target: Target, sizes: tuple[int, int], channels: int, kernel: tuple[int, int], strides: tuple[int, int]
-) -> list[Tile]:
-    """The tiles that stay in registers, those with the fewest instructions first."""
-    narrow = [n for n in _lane_choices(target) if n <= max(channels, FEWEST_LANES)]
-    lanes = min(narrow, key=lambda n: (-(-channels // n) * (n + _LANES_A_BLOCK), -n))
-    options = [
-        (_depthwise_loads(sizes[1], rows, lines, kernel, strides) / lines, -rows, lines)
-        for lines in ((1, 2) if _two_lines(sizes[0], kernel[0], strides[0]) else (1,))
-        for rows in range(1, min(8, sizes[1]) + 1)
-        if lines * rows + _under(rows, kernel[1], strides[1]) + lines <= _held(target) or rows == 1
-    ]  # fmt: skip
-    ahead = scheduled_ahead(target)
-    return [Tile(lanes, 1, -rows, 1, target.threads, lines, in_turn=ahead) for _, rows, lines in sorted(options)]
-
-
-def _held(target: Target) -> int:
-    """Registers that a depthwise tile may plan with, beside what LLVM loads ahead."""
-    return target.core.vector_registers - 4
-
-
-def _two_lines(rows: int, kernel: int, stride: int) -> bool:
-    """Whether two output rows share enough input rows, and enough of them lie clear of the border. Wide kernels with
-    strides hold too much at a time."""
-    return rows > kernel // stride and (stride == 1 or kernel <= 3)
-
-
-def _under(outputs: int, kernel: int, stride: int) -> int:
-    """Input positions under so many neighbouring outputs."""
-    return (outputs - 1) * stride + kernel
-
-
-def _depthwise_loads(
-    columns: int, rows: int, lines: int, kernel: tuple[int, int], strides: tuple[int, int]
-) -> float:
-    """Instructions beside multiply-adds and results that `lines` rows of output cost; weights are loaded in pairs."""
-    tiles, rest = divmod(columns, rows)
-    widths = [rows] * tiles + ([rest] if rest else [])
-    return sum(
-        _under(lines, kernel[0], strides[0]) * _under(width, kernel[1], strides[1])
-        + kernel[0] * kernel[1] / 2 + _PER_TILE
-        for width in widths
-    )  # fmt: skip
-
-
 def by_lane(target: Target) -> bool:
     """Whether a value multiplies a vector from a lane of a register, several of which one load brings; x86 takes each
     value from memory."""
@@ -247,7 +182,7 @@ def by_lane(target: Target) -> bool:
 def scheduled_ahead(target: Target) -> bool:
     """Whether the code is scheduled for a single in-order core: LLVM then loads further ahead, and unrolls short loops
     four more times, both of which take registers."""
-    return target.cpu == "cortex-a55" and target.triple.startswith("aarch64")
+    return target.cpu == "cortex-a55" and target.arm64
 
 
 def plain_tile(target: Target) -> Tile:
@@ -259,9 +194,7 @@ _ENOUGH = 12
 _LOOPED = 10  # input channels from which on LLVM keeps the loop over them
 _LOADED_AHEAD = 16  # accumulators
 _WRITTEN_OUT = 20  # input channels up to which LLVM writes out a loop over them with so many accumulators
-_PER_TILE = 10  # instructions of a loop and its addresses
 _WAY_BYTES = 4096
-_LANES_A_BLOCK = 7  # a depthwise block of n lanes costs as much as n + 7 do, measured on Zen 4
 _LATENCY = 4  # cycles of a multiply-add on x86
 _PER_STEP = 0.4  # cycles of loop control
 _PER_ROW = 0.002  # share of the time
@@ -296,7 +229,8 @@ def most_rows(target: Target, channels_in: int) -> int:
     return max(1, min(target.core.vector_registers, 7 * apart))
 
 
-def _lane_choices(target: Target) -> tuple[int, ...]:
+def lane_choices(target: Target) -> tuple[int, ...]:
+    """Values of a vector: all that a register holds, and fewer."""
     return tuple(n for n in (target.lanes, target.lanes // 2, target.lanes // 4) if n >= FEWEST_LANES)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from pfir.backends.tvm.algorithms import Winograd, outputs_for, plans, winograd_or_direct
+from pfir.backends.tvm.channel_tiles import depthwise_tiles
 from pfir.backends.tvm.crossing import across_tile
 from pfir.backends.tvm.direct import Direct, covers, direct_plan, direct_plans
 from pfir.backends.tvm.kernels.conv import FEW_CHANNELS
@@ -13,7 +14,6 @@ from pfir.backends.tvm.remainders import remainder_tile
 from pfir.backends.tvm.tiles import (
     FEWEST_LANES,
     Tile,
-    depthwise_tiles,
     matrix_tiles,
     product_tile,
     stem_tiles,

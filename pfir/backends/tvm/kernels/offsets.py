@@ -17,7 +17,7 @@ from pfir.target import Target
 
 def needed(target: Target, channels: int) -> bool:
     """Whether columns lie apart by no whole vectors, so that offsets in registers save instructions."""
-    return target.triple.startswith("aarch64") and channels % target.lanes > 0
+    return target.arm64 and channels % target.lanes > 0
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ _LOADED = 4  # input channels of a row that one load brings
 
 def covers(target: Any, channels: int) -> bool:
     """Whether the kernel can be made: the last vector needs channels before it."""
-    return target.triple.startswith("aarch64") and target.arithmetic == FLOAT32 and channels >= target.lanes
+    return target.arm64 and target.arithmetic == FLOAT32 and channels >= target.lanes
 
 
 def dots(channels: int, tile: Tile) -> bool:
