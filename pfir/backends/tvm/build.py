@@ -9,7 +9,7 @@ from typing import Any
 
 from pfir.backends.tvm.link import linker
 from pfir.backends.tvm.stack import tir_pipeline
-from pfir.backends.tvm.tiles import scheduled_ahead
+from pfir.backends.tvm.tiles import by_lane, scheduled_ahead
 from pfir.errors import CompileError
 from pfir.target import Target
 
@@ -38,17 +38,17 @@ def build(module: Any, target: Target) -> bytes:
 def tvm_target(target: Target) -> Any:
     """TVM's own target: LLVM for the triple, CPU and features.
 
-    For 64-bit Arm it is the generic CPU, with the features of the one that is meant: by its schedules of single cores
-    LLVM loads so far ahead that registers spill (docs/decisions/0010-one-schedule-for-64-bit-arm.md).
+    For Arm it is the generic CPU, with the features of the one that is meant: by its schedules of single cores LLVM
+    loads so far ahead that registers spill (docs/decisions/0010-one-schedule-for-arm.md).
     """
     import tvm
 
     settings: dict[str, Any] = {"kind": "llvm", "mtriple": target.triple, "num-cores": target.threads}
     cpu = system_cpu() if target.cpu in NATIVE else target.cpu
-    if cpu and cpu != "generic":
+    features, named = list(target.features), cpu not in ("", "generic")
+    if named and (scheduled_ahead(target) or not by_lane(target)):
         settings["mcpu"] = cpu
-    features = list(target.features)
-    if target.arm64 and not scheduled_ahead(target) and settings.pop("mcpu", None):
+    elif named and target.arm64:
         features += [f"+{name}" for name in _USABLE if name in _features(target.triple, cpu)]
     if features:
         settings["mattr"] = features

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pfir.backends.tvm.tiles import FEWEST_LANES, Tile, lane_choices, scheduled_ahead
+from pfir.backends.tvm.tiles import FEWEST_LANES, Tile, by_lane, lane_choices, scheduled_ahead
 from pfir.target import Target
 
 _PER_TILE = 10  # instructions of a loop and its addresses
@@ -46,8 +46,8 @@ def depthwise_tiles(
 
 
 def _held(target: Target) -> int:
-    """Registers that a depthwise tile may plan with, beside what LLVM loads ahead."""
-    return target.core.vector_registers - 4
+    """Registers that a depthwise tile may plan with, beside what LLVM loads ahead: more for a core that it knows."""
+    return target.core.vector_registers - (4 if by_lane(target) else 6)
 
 
 def _two_lines(rows: int, kernel: int, stride: int) -> bool:
