@@ -33,6 +33,7 @@ ROUNDS = 100
 # Two vector pipes and two load/store pipes, as LLVM's model of the core has them.
 PIPES = 2
 ALLOWED = 1.25
+PRODUCTS = ("conv", "direct", "gemm", "matmul", "product", "winograd")
 
 
 def main() -> None:
@@ -55,7 +56,8 @@ def network(path: Path, mca: str) -> Iterator[dict[str, object]]:
         name = f"{spec.family}_{index}"
         if name in bodies:
             bounds = analysed(bodies[name], mca)
-            yield {"network": path.stem, "kernel": name, "kind": kind(spec), "out": list(spec.out.shape),
+            yield {"network": path.stem, "kernel": name, "kind": kind(spec),
+                   "product": spec.family in PRODUCTS, "out": list(spec.out.shape),
                    "calls": calls, "tile": f"{tile.block} x {tile.rows} x {tile.lines}", **bounds}  # fmt: skip
 
 
@@ -68,6 +70,8 @@ def kind(spec: KernelSpec) -> str:
         return "{}x{}".format(*spec["kernel"])
     if spec.family == "across":
         return "depthwise {}x{}".format(*spec["kernel"])
+    if spec.family not in ("conv", "depthwise"):
+        return spec.family
     kh, kw = spec.operands[1].shape[2:4] if spec.family == "conv" else spec.operands[1].shape[1:3]
     return f"{'depthwise ' if spec.family == 'depthwise' else ''}{kh}x{kw}"
 
@@ -95,10 +99,10 @@ def vector(line: str) -> bool:
 
 
 def met(row: dict[str, object]) -> bool:
-    """Products against the multiply-adds alone; depthwise against the busiest of its pipes, results included; dense
-    layers of one row, which use each weight once, against its loads too."""
+    """Products against the multiply-adds alone; depthwise and what is no product against the busiest of their pipes,
+    results included; dense layers of one row, which use each weight once, against its loads too."""
     peak = row["multiplies"]
-    if row["kind"].startswith("depthwise"):
+    if not row["product"]:
         peak = max(row["vectors"], row["moves"])
     if row["kind"] == "dense" and row["out"][0] == 1:
         peak = max(peak, row["moves"])
@@ -112,8 +116,9 @@ def page(rows: list[dict[str, object]], llvm: str) -> Iterator[str]:
     yield "Static: every load hits the first-level cache, every branch is foreseen. Cycles of a round; beside"
     yield "them how long its multiply-adds, all its vector arithmetic, and its loads and stores would take two pipes. A"
     yield "loop is within reach where it takes at most 1.25 of the multiply-adds (products, Winograd's too) or of"
-    yield "its busiest pipes (depthwise, whose loop holds bias, clip and stores too). A dense layer of one row uses"
-    yield "each weight once, so that its loads bound it: there the larger of its multiply-adds and loads counts.\n"
+    yield "its busiest pipes (depthwise, whose loop holds bias, clip and stores too, and all that is no product). A"
+    yield "dense layer of one row uses each weight once, so that its loads bound it: there the larger of its"
+    yield "multiply-adds and loads counts.\n"
     within = sum(met(row) for row in rows)
     yield f"{within} of {len(rows)} are.\n"
     yield ("| network | kernel | kind | out | tile | cycles | multiply-adds | vector | loads, stores "
