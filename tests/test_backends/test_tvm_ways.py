@@ -44,7 +44,8 @@ def test_the_modelled_way_is_first_and_each_is_there_once(target, channels, out,
         assert len({str(way) for way in found}) == len(found)
         for way in found:
             tile = way.tile if isinstance(way, Winograd | Direct) else way
-            assert tile.threads == threads and 1 <= tile.unroll <= work.channels
+            values = work.channels * (work.kernel[1] if isinstance(way, Direct) else 1)
+            assert tile.threads == threads and 1 <= tile.unroll <= values
             assert not isinstance(way, Winograd) or -(-work.out[2] // way.outputs) % way.strip == 0
 
 
