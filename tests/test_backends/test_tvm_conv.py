@@ -84,7 +84,7 @@ CASES = {
     "depthwise 3x3 with odd channels": _conv((1, 23, 9, 10), 23, (3, 3), group=23, pads=[1, 1, 1, 1]),
     "depthwise 5x5 strided": _conv((2, 6, 15, 15), 6, (5, 5), group=6, pads=[2, 2, 2, 2], strides=[2, 2]),
     "depthwise with two outputs a channel": _conv((1, 5, 8, 8), 10, (3, 3), group=5, pads=[1, 1, 1, 1]),
-    "depthwise with three outputs a channel": _conv((1, 17, 8, 8), 51, (3, 3), group=17, pads=[1, 1, 1, 1]),
+    "depthwise with five outputs a channel": _conv((1, 2, 8, 8), 10, (3, 3), group=2, pads=[1, 1, 1, 1]),
     "depthwise dilated": _conv((1, 8, 12, 12), 8, (3, 3), group=8, pads=[2, 2, 2, 2], dilations=[2, 2]),
     "conv 1-d": _conv((1, 6, 20), 9, (5,), pads=[2, 2], strides=[2]),
     "conv 1-d depthwise": _conv((2, 6, 20), 6, (3,), group=6, pads=[1, 1]),
