@@ -9,8 +9,11 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from pfir.artifact import TensorSpec
+from pfir.artifact import Artifact, TensorSpec
 from pfir.backends.tvm import TvmBackend
+from pfir.backends.tvm.backend import LIBRARY
+from pfir.backends.tvm.build import build
+from pfir.backends.tvm.values import Program
 from pfir.devices.host import HostDevice
 from pfir.ir.model import Model
 from pfir.ir.shapes import infer_shapes
@@ -86,20 +89,36 @@ def error(ours: np.ndarray, theirs: np.ndarray) -> float:
 Arrays = dict[str, np.ndarray]
 
 
-def answers(model: Model) -> tuple[Arrays, Arrays]:
-    """What the library built for this machine gives, and what ONNX Runtime gives, for the same inputs."""
+def answers(model: Model, target: str = "host") -> tuple[Arrays, Arrays]:
+    """What the library built for a target that runs here gives, and what ONNX Runtime gives, for the same inputs."""
     backend = TvmBackend()
     backend.check(model)
     values = feeds(model.inputs())
     with HostDevice() as device:
-        ours = device.run(backend.build(model, parse_target("host")), values)
+        ours = device.run(backend.build(model, parse_target(target)), values)
     return ours, reference(model, values)
 
 
-def answers_of_cases(cases: Mapping[str, Callable[[Bundle], str]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Both answers of each case, all cases built as one model."""
+def answers_of_program(program: Program, model: Model) -> tuple[Arrays, Arrays]:
+    """What kernels that are written for this machine give, and what ONNX Runtime gives, for the same inputs."""
+    library = build(program.builder.get(), program.target)
+    artifact = Artifact("tvm", program.target, {LIBRARY: library}, LIBRARY, model.inputs(), model.outputs())
+    values = feeds(model.inputs())
+    with HostDevice(program.target.threads) as device:
+        return device.run(artifact, values), reference(model, values)
+
+
+def bundled(cases: Mapping[str, Callable[[Bundle], str]]) -> Model:
+    """All cases as one model, whose outputs are case0, case1 and so on."""
     bundle = Bundle()
-    for i, build in enumerate(cases.values()):
-        bundle.output(f"case{i}", build(bundle))
-    ours, theirs = answers(bundle.model())
+    for i, case in enumerate(cases.values()):
+        bundle.output(f"case{i}", case(bundle))
+    return bundle.model()
+
+
+def answers_of_cases(
+    cases: Mapping[str, Callable[[Bundle], str]], target: str = "host"
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Both answers of each case, all cases built as one model."""
+    ours, theirs = answers(bundled(cases), target)
     return {name: (ours[f"case{i}"], theirs[f"case{i}"]) for i, name in enumerate(cases)}

@@ -5,16 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pfir.backends.tvm import TvmBackend
 from pfir.backends.tvm.crossing import across_tile
 from pfir.backends.tvm.kernels.across import pack
 from pfir.backends.tvm.lower import written
 from pfir.backends.tvm.tiles import Tile
 from pfir.backends.tvm.ways import ways
 from pfir.backends.tvm.work import Work
-from pfir.devices.host import HostDevice
 from pfir.target import parse_target
-from tests.test_backends.bundle import Bundle, error, feeds, reference
+from tests.test_backends.bundle import Bundle, answers_of_cases, bundled, error
 
 
 def _depthwise(shape, kernel=(3, 3), pads=(1, 1, 1, 1), bias=True):
@@ -60,21 +58,9 @@ OTHERS = {
 CASES = CROSSING | OTHERS
 
 
-def _bundle():
-    bundle = Bundle()
-    for i, case in enumerate(CASES.values()):
-        bundle.output(f"case{i}", case(bundle))
-    return bundle.model()
-
-
 @pytest.fixture(scope="module", params=("host", "host,threads=2"))
 def results(request):
-    model = _bundle()
-    values = feeds(model.inputs())
-    with HostDevice() as device:
-        ours = device.run(TvmBackend().build(model, parse_target(request.param)), values)
-    theirs = reference(model, values)
-    return {name: (ours[f"case{i}"], theirs[f"case{i}"]) for i, name in enumerate(CASES)}
+    return answers_of_cases(CASES, request.param)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -84,7 +70,7 @@ def test_the_library_computes_what_onnx_runtime_computes(results, name):
 
 @pytest.mark.parametrize("target", ("x86-64:x86-64-v3", "x86-64:x86-64-v4", "arm", "cortex-a53"))
 def test_vectors_run_on_where_lanes_would_be_wasted_and_nothing_else_is_read(target):
-    families = [spec.family for spec, _ in written(_bundle(), parse_target(target)).kernels]
+    families = [spec.family for spec, _ in written(bundled(CASES), parse_target(target)).kernels]
     assert (families.count("across"), families.count("depthwise")) == (len(CROSSING), len(OTHERS))
 
 

@@ -9,18 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pfir.artifact import Artifact
 from pfir.backends.tvm import leads, ways
 from pfir.backends.tvm.algorithms import habits
-from pfir.backends.tvm.backend import LIBRARY
-from pfir.backends.tvm.build import build
 from pfir.backends.tvm.direct import NHWC, Block, bordered, covers, direct_plan, direct_plans
 from pfir.backends.tvm.kernels.direct import pack
 from pfir.backends.tvm.lower import written
 from pfir.backends.tvm.work import Work
-from pfir.devices.host import HostDevice
 from pfir.target import known_targets, parse_target
-from tests.test_backends.bundle import Bundle, error, feeds, reference
+from tests.test_backends.bundle import Bundle, answers_of_program, bundled, error
 
 SIZES = st.integers(1, 300)
 ARM, X86 = parse_target("arm"), parse_target("x86-64:x86-64-v4")
@@ -76,20 +72,13 @@ CASES = {
 def results(request):
     """Both answers of each case: the plan of a target's model, of so many threads, on this machine."""
     planned, which, threads = request.param
-    bundle = Bundle()
-    for i, case in enumerate(CASES.values()):
-        bundle.output(f"case{i}", case(bundle))
-    model, target = bundle.model(), replace(parse_target("host"), threads=threads)
+    model, target = bundled(CASES), replace(parse_target("host"), threads=threads)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ways, "direct_plan", lambda _, work: direct_plans(planned, work)[which])
         patch.setattr(leads, "habits", lambda _: habits(planned) | {"fenced": False})
         program = written(model, target)
     assert sum(calls for (spec, _), calls in program.calls.items() if spec.family == "direct") == len(CASES)
-    library = build(program.builder.get(), target)
-    artifact = Artifact("tvm", target, {LIBRARY: library}, LIBRARY, model.inputs(), model.outputs())
-    values = feeds(model.inputs())
-    with HostDevice(threads) as device:
-        ours, theirs = device.run(artifact, values), reference(model, values)
+    ours, theirs = answers_of_program(program, model)
     return {name: (ours[f"case{i}"], theirs[f"case{i}"]) for i, name in enumerate(CASES)}
 
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pfir.backends.tvm import TvmBackend
 from pfir.backends.tvm.kernels.narrowing import pack, vectors
 from pfir.backends.tvm.lower import written
 from pfir.backends.tvm.remainders import remainder_tile
 from pfir.backends.tvm.tiles import Tile
-from pfir.devices.host import HostDevice
 from pfir.target import parse_target
-from tests.test_backends.bundle import Bundle, error, feeds, reference
+from tests.test_backends.bundle import Bundle, answers_of_cases, bundled, error
 
 V3, V4 = parse_target("x86-64:x86-64-v3"), parse_target("x86-64:x86-64-v4")
 
@@ -46,21 +44,9 @@ CASES = {
 }
 
 
-def _bundle():
-    bundle = Bundle()
-    for i, case in enumerate(CASES.values()):
-        bundle.output(f"case{i}", case(bundle))
-    return bundle.model()
-
-
 @pytest.fixture(scope="module", params=("host", "host,threads=2"))
 def results(request):
-    model = _bundle()
-    values = feeds(model.inputs())
-    with HostDevice() as device:
-        ours = device.run(TvmBackend().build(model, parse_target(request.param)), values)
-    theirs = reference(model, values)
-    return {name: (ours[f"case{i}"], theirs[f"case{i}"]) for i, name in enumerate(CASES)}
+    return answers_of_cases(CASES, request.param)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -71,7 +57,7 @@ def test_the_library_computes_what_onnx_runtime_computes(results, name):
 def test_every_product_narrows_where_vectors_have_512_bits_fewer_of_256_and_none_elsewhere():
     few = sum(name.startswith(("two rows", "less", "dense", "matrix")) for name in CASES)
     for target, count in ((V4, len(CASES) + 1), (V3, few), (parse_target("arm"), 0), (parse_target("x86-64"), 0)):
-        families = [spec.family for spec, _ in written(_bundle(), target).kernels]
+        families = [spec.family for spec, _ in written(bundled(CASES), target).kernels]
         assert families.count("narrowing") == count
 
 

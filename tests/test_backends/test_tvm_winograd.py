@@ -9,18 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pfir.artifact import Artifact
 from pfir.backends.tvm import leads, ways
 from pfir.backends.tvm.algorithms import OUTPUTS, habits, plan, winograd_or_direct
-from pfir.backends.tvm.backend import LIBRARY
-from pfir.backends.tvm.build import build
 from pfir.backends.tvm.kernels.winograd import pack
 from pfir.backends.tvm.lower import written
 from pfir.backends.tvm.tiles import Tile
 from pfir.compile.verify import TOLERANCE
-from pfir.devices.host import HostDevice
 from pfir.target import known_targets, parse_target
-from tests.test_backends.bundle import Bundle, error, feeds, reference
+from tests.test_backends.bundle import Bundle, answers_of_program, bundled, error
 
 SIZES = st.integers(1, 300)
 
@@ -69,21 +65,14 @@ def _plan(target, channels, out, outputs, steps):
 
 
 def _answers(outputs: int, threads: int, as_on_arm: bool) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    bundle = Bundle()
-    for i, case in enumerate(CASES.values()):
-        bundle.output(f"case{i}", case(bundle))
-    model, target = bundle.model(), replace(parse_target("host"), threads=threads)
+    model, target = bundled(CASES), replace(parse_target("host"), threads=threads)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ways, "winograd_or_direct", lambda *where: _plan(*where, outputs, 4 if as_on_arm else None))
         if as_on_arm:
             patch.setattr(leads, "habits", lambda target: habits(parse_target("arm")) | {"fenced": False})
         program = written(model, target)
     assert sum(calls for (spec, _), calls in program.calls.items() if spec.family == "winograd") == len(CASES)
-    library = build(program.builder.get(), target)
-    artifact = Artifact("tvm", target, {LIBRARY: library}, LIBRARY, model.inputs(), model.outputs())
-    values = feeds(model.inputs())
-    with HostDevice(threads) as device:
-        ours, theirs = device.run(artifact, values), reference(model, values)
+    ours, theirs = answers_of_program(program, model)
     return {name: (ours[f"case{i}"], theirs[f"case{i}"]) for i, name in enumerate(CASES)}
 
 

@@ -155,11 +155,13 @@ def schedule_of(operands: list[Operand], result: Any) -> Any:
 
 
 def vectorize_inner(schedule: Any, loop: Any, lanes: int) -> None:
-    """Vectorise a loop of any extent by `lanes`, the rest with predicates."""
-    extent = int(schedule.get(loop).extent)
-    if extent <= 1:
+    """Vectorise a loop of any extent by `lanes`, the rest with predicates; one whose extent varies stays as it is."""
+    from tvm import tirx
+
+    extent = schedule.get(loop).extent
+    if not isinstance(extent, tirx.IntImm) or int(extent) <= 1:
         return
-    if extent <= lanes:
+    if int(extent) <= lanes:
         schedule.vectorize(loop)
         return
     _, inner = schedule.split(loop, [None, lanes])

@@ -93,12 +93,6 @@ def _source(spec: KernelSpec, data: Any, tile: Tile) -> Any:
     return te.compute((n, *_reach(spec, spec.out.shape[2], columns), max(channels, c)), border, name="pad")
 
 
-def _even(spec: KernelSpec, tile: Tile) -> bool:
-    """Whether every block of output channels reads as many input channels."""
-    copies = spec.out.shape[1] // spec.operands[0].shape[1]
-    return copies == 1 or tile.block % copies == 0 or copies % tile.block == 0
-
-
 def _strip(spec: KernelSpec, tile: Tile) -> int:
     """Output rows that share one copy of their input: as many as keep it in half of a small first-level cache."""
     rows, columns = spec.out.shape[2], _extents(spec, tile)[0]
@@ -122,7 +116,7 @@ def _schedule(schedule: Any, spec: KernelSpec, tile: Tile) -> Any:
     if _bordered(spec, tile):
         pad = schedule.get_sblock("pad")
         schedule.compute_at(pad, task)
-        if spec.operands[0].order[-1] == 1 and _even(spec, tile):
+        if spec.operands[0].order[-1] == 1:
             vectorize_inner(schedule, schedule.get_loops(pad)[-1], tile.lanes)
     parallel(schedule, tile, task)
     if spec["kernel"][0] * spec["kernel"][1] <= _UNROLLED_WINDOW:
