@@ -37,8 +37,8 @@ def depthwise_tiles(
     lanes = min(narrow, key=lambda n: (-(-channels // n) * (n + _LANES_A_BLOCK), -n))
     options = [
         (_depthwise_loads(sizes[1], rows, lines, kernel, strides) / lines, -rows, lines)
-        for lines in ((1, 2) if _two_lines(sizes[0], kernel[0], strides[0]) else (1,))
         for rows in range(1, min(8, sizes[1]) + 1)
+        for lines in _lines(sizes, rows, kernel[0], strides[0])
         if lines * rows + _under(rows, kernel[1], strides[1]) + lines <= _held(target) or rows == 1
     ]  # fmt: skip
     ahead = scheduled_ahead(target)
@@ -50,10 +50,11 @@ def _held(target: Target) -> int:
     return target.core.vector_registers - (4 if by_lane(target) else 6)
 
 
-def _two_lines(rows: int, kernel: int, stride: int) -> bool:
-    """Whether two output rows share enough input rows, and enough of them lie clear of the border. Wide kernels with
-    strides hold too much at a time."""
-    return rows > kernel // stride and (stride == 1 or kernel <= 3)
+def _lines(sizes: tuple[int, int], rows: int, kernel: int, stride: int) -> tuple[int, ...]:
+    """Rows of output that a tile of so many columns may have: two where they share enough input rows, all where the
+    tile is the whole image. Wide kernels with strides hold too much at a time."""
+    whole = (sizes[0],) if rows == sizes[1] and sizes[0] > 2 else ()
+    return (1, 2, *whole) if sizes[0] > 1 and (stride == 1 or kernel <= 3) else (1,)
 
 
 def _under(outputs: int, kernel: int, stride: int) -> int:

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from pfir.backends.tvm.form import KernelSpec
+from pfir.backends.tvm.kernels.axis import Axis
 from pfir.backends.tvm.kernels.common import split, tail, to_index
-from pfir.backends.tvm.kernels.depthwise import Axis
 from pfir.backends.tvm.kernels.offsets import Offsets, from_value
 from pfir.backends.tvm.kernels.written import argument, fence, start, store, where
 from pfir.backends.tvm.tiles import Tile

@@ -2,7 +2,7 @@
 
 Packed weights are `[B, KH, KW, b]`, one block of b channels after the other; the last block starts early enough to end
 with the last channel. A pass computes a tile of `lines` x `rows` output positions by one block; where the border cuts
-taps off, they are left out of the code. Rows that the border cuts, and those left over, loop over the kernel's rows.
+taps off, they are left out of the code.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 
 from pfir.backends.tvm.expressions import const
 from pfir.backends.tvm.form import Form, KernelSpec
+from pfir.backends.tvm.kernels.axis import Axis, Run
 from pfir.backends.tvm.kernels.common import bias_first, tail
 from pfir.backends.tvm.kernels.offsets import Offsets, flat, from_value
 from pfir.backends.tvm.kernels.written import Argument, barrier
@@ -49,28 +50,20 @@ def depthwise(spec: KernelSpec, tile: Tile) -> Any:
     return tirx.PrimFunc([*buffers, out], body).with_attr({"s_tir": True})
 
 
+# Of each output of a tile along an axis, the taps that read the input.
+Taps = tuple[tuple[int, ...], ...]
+
+
 @dataclass(frozen=True)
-class Axis:
-    """One spatial axis: which input positions the taps of each output read."""
+class _Place:
+    """A tile of one block of channels: where it begins, and what its outputs read."""
 
-    size: int
-    out: int
-    kernel: int
-    stride: int
-    step: int
-    pad: int
-
-    def at(self, position: Any, tap: Any) -> Any:
-        return position * self.stride + tap * self.step - self.pad
-
-    def inside(self, position: int) -> tuple[int, ...]:
-        """The taps of an output that read the input."""
-        return tuple(k for k in range(self.kernel) if 0 <= self.at(position, k) < self.size)
-
-    def whole(self) -> range:
-        """The outputs all of whose taps read the input."""
-        found = [p for p in range(self.out) if len(self.inside(p)) == self.kernel]
-        return range(found[0], found[-1] + 1) if found else range(0)
+    b: Any
+    y: Any
+    x: Any
+    block: Any
+    lines: Taps
+    columns: Taps
 
 
 class _Writer:
@@ -84,7 +77,7 @@ class _Writer:
         oh, ow = spec.out.shape[2:]
         self.rows, self.columns = Axis(h, oh, kh, sh, dh, top), Axis(w, ow, kw, sw, dw, left)
         self.operands = [Argument(b, f, spec.dtype) for b, f in zip(buffers, spec.operands, strict=True)]
-        self.tiles = list(self._tiles())
+        self.passes = tuple(self.rows.runs(tile.lines))
         self.bias, self.rest = bias_first(spec)
         self.offsets = Offsets(self.channels) if spec["offsets"] else None
         self.declared, (self.data, self.result) = _flat((buffers[0], spec.operands[0]), (out, spec.out))
@@ -94,25 +87,27 @@ class _Writer:
         from tvm import tirx
 
         chunk = self._chunk()
-        chunks = -(-self.blocks // chunk)
-        passes = len(self.rows.whole()) // self.tile.lines
-        cut = self.rows.out - passes * self.tile.lines
+        chunks, passes = -(-self.blocks // chunk), sum(run.count for run in self.passes)
         kind = tirx.ForKind.PARALLEL if self.tile.threads > 1 else tirx.ForKind.SERIAL
 
         def task(index: Any) -> Any:
-            b, c, t = index // (chunks * (passes + cut)), index // (passes + cut) % chunks, index % (passes + cut)
-            blocks = (c * chunk, tirx.min(chunk, self.blocks - c * chunk) if self.blocks % chunk else chunk)
-            fast = self._row(b, self.rows.whole().start + t * self.tile.lines, blocks, self._whole) if passes else None
-            rest = t - passes
-            early = self.rows.whole().start if passes else 0
-            y = rest if not passes else tirx.Select(rest < early, rest, rest + passes * self.tile.lines)
-            slow = self._row(b, y, blocks, self._cut) if cut else None
-            if fast is None or slow is None:
-                return fast or slow
-            return tirx.IfThenElse(t < passes, fast, slow)
+            b, c, t = index // (chunks * passes), index // passes % chunks, index % passes
+            count = tirx.min(chunk, self.blocks - c * chunk) if self.blocks % chunk else chunk
+            return self._pass(b, t, (c * chunk, count))
 
-        tasks = _loop("task", self.batch * chunks * (passes + cut), task, kind)
+        tasks = _loop("task", self.batch * chunks * passes, task, kind)
         return tasks if self.offsets is None else tirx.stmt_seq(*self.declared, *self.offsets.statements(), tasks)
+
+    def _pass(self, b: Any, index: Any, blocks: tuple[Any, Any]) -> Any:
+        """The pass of this number: the rows of one tile."""
+        from tvm import tirx
+
+        body, end = None, sum(run.count for run in self.passes)
+        for run in reversed(self.passes):
+            begin = end - run.count
+            rows = self._row(b, run.start(index - begin if run.count > 1 else 0), run.taps, blocks)
+            body, end = rows if body is None else tirx.IfThenElse(index < end, rows, body), begin
+        return body
 
     def _chunk(self) -> int:
         """Channel blocks whose input under a tile and weights fill half of a small first-level cache."""
@@ -122,80 +117,80 @@ class _Writer:
         most = max(2, _CHUNK_BYTES // (4 * self.block * (taps + lines * columns)))
         return -(-self.blocks // -(-self.blocks // most))
 
-    def _tiles(self) -> Iterator[tuple[int, int, int]]:
-        """Runs of tiles along a row, as start, width and count: tiles that the border cuts stand alone."""
-        axis, width = self.columns, self.tile.rows
-        starts = range(0, axis.out, width)
-
-        def key(start: int) -> Any:
-            end = min(start + width, axis.out)
-            whole = end - start == width and all(len(axis.inside(x)) == axis.kernel for x in range(start, end))
-            return (True, 0) if whole else (False, start)
-
-        for _, run in groupby(starts, key):
-            found = list(run)
-            yield found[0], min(width, axis.out - found[0]), len(found)
-
-    def _row(self, b: Any, y: Any, blocks: tuple[Any, Any], body: Callable) -> Any:
-        """All tiles of a pass over a row."""
+    def _row(self, b: Any, y: Any, lines: Taps, blocks: tuple[Any, Any]) -> Any:
+        """All tiles of the rows from `y` on."""
         from tvm import tirx
 
-        def run(start: int, width: int, count: int) -> Any:
+        def along(run: Run) -> Any:
             def tile(i: Any) -> Any:
-                x, taps = start + i * width, [self.columns.inside(start + k) for k in range(width)]
-                return _loop("c", blocks[1], lambda c: body(b, y, x, blocks[0] + c, taps))
+                x = run.start(i)
+                return _loop("c", blocks[1], lambda c: self._tile(_Place(b, y, x, blocks[0] + c, lines, run.taps)))
 
-            return _loop("x", count, tile) if count > 1 else tile(0)
+            return _loop("x", run.count, tile) if run.count > 1 else tile(0)
 
-        return tirx.stmt_seq(*(run(*found) for found in self.tiles)) if len(self.tiles) > 1 else run(*self.tiles[0])
+        runs = list(self.columns.runs(self.tile.rows))
+        return tirx.stmt_seq(*map(along, runs)) if len(runs) > 1 else along(*runs)
 
-    def _whole(self, b: Any, y: Any, x: Any, block: Any, taps: list[tuple[int, ...]]) -> Any:
-        """A tile whose rows are all inside: input rows in turn, each used by every output row that reads it."""
-        reads = [(self.rows.at(line, k), line, k) for line in range(self.tile.lines) for k in range(self.rows.kernel)]
-        rows = [(row, [(line, k) for _, line, k in run]) for row, run in groupby(sorted(reads), lambda read: read[0])]
-
-        def sums(total: Any) -> list[Any]:
-            first, pixel = self._pixels(b, y * self.rows.stride, [row for row, _ in rows], x, block, taps)
-            return [*first, *(s for row, those in rows for s in self._sums(total, pixel, row, block, taps, those))]
-
-        return self._tile(b, y, x, block, len(taps), self.tile.lines, sums)
-
-    def _cut(self, b: Any, y: Any, x: Any, block: Any, taps: list[tuple[int, ...]]) -> Any:
-        """A tile of one row, over those rows of the kernel that are inside."""
+    def _tile(self, at: _Place) -> Any:
+        """Accumulators that start from the bias, then the sums, then the rest of the steps."""
         from tvm import tirx
 
-        axis = self.rows
-        first = tirx.max(0, (axis.pad - y * axis.stride + axis.step - 1) // axis.step)
-        last = tirx.min(axis.kernel, (axis.size + axis.pad - y * axis.stride + axis.step - 1) // axis.step)
+        lanes, vectors, width = self.tile.lanes, self.tile.vectors, len(at.columns)
+        total = tirx.decl_buffer((len(at.lines) * width * self.block,), self.spec.dtype, "total", scope="local")
+        channel = self._channel(at.block)
 
-        def sums(total: Any) -> list[Any]:
-            def at(k: Any) -> Any:
-                begin, pixel = self._pixels(b, axis.at(y, first + k), [0], x, block, taps)
-                return tirx.stmt_seq(*begin, *self._sums(total, pixel, 0, block, taps, [(0, first + k)]))
+        def each(body: Callable) -> list[Any]:
+            def vector(n: Any) -> Any:
+                line, i, v = n // (width * vectors), n // vectors % width, n % vectors
 
-            return [_loop("ky", last - first, at)] if any(taps) else []
+                def one(lane: Any) -> Any:
+                    return body(n * lanes + lane, line, i, v * lanes + lane)
 
-        return self._tile(b, y, x, block, len(taps), 1, sums)
+                return _loop("lane", lanes, one, tirx.ForKind.VECTORIZED)
 
-    def _sums(
-        self, total: Any, pixel: Callable, row: int, block: Any, taps: list[tuple[int, ...]], meets: list
+            return self._unrolled(len(at.lines) * width * vectors, vector)
+
+        def first(n: Any, line: Any, i: Any, c: Any) -> Any:
+            return tirx.BufferStore(total, self._bias(channel + c), [n])
+
+        before, place = self._places(at, channel)
+
+        def result(n: Any, line: Any, i: Any, c: Any) -> Any:
+            buffer, index = place(line, i, c)
+            value = tail(self.rest, self.operands, (at.b, channel + c, at.y + line, at.x + i), total[n])
+            return tirx.BufferStore(buffer, value, index)
+
+        return tirx.stmt_seq(tirx.AllocBuffer(total), *each(first), *self._sums(total, at), *before, *each(result))
+
+    def _sums(self, total: Any, at: _Place) -> Iterator[Any]:
+        """Multiply-adds: input rows in turn, each used by every output row that reads it."""
+        reads = [(self.rows.at(line, k), line, k) for line, taps in enumerate(at.lines) for k in taps]
+        rows = [(row, [read[1:] for read in run]) for row, run in groupby(sorted(reads), lambda read: read[0])]
+        if rows and any(at.columns):
+            first, pixel = self._pixels(at, [row for row, _ in rows])
+            yield from first
+            for row, meets in rows:
+                yield from self._sums_of_row(total, pixel, row, at, meets)
+
+    def _sums_of_row(
+        self, total: Any, pixel: Callable, row: int, at: _Place, meets: list[tuple[int, int]]
     ) -> Iterator[Any]:
         """Multiply-adds of one input row into each output row whose kernel row it `meets`, as pairs of those."""
         from tvm import tirx
 
-        width, vectors, lanes = len(taps), self.tile.vectors, self.tile.lanes
+        width, vectors, lanes = len(at.columns), self.tile.vectors, self.tile.lanes
         if self.tile.in_turn:
             yield tirx.Evaluate(barrier())
         for k in range(self.columns.kernel):
-            those = [i for i in range(width) if k in taps[i]]
+            those = [i for i, taps in enumerate(at.columns) if k in taps]
             for line, ky in meets if those else ():
 
-                def add(n: Any, k: int = k, line: int = line, ky: Any = ky, first: int = those[0]) -> Any:
+                def add(n: Any, k: int = k, line: int = line, ky: int = ky, first: int = those[0]) -> Any:
                     i, v = first + n // vectors, n % vectors
-                    at = ((line * width + i) * vectors + v) * lanes
-                    weight = self._lanes(self.buffers[1], block, ky, k, v * lanes)
-                    value = self._lanes(total, at) + pixel(row, i, k, v * lanes) * weight
-                    return tirx.BufferStore(total, value, [tirx.Ramp(at, 1, lanes)])
+                    place = ((line * width + i) * vectors + v) * lanes
+                    weight = self._lanes(self.buffers[1], at.block, ky, k, v * lanes)
+                    value = self._lanes(total, place) + pixel(row, i, k, v * lanes) * weight
+                    return tirx.BufferStore(total, value, [tirx.Ramp(place, 1, lanes)])
 
                 yield from self._unrolled(len(those) * vectors, add)
 
@@ -208,19 +203,16 @@ class _Writer:
             return [body(n) for n in range(count)]
         return [_loop("n", count, body, tirx.ForKind.UNROLLED)]
 
-    def _pixels(
-        self, b: Any, y: Any, rows: list[int], x: Any, block: Any, taps: list[tuple[int, ...]]
-    ) -> tuple[list[Any], Callable]:
+    def _pixels(self, at: _Place, rows: list[int]) -> tuple[list[Any], Callable]:
         """What comes first, and how to read tap `k` of the `i`th output from channel `c` of the block on, in the input
-        row that lies so many rows below row `y`."""
-        channel = self._channel(block)
+        row that lies so many rows below the one that output row `y` begins at without pads."""
+        y, channel = at.y * self.rows.stride, self._channel(at.block)
         if self.offsets is None:
-            below = {row: y + row for row in rows}
             return [], lambda row, i, k, c: self._lanes(
-                self.buffers[0], b, below[row], self.columns.at(x + i, k), channel + c
+                self.buffers[0], at.b, y + row, self.columns.at(at.x + i, k), channel + c
             )
-        first = min((self.columns.at(i, k) for i, ks in enumerate(taps) for k in ks), default=0)
-        begin = (b * self.rows.size + y + rows[0]) * self.columns.size + x * self.columns.stride + first
+        first = min(self.columns.at(i, k) for i, taps in enumerate(at.columns) for k in taps)
+        begin = (at.b * self.rows.size + y + rows[0]) * self.columns.size + at.x * self.columns.stride + first
         apart = [(row - rows[0]) * self.columns.size * self.channels for row in rows]
         statements, lines = self._lines(self.data, begin * self.channels + channel, apart)
         line = dict(zip(rows, lines, strict=True))
@@ -228,12 +220,12 @@ class _Writer:
             line[row], self.offsets[self.columns.at(i, k) - first] + c
         )
 
-    def _places(self, b: Any, y: Any, x: Any, channel: Any, lines: int) -> tuple[list[Any], Callable]:
+    def _places(self, at: _Place, channel: Any) -> tuple[list[Any], Callable]:
         """What comes first, and the buffer and index of the `i`th output of a line, `c` channels from `channel` on."""
         if self.offsets is None:
-            return [], lambda line, i, c: (self.out, [b, y + line, x + i, channel + c])
-        begin = ((b * self.rows.out + y) * self.columns.out + x) * self.channels + channel
-        apart = [line * self.columns.out * self.channels for line in range(lines)]
+            return [], lambda line, i, c: (self.out, [at.b, at.y + line, at.x + i, channel + c])
+        begin = ((at.b * self.rows.out + at.y) * self.columns.out + at.x) * self.channels + channel
+        apart = [line * self.columns.out * self.channels for line in range(len(at.lines))]
         statements, found = self._lines(self.result, begin, apart)
         return statements, lambda line, i, c: (found[line], [self.offsets[i] + c])
 
@@ -259,37 +251,6 @@ class _Writer:
         if self.bias is None:
             return const(0, self.spec.dtype)
         return self.operands[self.bias].broadcast((0, channel, 0, 0))
-
-    def _tile(self, b: Any, y: Any, x: Any, block: Any, width: int, lines: int, sums: Callable) -> Any:
-        """Accumulators that start from the bias, then `sums`, then the rest of the steps."""
-        from tvm import tirx
-
-        lanes, vectors = self.tile.lanes, self.tile.vectors
-        total = tirx.decl_buffer((lines * width * self.block,), self.spec.dtype, "total", scope="local")
-
-        channel = self._channel(block)
-        before, place = self._places(b, y, x, channel, lines)
-
-        def each(body: Callable) -> list[Any]:
-            def vector(n: Any) -> Any:
-                line, i, v = n // (width * vectors), n // vectors % width, n % vectors
-
-                def one(lane: Any) -> Any:
-                    return body(n * lanes + lane, line, i, v * lanes + lane)
-
-                return _loop("lane", lanes, one, tirx.ForKind.VECTORIZED)
-
-            return self._unrolled(lines * width * vectors, vector)
-
-        def first(n: Any, line: Any, i: Any, c: Any) -> Any:
-            return tirx.BufferStore(total, self._bias(channel + c), [n])
-
-        def result(n: Any, line: Any, i: Any, c: Any) -> Any:
-            buffer, index = place(line, i, c)
-            value = tail(self.rest, self.operands, (b, channel + c, y + line, x + i), total[n])
-            return tirx.BufferStore(buffer, value, index)
-
-        return tirx.stmt_seq(tirx.AllocBuffer(total), *each(first), *sums(total), *before, *each(result))
 
 
 def _flat(*buffers: tuple[Any, Form]) -> tuple[list[Any], list[Any]]:
