@@ -20,6 +20,7 @@ from pfir.backends.tvm.kernels import (
     conv,
     depthwise,
     direct,
+    dots,
     gemm,
     matmul,
     narrowing,
@@ -29,6 +30,7 @@ from pfir.backends.tvm.kernels import (
     window,
     winograd,
 )
+from pfir.backends.tvm.kernels.axis import Axis
 from pfir.backends.tvm.lead import Lead, Values, array_of, as_image, each_of, optional, pads_of, scalar, shape_of
 from pfir.backends.tvm.pools import pool, reduce
 from pfir.backends.tvm.tiles import by_lane, matrix_tile, overlapped_tile, plain_tile
@@ -61,12 +63,24 @@ def _conv(program: Program, group: Group, value: Values) -> Lead | None:
     data, after = value(node.inputs[0]), kind_after(group.nodes)
     if kernel == (1, 1) and strides == (1, 1) and not any(pads) and groups == 1:
         return _product(program, data, weight[:, :, 0, 0].T, bias, channels_last(out), after)
+    axes = [Axis(*sizes) for sizes in zip(shape[2:], out[2:], kernel, strides, dilations, pads[:2], strict=True)]
+    if groups == 1 and all(axis.out == 1 and len(axis.inside(0)) == axis.size for axis in axes):
+        return _over_image(program, as_image(program, data), weight, axes, bias, after)
     work = Work("conv", shape, out, data.form.order, kernel, strides, dilations, pads[:2], group=groups, after=after,
                 dtype=program.dtype)  # fmt: skip
     if weight.shape[1] == 1 and groups == shape[1] and groups > 1:
         work = replace(work, family="depthwise", order=channels_last(shape).order)
         return _depthwise(program, work, as_image(program, data), weight, bias, pads, group.nodes[1:])
     return _direct(program, work, data, weight, bias)
+
+
+def _over_image(program: Program, data: Value, weight: np.ndarray, axes: list[Axis], bias: Any, after: str) -> Lead:
+    """A convolution with one output, which reads the whole image: the product of all its values."""
+    rows, columns = (axis.inside(0) for axis in axes)
+    matrix = weight[:, :, rows][:, :, :, columns].transpose(2, 3, 1, 0).reshape(-1, len(weight))
+    batch = data.form.shape[0]
+    values = program.view(data, channels_last((batch, len(matrix), 1, 1), data.form.dtype))
+    return _product(program, values, matrix, bias, channels_last((batch, len(weight), 1, 1)), after)
 
 
 def _bias(node: gs.Node, index: int) -> Any:
@@ -135,6 +149,8 @@ def _product(program: Program, data: Value, matrix: np.ndarray, bias: Any, out: 
     rows, (inner, channels) = prod(out.memory[:-1]), matrix.shape
     tile = program.way(Work("product", (rows, inner), (rows, channels), (0, 1), after=after, dtype=program.dtype))
     many = program.dtype == FLOAT32 and channels >= tile.lanes and rows >= _SEVERAL
+    if tile.dots:
+        return Lead("dots", {}, [data, program.constant(dots.pack(matrix, tile))], out, tile, bias)
     if tile.narrows:
         return Lead("narrowing", {}, [data, program.constant(narrowing.pack(matrix, tile))], out, tile, bias)
     if not by_lane(program.target) and channels % tile.lanes and many:

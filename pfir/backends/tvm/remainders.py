@@ -1,4 +1,5 @@
-"""Tiles of products that treat the last output channels apart, where a whole vector for them would be mostly waste."""
+"""Tiles of products that treat the last output channels apart, or all of them, where a whole vector for them would be
+mostly waste."""
 
 from __future__ import annotations
 
@@ -9,16 +10,35 @@ _HALVED = 16  # lanes of vectors whose halves take half the time
 _SHARED = 2 * FEWEST_LANES  # lanes of a vector that two rows may share
 _ACCUMULATORS = 20  # that LLVM keeps in registers beside the weights and a value
 _MOST_VECTORS = 4
+_LATENT = 8  # accumulators that hide the latency of a multiply-add: four cycles on two pipes
+_STEPS_AN_OUTPUT = 2  # fewest, counted on Arm
 
 
 def remainder_tile(target: Target, rows: int, channels_out: int, channels_in: int) -> Tile | None:
-    """The tile of such a product, None where all channels are treated alike."""
-    if target.arithmetic != FLOAT32 or rows < FEWEST_LANES:
+    """The tile of such a product, None where vectors of channels do."""
+    if target.arithmetic != FLOAT32:
+        return None
+    if channels_out < FEWEST_LANES:
+        return _dots(target, rows, channels_out, channels_in)
+    if rows < FEWEST_LANES:
         return None
     if target.arm64:
         return _dotted(target, channels_out, channels_in)
     wide = target.triple.startswith("x86") and target.lanes >= _SHARED
     return _narrowing(target, rows, channels_out, channels_in) if wide else None
+
+
+def _dots(target: Target, rows: int, channels_out: int, channels_in: int) -> Tile | None:
+    """Vectors along the input channels: of outputs there are too few. Sums of several rows share the weights, or a
+    single row's take turns to hide the latency of a multiply-add."""
+    steps = channels_in // target.lanes
+    if steps < _STEPS_AN_OUTPUT * channels_out:
+        return None
+    registers = target.core.vector_registers
+    tile_rows = min(rows, FEWEST_LANES, (registers - channels_out) // (channels_out + 1))
+    sums = tile_rows * channels_out
+    turns = min(steps, -(-_LATENT // sums), (registers - tile_rows - channels_out) // sums)
+    return Tile(target.lanes, channels_out, tile_rows, turns, target.threads, dots=True)
 
 
 def _dotted(target: Target, channels_out: int, channels_in: int) -> Tile | None:

@@ -23,6 +23,8 @@ class Tile:
         lines: Rows of output positions that a depthwise tile spans; elsewhere a tile lies in one row.
         across: Whether vectors run on across columns; `rows` are then rows of an image, `vectors` columns apart.
         narrows: Whether a product's last vector of channels is as narrow as what is left of them.
+        dots: Whether vectors lie along a product's input channels; `vectors` is then how many outputs there are, and
+            `unroll` how many sums of each take turns.
         in_turn: Whether no input row of a depthwise tile is loaded before the one above it is used.
     """
 
@@ -34,12 +36,13 @@ class Tile:
     lines: int = 1
     across: bool = False
     narrows: bool = False
+    dots: bool = False
     in_turn: bool = False
 
     def __str__(self) -> str:
         """All that decides the kernel but its threads, in words that a database keeps."""
         lines = f" x {self.lines} lines" if self.lines > 1 else ""
-        how = " across columns" if self.across else " narrowing" if self.narrows else ""
+        how = " across columns" if self.across else " narrowing" if self.narrows else " of dots" if self.dots else ""
         in_turn = ", rows in turn" if self.in_turn else ""
         return f"tile {self.vectors} x {self.lanes} lanes x {self.rows}{lines}{how}, {self.unroll} steps{in_turn}"
 

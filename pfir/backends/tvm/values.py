@@ -15,6 +15,7 @@ from pfir.backends.tvm.kernels.affine import affine
 from pfir.backends.tvm.kernels.conv import conv
 from pfir.backends.tvm.kernels.depthwise import depthwise
 from pfir.backends.tvm.kernels.direct import direct
+from pfir.backends.tvm.kernels.dots import dots
 from pfir.backends.tvm.kernels.gemm import gemm
 from pfir.backends.tvm.kernels.matmul import matmul
 from pfir.backends.tvm.kernels.move import move
@@ -39,6 +40,7 @@ FAMILIES = {
     "conv": conv,
     "depthwise": depthwise,
     "direct": direct,
+    "dots": dots,
     "gemm": gemm,
     "matmul": matmul,
     "move": move,
@@ -56,7 +58,7 @@ FAMILIES = {
 }
 # Families that give the function itself, where the others give a schedule of it.
 WRITTEN = (
-    "across", "affine", "depthwise", "direct", "matmul", "narrowing", "norm", "overlapped", "pool", "product",
+    "across", "affine", "depthwise", "direct", "dots", "matmul", "narrowing", "norm", "overlapped", "pool", "product",
     "reduce_rows", "softmax", "transpose", "winograd",
 )  # fmt: skip
 
