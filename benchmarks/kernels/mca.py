@@ -12,6 +12,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ ROUNDS = 100
 # Two vector pipes and two load/store pipes, as LLVM's model of the core has them.
 PIPES = 2
 ALLOWED = 1.25
-PRODUCTS = ("conv", "direct", "gemm", "matmul", "product", "winograd")
+PRODUCTS = ("conv", "direct", "dots", "gemm", "matmul", "product", "winograd")
 
 
 def main() -> None:
@@ -63,8 +64,8 @@ def network(path: Path, mca: str) -> Iterator[dict[str, object]]:
 
 
 def kind(spec: KernelSpec) -> str:
-    if spec.family in ("gemm", "product"):
-        return "1x1" if len(spec.out.shape) == 4 else "dense"
+    if spec.family in ("dots", "gemm", "product"):
+        return "1x1" if prod(spec.out.shape[2:]) > 1 else "dense"
     if spec.family == "winograd":
         return f"tiles of {spec['outputs']}x{spec['outputs']}"
     if spec.family == "direct":

@@ -105,7 +105,7 @@ class _Writer:
         body, end = None, sum(run.count for run in self.passes)
         for run in reversed(self.passes):
             begin = end - run.count
-            rows = self._row(b, run.start(index - begin if run.count > 1 else 0), run.taps, blocks)
+            rows = self._row(b, run.start(index - begin), run.taps, blocks)
             body, end = rows if body is None else tirx.IfThenElse(index < end, rows, body), begin
         return body
 
