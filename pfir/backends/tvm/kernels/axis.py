@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+# Of each output of a tile, the taps that read the input; of a single one those that `Axis.span` tells when it runs.
+Taps = tuple[tuple[int, ...], ...]
+LOOPED: Taps = ((),)
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -27,12 +31,28 @@ class Axis:
         """The taps of an output that read the input."""
         return tuple(k for k in range(self.kernel) if 0 <= self.at(position, k) < self.size)
 
+    def span(self, position: Any) -> tuple[Any, Any]:
+        """The first tap of an output that reads the input, and the one behind the last, as expressions."""
+        from tvm import tirx
+
+        before = self.pad - position * self.stride + self.step - 1
+        return tirx.max(0, before // self.step), tirx.min(self.kernel, (self.size + before) // self.step)
+
     def runs(self, width: int) -> Iterator[Run]:
         """All outputs in tiles of `width`, and one of what is left; those side by side that read alike together."""
-        tiles = [range(first, min(first + width, self.out)) for first in range(0, self.out, width)]
-        for taps, run in groupby(tiles, lambda tile: tuple(map(self.inside, tile))):
+        for taps, run in groupby(self._tiles(width), lambda tile: tuple(map(self.inside, tile))):
             alike = list(run)
             yield Run(alike[0].start, len(alike), taps)
+
+    def looped(self, width: int) -> Iterator[Run]:
+        """Likewise, but of tiles that lack taps or are narrower each output by itself, its taps as they come."""
+        whole = (tuple(range(self.kernel)),) * width
+        for alike, run in groupby(self._tiles(width), lambda tile: tuple(map(self.inside, tile)) == whole):
+            outputs = [output for tile in run for output in tile]
+            yield Run(outputs[0], len(outputs) // width, whole) if alike else Run(outputs[0], len(outputs), LOOPED)
+
+    def _tiles(self, width: int) -> list[range]:
+        return [range(first, min(first + width, self.out)) for first in range(0, self.out, width)]
 
 
 @dataclass(frozen=True)
@@ -42,12 +62,12 @@ class Run:
     Args:
         first: Output of the first tile.
         count: Tiles.
-        taps: Those that read the input, of each output of a tile.
+        taps: Of each tile.
     """
 
     first: int
     count: int
-    taps: tuple[tuple[int, ...], ...]
+    taps: Taps
 
     def start(self, tile: Any) -> Any:
         """The first output of a tile."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from pfir.backends.tvm.expressions import const
 from pfir.backends.tvm.form import Form, KernelSpec
-from pfir.backends.tvm.kernels.axis import Axis, Run
+from pfir.backends.tvm.kernels.axis import LOOPED, Axis, Run, Taps
 from pfir.backends.tvm.kernels.common import bias_first, tail
 from pfir.backends.tvm.kernels.offsets import Offsets, flat, from_value
 from pfir.backends.tvm.kernels.written import Argument, barrier
@@ -24,6 +24,7 @@ from pfir.backends.tvm.tiles import FEWEST_LANES, Tile
 
 _CHUNK_BYTES = 16 * 1024
 _MOST_TAPS = 49
+_WRITTEN_TAPS = 9  # up to which rows that the border cuts are written out: of more they take too long to compile
 
 
 def covers(data: Form, weight: np.ndarray) -> bool:
@@ -50,10 +51,6 @@ def depthwise(spec: KernelSpec, tile: Tile) -> Any:
     return tirx.PrimFunc([*buffers, out], body).with_attr({"s_tir": True})
 
 
-# Of each output of a tile along an axis, the taps that read the input.
-Taps = tuple[tuple[int, ...], ...]
-
-
 @dataclass(frozen=True)
 class _Place:
     """A tile of one block of channels: where it begins, and what its outputs read."""
@@ -77,7 +74,7 @@ class _Writer:
         oh, ow = spec.out.shape[2:]
         self.rows, self.columns = Axis(h, oh, kh, sh, dh, top), Axis(w, ow, kw, sw, dw, left)
         self.operands = [Argument(b, f, spec.dtype) for b, f in zip(buffers, spec.operands, strict=True)]
-        self.passes = tuple(self.rows.runs(tile.lines))
+        self.passes = tuple(self.rows.runs(tile.lines) if kh * kw <= _WRITTEN_TAPS else self.rows.looped(tile.lines))
         self.bias, self.rest = bias_first(spec)
         self.offsets = Offsets(self.channels) if spec["offsets"] else None
         self.declared, (self.data, self.result) = _flat((buffers[0], spec.operands[0]), (out, spec.out))
@@ -166,16 +163,31 @@ class _Writer:
         """Multiply-adds: input rows in turn, each used by every output row that reads it."""
         reads = [(self.rows.at(line, k), line, k) for line, taps in enumerate(at.lines) for k in taps]
         rows = [(row, [read[1:] for read in run]) for row, run in groupby(sorted(reads), lambda read: read[0])]
+        if at.lines == LOOPED and any(at.columns):
+            yield self._loop_over_taps(total, at)
         if rows and any(at.columns):
             first, pixel = self._pixels(at, [row for row, _ in rows])
             yield from first
-            for row, meets in rows:
-                yield from self._sums_of_row(total, pixel, row, at, meets)
+            for n, (_, meets) in enumerate(rows):
+                yield from self._sums_of_row(total, pixel, n, at, meets)
+
+    def _loop_over_taps(self, total: Any, at: _Place) -> Any:
+        """Multiply-adds of a single output row, one row of the kernel after the other."""
+        from tvm import tirx
+
+        first, last = self.rows.span(at.y)
+
+        def row(k: Any) -> Any:
+            begin, pixel = self._pixels(at, [self.rows.at(0, first + k)])
+            return tirx.stmt_seq(*begin, *self._sums_of_row(total, pixel, 0, at, [(0, first + k)]))
+
+        return _loop("ky", last - first, row)
 
     def _sums_of_row(
-        self, total: Any, pixel: Callable, row: int, at: _Place, meets: list[tuple[int, int]]
+        self, total: Any, pixel: Callable, row: int, at: _Place, meets: list[tuple[int, Any]]
     ) -> Iterator[Any]:
-        """Multiply-adds of one input row into each output row whose kernel row it `meets`, as pairs of those."""
+        """Multiply-adds of the `row`th of the input rows into each output row whose kernel row it `meets`, as pairs of
+        those."""
         from tvm import tirx
 
         width, vectors, lanes = len(at.columns), self.tile.vectors, self.tile.lanes
@@ -185,7 +197,7 @@ class _Writer:
             those = [i for i, taps in enumerate(at.columns) if k in taps]
             for line, ky in meets if those else ():
 
-                def add(n: Any, k: int = k, line: int = line, ky: int = ky, first: int = those[0]) -> Any:
+                def add(n: Any, k: int = k, line: int = line, ky: Any = ky, first: int = those[0]) -> Any:
                     i, v = first + n // vectors, n % vectors
                     place = ((line * width + i) * vectors + v) * lanes
                     weight = self._lanes(self.buffers[1], at.block, ky, k, v * lanes)
@@ -203,22 +215,19 @@ class _Writer:
             return [body(n) for n in range(count)]
         return [_loop("n", count, body, tirx.ForKind.UNROLLED)]
 
-    def _pixels(self, at: _Place, rows: list[int]) -> tuple[list[Any], Callable]:
-        """What comes first, and how to read tap `k` of the `i`th output from channel `c` of the block on, in the input
-        row that lies so many rows below the one that output row `y` begins at without pads."""
+    def _pixels(self, at: _Place, rows: list[Any]) -> tuple[list[Any], Callable]:
+        """What comes first, and how to read tap `k` of the `i`th output from channel `c` of the block on, in the nth of
+        these input rows; they count from where the kernel would begin at without pads."""
         y, channel = at.y * self.rows.stride, self._channel(at.block)
         if self.offsets is None:
-            return [], lambda row, i, k, c: self._lanes(
-                self.buffers[0], at.b, y + row, self.columns.at(at.x + i, k), channel + c
+            return [], lambda n, i, k, c: self._lanes(
+                self.buffers[0], at.b, y + rows[n], self.columns.at(at.x + i, k), channel + c
             )
         first = min(self.columns.at(i, k) for i, taps in enumerate(at.columns) for k in taps)
         begin = (at.b * self.rows.size + y + rows[0]) * self.columns.size + at.x * self.columns.stride + first
-        apart = [(row - rows[0]) * self.columns.size * self.channels for row in rows]
+        apart = [0, *((row - rows[0]) * self.columns.size * self.channels for row in rows[1:])]
         statements, lines = self._lines(self.data, begin * self.channels + channel, apart)
-        line = dict(zip(rows, lines, strict=True))
-        return statements, lambda row, i, k, c: self._lanes(
-            line[row], self.offsets[self.columns.at(i, k) - first] + c
-        )
+        return statements, lambda n, i, k, c: self._lanes(lines[n], self.offsets[self.columns.at(i, k) - first] + c)
 
     def _places(self, at: _Place, channel: Any) -> tuple[list[Any], Callable]:
         """What comes first, and the buffer and index of the `i`th output of a line, `c` channels from `channel` on."""
