@@ -13,6 +13,7 @@ from pfir.backends.tvm import leads, ways
 from pfir.backends.tvm.algorithms import OUTPUTS, habits, plan, winograd_or_direct
 from pfir.backends.tvm.kernels.winograd import pack
 from pfir.backends.tvm.lower import written
+from pfir.backends.tvm.remainders import strip_remainder
 from pfir.backends.tvm.tiles import Tile
 from pfir.compile.verify import TOLERANCE
 from pfir.target import known_targets, parse_target
@@ -51,7 +52,9 @@ CASES = {
     "odd sizes and channels": _conv((1, 7, 13, 11), 19),
     "no pads, no bias": _conv((2, 5, 10, 10), 6, pads=(0, 0, 0, 0), bias=False),
     "wide and uneven pads": _conv((1, 36, 7, 6), 40, pads=(2, 0, 1, 2)),
-    "a single value": _conv((1, 1, 1, 1), 1),
+    "two values": _conv((1, 1, 1, 2), 1),
+    "tiles share the last vector": _conv((2, 9, 12, 13), 12),
+    "tiles share a vector behind whole ones": _conv((1, 7, 9, 13), 26),
     "residual": _residual,
     "hard swish": _followed_by("HardSwish"),
     "prelu": _prelu,
@@ -86,6 +89,22 @@ def test_the_library_computes_what_onnx_runtime_computes(results, name):
     assert error(*results[name]) < TOLERANCE / 20
 
 
+@pytest.mark.parametrize("name", ("x86-64:x86-64-v3", "x86-64:x86-64-v4"))
+def test_two_tiles_share_the_last_vector_where_half_of_it_is_empty_and_the_sums_stay_in_registers(name):
+    target = parse_target(name)
+    for channels in range(1, 70):
+        tile = strip_remainder(target, 49, channels, 4)
+        if tile is None:
+            assert channels <= 4 or channels > 20 or channels % 8 not in (1, 2, 3, 4)
+            continue
+        assert (channels - 1) % 8 < 4 and tile.rows % 2 == 0 and tile.block - channels < 8
+        assert tile.rows * tile.vectors - tile.rows // 2 <= target.core.vector_registers * 0.7
+
+
+def test_no_tiles_share_vectors_on_arm():
+    assert all(strip_remainder(parse_target("arm"), 49, channels, 4) is None for channels in range(1, 70))
+
+
 @pytest.mark.parametrize("outputs", OUTPUTS)
 def test_packed_weights_of_a_centred_kernel_pass_each_channel_through(outputs):
     """The kernel that copies its input has at point (i, j) the product of the middle column of both transforms."""
@@ -94,6 +113,13 @@ def test_packed_weights_of_a_centred_kernel_pass_each_channel_through(outputs):
     packed = pack(weight, outputs, Tile(1, 1, 1, 1)).reshape(outputs + 2, outputs + 2)
     assert np.linalg.matrix_rank(packed) == 1 and np.array_equal(packed, packed.T)
     assert not packed[[0, -1]].any()  # the first and last points do not see the middle
+
+
+def test_packed_channels_that_two_tiles_share_stand_twice():
+    weight = np.random.default_rng(0).standard_normal((10, 3, 3, 3)).astype(np.float32)
+    packed = pack(weight, 4, Tile(8, 2, 6, 1, narrows=True))
+    assert packed.shape == (1, 36, 3, 16)
+    assert np.array_equal(packed[..., 8:10], packed[..., 12:14]) and not packed[..., 10:12].any()
 
 
 @settings(max_examples=60, deadline=None)

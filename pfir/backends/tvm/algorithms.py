@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from pfir.backends.tvm.direct import NHWC, covers, direct_cost
+from pfir.backends.tvm.remainders import strip_remainder
 from pfir.backends.tvm.tiles import Tile, by_lane, matrix_tile, matrix_tiles, shared, strip_tile
 from pfir.backends.tvm.work import Work
 from pfir.devices.winograd import WAYS, ways_for
@@ -72,8 +73,10 @@ def plan(target: Target, channels: int, out: tuple[int, ...], outputs: int) -> W
 
 def _product_tile(target: Target, rows: int, channels_out: int, channels_in: int) -> Tile:
     """The register tile over `rows` tiles of an image: on Arm of two vectors and more rows where that takes fewer
-    instructions (none of them spills, found by disassembly)."""
+    instructions (none of them spills, found by disassembly), on x86 one that treats the last channels apart."""
     tile, vectors = strip_tile(target, rows, channels_out, channels_in), -(-channels_out // target.lanes)
+    if narrowing := strip_remainder(target, rows, channels_out, tile.unroll):
+        return narrowing
     many = by_lane(target) and target.core.vector_registers >= 32 and target.arithmetic == FLOAT32
     if not many or vectors in _NOT_BY_TWO:
         return tile
@@ -157,8 +160,9 @@ def _tiled(target: Target, channels: int, out: tuple[int, ...], outputs: int) ->
 
 
 def _multiply_adds(target: Target, tile: Tile, channels_out: int) -> float:
-    """Vector instructions for each row and input channel, in units of whole vectors."""
-    vectors = -(-channels_out // tile.block) * tile.vectors
+    """Vector instructions for each row and input channel, in units of whole vectors; two rows share one vector where
+    the tile narrows."""
+    vectors = -(-channels_out // tile.block) * tile.vectors - tile.narrows / 2
     return vectors * _share(target, tile.lanes) * _PER_MULTIPLY["x86" if target.triple.startswith("x86") else "arm"]
 
 

@@ -3,7 +3,7 @@ mostly waste."""
 
 from __future__ import annotations
 
-from pfir.backends.tvm.tiles import FEWEST_LANES, Tile
+from pfir.backends.tvm.tiles import FEWEST_LANES, Tile, by_lane
 from pfir.target import FLOAT32, Target
 
 _HALVED = 16  # lanes of vectors whose halves take half the time
@@ -11,6 +11,8 @@ _SHARED = 2 * FEWEST_LANES  # lanes of a vector that two rows may share
 _ACCUMULATORS = 20  # that LLVM keeps in registers beside the weights and a value
 _MOST_VECTORS = 4
 _LATENT = 8  # accumulators that hide the latency of a multiply-add: four cycles on two pipes
+_SUMS = 0.7  # share of the registers that sums of a strip may take
+_STRIP_ROWS = 6
 _STEPS_AN_OUTPUT = 2  # fewest, counted on Arm
 
 
@@ -63,3 +65,17 @@ def _narrowing(target: Target, rows: int, channels_out: int, channels_in: int) -
         return None
     vectors = min(vectors, _MOST_VECTORS)
     return Tile(target.lanes, vectors, min(rows, _ACCUMULATORS // vectors), unroll, target.threads, narrows=True)
+
+
+def strip_remainder(target: Target, rows: int, channels_out: int, unroll: int) -> Tile | None:
+    """The tile of Winograd's products over `rows` tiles of an image where two of them share the last vector, with up to
+    four channels of each, behind up to five whole ones: a tenth less time on Zen 4, where two vectors of 256 bits are
+    multiplied in the time of one of 512. None where they do not."""
+    vectors, last = -(-channels_out // _SHARED), (channels_out - 1) % _SHARED + 1
+    if by_lane(target) or target.lanes < _SHARED or target.arithmetic != FLOAT32 or last > FEWEST_LANES:
+        return None
+    most = int(_SUMS * target.core.vector_registers / (vectors - 1 / 2))
+    tile_rows = min(most // 2 * 2, _STRIP_ROWS, rows // 2 * 2)
+    if vectors == 1 or tile_rows < FEWEST_LANES:
+        return None
+    return Tile(_SHARED, vectors, tile_rows, unroll, target.threads, narrows=True)

@@ -12,9 +12,7 @@ strip of tiles in the caches from the first transform to the last, and adds bias
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import product as pairs
 from typing import Any
 
 import numpy as np
@@ -25,15 +23,20 @@ from pfir.backends.tvm.kernels.common import Operand
 from pfir.backends.tvm.kernels.transforms import WEIGHTS, forward
 from pfir.backends.tvm.kernels.winograd_back import Results
 from pfir.backends.tvm.kernels.winograd_plan import Plan
-from pfir.backends.tvm.kernels.written import WRITTEN_OUT, along, argument, fence, narrowed, store
-from pfir.backends.tvm.tiles import Tile
+from pfir.backends.tvm.kernels.winograd_products import Products
+from pfir.backends.tvm.kernels.written import along, argument, fence, store
+from pfir.backends.tvm.tiles import FEWEST_LANES, Tile
 
 
 def pack(weight: np.ndarray, outputs: int, tile: Tile) -> np.ndarray:
-    """`[O, I, 3, 3]` -> `[O/b, (m + 2)^2, I, b]` for `outputs` m, zeros where O is no multiple of b."""
-    g = WEIGHTS[outputs]
+    """`[O, I, 3, 3]` -> `[O/b, (m + 2)^2, I, b]` for `outputs` m, zeros where O is no multiple of b; channels that two
+    tiles share a vector for stand there twice."""
+    g, channels = WEIGHTS[outputs], len(weight)
     points = np.einsum("ik,ockl,jl->ijco", g, weight.astype(np.float64), g).reshape(len(g) ** 2, weight.shape[1], -1)
-    padded = np.pad(points, ((0, 0), (0, 0), (0, -len(weight) % tile.block)))
+    padded = np.pad(points, ((0, 0), (0, 0), (0, -channels % tile.block)))
+    if tile.narrows:
+        last = channels - 1 - (channels - 1) % FEWEST_LANES
+        padded[..., last + FEWEST_LANES : last + 2 * FEWEST_LANES] = padded[..., last : last + FEWEST_LANES]
     blocks = padded.reshape(*points.shape[:2], -1, tile.block).transpose(2, 0, 1, 3)
     return np.ascontiguousarray(blocks, np.float32)
 
@@ -159,8 +162,10 @@ class _Task:
         """One block of output channels, of which `channels` exist: products and results, some tiles at a time."""
         from tvm.tirx.script import builder as T
 
+        multiply = Products(self.plan, self.operands[1], data, products, index, channels)
+
         def some(first: Any, rows: int) -> None:
-            self._products(data, products, index, channels, first, rows)
+            multiply.write(first, rows)
             results.write(index * self.plan.tile.block, channels, first, rows)
 
         whole, rest = divmod(self.plan.tiles, self.plan.rows)
@@ -168,56 +173,3 @@ class _Task:
             some(group * self.plan.rows, self.plan.rows)
         if rest:
             some(whole * self.plan.rows, rest)
-
-    def _products(self, data: Any, products: Any, index: Any, channels: int, first: Any, rows: int) -> None:
-        """`[rows, I] x [I, b]` at each point, the last vector as narrow as `channels` and whole lanes allow."""
-        from tvm.tirx.script import builder as T
-
-        plan, tile, by_lane = self.plan, self.plan.tile, self.plan.spec["by_lane"]
-        widths = [narrowed(tile.lanes, channels - at) for at in range(0, channels, tile.lanes)]
-        whole, rest = divmod(plan.channels, tile.unroll)
-        with T.serial(0, plan.points) as p:
-            sums = [T.alloc_buffer((rows, lanes), plan.dtype, scope="local") for lanes in widths]
-
-            def each(body: Callable[[int, int, Any], tuple[Any, list[Any]]], into: Callable[[int], Any]) -> None:
-                for i, (j, lanes) in pairs(range(rows), enumerate(widths)):
-                    store(into(j), lanes, lambda e, i=i, j=j: body(i, j, e))
-
-            def step(start: Any, k: Any, value: Callable[[Any, Any], Any], begins: bool = False) -> None:
-                each(lambda i, j, e: (
-                    (const(0, plan.dtype) if begins else sums[j][i, e])
-                    + value(i, k) * self.operands[1](index, p, start + k, j * tile.lanes + e), [i, e]),
-                    sums.__getitem__)  # fmt: skip
-
-            short = plan.channels * rows * len(widths) <= WRITTEN_OUT
-
-            def steps(start: Any, count: int, begins: bool = False) -> None:
-                fence(plan.spec["fenced"] and (short or count != tile.unroll) and not begins)
-                value = self._values(data, first * plan.row + p * plan.depth + start, rows, count)
-                for k in range(count):
-                    step(start, k, value, begins and k == 0)
-
-            if not by_lane:
-                each(lambda i, j, e: (const(0, plan.dtype), [i, e]), sums.__getitem__)
-            begun = int(by_lane and whole > 0)
-            if begun:
-                steps(0, tile.unroll, True)
-            with T.serial(begun, whole) as outer:
-                steps(outer * tile.unroll, tile.unroll)
-            if rest:
-                steps(whole * tile.unroll, rest, by_lane and whole == 0)
-            each(lambda i, j, e: (sums[j][i, e], [plan.spot(i, p) + j * tile.lanes + e]), lambda _: products)
-
-    def _values(self, data: Any, start: Any, rows: int, count: int) -> Callable[[Any, Any], Any]:
-        """Value `k` of `count` from `start` on in each row, as `(row, k)`; loaded together where the core multiplies by
-        a lane of a register. Of a single round of steps LLVM writes out all points, and would spill them (Cortex-A53,
-        4 channels)."""
-        from tvm.tirx.script import builder as T
-
-        row = self.plan.row
-        if not self.plan.spec["by_lane"] or count & (count - 1) or self.plan.channels < 2 * count:
-            return lambda i, k: data[start + i * row + k]
-        cells = T.alloc_buffer((rows, count), self.plan.dtype, scope="local")
-        with T.unroll(0, rows) as i:
-            store(cells, count, lambda e: (data[start + i * row + e], [i, e]))
-        return lambda i, k: cells[i, k]

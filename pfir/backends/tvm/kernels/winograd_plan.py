@@ -6,11 +6,32 @@ from dataclasses import dataclass
 from typing import Any
 
 from pfir.backends.tvm.form import KernelSpec
-from pfir.backends.tvm.tiles import Tile
+from pfir.backends.tvm.kernels.written import narrowed
+from pfir.backends.tvm.tiles import FEWEST_LANES, Tile
 
 KERNEL = 3
 # A row of this many bytes would put the same place of each tile into the same few lines of a first-level cache.
 _ALIASING, _ASIDE = 2048, 16
+
+
+@dataclass(frozen=True)
+class Vector:
+    """A register of sums.
+
+    Args:
+        at: The first of its output channels in the block.
+        lanes: Of all its rows.
+        rows: Tiles that share it.
+    """
+
+    at: int
+    lanes: int
+    rows: int = 1
+
+    @property
+    def width(self) -> int:
+        """Channels."""
+        return self.lanes // self.rows
 
 
 @dataclass(frozen=True)
@@ -102,6 +123,15 @@ class Plan:
         """Values from one transformed tile to the next."""
         values = self.points * self.depth
         return values + (_ASIDE if values * 4 % _ALIASING == 0 else 0)
+
+    def vectors(self, channels: int, rows: int) -> tuple[Vector, ...]:
+        """Those that hold so many channels of a block for so many tiles: whole ones, the last as narrow as what is left
+        and whole lanes allow. Where the tile narrows, two tiles of an even number share what fewest lanes are left."""
+        lanes, shares = self.tile.lanes, self.tile.narrows and rows % 2 == 0
+        if shares:
+            last = (channels - 1) // FEWEST_LANES * FEWEST_LANES
+            return (*self.vectors(last, 1), Vector(last, 2 * FEWEST_LANES, 2))
+        return tuple(Vector(at, narrowed(lanes, channels - at)) for at in range(0, channels, lanes))
 
     def spot(self, tile: Any, point: Any) -> Any:
         """Where the products of one of the tiles that are multiplied together begin, at a point. Those of one point lie
