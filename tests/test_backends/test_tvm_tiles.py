@@ -19,7 +19,7 @@ from pfir.backends.tvm.tiles import (
 )
 from pfir.devices.emulated import EmulatedDevice
 from pfir.errors import DeviceError
-from pfir.target import known_targets, parse_target
+from pfir.target import FLOAT32, known_targets, parse_target
 from tests.test_backends.bundle import Bundle, answers_of_cases, error, feeds, reference
 
 SIZES = st.integers(1, 600)
@@ -75,11 +75,11 @@ def test_an_arm_product_over_few_channels_gets_a_tile_that_leaves_room_for_its_w
 def test_a_channel_left_alone_on_arm_is_a_dot_product_whose_weights_come_last():
     arm = parse_target("arm")
     tile, last = remainder_tile(arm, 49, 9, 6), np.arange(6) + 100
-    assert dots(9, tile) and remainder_tile(arm, 3, 9, 6) is None
+    assert dots(9, tile, FLOAT32) and remainder_tile(arm, 3, 9, 6) is None
     assert all(remainder_tile(arm, 49, out, 6) is None for out in (8, 10, 21))
-    assert not any(dots(out, product_tile(arm, 49, out, 6)) for out in (8, 10, 21))
+    assert not any(dots(out, product_tile(arm, 49, out, 6), FLOAT32) for out in (8, 10, 21))
     weight = np.concatenate([np.arange(6 * 8).reshape(6, 8), last[:, None]], axis=1).astype(np.float32)
-    assert np.array_equal(pack(weight, tile), [*range(6 * 8), *last[:4], 0, 0, *last[4:]])
+    assert np.array_equal(pack(weight, tile, FLOAT32), [*range(6 * 8), *last[:4], 0, 0, *last[4:]])
 
 
 def test_a_neon_convolution_gets_the_tile_that_was_measured_not_to_spill():

@@ -140,8 +140,9 @@ def _product(program: Program, data: Value, matrix: np.ndarray, bias: Any, out: 
     if not by_lane(program.target) and channels % tile.lanes and many:
         tile = overlapped_tile(program.target, tile, rows, channels, inner)
         return Lead("overlapped", {}, [data, program.constant(overlapped.pack(matrix, tile))], out, tile, bias)
-    if product.covers(program.target, channels):
-        return Lead("product", {}, [data, program.constant(product.pack(matrix, tile))], out, tile, bias)
+    if product.covers(program.target, channels, tile):
+        packed, attributes = product.pack(matrix, tile, program.dtype), {"fenced": program.target.arm64}
+        return Lead("product", attributes, [data, program.constant(packed)], out, tile, bias)
     return Lead("gemm", {}, [data, program.constant(gemm.pack(matrix, tile))], out, tile, bias)
 
 

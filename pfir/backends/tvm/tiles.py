@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import gcd
 
-from pfir.target import FLOAT32, Target
+from pfir.target import FLOAT16, Target
 
 FEWEST_LANES = 4
 
@@ -116,18 +116,18 @@ def product_tile(target: Target, rows: int, channels_out: int, channels_in: int)
     if rows >= 4 and channels_in < _LOOPED:
         return _held_tile(target, rows, channels_out, channels_in)
     twice = channels_in % 8 == 0
-    tile = matrix_tile(target, rows, channels_out, channels_in, _most_accumulators(target, channels_out, channels_in))
+    tiles = matrix_tiles(target, rows, channels_out, channels_in, _most_accumulators(target, channels_out, channels_in))
+    tile = next(tile for tile in tiles if tile.lanes == target.lanes)
     if twice:
         return replace(tile, unroll=8)
-    written = target.arm64 and target.arithmetic == FLOAT32
-    steps = 8 if rows < 4 and channels_out <= 8 * target.lanes else 4
-    return replace(tile, unroll=min(steps, channels_in)) if written else tile
+    steps = 8 if target.arithmetic == FLOAT16 or rows < 4 and channels_out <= 8 * target.lanes else 4
+    return replace(tile, unroll=min(steps, channels_in)) if target.arm64 else tile
 
 
 def _most_accumulators(target: Target, channels_out: int, channels_in: int) -> int | None:
     """Of a product's tile on Arm: fewer where the bias of a single block stays in registers too, yet fewer where LLVM
     writes out all steps besides."""
-    if channels_in < 4 * target.lanes:
+    if channels_in < _HELD:
         return _ENOUGH
     again = scheduled_ahead(target) and channels_in % 8 and _unroll(target, channels_in) <= 4
     return _LOADED_AHEAD if again or channels_out <= 4 * target.lanes else None
@@ -191,9 +191,11 @@ def plain_tile(target: Target) -> Tile:
 
 
 _ENOUGH = 12
+_HELD = 16  # input channels up to which LLVM writes out all steps of more accumulators and holds the weights
 _LOOPED = 10  # input channels from which on LLVM keeps the loop over them
 _LOADED_AHEAD = 16  # accumulators
 _WRITTEN_OUT = 20  # input channels up to which LLVM writes out a loop over them with so many accumulators
+_HALF_ROWS = 8  # whose values take turns in the 16 registers by whose lanes float16 multiplies
 _WAY_BYTES = 4096
 _LATENCY = 4  # cycles of a multiply-add on x86
 _PER_STEP = 0.4  # cycles of loop control
@@ -223,8 +225,8 @@ def _most_vectors(target: Target, rows: int) -> int:
 def most_rows(target: Target, channels_in: int) -> int:
     """Rows apart by a multiple of a large power of two share lines of the first-level cache; on x86 it has 8 ways of
     4 KiB, one of which the weights take."""
-    if not target.triple.startswith("x86"):
-        return target.core.vector_registers
+    if by_lane(target):
+        return _HALF_ROWS if target.arithmetic == FLOAT16 else target.core.vector_registers
     apart = _WAY_BYTES // gcd(_WAY_BYTES, 4 * channels_in)
     return max(1, min(target.core.vector_registers, 7 * apart))
 
