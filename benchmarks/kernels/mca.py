@@ -33,7 +33,7 @@ ROUNDS = 100
 # Two vector pipes and two load/store pipes, as LLVM's model of the core has them.
 PIPES = 2
 ALLOWED = 1.25
-PRODUCTS = ("conv", "direct", "gemm", "matmul", "product", "winograd")
+PRODUCTS = ("conv", "direct", "matmul", "product", "winograd")
 
 
 def main() -> None:
@@ -62,7 +62,7 @@ def network(path: Path, mca: str) -> Iterator[dict[str, object]]:
 
 
 def kind(spec: KernelSpec) -> str:
-    if spec.family in ("gemm", "product"):
+    if spec.family == "product":
         return "1x1" if len(spec.out.shape) == 4 else "dense"
     if spec.family == "winograd":
         return f"tiles of {spec['outputs']}x{spec['outputs']}"

@@ -22,7 +22,8 @@ class Tile:
         threads: Threads that share the kernel's outer loops.
         lines: Rows of output positions that a depthwise tile spans; elsewhere a tile lies in one row.
         across: Whether vectors run on across columns; `rows` are then rows of an image, `vectors` columns apart.
-        narrows: Whether a product's last vector of channels is as narrow as what is left of them.
+        narrows: Whether a product's last vector of channels is as narrow as what is left of them, or a single one
+            behind vectors of four is summed across input channels.
         in_turn: Whether no input row of a depthwise tile is loaded before the one above it is used.
     """
 
@@ -110,12 +111,13 @@ def stem_tiles(
 
 
 def product_tile(target: Target, rows: int, channels_out: int, channels_in: int) -> Tile:
-    """The tile of a matrix product: on Arm with twice the steps where that divides, since its loop is a short one."""
+    """The tile of a matrix product: on Arm with twice the steps where that divides, since its loop is a short one; LLVM
+    loads the weights of all steps ahead, for which 32-bit Arm has registers only beside few rows."""
     if target.triple.startswith("x86"):
         return matrix_tile(target, rows, channels_out, channels_in)
     if rows >= 4 and channels_in < _LOOPED:
         return _held_tile(target, rows, channels_out, channels_in)
-    twice = channels_in % 8 == 0
+    twice = channels_in % 8 == 0 and (target.arm64 or rows < 4)
     tiles = matrix_tiles(target, rows, channels_out, channels_in, _most_accumulators(target, channels_out, channels_in))
     tile = next(tile for tile in tiles if tile.lanes == target.lanes)
     if twice:
@@ -134,9 +136,9 @@ def _most_accumulators(target: Target, channels_out: int, channels_in: int) -> i
 
 
 def overlapped_tile(target: Target, tile: Tile, rows: int, channels_out: int, channels_in: int) -> Tile:
-    """The tile with as many vectors as compute the fewest of `channels_out` twice where the last block overlaps the one
-    before it, and as many more rows as there are fewer vectors."""
-    most = min(tile.vectors, channels_out // tile.lanes)
+    """The tile with as many vectors as compute the fewest of `channels_out` twice where the last vector overlaps the
+    one before it, and as many more rows as there are fewer vectors."""
+    most = min(tile.vectors, -(-channels_out // tile.lanes))
     vectors = min(range(1, most + 1), key=lambda n: (-(-channels_out // (n * tile.lanes)) * n, -n))
     tile_rows = min(rows, tile.rows * tile.vectors // vectors, most_rows(target, channels_in))
     return shared(replace(tile, vectors=vectors, rows=max(tile.rows, tile_rows)), rows)

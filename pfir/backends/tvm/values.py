@@ -15,11 +15,8 @@ from pfir.backends.tvm.kernels.affine import affine
 from pfir.backends.tvm.kernels.conv import conv
 from pfir.backends.tvm.kernels.depthwise import depthwise
 from pfir.backends.tvm.kernels.direct import direct
-from pfir.backends.tvm.kernels.gemm import gemm
 from pfir.backends.tvm.kernels.matmul import matmul
 from pfir.backends.tvm.kernels.move import move
-from pfir.backends.tvm.kernels.narrowing import narrowing
-from pfir.backends.tvm.kernels.overlapped import overlapped
 from pfir.backends.tvm.kernels.pool import pool
 from pfir.backends.tvm.kernels.product import product
 from pfir.backends.tvm.kernels.reduce import reduce
@@ -39,12 +36,9 @@ FAMILIES = {
     "conv": conv,
     "depthwise": depthwise,
     "direct": direct,
-    "gemm": gemm,
     "matmul": matmul,
     "move": move,
-    "narrowing": narrowing,
     "norm": norm,
-    "overlapped": overlapped,
     "pool": pool,
     "product": product,
     "reduce": reduce,
@@ -56,7 +50,7 @@ FAMILIES = {
 }
 # Families that give the function itself, where the others give a schedule of it.
 WRITTEN = (
-    "across", "affine", "depthwise", "direct", "matmul", "narrowing", "norm", "overlapped", "pool", "product",
+    "across", "affine", "depthwise", "direct", "matmul", "norm", "pool", "product",
     "reduce_rows", "softmax", "transpose", "winograd",
 )  # fmt: skip
 

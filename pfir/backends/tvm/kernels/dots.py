@@ -1,26 +1,17 @@
-"""Dot products of a product's rows with the weights of its last channel, vectors of input channels at a time."""
+"""Dot products of a product's rows with the weights of its last column, vectors of input channels at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from pfir.backends.tvm.expressions import const
 from pfir.backends.tvm.kernels.common import split, tail, to_index
 from pfir.backends.tvm.kernels.written import store
+from pfir.backends.tvm.tiles import FEWEST_LANES
 from pfir.target import FLOAT32
 
-_LANES = 4
-
-
-def pack_dots(weight: np.ndarray) -> np.ndarray:
-    """`[I]` -> whole vectors; the last of them starts earlier and has zeros for what it shares with the one before."""
-    inner = len(weight)
-    whole = inner // _LANES * _LANES
-    rest = [np.zeros(whole + _LANES - inner, weight.dtype), weight[whole:]] if inner > whole else []
-    return np.concatenate([weight[:whole], *rest])
+_LANES = FEWEST_LANES
 
 
 class Dots:
@@ -40,7 +31,7 @@ class Dots:
                 [i, e]))  # fmt: skip
 
     def _weight(self, k: Any) -> Any:
-        return self.kernel.operands[1].tensor[(self.kernel.channels - 1) * self.kernel.inner + k]
+        return self.kernel.operands[1].tensor[(self.kernel.columns - 1) * self.kernel.inner + k]
 
     def step(self, start: Any, value: Callable) -> None:
         """Add the products of a vector of input channels from `start` on."""
@@ -52,7 +43,7 @@ class Dots:
         """The sums of each vector's lanes, a vector of rows at a time, then the rest of the steps."""
         from tvm.tirx.script import builder as T
 
-        kernel, channel = self.kernel, self.kernel.channels - 1
+        kernel, column = self.kernel, self.kernel.columns - 1
         bias, steps = kernel.bias()
         for begin in range(0, self.rows, _LANES):
             total = T.alloc_buffer((_LANES,), FLOAT32, scope="local")
@@ -60,10 +51,10 @@ class Dots:
             T.buffer_store(total, _pairs(_pairs(one, two), _pairs(three, four)), [_all()])
 
             def result(e: Any, begin: int = begin, total: Any = total) -> tuple[Any, list[Any]]:
-                memory = (*split(first + begin + e, kernel.spec.out.memory[:-1]), channel)
-                index = to_index(kernel.spec.out, memory)
+                row = first + begin + e
+                index = to_index(kernel.spec.out, (*split(row, kernel.spec.out.memory[:-1]), column))
                 value = total[e] if bias is None else total[e] + kernel.operands[bias].broadcast(index)
-                return tail(steps, kernel.operands, index, value), list(memory)
+                return tail(steps, kernel.operands, index, value), [row, column]
 
             store(kernel.result, _LANES, result)
 
