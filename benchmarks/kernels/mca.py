@@ -35,7 +35,7 @@ ROUNDS = 100
 # Two vector pipes and two load/store pipes, as LLVM's model of the core has them.
 PIPES = 2
 ALLOWED = 1.25
-PRODUCTS = ("conv", "direct", "dots", "gemm", "matmul", "product", "winograd")
+PRODUCTS = ("conv", "direct", "dots", "matmul", "product", "winograd")
 
 
 def main() -> None:
@@ -64,7 +64,7 @@ def network(path: Path, mca: str) -> Iterator[dict[str, object]]:
 
 
 def kind(spec: KernelSpec) -> str:
-    if spec.family in ("dots", "gemm", "product"):
+    if spec.family in ("dots", "product"):
         return "1x1" if prod(spec.out.shape[2:]) > 1 else "dense"
     if spec.family == "winograd":
         return f"tiles of {spec['outputs']}x{spec['outputs']}"

@@ -13,7 +13,7 @@ from tests.test_backends.bundle import Bundle
 
 def test_object_code_for_armv7_is_neon_with_hard_floats():
     code = functions(assembly(written(two_convolutions(16), parse_target("armv7"))))
-    products = [body for name, body in code.items() if name.startswith(("winograd", "gemm"))]
+    products = [body for name, body in code.items() if name.startswith(("winograd", "product"))]
     assert len(products) == 2
     assert all(len(VECTOR_MULTIPLY.findall(body)) >= 16 for body in products)
     assert [found for body in code.values() for found in FLOAT_ROUTINE.findall(body)] == []

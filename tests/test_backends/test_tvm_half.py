@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.kernels.assembly import hot_bodies
+from benchmarks.kernels.assembly import hot_bodies, hot_loops
 from benchmarks.kernels.instructions import assembly
 from pfir.artifact import Artifact
 from pfir.backends.tvm import TvmBackend, store, ways
@@ -21,7 +21,9 @@ from pfir.backends.tvm.kernels.parts import parts
 from pfir.backends.tvm.lower import written
 from pfir.backends.tvm.tiles import matrix_tile
 from pfir.backends.tvm.work import Work
+from pfir.devices.emulated import EmulatedDevice
 from pfir.devices.host import HostDevice
+from pfir.errors import DeviceError
 from pfir.target import FLOAT16, FLOAT32, HALF_TERMS, parse_target, with_arithmetic
 from tests.test_backends.bundle import Bundle, error, feeds, reference
 
@@ -80,8 +82,8 @@ def _tiny(b: Bundle) -> str:
     return b.node("Relu", b.node("Mul", x, b.constant(np.float32(1e7))))
 
 
-def _product(inner: int):
-    return lambda b: b.node("Gemm", b.input(5, inner), b.random(inner, 24), b.random(24))
+def _product(inner: int, columns: int = 24, rows: int = 5):
+    return lambda b: b.node("Gemm", b.input(rows, inner), b.random(inner, columns), b.random(columns))
 
 
 CASES = {
@@ -99,6 +101,9 @@ CASES = {
     "rows that fill no tile": lambda b: b.node("Conv", _conv(16, 16, 3)(b), b.random(24, 16, 1, 1)),
     "strides of a single tap": _conv(16, 24, 1, strides=[2, 2]),
     "a long product": _product(1280),
+    "a long product of uneven parts with a rest": _product(611, 70, 1),
+    "a product that fills no vector": _product(45, 37),
+    "a product of few columns": _product(300, 5),
     "residual": _residual,
     "squeeze and excite": _squeeze_excite,
     "maximum pool": _behind("MaxPool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
@@ -157,13 +162,58 @@ def test_hot_loops_multiply_eight_halves_at_a_time_and_nothing_else():
     bundle.output("dense", bundle.node("Gemm", bundle.input(8, 64), bundle.random(64, 32)))
     program = written(bundle.model(), A76)
     families = {spec.family for spec, _ in program.kernels}
-    assert {"conv", "winograd", "gemm", "depthwise"} <= families
+    assert {"conv", "winograd", "product", "depthwise"} <= families
     bodies = hot_bodies(assembly(program))
     assert len(bodies) >= 8
     for kernel, body in bodies.items():
         multiplies = [line for line in body if line.split()[0] == "fmla"]
         assert multiplies and all(".8h" in line for line in multiplies), kernel
         assert not any(line.split()[0].startswith("fcvt") for line in body), kernel
+
+
+def _pointwise(*sizes: tuple[int, int, int]) -> Bundle:
+    """Products over flattened positions, behind a kernel that brings the channels to the end, by in, out and side."""
+    bundle = Bundle()
+    for channels, out, side in sizes:
+        x = bundle.node("Conv", bundle.input(1, 3, side, side), bundle.random(channels, 3, 1, 1))
+        y = bundle.node("Conv", x, bundle.random(out, channels, 1, 1), bundle.random(out))
+        bundle.output(f"y{channels}_{out}", bundle.node("Relu", y))
+    return bundle
+
+
+def test_no_hot_loop_of_a_product_of_halves_spills():
+    sizes = ((16, 16, 48), (16, 32, 24), (16, 96, 56), (24, 144, 28), (32, 16, 56), (30, 26, 14), (64, 8, 14),
+             (96, 24, 28), (672, 112, 14))  # fmt: skip
+    loops = hot_loops(assembly(written(_pointwise(*sizes).model(), A76)))
+    products = [loop for name, loop in loops.items() if name.startswith("product") and loop.multiplies >= 60]
+    assert len(products) >= len(sizes) and not any(loop.spills for loop in products)
+    assert all(loop.instructions < 1.3 * loop.multiplies for loop in products)
+
+
+def test_halves_of_a_core_that_has_them_are_multiplied_as_exactly():
+    model = _pointwise((13, 9, 7), (8, 40, 5), (300, 24, 4), (615, 17, 2), (21, 30, 9)).model()
+    values = feeds(model.inputs())
+    with EmulatedDevice() as device:
+        try:
+            device.set_up()
+        except DeviceError as reason:
+            pytest.skip(f"no emulated device here: {reason}")
+        ours = device.run(TvmBackend().build(model, A76), values)
+    theirs = reference(model, values)
+    assert all(error(ours[name], theirs[name]) < 12 * ROUNDING for name in theirs)
+
+
+@pytest.mark.parametrize("inner", (288, 289, 1003, 4099))
+def test_no_sum_of_a_product_is_too_long_for_float16(inner):
+    """2048 and 1 are 2048 in float16, so that sums of sevens end below 16384."""
+    bundle = Bundle()
+    sevens = bundle.constant(np.full((inner, 16), 7, np.float32))
+    bundle.output("y", bundle.node("MatMul", bundle.input(2, inner), sevens))
+    model = bundle.model()
+    assert "product" in {spec.family for spec, _ in written(model, HERE).kernels}
+    with HostDevice() as device:
+        (ours,) = device.run(TvmBackend().build(model, HERE), {"in0": np.ones((2, inner), np.float32)}).values()
+    assert (ours == 7 * inner).all()
 
 
 def test_only_the_borders_of_a_library_are_float32():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pfir.backends.tvm import TvmBackend, tiles
 from pfir.backends.tvm.channel_tiles import channel_tile, depthwise_tile
-from pfir.backends.tvm.kernels.product import dots, pack
+from pfir.backends.tvm.products import dots_last, pack
 from pfir.backends.tvm.remainders import remainder_tile
 from pfir.backends.tvm.tiles import (
     FEWEST_LANES,
@@ -55,12 +55,11 @@ def test_a_depthwise_tile_holds_its_sums_and_a_row_of_input_in_registers(target,
 
 @settings(max_examples=60, deadline=None)
 @given(rows=SIZES, channels_out=st.integers(16, 300), channels_in=SIZES)
-def test_blocks_that_overlap_fit_and_compute_no_more_columns_than_whole_vectors_do(rows, channels_out, channels_in):
+def test_vectors_the_last_of_which_overlaps_are_as_few_as_can_be_and_fill_all_blocks(rows, channels_out, channels_in):
     target = parse_target("host")
     sizes = rows, channels_out, channels_in
     tile = overlapped_tile(target, product_tile(target, *sizes), *sizes)
-    assert tile.block <= channels_out and tile.rows <= rows
-    assert -(-channels_out // tile.block) * tile.block <= -(-channels_out // tile.lanes) * tile.lanes
+    assert -(-channels_out // tile.lanes) % tile.vectors == 0 and tile.rows <= rows
     assert tile.vectors * tile.rows < target.core.vector_registers
 
 
@@ -75,9 +74,9 @@ def test_an_arm_product_over_few_channels_gets_a_tile_that_leaves_room_for_its_w
 def test_a_channel_left_alone_on_arm_is_a_dot_product_whose_weights_come_last():
     arm = parse_target("arm")
     tile, last = remainder_tile(arm, 49, 9, 6), np.arange(6) + 100
-    assert dots(9, tile) and remainder_tile(arm, 3, 9, 6) is None
+    assert dots_last(tile) and remainder_tile(arm, 3, 9, 6) is None
     assert all(remainder_tile(arm, 49, out, 6) is None for out in (8, 10, 21))
-    assert not any(dots(out, product_tile(arm, 49, out, 6)) for out in (8, 10, 21))
+    assert not any(dots_last(product_tile(arm, 49, out, 6)) for out in (8, 10, 21))
     weight = np.concatenate([np.arange(6 * 8).reshape(6, 8), last[:, None]], axis=1).astype(np.float32)
     assert np.array_equal(pack(weight, tile), [*range(6 * 8), *last[:4], 0, 0, *last[4:]])
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pfir.backends.tvm import TvmBackend
 from pfir.backends.tvm.algorithms import Winograd
 from pfir.backends.tvm.direct import Direct
+from pfir.backends.tvm.products import dots_last
 from pfir.backends.tvm.tunable import group_kernels
 from pfir.backends.tvm.ways import modelled, ways
 from pfir.backends.tvm.work import Work
@@ -69,6 +70,13 @@ def test_the_last_way_computes_what_the_first_does():
             feeds = dict(zip((spec.name for spec in first.inputs), sample(first), strict=True))
             wanted, found = device.run(first, feeds), device.run(other, feeds)
             assert all(error(found[name], wanted[name]) < 1e-5 and np.any(wanted[name]) for name in wanted)
+
+
+@pytest.mark.parametrize("inner", (16, 24, 30))
+def test_what_is_summed_across_lanes_of_input_channels_takes_whole_vectors_of_them(inner):
+    found = ways(parse_target("arm"), Work("product", (49, inner), (49, 9), (0, 1)))
+    dotted = [way for way in found if dots_last(way)]
+    assert dotted and all(way.unroll % 4 == 0 for way in dotted)
 
 
 def test_what_follows_a_kernel_is_part_of_its_work_and_its_calls_are_counted():

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from pfir.backends.tvm import products
 from pfir.backends.tvm.algorithms import Winograd, habits
 from pfir.backends.tvm.channel_tiles import channel_tile, depthwise_tile
 from pfir.backends.tvm.direct import Direct
@@ -21,12 +22,8 @@ from pfir.backends.tvm.kernels import (
     depthwise,
     direct,
     dots,
-    gemm,
     matmul,
-    narrowing,
     offsets,
-    overlapped,
-    product,
     window,
     winograd,
 )
@@ -37,7 +34,6 @@ from pfir.backends.tvm.tiles import by_lane, matrix_tile, overlapped_tile, plain
 from pfir.backends.tvm.transposed import Phases, turned
 from pfir.backends.tvm.values import Program, Value
 from pfir.backends.tvm.work import Work, kind_after
-from pfir.target import FLOAT32
 
 _SEVERAL = 4  # rows; fewer hide no latency, so that a product wants all its columns at a time
 
@@ -148,17 +144,13 @@ def _product(program: Program, data: Value, matrix: np.ndarray, bias: Any, out: 
         data = program.laid_out(data, Form(data.form.shape, out.order, program.dtype))
     rows, (inner, channels) = prod(out.memory[:-1]), matrix.shape
     tile = program.way(Work("product", (rows, inner), (rows, channels), (0, 1), after=after, dtype=program.dtype))
-    many = program.dtype == FLOAT32 and channels >= tile.lanes and rows >= _SEVERAL
     if tile.dots:
         return Lead("dots", {}, [data, program.constant(dots.pack(matrix, tile))], out, tile, bias)
-    if tile.narrows:
-        return Lead("narrowing", {}, [data, program.constant(narrowing.pack(matrix, tile))], out, tile, bias)
-    if not by_lane(program.target) and channels % tile.lanes and many:
+    ragged = channels > tile.lanes and channels % tile.lanes and not tile.narrows
+    if not by_lane(program.target) and ragged and rows >= _SEVERAL:
         tile = overlapped_tile(program.target, tile, rows, channels, inner)
-        return Lead("overlapped", {}, [data, program.constant(overlapped.pack(matrix, tile))], out, tile, bias)
-    if product.covers(program.target, channels):
-        return Lead("product", {}, [data, program.constant(product.pack(matrix, tile))], out, tile, bias)
-    return Lead("gemm", {}, [data, program.constant(gemm.pack(matrix, tile))], out, tile, bias)
+    attributes = {"by_lane": program.target.arm64, "registers": program.target.core.vector_registers}
+    return Lead("product", attributes, [data, program.constant(products.pack(matrix, tile))], out, tile, bias)
 
 
 def _outer(form: Form) -> tuple[int, ...]:

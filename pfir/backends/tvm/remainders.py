@@ -49,7 +49,8 @@ def _dotted(target: Target, channels_out: int, channels_in: int) -> Tile | None:
     vectors, rest = divmod(channels_out, target.lanes)
     if rest != 1 or not 1 <= vectors <= _MOST_VECTORS or channels_in < target.lanes:
         return None
-    return Tile(target.lanes, vectors, target.lanes, 8 if channels_in % 8 == 0 else 4, target.threads)
+    return Tile(target.lanes, vectors, target.lanes, 8 if channels_in % 8 == 0 else 4, target.threads,
+                narrows=True)  # fmt: skip
 
 
 def _narrowing(target: Target, rows: int, channels_out: int, channels_in: int) -> Tile | None:

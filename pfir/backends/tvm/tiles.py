@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import gcd
 
-from pfir.target import FLOAT32, Target
+from pfir.target import FLOAT16, Target
 
 FEWEST_LANES = 4
 
@@ -22,7 +22,8 @@ class Tile:
         threads: Threads that share the kernel's outer loops.
         lines: Rows of output positions that a depthwise tile spans; elsewhere a tile lies in one row.
         across: Whether vectors run on across columns; `rows` are then rows of an image, `vectors` columns apart.
-        narrows: Whether a product's last vector of channels is as narrow as what is left of them.
+        narrows: Whether a product's last vector of channels is as narrow as what is left of them, or a single one
+            behind vectors of four is summed across input channels.
         dots: Whether vectors lie along a product's input channels; `vectors` is then how many outputs there are, and
             `unroll` how many sums of each take turns.
         in_turn: Whether no input row of a depthwise tile is loaded before the one above it is used.
@@ -113,33 +114,34 @@ def stem_tiles(
 
 
 def product_tile(target: Target, rows: int, channels_out: int, channels_in: int) -> Tile:
-    """The tile of a matrix product: on Arm with twice the steps where that divides, since its loop is a short one."""
+    """The tile of a matrix product: on Arm with twice the steps where that divides, since its loop is a short one; LLVM
+    loads the weights of all steps ahead, for which 32-bit Arm has registers only beside few rows."""
     if target.triple.startswith("x86"):
         return matrix_tile(target, rows, channels_out, channels_in)
     if rows >= 4 and channels_in < _LOOPED:
         return _held_tile(target, rows, channels_out, channels_in)
-    twice = channels_in % 8 == 0
-    tile = matrix_tile(target, rows, channels_out, channels_in, _most_accumulators(target, channels_out, channels_in))
+    twice = channels_in % 8 == 0 and (target.arm64 or rows < 4)
+    tiles = matrix_tiles(target, rows, channels_out, channels_in, _most_accumulators(target, channels_out, channels_in))
+    tile = next(tile for tile in tiles if tile.lanes == target.lanes)
     if twice:
         return replace(tile, unroll=8)
-    written = target.arm64 and target.arithmetic == FLOAT32
-    steps = 8 if rows < 4 and channels_out <= 8 * target.lanes else 4
-    return replace(tile, unroll=min(steps, channels_in)) if written else tile
+    steps = 8 if target.arithmetic == FLOAT16 or rows < 4 and channels_out <= 8 * target.lanes else 4
+    return replace(tile, unroll=min(steps, channels_in)) if target.arm64 else tile
 
 
 def _most_accumulators(target: Target, channels_out: int, channels_in: int) -> int | None:
     """Of a product's tile on Arm: fewer where the bias of a single block stays in registers too, yet fewer where LLVM
     writes out all steps besides."""
-    if channels_in < 4 * target.lanes:
+    if channels_in < _HELD:
         return _ENOUGH
     again = scheduled_ahead(target) and channels_in % 8 and _unroll(target, channels_in) <= 4
     return _LOADED_AHEAD if again or channels_out <= 4 * target.lanes else None
 
 
 def overlapped_tile(target: Target, tile: Tile, rows: int, channels_out: int, channels_in: int) -> Tile:
-    """The tile with as many vectors as compute the fewest of `channels_out` twice where the last block overlaps the one
-    before it, and as many more rows as there are fewer vectors."""
-    most = min(tile.vectors, channels_out // tile.lanes)
+    """The tile with as many vectors as compute the fewest of `channels_out` twice where the last vector overlaps the
+    one before it, and as many more rows as there are fewer vectors."""
+    most = min(tile.vectors, -(-channels_out // tile.lanes))
     vectors = min(range(1, most + 1), key=lambda n: (-(-channels_out // (n * tile.lanes)) * n, -n))
     tile_rows = min(rows, tile.rows * tile.vectors // vectors, most_rows(target, channels_in))
     return shared(replace(tile, vectors=vectors, rows=max(tile.rows, tile_rows)), rows)
@@ -194,9 +196,11 @@ def plain_tile(target: Target) -> Tile:
 
 
 _ENOUGH = 12
+_HELD = 16  # input channels up to which LLVM writes out all steps of more accumulators and holds the weights
 _LOOPED = 10  # input channels from which on LLVM keeps the loop over them
 _LOADED_AHEAD = 16  # accumulators
 _WRITTEN_OUT = 20  # input channels up to which LLVM writes out a loop over them with so many accumulators
+_HALF_ROWS = 8  # whose values take turns in the 16 registers by whose lanes float16 multiplies
 _WAY_BYTES = 4096
 _LATENCY = 4  # cycles of a multiply-add on x86
 _PER_STEP = 0.4  # cycles of loop control
@@ -226,8 +230,8 @@ def _most_vectors(target: Target, rows: int) -> int:
 def most_rows(target: Target, channels_in: int) -> int:
     """Rows apart by a multiple of a large power of two share lines of the first-level cache; on x86 it has 8 ways of
     4 KiB, one of which the weights take."""
-    if not target.triple.startswith("x86"):
-        return target.core.vector_registers
+    if by_lane(target):
+        return _HALF_ROWS if target.arithmetic == FLOAT16 else target.core.vector_registers
     apart = _WAY_BYTES // gcd(_WAY_BYTES, 4 * channels_in)
     return max(1, min(target.core.vector_registers, 7 * apart))
 

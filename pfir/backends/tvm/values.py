@@ -16,11 +16,8 @@ from pfir.backends.tvm.kernels.conv import conv
 from pfir.backends.tvm.kernels.depthwise import depthwise
 from pfir.backends.tvm.kernels.direct import direct
 from pfir.backends.tvm.kernels.dots import dots
-from pfir.backends.tvm.kernels.gemm import gemm
 from pfir.backends.tvm.kernels.matmul import matmul
 from pfir.backends.tvm.kernels.move import move
-from pfir.backends.tvm.kernels.narrowing import narrowing
-from pfir.backends.tvm.kernels.overlapped import overlapped
 from pfir.backends.tvm.kernels.pool import pool
 from pfir.backends.tvm.kernels.product import product
 from pfir.backends.tvm.kernels.reduce import reduce
@@ -41,12 +38,9 @@ FAMILIES = {
     "depthwise": depthwise,
     "direct": direct,
     "dots": dots,
-    "gemm": gemm,
     "matmul": matmul,
     "move": move,
-    "narrowing": narrowing,
     "norm": norm,
-    "overlapped": overlapped,
     "pool": pool,
     "product": product,
     "reduce": reduce,
@@ -58,7 +52,7 @@ FAMILIES = {
 }
 # Families that give the function itself, where the others give a schedule of it.
 WRITTEN = (
-    "across", "affine", "depthwise", "direct", "dots", "matmul", "narrowing", "norm", "overlapped", "pool", "product",
+    "across", "affine", "depthwise", "direct", "dots", "matmul", "norm", "pool", "product",
     "reduce_rows", "softmax", "transpose", "winograd",
 )  # fmt: skip
 

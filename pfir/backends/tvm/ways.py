@@ -10,6 +10,7 @@ from pfir.backends.tvm.channel_tiles import depthwise_tiles
 from pfir.backends.tvm.crossing import across_tile
 from pfir.backends.tvm.direct import Direct, covers, direct_plan, direct_plans
 from pfir.backends.tvm.kernels.conv import FEW_CHANNELS
+from pfir.backends.tvm.products import dots_last
 from pfir.backends.tvm.remainders import remainder_tile
 from pfir.backends.tvm.tiles import (
     FEWEST_LANES,
@@ -95,5 +96,7 @@ def _depthwise(target: Target, work: Work) -> Iterator[Way]:
 
 
 def _steps(tile: Tile, channels: int) -> Iterator[Tile]:
-    """The tile with other counts of unrolled steps that divide the channels."""
-    yield from (replace(tile, unroll=step) for step in _STEPS if channels % step == 0)
+    """The tile with other counts of unrolled steps that divide the channels; those that are summed across lanes come by
+    whole vectors."""
+    least = tile.lanes if dots_last(tile) else 1
+    yield from (replace(tile, unroll=step) for step in _STEPS if channels % step == 0 and step >= least)

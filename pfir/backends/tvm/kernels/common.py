@@ -139,14 +139,6 @@ def split(place: Any, sizes: Sequence[int]) -> tuple[Any, ...]:
     return (place, *index) if sizes else ()
 
 
-def join(index: Sequence[Any], sizes: Sequence[int]) -> Any:
-    """Which element lies at these positions, the other way round than `split`."""
-    place = index[0]
-    for i, size in zip(index[1:], sizes[1:], strict=True):
-        place = place * size + i
-    return place
-
-
 def schedule_of(operands: list[Operand], result: Any) -> Any:
     from tvm import te
     from tvm.s_tir import Schedule
