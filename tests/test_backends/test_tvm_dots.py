@@ -73,8 +73,9 @@ def test_the_library_computes_what_onnx_runtime_computes(results, name):
 
 @pytest.mark.parametrize("target", ("x86-64:x86-64-v3", "x86-64:x86-64-v4", "arm", "armv7"))
 def test_vectors_lie_along_the_inputs_of_every_product_with_few_outputs(target):
-    families = [spec.family for spec, _ in written(bundled(DOTS), parse_target(target)).kernels]
-    assert families.count("dots") == len(DOTS)
+    found = [spec for spec, _ in written(bundled(DOTS), parse_target(target)).kernels if spec.family == "dots"]
+    fill_a_vector = parse_target(target).lanes == 4  # three outputs nearly do, over several rows
+    assert len(found) == len(DOTS) - fill_a_vector
 
 
 def test_a_convolution_that_reads_the_whole_image_is_a_product():

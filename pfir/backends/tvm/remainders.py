@@ -32,9 +32,10 @@ def remainder_tile(target: Target, rows: int, channels_out: int, channels_in: in
 
 def _dots(target: Target, rows: int, channels_out: int, channels_in: int) -> Tile | None:
     """Vectors along the input channels: of outputs there are too few. Sums of several rows share the weights, or a
-    single row's take turns to hide the latency of a multiply-add."""
-    steps = channels_in // target.lanes
-    if steps < _STEPS_AN_OUTPUT * channels_out:
+    single row's take turns to hide the latency of a multiply-add. A vector of four lanes that three outputs fill does
+    better over several rows."""
+    steps, filled = channels_in // target.lanes, channels_out + 1 == target.lanes and rows > 1
+    if filled or steps < _STEPS_AN_OUTPUT * channels_out:
         return None
     registers = target.core.vector_registers
     tile_rows = min(rows, FEWEST_LANES, (registers - channels_out) // (channels_out + 1))
