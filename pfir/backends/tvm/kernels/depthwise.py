@@ -85,15 +85,27 @@ class _Writer:
 
         chunk = self._chunk()
         chunks, passes = -(-self.blocks // chunk), sum(run.count for run in self.passes)
-        kind = tirx.ForKind.PARALLEL if self.tile.threads > 1 else tirx.ForKind.SERIAL
+
+        def blocks(c: Any) -> tuple[Any, Any]:
+            return c * chunk, tirx.min(chunk, self.blocks - c * chunk) if self.blocks % chunk else chunk
 
         def task(index: Any) -> Any:
-            b, c, t = index // (chunks * passes), index // passes % chunks, index % passes
-            count = tirx.min(chunk, self.blocks - c * chunk) if self.blocks % chunk else chunk
-            return self._pass(b, t, (c * chunk, count))
+            return self._pass(index // (chunks * passes), index % passes, blocks(index // passes % chunks))
 
-        tasks = _loop("task", self.batch * chunks * passes, task, kind)
+        if self.tile.threads > 1:
+            tasks = _loop("task", self.batch * chunks * passes, task, tirx.ForKind.PARALLEL)
+        else:
+            tasks = _loop("part", self.batch * chunks, lambda i: self._all_passes(i // chunks, blocks(i % chunks)))
         return tasks if self.offsets is None else tirx.stmt_seq(*self.declared, *self.offsets.statements(), tasks)
+
+    def _all_passes(self, b: Any, blocks: tuple[Any, Any]) -> Any:
+        """All of them in turn, in loops of those alike, of which LLVM makes less than of one that tells them apart."""
+        from tvm import tirx
+
+        def alike(run: Run) -> Any:
+            return _loop("t", run.count, lambda t: self._row(b, run.start(t), run.taps, blocks))
+
+        return tirx.stmt_seq(*map(alike, self.passes)) if len(self.passes) > 1 else alike(*self.passes)
 
     def _pass(self, b: Any, index: Any, blocks: tuple[Any, Any]) -> Any:
         """The pass of this number: the rows of one tile."""
