@@ -92,14 +92,16 @@ class _Writer:
         def task(index: Any) -> Any:
             return self._pass(index // (chunks * passes), index % passes, blocks(index // passes % chunks))
 
-        if self.tile.threads > 1:
-            tasks = _loop("task", self.batch * chunks * passes, task, tirx.ForKind.PARALLEL)
+        if self.tile.threads == self.blocks == 1:
+            tasks = _loop("b", self.batch, lambda b: self._all_passes(b, (0, 1)))
         else:
-            tasks = _loop("part", self.batch * chunks, lambda i: self._all_passes(i // chunks, blocks(i % chunks)))
+            kind = tirx.ForKind.PARALLEL if self.tile.threads > 1 else tirx.ForKind.SERIAL
+            tasks = _loop("task", self.batch * chunks * passes, task, kind)
         return tasks if self.offsets is None else tirx.stmt_seq(*self.declared, *self.offsets.statements(), tasks)
 
     def _all_passes(self, b: Any, blocks: tuple[Any, Any]) -> Any:
-        """All of them in turn, in loops of those alike, of which LLVM makes less than of one that tells them apart."""
+        """All of them in turn, in loops of those alike: of one loop that tells them apart LLVM makes more instructions
+        where nothing else loops inside."""
         from tvm import tirx
 
         def alike(run: Run) -> Any:
