@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import pytest
 from onnx import helper, numpy_helper
 
 from pfir.artifact import Artifact, TensorSpec
@@ -14,10 +15,12 @@ from pfir.backends.tvm import TvmBackend
 from pfir.backends.tvm.backend import LIBRARY
 from pfir.backends.tvm.build import build
 from pfir.backends.tvm.values import Program
+from pfir.devices.emulated import EmulatedDevice
 from pfir.devices.host import HostDevice
+from pfir.errors import DeviceError
 from pfir.ir.model import Model
 from pfir.ir.shapes import infer_shapes
-from pfir.target import parse_target
+from pfir.target import Target, parse_target
 
 
 class Bundle:
@@ -106,6 +109,19 @@ def answers_of_program(program: Program, model: Model) -> tuple[Arrays, Arrays]:
     values = feeds(model.inputs())
     with HostDevice(program.target.threads) as device:
         return device.run(artifact, values), reference(model, values)
+
+
+def answers_emulated(model: Model, *targets: str | Target) -> tuple[list[Arrays], Arrays]:
+    """What the libraries for these targets give on the emulated device, and what ONNX Runtime gives; where there is no
+    such device, the test is skipped."""
+    values = feeds(model.inputs())
+    with EmulatedDevice() as device:
+        try:
+            device.set_up()
+        except DeviceError as reason:
+            pytest.skip(f"no emulated device here: {reason}")
+        made = (TvmBackend().build(model, parse_target(t) if isinstance(t, str) else t) for t in targets)
+        return [device.run(artifact, values) for artifact in made], reference(model, values)
 
 
 def bundled(cases: Mapping[str, Callable[[Bundle], str]]) -> Model:

@@ -21,11 +21,9 @@ from pfir.backends.tvm.kernels.parts import parts
 from pfir.backends.tvm.lower import written
 from pfir.backends.tvm.tiles import matrix_tile
 from pfir.backends.tvm.work import Work
-from pfir.devices.emulated import EmulatedDevice
 from pfir.devices.host import HostDevice
-from pfir.errors import DeviceError
 from pfir.target import FLOAT16, FLOAT32, HALF_TERMS, parse_target, with_arithmetic
-from tests.test_backends.bundle import Bundle, error, feeds, reference
+from tests.test_backends.bundle import Bundle, answers_emulated, error, feeds, reference
 
 A76 = with_arithmetic(parse_target("cortex-a76"), FLOAT16)
 # LLVM computes halves in float32 here and rounds each result: as exact as a core that has them, and slow.
@@ -192,14 +190,7 @@ def test_no_hot_loop_of_a_product_of_halves_spills():
 
 def test_halves_of_a_core_that_has_them_are_multiplied_as_exactly():
     model = _pointwise((13, 9, 7), (8, 40, 5), (300, 24, 4), (615, 17, 2), (21, 30, 9)).model()
-    values = feeds(model.inputs())
-    with EmulatedDevice() as device:
-        try:
-            device.set_up()
-        except DeviceError as reason:
-            pytest.skip(f"no emulated device here: {reason}")
-        ours = device.run(TvmBackend().build(model, A76), values)
-    theirs = reference(model, values)
+    (ours,), theirs = answers_emulated(model, A76)
     assert all(error(ours[name], theirs[name]) < 12 * ROUNDING for name in theirs)
 
 

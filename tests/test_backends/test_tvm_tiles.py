@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pfir.backends.tvm import TvmBackend, tiles
+from pfir.backends.tvm import tiles
 from pfir.backends.tvm.channel_tiles import channel_tile, depthwise_tile
 from pfir.backends.tvm.products import dots_last, pack
 from pfir.backends.tvm.remainders import remainder_tile
@@ -17,10 +17,8 @@ from pfir.backends.tvm.tiles import (
     overlapped_tile,
     product_tile,
 )
-from pfir.devices.emulated import EmulatedDevice
-from pfir.errors import DeviceError
 from pfir.target import known_targets, parse_target
-from tests.test_backends.bundle import Bundle, answers_of_cases, error, feeds, reference
+from tests.test_backends.bundle import Bundle, answers_emulated, answers_of_cases, error
 
 SIZES = st.integers(1, 600)
 
@@ -132,14 +130,6 @@ def test_every_arm_tile_computes_what_onnx_runtime_computes():
     x = bundle.node("Conv", bundle.input(2, 5, 7, 7), bundle.random(13, 5, 1, 1))
     y = bundle.node("Conv", x, bundle.random(13, 13, 1, 1), bundle.random(13))
     bundle.output("residual", bundle.node("Relu", bundle.node("Add", y, x)))
-    model = bundle.model()
-    values = feeds(model.inputs())
-    with EmulatedDevice() as device:
-        try:
-            device.set_up()
-        except DeviceError as reason:
-            pytest.skip(f"no emulated device here: {reason}")
-        theirs = reference(model, values)
-        for core in ("arm", "cortex-a55"):
-            ours = device.run(TvmBackend().build(model, parse_target(core)), values)
-            assert all(error(ours[name], theirs[name]) < 1e-5 for name in theirs)
+    found, theirs = answers_emulated(bundle.model(), "arm", "cortex-a55")
+    for ours in found:
+        assert all(error(ours[name], theirs[name]) < 1e-5 for name in theirs)

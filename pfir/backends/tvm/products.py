@@ -90,7 +90,7 @@ def pack(weight: np.ndarray, tile: Tile) -> np.ndarray:
     padded = np.pad(weight, ((0, 0), (0, tile.lanes)))
     columns = [[v.first + lane for v in block for _ in range(v.rows) for lane in range(v.lanes)]
                for block in _blocks(weight.shape[1], tile)]  # fmt: skip
-    last = [_whole_vectors(weight[:, -1])] if dots_last(tile) else []
+    last = [whole_vectors(weight[:, -1], FEWEST_LANES)] if dots_last(tile) else []
     return np.concatenate([*(padded[:, those].reshape(-1) for those in columns), *last])
 
 
@@ -111,9 +111,11 @@ def vectors(columns: int, tile: Tile) -> list[Vector]:
     return found
 
 
-def _whole_vectors(weight: np.ndarray) -> np.ndarray:
-    """`[I]` -> vectors of four; the last starts earlier and has zeros for what it shares with the one before."""
-    inner, lanes = len(weight), FEWEST_LANES
-    whole = inner // lanes * lanes
-    rest = [np.zeros(whole + lanes - inner, weight.dtype), weight[whole:]] if inner > whole else []
-    return np.concatenate([weight[:whole], *rest])
+def whole_vectors(weight: np.ndarray, lanes: int) -> np.ndarray:
+    """`[I, ..]` -> so many lanes of inputs each; the last vector starts earlier and has zeros for what it shares with
+    the one before."""
+    whole, rest = divmod(len(weight), lanes)
+    if not rest:
+        return weight
+    zeros = np.zeros((lanes - rest, *weight.shape[1:]), weight.dtype)
+    return np.concatenate([weight[: whole * lanes], zeros, weight[whole * lanes :]])

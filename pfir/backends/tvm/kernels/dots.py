@@ -18,18 +18,15 @@ from pfir.backends.tvm.expressions import const
 from pfir.backends.tvm.form import KernelSpec
 from pfir.backends.tvm.kernels.common import Operand, split, tail, to_index
 from pfir.backends.tvm.kernels.written import argument, start, store
+from pfir.backends.tvm.products import whole_vectors
 from pfir.backends.tvm.tiles import Tile
 from pfir.target import FLOAT32
 
 
 def pack(weight: np.ndarray, tile: Tile) -> np.ndarray:
     """`[I, O]` -> `[O, V, lanes]`."""
-    inner, lanes = len(weight), tile.lanes
-    whole, rest = divmod(inner, lanes)
-    vectors = [weight[: whole * lanes]]
-    if rest:
-        vectors += [np.zeros((lanes - rest, weight.shape[1]), weight.dtype), weight[whole * lanes :]]
-    return np.ascontiguousarray(np.concatenate(vectors).T.reshape(weight.shape[1], -1, lanes))
+    packed = whole_vectors(weight, tile.lanes)
+    return np.ascontiguousarray(packed.T.reshape(weight.shape[1], -1, tile.lanes))
 
 
 def dots(spec: KernelSpec, tile: Tile) -> Any:

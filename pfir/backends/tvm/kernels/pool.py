@@ -7,13 +7,12 @@ out of the loop over rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 from pfir.backends.tvm.expressions import const, maximum
 from pfir.backends.tvm.form import KernelSpec
+from pfir.backends.tvm.kernels.axis import Axis, Taps
 from pfir.backends.tvm.kernels.common import as_float, tail
 from pfir.backends.tvm.kernels.written import along, argument, store
 from pfir.backends.tvm.tiles import Tile
@@ -37,10 +36,12 @@ def pool(spec: KernelSpec, tile: Tile) -> Any:
         tasks = (T.parallel if tile.threads > 1 else T.serial)(0, batch * height)
         with T.sblock("root"), tasks as task:
             line = _Line(spec, operands, out, task // height, task % height)
-            for start, rows, count in _tiles(spec, tile):
-                with T.serial(0, count) as i:
-                    along(channels, tile.lanes, lambda channel, lanes, x=start + i * rows, first=start, rows=rows:
-                          line.tile(x, _under(spec, first, rows), channel, lanes))  # fmt: skip
+            for run in _axis(spec, 1).runs(_columns(spec, tile)):
+                under = _under(spec, run.taps)
+                with T.serial(0, run.count) as i:
+                    x = run.start(i)
+                    along(channels, tile.lanes, lambda channel, lanes, x=x, under=under:
+                          line.tile(x, under, channel, lanes))  # fmt: skip
     return ib.get()
 
 
@@ -48,21 +49,20 @@ def pool(spec: KernelSpec, tile: Tile) -> Any:
 Under = tuple[tuple[int, ...], ...]
 
 
-def _under(spec: KernelSpec, first: int, rows: int) -> Under:
-    stride, step, kernel = spec["strides"][1], spec["dilations"][1], spec["kernel"][1]
-    begin, width = first * stride - spec["pads"][1], spec.operands[0].shape[3]
-    return tuple(
-        tuple(at for k in range(kernel) if 0 <= begin + (at := i * stride + k * step) < width) for i in range(rows)
-    )
+def _under(spec: KernelSpec, taps: Taps) -> Under:
+    stride, step = spec["strides"][1], spec["dilations"][1]
+    return tuple(tuple(i * stride + k * step for k in those) for i, those in enumerate(taps))
 
 
-def _tiles(spec: KernelSpec, tile: Tile) -> Iterator[tuple[int, int, int]]:
-    """Runs of tiles with the same input columns under them: first output column, columns of a tile, tiles."""
-    rows = min(tile.rows, max(1, (_MOST_COLUMNS - _reach(spec)) // spec["strides"][1] + 1))
-    spans = [(x, min(rows, spec.out.shape[3] - x)) for x in range(0, spec.out.shape[3], rows)]
-    for (width, _), run in groupby(spans, lambda span: (span[1], _under(spec, *span))):
-        found = list(run)
-        yield found[0][0], width, len(found)
+def _axis(spec: KernelSpec, i: int) -> Axis:
+    """Rows or columns."""
+    sizes = spec.operands[0].shape[2 + i], spec.out.shape[2 + i]
+    return Axis(*sizes, *(spec[name][i] for name in ("kernel", "strides", "dilations", "pads")))
+
+
+def _columns(spec: KernelSpec, tile: Tile) -> int:
+    """Output columns of a tile."""
+    return min(tile.rows, max(1, (_MOST_COLUMNS - _reach(spec)) // spec["strides"][1] + 1))
 
 
 def _reach(spec: KernelSpec) -> int:
@@ -111,10 +111,8 @@ class _Line:
         """The first row of the kernel that meets the image, and the one behind the last."""
         from tvm import tirx
 
-        kernel, stride, step, pad = (self.spec[name][0] for name in ("kernel", "strides", "dilations", "pads"))
-        before = pad - self.y * stride + step - 1
-        first = tirx.max(0, before // step)
-        return first, tirx.max(first, tirx.min(kernel, (self.spec.operands[0].shape[2] + before) // step))
+        first, last = _axis(self.spec, 0).span(self.y)
+        return first, tirx.max(first, last)
 
     def _pixel(self, y: Any, x: Any, channel: Any) -> Any:
         value = self.operands[0](self.batch, channel, y, x)
