@@ -1,4 +1,4 @@
-"""Fuzzing: pfir's commands on damaged and hostile files; whatever they are, a run ends with one line and its exit code."""
+"""Fuzzing: pfir's commands on damaged and hostile files; a run always ends with one line and its exit code."""
 
 import os
 

@@ -51,9 +51,9 @@ def verdicts(options: argparse.Namespace, kinds: list[str], scratch: Path) -> It
     base = make_base(scratch / "base", node_tests="nodes" in kinds)
     runner = Runner(base, scratch / "cases", options.seed, options.keep)
     gc.freeze()
-    for kind, count in counts(options.cases, kinds).items():
-        numbers = range(count) if options.case is None else range(options.case, options.case + 1)
-        yield from runner.run(kind, KINDS[kind].make, numbers)
+    chosen = counts(options.cases, kinds).items()
+    cases = [(k, n) for k, count in chosen for n in (range(count) if options.case is None else (options.case,))]
+    yield from runner.run(cases, options.jobs)
 
 
 def _options() -> argparse.Namespace:
@@ -62,6 +62,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--cases", type=int, default=1000, help="in all, shared out among the kinds")
     parser.add_argument("--kind", choices=list(KINDS))
     parser.add_argument("--case", type=int, help="only this one, of --kind")
+    parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--scratch", type=Path, help="where to work; default: the machine's temporary folder")
     parser.add_argument("--results", action="store_true")

@@ -9,7 +9,6 @@ import warnings
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
 import onnx
 
 from benchmarks.fuzz.case import Base

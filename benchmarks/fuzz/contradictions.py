@@ -1,4 +1,4 @@
-"""Changes that keep a model readable and make its parts contradict each other: shapes, types, ranks, attributes, names."""
+"""Changes that keep a model readable and make its parts contradict each other: shapes, types, attributes, names."""
 
 from __future__ import annotations
 
@@ -147,7 +147,9 @@ def _reshaped(rng, array: np.ndarray) -> np.ndarray:
         changed = array.copy()
         changed.flat[int(rng.integers(array.size))] = pick(rng, FLOATS[:6])
         return changed
-    return array.reshape(-1)[:1].reshape(()) if action == "scalar" and array.size else array[:0] if array.ndim else array
+    return (
+        array.reshape(-1)[:1].reshape(()) if action == "scalar" and array.size else array[:0] if array.ndim else array
+    )
 
 
 def _constant_becomes_input(rng, model: ModelProto, _) -> None:
@@ -238,7 +240,19 @@ def _values_outside(rng, model: ModelProto, folder: Path) -> None:
         return
     tensor = pick(rng, kept)
     raw = tensor.raw_data
-    places = ("w.bin", "w.bin", "w.bin", "../w.bin", "/etc/passwd", "sub/w.bin", "", "x" * 300, "w.bin\x00", ".", "pipe")
+    places = (
+        "w.bin",
+        "w.bin",
+        "w.bin",
+        "../w.bin",
+        "/etc/passwd",
+        "sub/w.bin",
+        "",
+        "x" * 300,
+        "w.bin\x00",
+        ".",
+        "pipe",
+    )
     place = pick(rng, places)
     if place in ("w.bin",):
         (folder / place).write_bytes(raw[: int(rng.integers(len(raw) + 1))] if chance(rng, 0.3) else raw)
@@ -264,7 +278,8 @@ def _tensors(model: ModelProto) -> tuple[str, ...]:
 
 
 _CHANGES = (
-    _rewire, _rewire, _drop_an_input, _add_an_input, _exchange_inputs, _other_operator, _other_attribute, _other_attribute,
+    _rewire, _rewire, _drop_an_input, _add_an_input, _exchange_inputs, _other_operator, _other_attribute,
+    _other_attribute,
     _other_attribute, _other_constant, _other_constant, _other_constant, _constant_becomes_input, _other_interface,
     _other_interface, _other_opset, _other_output, _another_node, _another_node, _nodes_in_a_body, _values_outside,
 )  # fmt: skip

@@ -9,9 +9,45 @@ from google.protobuf.message import Message
 from benchmarks.fuzz.case import chance, pick
 from benchmarks.fuzz.damage import damaged
 
-INTEGERS = (0, 1, -1, 2, 3, 4, 5, 7, 8, 16, 64, 1000, 65536, 2**20, 2**28, 2**31 - 1, 2**31, 2**40, 2**63 - 1, -2, -(2**63))
+INTEGERS = (
+    0,
+    1,
+    -1,
+    2,
+    3,
+    4,
+    5,
+    7,
+    8,
+    16,
+    64,
+    1000,
+    65536,
+    2**20,
+    2**28,
+    2**31 - 1,
+    2**31,
+    2**40,
+    2**63 - 1,
+    -2,
+    -(2**63),
+)
 FLOATS = (0.0, -0.0, 1.0, -1.0, 0.5, 1e-30, 1e30, float("nan"), float("inf"), float("-inf"))
-TEXTS = ("", " ", "N", "?", "batch_size", "a/b", "../x", "x" * 5000, "ö\u202e\x1b[31m", "%s{0}", "<script>", "SAME_UPPER", "\n")
+TEXTS = (
+    "",
+    " ",
+    "N",
+    "?",
+    "batch_size",
+    "a/b",
+    "../x",
+    "x" * 5000,
+    "ö\u202e\x1b[31m",
+    "%s{0}",
+    "<script>",
+    "SAME_UPPER",
+    "\n",
+)
 _MESSAGE, _STRING, _BYTES = FieldDescriptor.TYPE_MESSAGE, FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES
 _FLOATS = (FieldDescriptor.TYPE_FLOAT, FieldDescriptor.TYPE_DOUBLE)
 

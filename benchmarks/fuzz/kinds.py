@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from benchmarks.fuzz import bombs, caches, commands, data, graphs, recipes
 from benchmarks.fuzz.case import Make
 from benchmarks.fuzz.models import from_models
 
@@ -27,6 +28,12 @@ KINDS = {
     "families": Kind(from_models("families"), 0.22, "small networks of the tests' structure families, damaged"),
     "nodes": Kind(from_models("nodes"), 0.15, "ONNX's test models of single operators, damaged"),
     "files": Kind(from_models("files"), 0.05, "ONNX's test models of layers and graphs, damaged"),
+    "graphs": Kind(graphs.make, 0.13, "random graphs of ONNX's operators"),
+    "bombs": Kind(bombs.make, 0.05, "small models that stand for a lot of memory, time, nodes or depth"),
+    "data": Kind(data.make, 0.18, "damaged arrays, archives, images, folders, functions"),
+    "caches": Kind(caches.make, 0.1, "damaged databases, libraries, journals, checkpoints, interrupted runs"),
+    "recipes": Kind(recipes.make, 0.07, "damaged recipes and weights"),
+    "commands": Kind(commands.make, 0.05, "command lines with typical mistakes"),
 }
 
 

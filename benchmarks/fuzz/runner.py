@@ -1,103 +1,150 @@
-"""Cases run one by one, each in a process forked from this one, which has everything imported; it survives what they do."""
+"""Cases run in processes forked from this one, which has everything imported; it survives whatever they do."""
 
 from __future__ import annotations
 
-import ctypes
-import faulthandler
 import json
 import os
-import resource
 import select
 import shutil
 import signal
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import numpy as np
+from benchmarks.fuzz.case import Base
+from benchmarks.fuzz.child import run_cases
+from benchmarks.fuzz.verdict import MOST_BYTES, MOST_SECONDS, Verdict, ended_by
 
-from benchmarks.fuzz.case import Base, Case, Make
-from benchmarks.fuzz.verdict import MOST_BYTES, MOST_SECONDS, Verdict, ended_by, fault_of_end, unexpected
-
-ADDRESS_SPACE = 5 << 30
-"""A case may map so much more than it starts with: a bomb ends itself before it harms the machine."""
+BATCH = 50
+"""Cases in one process: forking and what it copies cost as much as a case. A faulty one is run again alone."""
 PATIENCE_S = 60.0
-"""Of the clock, after which a process is ended: on a busy machine 20 s of work take longer."""
-_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2): what a case leaves behind becomes our child
+"""Of the clock for one case, after which the process is ended: on a busy machine 20 s of work take longer."""
 
-
-def seeded(seed: int, kind: str, number: int) -> np.random.Generator:
-    """The random choices of one case, whatever ran before it."""
-    return np.random.default_rng([seed, int.from_bytes(kind.encode(), "little") % 2**32, number])
+Named = tuple[str, int]
+"""A kind and a number."""
 
 
 class Runner:
-    """Runs cases of a kind.
+    """Runs cases.
 
     Args:
         base: What they are made of.
-        scratch: A folder, emptied after each case.
+        scratch: A folder for the folders of cases.
         seed: Of all choices.
         keep: Where the folders of faulty cases are copied to; None for nowhere.
     """
 
     def __init__(self, base: Base, scratch: Path, seed: int, keep: Path | None) -> None:
         self._base, self._scratch, self._seed, self._keep = base, scratch, seed, keep
-        ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
 
-    def run(self, kind: str, make: Make, numbers: range) -> Iterator[Verdict]:
-        """The verdicts in order."""
-        for number in numbers:
-            found = self._one(kind, make, number)
-            yield replace(found, fault=found.fault or _fault_of_use(found))
+    def run(self, cases: Iterable[Named], jobs: int) -> Iterator[Verdict]:
+        """The verdicts as they come, of so many processes at a time."""
+        waiting, workers = deque(cases), []
+        while waiting or workers:
+            while waiting and len(workers) < jobs:
+                batch = [waiting.popleft() for _ in range(min(BATCH, len(waiting)))]
+                workers.append(self._fork(batch))
+            for worker in _ready(workers):
+                for found in worker.verdicts():
+                    yield self._confirmed(found)
+                if worker.over:
+                    workers.remove(worker)
+                    waiting.extendleft(reversed(worker.left))
 
-    def _one(self, kind: str, make: Make, number: int) -> Verdict:
-        folder = self._scratch / f"{kind}-{number}"
-        shutil.rmtree(folder, ignore_errors=True)
-        for name in ("work", "tmp", "home", "cache"):
-            (folder / name).mkdir(parents=True)
-        start, (reading, writing) = time.monotonic(), os.pipe()
+    def _confirmed(self, found: Verdict) -> Verdict:
+        """The verdict of a faulty case that ran once more, alone; its folder is kept."""
+        found = replace(found, fault=found.fault or _fault_of_use(found))
+        if not found.fault:
+            return found
+        worker = self._fork([(found.kind, found.number)], keep=True)
+        again = []
+        while not worker.over:
+            again += [v for w in _ready([worker]) for v in w.verdicts()]
+        alone = replace(again[-1], fault=again[-1].fault or _fault_of_use(again[-1]))
+        if not alone.fault:
+            return found if "longer than" not in found.fault else alone
+        self._keep_folder(alone)
+        return alone
+
+    def _fork(self, cases: list[Named], keep: bool = False) -> _Worker:
+        reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
             os.close(reading)
-            _in_child(kind, make, seeded(self._seed, kind, number), number, folder, self._base, writing)
+            run_cases(cases, self._base, self._scratch, self._seed, writing, keep)
         os.close(writing)
-        told = _all_of(reading, start + PATIENCE_S)
-        found = _ended(child, told, kind, number, folder, time.monotonic() - start)
-        if found.fault and self._keep is not None:
-            _keep(self._keep / folder.name, folder, found)
-        _remove(folder)
-        return found
+        return _Worker(child, reading, cases, self._scratch)
+
+    def _keep_folder(self, found: Verdict) -> None:
+        folder = self._scratch / f"{found.kind}-{found.number}"
+        if self._keep is not None and folder.exists():
+            place = self._keep / folder.name
+            shutil.rmtree(place, ignore_errors=True)
+            shutil.copytree(folder / "work", place, symlinks=True, ignore=_no_pipes)
+            (place / "verdict.json").write_text(json.dumps(asdict(found), indent=1))
+            for name in ("stderr", "stack"):
+                if (folder / name).exists():
+                    shutil.copyfile(folder / name, place / f"{name}.txt")
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _ended(child: int, told: bytes | None, kind: str, number: int, folder: Path, seconds: float) -> Verdict:
-    if told is None:
-        os.kill(child, signal.SIGKILL)
-    _, status, used = os.wait4(child, 0)
-    code = os.waitstatus_to_exitcode(status)
-    found = Verdict(kind, number, code=code)
-    lines = [json.loads(line) for line in (told or b"").splitlines() if line.endswith(b"}")]
-    for line in lines:
-        found = replace(found, **line)
-    if told is None:
-        found = replace(found, code=-signal.SIGKILL, fault=ended_by(-signal.SIGALRM, folder / "stack"))
-    elif code < 0:
-        found = replace(found, code=code, fault=ended_by(code, folder / "stack"))
-    elif len(lines) < 2:
-        found = replace(found, fault=f"the process ended itself with {code}")
-    left = _left_behind(child)
-    if left and not found.fault:
-        found = replace(found, fault="left processes behind")
-    return replace(
-        found,
-        words=tuple(found.words),
-        seconds=seconds,
-        cpu_s=used.ru_utime + used.ru_stime,
-        peak_bytes=max(used.ru_maxrss << 10, found.peak_bytes),
-    )
+class _Worker:
+    """A process that runs cases in turn, and tells of each when it begins and when it has ended.
+
+    Attributes:
+        over: Whether it has ended.
+        left: The cases that it did not come to.
+    """
+
+    def __init__(self, child: int, reading: int, cases: list[Named], scratch: Path) -> None:
+        self._child, self.reading, self.left, self._scratch = child, reading, list(cases), scratch
+        self.over = False
+        self.since = time.monotonic()
+        self._text = b""
+
+    def verdicts(self) -> Iterator[Verdict]:
+        """Of the cases that ended since the last call, and of the one that ended the process."""
+        part = b"" if time.monotonic() - self.since > PATIENCE_S else os.read(self.reading, 1 << 16)
+        *lines, self._text = (self._text + part).split(b"\n")
+        for line in lines:
+            self.since = time.monotonic()
+            told = json.loads(line)
+            yield Verdict(*self.left.pop(0), **{**told, "words": tuple(told["words"])})
+        if not part:
+            yield from self._end()
+
+    def _end(self) -> Iterator[Verdict]:
+        """The process is gone, or has been silent for too long."""
+        self.over, seconds = True, time.monotonic() - self.since
+        os.close(self.reading)
+        late = seconds > PATIENCE_S
+        if late:
+            os.kill(self._child, signal.SIGKILL)
+        _, status, used = os.wait4(self._child, 0)
+        code = os.waitstatus_to_exitcode(status)
+        behind = _end_group(self._child)
+        if self.left:
+            kind, number = self.left.pop(0)
+            stack = self._scratch / f"{kind}-{number}" / "stack"
+            fault = ended_by(-signal.SIGALRM if late else code, stack)
+            yield Verdict(
+                kind, number, (), "", code, seconds, used.ru_utime + used.ru_stime, used.ru_maxrss << 10, "", fault
+            )
+        elif behind:
+            raise SystemExit(f"a case left processes behind, near {kind_of(self._scratch)}")
+
+
+def kind_of(scratch: Path) -> str:
+    return ", ".join(sorted(p.name for p in scratch.iterdir()))
+
+
+def _ready(workers: list[_Worker]) -> list[_Worker]:
+    """Those that have something to tell, or are late."""
+    until = min(w.since for w in workers) + PATIENCE_S
+    ready, _, _ = select.select([w.reading for w in workers], [], [], max(0.0, until - time.monotonic()) + 0.01)
+    return [w for w in workers if w.reading in ready or time.monotonic() - w.since > PATIENCE_S]
 
 
 def _fault_of_use(found: Verdict) -> str:
@@ -106,134 +153,15 @@ def _fault_of_use(found: Verdict) -> str:
     return f"longer than {MOST_SECONDS:g} s" if max(found.cpu_s, found.seconds) > MOST_SECONDS else ""
 
 
-def _all_of(reading: int, until: float) -> bytes | None:
-    """What the child tells before it closes its end; None where it does not in time."""
-    told = b""
-    with os.fdopen(reading, "rb", buffering=0) as pipe:
-        while True:
-            ready, _, _ = select.select([pipe], [], [], max(0.0, until - time.monotonic()))
-            if not ready:
-                return None
-            part = pipe.read(1 << 16)
-            if not part:
-                return told
-            told += part
-
-
-def _left_behind(child: int) -> bool:
-    """Whether processes of the case still run; they are ended."""
-    found = False
+def _end_group(child: int) -> bool:
+    """Whether processes that the child started still ran; they are ended."""
     try:
         os.killpg(child, signal.SIGKILL)
-        found = True
     except (ProcessLookupError, PermissionError):
-        pass
-    try:
-        while os.waitpid(-1, 0 if found else os.WNOHANG)[0]:
-            found = True
-    except ChildProcessError:
-        pass
-    return found
-
-
-def _keep(place: Path, folder: Path, found: Verdict) -> None:
-    shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(folder / "work", place, symlinks=True, ignore=_no_pipes)
-    (place / "verdict.json").write_text(json.dumps(asdict(found), indent=1))
-    for name in ("stderr", "stack"):
-        if (folder / name).exists():
-            shutil.copyfile(folder / name, place / f"{name}.txt")
+        return False
+    return True
 
 
 def _no_pipes(folder: str, names: list[str]) -> list[str]:
-    return [n for n in names if not (Path(folder, n).is_file() or Path(folder, n).is_dir() or Path(folder, n).is_symlink())]
-
-
-def _remove(folder: Path) -> None:
-    for place, _, _ in os.walk(folder):
-        os.chmod(place, 0o700)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _in_child(kind: str, make: Make, rng, number: int, folder: Path, base: Base, telling: int) -> None:
-    """Never returns."""
-    os.setpgid(0, 0)
-    try:
-        _settle(folder)
-        case = make(rng, folder / "work", base)
-        _tell(telling, {"words": case.words, "note": case.note})
-        _tell(telling, {**_outcome(case, folder), "peak_bytes": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss << 10})
-    except BaseException as error:  # noqa: BLE001  (the fuzzer's own)
-        _tell(telling, {"fault": f"fuzzing: {unexpected(error)}", "text": str(error)[:500]})
-        _tell(telling, {})
-    finally:
-        sys.stdout.flush()
-        os.close(telling)
-        os._exit(0)
-
-
-def _settle(folder: Path) -> None:
-    """Make the folder all that this process knows of the machine, and bound what it may take."""
-    os.environ |= {"TMPDIR": str(folder / "tmp"), "HOME": str(folder / "home"), "XDG_CACHE_HOME": str(folder / "cache")}
-    os.environ |= {"PYTHONHASHSEED": "0", "COLUMNS": "100"}
-    tempfile.tempdir = None
-    os.chdir(folder / "work")
-    for number, name in ((1, "stdout"), (2, "stderr")):
-        place = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
-        os.dup2(place, number)
-        os.close(place)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    stack = (folder / "stack").open("w")
-    faulthandler.enable(stack)
-    faulthandler.dump_traceback_later(PATIENCE_S - 1, file=stack)
-    mapped = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-    resource.setrlimit(resource.RLIMIT_AS, (mapped + ADDRESS_SPACE,) * 2)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    faulthandler.register(signal.SIGXCPU, stack, chain=True)
-    resource.setrlimit(resource.RLIMIT_CPU, (int(MOST_SECONDS) + 1, int(MOST_SECONDS) + 5))
-
-
-def _outcome(case: Case, folder: Path) -> dict[str, object]:
-    code, fault = _command(case) if case.words else (0, "")
-    lines = (folder / "stderr").read_text(errors="replace").splitlines()
-    text = lines[-1][:500] if lines else ""
-    fault = fault or (fault_of_end(code, text, len([x for x in lines if x.startswith("pfir: ")])) if case.words else "")
-    if not fault and any(line.startswith("Traceback") for line in lines):
-        fault = "a traceback on stderr"
-    if not fault and case.law is not None:
-        fault = case.law(code) or ""
-    if not fault and (left := sorted(p.name for p in (folder / "tmp").iterdir())):
-        fault = f"left in TMPDIR: {left[0][:5]}*"
-    return {"code": code, "text": text, "fault": fault}
-
-
-def _command(case: Case) -> tuple[int, str]:
-    """Its exit code, and what nobody expected."""
-    from pfir.cli import main
-
-    sys.argv = ["pfir", *case.words]
-    try:
-        main()
-    except SystemExit as end:
-        code = 0 if end.code is None else end.code if isinstance(end.code, int) else 1
-        cause = end.__context__
-        expected = code != 1 or cause is None
-        fault = "" if expected else unexpected(cause)
-    except BaseException as error:  # noqa: BLE001  (that is what is looked for)
-        code, fault = 1, unexpected(error)
-    _at_exit()
-    return code, fault
-
-
-def _at_exit() -> None:
-    """What an interpreter does at its end, which `os._exit` leaves out."""
-    import atexit
-    import gc
-
-    gc.collect()
-    atexit._run_exitfuncs()
-
-
-def _tell(telling: int, what: dict[str, object]) -> None:
-    os.write(telling, json.dumps(what).encode() + b"\n")
+    kinds = (Path.is_file, Path.is_dir, Path.is_symlink)
+    return [n for n in names if not any(kind(Path(folder, n)) for kind in kinds)]

@@ -41,7 +41,10 @@ class Summary:
         for kind, ends in self._counts.items():
             each = " | ".join(str(ends[c]) for c in (*CODES, "other"))
             slowest, largest = self._slowest[kind].seconds, self._largest[kind].peak_bytes >> 20
-            lines.append(f"| {kind}: {KINDS[kind].what} | {sum(ends.values())} | {each} | {slowest:.1f} | {largest} | {self._cpu_s[kind]:.0f} |")
+            lines.append(
+                f"| {kind}: {KINDS[kind].what} | {sum(ends.values())} | {each} | {slowest:.1f} | {largest} "
+                f"| {self._cpu_s[kind]:.0f} |"
+            )
         return lines
 
     def _faults(self) -> list[str]:
@@ -49,5 +52,7 @@ class Summary:
             return ["No fault."]
         lines = ["| fault | cases | for one |", "|---|---:|---|"]
         for fault, found in sorted(self.faults.items(), key=lambda item: -len(item[1])):
-            lines.append(f"| {fault.replace('|', '/')} | {len(found)} | --kind {found[0].kind} --case {found[0].number} |")
+            lines.append(
+                f"| {fault.replace('|', '/')} | {len(found)} | --kind {found[0].kind} --case {found[0].number} |"
+            )
         return lines
