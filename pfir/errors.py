@@ -37,6 +37,10 @@ class Infeasible(PfirError):
     exit_code = 4
 
 
+class OutOfTime(PfirError):
+    """A verdict, not a failure: the time budget ended optional work. Only search and compile catch it."""
+
+
 class BackendError(PfirError):
     """Building or running on a target went wrong."""
 

@@ -99,3 +99,15 @@ def test_without_calibration_data_it_says_so():
     net = residual()
     with pytest.raises(UsageError, match="needs calibration data"):
         refit(net.clone(), net, channel_groups(net), {}, Context())
+
+
+def test_the_original_teaches_where_lossy_passes_have_made_another_teacher():
+    net = residual()
+    infer_shapes(net)
+    damaged = net.clone()
+    damaged.set_arrays({"w1": 0.5 * net.initializers()["w1"].values})
+    fitted = {}
+    for name, original in (("damaged", None), ("original", net)):
+        fitted[name] = damaged.clone()
+        refit(fitted[name], damaged, channel_groups(damaged), {}, context(net), original=original)
+    assert error(net, fitted["original"]) < 0.5 * error(net, fitted["damaged"])
