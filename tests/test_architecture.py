@@ -10,7 +10,9 @@ import pytest
 import pfir
 
 ROOT = Path(pfir.__file__).parent
-LEAVES = {"errors", "space", "target", "cores", "host_cpu", "measurement", "artifact", "names", "memory"}
+LEAVES = {
+    "errors", "space", "target", "cores", "host_cpu", "measurement", "artifact", "names", "memory", "checksum",
+}  # fmt: skip
 ALLOWED = {
     "ir": LEAVES,
     "data": LEAVES,

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from pfir.artifact import SLOW_KERNELS, Artifact
-from pfir.compile.building import HostLatency, host_latency, instructions, run_device, some_samples, verify_result
+from pfir.compile.building import HostLatency, emulation, host_latency, instructions, run_device, verify_result
+from pfir.compile.cases import inputs_to_verify
 from pfir.compile.choosing import choose
 from pfir.compile.delivery import check_depfile, deliver
 from pfir.compile.judge import Judge
@@ -21,7 +22,6 @@ from pfir.compile.samples import open_samples
 from pfir.compile.searching import check_reachable, fastest, ground_for, with_branches
 from pfir.compile.setting import Setting
 from pfir.compile.stages import Stages
-from pfir.compile.verify import samples_to_verify
 from pfir.compile.workspace import Workspace
 from pfir.devices.base import Device
 from pfir.ir.model import Model
@@ -53,7 +53,7 @@ def _setting(request: Request, stages: Stages, progress: Progress) -> Setting:
         target = wanted_target(request)
         original = prepare(request, target.lanes)
         check_recipe(original, request)
-        backend = open_backend(request.backend, request.tuned)
+        backend = open_backend(request.backend, request.tuned, progress.note)
         sized = fixed(original.start, request)
         backend.check(sized)
         samples = open_samples(request, sized, original.model)
@@ -90,20 +90,21 @@ def _run(setting: Setting, device: Device, room: Workspace) -> Outcome:
         artifact = replace(setting.backend.build(result, setting.target), tuning=tuning)
         notes = (*chosen.notes, *slow_kernels(artifact), *tuned_otherwise(setting.request, tuning))
         chosen = replace(chosen, notes=notes)
-    with setting.stages("verify"):
-        feeds = some_samples(setting.samples.validation, setting.request.batch, samples_to_verify(artifact))
-        verification = verify_result(setting.backend, artifact, result, device, feeds, setting.progress)
-    with setting.stages("measure"):
-        after = judge.side(chosen.tuned.model, setting.samples, setting.original.model)
-        sized = (fixed(setting.original.baseline, setting.request), result)
-        host, counted = _beside_the_target(setting, sized, feeds[0])
-        before = replace(before, host_latency_s=host.baseline_s, instructions=counted[0])
-        after = replace(after, host_latency_s=host.result_s, instructions=counted[1])
+    with emulation(setting.backend, setting.target, setting.progress) as emulated:
+        with setting.stages("verify"):
+            feeds = inputs_to_verify(setting.samples.validation, result, artifact)
+            verification = verify_result(setting.backend, artifact, result, device, feeds, setting.progress, emulated)
+        with setting.stages("measure"):
+            after = judge.side(chosen.tuned.model, setting.samples, setting.original.model)
+            sized = (fixed(setting.original.baseline, setting.request), result)
+            host, counted = _beside_the_target(setting, sized, feeds[0], emulated)
+            before = replace(before, host_latency_s=host.baseline_s, instructions=counted[0])
+            after = replace(after, host_latency_s=host.result_s, instructions=counted[1])
     return deliver(setting, chosen, artifact, verification, before, after, host, room)
 
 
 def _beside_the_target(
-    setting: Setting, sized: tuple[Model, Model], feeds: Mapping[str, np.ndarray]
+    setting: Setting, sized: tuple[Model, Model], feeds: Mapping[str, np.ndarray], emulated: Device | None
 ) -> tuple[HostLatency, list[int | None]]:
     """Latencies on this machine and instructions on the emulated one, each only where the time budget has room for it.
 
@@ -113,8 +114,8 @@ def _beside_the_target(
     host, counted = HostLatency(None, None, "not measured on this machine: no time was left (--time-budget)"), None
     if setting.has_time(2 * stages.seconds("build")):
         host = host_latency(backend, *sized, target.arithmetic)
-    if setting.has_time(stages.seconds("build") + 2 * stages.seconds("verify")):
-        counted = instructions(backend, sized, target, feeds, setting.progress)
+    if setting.has_time(stages.seconds("build") + stages.seconds("verify")):
+        counted = instructions(backend, sized, target, feeds, setting.progress, emulated)
     return host, counted or [None, None]
 
 
