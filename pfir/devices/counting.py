@@ -7,17 +7,17 @@ import os
 import platform
 import shutil
 import struct
-import sys
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
+from pfir.children import run_module
 from pfir.devices.apt import PrivateApt, run, unpack
 from pfir.devices.cached import made_once
 from pfir.errors import DeviceError
+from pfir.scratch import scratch_folder
 
 RECIPE = 1
 _PACKAGE, _PROGRAM = "qemu-user", "usr/bin/qemu-aarch64"
@@ -38,8 +38,8 @@ class CountingEmulator:
         native = self.folder / "native"
         loader = next(native.glob("lib*/ld-linux-*"))
         libraries = sorted({str(path.parent) for path in native.glob("**/lib*.so*")})
-        with TemporaryDirectory(prefix="pfir-count-") as folder:
-            path = Path(folder) / "count"
+        with scratch_folder() as folder:
+            path = folder / "count"
             path.write_bytes(bytes(8))
             plugin = f"{self.folder / _PLUGIN},into={path}"
             yield (
@@ -102,4 +102,4 @@ def _compile(source: bytes, work: Path) -> None:
     target = _ZIG_TARGET.format(platform.machine())
     options = ["-target", target, "-shared", "-fPIC", "-O2", "-s", "-o", str(work / _PLUGIN), str(path)]
     caches = {f"ZIG_{kind}_CACHE_DIR": str(work.parent / "zig") for kind in ("GLOBAL", "LOCAL")}
-    run([sys.executable, "-m", "ziglang", "cc", *options], env={**os.environ, **caches})
+    run(run_module("ziglang", "cc", *options), env={**os.environ, **caches})

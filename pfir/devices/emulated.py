@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pfir.artifact import Artifact
+from pfir.children import run_text
 from pfir.devices.base import Device
 from pfir.devices.cached import default_cache
 from pfir.devices.counting import counting_emulator
@@ -108,7 +109,7 @@ class EmulatedDevice(Device):
     def _start(self, model: str, emulator: tuple[str, ...] = ()) -> Worker:
         # The source goes along as text: the emulated Python does not see this one's packages.
         source = files("pfir.devices").joinpath("worker_main.py").read_text(encoding="utf-8")
-        command = (*self.set_up().command(model, emulator), "-c", source)
+        command = run_text(source, python=self.set_up().command(model, emulator))
         worker = Worker(f"{self.name} ({model.partition(',')[0]})", timeout_s=self._timeout_s, command=command)
         # Importing TVM takes seconds under emulation, and far more on a busy machine.
         worker.connect(self._timeout_s)
