@@ -50,6 +50,17 @@ def scratch_file(suffix: str) -> Path:
     return Path(name)
 
 
+def lasting_folder(name: str) -> Path:
+    """The folder of this name that lasts until this process ends.
+
+    Raises:
+        UsageError: No temporary folder can be written.
+    """
+    folder = _made(_own_folder) / name
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 def scratch_place() -> Path:
     """Where temporary folders are made.
 

@@ -10,12 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pfir.errors import DeviceError
+from pfir.scratch import lasting_folder
 
 
 def default_cache() -> Path:
-    """Where pfir keeps what it can fetch again: $XDG_CACHE_HOME/pfir, else ~/.cache/pfir."""
+    """Where pfir keeps what it can make again: `$XDG_CACHE_HOME/pfir`, else `~/.cache/pfir`."""
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "pfir"
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "pfir"
+    except RuntimeError:  # this user has no home
+        return lasting_folder("cache")
 
 
 def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
