@@ -192,4 +192,6 @@ def _words(command: Sequence[str]) -> str:
 def _last_error(done: subprocess.CompletedProcess[str]) -> str:
     lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("E:", "ERROR:"))]
+    if lines and lines[0].startswith("Traceback"):
+        return lines[-1][:300]
     return (errors or lines or [f"exit code {done.returncode}"])[0][:300]

@@ -8,6 +8,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from pfir.children import environment, run_module, run_text
@@ -105,6 +106,8 @@ def _silent(line: str) -> None:
 
 def _make(work: Path, progress: Progress) -> None:
     progress(f"emulated device: fetches {FETCHED}; once, --offline fetches nothing")
+    if find_spec("pip") is None:
+        raise DeviceError("pip is missing in this Python; `python -m ensurepip` installs it")
     python = _user_land(work, progress)
     _emulator(work, progress)
     _site(work, python, progress)
