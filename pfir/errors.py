@@ -53,3 +53,7 @@ class DeviceError(BackendError):
     """The device did not answer as it should; trying again may help."""
 
     exit_code = 5
+
+
+class RunError(DeviceError):
+    """A library failed on a device that was ready: it did not load, crashed, hung or refused its inputs."""

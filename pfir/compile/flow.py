@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pfir.artifact import SLOW_KERNELS, Artifact
-from pfir.compile.building import host_latency, instructions, run_device, some_samples, verify_result
+from pfir.compile.building import emulation, host_latency, instructions, run_device, verify_result
+from pfir.compile.cases import inputs_to_verify
 from pfir.compile.choosing import choose
 from pfir.compile.delivery import check_depfile, deliver
 from pfir.compile.judge import Judge
@@ -18,7 +19,6 @@ from pfir.compile.samples import open_samples
 from pfir.compile.searching import check_reachable, fastest, ground_for, with_branches
 from pfir.compile.setting import Setting
 from pfir.compile.stages import Stages
-from pfir.compile.verify import samples_to_verify
 from pfir.compile.workspace import Workspace
 from pfir.devices.base import Device
 from pfir.report.progress import Progress
@@ -86,16 +86,17 @@ def _run(setting: Setting, device: Device, room: Workspace) -> Outcome:
         artifact = replace(setting.backend.build(result, setting.target), tuning=tuning)
         notes = (*chosen.notes, *slow_kernels(artifact), *tuned_otherwise(setting.request, tuning))
         chosen = replace(chosen, notes=notes)
-    with setting.stages("verify"):
-        feeds = some_samples(setting.samples.validation, setting.request.batch, samples_to_verify(artifact))
-        verification = verify_result(setting.backend, artifact, result, device, feeds, setting.progress)
-    with setting.stages("measure"):
-        after = judge.side(chosen.tuned.model, setting.samples, setting.original.model)
-        sized = (fixed(setting.original.baseline, setting.request), result)
-        host = host_latency(setting.backend, *sized, setting.target.arithmetic)
-        counted = instructions(setting.backend, sized, setting.target, feeds[0], setting.progress)
-        before = replace(before, host_latency_s=host.baseline_s, instructions=counted[0])
-        after = replace(after, host_latency_s=host.result_s, instructions=counted[1])
+    with emulation(setting.backend, setting.target, setting.progress) as emulated:
+        with setting.stages("verify"):
+            feeds = inputs_to_verify(setting.samples.validation, result, artifact)
+            verification = verify_result(setting.backend, artifact, result, device, feeds, setting.progress, emulated)
+        with setting.stages("measure"):
+            after = judge.side(chosen.tuned.model, setting.samples, setting.original.model)
+            sized = (fixed(setting.original.baseline, setting.request), result)
+            host = host_latency(setting.backend, *sized, setting.target.arithmetic)
+            counted = instructions(setting.backend, sized, setting.target, feeds[0], setting.progress, emulated)
+            before = replace(before, host_latency_s=host.baseline_s, instructions=counted[0])
+            after = replace(after, host_latency_s=host.result_s, instructions=counted[1])
     return deliver(setting, chosen, artifact, verification, before, after, host, room)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from pfir.artifact import Artifact
 from pfir.children import environment, run_module
-from pfir.errors import DeviceError
+from pfir.errors import DeviceError, RunError
 from pfir.scratch import scratch_folder
 
 START_SECONDS = 120.0
@@ -53,7 +53,8 @@ class Worker:
         """The outputs of one inference, in the artifact's order.
 
         Raises:
-            DeviceError: The child crashed, hung, or the library refused.
+            RunError: The library did not load, refused, or the child crashed or hung in it.
+            DeviceError: The child does not start or connect.
         """
         return self._ask("run", self._load(artifact), inputs)
 
@@ -126,8 +127,8 @@ class Worker:
         if key not in self._loaded:
             try:
                 self._hand_over(key, library)
-            except DeviceError as error:
-                raise DeviceError(f"{error} (the library is for {artifact.target.triple})") from error
+            except RunError as error:
+                raise RunError(f"{error} (the library is for {artifact.target.triple})") from error
             self._loaded.add(key)
         return key
 
@@ -140,18 +141,19 @@ class Worker:
 
     def _ask(self, command: str, *arguments: Any, timeout_s: float | None = None) -> Any:
         limit = self.timeout_s if timeout_s is None else timeout_s
+        fault = DeviceError if command == "open" else RunError  # all but "open" runs code of a library
         try:
             self._pipe.send((command, arguments))
             if not self._pipe.poll(limit):
                 self.close(patience_s=0)
-                raise DeviceError(f"{self.name} did not answer to {command} within {limit:.0f} s")
+                raise fault(f"{self.name} did not answer to {command} within {limit:.0f} s")
             state, value = self._pipe.recv()
         except (EOFError, BrokenPipeError, ConnectionError) as error:
-            raise DeviceError(f"{self.name} stopped during {command}: {self._cause()}") from error
+            raise fault(f"{self.name} stopped during {command}: {self._cause()}") from error
         if state == "error":
             if command == "open":
                 self.close()
-            raise DeviceError(f"{self.name} failed to {command}: {value}")
+            raise fault(f"{self.name} failed to {command}: {value}")
         return value
 
     def _cause(self) -> str:

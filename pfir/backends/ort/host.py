@@ -9,7 +9,7 @@ import numpy as np
 from pfir.artifact import Artifact
 from pfir.children import run_module
 from pfir.devices.base import Device
-from pfir.devices.feeds import ordered, sample
+from pfir.devices.feeds import named, ordered, sample
 from pfir.devices.host import MIN_REPEAT_S, REPEATS, cpu_name, summarise
 from pfir.devices.worker import Worker
 from pfir.errors import DeviceError, UsageError
@@ -43,7 +43,7 @@ class OrtHost(Device):
     def run(self, artifact: Artifact, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         _check(artifact)
         outputs = self._worker.run(artifact, ordered(artifact, inputs))
-        return {spec.name: value for spec, value in zip(artifact.outputs, outputs, strict=True)}
+        return named(artifact, outputs)
 
     def close(self) -> None:
         self._worker.close()
