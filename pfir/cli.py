@@ -81,6 +81,10 @@ def compile_command(
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder for the results.")] = Path("pfir-out"),
     force: Annotated[bool, typer.Option("--force", help="Replace what the folder holds.")] = False,
     fp16: Fp16Option = False,
+    verify: Annotated[str, typer.Option(help="Verify on: auto, emulated (there or exit 5), host, none.")] = "auto",
+    offline: Annotated[
+        bool, typer.Option("--offline", envvar="PFIR_OFFLINE", help="Fetch nothing for the emulated device.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compress a model to a goal, fine-tune it, compile it, verify it, report."""
@@ -124,6 +128,8 @@ def compile_command(
         depfile=depfile,
         force=force,
         fp16=fp16,
+        verify=verify,
+        offline=offline,
     )
     progress = progress_for()
     try:

@@ -10,6 +10,7 @@ import numpy as np
 
 from pfir.artifact import Artifact
 from pfir.backends.base import Backend
+from pfir.compile.places import ANYWHERE, AUTO, EMULATED, HOST, NONE, Where, emulates
 from pfir.compile.verify import Place, verify_somewhere
 from pfir.devices import open_device
 from pfir.devices.base import Device
@@ -22,7 +23,6 @@ from pfir.run.session import Session
 from pfir.target import FLOAT32, Target, parse_target, with_arithmetic
 
 ROUNDS = 3
-HOST = "host"
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,7 @@ def verify_result(
     feeds: Sequence[Mapping[str, np.ndarray]],
     progress: Progress,
     emulated: Device | None = None,
+    where: Where = ANYWHERE,
 ) -> Verification:
     """Compare the library with ONNX Runtime on the same model: on the device, the emulated one, or as a host build.
 
@@ -102,12 +103,16 @@ def verify_result(
         device: The device of the run; an estimator runs nothing, so the emulated device or the host takes its place.
         feeds: Sets of inputs, at least one, the first of samples.
         emulated: What `emulation` gave.
+        where: Which of these places the user wants.
 
     Raises:
         VerifyError: The outputs differ, or the library fails while running.
+        DeviceError: The one place that the user wants cannot be set up.
     """
     if backend.name == "ort":
         return Verification(HOST, None, skipped="not applicable: ONNX Runtime itself runs the result")
+    if where.choice == NONE:
+        return Verification(NONE, False, skipped="--verify none")
     session = Session(model)
     cases = [(inputs, session.predict(inputs)) for inputs in feeds]
     # Where this machine has no fp16 arithmetic its code rounds to float16 after each operation: slow, and as exact.
@@ -118,12 +123,24 @@ def verify_result(
         def on_host() -> tuple[Artifact, Device]:
             return _as_device_error(lambda: backend.build(model, host)), here
 
-        places = [*_places(artifact, device, emulated), (HOST, on_host)]
-        found = verify_somewhere(places, cases, host.arithmetic, progress.note)
+        places = [*_places(where, artifact, device, emulated), (HOST, on_host)]
+        if where.choice == EMULATED:
+            places = places[:1]
+        found = where.insist(verify_somewhere(places, cases, host.arithmetic, progress.note))
+    if where.choice == HOST and _architecture(artifact.target) != _architecture(host):
+        found = replace(found, not_verified_on=_architecture(artifact.target), reason="--verify host")
     return replace(found, device=HOST) if found.device.startswith(HOST) else found
 
 
-def _places(artifact: Artifact, device: Device, emulated: Device | None) -> list[Place]:
+def _places(where: Where, artifact: Artifact, device: Device, emulated: Device | None) -> list[Place]:
+    """Where the library itself can run, as far as the user wants it there."""
+    if where.choice == AUTO:
+        return _everywhere(artifact, device, emulated)
+    wanted = where.choice == EMULATED and emulated is not None
+    return [(_architecture(artifact.target), lambda: (artifact, emulated))] if wanted else []
+
+
+def _everywhere(artifact: Artifact, device: Device, emulated: Device | None) -> list[Place]:
     """Where the library itself can run, or is not known to; none where it is for a machine as this one."""
     if not isinstance(device, EstimateDevice):
         return [(device.name, lambda: (artifact, device))]
@@ -138,13 +155,23 @@ def _places(artifact: Artifact, device: Device, emulated: Device | None) -> list
     return [(_architecture(artifact.target), nowhere)]
 
 
-def emulation(backend: Backend, target: Target, progress: Progress) -> AbstractContextManager[Device | None]:
-    """The emulated device, set up on first use, that runs and counts such libraries; None where there is none."""
-    if backend.name != "tvm" or not target.triple.startswith("aarch64-linux-gnu"):
+def emulation(
+    backend: Backend, target: Target, progress: Progress, where: Where = ANYWHERE
+) -> AbstractContextManager[Device | None]:
+    """The emulated device, set up on first use, that runs and counts such libraries; None where there is none, or the
+    user wants none.
+
+    Raises:
+        DeviceError: The user wants it and nothing else, and it cannot be set up.
+    """
+    if not emulates(backend.name, target) or where.choice not in (AUTO, EMULATED):
         return nullcontext()
     from pfir.devices.emulated import EmulatedDevice
 
-    return EmulatedDevice(progress=progress.note)
+    device = EmulatedDevice(progress=progress.note, offline=where.offline)
+    if where.choice == EMULATED:
+        device.set_up()
+    return device
 
 
 def instructions(

@@ -41,8 +41,11 @@ def compile_model(request: Request, progress: Progress) -> Outcome:
         return _dry_run(setting)
     room = Workspace(request.output, request.force, request.resume)
     try:
-        with run_device(request.device, setting.backend, setting.target) as device:
-            return _run(setting, device, room)
+        with (
+            run_device(request.device, setting.backend, setting.target) as device,
+            emulation(setting.backend, setting.target, progress, request.where) as emulated,
+        ):
+            return _run(setting, device, emulated, room)
     except BaseException:
         room.abandon()
         raise
@@ -51,6 +54,7 @@ def compile_model(request: Request, progress: Progress) -> Outcome:
 def _setting(request: Request, stages: Stages, progress: Progress) -> Setting:
     with stages("load"):
         target = wanted_target(request)
+        request.where.check(request.backend, target)
         original = prepare(request, target.lanes)
         check_recipe(original, request)
         backend = open_backend(request.backend, request.tuned, progress.note)
@@ -77,7 +81,7 @@ def _dry_run(setting: Setting) -> Outcome:
     return Outcome({"plan": setting.plan.text(), "reachable_speedup": most}, True, None, lines)
 
 
-def _run(setting: Setting, device: Device, room: Workspace) -> Outcome:
+def _run(setting: Setting, device: Device, emulated: Device | None, room: Workspace) -> Outcome:
     setting.progress.note(setting.plan.text())
     judge = Judge(setting.backend, device, setting.target, setting.request)
     with setting.stages("judge the original"):
@@ -90,16 +94,18 @@ def _run(setting: Setting, device: Device, room: Workspace) -> Outcome:
         artifact = replace(setting.backend.build(result, setting.target), tuning=tuning)
         notes = (*chosen.notes, *slow_kernels(artifact), *tuned_otherwise(setting.request, tuning))
         chosen = replace(chosen, notes=notes)
-    with emulation(setting.backend, setting.target, setting.progress) as emulated:
-        with setting.stages("verify"):
-            feeds = inputs_to_verify(setting.samples.validation, result, artifact)
-            verification = verify_result(setting.backend, artifact, result, device, feeds, setting.progress, emulated)
-        with setting.stages("measure"):
-            after = judge.side(chosen.tuned.model, setting.samples, setting.original.model)
-            sized = (fixed(setting.original.baseline, setting.request), result)
-            host, counted = _beside_the_target(setting, sized, feeds[0], emulated)
-            before = replace(before, host_latency_s=host.baseline_s, instructions=counted[0])
-            after = replace(after, host_latency_s=host.result_s, instructions=counted[1])
+    with setting.stages("verify"):
+        feeds = inputs_to_verify(setting.samples.validation, result, artifact)
+        where = setting.request.where
+        verification = verify_result(
+            setting.backend, artifact, result, device, feeds, setting.progress, emulated, where
+        )
+    with setting.stages("measure"):
+        after = judge.side(chosen.tuned.model, setting.samples, setting.original.model)
+        sized = (fixed(setting.original.baseline, setting.request), result)
+        host, counted = _beside_the_target(setting, sized, feeds[0], emulated)
+        before = replace(before, host_latency_s=host.baseline_s, instructions=counted[0])
+        after = replace(after, host_latency_s=host.result_s, instructions=counted[1])
     return deliver(setting, chosen, artifact, verification, before, after, host, room)
 
 

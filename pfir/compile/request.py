@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pfir.compile.places import AUTO, Where
 from pfir.errors import UsageError
 
 DEFAULT_TIME_BUDGET_S = 600.0
@@ -98,8 +99,11 @@ class Request:
     depfile: Path | None = None
     force: bool = False
     fp16: bool = False
+    verify: str = AUTO
+    offline: bool = False
 
     def __post_init__(self) -> None:
+        Where(self.verify, self.offline)
         if self.backend not in BACKENDS:
             raise UsageError(f"--backend {self.backend} is not known; it is one of {', '.join(BACKENDS)}")
         if self.metric not in METRICS:
@@ -126,6 +130,11 @@ class Request:
             raise UsageError("--force starts anew and --resume goes on; give one of them")
         if self.retrain and self.recipe is None:
             raise UsageError("--retrain goes with --recipe")
+
+    @property
+    def where(self) -> Where:
+        """Where the library is to be verified."""
+        return Where(self.verify, self.offline)
 
 
 def parse_duration(text: str) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tempfile
 import weakref
 import zipfile
 import zlib
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from pfir.errors import DataError
+from pfir.scratch import scratch_file, scratch_place
 
 _LOCAL_HEADER = 30  # bytes before a zip member's name, where the lengths of name and extra field stand
 _BLOCK = 1 << 20  # bytes
@@ -132,31 +132,32 @@ def _data_offset(path: Path, member: zipfile.ZipInfo, where: str) -> int:
 
 def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo, header: int, form: tuple, where: str) -> StoredArray:
     """A deflated array as a temporary file, since its rows cannot be reached one by one; removed with the array."""
-    free = shutil.disk_usage(tempfile.gettempdir()).free
+    place = scratch_place()
+    free = shutil.disk_usage(place).free
     if member.file_size > free // 2:
         raise DataError(
-            f"{where}: is compressed and needs {member.file_size >> 20} MiB in {tempfile.gettempdir()}, where "
+            f"{where}: is compressed and needs {member.file_size >> 20} MiB in {place}, where "
             f"{free >> 20} MiB are free; save it with numpy.savez instead of savez_compressed"
         )
-    handle, name = tempfile.mkstemp(prefix="pfir-", suffix=".npy")
+    name = scratch_file(".npy")
     try:
-        with os.fdopen(handle, "wb") as file, archive.open(member) as stream:
+        with name.open("wb") as file, archive.open(member) as stream:
             shutil.copyfileobj(stream, file, _BLOCK)
     except (zipfile.BadZipFile, OSError, EOFError, zlib.error) as error:
-        os.unlink(name)
+        name.unlink()
         raise DataError(f"{where}: cannot be unpacked: {error}") from error
     shape, dtype, fortran = form
-    array = StoredArray(Path(name), header, shape, dtype, fortran, where)
+    array = StoredArray(name, header, shape, dtype, fortran, where)
     _remove_at_end(array, name)
     return array
 
 
-def _remove_at_end(array: StoredArray, name: str) -> None:
+def _remove_at_end(array: StoredArray, name: Path) -> None:
     """Only the process that made the file removes it: a forked worker shares it."""
     owner = os.getpid()
 
     def remove() -> None:
-        if os.getpid() == owner and os.path.exists(name):
-            os.unlink(name)
+        if os.getpid() == owner:
+            name.unlink(missing_ok=True)
 
     weakref.finalize(array, remove)

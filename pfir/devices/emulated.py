@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from pfir.artifact import Artifact
+from pfir.children import run_text
 from pfir.devices.base import Device
-from pfir.devices.cached import default_cache
+from pfir.devices.cached import damage, default_cache
 from pfir.devices.counting import counting_emulator
 from pfir.devices.feeds import named, ordered
 from pfir.devices.provision import Emulated, Progress, provision
@@ -49,19 +50,29 @@ class EmulatedDevice(Device):
         cache: Folder for the set-up; None is the user's cache folder.
         progress: Called with a line per step of the set-up.
         timeout_s: Longest time one run may take; emulation is twenty to fifty times slower than the machine.
+        offline: Nothing may be fetched for the set-up.
     """
 
     name = "emulated aarch64"
 
-    def __init__(self, cache: Path | None = None, progress: Progress | None = None, timeout_s: float = 1800.0) -> None:
-        self._cache, self._progress, self._timeout_s = cache, progress, timeout_s
+    def __init__(
+        self,
+        cache: Path | None = None,
+        progress: Progress | None = None,
+        timeout_s: float = 1800.0,
+        offline: bool = False,
+    ) -> None:
+        self._cache, self._progress, self._timeout_s, self._offline = cache, progress, timeout_s, offline
         self._workers: dict[str, Worker] = {}
         self._counts: dict[str, Callable[[], int]] = {}
         self._open = ExitStack()
         self._fault: DeviceError | None = None
 
-    def set_up(self) -> Emulated:
+    def set_up(self, thorough: bool = False) -> Emulated:
         """Make the device ready; at once where it was before.
+
+        Args:
+            thorough: Compare all of it with its checksums.
 
         Raises:
             DeviceError: It cannot be set up here; says why.
@@ -69,7 +80,7 @@ class EmulatedDevice(Device):
         if self._fault is not None:  # to try again would take as long, and fail as before
             raise self._fault
         try:
-            return provision(self._cache, self._progress)
+            return provision(self._cache, self._progress, self._offline, thorough)
         except DeviceError as error:
             self._fault = error
             raise
@@ -119,14 +130,25 @@ class EmulatedDevice(Device):
 
     def _counting(self, model: str) -> tuple[Worker, Callable[[], int]]:
         """A process on an emulator that counts, and what reads how many instructions it has executed so far."""
-        counting = counting_emulator(self._cache or default_cache(), self._progress or (lambda line: None))
+        note = self._progress or (lambda line: None)
+        counting = counting_emulator(self._cache or default_cache(), note, self._offline)
         emulator, count = self._open.enter_context(counting.counter())
         return self._start(model, emulator), count
 
     def _start(self, model: str, emulator: tuple[str, ...] = ()) -> Worker:
+        made = self.set_up()
+        try:
+            return self._connected(made, model, emulator)
+        except DeviceError:
+            # A damaged file may have the right size and time.
+            if damage(made.folder, thorough=True) is None:
+                raise
+        return self._connected(self.set_up(thorough=True), model, emulator)
+
+    def _connected(self, made: Emulated, model: str, emulator: tuple[str, ...]) -> Worker:
         # The source goes along as text: the emulated Python does not see this one's packages.
         source = files("pfir.devices").joinpath("worker_main.py").read_text(encoding="utf-8")
-        command = (*self.set_up().command(model, emulator), "-c", source)
+        command = run_text(source, python=made.command(model, emulator))
         worker = Worker(f"{self.name} ({model.partition(',')[0]})", timeout_s=self._timeout_s, command=command)
         # Importing TVM takes seconds under emulation, and far more on a busy machine.
         worker.connect(self._timeout_s)

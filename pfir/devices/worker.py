@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
@@ -15,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from pfir.artifact import Artifact
+from pfir.children import environment, run_module
 from pfir.errors import DeviceError, RunError
+from pfir.scratch import scratch_folder
 
 START_SECONDS = 120.0
 
@@ -43,7 +43,7 @@ class Worker:
         command: Sequence[str] | None = None,
     ) -> None:
         self.name, self.threads, self.timeout_s = name, threads, timeout_s
-        self._command = tuple(command or (sys.executable, "-m", "pfir.devices.worker_main"))
+        self._command = tuple(command or run_module("pfir.devices.worker_main"))
         self._address = {**address, "threads": threads} if address else None
         self._process: subprocess.Popen | None = None
         self._pipe: Connection | None = None
@@ -100,7 +100,7 @@ class Worker:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env=_environment(self.threads),
+                env=environment(TVM_NUM_THREADS=str(self.threads), OMP_NUM_THREADS=str(self.threads)),
                 start_new_session=True,
             )
         self._pipe = Connection(here.detach())
@@ -126,11 +126,18 @@ class Worker:
         key = hashlib.sha256(library).hexdigest()[:32]
         if key not in self._loaded:
             try:
-                self._ask("load", key, library)
+                self._hand_over(key, library)
             except RunError as error:
                 raise RunError(f"{error} (the library is for {artifact.target.triple})") from error
             self._loaded.add(key)
         return key
+
+    def _hand_over(self, key: str, library: bytes) -> None:
+        # The file is on this side, where it is removed even if the child is killed while it reads.
+        with scratch_folder() as folder:
+            path = folder / f"{key}.so"
+            path.write_bytes(library)
+            self._ask("load", key, str(path))
 
     def _ask(self, command: str, *arguments: Any, timeout_s: float | None = None) -> Any:
         limit = self.timeout_s if timeout_s is None else timeout_s
@@ -161,8 +168,3 @@ class Worker:
         if code is not None and code < 0:
             return f"its process was ended by {signal.Signals(-code).name}"
         return f"its process left with code {code}"
-
-
-def _environment(threads: int) -> dict[str, str]:
-    count = str(threads)
-    return {**os.environ, "TVM_NUM_THREADS": count, "OMP_NUM_THREADS": count, "PYTHONUNBUFFERED": "1"}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 
 import numpy as np
 
 from pfir.artifact import Artifact
+from pfir.children import run_module
 from pfir.devices.base import Device
 from pfir.devices.feeds import named, ordered, sample
 from pfir.devices.host import MIN_REPEAT_S, REPEATS, cpu_name, summarise
@@ -32,7 +32,7 @@ class OrtHost(Device):
             raise UsageError(f"ONNX Runtime on {threads} threads was asked for; at least 1 is needed")
         self.name = f"ONNX Runtime on the host ({cpu_name()})"
         self.threads = threads
-        command = (sys.executable, "-m", "pfir.backends.ort.worker_main", str(threads))
+        command = run_module("pfir.backends.ort.worker_main", str(threads))
         self._worker = Worker(self.name, threads, timeout_s=timeout_s, command=command)
 
     def measure(self, artifact: Artifact) -> Measurement:

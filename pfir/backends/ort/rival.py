@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
-import tempfile
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
 
 from onnx import ModelProto
 
+from pfir.children import environment, run_text
 from pfir.errors import DeviceError
 from pfir.ir.model import Model
+from pfir.scratch import scratch_folder
 
 SECONDS = 0.4
 CONSTANTS_SINCE = 4
@@ -37,11 +35,10 @@ def time_onnxruntime(model: Model, threads: int, python: str | None = None, time
     Raises:
         DeviceError: The interpreter does not start, has no onnxruntime, or that does not run the model.
     """
-    script = files("pfir.backends.ort").joinpath("timing_script.py").read_text(encoding="utf-8")
-    with tempfile.TemporaryDirectory(prefix="pfir-") as folder:
-        path = Path(folder) / "model.onnx"
+    with scratch_folder() as folder:
+        path = folder / "model.onnx"
         path.write_bytes(_with_constants(model).SerializeToString())
-        return _read(_run([python or sys.executable, "-c", script, str(path), str(threads), str(SECONDS)], timeout_s))
+        return _read(_run(_command(python, str(path), str(threads), str(SECONDS)), threads, timeout_s))
 
 
 def _with_constants(model: Model) -> ModelProto:
@@ -54,13 +51,16 @@ def _with_constants(model: Model) -> ModelProto:
     return proto
 
 
-def _run(command: list[str], timeout_s: float) -> str:
-    environment = {**os.environ, "OMP_NUM_THREADS": command[-2]}
-    environment.pop("PYTHONPATH", None)  # another interpreter must not meet this one's packages
+def _command(python: str | None, *arguments: str) -> tuple[str, ...]:
+    script = files("pfir.backends.ort").joinpath("timing_script.py").read_text(encoding="utf-8")
+    return run_text(script, *arguments, python=(python,) if python else ())
+
+
+def _run(command: tuple[str, ...], threads: int, timeout_s: float) -> str:
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=timeout_s, env=environment,
-            stdin=subprocess.DEVNULL,
+            command, capture_output=True, text=True, errors="replace", timeout=timeout_s,
+            env=environment(OMP_NUM_THREADS=str(threads)), stdin=subprocess.DEVNULL,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         reason = f"no answer within {timeout_s:.0f} s" if isinstance(error, subprocess.TimeoutExpired) else error

@@ -10,8 +10,8 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from pfir.backends.tvm.link import cache_folder
 from pfir.checksum import opened, sealed
+from pfir.devices.cached import default_cache
 from pfir.devices.winograd import WAYS
 from pfir.ir.model import Model
 from pfir.target import Target
@@ -84,7 +84,7 @@ def _put(path: Path, content: bytes) -> None:
 
 
 def _folder() -> Path:
-    return cache_folder() / "libraries"
+    return default_cache() / "libraries"
 
 
 def _forget_oldest(folder: Path) -> None:
