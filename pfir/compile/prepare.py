@@ -25,6 +25,7 @@ from pfir.passes.remove_dead_channels import RemoveDeadChannels
 from pfir.passes.simplify import Simplify
 from pfir.passes.spec import format_pass, parse
 from pfir.recipe import read_recipe
+from pfir.run.trial import check_safe
 from pfir.target import FLOAT16, FLOAT32, Target, parse_target, with_arithmetic
 
 BASELINE = (Simplify(), FoldBatchNorm())
@@ -60,6 +61,7 @@ def prepare(request: Request, lanes: int) -> Original:
     """
     first, pruning = chosen_passes(_passes_text(request), lanes)
     model = load(request.model)
+    check_safe(model)
     check_finite(model)
     baseline, _ = run(BASELINE, model, Context())
     give_biases(baseline)

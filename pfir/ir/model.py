@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,12 +111,13 @@ class Model:
         except (ValueError, MemoryError) as error:
             raise FrontendError(f"model {self.name!r} does not fit into one file of 2 GiB; save it instead") from error
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, check: Callable[[Path], None] = lambda path: None) -> None:
         """Write the model: the file's own bytes if no pass changed it. The file appears whole or not at all.
 
-        A model above 2 GiB gets a second file beside it, `<name>.data`.
+        A model above 2 GiB gets a second file beside it, `<name>.data`. `check` is given the finished file before it
+        takes its place; if it raises, nothing appears.
         """
-        save_model(self, Path(path))
+        save_model(self, Path(path), check=check)
 
     def initializers(self) -> dict[str, gs.Constant]:
         """Every constant tensor of the main graph by name."""

@@ -1,10 +1,12 @@
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from pfir.compile.opt import optimize
-from pfir.errors import DataError, UsageError
+from pfir.errors import DataError, UsageError, VerifyError
 from pfir.frontends import load
+from pfir.ir.model import Model
 from tests.runs import assert_same
 
 
@@ -44,3 +46,29 @@ def test_data_that_does_not_fit_is_refused(model, tmp_path):
     np.savez(tmp_path / "x.npz", x=np.zeros((4, 2, 16, 16), np.float32))
     with pytest.raises(DataError):
         _optimize(model, tmp_path / "out.onnx", "simplify", str(tmp_path / "x.npz"))
+
+
+def _integers(folder, op):
+    border = [helper.make_tensor_value_info(name, TensorProto.INT64, [2]) for name in "xy"]
+    nodes = [helper.make_node(op, ["x"], ["i"]), helper.make_node("Identity", ["i"], ["y"])]
+    imports = [helper.make_opsetid("", 17)]
+    graph = helper.make_graph(nodes, "g", border[:1], border[1:])
+    onnx.save(helper.make_model(graph, opset_imports=imports, ir_version=8), folder / "in.onnx")
+    return folder / "in.onnx"
+
+
+def test_what_onnx_runtime_does_not_open_is_not_written(tmp_path, monkeypatch):
+    path, output = _integers(tmp_path, "Abs"), tmp_path / "out.onnx"
+    output.write_bytes(b"as it was")
+    to_bytes = Model.to_bytes
+    monkeypatch.setattr(Model, "to_bytes", lambda model: to_bytes(model).replace(b"Abs", b"Not"))
+    with pytest.raises(VerifyError, match="does not open what the passes made, so nothing is written"):
+        _optimize(path, output, "simplify")
+    assert output.read_bytes() == b"as it was" and sorted(p.name for p in tmp_path.iterdir()) == ["in.onnx", "out.onnx"]
+
+
+def test_a_model_that_onnx_runtime_never_opened_is_written_with_a_note(tmp_path):
+    path, output = _integers(tmp_path, "Relu"), tmp_path / "out.onnx"
+    notes = _optimize(path, output, "simplify")
+    assert [n.op for n in load(output).nodes()] == ["Relu"]
+    assert any("opens neither this model nor the one that was given: Could not find an impl" in n for n in notes)
