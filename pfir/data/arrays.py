@@ -39,7 +39,7 @@ class ArrayDataset(Dataset):
     def __init__(
         self, arrays: Mapping[str, Array], inputs: Sequence[TensorSpec], preprocess: Preprocess | None, where: str
     ) -> None:
-        self._arrays = {spec.name: _array_for(spec, arrays, len(inputs), where) for spec in inputs}
+        self._arrays = {spec.name: _array_for(spec, arrays, inputs, where) for spec in inputs}
         self._preprocess = preprocess
         self.inputs = tuple(self._arrays)
         self._fits = {spec.name: self._fit(spec, where) for spec in inputs}
@@ -74,13 +74,19 @@ class ArrayDataset(Dataset):
         return fit(tuple(array.shape[1:]), array.dtype, spec, self._preprocess, f"{where}: {spec.name}")
 
 
-def _array_for(spec: TensorSpec, arrays: Mapping[str, Array], inputs: int, where: str) -> Array:
-    names = [spec.name, _SINGLE] if inputs == 1 else [spec.name]
+def _array_for(spec: TensorSpec, arrays: Mapping[str, Array], inputs: Sequence[TensorSpec], where: str) -> Array:
+    names = [spec.name, _SINGLE] if len(inputs) == 1 else [spec.name]
     for name in names:
         if name in arrays:
             return arrays[name]
     found = ", ".join(arrays) or "nothing"
-    raise DataError(f"{where}: no array {' or '.join(names)} for the model's input; found {found}")
+    if len(inputs) == 1:
+        raise DataError(f"{where}: no array {' or '.join(names)} for the model's input; found {found}")
+    saved = ", ".join(f"{s.name}=.." if s.name.isidentifier() else f"**{{{s.name!r}: ..}}" for s in inputs)
+    raise DataError(
+        f"{where}: no array {spec.name}; the model has {len(inputs)} inputs and found was {found}; "
+        f"write it with numpy.savez(path, {saved}, y=labels)"
+    )
 
 
 def _refuse_not_finite(array: Array, where: str) -> None:
