@@ -49,8 +49,8 @@ class ArrayDataset(Dataset):
         self._count = next(iter(counts.values()))
         if self._count == 0:
             raise DataError(f"{where}: holds no samples")
-        for name, array in self._arrays.items():
-            _refuse_not_finite(array, f"{where}: {name}")
+        for spec in inputs:
+            _refuse_not_finite(self._arrays[spec.name], np.dtype(spec.dtype), f"{where}: {spec.name}")
         self.labels = checked_labels(np.asarray(arrays[_LABELS][:]), self._count, where) if _LABELS in arrays else None
         self.notes = _notes(self._arrays, preprocess, where)
         self._hash: str | None = None
@@ -89,12 +89,14 @@ def _array_for(spec: TensorSpec, arrays: Mapping[str, Array], inputs: Sequence[T
     )
 
 
-def _refuse_not_finite(array: Array, where: str) -> None:
+def _refuse_not_finite(array: Array, wanted: np.dtype, where: str) -> None:
+    """Nothing happens if every value is finite, as the model takes it too: 1e300 is infinite in float32."""
     if array.dtype.kind != "f":
         return
     start = 0
     for block in _blocks(array):
-        bad = np.argwhere(~np.isfinite(block))
+        with np.errstate(over="ignore"):
+            bad = np.argwhere(~np.isfinite(block.astype(wanted)))
         if len(bad):
             first = tuple(int(i) for i in bad[0])
             index = [start + first[0], *first[1:]]

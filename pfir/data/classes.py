@@ -51,8 +51,8 @@ class ClassNames:
 def class_names(path: Path) -> ClassNames:
     """The names in a text file, one a line in the order of the classes, or in a JSON file.
 
-    JSON holds a list of names, an object of indices to names, or one of names to indices; several names of a class stand
-    in a list.
+    JSON holds a list of names, an object of indices to names, or one of names to indices; a class of several names has
+    a list of them.
 
     Raises:
         DataError: The file cannot be read as such.

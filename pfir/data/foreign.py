@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 import zipfile
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from pfir.errors import DataError, PfirError
 _KINDS = (
     (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"),
 )  # fmt: skip
+_ADDRESS = re.compile(r"(: )?<[^<>]* at 0x[0-9a-f]+>")
+_LONGEST = 160  # characters of what a reader says
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # LZMA takes as much memory as the file asks for
 
 
@@ -35,8 +38,7 @@ def reading(where: str, expected: str) -> Iterator[None]:
     except PfirError:
         raise
     except Exception as error:
-        told = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{where}: cannot be read as {expected}: {told}") from error
+        raise DataError(f"{where}: cannot be read as {expected}: {_told(error)}") from error
 
 
 def refuse_special(path: Path, where: str) -> None:
@@ -76,3 +78,9 @@ def refuse_member(member: zipfile.ZipInfo, where: str) -> None:
         raise DataError(f"{where}: is encrypted; pack it without a password")
     if member.compress_type not in _METHODS:
         raise DataError(f"{where}: is packed by zip method {member.compress_type}; pack it stored or deflated")
+
+
+def _told(error: Exception) -> str:
+    """What the error says, in one short line; some show an object's address or the bytes that they met."""
+    words = " ".join(_ADDRESS.sub("", str(error)).split()) or type(error).__name__
+    return words if len(words) <= _LONGEST else f"{words[:_LONGEST]}.."

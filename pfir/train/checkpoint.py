@@ -63,13 +63,13 @@ def load(path: Path, key: str) -> State | None:
 
 
 def _loaded(path: Path, key: str) -> State | None:
-    with reading(str(path), "a checkpoint of pfir"), np.load(path, allow_pickle=False) as file:
-        arrays = {n: file[n] for n in file.files}
+    with reading(str(path), "a checkpoint of pfir"), path.open("rb") as file:
+        arrays = dict(np.load(file, allow_pickle=False))
         digest = arrays.pop(_DIGEST)
         if not np.array_equal(digest, _digest(arrays)):
             raise DataError(f"{path}: is a damaged checkpoint of pfir")
         facts = json.loads(arrays.pop(_FACTS).tobytes())
-    return State(arrays, facts) if facts.get("key") == key else None
+        return State(arrays, facts) if facts.get("key") == key else None
 
 
 def _digest(arrays: dict[str, np.ndarray]) -> np.ndarray:
