@@ -15,6 +15,7 @@ import numpy as np
 from pfir.artifact import TensorSpec
 from pfir.data.arrays import ArrayDataset
 from pfir.data.base import Dataset
+from pfir.data.foreign import reading
 from pfir.data.preprocess import Preprocess
 from pfir.errors import DataError
 
@@ -43,7 +44,11 @@ def _called(name: str):
         made = getattr(_module(module, here), function)()
         whole = isinstance(made, (Dataset, np.ndarray, tuple, Mapping))
         return made if whole else [made] if hasattr(made, "shape") else list(made)
-    except Exception as error:  # the user's code may raise anything
+    except KeyboardInterrupt:  # of the user, who wants to stop
+        raise
+    except (
+        BaseException
+    ) as error:  # the user's code may raise anything, and sys.exit must not end pfir as if all were well
         raise DataError(f"{name}: {type(error).__name__}: {error}") from error
     finally:
         sys.path.remove(here)
@@ -80,7 +85,8 @@ def _arrays(part, name: str) -> dict[str, np.ndarray]:
         part = {"x": part[0], "y": part[1]}
     if not isinstance(part, Mapping):
         part = {"x": part}
-    arrays = {key: np.asarray(value) for key, value in part.items()}
+    with reading(name, "arrays"):
+        arrays = {str(key): np.asarray(value) for key, value in part.items()}
     for key, array in arrays.items():
         if array.dtype.kind not in "biuf" or array.ndim == 0:
             found = f"{array.dtype} {list(array.shape)}"
