@@ -58,7 +58,7 @@ def _write_both(model: Model, path: Path) -> None:
     data_path = path.with_name(path.name + ".data")
     with _whole(path) as file:
         with _whole(data_path) as data:
-            proto = model.to_proto(lambda tensor, array: _outside(tensor, array, data, data_path.name))
+            proto = model.for_a_file().to_proto(lambda tensor, array: _outside(tensor, array, data, data_path.name))
         file.write(proto.SerializeToString())
 
 

@@ -57,6 +57,8 @@ class Pass(ABC):
     """A rewrite of a model. Subclasses are frozen dataclasses; their fields are their text."""
 
     name: ClassVar[str]
+    settled: ClassVar[bool] = True
+    """Whether constants are brought where passes look for them before this one (`pfir.ir.settle`)."""
 
     def space(self, model: Model, context: Context) -> Space:  # noqa: ARG002
         """What a search may choose for this model; empty if there is nothing to choose."""
