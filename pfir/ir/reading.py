@@ -12,6 +12,7 @@ import onnx
 import onnx_graphsurgeon as gs
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto
 
+from pfir.ir.module_paths import name_by_modules
 from pfir.ir.shell import keep
 from pfir.ir.tensors import SparseInitializer, numpy_dtype, to_array
 
@@ -32,6 +33,7 @@ def read_graph(proto: onnx.ModelProto, read: Read = to_array) -> gs.Graph:
     standard = next((o.version for o in opsets if o.domain in ("", "ai.onnx")), None)
     graph = _Reader(read, standard, opsets).graph(proto.graph, ChainMap())
     _name_nodes(graph)
+    name_by_modules(graph)
     graph.producer_name, graph.producer_version = proto.producer_name, proto.producer_version
     graph.ir_version = min(proto.ir_version, 10)
     return graph

@@ -145,7 +145,7 @@ class _Writer:
         """Write a node; returns the number of bodies of this graph written so far."""
         shell = shell_of(node)
         hints = _hints_of(shell, proto)
-        proto.op_type, proto.name = node.op, node.name or ""
+        proto.op_type, proto.name = node.op, proto.name or node.name or ""
         if node.domain:
             proto.domain = node.domain
         proto.input.extend(t.name for t in node.inputs)

@@ -12,6 +12,7 @@ import numpy as np
 from pfir.errors import Infeasible, UsageError
 from pfir.ir.channels import Coupling, Group, channel_counts, channel_groups, remove_channels
 from pfir.ir.model import Model
+from pfir.ir.module_paths import names_meant
 from pfir.ir.scalable import ScalableKernels
 from pfir.ir.verify import check_finite
 from pfir.passes.base import Change, Context, Pass
@@ -121,7 +122,7 @@ class PruneChannels(Pass):
             cost = ScalableKernels(model, channel_counts(coupling))
             _demand_reachable(cost, coupling.free(), self.macs, self.align)
             return _Aim(_macs(cost, coupling), {})
-        named = dict(self.ratios)
+        named = _by_group(model, coupling, self.ratios)
         demand_known(coupling, named)
         kept = {g.name: kept_channels(g, named.get(g.name, self.ratio or 0.0), self.align) for g in coupling.free()}
         return _Aim(0, {g.name: (g.size, kept[g.name]) for g in coupling.free()})
@@ -277,6 +278,16 @@ def _demand_free(coupling: Coupling) -> None:
     pins = [f"{p.reason} (node {p.node})" for g in coupling.groups for p in g.pins[:1]]
     reasons = "; ".join(dict.fromkeys(pins[:3])) or "no node makes channels out of weights"
     raise Infeasible(f"no channel of this model may be removed: {reasons}")
+
+
+def _by_group(model: Model, coupling: Coupling, ratios: tuple[tuple[str, float], ...]) -> dict[str, float]:
+    """The ratios by the names that groups have here; each may have been called by that of its node in the file."""
+    groups = {g.name for g in coupling.groups}
+    found: dict[str, float] = {}
+    for name, share in ratios:
+        meant = [m for m in names_meant(model.graph, name) if m in groups]
+        found.update(dict.fromkeys([name] if name in groups or not meant else meant, share))
+    return found
 
 
 def demand_known(coupling: Coupling, named: Mapping[str, float]) -> None:

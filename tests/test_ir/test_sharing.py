@@ -76,8 +76,8 @@ def test_a_weight_and_its_norm_stay_one():
 
 
 def test_large_tables_are_not_copied():
-    big = "float[1,1,80,80] m"
-    text = f'<ir_version: 8, opset_import: ["" : 17]> g (float[N,2,80,80] x, {big}) => (y) {{ a = Add(x, m) y = Mul(a, m) }}'
+    head = '<ir_version: 8, opset_import: ["" : 17]> g (float[N,2,80,80] x, float[1,1,80,80] m) => (y)'
+    text = head + "{ a = Add(x, m) y = Mul(a, m) }"
     proto = parser.parse_model(text)
     del proto.graph.input[1]
     proto.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((1, 1, 80, 80), np.float32), "m"))
