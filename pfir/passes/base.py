@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -33,6 +33,7 @@ class Context:
         keep: Nodes whose output channels must stay.
         only: If not empty, the only nodes whose output channels may be removed.
         seed: Of every random choice.
+        input_shapes: Full shapes by input name, for costs of models that do not tell all sizes; the models keep theirs.
     """
 
     activations: Activations | None = None
@@ -43,6 +44,7 @@ class Context:
     keep: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     seed: int = 0
+    input_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

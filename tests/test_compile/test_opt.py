@@ -5,6 +5,9 @@ import pytest
 from pfir.compile.opt import optimize
 from pfir.errors import DataError, UsageError
 from pfir.frontends import load
+from pfir.run.session import Session
+from tests.jobs import write_model
+from tests.net import Net
 from tests.runs import assert_same
 
 
@@ -44,3 +47,17 @@ def test_data_that_does_not_fit_is_refused(model, tmp_path):
     np.savez(tmp_path / "x.npz", x=np.zeros((4, 2, 16, 16), np.float32))
     with pytest.raises(DataError):
         _optimize(model, tmp_path / "out.onnx", "simplify", str(tmp_path / "x.npz"))
+
+
+def test_given_sizes_count_the_cost_and_leave_the_model_dynamic(tmp_path):
+    net, passes = Net(0), "prune-channels{macs=0.5}"
+    path = write_model(tmp_path, net.model((net.head(net.relu(net.conv(net.input("N", 3, "H", "W"), 3, 8)), 8),)))
+    with pytest.raises(UsageError, match=r"--input-shape in0=1x3x\?x\?"):
+        optimize(path, passes, tmp_path / "out.onnx", None, None, (), (), 0)
+    optimize(path, passes, tmp_path / "out.onnx", None, None, (), (), 0, {"in0": (1, 3, 8, 8)})
+    after = load(tmp_path / "out.onnx")
+    assert after.inputs() == load(path).inputs() and next(after.nodes()).inputs[1].shape[0] == 4
+    assert Session(after).predict({"in0": np.zeros((2, 3, 5, 6), np.float32)})
+    with pytest.raises(UsageError, match="the model fixes it to 3"):
+        optimize(path, "simplify", tmp_path / "no.onnx", None, None, (), (), 0, {"in0": (1, 4, 8, 8)})
+    assert not (tmp_path / "no.onnx").exists()
