@@ -36,6 +36,10 @@ ShapeOption = Annotated[
     list[str] | None, typer.Option("--input-shape", help="A fixed size for the library: name=1x3x224x224.")
 ]
 BatchOption = Annotated[int | None, typer.Option(help="The library's batch size; default: the model's, or 1.")]
+SizeOption = Annotated[
+    list[str] | None,
+    typer.Option("--input-shape", help="Sizes to count costs with, where the model tells none: name=1x3x224x224."),
+]
 Fp16Option = Annotated[bool, typer.Option("--fp16", help="Compute in float16, on cores that have it.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]
 TunedOption = Annotated[
@@ -152,23 +156,33 @@ def opt_command(
     preprocess: PreprocessOption = None,
     keep: KeepOption = None,
     only: OnlyOption = None,
+    input_shape: SizeOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Of every random choice.")] = 0,
 ) -> None:
     """Apply passes to a model and write it; the interface stays as it is."""
     from pfir.compile.opt import optimize
+    from pfir.compile.request import parse_input_shapes
 
-    for note in optimize(model, passes, output, data, preprocess, tuple(keep or ()), tuple(only or ()), seed):
+    chosen = tuple(keep or ()), tuple(only or ())
+    shapes = parse_input_shapes(tuple(input_shape or ()))
+    for note in optimize(model, passes, output, data, preprocess, *chosen, seed, shapes):
         typer.echo(visible(note))
 
 
 @app.command("inspect")
 def inspect_command(
-    model: ModelArgument, keep: KeepOption = None, only: OnlyOption = None, as_json: JsonOption = False
+    model: ModelArgument,
+    keep: KeepOption = None,
+    only: OnlyOption = None,
+    input_shape: SizeOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Show a model's groups of coupled channels, what pins them, and its cost."""
     from pfir.compile.inspect import inspect_model, print_inspection
+    from pfir.compile.request import parse_input_shapes
 
-    found = inspect_model(model, tuple(keep or ()), tuple(only or ()))
+    shapes = parse_input_shapes(tuple(input_shape or ()))
+    found = inspect_model(model, tuple(keep or ()), tuple(only or ()), shapes)
     if as_json:
         typer.echo(json.dumps(found, indent=1))
     else:

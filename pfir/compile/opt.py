@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from pfir.data import open_data, parse_preprocess
 from pfir.errors import VerifyError
 from pfir.frontends import load
 from pfir.ir.model import Model
+from pfir.ir.shapes import fix_sizes
 from pfir.passes.base import Context
 from pfir.passes.pipeline import run
 from pfir.passes.spec import parse
@@ -34,8 +36,13 @@ def optimize(
     keep: tuple[str, ...],
     only: tuple[str, ...],
     seed: int,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
 ) -> tuple[str, ...]:
     """Apply the passes and write the model; what they say is returned.
+
+    Args:
+        input_shapes: Full shapes by input name, where the model does not tell all sizes; they serve the costs that
+            passes look at, and the model that is written takes all sizes that it took.
 
     Raises:
         UsageError: The passes cannot be read, or lack a field or data.
@@ -45,7 +52,10 @@ def optimize(
     """
     chosen = parse(passes)
     model = load(path)
-    context = _with_data(Context(keep=keep, only=only, seed=seed), model, data, preprocess)
+    shapes = dict(input_shapes or {})
+    if shapes:
+        fix_sizes(model, 1, shapes)  # a shape that contradicts the model is told before any work
+    context = _with_data(Context(keep=keep, only=only, seed=seed, input_shapes=shapes), model, data, preprocess)
     result, notes = run(chosen, model, context)
     warnings: list[str] = []
     result.save(output, lambda file: warnings.extend(loading_notes(file, model)))
@@ -72,7 +82,8 @@ def _with_data(context: Context, model: Model, data: str | None, preprocess: str
         return context
     check_safe(model)
     read = None if preprocess is None else parse_preprocess(preprocess)
-    whole = open_data(data, model.inputs(), read, class_count(model.outputs()))
+    sized = fix_sizes(model, 1, context.input_shapes) if context.input_shapes else model
+    whole = open_data(data, sized.inputs(), read, class_count(sized.outputs()))
     # A folder of images is in the order of its classes.
     some = np.random.default_rng(context.seed).permutation(len(whole))[:MOST_CALIBRATION]
     dataset = whole.subset(np.sort(some))

@@ -30,7 +30,7 @@ from pfir.ir.scalable import ScalableKernels
 from pfir.passes.base import Context
 from pfir.passes.criteria import scores
 from pfir.passes.moments import collect
-from pfir.passes.prune_channels import PruneChannels, choose, choose_by_macs, demand_known
+from pfir.passes.prune_channels import PruneChannels, by_group, choose, choose_by_macs, demand_known
 from pfir.passes.spec import format_pass
 from pfir.report.progress import Progress
 from pfir.run.activations import activations
@@ -156,9 +156,9 @@ def fixed_choice(ground: Ground, pruning: PruneChannels) -> Found:
     """
     base = ground.candidates
     if pruning.macs is not None:
-        removed = choose_by_macs(base.model, base.coupling, base.importance, pruning.macs, pruning.align)
+        removed = choose_by_macs(ground.pricing.scalable, base.coupling, base.importance, pruning.macs, pruning.align)
         return kept_as(ground, removed)
-    named = dict(pruning.ratios)
+    named = by_group(base.model, base.coupling, pruning.ratios)
     demand_known(base.coupling, named)
     ratios = {g.name: named.get(g.name, pruning.ratio or 0.0) for g in ground.coupling.free()}
     return kept_as(ground, choose(base.coupling, base.importance, ratios, pruning.align))

@@ -63,7 +63,7 @@ def _array_bytes(model: Model) -> int:
 def _write_both(model: Model, path: Path) -> tuple[Path, ...]:
     data_path = path.with_name(path.name + ".data")
     with _on_disk(path) as file, _on_disk(data_path) as data:
-        proto = model.to_proto(lambda tensor, array: _outside(tensor, array, data, data_path.name))
+        proto = model.for_a_file().to_proto(lambda tensor, array: _outside(tensor, array, data, data_path.name))
         file.write(proto.SerializeToString())
     return data_path, path
 

@@ -13,7 +13,7 @@ from pfir.ir import walk
 from pfir.ir.edit import STANDARD_DOMAINS, remove_dead
 from pfir.ir.fold import constants_to_initializers, fold_constants, fold_shapes
 from pfir.ir.model import Model
-from pfir.ir.tensors import element_type, fill_proto, numpy_dtype
+from pfir.ir.tensors import element_type, fill_proto, numpy_dtype, symbol
 
 # Constants up to this many elements may hold sizes; larger ones are weights, of which only the type matters here.
 _SMALL = 256
@@ -129,7 +129,7 @@ def _known(kind: onnx.TypeProto.Tensor) -> tuple[np.dtype | None, list | None]:
     dtype = numpy_dtype(kind.elem_type) if kind.elem_type else None
     if not kind.HasField("shape"):
         return dtype, None
-    return dtype, [d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in kind.shape.dim]
+    return dtype, [d.dim_value if d.HasField("dim_value") else symbol(d.dim_param) for d in kind.shape.dim]
 
 
 def fix_sizes(
@@ -196,11 +196,10 @@ def _bind_given(model: Model, given: dict[str, Sequence[int]]) -> dict[str, int]
     for tensor in model.graph.inputs:
         if tensor.name not in given or tensor.shape is None:
             continue
-        for symbol, size in zip(tensor.shape, given[tensor.name], strict=False):
-            if isinstance(symbol, str) and symbol and bound.setdefault(symbol, int(size)) != int(size):
+        for name, size in zip(tensor.shape, given[tensor.name], strict=False):
+            if isinstance(name, str) and name and bound.setdefault(name, int(size)) != int(size):
                 raise UsageError(
-                    f"--input-shape gives {symbol} of input {tensor.name} the size {size}; "
-                    f"elsewhere it is {bound[symbol]}"
+                    f"--input-shape gives {name} of input {tensor.name} the size {size}; elsewhere it is {bound[name]}"
                 )
     return bound
 

@@ -7,6 +7,9 @@ from pfir.compile.opt import optimize
 from pfir.errors import DataError, UsageError, VerifyError
 from pfir.frontends import load
 from pfir.ir.model import Model
+from pfir.run.session import Session
+from tests.jobs import write_model
+from tests.net import Net
 from tests.runs import assert_same
 
 
@@ -72,3 +75,17 @@ def test_a_model_that_onnx_runtime_never_opened_is_written_with_a_note(tmp_path)
     notes = _optimize(path, output, "simplify")
     assert [n.op for n in load(output).nodes()] == ["Relu"]
     assert any("opens neither this model nor the one that was given: Could not find an impl" in n for n in notes)
+
+
+def test_given_sizes_count_the_cost_and_leave_the_model_dynamic(tmp_path):
+    net, passes = Net(0), "prune-channels{macs=0.5}"
+    path = write_model(tmp_path, net.model((net.head(net.relu(net.conv(net.input("N", 3, "H", "W"), 3, 8)), 8),)))
+    with pytest.raises(UsageError, match=r"--input-shape in0=1x3x\?x\?"):
+        optimize(path, passes, tmp_path / "out.onnx", None, None, (), (), 0)
+    optimize(path, passes, tmp_path / "out.onnx", None, None, (), (), 0, {"in0": (1, 3, 8, 8)})
+    after = load(tmp_path / "out.onnx")
+    assert after.inputs() == load(path).inputs() and next(after.nodes()).inputs[1].shape[0] == 4
+    assert Session(after).predict({"in0": np.zeros((2, 3, 5, 6), np.float32)})
+    with pytest.raises(UsageError, match="the model fixes it to 3"):
+        optimize(path, "simplify", tmp_path / "no.onnx", None, None, (), (), 0, {"in0": (1, 4, 8, 8)})
+    assert not (tmp_path / "no.onnx").exists()

@@ -89,6 +89,8 @@ def test_a_bias_that_two_layers_share_keeps_both_as_they_are():
         helper.make_node("Conv", ["a", "w2", "b"], ["y"], "second"),
     ]
     net = model(nodes, arrays, {"x": ["N", 3, 4, 4]}, {"y": ["N", 6, 4, 4]})
+    first, second = net.nodes()
+    second.inputs[2] = first.inputs[2]
     copy = net.clone()
     copy.set_arrays({"w1": arrays["w1"] * 0.5})
     refit(copy, net, channel_groups(net), {}, context(net))
