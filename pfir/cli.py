@@ -35,6 +35,11 @@ OnlyOption = Annotated[list[str] | None, typer.Option(help="Prune only this node
 ShapeOption = Annotated[
     list[str] | None, typer.Option("--input-shape", help="A fixed size for the library: name=1x3x224x224.")
 ]
+BatchOption = Annotated[int | None, typer.Option(help="The library's batch size; default: the model's, or 1.")]
+SizeOption = Annotated[
+    list[str] | None,
+    typer.Option("--input-shape", help="Sizes to count costs with, where the model tells none: name=1x3x224x224."),
+]
 Fp16Option = Annotated[bool, typer.Option("--fp16", help="Compute in float16, on cores that have it.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]
 TunedOption = Annotated[
@@ -65,7 +70,7 @@ def compile_command(
     device: Annotated[str | None, typer.Option(help="Measure on host or rpc://HOST:PORT; default: estimate.")] = None,
     backend: Annotated[str, typer.Option(help="tvm or ort.")] = "tvm",
     tuned: TunedOption = None,
-    batch: Annotated[int, typer.Option(help="The library's batch size.")] = 1,
+    batch: BatchOption = None,
     input_shape: ShapeOption = None,
     trials: Annotated[int | None, typer.Option(help="Candidates to try; default: by the time budget.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of fine-tuning; 0 means none.")] = None,
@@ -80,6 +85,10 @@ def compile_command(
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder for the results.")] = Path("pfir-out"),
     force: Annotated[bool, typer.Option("--force", help="Replace what the folder holds.")] = False,
     fp16: Fp16Option = False,
+    verify: Annotated[str, typer.Option(help="Verify on: auto, emulated (there or exit 5), host, none.")] = "auto",
+    offline: Annotated[
+        bool, typer.Option("--offline", envvar="PFIR_OFFLINE", help="Fetch nothing for the emulated device.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compress a model to a goal, fine-tune it, compile it, verify it, report."""
@@ -123,6 +132,8 @@ def compile_command(
         depfile=depfile,
         force=force,
         fp16=fp16,
+        verify=verify,
+        offline=offline,
     )
     progress = progress_for()
     try:
@@ -145,23 +156,33 @@ def opt_command(
     preprocess: PreprocessOption = None,
     keep: KeepOption = None,
     only: OnlyOption = None,
+    input_shape: SizeOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Of every random choice.")] = 0,
 ) -> None:
     """Apply passes to a model and write it; the interface stays as it is."""
     from pfir.compile.opt import optimize
+    from pfir.compile.request import parse_input_shapes
 
-    for note in optimize(model, passes, output, data, preprocess, tuple(keep or ()), tuple(only or ()), seed):
+    chosen = tuple(keep or ()), tuple(only or ())
+    shapes = parse_input_shapes(tuple(input_shape or ()))
+    for note in optimize(model, passes, output, data, preprocess, *chosen, seed, shapes):
         typer.echo(visible(note))
 
 
 @app.command("inspect")
 def inspect_command(
-    model: ModelArgument, keep: KeepOption = None, only: OnlyOption = None, as_json: JsonOption = False
+    model: ModelArgument,
+    keep: KeepOption = None,
+    only: OnlyOption = None,
+    input_shape: SizeOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Show a model's groups of coupled channels, what pins them, and its cost."""
     from pfir.compile.inspect import inspect_model, print_inspection
+    from pfir.compile.request import parse_input_shapes
 
-    found = inspect_model(model, tuple(keep or ()), tuple(only or ()))
+    shapes = parse_input_shapes(tuple(input_shape or ()))
+    found = inspect_model(model, tuple(keep or ()), tuple(only or ()), shapes)
     if as_json:
         typer.echo(json.dumps(found, indent=1))
     else:
@@ -192,7 +213,7 @@ def bench_command(
     threads: Annotated[int, typer.Option(help="Threads of both sides.")] = 1,
     vs: Annotated[str | None, typer.Option(help="Measure this beside it, in turn: onnxruntime.")] = None,
     vs_python: Annotated[str | None, typer.Option(help="The Python whose onnxruntime is meant.")] = None,
-    batch: Annotated[int, typer.Option(help="The batch size of what is built.")] = 1,
+    batch: BatchOption = None,
     input_shape: ShapeOption = None,
     fp16: Fp16Option = False,
     tuned: TunedOption = None,
@@ -215,7 +236,7 @@ def tune_command(
     out: Annotated[
         Path | None, typer.Option(help="The database to add to; default: the one that every build reads.")
     ] = None,
-    batch: Annotated[int, typer.Option(help="The batch size of what is built.")] = 1,
+    batch: BatchOption = None,
     input_shape: ShapeOption = None,
     time_budget: Annotated[str | None, typer.Option(help="Begin no kernel later than this, e.g. 30m.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Measure what the database has already.")] = False,

@@ -37,6 +37,10 @@ class Infeasible(PfirError):
     exit_code = 4
 
 
+class OutOfTime(PfirError):
+    """A verdict, not a failure: the time budget ended optional work. Only search and compile catch it."""
+
+
 class BackendError(PfirError):
     """Building or running on a target went wrong."""
 
@@ -53,3 +57,7 @@ class DeviceError(BackendError):
     """The device did not answer as it should; trying again may help."""
 
     exit_code = 5
+
+
+class RunError(DeviceError):
+    """A library failed on a device that was ready: it did not load, crashed, hung or refused its inputs."""

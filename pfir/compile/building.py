@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pfir.artifact import Artifact
 from pfir.backends.base import Backend
-from pfir.compile.verify import verify_somewhere
+from pfir.compile.places import ANYWHERE, AUTO, EMULATED, HOST, NONE, Where, emulates
+from pfir.compile.verify import Place, verify_somewhere
 from pfir.devices import open_device
 from pfir.devices.base import Device
 from pfir.devices.estimate import EstimateDevice
@@ -21,7 +23,6 @@ from pfir.run.session import Session
 from pfir.target import FLOAT32, Target, parse_target, with_arithmetic
 
 ROUNDS = 3
-HOST = "host"
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def run_device(url: str | None, backend: Backend, target: Target) -> Device:
     Raises:
         UsageError: There is no such device, or it runs other libraries.
     """
-    if url == HOST and target.triple.partition("-")[0] != parse_target(HOST).triple.partition("-")[0]:
+    if url == HOST and _architecture(target) != _architecture(parse_target(HOST)):
         raise UsageError(f"--device host measures this machine, which runs no library for {target.name}: --target host")
     if backend.name != "ort" or url is None:
         return open_device(url, target)
@@ -89,73 +90,110 @@ def verify_result(
     device: Device,
     feeds: Sequence[Mapping[str, np.ndarray]],
     progress: Progress,
+    emulated: Device | None = None,
+    where: Where = ANYWHERE,
 ) -> Verification:
     """Compare the library with ONNX Runtime on the same model: on the device, the emulated one, or as a host build.
+
+    What ONNX Runtime itself runs is not compared: it would be with itself.
 
     Args:
         artifact: The library for the target.
         model: What it was built from, every size fixed.
         device: The device of the run; an estimator runs nothing, so the emulated device or the host takes its place.
-        feeds: Sets of inputs, at least one.
+        feeds: Sets of inputs, at least one, the first of samples.
+        emulated: What `emulation` gave.
+        where: Which of these places the user wants.
 
     Raises:
-        VerifyError: The outputs differ.
+        VerifyError: The outputs differ, or the library fails while running.
+        DeviceError: The one place that the user wants cannot be set up.
     """
+    if backend.name == "ort":
+        return Verification(HOST, None, skipped="not applicable: ONNX Runtime itself runs the result")
+    if where.choice == NONE:
+        return Verification(NONE, False, skipped="--verify none")
     session = Session(model)
     cases = [(inputs, session.predict(inputs)) for inputs in feeds]
     # Where this machine has no fp16 arithmetic its code rounds to float16 after each operation: slow, and as exact.
     host = replace(parse_target(HOST), arithmetic=artifact.target.arithmetic)
 
-    def on_host() -> tuple[Artifact, Device]:
-        return _as_device_error(lambda: backend.build(model, host)), host_device(backend)
+    with host_device(backend) as here:
 
-    places = []
+        def on_host() -> tuple[Artifact, Device]:
+            return _as_device_error(lambda: backend.build(model, host)), here
+
+        places = [*_places(where, artifact, device, emulated), (HOST, on_host)]
+        if where.choice == EMULATED:
+            places = places[:1]
+        found = where.insist(verify_somewhere(places, cases, host.arithmetic, progress.note))
+    if where.choice == HOST and _architecture(artifact.target) != _architecture(host):
+        found = replace(found, not_verified_on=_architecture(artifact.target), reason="--verify host")
+    return replace(found, device=HOST) if found.device.startswith(HOST) else found
+
+
+def _places(where: Where, artifact: Artifact, device: Device, emulated: Device | None) -> list[Place]:
+    """Where the library itself can run, as far as the user wants it there."""
+    if where.choice == AUTO:
+        return _everywhere(artifact, device, emulated)
+    wanted = where.choice == EMULATED and emulated is not None
+    return [(_architecture(artifact.target), lambda: (artifact, emulated))] if wanted else []
+
+
+def _everywhere(artifact: Artifact, device: Device, emulated: Device | None) -> list[Place]:
+    """Where the library itself can run, or is not known to; none where it is for a machine as this one."""
     if not isinstance(device, EstimateDevice):
-        places.append((device.name, lambda: (artifact, device)))
-    elif _is_aarch64_linux(artifact.target) and backend.name == "tvm":
-        places.append(("emulated aarch64", lambda: (artifact, emulated(progress))))
-    places.append((HOST, on_host))
-    found = verify_somewhere(places, cases, host.arithmetic, progress.note)
-    return (
-        replace(found, device=HOST) if found.device.lower().startswith(("host", "onnx runtime on the host")) else found
-    )
+        return [(device.name, lambda: (artifact, device))]
+    if emulated is not None:
+        return [(_architecture(artifact.target), lambda: (artifact, emulated))]
+    if _architecture(artifact.target) == _architecture(parse_target(HOST)):
+        return []
+
+    def nowhere() -> tuple[Artifact, Device]:
+        raise DeviceError(f"no emulated device runs libraries for {artifact.target.triple}")
+
+    return [(_architecture(artifact.target), nowhere)]
 
 
-def emulated(progress: Progress) -> Device:
-    """The emulated device, set up if it is not yet.
+def emulation(
+    backend: Backend, target: Target, progress: Progress, where: Where = ANYWHERE
+) -> AbstractContextManager[Device | None]:
+    """The emulated device, set up on first use, that runs and counts such libraries; None where there is none, or the
+    user wants none.
 
     Raises:
-        DeviceError: It cannot be set up here.
+        DeviceError: The user wants it and nothing else, and it cannot be set up.
     """
+    if not emulates(backend.name, target) or where.choice not in (AUTO, EMULATED):
+        return nullcontext()
     from pfir.devices.emulated import EmulatedDevice
 
-    device = EmulatedDevice(progress=progress.note)
-    device.set_up()
+    device = EmulatedDevice(progress=progress.note, offline=where.offline)
+    if where.choice == EMULATED:
+        device.set_up()
     return device
 
 
 def instructions(
-    backend: Backend, models: Sequence[Model], target: Target, feeds: Mapping[str, np.ndarray], progress: Progress
+    backend: Backend,
+    models: Sequence[Model],
+    target: Target,
+    feeds: Mapping[str, np.ndarray],
+    progress: Progress,
+    emulated: Device | None,
 ) -> list[int | None]:
     """Instructions of one inference of each model, counted on the emulated device; None where it cannot count."""
-    if backend.name != "tvm" or not _is_aarch64_linux(target):
+    if emulated is None:
         return [None] * len(models)
     try:
-        with emulated(progress) as device:
-            return [device.instructions(backend.build(m, target), feeds) for m in models]
+        return [emulated.instructions(backend.build(m, target), feeds) for m in models]
     except BackendError as error:
         progress.note(f"instructions were not counted: {error}")
         return [None] * len(models)
 
 
-def some_samples(dataset, batch: int, count: int = 1) -> list[dict[str, np.ndarray]]:
-    """The first batches, as many as hold `count` samples; samples repeat where the data has fewer than one batch."""
-    batches = max(1, min(count, len(dataset)) // batch)
-    return [dataset.batch(np.arange(i * batch, (i + 1) * batch) % len(dataset)) for i in range(batches)]
-
-
-def _is_aarch64_linux(target: Target) -> bool:
-    return target.triple.startswith("aarch64-linux-gnu")
+def _architecture(target: Target) -> str:
+    return target.triple.partition("-")[0]
 
 
 def _as_device_error(build):

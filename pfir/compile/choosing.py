@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from pfir.compile.finetune import Tuned, fine_tune
 from pfir.compile.judge import Judge
@@ -24,6 +24,7 @@ from pfir.compile.searching import (
 )
 from pfir.compile.setting import Chosen, Setting
 from pfir.compile.workspace import Workspace
+from pfir.errors import Infeasible
 from pfir.ir.model import Model
 from pfir.run.evaluate import accuracy, evaluate
 
@@ -55,35 +56,80 @@ def choose(setting: Setting, judge: Judge, limits: Limits, room: Workspace) -> C
     if pruning.ratio is not None or pruning.ratios or pruning.macs is not None:
         return _tuned(setting, ground, _fitted(setting, ground, fixed_choice(ground, pruning)), room)
     with setting.stages("rank branches"):
-        ground = with_branches(ground)
+        ground = with_branches(ground, setting.plan.ranking_ends(setting.stages.elapsed_s))
     check_reachable(ground, limits)
     if limits == Limits():
         return _fastest_within(setting, judge, ground, room)
-    return _tuned(setting, ground, _search(setting, judge, ground, limits, room), room)
+    found, notes = _search(setting, judge, ground, limits, room)
+    chosen = _tuned(setting, ground, found, room)
+    return replace(chosen, notes=(*notes, *chosen.notes))
 
 
 def _fitted(setting: Setting, ground: Ground, found: Found) -> Found:
     with setting.stages("fit layers"):
-        return fitted_if_nearer(ground, found, setting.plan, setting.request.seed)
+        ends = setting.plan.fitting_ends(setting.stages.elapsed_s)
+        return fitted_if_nearer(ground, found, setting.plan, setting.request.seed, ends)
 
 
-def _search(setting: Setting, judge: Judge, ground: Ground, limits: Limits, room: Workspace) -> Found:
-    """Search; where a device measures, search again under a tighter limit until it confirms the best one's speed-up."""
-    for attempt in range(ROUNDS):
-        with setting.stages("search" if attempt == 0 else f"search again ({attempt + 1})"):
-            found = search_for(ground, limits, setting.plan, setting.request, room.journal(attempt), setting.progress)
-        excess = judge.excess(found[0].model, setting.original.baseline)
-        if excess <= 1:
+@dataclass(frozen=True)
+class _Attempt:
+    """A search under some limits, and the best candidate's share of the latency that the goals allow."""
+
+    limits: Limits
+    found: Found
+    excess: float
+
+
+def _search(
+    setting: Setting, judge: Judge, ground: Ground, limits: Limits, room: Workspace
+) -> tuple[Found, tuple[str, ...]]:
+    """Search; where a device measures, search again under a tighter limit until it confirms the best one's speed-up.
+
+    Where none confirms it, the one that came nearest is delivered, and a note says so.
+    """
+    attempts = _attempts(setting, judge, ground, limits, room)
+    nearest = min(attempts, key=lambda a: max(a.excess, 1.0))
+    allowed = max(nearest.excess, 1.0)
+    notes = () if nearest.excess <= 1 else (_missed(nearest),)
+
+    def keeps(candidate: Found) -> bool:
+        return judge.excess(candidate.model, setting.original.baseline) <= allowed
+
+    with setting.stages("fit layers"):
+        journal, ends = room.journal(fitted=True), setting.plan.fitting_ends(setting.stages.elapsed_s)
+        plan, request, limits = setting.plan, setting.request, nearest.limits
+        fitted = best_fitted(ground, limits, nearest.found, plan, request, journal, setting.progress, ends, keeps)
+    return fitted, notes
+
+
+def _attempts(setting: Setting, judge: Judge, ground: Ground, limits: Limits, room: Workspace) -> list[_Attempt]:
+    """Searches, the last of which found what keeps the limit when it is measured, or was one too many."""
+    attempts: list[_Attempt] = []
+    while len(attempts) < ROUNDS:
+        number = len(attempts)
+        with setting.stages("search" if not number else f"search again ({number + 1})"):
+            ends = setting.plan.choosing_ends(setting.stages.elapsed_s)
+            try:
+                found = search_for(
+                    ground, limits, setting.plan, setting.request, room.journal(number), setting.progress, ends
+                )
+            except Infeasible:
+                if not attempts:
+                    raise
+                break
+        attempts.append(_Attempt(limits, found, judge.excess(found.model, setting.original.baseline)))
+        if (excess := attempts[-1].excess) <= 1:
             break
         setting.progress.note(f"measured, it takes {excess:.2f} times what is allowed; the limit is tightened")
         limits = replace(limits, latency_s=limits.latency_s / excess * MARGIN)
+    return attempts
 
-    def keeps(candidate: Found) -> bool:
-        return judge.excess(candidate.model, setting.original.baseline) <= 1
 
-    with setting.stages("fit layers"):
-        journal = room.journal(fitted=True)
-        return best_fitted(ground, limits, found, setting.plan, setting.request, journal, setting.progress, keeps)
+def _missed(nearest: _Attempt) -> str:
+    return (
+        f"The device measured {nearest.excess:.2f} times the latency that the goal allows for the best candidate; "
+        "no narrower one was confirmed. This one came nearest."
+    )
 
 
 def _fastest_within(setting: Setting, judge: Judge, ground: Ground, room: Workspace) -> Chosen:
@@ -95,10 +141,7 @@ def _fastest_within(setting: Setting, judge: Judge, ground: Ground, room: Worksp
         factor = math.sqrt(low * high)
         part = replace(setting, plan=setting.plan.part(step, STEPS, setting.stages.elapsed_s))
         with setting.stages(f"search for {factor:.2f}x"):
-            limits = Limits(ground.baseline_s / factor)
-            tried = search_for(ground, limits, part.plan, part.request, room.journal(step), part.progress)
-            journal, share = room.journal(step, fitted=True), replace(part.plan, total_s=setting.plan.total_s / STEPS)
-            found = best_fitted(ground, limits, tried, share, part.request, journal, part.progress)
+            found = _searched_and_fitted(part, ground, Limits(ground.baseline_s / factor), room, step)
         chosen = _tuned(part, ground, found, room)
         reached = _quality(setting, chosen.tuned.model)
         setting.progress.note(f"{factor:.2f}x reaches {_measure(setting)} {reached:.2%}; at least {floor:.2%} is asked")
@@ -107,6 +150,14 @@ def _fastest_within(setting: Setting, judge: Judge, ground: Ground, room: Worksp
         else:
             high = factor
     return best
+
+
+def _searched_and_fitted(setting: Setting, ground: Ground, limits: Limits, room: Workspace, step: int) -> Found:
+    plan, request, progress = setting.plan, setting.request, setting.progress
+    ends = plan.choosing_ends(setting.stages.elapsed_s)
+    tried = search_for(ground, limits, plan, request, room.journal(step), progress, ends)
+    ends = plan.fitting_ends(setting.stages.elapsed_s)
+    return best_fitted(ground, limits, tried, plan, request, room.journal(step, fitted=True), progress, ends)
 
 
 def _quality(setting: Setting, model: Model) -> float:
@@ -130,7 +181,7 @@ def _tuned(setting: Setting, ground: Ground, found: Found, room: Workspace) -> C
     with setting.stages("fine-tune"):
         tuned = fine_tune(
             found.model,
-            ground.candidates.model,
+            ground.teacher,
             setting.samples,
             ground.activations,
             setting.plan.epochs,

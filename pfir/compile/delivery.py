@@ -17,13 +17,14 @@ from pfir.compile.searching import pruning_text
 from pfir.compile.setting import Chosen, Setting
 from pfir.compile.versions import versions
 from pfir.compile.workspace import Workspace
-from pfir.errors import UsageError
+from pfir.errors import UsageError, VerifyError
 from pfir.frontends import outside_files
 from pfir.ir.channels import Coupling
 from pfir.measurement import speedup
 from pfir.recipe import RECIPE, WEIGHTS, Recipe, pack_weights, sha256
 from pfir.report import html, record
 from pfir.report.record import Kept, Run, Side, Trial, Verification, Width
+from pfir.run.trial import refusal
 
 MODEL = "model.onnx"
 REPORT = "report.json"
@@ -40,13 +41,17 @@ def deliver(
 
     Raises:
         UsageError: The folder cannot be written; nothing has appeared in it then.
+        VerifyError: ONNX Runtime does not open the model.
     """
+    model = chosen.tuned.model.to_bytes()
+    if (fault := refusal(model)) is not None:
+        raise VerifyError(f"ONNX Runtime does not open the result, so nothing is written: {fault}")
     weights = pack_weights({n: t.values for n, t in chosen.tuned.model.initializers().items()})
     recipe = _recipe(setting, chosen, artifact, weights)
     run = replace(_run(setting, chosen, verification, before, after, host, recipe), tuning=artifact.tuning)
     report = record.build(run)
     files = {
-        MODEL: chosen.tuned.model.to_bytes(),
+        MODEL: model,
         **{name: content for name, content in artifact.files.items() if name != MODEL},
         WEIGHTS: weights,
         RECIPE: recipe.to_json().encode(),

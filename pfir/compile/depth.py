@@ -8,6 +8,7 @@ import math
 import numpy as np
 
 from pfir.compile.candidates import Candidates
+from pfir.compile.deadline import NEVER, Deadline
 from pfir.data.base import Dataset
 from pfir.ir.channels import Branch
 from pfir.run.evaluate import evaluate, reference
@@ -19,10 +20,11 @@ SAMPLES = 3
 of 0.26, by 256 one of 0.10."""
 
 
-def ranked_branches(candidates: Candidates, scoring: Dataset) -> tuple[Branch, ...]:
+def ranked_branches(candidates: Candidates, scoring: Dataset, deadline: Deadline = NEVER) -> tuple[Branch, ...]:
     """The branches that may go, each the one whose going, beside those before it, moves the outputs least.
 
     A branch is judged anew only while it might be the next: what going costs rarely falls as others go (lazy greedy).
+    Once the deadline has passed no more are ranked: those found by then may go.
 
     Source: Minoux, "Accelerated greedy algorithms for maximizing submodular set functions", 1978, for the laziness.
     """
@@ -36,6 +38,8 @@ def ranked_branches(candidates: Candidates, scoring: Dataset) -> tuple[Branch, .
     while len(gone) < math.ceil(SHARE * len(branches)) and costs:
         judged: set[int] = set()
         while (number := heapq.heappop(costs)[1]) not in judged:
+            if deadline.passed:
+                return tuple(gone)
             judged.add(number)
             model = candidates.build(_channels(candidates, (*gone, branches[number])))
             heapq.heappush(costs, (evaluate(model, data, theirs).divergence, number))

@@ -9,6 +9,7 @@ from pfir.frontends import load
 from pfir.host_cpu import usable_cores
 from pfir.run.classify import class_count
 from pfir.run.evaluate import evaluate
+from pfir.run.trial import check_safe
 
 BATCH = 100
 
@@ -26,6 +27,8 @@ def evaluate_file(
     read = None if preprocess is None else parse_preprocess(preprocess)
     dataset = open_data(data, model.inputs(), read, class_count(model.outputs()))
     original = load(reference) if reference else None
+    for each in (model, original) if original else (model,):
+        check_safe(each)
     scores = evaluate(model, dataset, original, jobs or usable_cores(), BATCH)
     found = {
         "model": str(path),

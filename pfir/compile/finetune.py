@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pfir.compile.candidates import adopt
+from pfir.compile.deadline import Deadline
 from pfir.compile.samples import Samples
 from pfir.data.base import Dataset
 from pfir.errors import CompileError
@@ -34,6 +35,7 @@ loss has a curvature of 1,900 along its weights, learns at 0.003 from the first 
 CLIP = 2.0
 """Without it the first steps at such a rate wreck a network whose loss is T^2 times a divergence."""
 LABEL_WEIGHT = 0.3
+LEAST_S = 1.0
 SAME_WHEN_FLIPPED = 0.85
 """Images whose mirror image the original puts into the same class this often may be mirrored in training."""
 
@@ -66,11 +68,13 @@ def fine_tune(
         student: Pruned; not changed.
         budget_s: Seconds at most; None for no limit.
     """
+    ends = Deadline.within(budget_s)
     settings = _settings(teacher, samples, epochs, budget_s, seed, jobs, checkpoint)
     try:
         restored, _ = run((RestoreBatchNorm(),), student, Context(activations=activations, seed=seed))
         graph = without_slopes(attach_teacher(restored, teacher, _distillation(samples)))
-        result = fit(graph, samples.train, settings, lambda p: _tell(progress, p, settings))
+        timed = settings if budget_s is None else replace(settings, time_budget_s=max(ends.left_s(), LEAST_S))
+        result = fit(graph, samples.train, timed, lambda p: _tell(progress, p, timed))
     except CompileError as error:
         return Tuned(student, notes=(f"not fine-tuned: {error}",))
     restored.set_arrays(result.arrays)

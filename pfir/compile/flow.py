@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from pfir.artifact import SLOW_KERNELS, Artifact
-from pfir.compile.building import host_latency, instructions, run_device, some_samples, verify_result
+from pfir.compile.building import HostLatency, emulation, host_latency, instructions, run_device, verify_result
+from pfir.compile.cases import inputs_to_verify
 from pfir.compile.choosing import choose
 from pfir.compile.delivery import check_depfile, deliver
 from pfir.compile.judge import Judge
@@ -18,9 +22,9 @@ from pfir.compile.samples import open_samples
 from pfir.compile.searching import check_reachable, fastest, ground_for, with_branches
 from pfir.compile.setting import Setting
 from pfir.compile.stages import Stages
-from pfir.compile.verify import samples_to_verify
 from pfir.compile.workspace import Workspace
 from pfir.devices.base import Device
+from pfir.ir.model import Model
 from pfir.report.progress import Progress
 
 
@@ -37,8 +41,11 @@ def compile_model(request: Request, progress: Progress) -> Outcome:
         return _dry_run(setting)
     room = Workspace(request.output, request.force, request.resume)
     try:
-        with run_device(request.device, setting.backend, setting.target) as device:
-            return _run(setting, device, room)
+        with (
+            run_device(request.device, setting.backend, setting.target) as device,
+            emulation(setting.backend, setting.target, progress, request.where) as emulated,
+        ):
+            return _run(setting, device, emulated, room)
     except BaseException:
         room.abandon()
         raise
@@ -47,9 +54,10 @@ def compile_model(request: Request, progress: Progress) -> Outcome:
 def _setting(request: Request, stages: Stages, progress: Progress) -> Setting:
     with stages("load"):
         target = wanted_target(request)
+        request.where.check(request.backend, target)
         original = prepare(request, target.lanes)
         check_recipe(original, request)
-        backend = open_backend(request.backend, request.tuned)
+        backend = open_backend(request.backend, request.tuned, progress.note)
         sized = fixed(original.start, request)
         backend.check(sized)
         samples = open_samples(request, sized, original.model)
@@ -73,7 +81,7 @@ def _dry_run(setting: Setting) -> Outcome:
     return Outcome({"plan": setting.plan.text(), "reachable_speedup": most}, True, None, lines)
 
 
-def _run(setting: Setting, device: Device, room: Workspace) -> Outcome:
+def _run(setting: Setting, device: Device, emulated: Device | None, room: Workspace) -> Outcome:
     setting.progress.note(setting.plan.text())
     judge = Judge(setting.backend, device, setting.target, setting.request)
     with setting.stages("judge the original"):
@@ -87,16 +95,34 @@ def _run(setting: Setting, device: Device, room: Workspace) -> Outcome:
         notes = (*chosen.notes, *slow_kernels(artifact), *tuned_otherwise(setting.request, tuning))
         chosen = replace(chosen, notes=notes)
     with setting.stages("verify"):
-        feeds = some_samples(setting.samples.validation, setting.request.batch, samples_to_verify(artifact))
-        verification = verify_result(setting.backend, artifact, result, device, feeds, setting.progress)
+        feeds = inputs_to_verify(setting.samples.validation, result, artifact)
+        where = setting.request.where
+        verification = verify_result(
+            setting.backend, artifact, result, device, feeds, setting.progress, emulated, where
+        )
     with setting.stages("measure"):
         after = judge.side(chosen.tuned.model, setting.samples, setting.original.model)
         sized = (fixed(setting.original.baseline, setting.request), result)
-        host = host_latency(setting.backend, *sized, setting.target.arithmetic)
-        counted = instructions(setting.backend, sized, setting.target, feeds[0], setting.progress)
+        host, counted = _beside_the_target(setting, sized, feeds[0], emulated)
         before = replace(before, host_latency_s=host.baseline_s, instructions=counted[0])
         after = replace(after, host_latency_s=host.result_s, instructions=counted[1])
     return deliver(setting, chosen, artifact, verification, before, after, host, room)
+
+
+def _beside_the_target(
+    setting: Setting, sized: tuple[Model, Model], feeds: Mapping[str, np.ndarray], emulated: Device | None
+) -> tuple[HostLatency, list[int | None]]:
+    """Latencies on this machine and instructions on the emulated one, each only where the time budget has room for it.
+
+    What building for the target and verifying there took tells what they will take.
+    """
+    backend, target, stages = setting.backend, setting.target, setting.stages
+    host, counted = HostLatency(None, None, "not measured on this machine: no time was left (--time-budget)"), None
+    if setting.has_time(2 * stages.seconds("build")):
+        host = host_latency(backend, *sized, target.arithmetic)
+    if setting.has_time(stages.seconds("build") + stages.seconds("verify")):
+        counted = instructions(backend, sized, target, feeds, setting.progress, emulated)
+    return host, counted or [None, None]
 
 
 def slow_kernels(artifact: Artifact) -> tuple[str, ...]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
-from pfir.errors import PfirError
+from pfir.errors import UsageError
 from pfir.frontends import load
 from pfir.ir.channels import Group, channel_groups
 from pfir.ir.cost import model_cost
+from pfir.ir.model import Model
+from pfir.ir.settle import settle_constants
 from pfir.ir.shapes import fix_sizes
 from pfir.names import visible
 from pfir.report.words import count, size
@@ -17,17 +21,22 @@ WIDTH = 120
 """Of the table where it goes to no terminal."""
 
 
-def inspect_model(path: Path, keep: tuple[str, ...], only: tuple[str, ...]) -> dict[str, object]:
-    """Groups, pins and cost as plain data; cost is None where a size is not known.
+def inspect_model(
+    path: Path, keep: tuple[str, ...], only: tuple[str, ...], input_shapes: Mapping[str, Sequence[int]] | None = None
+) -> dict[str, object]:
+    """Groups, pins and cost as plain data; where a size is not known, cost is None and a note says how to give it.
 
     Groups that no layer makes or reads, such as rows and columns that meet a constant, are only counted, as `others`.
 
     Raises:
         FrontendError: The model cannot be used.
-        UsageError: `keep` or `only` names a node that the model lacks.
+        UsageError: `keep` or `only` names a node that the model lacks, or a shape contradicts it.
     """
     model = load(path)
-    coupling = channel_groups(model, keep, only)
+    cost, why = _cost(model, dict(input_shapes or {}))
+    settled = model.clone()
+    settle_constants(settled)
+    coupling = channel_groups(settled, keep, only)
     groups = [g for g in coupling.groups if not g.pins or g.producers or g.consuming]
     return {
         "model": str(path),
@@ -35,11 +44,11 @@ def inspect_model(path: Path, keep: tuple[str, ...], only: tuple[str, ...]) -> d
         "inputs": [{"name": t.name, "dtype": t.dtype, "shape": list(t.shape)} for t in model.inputs()],
         "outputs": [{"name": t.name, "dtype": t.dtype, "shape": list(t.shape)} for t in model.outputs()],
         "passes": list(model.provenance),
-        "cost": _cost(model),
+        "cost": cost,
         "groups": [_group(g) for g in groups],
         "others": len(coupling.groups) - len(groups),
         "branches": [{"name": x.name, "groups": list(x.groups)} for x in coupling.branches],
-        "notes": list(coupling.notes),
+        "notes": [*coupling.notes, *why],
     }
 
 
@@ -70,17 +79,15 @@ def print_inspection(found: dict[str, object], stream=None) -> None:
         console.print(Text(visible(note)), soft_wrap=True)
 
 
-def _cost(model) -> dict[str, int] | None:
+def _cost(model: Model, input_shapes: Mapping[str, Sequence[int]]) -> tuple[dict[str, int] | None, list[str]]:
+    """What the model costs, or why that is not known: a size that only the user can tell; the groups do not need it."""
     try:
-        cost = model_cost(fix_sizes(model))
-    except PfirError:  # a size that only the user knows; the groups do not need it
-        return None
-    return {
-        "macs": cost.macs,
-        "parameters": cost.parameters,
-        "size_bytes": cost.size_bytes,
-        "peak_activation_bytes": cost.peak_activation_bytes,
-    }
+        cost = model_cost(fix_sizes(model, 1, input_shapes))
+    except UsageError as error:
+        if input_shapes:
+            raise
+        return None, [f"its cost is not known: {error}"]
+    return asdict(cost), []
 
 
 def _group(group: Group) -> dict[str, object]:

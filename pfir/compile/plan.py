@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from pfir.compile.deadline import Deadline
 from pfir.compile.request import DEFAULT_TIME_BUDGET_S, Request
 
 MOST_TRIALS = 200
@@ -12,6 +13,11 @@ _SEARCH_SHARE = 0.25
 _MOST_SEARCH_S = 900.0
 _REST_SHARE = 0.2
 _LEAST_REST_S, _MOST_REST_S = 20.0, 240.0
+_TRAINING_SHARE = 0.35
+"""Reserved before anything else is planned: what analysis and search take never comes out of it."""
+_RANKING_SHARE = 0.1
+_FITTING_SHARE = 0.15
+"""Of the time budget, at most, for ranking branches and for fitting candidates layer by layer."""
 
 
 @dataclass(frozen=True)
@@ -21,17 +27,27 @@ class Plan:
     Args:
         total_s: For the whole run.
         search_s: For the trials; None where the user fixed their number.
+        fitting_s: For fitting candidates layer by layer.
         rest_s: Kept back for building, verification and the report.
+        reserved_s: Kept back for fine-tuning; 0 where there is none or the user fixed its epochs.
         trials: At most this many.
         epochs: At most this many; 0 means no training.
+        fixed_epochs: Whether the user fixed them.
     """
 
     total_s: float
     search_s: float | None
+    fitting_s: float
     rest_s: float
+    reserved_s: float
     trials: int
     epochs: int
     fixed_epochs: bool
+
+    @property
+    def clocked(self) -> bool:
+        """Whether the clock may change what is done; not where the user fixed both trials and epochs."""
+        return self.search_s is not None or not self.fixed_epochs
 
     def text(self) -> str:
         """One line for the user, before the work starts."""
@@ -41,24 +57,47 @@ class Plan:
             trained = f"{self.epochs} epochs of fine-tuning" if self.fixed_epochs else "the rest for fine-tuning"
         return f"plan: {self.total_s / 60:.3g} min in all (--time-budget): search {searched}, {trained}"
 
+    def choosing_ends(self, elapsed_s: float) -> Deadline:
+        """When everything before fine-tuning must be over, told `elapsed_s` seconds into the run."""
+        if not self.clocked:
+            return Deadline()
+        return Deadline.within(self.total_s - self.rest_s - self.reserved_s - elapsed_s)
+
+    def ranking_ends(self, elapsed_s: float) -> Deadline:
+        """When ranking branches must be over."""
+        return self.choosing_ends(elapsed_s).sooner(_RANKING_SHARE * self.total_s) if self.clocked else Deadline()
+
+    def fitting_ends(self, elapsed_s: float) -> Deadline:
+        """When fitting layers must be over."""
+        return self.choosing_ends(elapsed_s).sooner(self.fitting_s) if self.clocked else Deadline()
+
     def part(self, step: int, steps: int, elapsed_s: float) -> Plan:
         """The plan of one of several rounds: an equal part of what is left of the time."""
-        end = elapsed_s + max(0.0, self.total_s - self.rest_s - elapsed_s) / (steps - step) + self.rest_s
+        round_s = max(0.0, self.total_s - self.rest_s - elapsed_s) / (steps - step)
         search = None if self.search_s is None else self.search_s / steps
-        return replace(self, total_s=end, search_s=search)
+        reserved = min(self.reserved_s, _TRAINING_SHARE * round_s)
+        end, fitting = elapsed_s + round_s + self.rest_s, self.fitting_s / steps
+        return replace(self, total_s=end, search_s=search, fitting_s=fitting, reserved_s=reserved)
 
     def training_s(self, elapsed_s: float) -> float | None:
         """Seconds that fine-tuning may take from now on; None where the user fixed the epochs."""
         return None if self.fixed_epochs else max(0.0, self.total_s - self.rest_s - elapsed_s)
 
+    def left_s(self, elapsed_s: float) -> float | None:
+        """Seconds until the end of the time budget; None where no clock may change the run."""
+        return max(0.0, self.total_s - elapsed_s) if self.clocked else None
+
 
 def plan(request: Request) -> Plan:
     """The plan of a request: what the user fixed stays fixed, the rest follows from the time budget."""
     total = request.time_budget_s or DEFAULT_TIME_BUDGET_S
+    trains = request.epochs is None
     return Plan(
         total_s=total,
         search_s=None if request.trials else min(_SEARCH_SHARE * total, _MOST_SEARCH_S),
+        fitting_s=_FITTING_SHARE * total,
         rest_s=min(max(_REST_SHARE * total, _LEAST_REST_S), _MOST_REST_S),
+        reserved_s=_TRAINING_SHARE * total if trains else 0.0,
         trials=request.trials or MOST_TRIALS,
         epochs=MOST_EPOCHS if request.epochs is None else request.epochs,
         fixed_epochs=request.epochs is not None,

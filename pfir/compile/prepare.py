@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from pfir.passes.remove_dead_channels import RemoveDeadChannels
 from pfir.passes.simplify import Simplify
 from pfir.passes.spec import format_pass, parse
 from pfir.recipe import read_recipe
+from pfir.run.trial import check_safe
 from pfir.target import FLOAT16, FLOAT32, Target, parse_target, with_arithmetic
 
 BASELINE = (Simplify(), FoldBatchNorm())
@@ -59,6 +61,7 @@ def prepare(request: Request, lanes: int) -> Original:
     """
     first, pruning = chosen_passes(_passes_text(request), lanes)
     model = load(request.model)
+    check_safe(model)
     check_finite(model)
     baseline, _ = run(BASELINE, model, Context())
     give_biases(baseline)
@@ -128,8 +131,11 @@ def fixed(model: Model, request: Request) -> Model:
     return fix_sizes(model, request.batch, dict(request.input_shapes))
 
 
-def open_backend(name: str, tuned: str | None = None) -> Backend:
+def open_backend(name: str, tuned: str | None = None, note: Callable[[str], None] | None = None) -> Backend:
     """The backend of `--backend`, which builds by the measured kernels of `--tuned`.
+
+    Args:
+        note: Told what a user should know of its builds.
 
     Raises:
         UsageError: That is no database of them.
@@ -140,7 +146,7 @@ def open_backend(name: str, tuned: str | None = None) -> Backend:
         return OrtBackend()
     from pfir.backends.tvm import TvmBackend
 
-    return TvmBackend(tuned)
+    return TvmBackend(tuned, note)
 
 
 def give_biases(model: Model) -> None:

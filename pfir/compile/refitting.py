@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+from pfir.compile.deadline import NEVER, Deadline
 from pfir.compile.plan import Plan
 from pfir.compile.pricing import Limits
 from pfir.compile.request import Request
 from pfir.compile.searching import BATCH, Found, Ground, Teller, fingerprint, kept_as, points
 from pfir.compile.starts import warm_starts
+from pfir.errors import OutOfTime
 from pfir.ir.model import Model
 from pfir.ir.shapes import infer_shapes
 from pfir.passes.base import Activations, Context
@@ -23,22 +25,19 @@ from pfir.search import Problem, Settings, Trial, search
 MACS_PER_SECOND = 1e10
 SECONDS_PER_LAYER = 0.3
 """What inference and least squares reach at least on one core of today; they only decide whether there is time."""
-SHARE = 0.15
-"""Of the time budget, at most."""
 
 
-@dataclass(frozen=True)
 class Fitting:
-    """Fits candidates of a model, and judges them.
+    """Fits candidates of a model, judges them, and keeps the best one's model.
 
     Args:
         values: Activations on the calibration data, remembered between candidates.
         seed: Of the samples that fits are made on.
     """
 
-    ground: Ground
-    values: Activations
-    seed: int
+    def __init__(self, ground: Ground, values: Activations, seed: int) -> None:
+        self.ground, self._values, self._seed = ground, values, seed
+        self._best: tuple[float, Mapping[str, float], Model] | None = None
 
     def nearest(self, candidate: Found) -> tuple[Model, Scores]:
         """The candidate's model, fitted or as it is, whichever is nearer to the original, and what it is worth."""
@@ -49,13 +48,21 @@ class Fitting:
         """The candidate's model, each layer fitted to what the original gives there."""
         model = candidate.model.clone()
         infer_shapes(model)
-        context = Context(self.values, seed=self.seed)
-        refit(model, self.ground.candidates.model, self.ground.coupling, candidate.removed, context)
+        context, ground = Context(self._values, seed=self._seed), self.ground
+        refit(model, ground.candidates.model, ground.coupling, candidate.removed, context, original=ground.teacher)
         return model
+
+    def model_of(self, parameters: Mapping[str, float], candidate: Found) -> Model:
+        """The model that scored best with these parameters; made again where another search scored them."""
+        if self._best is not None and self._best[1] == parameters:
+            return self._best[2]
+        return self.nearest(candidate)[0]
 
     def __call__(self, parameters: Mapping[str, float]) -> tuple[float, dict[str, float]]:
         """As `Score`, of the candidate at its nearest."""
-        _, found = self.nearest(kept_as(self.ground, self.ground.candidates.removed(parameters)))
+        model, found = self.nearest(kept_as(self.ground, self.ground.candidates.removed(parameters)))
+        if self._best is None or -found.divergence > self._best[0]:
+            self._best = (-found.divergence, dict(parameters), model)
         details = {"fidelity": found.fidelity, "latency_s": self.ground.pricing.latency_s(parameters)}
         return -found.divergence, details
 
@@ -65,22 +72,25 @@ class Fitting:
         return evaluate(model, score.data, score.reference, score.threads)
 
 
-def fitted_if_nearer(ground: Ground, found: Found, plan: Plan, seed: int) -> Found:
+def fitted_if_nearer(ground: Ground, found: Found, plan: Plan, seed: int, ends: Deadline) -> Found:
     """The candidate with its layers fitted, where there is time for it and it brings the model nearer."""
-    if _seconds(ground) > SHARE * plan.total_s or not found.removed:
+    if not _affordable(ground, found, plan, ends):
         return found
-    fitting = Fitting(ground, Memo(ground.calibration, BATCH), seed)
-    return replace(found, model=fitting.nearest(found)[0])
+    try:
+        return replace(found, model=_fitting(ground, seed, ends).nearest(found)[0])
+    except OutOfTime:
+        return found
 
 
 def best_fitted(
     ground: Ground,
     limits: Limits,
-    found: Sequence[Found],
+    first: Found,
     plan: Plan,
     request: Request,
     journal: Path,
     progress: Progress,
+    ends: Deadline = NEVER,
     keeps: Callable[[Found], bool] = lambda found: True,
 ) -> Found:
     """The candidate that is nearest to the original once its layers are fitted, or the first as it is.
@@ -90,39 +100,62 @@ def best_fitted(
 
     Args:
         limits: That candidates keep by estimate.
-        found: The first search's finalists, best first; at least one.
-        plan: Its trials bound this search too. Nothing is fitted where one candidate would take more than a small share
-            of the total time, or where fitting does not help the first.
+        first: What the first search found, with its finalists.
+        plan: Its trials bound this search too. Nothing is fitted where one candidate would take more than the plan has
+            for fitting, or where fitting does not help the first.
         journal: Each trial is here before the next starts, and a search goes on from it.
+        ends: When it must be over, in the middle of a trial if need be.
         keeps: Whether a candidate keeps the limits when it is measured.
     """
-    first, budget_s = found[0], SHARE * plan.total_s
-    if _seconds(ground) > budget_s or not first.removed:
+    if not _affordable(ground, first, plan, ends):
         return first
-    fitting = Fitting(ground, Memo(ground.calibration, BATCH), request.seed)
-    before, fitted = fitting.judged(first.model).divergence, fitting.fitted(first)
-    if fitting.judged(fitted).divergence >= before:
+    fitting = _fitting(ground, request.seed, ends)
+    try:
+        before, fitted = fitting.judged(first.model).divergence, fitting.fitted(first)
+        if fitting.judged(fitted).divergence >= before:
+            return first
+        trials = _searched(fitting, limits, first, _settings(ground, plan, request, ends), request, journal, progress)
+    except OutOfTime:
         return first
-    settings = Settings(plan.trials, request.seed, time_budget_s=budget_s)
-    trials = _searched(fitting, limits, found, settings, request, journal, progress)
     for trial in trials:
         candidate = kept_as(ground, ground.candidates.removed(trial.parameters))
         if keeps(candidate):
             progress.note(f"fitted layer by layer: divergence {before:.4f} -> {-trial.score:.4f}")
-            return replace(
-                candidate,
-                model=fitting.nearest(candidate)[0],
-                parameters=trial.parameters,
-                trials=(*((*t[:2], False) for t in first.trials), *points(trials, trial)),
-                seconds=first.seconds + sum(t.seconds for t in trials),
-            )
+            return _as_found(fitting, candidate, trial, trials, first)
     return replace(first, model=fitted)
+
+
+def _as_found(fitting: Fitting, candidate: Found, best: Trial, trials: Sequence[Trial], first: Found) -> Found:
+    """The candidate of the best trial, with the trials of both searches."""
+    return replace(
+        candidate,
+        model=fitting.model_of(best.parameters, candidate),
+        parameters=best.parameters,
+        trials=(*((*t[:2], False) for t in first.trials), *points(trials, best)),
+        seconds=first.seconds + sum(t.seconds for t in trials),
+    )
+
+
+def _fitting(ground: Ground, seed: int, ends: Deadline) -> Fitting:
+    return Fitting(ground, ends.guard(Memo(ground.calibration, BATCH)), seed)
+
+
+def _affordable(ground: Ground, found: Found, plan: Plan, ends: Deadline) -> bool:
+    """Whether anything was removed, and there is time to fit a candidate at all."""
+    return bool(found.removed) and _seconds(ground) <= min(plan.fitting_s, ends.left_s())
+
+
+def _settings(ground: Ground, plan: Plan, request: Request, ends: Deadline) -> Settings:
+    """As many trials as the clock allows or, where it has no say, as many as should fit into the same time."""
+    if plan.clocked:
+        return Settings(plan.trials, request.seed, time_budget_s=ends.left_s())
+    return Settings(min(plan.trials, max(1, int(plan.fitting_s / _seconds(ground)))), request.seed)
 
 
 def _searched(
     fitting: Fitting,
     limits: Limits,
-    found: Sequence[Found],
+    first: Found,
     settings: Settings,
     request: Request,
     journal: Path,
@@ -137,7 +170,7 @@ def _searched(
         limit=1.0,
         score=fitting,
         snap=prices.snap,
-        warm_starts=(*(f.parameters for f in found), *warm_starts(ground.pricing, ground.candidates.importance)),
+        warm_starts=(*first.finalists, *warm_starts(ground.pricing, ground.candidates.importance)),
         fingerprint=f"fitted {fingerprint(ground, request)}",
     )
     result = search(problem, settings, journal, Teller(progress, settings.trials, settings.time_budget_s))

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pfir.compile.places import AUTO, Where
 from pfir.errors import UsageError
 
 DEFAULT_TIME_BUDGET_S = 600.0
@@ -84,7 +85,7 @@ class Request:
     device: str | None = None
     backend: str = "tvm"
     tuned: str | None = None
-    batch: int = 1
+    batch: int | None = None
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     trials: int | None = None
     epochs: int | None = None
@@ -98,8 +99,11 @@ class Request:
     depfile: Path | None = None
     force: bool = False
     fp16: bool = False
+    verify: str = AUTO
+    offline: bool = False
 
     def __post_init__(self) -> None:
+        Where(self.verify, self.offline)
         if self.backend not in BACKENDS:
             raise UsageError(f"--backend {self.backend} is not known; it is one of {', '.join(BACKENDS)}")
         if self.metric not in METRICS:
@@ -112,9 +116,7 @@ class Request:
             raise UsageError("--validation goes with --data")
         if self.tuned is not None and self.backend != "tvm":
             raise UsageError(f"--tuned names kernels of the tvm backend; --backend {self.backend} has none")
-        if self.batch < 1:
-            raise UsageError(f"--batch is {self.batch}; it must be at least 1")
-        for name in ("trials", "jobs"):
+        for name in ("batch", "trials", "jobs"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"--{name} is {value}; it must be at least 1")
@@ -128,6 +130,11 @@ class Request:
             raise UsageError("--force starts anew and --resume goes on; give one of them")
         if self.retrain and self.recipe is None:
             raise UsageError("--retrain goes with --recipe")
+
+    @property
+    def where(self) -> Where:
+        """Where the library is to be verified."""
+        return Where(self.verify, self.offline)
 
 
 def parse_duration(text: str) -> float:

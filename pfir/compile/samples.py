@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pfir.compile.ranges import learn_ranges
-from pfir.compile.request import Request
+from pfir.compile.request import DEFAULT_TIME_BUDGET_S, Request
 from pfir.data import open_data, parse_preprocess, split
 from pfir.data.base import Dataset
 from pfir.data.generated import generated
@@ -25,6 +25,9 @@ MOST_SCORING, LEAST_SCORING = 1024, 64
 SCORING_MACS = 6e10
 SCORING_BYTES = 96e6
 """What scoring one candidate may cost at most: multiply-accumulates, and bytes of inputs."""
+SCORING_MACS_A_SECOND, CALIBRATION_MACS_A_SECOND, VALIDATION_MACS_A_SECOND = 1e8, 5e8, 1e9
+"""The same for each second of the time budget: shares of 1/100, 1/20 and 1/10 at ten billion a second."""
+LEAST_CALIBRATION, LEAST_VALIDATION = 32, 500
 JUDGING_SHARE = 0.1
 """Of what could be trained on, at most."""
 MOST_GENERATED, LEAST_GENERATED = 2048, 128
@@ -72,10 +75,11 @@ def open_samples(request: Request, model: Model, original: Model) -> Samples:
         DataError: The data cannot be read, does not fit the model, is too little, or lacks labels that a goal needs.
     """
     if request.data is None:
-        return _without_data(model, original, request.seed)
+        return _without_data(model, original, request)
     given = _opened(request.data, request, model)
     if request.validation is not None:
-        return _parts(given, _opened(request.validation, request, model), request.seed, model, ())
+        validation, notes = _affordable_validation(_opened(request.validation, request, model), request, model)
+        return _parts(given, validation, request, model, notes)
     if len(given) < 2:
         raise DataError(f"{request.data} holds {len(given)} sample; at least 2 are needed, one to measure with")
     share = min(VALIDATION_SHARE, MOST_VALIDATION / len(given))
@@ -84,7 +88,22 @@ def open_samples(request: Request, model: Model, original: Model) -> Samples:
         f"{len(validation)} of the {len(given)} samples of --data measure the result and train nothing; if the given "
         "model was trained on them the drop may flatter (--validation takes data that it has not seen)."
     )
-    return _parts(train, validation, request.seed, model, (note,))
+    return _parts(train, validation, request, model, (note,))
+
+
+def _affordable_validation(data: Dataset, request: Request, model: Model) -> tuple[Dataset, tuple[str, ...]]:
+    """The samples that the time budget can measure with, twice, and what to say where they are not all."""
+    if request.trials is not None and request.epochs is not None:
+        return data, ()
+    most = max(LEAST_VALIDATION, int(VALIDATION_MACS_A_SECOND * _budget_s(request) / _sample_macs(model)))
+    if most >= len(data):
+        return data, ()
+    chosen = np.sort(np.random.default_rng(request.seed).permutation(len(data))[:most])
+    note = (
+        f"{most} of the {len(data)} samples of --validation, drawn by --seed, measure the result: all of them would "
+        "take too much of the time budget (--time-budget)."
+    )
+    return data.subset(chosen), (note,)
 
 
 def _opened(path: str, request: Request, model: Model) -> Dataset:
@@ -106,31 +125,45 @@ def _needs_labels(request: Request) -> bool:
     return request.metric == "accuracy" or (request.goals.max_drop is not None and request.metric == "auto")
 
 
-def _without_data(model: Model, original: Model, seed: int) -> Samples:
-    inputs = model.inputs()
+def _without_data(model: Model, original: Model, request: Request) -> Samples:
+    inputs, seed = model.inputs(), request.seed
     ranges, learned = learn_ranges(original, inputs)
     count = int(np.clip(MOST_BYTES / _sample_bytes(model), LEAST_GENERATED, MOST_GENERATED))
     train = generated(inputs, count, seed, ranges)
     validation = generated(inputs, min(MOST_CALIBRATION, count), seed + 1, ranges)
     note = "No data was given: no accuracy was measured, and fidelity is to the original on generated inputs."
-    judging = generated(inputs, min(MOST_CALIBRATION, _affordable(model), count), seed + 2, ranges)
-    return replace(_parts(train, validation, seed, model, (note, *learned)), judging=judging)
+    judging = generated(inputs, min(MOST_CALIBRATION, _affordable(model, request), count), seed + 2, ranges)
+    return replace(_parts(train, validation, request, model, (note, *learned)), judging=judging)
 
 
-def _parts(train: Dataset, validation: Dataset, seed: int, model: Model, notes: tuple[str, ...]) -> Samples:
-    order = np.random.default_rng(seed).permutation(len(train))
+def _parts(train: Dataset, validation: Dataset, request: Request, model: Model, notes: tuple[str, ...]) -> Samples:
+    order = np.random.default_rng(request.seed).permutation(len(train))
     told = tuple(dict.fromkeys((*train.notes, *validation.notes, *notes)))  # parts of one data set say the same
-    scoring = min(_affordable(model), len(train) - len(train) // 2)
-    calibration = min(MOST_CALIBRATION, max(1, len(train) - scoring))  # a single sample serves both
+    scoring = min(_affordable(model, request), len(train) - len(train) // 2)
+    calibration = min(_most_calibration(model, request), max(1, len(train) - scoring))  # a single sample serves both
     judging = min(scoring, int(JUDGING_SHARE * len(train)))
     parts = (order[: len(train) - judging], order[:calibration], order[-scoring:], order[-(judging or scoring) :])
     return Samples(*(train.subset(part) for part in parts), validation, told)
 
 
-def _affordable(model: Model) -> int:
+def _affordable(model: Model, request: Request) -> int:
     """Samples that each candidate is scored on."""
-    macs = max(model_cost(model).macs / _batch(model), 1.0)
-    return int(np.clip(min(SCORING_MACS / macs, SCORING_BYTES / _sample_bytes(model)), LEAST_SCORING, MOST_SCORING))
+    macs = min(SCORING_MACS, SCORING_MACS_A_SECOND * _budget_s(request)) / _sample_macs(model)
+    return int(np.clip(min(macs, SCORING_BYTES / _sample_bytes(model)), LEAST_SCORING, MOST_SCORING))
+
+
+def _most_calibration(model: Model, request: Request) -> int:
+    """Samples that layers are fitted to and channels ranked on."""
+    affordable = CALIBRATION_MACS_A_SECOND * _budget_s(request) / _sample_macs(model)
+    return int(np.clip(affordable, LEAST_CALIBRATION, MOST_CALIBRATION))
+
+
+def _budget_s(request: Request) -> float:
+    return request.time_budget_s or DEFAULT_TIME_BUDGET_S
+
+
+def _sample_macs(model: Model) -> float:
+    return max(model_cost(model).macs / _batch(model), 1.0)
 
 
 def _sample_bytes(model: Model) -> float:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pfir.compile.candidates import Candidates, Score
+from pfir.compile.deadline import NEVER, Deadline
 from pfir.compile.depth import ranked_branches
 from pfir.compile.finalists import finalists
 from pfir.compile.gradients import LossGradients
@@ -29,7 +30,7 @@ from pfir.ir.scalable import ScalableKernels
 from pfir.passes.base import Context
 from pfir.passes.criteria import scores
 from pfir.passes.moments import collect
-from pfir.passes.prune_channels import PruneChannels, choose, choose_by_macs, demand_known
+from pfir.passes.prune_channels import PruneChannels, by_group, choose, choose_by_macs, demand_known
 from pfir.passes.spec import format_pass
 from pfir.report.progress import Progress
 from pfir.run.activations import activations
@@ -41,8 +42,14 @@ BATCH = 16
 
 @dataclass(frozen=True)
 class Ground:
-    """What every candidate of a model is made and priced with."""
+    """What every candidate of a model is made and priced with.
 
+    Args:
+        teacher: The original, folded: what candidates are judged and taught by. The model that they are made of has
+            been through the passes that the user put in front, which may have changed what it computes.
+    """
+
+    teacher: Model
     coupling: Coupling
     candidates: Candidates
     pricing: Pricing
@@ -57,7 +64,7 @@ class Ground:
 
 @dataclass(frozen=True)
 class Found:
-    """The best candidate.
+    """The best candidate of a search.
 
     Args:
         model: Pruned and reconstructed, not fine-tuned.
@@ -66,6 +73,7 @@ class Found:
         trials: Everything that was tried: (latency in s, fidelity, is the best).
         seconds: Spent on the search.
         parameters: What the search chose; empty where nothing was searched.
+        finalists: The parameters of the best candidates, each unlike the others, this one's first.
     """
 
     model: Model
@@ -75,6 +83,7 @@ class Found:
     seconds: float
     coupling: Coupling
     parameters: Mapping[str, float] = field(default_factory=dict)
+    finalists: tuple[Mapping[str, float], ...] = ()
 
 
 def ground_for(original: Original, pruning: PruneChannels, request: Request, judge: Judge, samples: Samples) -> Ground:
@@ -84,29 +93,29 @@ def ground_for(original: Original, pruning: PruneChannels, request: Request, jud
         UsageError: `--keep` or `--only` names a node that the model lacks.
         Infeasible: No channel may be removed.
     """
-    start = original.start
+    start, teacher = original.start, original.baseline
     coupling = channel_groups(start, request.keep, request.only)
     if not coupling.free():
         raise Infeasible(_nothing_free(coupling))
     context = Context(
         lambda m, names: activations(m, names, samples.calibration, BATCH),
-        LossGradients(start, samples.calibration, len(samples.calibration)),
+        LossGradients(teacher, samples.calibration, len(samples.calibration)),
         seed=request.seed,
     )
-    context = Learning(start, samples.calibration, request.seed).given_to(context, train=False)
+    context = Learning(teacher, samples.calibration, request.seed).given_to(context, train=False)
     statistics = collect(start, coupling, context)
     importance = scores(start, coupling, pruning.criterion, context, statistics)
     scalable = ScalableKernels(fixed(start, request), channel_counts(coupling))
     prices = pricing(coupling, scalable, judge.estimator(original.baseline), pruning.align, Limits())
     candidates = Candidates(start, coupling, importance, statistics, prices)
-    score = Score(candidates, samples.scoring, reference(start, samples.scoring))
+    score = Score(candidates, samples.scoring, reference(teacher, samples.scoring))
     baseline_s = judge.latency(original.baseline).seconds
-    return Ground(coupling, candidates, prices, score, baseline_s, samples.calibration)
+    return Ground(teacher, coupling, candidates, prices, score, baseline_s, samples.calibration)
 
 
-def with_branches(ground: Ground) -> Ground:
+def with_branches(ground: Ground, deadline: Deadline = NEVER) -> Ground:
     """The ground on which branches may go, too; to rank them costs a search a few dozen trials."""
-    pricing = replace(ground.pricing, branches=ranked_branches(ground.candidates, ground.score.data))
+    pricing = replace(ground.pricing, branches=ranked_branches(ground.candidates, ground.score.data, deadline))
     candidates = replace(ground.candidates, pricing=pricing)
     return replace(ground, candidates=candidates, pricing=pricing, score=replace(ground.score, candidates=candidates))
 
@@ -147,9 +156,9 @@ def fixed_choice(ground: Ground, pruning: PruneChannels) -> Found:
     """
     base = ground.candidates
     if pruning.macs is not None:
-        removed = choose_by_macs(base.model, base.coupling, base.importance, pruning.macs, pruning.align)
+        removed = choose_by_macs(ground.pricing.scalable, base.coupling, base.importance, pruning.macs, pruning.align)
         return kept_as(ground, removed)
-    named = dict(pruning.ratios)
+    named = by_group(base.model, base.coupling, pruning.ratios)
     demand_known(base.coupling, named)
     ratios = {g.name: named.get(g.name, pruning.ratio or 0.0) for g in ground.coupling.free()}
     return kept_as(ground, choose(base.coupling, base.importance, ratios, pruning.align))
@@ -173,12 +182,20 @@ def pruning_text(widths: Mapping[str, tuple[int, int]]) -> str:
 
 
 def search_for(
-    ground: Ground, limits: Limits, plan: Plan, request: Request, journal: Path, progress: Progress
-) -> tuple[Found, ...]:
-    """The best candidates within the limits that the planned trials or time find, best first, each unlike the others.
+    ground: Ground,
+    limits: Limits,
+    plan: Plan,
+    request: Request,
+    journal: Path,
+    progress: Progress,
+    ends: Deadline = NEVER,
+) -> Found:
+    """The best candidate within the limits that the planned trials or time find; the journal's trials count.
 
-    The journal's trials count.
+    Raises:
+        Infeasible: No candidate can keep the limits.
     """
+    seconds = None if plan.search_s is None else min(plan.search_s, ends.left_s())
     prices = ground.pricing.within(limits)
     problem = Problem(
         space=prices.space(0.3),
@@ -189,9 +206,9 @@ def search_for(
         warm_starts=warm_starts(ground.pricing, ground.candidates.importance),
         fingerprint=fingerprint(ground, request),
     )
-    settings = Settings(trials=plan.trials, seed=request.seed, jobs=1, time_budget_s=plan.search_s)
-    result = search(problem, settings, journal, Teller(progress, plan.trials, plan.search_s))
-    return tuple(_found(ground, result, trial) for trial in finalists(result.trials))
+    settings = Settings(trials=plan.trials, seed=request.seed, jobs=1, time_budget_s=seconds)
+    result = search(problem, settings, journal, Teller(progress, plan.trials, seconds))
+    return _found(ground, result)
 
 
 def fingerprint(ground: Ground, request: Request) -> str:
@@ -224,10 +241,16 @@ class Teller:
             self._progress.step(min(1.0, share), f"trial {trial.number + 1}, best divergence {-self._best:.4f}")
 
 
-def _found(ground: Ground, result: SearchResult, chosen: Trial) -> Found:
-    found = kept_as(ground, ground.candidates.removed(chosen.parameters))
-    seconds = sum(t.seconds for t in result.trials)
-    return replace(found, parameters=chosen.parameters, trials=points(result.trials, chosen), seconds=seconds)
+def _found(ground: Ground, result: SearchResult) -> Found:
+    best = finalists(result.trials)
+    found = kept_as(ground, ground.candidates.removed(best[0].parameters))
+    return replace(
+        found,
+        parameters=best[0].parameters,
+        finalists=tuple(t.parameters for t in best),
+        trials=points(result.trials, best[0]),
+        seconds=sum(t.seconds for t in result.trials),
+    )
 
 
 def points(trials: Sequence[Trial], chosen: Trial) -> tuple[tuple[float, float, bool], ...]:

@@ -29,6 +29,11 @@ class Setting:
     stages: Stages
     progress: Progress
 
+    def has_time(self, seconds: float) -> bool:
+        """Whether so many seconds are left of the time budget; always where no clock may change the run."""
+        left = self.plan.left_s(self.stages.elapsed_s)
+        return left is None or left >= seconds
+
 
 @dataclass(frozen=True)
 class Chosen:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 
+from pfir.memory import give_back
 from pfir.report.progress import Progress
 from pfir.report.record import Stage
 
@@ -22,10 +23,15 @@ class Stages:
         """Seconds since the run began."""
         return time.monotonic() - self._began
 
+    def seconds(self, name: str) -> float:
+        """What the finished stages of this name took."""
+        return sum(stage.seconds for stage in self.finished if stage.name == name)
+
     @contextmanager
     def __call__(self, name: str):
         """Time what is inside."""
         self.progress.stage(name)
         began = time.monotonic()
         yield
+        give_back()
         self.finished.append(Stage(name, round(time.monotonic() - began, 3)))

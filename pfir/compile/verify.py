@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from pfir.artifact import Artifact
 from pfir.devices.base import Device
-from pfir.errors import DeviceError, VerifyError
+from pfir.errors import DeviceError, RunError, VerifyError
 from pfir.report.record import Verification
 from pfir.run.classify import class_scores
 from pfir.target import FLOAT16, FLOAT32
@@ -17,13 +18,16 @@ TOLERANCE = 1e-3
 """Largest error allowed, relative to the largest value of the output: float32 sums in another order stay far below."""
 HALF_TOLERANCE = 5e-2
 """The same of float16, which rounds every value to 1/2048 of it: nets of twenty to fifty layers were within 1/100."""
-HALF_SAMPLES, HALF_MACS = 16, 2e9
-"""How many samples a library of float16 is verified on, a single one says little of how often it answers otherwise, and
-how much they may multiply together: the emulator computes float16 in software, some fifty million a second."""
+SMALLEST = 1e-3
+"""An output whose largest value is below this is judged as if it were this, so that float32 may always err by 1e-6: a
+sigmoid or a softmax is right to about 1e-7 of one however near zero it is, in ONNX Runtime too, and sums that cancel
+are right to 1e-7 of what is summed."""
 
 Arrays = Mapping[str, np.ndarray]
 Case = tuple[Arrays, Arrays]
 """Inputs, and the outputs that are expected of them."""
+Place = tuple[str, Callable[[], tuple[Artifact, Device]]]
+"""A name, and what gives the artifact that runs there and the device."""
 
 
 def tolerance(arithmetic: str) -> float:
@@ -31,34 +35,32 @@ def tolerance(arithmetic: str) -> float:
     return HALF_TOLERANCE if arithmetic == FLOAT16 else TOLERANCE
 
 
-def samples_to_verify(artifact: Artifact) -> int:
-    """How many samples a library is verified on."""
-    if artifact.target.arithmetic != FLOAT16:
-        return 1
-    macs = sum(kernel.macs for kernel in artifact.kernels)
-    return min(HALF_SAMPLES, max(1, int(HALF_MACS / max(macs, 1))))
-
-
 def verify(artifact: Artifact, device: Device, cases: Sequence[Case], arithmetic: str = FLOAT32) -> Verification:
     """Run the library on the device and compare, case by case.
 
+    Args:
+        cases: At least one; the first holds samples, which tell how large the outputs usually are.
+
     Raises:
         VerifyError: An output is missing, of another shape, not finite where it should be, or too far off.
-        DeviceError: The device does not answer.
+        RunError: The library does not load, crashes or hangs.
+        DeviceError: The device cannot be set up.
     """
     errors, equal = [], []
+    usual = {name: largest(y) for name, y in cases[0][1].items()}
     for feeds, expected in cases:
         found = device.run(artifact, feeds)
-        errors += [_error(name, found.get(name), y, arithmetic) for name, y in expected.items()]
+        errors += [_error(name, found.get(name), y, usual[name], arithmetic) for name, y in expected.items()]
         equal += _equal_answers(found, expected)
-    absolute, relative = (max(e[i] for e in errors) for i in (0, 1))
+    absolute, relative = (max((e[i] for e in errors), default=0.0) for i in (0, 1))
     agreement = sum(equal) / len(equal) if equal else None
     return Verification(device.name, True, "onnxruntime", absolute, relative, tolerance(arithmetic),
-                        samples=_samples(cases), top1_agreement=agreement)  # fmt: skip
+                        samples=_samples(cases), top1_agreement=agreement,
+                        near_zero=_near_zero(cases, tolerance(arithmetic) * SMALLEST))  # fmt: skip
 
 
 def verify_somewhere(
-    places: list[tuple[str, Callable[[], tuple[Artifact, Device]]]],
+    places: Sequence[Place],
     cases: Sequence[Case],
     arithmetic: str,
     note: Callable[[str], None],
@@ -66,22 +68,36 @@ def verify_somewhere(
     """Verify at the first place that can be set up; why the ones before it could not is told to `note`.
 
     Args:
-        places: Each a name and a function that gives the artifact for it and the open device; at least one. Where
-            none works the first is named as what was not verified on.
+        places: Each a name and a function that gives the artifact for it and the device; at least one. Where another
+            than the first takes its place, or none does, the first is named as what was not verified on.
 
     Raises:
-        VerifyError: The outputs differ there.
+        VerifyError: The outputs differ there, or the library does not load, crashes or hangs.
     """
-    reasons = []
+    missed: list[tuple[str, str]] = []
     for name, set_up in places:
         try:
             artifact, device = set_up()
-            with device:
-                return verify(artifact, device, cases, arithmetic)
+            found = verify(artifact, device, cases, arithmetic)
+        except RunError as error:
+            raise VerifyError(f"the compiled library fails while running: {error}") from error
         except DeviceError as error:
-            reasons.append(f"{name}: {error}")
-            note(f"cannot verify on {reasons[-1]}")
-    return Verification(places[0][0], False, skipped="; ".join(reasons) or "no device can run it")
+            missed.append((name, str(error)))
+            note(f"cannot verify on {name}: {error}")
+            continue
+        return replace(found, not_verified_on=missed[0][0], reason=missed[0][1]) if missed else found
+    return Verification(places[0][0], False, skipped="; ".join(": ".join(m) for m in missed))
+
+
+def _near_zero(cases: Sequence[Case], floor: float) -> tuple[str, ...]:
+    """Outputs that are nowhere above what may be an error."""
+    names = [name for name, y in cases[0][1].items() if y.dtype.kind == "f"]
+    return tuple(name for name in names if all(largest(expected[name]) <= floor for _, expected in cases))
+
+
+def largest(y: np.ndarray) -> float:
+    """The largest finite magnitude."""
+    return float(np.abs(y[np.isfinite(y)]).max(initial=0.0))
 
 
 def _samples(cases: Sequence[Case]) -> int:
@@ -95,7 +111,9 @@ def _equal_answers(found: Arrays, expected: Arrays) -> list[bool]:
     return [] if theirs is None or ours is None else (ours.argmax(1) == theirs.argmax(1)).tolist()
 
 
-def _error(name: str, found: np.ndarray | None, expected: np.ndarray, arithmetic: str) -> tuple[float, float]:
+def _error(
+    name: str, found: np.ndarray | None, expected: np.ndarray, usual: float, arithmetic: str
+) -> tuple[float, float]:
     if found is None or found.shape != expected.shape:
         shape = "missing" if found is None else list(found.shape)
         raise VerifyError(f"output {name} of the library is {shape}; ONNX Runtime gives {list(expected.shape)}")
@@ -105,11 +123,11 @@ def _error(name: str, found: np.ndarray | None, expected: np.ndarray, arithmetic
     finite = np.isfinite(expected)
     difference = np.abs(found[finite].astype(np.float64) - expected[finite])
     absolute = float(difference.max(initial=0.0))
-    relative = absolute / max(float(np.abs(expected[finite]).max(initial=0.0)), 1e-6)
+    relative = absolute / max(largest(expected), usual, SMALLEST)
     if relative > tolerance(arithmetic):
         raise VerifyError(
             f"output {name} of the compiled library differs from ONNX Runtime's by {absolute:.3g} "
-            f"({relative:.3g} of its largest value; allowed is {tolerance(arithmetic):g}){_advice(arithmetic)}"
+            f"({relative:.3g} of its usual size; allowed is {tolerance(arithmetic):g}){_advice(arithmetic)}"
         )
     return absolute, relative
 

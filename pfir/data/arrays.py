@@ -39,7 +39,7 @@ class ArrayDataset(Dataset):
     def __init__(
         self, arrays: Mapping[str, Array], inputs: Sequence[TensorSpec], preprocess: Preprocess | None, where: str
     ) -> None:
-        self._arrays = {spec.name: _array_for(spec, arrays, len(inputs), where) for spec in inputs}
+        self._arrays = {spec.name: _array_for(spec, arrays, inputs, where) for spec in inputs}
         self._preprocess = preprocess
         self.inputs = tuple(self._arrays)
         self._fits = {spec.name: self._fit(spec, where) for spec in inputs}
@@ -49,8 +49,8 @@ class ArrayDataset(Dataset):
         self._count = next(iter(counts.values()))
         if self._count == 0:
             raise DataError(f"{where}: holds no samples")
-        for name, array in self._arrays.items():
-            _refuse_not_finite(array, f"{where}: {name}")
+        for spec in inputs:
+            _refuse_not_finite(self._arrays[spec.name], np.dtype(spec.dtype), f"{where}: {spec.name}")
         self.labels = checked_labels(np.asarray(arrays[_LABELS][:]), self._count, where) if _LABELS in arrays else None
         self.notes = _notes(self._arrays, preprocess, where)
         self._hash: str | None = None
@@ -74,21 +74,29 @@ class ArrayDataset(Dataset):
         return fit(tuple(array.shape[1:]), array.dtype, spec, self._preprocess, f"{where}: {spec.name}")
 
 
-def _array_for(spec: TensorSpec, arrays: Mapping[str, Array], inputs: int, where: str) -> Array:
-    names = [spec.name, _SINGLE] if inputs == 1 else [spec.name]
+def _array_for(spec: TensorSpec, arrays: Mapping[str, Array], inputs: Sequence[TensorSpec], where: str) -> Array:
+    names = [spec.name, _SINGLE] if len(inputs) == 1 else [spec.name]
     for name in names:
         if name in arrays:
             return arrays[name]
     found = ", ".join(arrays) or "nothing"
-    raise DataError(f"{where}: no array {' or '.join(names)} for the model's input; found {found}")
+    if len(inputs) == 1:
+        raise DataError(f"{where}: no array {' or '.join(names)} for the model's input; found {found}")
+    saved = ", ".join(f"{s.name}=.." if s.name.isidentifier() else f"**{{{s.name!r}: ..}}" for s in inputs)
+    raise DataError(
+        f"{where}: no array {spec.name}; the model has {len(inputs)} inputs and found was {found}; "
+        f"write it with numpy.savez(path, {saved}, y=labels)"
+    )
 
 
-def _refuse_not_finite(array: Array, where: str) -> None:
+def _refuse_not_finite(array: Array, wanted: np.dtype, where: str) -> None:
+    """Nothing happens if every value is finite, as the model takes it too: 1e300 is infinite in float32."""
     if array.dtype.kind != "f":
         return
     start = 0
     for block in _blocks(array):
-        bad = np.argwhere(~np.isfinite(block))
+        with np.errstate(over="ignore"):
+            bad = np.argwhere(~np.isfinite(block.astype(wanted)))
         if len(bad):
             first = tuple(int(i) for i in bad[0])
             index = [start + first[0], *first[1:]]

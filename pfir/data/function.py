@@ -5,13 +5,17 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Mapping, Sequence
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
 from pfir.artifact import TensorSpec
 from pfir.data.arrays import ArrayDataset
 from pfir.data.base import Dataset
+from pfir.data.foreign import reading
 from pfir.data.preprocess import Preprocess
 from pfir.errors import DataError
 
@@ -33,16 +37,35 @@ def from_function(name: str, inputs: Sequence[TensorSpec], preprocess: Preproces
 
 def _called(name: str):
     module, _, function = name.partition(":")
+    # Last, so that nothing but this module is taken from there in place of an installed one.
     here = str(Path.cwd())
-    sys.path.insert(0, here)
+    sys.path.append(here)
     try:
-        made = getattr(importlib.import_module(module), function)()
+        made = getattr(_module(module, here), function)()
         whole = isinstance(made, (Dataset, np.ndarray, tuple, Mapping))
         return made if whole else [made] if hasattr(made, "shape") else list(made)
-    except Exception as error:  # the user's code may raise anything
+    except KeyboardInterrupt:  # of the user, who wants to stop
+        raise
+    except (
+        BaseException
+    ) as error:  # the user's code may raise anything, and sys.exit must not end pfir as if all were well
         raise DataError(f"{name}: {type(error).__name__}: {error}") from error
     finally:
         sys.path.remove(here)
+
+
+def _module(name: str, folder: str) -> ModuleType:
+    """The module, from the folder where there is one of its name."""
+    top = name.partition(".")[0]
+    found = None if top in sys.modules else PathFinder.find_spec(top, [folder])
+    if found is not None and found.loader is not None:
+        sys.modules[top] = module_from_spec(found)
+        try:
+            found.loader.exec_module(sys.modules[top])
+        except BaseException:
+            del sys.modules[top]
+            raise
+    return importlib.import_module(name)
 
 
 def _joined(made, name: str) -> dict[str, np.ndarray]:
@@ -62,7 +85,8 @@ def _arrays(part, name: str) -> dict[str, np.ndarray]:
         part = {"x": part[0], "y": part[1]}
     if not isinstance(part, Mapping):
         part = {"x": part}
-    arrays = {key: np.asarray(value) for key, value in part.items()}
+    with reading(name, "arrays"):
+        arrays = {str(key): np.asarray(value) for key, value in part.items()}
     for key, array in arrays.items():
         if array.dtype.kind not in "biuf" or array.ndim == 0:
             found = f"{array.dtype} {list(array.shape)}"

@@ -4,51 +4,58 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import zipfile
-import zlib
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from pfir.artifact import TensorSpec
 from pfir.data.base import Dataset
+from pfir.data.classes import ClassNames
+from pfir.data.foreign import reading
+from pfir.data.image_files import ENDINGS, ImageFiles
+from pfir.data.kinds import kind_by_name, kind_by_start
 from pfir.data.layout import channels_last, fit
 from pfir.data.preprocess import Preprocess
 from pfir.errors import DataError
 
-_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "PPM", "TIFF")  # Pillow's others include PostScript, which runs programs
-_LARGEST_FILE = 256 << 20  # bytes
-_SHOWN_CLASSES = 5
+_MOST_PIXELS = 50_000_000
+"""Pillow holds four bytes a pixel, twice while it converts: 400 MB."""
+_SHOWN_CLASSES = 10
+_DIGITS = 10  # of a folder's number, at most
 
 
 class ImageFolder(Dataset):
     """Images as a model of one rank-4 input takes them, opened when asked for.
 
-    A subfolder is a class: names that are all integers are the class indices, otherwise classes count from 0 in the
-    order of the sorted names. Images beside each other without subfolders have no labels.
+    A subfolder is a class: names that are all integers are the class indices, otherwise `class_names` tells, or classes
+    count from 0 in the order of the sorted names. Images beside each other without subfolders have no labels.
+
+    Args:
+        classes: How many the model tells apart, where that is known.
+        class_names: The index of each class by its name.
 
     Raises:
-        DataError: There are no images, only some lie in subfolders, one cannot be read or does not suit the model.
+        DataError: There are no images, only some lie in subfolders, one cannot be read or does not suit the model, or a
+            subfolder bears no name of a class.
     """
 
     kind = "given"
 
     def __init__(
-        self, files: ImageFiles, inputs: Sequence[TensorSpec], preprocess: Preprocess | None, where: str
-    ) -> None:
+        self, files: ImageFiles, inputs: Sequence[TensorSpec], preprocess: Preprocess | None, where: str,
+        classes: int | None = None, class_names: ClassNames | None = None,
+    ) -> None:  # fmt: skip
         if len(inputs) != 1 or len(inputs[0].shape) != 4:
             raise DataError(f"{where}: a folder of images feeds a model of one input [N, C, H, W] or [N, H, W, C]")
         self._files, self._spec, self._preprocess, self._where = files, inputs[0], preprocess, where
         self.inputs = (inputs[0].name,)
         self._names = files.names()
         if not self._names:
-            raise DataError(f"{where}: holds no images ({' '.join(_ENDINGS)})")
-        self.labels, self.notes = _classes(self._names, where)
+            raise DataError(f"{where}: holds no images ({' '.join(ENDINGS)}){_instead(files.others())}")
+        self.labels, self.notes = _classes(self._names, where, classes, class_names)
         self._hash: str | None = None
         self.batch(np.array([0]))  # what does not suit the model is told at once
 
@@ -74,13 +81,10 @@ class ImageFolder(Dataset):
         return fit(pixels.shape[1:], pixels.dtype, self._spec, self._preprocess, where)(pixels)
 
     def _pixels(self, name: str, where: str) -> np.ndarray:
-        try:
-            with Image.open(io.BytesIO(self._files.read(name)), formats=_FORMATS) as image:
-                if image.mode.startswith(("I", "F")):
-                    raise ValueError(f"pixels of mode {image.mode}; 8 bits per channel are needed")
-                image = image.convert(self._mode())
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise DataError(f"{where}: cannot be read as an image: {error}") from error
+        content = self._files.read(name)
+        _refuse_other(content, where)
+        with reading(where, "an image"), _opened(content, where) as image:
+            image = image.convert(self._mode())
         array = np.asarray(image)
         return array[..., None] if array.ndim == 2 else array
 
@@ -89,74 +93,40 @@ class ImageFolder(Dataset):
         return {1: "L", 4: "RGBA"}.get(channels, "RGB")
 
 
-class ImageFiles(ABC):
-    """Where images lie."""
-
-    @abstractmethod
-    def names(self) -> tuple[str, ...]:
-        """Paths of the images, with /, sorted."""
-
-    @abstractmethod
-    def read(self, name: str) -> bytes: ...
-
-
-class FolderFiles(ImageFiles):
-    """Images below a folder; links out of it are not followed."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def names(self) -> tuple[str, ...]:
-        found = []
-        for place, _, files in os.walk(self._folder):
-            inside = Path(place).relative_to(self._folder)
-            found += [(inside / file).as_posix() for file in files]
-        return _images(found)
-
-    def read(self, name: str) -> bytes:
-        return (self._folder / name).read_bytes()
+def _opened(content: bytes, where: str) -> Image.Image:
+    """The image, its pixels not read yet."""
+    try:
+        image = Image.open(io.BytesIO(content), formats=_FORMATS)
+    except UnidentifiedImageError:
+        known = ", ".join(_FORMATS)
+        raise DataError(f"{where}: is broken, or an image of another format than {known}") from None
+    if image.mode.startswith(("I", "F")):
+        raise DataError(f"{where}: has pixels of mode {image.mode}; 8 bits per channel are needed")
+    if image.width * image.height > _MOST_PIXELS:
+        size, most = f"{image.width}x{image.height}", f"{_MOST_PIXELS // 1_000_000} million"
+        raise DataError(f"{where}: is an image of {size} pixels; at most {most} are read")
+    return image
 
 
-class ZipFiles(ImageFiles):
-    """Images in a .zip file, each unpacked in memory when read."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._archive: zipfile.ZipFile | None = None
-
-    def names(self) -> tuple[str, ...]:
-        return _images(self._opened().namelist())
-
-    def read(self, name: str) -> bytes:
-        member = self._opened().getinfo(name)
-        if member.file_size > _LARGEST_FILE:
-            raise DataError(f"{self._path}: {name} declares {member.file_size >> 20} MiB, too much for one image")
-        try:
-            return self._archive.read(member)
-        except (zipfile.BadZipFile, RuntimeError, EOFError, zlib.error) as error:
-            raise DataError(f"{self._path}: {name} cannot be unpacked: {error}") from error
-
-    def __getstate__(self) -> dict:
-        return {"_path": self._path, "_archive": None}
-
-    def _opened(self) -> zipfile.ZipFile:
-        if self._archive is None:
-            self._archive = zipfile.ZipFile(self._path)
-        return self._archive
+def _refuse_other(content: bytes, where: str) -> None:
+    """Nothing happens unless the content is well known as something else than an image."""
+    found = kind_by_start(content) if content else "empty"
+    if found is not None and "image" not in found:
+        raise DataError(f"{where}: is no image but {found}" if content else f"{where}: is an empty file")
 
 
-def _images(names: Sequence[str]) -> tuple[str, ...]:
-    """The names of images, without hidden files and macOS's shadows."""
-    kept = []
-    for name in names:
-        parts = PurePosixPath(name).parts
-        hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
-        if not hidden and name.lower().endswith(_ENDINGS):
-            kept.append(name)
-    return tuple(sorted(kept))
+def _instead(names: Sequence[str]) -> str:
+    """What the files are that were found instead of images."""
+    kinds = [kind_by_name(name) for name in names]
+    known = next((i for i, kind in enumerate(kinds) if kind), None)
+    if known is not None:
+        return f"; {names[known]} is {kinds[known]}"
+    return f"; found {names[0]}" + (f" and {len(names) - 1} more" if names[1:] else "") if names else ""
 
 
-def _classes(names: Sequence[str], where: str) -> tuple[np.ndarray | None, tuple[str, ...]]:
+def _classes(
+    names: Sequence[str], where: str, classes: int | None, given: ClassNames | None
+) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """Labels by the folder of each image, and a note that tells which is which."""
     folders = _class_folders(names)
     if not any(folders):
@@ -165,11 +135,24 @@ def _classes(names: Sequence[str], where: str) -> tuple[np.ndarray | None, tuple
         stray = names[folders.index("")]
         raise DataError(f"{where}: {stray} lies outside the class folders; either all images do or none")
     kinds = sorted(set(folders))
-    integers = all(kind.isascii() and kind.isdigit() for kind in kinds)
-    index = {kind: int(kind) if integers else place for place, kind in enumerate(kinds)}
-    meaning = "their numbers" if integers else _listing(kinds)
+    index, meaning = _indices(kinds, where, classes, given)
     note = f"{where}: {len(names)} images in {len(kinds)} folders; classes are {meaning}"
     return np.array([index[folder] for folder in folders], np.int64), (note,)
+
+
+def _indices(
+    kinds: Sequence[str], where: str, classes: int | None, given: ClassNames | None
+) -> tuple[dict[str, int], str]:
+    """The class of each folder, and how that came about."""
+    if given is not None:
+        index = given.of(kinds, where)
+        other = f" ({given.count} names, the model has {classes} classes)" if classes not in (None, given.count) else ""
+        return index, f"those of {given.path}{other}: {_listing(index)}"
+    if all(kind.isascii() and kind.isdigit() and len(kind) < _DIGITS for kind in kinds):
+        return {kind: int(kind) for kind in kinds}, "their numbers"
+    index = {kind: place for place, kind in enumerate(kinds)}
+    other = f", though the model has {classes} classes: --classes FILE tells which is which"
+    return index, f"sorted names: {_listing(index)}{other if classes not in (None, len(kinds)) else ''}"
 
 
 def _class_folders(names: Sequence[str]) -> list[str]:
@@ -180,6 +163,7 @@ def _class_folders(names: Sequence[str]) -> list[str]:
     return [p[0] if p else "" for p in parts]
 
 
-def _listing(kinds: Sequence[str]) -> str:
-    shown = ", ".join(f"{place}={kind}" for place, kind in enumerate(kinds[:_SHOWN_CLASSES]))
-    return f"sorted names: {shown}" + (", .." if len(kinds) > _SHOWN_CLASSES else "")
+def _listing(index: Mapping[str, int]) -> str:
+    pairs = sorted((place, kind) for kind, place in index.items())
+    shown = ", ".join(f"{place}={kind}" for place, kind in pairs[:_SHOWN_CLASSES])
+    return shown + (f", .. {pairs[-1][0]}={pairs[-1][1]}" if pairs[_SHOWN_CLASSES:] else "")

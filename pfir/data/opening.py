@@ -10,27 +10,29 @@ from pathlib import Path
 from pfir.artifact import TensorSpec
 from pfir.data.arrays import ArrayDataset
 from pfir.data.base import Dataset
+from pfir.data.classes import ClassNames
+from pfir.data.foreign import open_archive, reading, refuse_special
 from pfir.data.function import from_function
-from pfir.data.images import FolderFiles, ImageFolder, ZipFiles
+from pfir.data.image_files import FolderFiles, ZipFiles
+from pfir.data.images import ImageFolder
 from pfir.data.kept import KeptDataset
+from pfir.data.kinds import kind_of
 from pfir.data.labels import refuse_labels_above
 from pfir.data.preprocess import Preprocess
 from pfir.data.stored import open_npz
 from pfir.errors import DataError
 
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-_KNOWN_STARTS = (
-    (b"\x93NUMPY", "a single .npy array; write it with numpy.savez(path, x=...)"),
-    (b"version https://git-lfs", "a git-lfs pointer; run git lfs pull first"),
-    (b"\x80", "a pickle, and pfir never unpickles; write it with numpy.savez(path, x=...)"),
-    (b"\x1f\x8b", "a gzip file; unpack it first"),
-    (b"<", "an HTML or XML page, perhaps a failed download"),
-    (b"\x89HDF", "an HDF5 file; write it with numpy.savez(path, x=...)"),
-)
+_FILE_FUNCTION = re.compile(r"(?P<file>.*\.py):(?P<function>\w+)")
+_EXPECTED = "an .npz file or a .zip of images"
 
 
 def open_data(
-    path: str | Path, inputs: Sequence[TensorSpec], preprocess: Preprocess | None = None, classes: int | None = None
+    path: str | Path,
+    inputs: Sequence[TensorSpec],
+    preprocess: Preprocess | None = None,
+    classes: int | None = None,
+    names: ClassNames | None = None,
 ) -> Dataset:
     """The samples of an .npz file, a folder of images (or a .zip of one), or a Python function.
 
@@ -40,49 +42,67 @@ def open_data(
         inputs: What the model takes.
         preprocess: For raw images of a model that takes floats.
         classes: How many the model tells apart; labels are then checked against it.
+        names: Which index each class folder of images has; without them they count in the order of sorted names.
 
     Raises:
         DataError: What cannot be read or does not suit the model: which file, where, what to do.
     """
-    dataset = _opened(path, inputs, preprocess)
+    dataset = _opened(path, inputs, preprocess, classes, names)
     if classes is not None and dataset.labels is not None:
         refuse_labels_above(dataset.labels, classes, str(path))
     return dataset
 
 
-def _opened(path: str | Path, inputs: Sequence[TensorSpec], preprocess: Preprocess | None) -> Dataset:
+def _opened(
+    path: str | Path,
+    inputs: Sequence[TensorSpec],
+    preprocess: Preprocess | None,
+    classes: int | None,
+    names: ClassNames | None,
+) -> Dataset:
     place = Path(path)
-    if not place.exists():
-        if _FUNCTION.fullmatch(str(path)):
-            return from_function(str(path), inputs, preprocess)
-        raise DataError(f"{path}: no such file or folder; data is an .npz file, a folder of images, or module:function")
+    if not _exists(place):
+        _refuse_names(names, str(path))
+        return from_function(_function(str(path)), inputs, preprocess)
+    refuse_special(place, str(path))
     if place.is_dir():
-        return KeptDataset(ImageFolder(FolderFiles(place), inputs, preprocess, str(path)))
+        return KeptDataset(ImageFolder(FolderFiles(place), inputs, preprocess, str(path), classes, names))
     if not _is_zip(place):
-        raise DataError(f"{path}: is {_what(place)}; expected an .npz file or a .zip of images")
+        raise DataError(f"{path}: is {kind_of(place)}; expected {_EXPECTED}")
     if _holds_arrays(place):
+        _refuse_names(names, str(path))
         return ArrayDataset(open_npz(place), inputs, preprocess, str(path))
-    return KeptDataset(ImageFolder(ZipFiles(place), inputs, preprocess, str(path)))
+    return KeptDataset(ImageFolder(ZipFiles(place), inputs, preprocess, str(path), classes, names))
+
+
+def _exists(place: Path) -> bool:
+    try:
+        return place.exists()
+    except (OSError, ValueError) as error:  # a name that is too long, or holds a zero
+        raise DataError(f"{place}: cannot be read: {error}") from error
+
+
+def _function(path: str) -> str:
+    """The text, if it has the form of a `module:function`."""
+    written = _FILE_FUNCTION.fullmatch(path)
+    if written:
+        module = written["file"].removesuffix(".py").removeprefix("./").replace("/", ".")
+        raise DataError(f"{path}: name the module rather than its file: --data {module}:{written['function']}")
+    if not _FUNCTION.fullmatch(path):
+        raise DataError(f"{path}: no such file or folder; data is an .npz file, a folder of images, or module:function")
+    return path
+
+
+def _refuse_names(names: ClassNames | None, path: str) -> None:
+    if names is not None:
+        raise DataError(f"{path}: its labels are class indices already; --classes {names.path} is for image folders")
 
 
 def _is_zip(path: Path) -> bool:
-    try:
+    with reading(str(path), _EXPECTED):
         return zipfile.is_zipfile(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _holds_arrays(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return path.suffix == ".npz" or any(name.endswith(".npy") for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
-        raise DataError(f"{path}: is a damaged zip archive: {error}") from error
-
-
-def _what(path: Path) -> str:
-    with path.open("rb") as file:
-        start = file.read(64)
-    if not start:
-        return "empty"
-    return next((name for magic, name in _KNOWN_STARTS if start.startswith(magic)), "no zip archive (perhaps cut off)")
+    with open_archive(path, "a zip archive") as archive:
+        return path.suffix == ".npz" or any(name.endswith(".npy") for name in archive.namelist())

@@ -5,19 +5,22 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tempfile
 import weakref
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from pfir.data.foreign import open_archive, reading, refuse_member
 from pfir.errors import DataError
+from pfir.scratch import scratch_file, scratch_place
 
 _LOCAL_HEADER = 30  # bytes before a zip member's name, where the lengths of name and extra field stand
 _BLOCK = 1 << 20  # bytes
+_LONGEST_AXIS = 1 << 48
+_BOMB_BYTES, _BOMB_RATIO = 1 << 30, 500
+"""What unpacks to more than a gigabyte, and to so many times its size (zeros give 1030 times), is refused."""
 
 
 class StoredArray:
@@ -53,10 +56,8 @@ class StoredArray:
     def _map(self) -> np.ndarray:
         if self._mapped is None:
             order = "F" if self.fortran else "C"
-            try:
+            with reading(self.where, "the array it was"):
                 self._mapped = np.memmap(self.path, self.dtype, "r", self.offset, self.shape, order)
-            except (OSError, ValueError) as error:
-                raise DataError(f"{self.where}: cannot be read any more: {error}") from error
         return self._mapped
 
 
@@ -64,16 +65,13 @@ def open_npz(path: Path) -> dict[str, StoredArray]:
     """The arrays of an .npz file by key.
 
     Raises:
-        DataError: The file is no .npz, is cut off, holds objects or strings, or an array that is longer than declared.
+        DataError: The file is no .npz, is cut off or a bomb, holds objects, or an array that is longer than declared.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = [m for m in archive.infolist() if m.filename.endswith(".npy")]
-            if not members:
-                raise DataError(f"{path}: holds no arrays; write it with numpy.savez(path, x=..., y=...)")
-            return {member.filename[: -len(".npy")]: _member(archive, member, path) for member in members}
-    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
-        raise DataError(f"{path}: cannot be read as an .npz file: {error}") from error
+    with open_archive(path, "an .npz file") as archive:
+        members = [m for m in archive.infolist() if m.filename.endswith(".npy")]
+        if not members:
+            raise DataError(f"{path}: holds no arrays; write it with numpy.savez(path, x=..., y=...)")
+        return {member.filename[: -len(".npy")]: _member(archive, member, path) for member in members}
 
 
 def content_hash(arrays: dict[str, np.ndarray | StoredArray]) -> str:
@@ -89,8 +87,10 @@ def content_hash(arrays: dict[str, np.ndarray | StoredArray]) -> str:
 
 def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> StoredArray:
     where = f"{path}: array {member.filename[: -len('.npy')]}"
-    with archive.open(member) as stream:
-        shape, fortran, dtype, header = _npy_header(stream, where)
+    refuse_member(member, where)
+    with reading(where, "an array"), archive.open(member) as stream:
+        shape, fortran, dtype, header = _npy_header(stream)
+    _refuse_sizes(shape, where)
     if dtype.hasobject or dtype.kind not in "biufcSUV":
         raise DataError(f"{where}: holds Python objects; pfir never unpickles, save plain numbers")
     if not shape:
@@ -104,17 +104,16 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> St
     return _unpacked(archive, member, header, (shape, dtype, fortran), where)
 
 
-def _npy_header(stream, where: str) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+def _npy_header(stream) -> tuple[tuple[int, ...], bool, np.dtype, int]:
     """Shape, Fortran order, type, and the length of the header in bytes."""
-    try:
-        version = np.lib.format.read_magic(stream)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read(stream)
-    except (ValueError, EOFError, SyntaxError) as error:
-        raise DataError(f"{where}: its header cannot be read: {str(error).splitlines()[0]}") from error
-    if any(n < 0 for n in shape):
-        raise DataError(f"{where}: declares a negative size in {list(shape)}")
-    return shape, fortran, dtype, stream.tell()
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return *read(stream), stream.tell()
+
+
+def _refuse_sizes(shape: tuple[int, ...], where: str) -> None:
+    if any(isinstance(n, bool) or not 0 <= n < _LONGEST_AXIS for n in shape):
+        raise DataError(f"{where}: its header declares an impossible size in {list(shape)}")
 
 
 def _data_offset(path: Path, member: zipfile.ZipInfo, where: str) -> int:
@@ -132,31 +131,41 @@ def _data_offset(path: Path, member: zipfile.ZipInfo, where: str) -> int:
 
 def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo, header: int, form: tuple, where: str) -> StoredArray:
     """A deflated array as a temporary file, since its rows cannot be reached one by one; removed with the array."""
-    free = shutil.disk_usage(tempfile.gettempdir()).free
+    _refuse_bomb(member, where)
+    place = scratch_place()
+    free = shutil.disk_usage(place).free
     if member.file_size > free // 2:
         raise DataError(
-            f"{where}: is compressed and needs {member.file_size >> 20} MiB in {tempfile.gettempdir()}, where "
+            f"{where}: is compressed and needs {member.file_size >> 20} MiB in {place}, where "
             f"{free >> 20} MiB are free; save it with numpy.savez instead of savez_compressed"
         )
-    handle, name = tempfile.mkstemp(prefix="pfir-", suffix=".npy")
+    name = scratch_file(".npy")
     try:
-        with os.fdopen(handle, "wb") as file, archive.open(member) as stream:
+        with reading(where, "a deflated array"), name.open("wb") as file, archive.open(member) as stream:
             shutil.copyfileobj(stream, file, _BLOCK)
-    except (zipfile.BadZipFile, OSError, EOFError, zlib.error) as error:
-        os.unlink(name)
-        raise DataError(f"{where}: cannot be unpacked: {error}") from error
+    except BaseException:
+        name.unlink()
+        raise
     shape, dtype, fortran = form
-    array = StoredArray(Path(name), header, shape, dtype, fortran, where)
+    array = StoredArray(name, header, shape, dtype, fortran, where)
     _remove_at_end(array, name)
     return array
 
 
-def _remove_at_end(array: StoredArray, name: str) -> None:
+def _refuse_bomb(member: zipfile.ZipInfo, where: str) -> None:
+    if member.file_size > max(_BOMB_BYTES, _BOMB_RATIO * member.compress_size):
+        raise DataError(
+            f"{where}: {member.compress_size >> 10} KiB unpack to {member.file_size >> 20} MiB, as a zip bomb does; "
+            "if it is none, save it with numpy.savez instead of savez_compressed"
+        )
+
+
+def _remove_at_end(array: StoredArray, name: Path) -> None:
     """Only the process that made the file removes it: a forked worker shares it."""
     owner = os.getpid()
 
     def remove() -> None:
-        if os.getpid() == owner and os.path.exists(name):
-            os.unlink(name)
+        if os.getpid() == owner:
+            name.unlink(missing_ok=True)
 
     weakref.finalize(array, remove)

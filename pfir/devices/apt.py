@@ -1,18 +1,24 @@
-"""Debian packages fetched with a private state: nothing is installed, and no right beyond the user's is needed."""
+"""Debian packages fetched with a private state: nothing is installed, no right beyond the user's is needed, and of the
+machine's settings only its sources, the way to them and its keys count."""
 
 from __future__ import annotations
 
-import os
+import re
 import shutil
 import subprocess
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
+from pfir.children import environment
+from pfir.devices.pinned import check_package
 from pfir.errors import DeviceError
 
 TIMEOUT_S = 600
-# Of the machine's own configuration only this is kept: proxies, mirrors, certificates. Hooks stay out.
-_KEPT = ("Acquire::", "Acquire ")
+# How the machine reaches its sources: proxies, certificates, how old a mirror's index may be. The rest stays out:
+# hooks, programs that look for a proxy, permission to use what nobody signed.
+_KEPT = re.compile(r"Acquire::(https?(::|\s)|Check-(Valid-Until|Date)\s|(Max|Min)-ValidTime(::|\s))", re.IGNORECASE)
+_LEFT_OUT = re.compile("auto-?detect", re.IGNORECASE)
 _UBUNTU_PORTS = "http://ports.ubuntu.com/ubuntu-ports"
 _UBUNTU_KEYS = "/usr/share/keyrings/ubuntu-archive-keyring.gpg"
 
@@ -35,6 +41,7 @@ class PrivateApt:
         for name in ("lists/partial", "archives/partial", "parts"):
             (folder / name).mkdir(parents=True)
         (folder / "status").touch()
+        (folder / "preferences").write_text(_preferences(_os_release()), encoding="utf-8")
         self._config = folder / "apt.conf"
         self._config.write_text(_configuration(folder, architecture), encoding="utf-8")
 
@@ -61,17 +68,21 @@ class PrivateApt:
         return [needed for kind, found, needed in pairs if found and kind in ("", "Pre")]
 
     def download(self, names: list[str], folder: Path) -> list[Path]:
-        """Fetch packages into a folder of their own; signatures are checked by apt.
+        """Fetch packages into a folder of their own, each as the index says that its archive has signed.
 
         Raises:
-            DeviceError: One cannot be fetched.
+            DeviceError: One cannot be fetched, or is not the one that is pinned.
         """
         folder.mkdir(parents=True)
         run(["apt-get", "-qq", "download", *names], env=self._environment(), cwd=folder)
-        return sorted(folder.glob("*.deb"))
+        packages = sorted(folder.glob("*.deb"))
+        release = _os_release()
+        for package in packages:
+            check_package(package, f"{release.get('ID')} {release.get('VERSION_ID')}")
+        return packages
 
     def _environment(self) -> dict[str, str]:
-        return {**os.environ, "APT_CONFIG": str(self._config), "LC_ALL": "C"}
+        return environment(APT_CONFIG=str(self._config), LC_ALL="C")
 
 
 def unpack(package: Path, folder: Path) -> None:
@@ -93,26 +104,37 @@ def extract_file(package: Path, names: tuple[str, ...], path: Path) -> bool:
 
 
 def run(
-    command: list[str], env: dict[str, str] | None = None, cwd: Path | None = None, check: bool = True
+    command: Sequence[str],
+    env: dict[str, str] | None = None,
+    cwd: Path | None = None,
+    check: bool = True,
+    name: str | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end and give its output.
+
+    Args:
+        name: How messages call it; None is the start of its command line.
 
     Raises:
         DeviceError: It cannot be started, takes too long, or (with `check`) fails; quotes its last line of error.
     """
+    name = name or _words(command)
     try:
         done = subprocess.run(
             command, env=env, cwd=cwd, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise DeviceError(f"{_words(command)}: {error}") from error
+    except subprocess.TimeoutExpired as error:
+        raise DeviceError(f"{name} timed out after {TIMEOUT_S} s") from error
+    except OSError as error:
+        raise DeviceError(f"{name}: {error}") from error
     if check and done.returncode != 0:
-        raise DeviceError(f"{_words(command)} failed: {_last_error(done)}")
+        raise DeviceError(f"{name} failed: {_last_error(done)}")
     return done
 
 
 def _configuration(folder: Path, architecture: str | None) -> str:
-    kept = [line for line in run(["apt-config", "dump"]).stdout.splitlines() if line.startswith(_KEPT)]
+    dumped = run(["apt-config", "dump"]).stdout.splitlines()
+    kept = [line for line in dumped if _KEPT.match(line) and not _LEFT_OUT.search(line)]
     native = run(["dpkg", "--print-architecture"]).stdout.strip()
     architecture = architecture or native
     ours = {
@@ -123,6 +145,7 @@ def _configuration(folder: Path, architecture: str | None) -> str:
         "Dir::Cache::archives": f"{folder}/archives",
         "Dir::Etc::Main": "/dev/null",
         "Dir::Etc::Parts": f"{folder}/parts",
+        "Dir::Etc::Preferences": f"{folder}/preferences",
         "Dir::Etc::PreferencesParts": f"{folder}/parts",
         "APT::Sandbox::User": "root",
         "Acquire::Languages": "none",
@@ -136,6 +159,16 @@ def _configuration(folder: Path, architecture: str | None) -> str:
     # The empty second line clears a list that a value would otherwise be added to.
     lists = ["#clear APT::Architectures;", f'APT::Architectures {{ "{architecture}"; }};']
     return "\n".join([*kept, *(f'{key} "{value}";' for key, value in ours.items()), *lists, ""])
+
+
+def _preferences(release: dict[str, str]) -> str:
+    """The system's own archive first, whatever newer version another source of this machine has."""
+    key = {"debian": "o=Debian,n", "ubuntu": "o=Ubuntu,a"}.get(release.get("ID", ""))
+    name = release.get("VERSION_CODENAME")
+    if not key or not name:
+        return ""
+    suites = [name, f"{name}-updates", f"{name}-security"]
+    return "\n".join(f"Package: *\nPin: release {key}={suite}\nPin-Priority: 990\n" for suite in suites)
 
 
 def _ubuntu_ports(folder: Path, architecture: str, codename: str) -> dict[str, str]:
@@ -152,11 +185,13 @@ def _os_release() -> dict[str, str]:
     return {key: value.strip('"') for key, _, value in (line.partition("=") for line in lines)}
 
 
-def _words(command: list[str]) -> str:
+def _words(command: Sequence[str]) -> str:
     return " ".join([Path(command[0]).name, *command[1:4]])
 
 
 def _last_error(done: subprocess.CompletedProcess[str]) -> str:
     lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("E:", "ERROR:"))]
+    if lines and lines[0].startswith("Traceback"):
+        return lines[-1][:300]
     return (errors or lines or [f"exit code {done.returncode}"])[0][:300]

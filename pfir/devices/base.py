@@ -29,7 +29,8 @@ class Device(ABC):
         """The outputs for one set of inputs.
 
         Raises:
-            DeviceError: The device does not answer, or is an estimator and runs nothing.
+            RunError: The device was ready, and the library did not load, crashed, hung or refused its inputs.
+            DeviceError: The device cannot be set up, or is an estimator and runs nothing.
         """
 
     def connect(self) -> None:  # noqa: B027  (most devices are there)

@@ -7,19 +7,19 @@ import os
 import platform
 import shutil
 import struct
-import sys
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
+from pfir.children import environment, run_module
 from pfir.devices.apt import PrivateApt, run, unpack
 from pfir.devices.cached import made_once
 from pfir.errors import DeviceError
+from pfir.scratch import scratch_folder
 
-RECIPE = 1
+RECIPE = 2
 _PACKAGE, _PROGRAM = "qemu-user", "usr/bin/qemu-aarch64"
 _PLUGIN = "count_instructions.so"
 # glibc of Debian 10: older than any that the emulator may be linked to.
@@ -38,8 +38,8 @@ class CountingEmulator:
         native = self.folder / "native"
         loader = next(native.glob("lib*/ld-linux-*"))
         libraries = sorted({str(path.parent) for path in native.glob("**/lib*.so*")})
-        with TemporaryDirectory(prefix="pfir-count-") as folder:
-            path = Path(folder) / "count"
+        with scratch_folder() as folder:
+            path = folder / "count"
             path.write_bytes(bytes(8))
             plugin = f"{self.folder / _PLUGIN},into={path}"
             yield (
@@ -48,19 +48,20 @@ class CountingEmulator:
             )
 
 
-def counting_emulator(cache: Path, progress: Callable[[str], None]) -> CountingEmulator:
-    """The set-up in this cache folder, made where it does not exist yet (half a minute).
+def counting_emulator(cache: Path, progress: Callable[[str], None], offline: bool = False) -> CountingEmulator:
+    """The set-up in this cache folder, made where it does not exist yet or is damaged (half a minute).
 
     Raises:
         DeviceError: It cannot be made here; Debian 13's emulators, linked statically, take no plugins.
     """
     source = files("pfir.devices").joinpath("count_instructions.c").read_bytes()
     key = hashlib.sha256(f"{RECIPE}".encode() + source).hexdigest()[:12]
-    return CountingEmulator(made_once(cache / f"counting-{key}", lambda work: _make(work, source, progress)))
+    folder = cache / f"counting-{key}"
+    return CountingEmulator(made_once(folder, lambda work: _make(work, source, progress), progress, offline))
 
 
 def _make(work: Path, source: bytes, progress: Callable[[str], None]) -> None:
-    progress("emulated device: an emulator that counts instructions")
+    progress("emulated device: fetches about 30 MB: QEMU with its libraries, to count instructions; once")
     apt = PrivateApt(work / "apt")
     apt.update()
     native = work / "native"
@@ -102,4 +103,4 @@ def _compile(source: bytes, work: Path) -> None:
     target = _ZIG_TARGET.format(platform.machine())
     options = ["-target", target, "-shared", "-fPIC", "-O2", "-s", "-o", str(work / _PLUGIN), str(path)]
     caches = {f"ZIG_{kind}_CACHE_DIR": str(work.parent / "zig") for kind in ("GLOBAL", "LOCAL")}
-    run([sys.executable, "-m", "ziglang", "cc", *options], env={**os.environ, **caches})
+    run(run_module("ziglang", "cc", *options), env=environment(**caches), name="zig cc")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
 from pfir.artifact import Artifact
+from pfir.children import run_text
 from pfir.devices.base import Device
-from pfir.devices.cached import default_cache
+from pfir.devices.cached import damage, default_cache
 from pfir.devices.counting import counting_emulator
-from pfir.devices.feeds import ordered
+from pfir.devices.feeds import named, ordered
 from pfir.devices.provision import Emulated, Progress, provision
 from pfir.devices.worker import Worker
 from pfir.errors import DeviceError
@@ -41,25 +43,47 @@ _LARGE = 5_000_000
 class EmulatedDevice(Device):
     """Runs aarch64 libraries under emulation, in a process of its own; the first use sets it up.
 
+    Python and TVM take seconds to start under emulation, so that one process on an emulator that counts serves both
+    runs and counts; only where there is no such emulator it is a plain one, and nothing is counted.
+
     Args:
         cache: Folder for the set-up; None is the user's cache folder.
         progress: Called with a line per step of the set-up.
         timeout_s: Longest time one run may take; emulation is twenty to fifty times slower than the machine.
+        offline: Nothing may be fetched for the set-up.
     """
 
     name = "emulated aarch64"
 
-    def __init__(self, cache: Path | None = None, progress: Progress | None = None, timeout_s: float = 1800.0) -> None:
-        self._cache, self._progress, self._timeout_s = cache, progress, timeout_s
+    def __init__(
+        self,
+        cache: Path | None = None,
+        progress: Progress | None = None,
+        timeout_s: float = 1800.0,
+        offline: bool = False,
+    ) -> None:
+        self._cache, self._progress, self._timeout_s, self._offline = cache, progress, timeout_s, offline
         self._workers: dict[str, Worker] = {}
+        self._counts: dict[str, Callable[[], int]] = {}
+        self._open = ExitStack()
+        self._fault: DeviceError | None = None
 
-    def set_up(self) -> Emulated:
+    def set_up(self, thorough: bool = False) -> Emulated:
         """Make the device ready; at once where it was before.
+
+        Args:
+            thorough: Compare all of it with its checksums.
 
         Raises:
             DeviceError: It cannot be set up here; says why.
         """
-        return provision(self._cache, self._progress)
+        if self._fault is not None:  # to try again would take as long, and fail as before
+            raise self._fault
+        try:
+            return provision(self._cache, self._progress, self._offline, thorough)
+        except DeviceError as error:
+            self._fault = error
+            raise
 
     def measure(self, artifact: Artifact) -> Measurement:
         raise DeviceError("an emulated device yields no latency: its times do not follow those of any hardware")
@@ -67,8 +91,7 @@ class EmulatedDevice(Device):
     def run(self, artifact: Artifact, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         _check(artifact)
         arrays = ordered(artifact, inputs)
-        outputs = self._worker(artifact.target).run(artifact, arrays)
-        return {spec.name: value for spec, value in zip(artifact.outputs, outputs, strict=True)}
+        return named(artifact, self._worker(artifact.target).run(artifact, arrays))
 
     def instructions(self, artifact: Artifact, inputs: Mapping[str, np.ndarray]) -> int | None:
         """How many instructions one inference executes on one thread, or None where nothing here can count them.
@@ -76,39 +99,56 @@ class EmulatedDevice(Device):
         The difference between runs of one length and another, so that loading and feeding do not count.
 
         Raises:
-            DeviceError: The library does not run.
+            RunError: The library does not run.
+            DeviceError: The device cannot be set up.
         """
         _check(artifact)
         arrays = ordered(artifact, inputs)
-        try:
-            counting = counting_emulator(self._cache or default_cache(), self._progress or (lambda line: None))
-        except DeviceError as error:
-            if self._progress:
-                self._progress(f"instructions are not counted: {error}")
-            return None
-        with counting.counter() as (emulator, count):
-            worker = self._start(_model(artifact.target), emulator)
-            try:
-                return _instructions(worker, artifact, arrays, count)
-            finally:
-                worker.close()
+        worker = self._worker(artifact.target)
+        count = self._counts.get(_model(artifact.target))
+        return None if count is None else _instructions(worker, artifact, arrays, count)
 
     def close(self) -> None:
         for worker in self._workers.values():
             worker.close()
         self._workers.clear()
+        self._counts.clear()
+        self._open.close()
 
     def _worker(self, target: Target) -> Worker:
         """The process on the processor model of this target; one per model."""
         model = _model(target)
         if model not in self._workers:
-            self._workers[model] = self._start(model)
+            self.set_up()
+            try:
+                self._workers[model], self._counts[model] = self._counting(model)
+            except DeviceError as error:
+                if self._progress:
+                    self._progress(f"instructions are not counted: {error}")
+                self._workers[model] = self._start(model)
         return self._workers[model]
 
+    def _counting(self, model: str) -> tuple[Worker, Callable[[], int]]:
+        """A process on an emulator that counts, and what reads how many instructions it has executed so far."""
+        note = self._progress or (lambda line: None)
+        counting = counting_emulator(self._cache or default_cache(), note, self._offline)
+        emulator, count = self._open.enter_context(counting.counter())
+        return self._start(model, emulator), count
+
     def _start(self, model: str, emulator: tuple[str, ...] = ()) -> Worker:
+        made = self.set_up()
+        try:
+            return self._connected(made, model, emulator)
+        except DeviceError:
+            # A damaged file may have the right size and time.
+            if damage(made.folder, thorough=True) is None:
+                raise
+        return self._connected(self.set_up(thorough=True), model, emulator)
+
+    def _connected(self, made: Emulated, model: str, emulator: tuple[str, ...]) -> Worker:
         # The source goes along as text: the emulated Python does not see this one's packages.
         source = files("pfir.devices").joinpath("worker_main.py").read_text(encoding="utf-8")
-        command = (*self.set_up().command(model, emulator), "-c", source)
+        command = run_text(source, python=made.command(model, emulator))
         worker = Worker(f"{self.name} ({model.partition(',')[0]})", timeout_s=self._timeout_s, command=command)
         # Importing TVM takes seconds under emulation, and far more on a busy machine.
         worker.connect(self._timeout_s)

@@ -7,22 +7,22 @@ from collections.abc import Mapping
 import numpy as np
 
 from pfir.artifact import Artifact
-from pfir.errors import DeviceError
+from pfir.errors import RunError
 
 
 def ordered(artifact: Artifact, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     """The arrays of `inputs` in the artifact's order, checked against its interface.
 
     Raises:
-        DeviceError: One is missing, or has another shape or dtype than the library expects.
+        RunError: One is missing, or has another shape or dtype than the library expects.
     """
     arrays = []
     for spec in artifact.inputs:
         if spec.name not in inputs:
-            raise DeviceError(f"input {spec.name} is missing; the library needs {[s.name for s in artifact.inputs]}")
+            raise RunError(f"input {spec.name} is missing; the library needs {[s.name for s in artifact.inputs]}")
         array = np.asarray(inputs[spec.name])
         if tuple(array.shape) != tuple(spec.shape) or array.dtype.name != spec.dtype:
-            raise DeviceError(
+            raise RunError(
                 f"input {spec.name} is {array.dtype.name}{list(array.shape)}; "
                 f"the library expects {spec.dtype}{list(spec.shape)}"
             )
@@ -34,11 +34,11 @@ def named(artifact: Artifact, outputs: list[np.ndarray]) -> dict[str, np.ndarray
     """The library's outputs by name.
 
     Raises:
-        DeviceError: The library has another count of outputs than its interface.
+        RunError: The library has another count of outputs than its interface.
     """
     names = [spec.name for spec in artifact.outputs]
     if len(names) != len(outputs):
-        raise DeviceError(f"the library gave {len(outputs)} outputs; its interface names {len(names)}")
+        raise RunError(f"the library gave {len(outputs)} outputs; its interface names {len(names)}")
     return dict(zip(names, outputs, strict=True))
 
 

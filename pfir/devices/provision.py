@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
+from pfir.children import environment, run_module, run_text
 from pfir.devices.apt import PrivateApt, extract_file, run, unpack
 from pfir.devices.cached import default_cache, made_once
+from pfir.devices.pinned import digest, requirements
 from pfir.errors import DeviceError
 
-RECIPE = 1
+RECIPE = 2
 Progress = Callable[[str], None]
 # The user land that Python and TVM's runtime load; where a release renamed a package, its names newest first.
 _PACKAGES = (
@@ -31,21 +32,26 @@ _PACKAGES = (
     ("libbz2-1.0",),
     ("libuuid1",),
 )
-_PINNED = ("apache-tvm", "apache-tvm-ffi")
-_OTHERS = ("numpy", "ml_dtypes", "typing_extensions", "psutil", "cloudpickle")
 _PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_24_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64")
 # Names since Debian 13 come without the suffix; both are statically linked.
 _QEMU_PACKAGES = ("qemu-user-static", "qemu-user")
 _QEMU_FILES = ("usr/bin/qemu-aarch64-static", "usr/bin/qemu-aarch64")
+FETCHED = "about 130 MB: Debian packages, QEMU, Python wheels"
 # The compiler's library alone is 240 MB, and code is generated on this side.
 _LEFT_OUT = ("libtvm_compiler.so", "/include/", "/3rdparty/", "/tests/", "/testing/")
 
 
 @dataclass(frozen=True)
 class Emulated:
-    """A finished set-up: an emulator, a user land, and Python packages."""
+    """A finished set-up: an emulator, a user land, and Python packages.
+
+    Args:
+        folder: Where it lies.
+        growing: It is still being made: Python may keep there what it compiles.
+    """
 
     folder: Path
+    growing: bool = False
 
     @property
     def python(self) -> str:
@@ -62,6 +68,9 @@ class Emulated:
         settings = {
             "TVM_USE_RUNTIME_LIB": "1",
             "PYTHONHASHSEED": "0",
+            "PYTHONNOUSERSITE": "1",
+            # What the set-up has compiled serves; the folder stays as its checksums say.
+            "PYTHONDONTWRITEBYTECODE": "" if self.growing else "1",
             "PYTHONHOME": str(self.folder / "root" / "usr"),
             "PYTHONPATH": str(self.folder / "site"),
         }
@@ -71,38 +80,40 @@ class Emulated:
         return (*emulator, *machine, *passed, "-U", "LD_LIBRARY_PATH", "-U", "LD_PRELOAD", str(python))
 
 
-def provision(cache: Path | None = None, progress: Progress | None = None) -> Emulated:
-    """The set-up, made where it does not exist yet (about a minute, 130 MB over the network).
+def provision(
+    cache: Path | None = None, progress: Progress | None = None, offline: bool = False, thorough: bool = False
+) -> Emulated:
+    """The set-up, made where it does not exist yet or is damaged (about a minute, 130 MB over the network).
 
     Args:
         cache: Folder that holds it; None is the user's cache folder.
         progress: Called with a line per step.
+        offline: Nothing may be fetched.
+        thorough: Read all of it to find what is damaged.
 
     Raises:
         DeviceError: It cannot be made here; says why.
     """
     if not sys.platform.startswith("linux"):
         raise DeviceError(f"the emulated device needs Linux; this system is {sys.platform}")
-    folder = (cache or default_cache()) / f"emulated-{_version_hash()}"
-    return Emulated(made_once(folder, lambda work: _make(work, progress or _silent)))
+    folder, note = (cache or default_cache()) / f"emulated-{RECIPE}-{digest()}", progress or _silent
+    return Emulated(made_once(folder, lambda work: _make(work, note), note, offline, thorough))
 
 
 def _silent(line: str) -> None:
     """Progress that nobody asked for."""
 
 
-def _version_hash() -> str:
-    parts = [str(RECIPE), *(f"{name}=={version(name)}" for name in _PINNED)]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
-
-
 def _make(work: Path, progress: Progress) -> None:
+    progress(f"emulated device: fetches {FETCHED}; once, --offline fetches nothing")
+    if find_spec("pip") is None:
+        raise DeviceError("pip is missing in this Python; `python -m ensurepip` installs it")
     python = _user_land(work, progress)
     _emulator(work, progress)
     _site(work, python, progress)
     (work / "about.json").write_text(json.dumps({"python": python, "recipe": RECIPE}), encoding="utf-8")
     progress("emulated device: check")
-    _check(Emulated(work))
+    _check(Emulated(work, growing=True))
     progress("emulated device: ready")
 
 
@@ -152,12 +163,7 @@ def _site(work: Path, python: str, progress: Progress) -> None:
     """Unpack the aarch64 wheels into `site`: TVM's runtime in the version that compiles here, and what it imports."""
     progress("emulated device: TVM's runtime for aarch64")
     wheels = work / "wheels"
-    _download(wheels, python, [f"{name}=={version(name)}" for name in _PINNED])
-    try:
-        _download(wheels, python, [f"{name}=={version(name)}" for name in _OTHERS])
-    except DeviceError:
-        # The system's Python may be older than this one, and these may have left it behind.
-        _download(wheels, python, list(_OTHERS))
+    _download(wheels, python)
     for wheel in sorted(wheels.glob("*.whl")):
         with zipfile.ZipFile(wheel) as archive:
             members = [name for name in archive.namelist() if not any(part in name for part in _LEFT_OUT)]
@@ -165,17 +171,24 @@ def _site(work: Path, python: str, progress: Progress) -> None:
     shutil.rmtree(wheels)
 
 
-def _download(folder: Path, python: str, requirements: list[str]) -> None:
+def _download(folder: Path, python: str) -> None:
+    folder.mkdir()
+    pinned = folder / "requirements.txt"
+    pinned.write_text(requirements(python), encoding="utf-8")
     abi = [f"--abi={tag}" for tag in (f"cp{python.replace('.', '')}", "abi3", "none")]
-    run(
-        [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", f"--dest={folder}"]
-        + [f"--platform={platform}" for platform in _PLATFORMS]
-        + [f"--python-version={python}", "--implementation=cp", *abi, *requirements]
-    )
+    platforms = [f"--platform={platform}" for platform in _PLATFORMS]
+    options = ["--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:", f"--dest={folder}", *platforms]
+    python_options = [f"--python-version={python}", "--implementation=cp", *abi]
+    command = run_module("pip", "download", *options, *python_options, f"--requirement={pinned}")
+    run(command, environment(), name="pip download")
 
 
 def _check(made: Emulated) -> None:
-    program = "import numpy, tvm; print(int(tvm.runtime.tensor(numpy.arange(7)).numpy().sum()))"
-    done = run([*made.command("max"), "-c", program])
+    # The worker's modules too, so that Python compiles them once for all.
+    program = (
+        "import multiprocessing.connection, pathlib, re, typing, numpy, tvm, tvm.rpc, tvm.runtime.vm; "
+        "print(int(tvm.runtime.tensor(numpy.arange(7)).numpy().sum()))"
+    )
+    done = run(run_text(program, python=made.command("max")), environment(), name="the emulated Python")
     if done.stdout.strip() != "21":
         raise DeviceError(f"the emulated Python answered {done.stdout.strip()[:100]!r} where 21 was expected")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
@@ -15,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from pfir.artifact import Artifact
-from pfir.errors import DeviceError
+from pfir.children import environment, run_module
+from pfir.errors import DeviceError, RunError
+from pfir.scratch import scratch_folder
 
 START_SECONDS = 120.0
 
@@ -43,7 +43,7 @@ class Worker:
         command: Sequence[str] | None = None,
     ) -> None:
         self.name, self.threads, self.timeout_s = name, threads, timeout_s
-        self._command = tuple(command or (sys.executable, "-m", "pfir.devices.worker_main"))
+        self._command = tuple(command or run_module("pfir.devices.worker_main"))
         self._address = {**address, "threads": threads} if address else None
         self._process: subprocess.Popen | None = None
         self._pipe: Connection | None = None
@@ -53,7 +53,8 @@ class Worker:
         """The outputs of one inference, in the artifact's order.
 
         Raises:
-            DeviceError: The child crashed, hung, or the library refused.
+            RunError: The library did not load, refused, or the child crashed or hung in it.
+            DeviceError: The child does not start or connect.
         """
         return self._ask("run", self._load(artifact), inputs)
 
@@ -99,7 +100,7 @@ class Worker:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env=_environment(self.threads),
+                env=environment(TVM_NUM_THREADS=str(self.threads), OMP_NUM_THREADS=str(self.threads)),
                 start_new_session=True,
             )
         self._pipe = Connection(here.detach())
@@ -125,26 +126,34 @@ class Worker:
         key = hashlib.sha256(library).hexdigest()[:32]
         if key not in self._loaded:
             try:
-                self._ask("load", key, library)
-            except DeviceError as error:
-                raise DeviceError(f"{error} (the library is for {artifact.target.triple})") from error
+                self._hand_over(key, library)
+            except RunError as error:
+                raise RunError(f"{error} (the library is for {artifact.target.triple})") from error
             self._loaded.add(key)
         return key
 
+    def _hand_over(self, key: str, library: bytes) -> None:
+        # The file is on this side, where it is removed even if the child is killed while it reads.
+        with scratch_folder() as folder:
+            path = folder / f"{key}.so"
+            path.write_bytes(library)
+            self._ask("load", key, str(path))
+
     def _ask(self, command: str, *arguments: Any, timeout_s: float | None = None) -> Any:
         limit = self.timeout_s if timeout_s is None else timeout_s
+        fault = DeviceError if command == "open" else RunError  # all but "open" runs code of a library
         try:
             self._pipe.send((command, arguments))
             if not self._pipe.poll(limit):
                 self.close(patience_s=0)
-                raise DeviceError(f"{self.name} did not answer to {command} within {limit:.0f} s")
+                raise fault(f"{self.name} did not answer to {command} within {limit:.0f} s")
             state, value = self._pipe.recv()
         except (EOFError, BrokenPipeError, ConnectionError) as error:
-            raise DeviceError(f"{self.name} stopped during {command}: {self._cause()}") from error
+            raise fault(f"{self.name} stopped during {command}: {self._cause()}") from error
         if state == "error":
             if command == "open":
                 self.close()
-            raise DeviceError(f"{self.name} failed to {command}: {value}")
+            raise fault(f"{self.name} failed to {command}: {value}")
         return value
 
     def _cause(self) -> str:
@@ -159,8 +168,3 @@ class Worker:
         if code is not None and code < 0:
             return f"its process was ended by {signal.Signals(-code).name}"
         return f"its process left with code {code}"
-
-
-def _environment(threads: int) -> dict[str, str]:
-    count = str(threads)
-    return {**os.environ, "TVM_NUM_THREADS": count, "OMP_NUM_THREADS": count, "PYTHONUNBUFFERED": "1"}

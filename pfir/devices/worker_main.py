@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-import tempfile
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -40,13 +39,10 @@ class Runner:
         self._session.get_function("runtime.config_threadpool")(ALL_CORES, address["threads"])
         self._device = self._session.cpu()
 
-    def load(self, key: str, library: bytes) -> None:
+    def load(self, key: str, path: str) -> None:
         from tvm.runtime.vm import VirtualMachine
 
-        with tempfile.TemporaryDirectory(prefix="pfir-") as folder:
-            path = Path(folder) / f"{key}.so"
-            path.write_bytes(library)
-            self._machines[key] = VirtualMachine(self._module(path), self._device)
+        self._machines[key] = VirtualMachine(self._module(Path(path)), self._device)
 
     def forget(self) -> None:
         self._machines.clear()

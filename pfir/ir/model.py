@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from pfir.ir.edit import remove_dead
 from pfir.ir.provenance import read_provenance, write_provenance
 from pfir.ir.reading import Read, read_graph
 from pfir.ir.saving import save_model
+from pfir.ir.sharing import separate_constants, shared_again
 from pfir.ir.tensors import fill_proto, numpy_dtype, to_array
 from pfir.ir.writing import Fill, opset_imports, write_graph
 
@@ -59,7 +60,9 @@ class Model:
             read: Gives the values of a tensor, for those that lie outside the file.
         """
         version = min(proto.ir_version or NEWEST_IR_VERSION, NEWEST_IR_VERSION)
-        return cls(read_graph(proto, read), name, read_provenance(proto), None, version, _header(proto))
+        graph = read_graph(proto, read)
+        separate_constants(graph)
+        return cls(graph, name, read_provenance(proto), None, version, _header(proto))
 
     def clone(self) -> Model:
         """Another graph over the same arrays."""
@@ -107,16 +110,23 @@ class Model:
         if self.source is not None and self.source_runs:
             return self.source
         try:
-            return self.to_proto().SerializeToString()
+            return self.for_a_file().to_proto().SerializeToString()
         except (ValueError, MemoryError) as error:
             raise FrontendError(f"model {self.name!r} does not fit into one file of 2 GiB; save it instead") from error
 
-    def save(self, path: str | Path) -> None:
+    def for_a_file(self) -> Model:
+        """Another model in which constants are shared again that were shared where it came from and are still equal."""
+        other = self.clone()
+        shared_again(other.graph)
+        return other
+
+    def save(self, path: str | Path, check: Callable[[Path], None] = lambda path: None) -> None:
         """Write the model: the file's own bytes if no pass changed it. The file appears whole or not at all.
 
-        A model above 2 GiB gets a second file beside it, `<name>.data`.
+        A model above 2 GiB gets a second file beside it, `<name>.data`. `check` is given the finished file before it
+        takes its place; if it raises, nothing appears.
         """
-        save_model(self, Path(path))
+        save_model(self, Path(path), check=check)
 
     def initializers(self) -> dict[str, gs.Constant]:
         """Every constant tensor of the main graph by name."""

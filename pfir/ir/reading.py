@@ -12,8 +12,9 @@ import onnx
 import onnx_graphsurgeon as gs
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto
 
+from pfir.ir.module_paths import name_by_modules
 from pfir.ir.shell import keep
-from pfir.ir.tensors import SparseInitializer, numpy_dtype, to_array
+from pfir.ir.tensors import SparseInitializer, numpy_dtype, symbol, to_array
 
 Read = Callable[[TensorProto], np.ndarray]
 _NODE_FIELDS = ("input", "output", "name", "op_type", "domain")
@@ -32,6 +33,7 @@ def read_graph(proto: onnx.ModelProto, read: Read = to_array) -> gs.Graph:
     standard = next((o.version for o in opsets if o.domain in ("", "ai.onnx")), None)
     graph = _Reader(read, standard, opsets).graph(proto.graph, ChainMap())
     _name_nodes(graph)
+    name_by_modules(graph)
     graph.producer_name, graph.producer_version = proto.producer_name, proto.producer_version
     graph.ir_version = min(proto.ir_version, 10)
     return graph
@@ -113,7 +115,8 @@ def _describe(variable: gs.Variable, proto: ValueInfoProto) -> None:
     kind = proto.type.WhichOneof("value")
     if kind == "tensor_type":
         _describe_tensor(variable, proto.type.tensor_type)
-        if proto.type.denotation or any(d.denotation for d in proto.type.tensor_type.shape.dim):
+        dims = proto.type.tensor_type.shape.dim
+        if proto.type.denotation or any(d.denotation or (d.dim_param and not symbol(d.dim_param)) for d in dims):
             shell.type.CopyFrom(proto.type)
     elif kind:
         variable.type = kind
@@ -132,7 +135,7 @@ def _size(dim: onnx.TensorShapeProto.Dimension) -> int | str | None:
     """A size; -1, which some exporters write, is unknown as ONNX Runtime takes it."""
     if dim.HasField("dim_value"):
         return dim.dim_value if dim.dim_value >= 0 else None
-    return dim.dim_param or None
+    return symbol(dim.dim_param)
 
 
 def _hints(proto: GraphProto, scope: ChainMap[str, gs.Tensor]) -> None:

@@ -13,6 +13,12 @@ from pfir.ir.model import Model
 from pfir.ir.rules.bodies import every_graph, tensors_of
 from pfir.ir.rules.edits import Edit, Freeze, Literal, Remap
 from pfir.ir.rules.trace import node_key
+from pfir.ir.tensors import numpy_dtype
+
+# Makers of sizes and indices whose output has the type of their first input.
+_HANDS_ON = frozenset((
+    "Identity", "Concat", "Slice", "Gather", "Squeeze", "Unsqueeze", "Reshape", "Add", "Sub", "Mul", "Div",
+))  # fmt: skip
 
 
 class Cut:
@@ -109,7 +115,8 @@ def _remap(tensors: dict[str, gs.Tensor], node: gs.Node, edit: Remap, cut: Cut) 
     highest = int(edit.indices.max(initial=0)) + 1
     mask = cut.mask(edit.source, highest)
     moved = np.cumsum(mask) - 1
-    node.inputs[edit.place] = _constant(tensors, f"{edit.node}_indices", moved[indices])
+    dtype = _dtype(node, edit.place)
+    node.inputs[edit.place] = _constant(tensors, f"{edit.node}_indices", moved[indices], dtype)
 
 
 def _fill(graph: gs.Graph, tensors: dict[str, gs.Tensor], node: gs.Node, edit: Literal, cut: Cut) -> None:
@@ -121,15 +128,41 @@ def _fill(graph: gs.Graph, tensors: dict[str, gs.Tensor], node: gs.Node, edit: L
         node.attrs[edit.place] = values[0] if edit.scalar else values
         return
     node.attrs.pop(edit.drop, None)
-    name = f"{edit.node}_literal{edit.place}"
+    name, dtype = f"{edit.node}_literal{edit.place}", _dtype(node, edit.place)
     if None not in values:
-        literal = _constant(tensors, name, values)
+        literal = _constant(tensors, name, values, dtype)
     else:
-        literal = _overlaid(graph, tensors, node.inputs[edit.place], name, values, graph.nodes.index(node))
+        literal = _overlaid(graph, tensors, node.inputs[edit.place], name, values, dtype, graph.nodes.index(node))
     if edit.place == len(node.inputs):
         node.inputs.append(literal)
     else:
         node.inputs[edit.place] = literal
+
+
+def _dtype(node: gs.Node, place: int) -> np.dtype:
+    """The type that a literal must have at this place: that of the numbers that stand there, or beside them.
+
+    Only Slice takes several literals of one type; all others that have a choice take one.
+    """
+    beside = range(1, len(node.inputs)) if node.op == "Slice" else ()
+    standing = [node.inputs[i] for i in (place, *beside) if i < len(node.inputs) and node.inputs[i].name]
+    constants = [t.dtype for t in standing if isinstance(t, gs.Constant)]
+    known = constants or [_made_dtype(t) for t in standing]
+    return np.dtype(next((d for d in known if d is not None), np.int64))
+
+
+def _made_dtype(tensor: gs.Tensor) -> np.dtype | None:
+    """The type of a computed tensor, where the model tells it or its maker does; some makers hand on their input's."""
+    while tensor.dtype is None and tensor.inputs:
+        maker = tensor.inputs[0]
+        if maker.op == "Cast":
+            return numpy_dtype(maker.attrs["to"]) if isinstance(maker.attrs["to"], int) else maker.attrs["to"]
+        if maker.op == "Constant" and isinstance(maker.attrs.get("value"), gs.Constant):
+            return maker.attrs["value"].dtype
+        if maker.op not in _HANDS_ON or not maker.inputs:
+            return None
+        tensor = maker.inputs[0]
+    return tensor.dtype
 
 
 def _freeze(graph: gs.Graph, tensors: dict[str, gs.Tensor], node: gs.Node, edit: Freeze) -> None:
@@ -143,29 +176,26 @@ def _freeze(graph: gs.Graph, tensors: dict[str, gs.Tensor], node: gs.Node, edit:
     tensors[fresh.name] = fresh
     node.outputs[0] = fresh
     at = graph.nodes.index(node) + 1
-    _where(graph, tensors, fresh, result, edit.values, at)
+    _where(graph, tensors, fresh, result, edit.values, np.int64, at)
 
 
-def _overlaid(graph: gs.Graph, tensors: dict[str, gs.Tensor], source: gs.Tensor, name: str, values, at: int):
-    result = gs.Variable(_fresh(tensors, name), np.int64, [len(values)])
+def _overlaid(graph: gs.Graph, tensors: dict[str, gs.Tensor], source: gs.Tensor, name: str, values, dtype, at: int):
+    result = gs.Variable(_fresh(tensors, name), dtype, [len(values)])
     tensors[result.name] = result
-    _where(graph, tensors, source, result, values, at)
+    _where(graph, tensors, source, result, values, dtype, at)
     return result
 
 
-def _where(graph: gs.Graph, tensors: dict, source: gs.Tensor, result: gs.Tensor, values, at: int) -> None:
+def _where(graph: gs.Graph, tensors: dict, source: gs.Tensor, result: gs.Tensor, values, dtype, at: int) -> None:
     """result = values where they are known, else source."""
-    known = _constant(tensors, f"{result.name}_known", np.array([v is not None for v in values]))
-    numbers = _constant(tensors, f"{result.name}_sizes", [v or 0 for v in values])
+    known = _constant(tensors, f"{result.name}_known", [v is not None for v in values], bool)
+    numbers = _constant(tensors, f"{result.name}_sizes", [v or 0 for v in values], dtype)
     node = gs.Node("Where", f"{result.name}_where", inputs=[known, numbers, source], outputs=[result])
     graph.nodes.insert(at, node)
 
 
-def _constant(tensors: dict[str, gs.Tensor], name: str, values) -> gs.Constant:
-    array = np.asarray(values)
-    if array.dtype != bool:
-        array = array.astype(np.int64)
-    constant = gs.Constant(_fresh(tensors, name), array)
+def _constant(tensors: dict[str, gs.Tensor], name: str, values, dtype) -> gs.Constant:
+    constant = gs.Constant(_fresh(tensors, name), np.asarray(values).astype(dtype))
     tensors[constant.name] = constant
     return constant
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -23,43 +23,49 @@ ONE_FILE_BYTES = (1 << 31) - (64 << 20)
 _SMALL_BYTES = 1024
 
 
-def save_model(model: Model, path: Path, one_file_bytes: int = ONE_FILE_BYTES) -> None:
+def save_model(
+    model: Model, path: Path, one_file_bytes: int = ONE_FILE_BYTES, check: Callable[[Path], None] = lambda path: None
+) -> None:
     """Write a model to `path`, and its arrays to `<name>.data` beside it if they exceed `one_file_bytes`.
+
+    Args:
+        model: What to write.
+        path: The place where it appears, whole or not at all.
+        one_file_bytes: What one file may hold.
+        check: Is given the finished file, before it takes its place; if it raises, nothing appears.
 
     Raises:
         UsageError: The folder does not exist, cannot be written to, or is full.
     """
     try:
-        _save(model, path, one_file_bytes)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name[:100]}.", dir=path.parent) as stage:
+            files = _write(model, Path(stage) / path.name, one_file_bytes)
+            check(files[-1])
+            for file in files:
+                os.replace(file, path.with_name(file.name))
     except OSError as error:
         raise UsageError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
 
 
-def _save(model: Model, path: Path, one_file_bytes: int) -> None:
-    if model.source is not None:
-        _write(path, model.source)
-    elif _array_bytes(model) <= one_file_bytes:
-        _write(path, model.to_bytes())
-    else:
-        _write_both(model, path)
+def _write(model: Model, path: Path, one_file_bytes: int) -> tuple[Path, ...]:
+    """The files, the model last: it never names a file that has not taken its place yet."""
+    if model.source is None and _array_bytes(model) > one_file_bytes:
+        return _write_both(model, path)
+    with _on_disk(path) as file:
+        file.write(model.to_bytes() if model.source is None else model.source)
+    return (path,)
 
 
 def _array_bytes(model: Model) -> int:
     return sum(t._values.nbytes for t in model.initializers().values())
 
 
-def _write(path: Path, data: bytes) -> None:
-    with _whole(path) as file:
-        file.write(data)
-
-
-def _write_both(model: Model, path: Path) -> None:
-    """The data file takes its name first, so the model never names a file that is not there."""
+def _write_both(model: Model, path: Path) -> tuple[Path, ...]:
     data_path = path.with_name(path.name + ".data")
-    with _whole(path) as file:
-        with _whole(data_path) as data:
-            proto = model.to_proto(lambda tensor, array: _outside(tensor, array, data, data_path.name))
+    with _on_disk(path) as file, _on_disk(data_path) as data:
+        proto = model.for_a_file().to_proto(lambda tensor, array: _outside(tensor, array, data, data_path.name))
         file.write(proto.SerializeToString())
+    return data_path, path
 
 
 def _outside(tensor: TensorProto, array: np.ndarray, data: IO[bytes], location: str) -> None:
@@ -78,22 +84,9 @@ def _outside(tensor: TensorProto, array: np.ndarray, data: IO[bytes], location: 
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes its name only when all of it is on disk."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _on_disk(path: Path) -> Iterator[IO[bytes]]:
+    """A new file, all of which is on disk afterwards."""
+    with path.open("wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,10 +24,13 @@ class ScalableKernels:
         counts: (tensor, axis) to the axis' width as fixed positions plus positions per kept channel of each group, as
             `pfir.ir.channels.channel_counts` gives it: objects with `fixed` and `per_channel`, or pairs of the two.
             Axes that are not in it keep their width.
+        input_shapes: Full shapes by input name, as for `fix_sizes`.
     """
 
-    def __init__(self, model: Model, counts: Mapping[Dim, object]) -> None:
-        graph = fix_sizes(model).graph
+    def __init__(
+        self, model: Model, counts: Mapping[Dim, object], input_shapes: Mapping[str, Sequence[int]] | None = None
+    ) -> None:
+        graph = fix_sizes(model, 1, input_shapes).graph
         sizes = known_sizes(graph)
         self._widths = _Widths(sizes, {d: _pair(c) for d, c in counts.items() if d[0] in sizes})
         self._plans = plan_kernels(graph)

@@ -13,7 +13,7 @@ from pfir.ir import walk
 from pfir.ir.edit import STANDARD_DOMAINS, remove_dead
 from pfir.ir.fold import constants_to_initializers, fold_constants, fold_shapes
 from pfir.ir.model import Model
-from pfir.ir.tensors import element_type, fill_proto, numpy_dtype
+from pfir.ir.tensors import element_type, fill_proto, numpy_dtype, symbol
 
 # Constants up to this many elements may hold sizes; larger ones are weights, of which only the type matters here.
 _SMALL = 256
@@ -129,17 +129,19 @@ def _known(kind: onnx.TypeProto.Tensor) -> tuple[np.dtype | None, list | None]:
     dtype = numpy_dtype(kind.elem_type) if kind.elem_type else None
     if not kind.HasField("shape"):
         return dtype, None
-    return dtype, [d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in kind.shape.dim]
+    return dtype, [d.dim_value if d.HasField("dim_value") else symbol(d.dim_param) for d in kind.shape.dim]
 
 
-def fix_sizes(model: Model, batch: int = 1, input_shapes: Mapping[str, Sequence[int]] | None = None) -> Model:
+def fix_sizes(
+    model: Model, batch: int | None = None, input_shapes: Mapping[str, Sequence[int]] | None = None
+) -> Model:
     """A new model in which every size is a number; what is computed from sizes alone is folded.
 
     Sizes that depend on values (NonZero, NonMaxSuppression) stay unknown. The given model is not changed.
 
     Args:
         model: With dynamic sizes or without.
-        batch: The size of a dynamic first axis, at least 1.
+        batch: The size of the first axis, at least 1; None is the model's own, 1 where that is dynamic.
         input_shapes: Full shapes by input name, sizes of at least 1.
 
     Raises:
@@ -170,7 +172,8 @@ def _fold_until_known(model: Model) -> None:
             tensor.shape = known[tensor.name][1]
 
 
-def _input_shapes(model: Model, batch: int, given: dict[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
+def _input_shapes(model: Model, asked: int | None, given: dict[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
+    batch = 1 if asked is None else asked
     if batch < 1:
         raise UsageError(f"--batch is {batch}; it must be at least 1")
     names = [t.name for t in model.graph.inputs]
@@ -182,7 +185,8 @@ def _input_shapes(model: Model, batch: int, given: dict[str, Sequence[int]]) -> 
         if tensor.name not in given and tensor.shape and isinstance(tensor.shape[0], str):
             bound.setdefault(tensor.shape[0], batch)
     shapes = {t.name: _fixed_shape(t, batch, given.get(t.name), bound) for t in model.graph.inputs}
-    _check_batch(model, batch, shapes)
+    if asked is not None:
+        _check_batch(model, asked, shapes)
     return shapes
 
 
@@ -192,11 +196,10 @@ def _bind_given(model: Model, given: dict[str, Sequence[int]]) -> dict[str, int]
     for tensor in model.graph.inputs:
         if tensor.name not in given or tensor.shape is None:
             continue
-        for symbol, size in zip(tensor.shape, given[tensor.name], strict=False):
-            if isinstance(symbol, str) and symbol and bound.setdefault(symbol, int(size)) != int(size):
+        for name, size in zip(tensor.shape, given[tensor.name], strict=False):
+            if isinstance(name, str) and name and bound.setdefault(name, int(size)) != int(size):
                 raise UsageError(
-                    f"--input-shape gives {symbol} of input {tensor.name} the size {size}; "
-                    f"elsewhere it is {bound[symbol]}"
+                    f"--input-shape gives {name} of input {tensor.name} the size {size}; elsewhere it is {bound[name]}"
                 )
     return bound
 
@@ -243,7 +246,7 @@ def _check_given(tensor: gs.Variable, given: Sequence[int]) -> None:
 def _check_batch(model: Model, batch: int, shapes: Mapping[str, tuple[int, ...]]) -> None:
     """A batch that no input takes was asked for in vain."""
     firsts = {s[0] for s in shapes.values() if s}
-    if batch == 1 or batch in firsts or not firsts:
+    if batch in firsts or not firsts:
         return
     tensor = next(t for t in model.graph.inputs if shapes[t.name])
     raise UsageError(f"--batch is {batch}; input {tensor.name} has shape {_text(shapes[tensor.name])}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
 _KEPT_BYTES = 4096
 
@@ -11,7 +11,8 @@ def skeleton_of(model: ModelProto) -> ModelProto:
     """A copy in which large initializers of the main graph became inputs of their type and shape.
 
     What passes onnx's checks in one passes in the other: small initializers, which shapes are computed from, stay.
-    Outputs without a shape are left out: onnx.checker wants one, ONNX Runtime does not.
+    Outputs without a shape are left out: onnx.checker wants one, ONNX Runtime does not. A size of -1 is none, as ONNX
+    Runtime takes it; onnx takes it for a number.
     """
     light = ModelProto()
     for field, value in model.ListFields():
@@ -34,12 +35,20 @@ def _graph(model: ModelProto, light: ModelProto) -> None:
     target.output.extend(v for v in source.output if _shaped(v))
     target.value_info.extend(source.value_info)
     target.sparse_initializer.extend(source.sparse_initializer)
+    for value in (*target.input, *target.output, *target.value_info):
+        _open_sizes(value)
     inputs = {v.name for v in source.input}
     for tensor in source.initializer:
         if _small(tensor):
             target.initializer.append(tensor)
         elif tensor.name not in inputs:
             target.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+
+
+def _open_sizes(value: ValueInfoProto) -> None:
+    for dim in value.type.tensor_type.shape.dim if value.type.HasField("tensor_type") else ():
+        if dim.HasField("dim_value") and dim.dim_value == -1:
+            dim.Clear()
 
 
 def _shaped(value: object) -> bool:

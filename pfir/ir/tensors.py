@@ -66,6 +66,17 @@ def check_size(what: str, element: int, dims: tuple[int, ...]) -> int:
     return count
 
 
+_NO_SYMBOLS = frozenset(("?", "*", "-1", "none", "unknown", "dynamic"))
+
+
+def symbol(text: str) -> str | None:
+    """The name of a dynamic size; None of words that exporters write for any size that they do not know.
+
+    Two sizes of one name are equal; two of which nothing is known need not be.
+    """
+    return text if text and text.strip().lower() not in _NO_SYMBOLS else None
+
+
 def to_array(tensor: TensorProto) -> np.ndarray:
     """The values of a tensor as a read-only array of its shape; strings become an object array of str.
 

@@ -8,7 +8,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.errors import FrontendError, VerifyError
-from pfir.ir.checks import channel_fault, form_fault, infer
+from pfir.ir.checks import form_fault, infer
+from pfir.ir.layer_checks import layer_fault
 from pfir.ir.model import Model
 from pfir.ir.skeleton import skeleton_of
 
@@ -143,6 +144,6 @@ def _check_with_onnx(model: Model) -> None:
     fault = form_fault(light)
     if fault is None and model.consistent:
         inferred, fault = infer(light)
-        fault = fault or channel_fault(inferred)
+        fault = fault or layer_fault(inferred)
     if fault is not None:
         raise VerifyError(f"model {model.name!r} is not valid: {fault}")

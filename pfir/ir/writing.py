@@ -14,7 +14,7 @@ from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoPr
 from onnx_graphsurgeon.ir.tensor import LazyValues, SparseValues
 
 from pfir.ir.shell import shell_of
-from pfir.ir.tensors import element_type, fill_proto
+from pfir.ir.tensors import element_type, fill_proto, symbol
 
 Fill = Callable[[TensorProto, np.ndarray], None]
 _Path = tuple[int, ...]
@@ -145,7 +145,7 @@ class _Writer:
         """Write a node; returns the number of bodies of this graph written so far."""
         shell = shell_of(node)
         hints = _hints_of(shell, proto)
-        proto.op_type, proto.name = node.op, node.name or ""
+        proto.op_type, proto.name = node.op, proto.name or node.name or ""
         if node.domain:
             proto.domain = node.domain
         proto.input.extend(t.name for t in node.inputs)
@@ -271,7 +271,7 @@ def _plain_container(tensor: gs.Variable, proto: ValueInfoProto) -> None:
 
 
 def _tensor_type(tensor: gs.Tensor, proto: ValueInfoProto) -> None:
-    meanings = [d.denotation for d in proto.type.tensor_type.shape.dim]
+    came = [(d.denotation, d.dim_param) for d in proto.type.tensor_type.shape.dim]
     target = proto.type.tensor_type
     target.Clear()
     target.elem_type = element_type(tensor.dtype) if tensor.dtype is not None else 0
@@ -284,8 +284,16 @@ def _tensor_type(tensor: gs.Tensor, proto: ValueInfoProto) -> None:
             dim.dim_param = size
         elif size is not None and size >= 0:
             dim.dim_value = int(size)
-        if len(meanings) == len(tensor.shape) and meanings[place]:
-            dim.denotation = meanings[place]
+        if len(came) == len(tensor.shape):
+            _as_it_came(dim, *came[place])
+
+
+def _as_it_came(dim: onnx.TensorShapeProto.Dimension, meaning: str, word: str) -> None:
+    """What a size means, and the exporter's word for one that it did not know."""
+    if meaning:
+        dim.denotation = meaning
+    if word and symbol(word) is None and dim.WhichOneof("value") is None:
+        dim.dim_param = word
 
 
 def _notes(graph: gs.Graph, proto: GraphProto, shell: GraphProto) -> None:

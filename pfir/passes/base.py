@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -33,6 +33,7 @@ class Context:
         keep: Nodes whose output channels must stay.
         only: If not empty, the only nodes whose output channels may be removed.
         seed: Of every random choice.
+        input_shapes: Full shapes by input name, for costs of models that do not tell all sizes; the models keep theirs.
     """
 
     activations: Activations | None = None
@@ -43,6 +44,7 @@ class Context:
     keep: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     seed: int = 0
+    input_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class Pass(ABC):
     """A rewrite of a model. Subclasses are frozen dataclasses; their fields are their text."""
 
     name: ClassVar[str]
+    settled: ClassVar[bool] = True
+    """Whether constants are brought where passes look for them before this one (`pfir.ir.settle`)."""
 
     def space(self, model: Model, context: Context) -> Space:  # noqa: ARG002
         """What a search may choose for this model; empty if there is nothing to choose."""

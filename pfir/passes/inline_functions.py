@@ -27,6 +27,7 @@ class InlineFunctions(Pass):
     """
 
     name: ClassVar[str] = "inline-functions"
+    settled: ClassVar[bool] = False
 
     def apply(self, model: Model, context: Context) -> Change:
         called = _functions(model)

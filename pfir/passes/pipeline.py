@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pfir.errors import PfirError
 from pfir.ir.model import Model
+from pfir.ir.settle import settle_constants
 from pfir.ir.verify import verify_model
 from pfir.passes.base import Change, Context, Pass
 from pfir.passes.spec import format_pass
@@ -20,14 +21,17 @@ def run(passes: Sequence[Pass], model: Model, context: Context) -> tuple[Model, 
     Raises:
         VerifyError: A pass left the model invalid.
     """
-    model = model.clone()
+    result, changed = model.clone(), False
     notes: list[str] = []
     for each in passes:
-        change = _apply(each, model, context)
+        if each.settled:
+            settle_constants(result)
+        change = _apply(each, result, context)
         if change.changed:
-            model.record(format_pass(each))
+            result.record(format_pass(each))
+        changed = changed or change.changed
         notes += [f"{each.name}: {note}" for note in change.notes]
-    return model, tuple(notes)
+    return result if changed else model.clone(), tuple(notes)
 
 
 def _apply(each: Pass, model: Model, context: Context) -> Change:

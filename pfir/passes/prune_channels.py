@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import ClassVar
@@ -12,6 +12,7 @@ import numpy as np
 from pfir.errors import Infeasible, UsageError
 from pfir.ir.channels import Coupling, Group, channel_counts, channel_groups, remove_channels
 from pfir.ir.model import Model
+from pfir.ir.module_paths import names_meant
 from pfir.ir.scalable import ScalableKernels
 from pfir.ir.verify import check_finite
 from pfir.passes.base import Change, Context, Pass
@@ -110,18 +111,18 @@ class PruneChannels(Pass):
         check_finite(model)
         coupling = channel_groups(model, context.keep, context.only, self.within_heads)
         _demand_free(coupling)
-        aim = self._aim(model, coupling)
+        aim = self._aim(model, coupling, context)
         remainder = Remainder(model, coupling)
         for step in range(1, self.steps + 1):
             self._step(remainder, context, aim, step)
         return _report(coupling, remainder.finish())
 
-    def _aim(self, model: Model, coupling: Coupling) -> _Aim:
+    def _aim(self, model: Model, coupling: Coupling, context: Context) -> _Aim:
         if self.macs is not None:
-            cost = ScalableKernels(model, channel_counts(coupling))
+            cost = ScalableKernels(model, channel_counts(coupling), context.input_shapes)
             _demand_reachable(cost, coupling.free(), self.macs, self.align)
             return _Aim(_macs(cost, coupling), {})
-        named = dict(self.ratios)
+        named = by_group(model, coupling, self.ratios)
         demand_known(coupling, named)
         kept = {g.name: kept_channels(g, named.get(g.name, self.ratio or 0.0), self.align) for g in coupling.free()}
         return _Aim(0, {g.name: (g.size, kept[g.name]) for g in coupling.free()})
@@ -130,7 +131,7 @@ class PruneChannels(Pass):
         model, coupling = remainder.now()
         statistics = collect(model, coupling, context) if self.reconstruct and not self.group_wise else None
         importance = scores(model, coupling, self.criterion, context, statistics)
-        removed = self._chosen(model, coupling, importance, aim, step)
+        removed = self._chosen(model, coupling, importance, aim, step, context.input_shapes)
         if not self.group_wise:
             remainder.remove(removed, statistics)
             if self.reconstruct and self.steps > 1:
@@ -149,14 +150,20 @@ class PruneChannels(Pass):
         return groups_by_stage(model, coupling, names) if self.criterion == "dcp" else [(0, names)]
 
     def _chosen(
-        self, model: Model, coupling: Coupling, importance: Mapping[str, np.ndarray], aim: _Aim, step: int
+        self,
+        model: Model,
+        coupling: Coupling,
+        importance: Mapping[str, np.ndarray],
+        aim: _Aim,
+        step: int,
+        shapes: Mapping[str, Sequence[int]],
     ) -> dict[str, np.ndarray]:
         if self.macs is not None:
-            share = self.macs
+            share, cost = self.macs, ScalableKernels(model, channel_counts(coupling), shapes)
             if self.steps > 1:  # Of the original's MACs; of those that this step finds it is another share.
-                now = _macs(ScalableKernels(model, channel_counts(coupling)), coupling)
+                now = _macs(cost, coupling)
                 share = min(1.0, (1 - (1 - self.macs) * step / self.steps) * aim.macs / now)
-            return choose_by_macs(model, coupling, importance, share, self.align)
+            return choose_by_macs(cost, coupling, importance, share, self.align)
         counts = {g.name: g.size - aim.width(g, step / self.steps) for g in coupling.free()}
         return {name: _least(importance[name], count) for name, count in counts.items() if count > 0}
 
@@ -218,14 +225,13 @@ def _least(importance: np.ndarray, count: int) -> np.ndarray:
 
 
 def choose_by_macs(
-    model: Model, coupling: Coupling, importance: Mapping[str, np.ndarray], macs: float, align: int = 1
+    cost: ScalableKernels, coupling: Coupling, importance: Mapping[str, np.ndarray], macs: float, align: int = 1
 ) -> dict[str, np.ndarray]:
     """The least important channels of all groups together, as few as bring the cost down to this share of the MACs.
 
     Raises:
         Infeasible: Even with one channel, or `align` of them, in each group the model costs more.
     """
-    cost = ScalableKernels(model, channel_counts(coupling))
     free = coupling.free()
     full = _macs(cost, coupling)
     _demand_reachable(cost, free, macs, align)
@@ -277,6 +283,16 @@ def _demand_free(coupling: Coupling) -> None:
     pins = [f"{p.reason} (node {p.node})" for g in coupling.groups for p in g.pins[:1]]
     reasons = "; ".join(dict.fromkeys(pins[:3])) or "no node makes channels out of weights"
     raise Infeasible(f"no channel of this model may be removed: {reasons}")
+
+
+def by_group(model: Model, coupling: Coupling, ratios: tuple[tuple[str, float], ...]) -> dict[str, float]:
+    """The ratios by the names that groups have here; each may have been called by that of its node in the file."""
+    groups = {g.name for g in coupling.groups}
+    found: dict[str, float] = {}
+    for name, share in ratios:
+        meant = [m for m in names_meant(model.graph, name) if m in groups]
+        found.update(dict.fromkeys([name] if name in groups or not meant else meant, share))
+    return found
 
 
 def demand_known(coupling: Coupling, named: Mapping[str, float]) -> None:

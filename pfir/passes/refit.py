@@ -11,6 +11,7 @@ import onnx_graphsurgeon as gs
 from pfir.errors import UsageError
 from pfir.ir.channels import Coupling, Slice
 from pfir.ir.model import Model
+from pfir.ir.shapes import infer_shapes
 from pfir.passes.base import Context
 from pfir.passes.contraction import Contraction, contraction, result_of, some
 from pfir.passes.moments import AT_LEAST, ENOUGH, regularised, scarcity
@@ -26,6 +27,7 @@ def refit(
     removed: Mapping[str, np.ndarray],
     context: Context,
     only: Collection[str] | None = None,
+    original: Model | None = None,
 ) -> None:
     """Fit, in place and in turn, the convolutions and dense layers of a pruned model to the outputs of the original.
 
@@ -42,6 +44,8 @@ def refit(
         removed: What the model lost: group name to channel indices.
         context: Its `activations` must give the same samples at every call.
         only: Weight initializers of the layers to fit; None for all layers.
+        original: Teaches in place of the teacher wherever it has the same tensor of the same shape: what was given
+            before lossy passes made the teacher of it. None for none.
 
     Raises:
         UsageError: The context has no calibration data.
@@ -52,8 +56,18 @@ def refit(
     """
     if context.activations is None:
         raise UsageError("fitting a pruned model to its original needs calibration data, but the context has none")
+    known = _shapes(original) if original is not None and original is not teacher else {}
+    ours = _shapes(teacher) if known else {}
     for fit in [f for f in _fits(model, coupling, removed) if only is None or f.layer.tensor in only]:
-        model.set_arrays(_fitted(model, teacher, fit, context))
+        same = known.get(fit.target) is not None and known[fit.target] == ours.get(fit.target)
+        model.set_arrays(_fitted(model, original if same else teacher, fit, context))
+
+
+def _shapes(model: Model) -> dict[str, tuple[int | str, ...] | None]:
+    """Tensor name to shape, as far as it is known."""
+    copy = model.clone()
+    infer_shapes(copy)
+    return {t.name: None if t.shape is None else tuple(t.shape) for n in copy.nodes() for t in n.outputs}
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ class Simplify(Pass):
     """
 
     name: ClassVar[str] = "simplify"
+    settled: ClassVar[bool] = False
 
     def apply(self, model: Model, context: Context) -> Change:
         inlined = InlineFunctions().apply(model, context)

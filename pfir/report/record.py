@@ -54,14 +54,19 @@ class Verification:
 
     Args:
         device: `emulated aarch64`, `host`, or the device's name.
+        passed: None where there is nothing to compare, as ONNX Runtime itself runs the result.
         max_abs_error, max_rel_error, tolerance: None where it was skipped.
         skipped: Why nothing was verified; None if it was.
         samples: How many were compared.
         top1_agreement: Share of them with the same best class; None where it was skipped or nothing is classified.
+        not_verified_on: What the library is for, where that could not be set up, so that a library of the same model
+            for this machine was compared; None where the library itself was.
+        reason: Why it could not be set up.
+        near_zero: Outputs that never exceed what may be an error, so that nothing was found out about them.
     """
 
     device: str
-    passed: bool
+    passed: bool | None
     against: str = "onnxruntime"
     max_abs_error: float | None = None
     max_rel_error: float | None = None
@@ -69,6 +74,9 @@ class Verification:
     skipped: str | None = None
     samples: int = 0
     top1_agreement: float | None = None
+    not_verified_on: str | None = None
+    reason: str | None = None
+    near_zero: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -205,10 +213,25 @@ def dump(report: Mapping[str, object]) -> str:
 
 def warnings(run: Run) -> tuple[str, ...]:
     """What the numbers themselves demand to be said."""
-    found = [_disagreement(run), _unsafe(run), _rounded(run)]
-    if run.verification.skipped:
-        found.append(f"The library was not verified: {run.verification.skipped}.")
+    found = [_disagreement(run), _unsafe(run), _rounded(run), *_unverified(run.verification)]
     return tuple(text for text in found if text)
+
+
+def _unverified(check: Verification) -> list[str]:
+    found = []
+    if check.passed is None:
+        found.append(f"Verification is {check.skipped}.")
+    elif check.skipped:
+        found.append(f"The library was not verified: {check.skipped}.")
+    if check.not_verified_on:
+        found.append(
+            f"The library was not verified on {check.not_verified_on} ({check.reason}): what was compared on this "
+            "machine is the same model built for it."
+        )
+    if check.near_zero:
+        names = ", ".join(check.near_zero)
+        found.append(f"On all verified samples {names} is so near zero that an error there goes unseen.")
+    return found
 
 
 def ratios(baseline: Side, result: Side) -> dict[str, float]:

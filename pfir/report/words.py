@@ -91,9 +91,12 @@ def quality(report: Mapping) -> str:
 
 def verified(report: Mapping) -> str:
     found = report["verification"]
+    if found["passed"] is None:
+        return "verification not applicable"
     if found["skipped"]:
         return f"not verified ({found['skipped']})"
-    return f"{'verified' if found['passed'] else 'FAILED verification'} on {found['device']}"
+    elsewhere = f", not verified on {found['not_verified_on']}" if found["not_verified_on"] else ""
+    return f"{'verified' if found['passed'] else 'FAILED verification'} on {found['device']}{elsewhere}"
 
 
 def tuned(tuning: Mapping | None) -> str | None:

@@ -15,7 +15,7 @@ from pfir.ir.model import Model
 from pfir.run.activations import activations, expose
 from pfir.run.session import Session
 
-MOST_BYTES = 2 * 2**30
+MOST_BYTES = 256 << 20
 
 Key = bytes
 """A hash of what decides a tensor's value."""
@@ -67,7 +67,7 @@ class Memo:
         for name in list(fresh):
             fresh[name].append(values[name])
             size = values[name].nbytes * -(-len(self._dataset) // self._batch)
-            if values[name].ndim == 0 or len(values[name]) != count or size > self._most_bytes // 4:
+            if values[name].ndim == 0 or len(values[name]) != count or size > self._most_bytes // 2:
                 del fresh[name]
 
     def _keep(self, key: Key, batches: Batches) -> None:

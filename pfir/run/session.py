@@ -41,7 +41,7 @@ class Session:
     def __init__(self, model: Model | bytes, threads: int = 1) -> None:
         self._model = model
         self._threads = threads
-        self._run = _open(_loadable(model), threads)
+        self._run = _open(loadable(model), threads)
         self.inputs = tuple(_spec(t) for t in self._run.get_inputs())
         self.outputs = tuple(_spec(t) for t in self._run.get_outputs())
         self._batch = _fixed_batch(self.inputs)
@@ -80,7 +80,7 @@ class Session:
 
     def _tested_wide(self, feeds: Arrays, batch: int):
         """A session of free batch, or None if two batches run at once differ from the two run in turn."""
-        free = with_free_batch(_loadable(self._model), batch)
+        free = with_free_batch(loadable(self._model), batch)
         if free is None:
             return None
         two = {name: x[: 2 * batch] for name, x in feeds.items()}
@@ -114,7 +114,7 @@ class Session:
         return {name: _fitting(np.asarray(x), known[name]) for name, x in feeds.items()}
 
 
-def _loadable(model: Model | bytes) -> bytes:
+def loadable(model: Model | bytes) -> bytes:
     """Bytes that ONNX Runtime 1.19 takes; weights come from the graph, which also holds those of external files."""
     if isinstance(model, bytes):
         return model
@@ -135,7 +135,7 @@ def _open(data: bytes, threads: int):
     try:
         return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except _ort_errors() as error:
-        raise FrontendError(f"ONNX Runtime refuses the model: {_first_line(error)}") from error
+        raise FrontendError(f"ONNX Runtime refuses the model: {first_line(error)}") from error
 
 
 def _call(session, feeds: Arrays) -> Arrays:
@@ -145,20 +145,22 @@ def _call(session, feeds: Arrays) -> Arrays:
     try:
         return dict(zip(names, session.run(names, feeds), strict=True))
     except state.InvalidArgument as error:
-        raise DataError(f"the model does not take these inputs: {_first_line(error)}") from error
+        raise DataError(f"the model does not take these inputs: {first_line(error)}") from error
     except _ort_errors() as error:
-        raise FrontendError(f"the model fails in ONNX Runtime: {_first_line(error)}") from error
+        raise FrontendError(f"the model fails in ONNX Runtime: {first_line(error)}") from error
 
 
 def _ort_errors() -> tuple[type[Exception], ...]:
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     kinds = [k for k in vars(state).values() if isinstance(k, type) and issubclass(k, Exception)]
-    return (*kinds, RuntimeError)
+    return (*kinds, RuntimeError, UnicodeDecodeError)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception | str) -> str:
     """The part of ONNX Runtime's text that names the fault: without its prefix codes and C++ stack."""
+    if isinstance(error, UnicodeDecodeError):
+        return "a text in it is not UTF-8"
     line = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     parts = line.split(" : ", 3)
     return parts[-1].strip() if line.startswith("[ONNXRuntimeError]") else line.strip()

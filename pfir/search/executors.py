@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import pickle
-import signal
+import socket
+import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 
-from pfir.errors import CompileError, DeviceError, Infeasible, PfirError
+from pfir.children import run_module
+from pfir.errors import CompileError, DeviceError, Infeasible
 from pfir.search.problem import Parameters, Score
 
 # Verdicts on one candidate. Anything else that a score raises is a fault and ends the search.
@@ -117,34 +118,37 @@ class _Worker:
     """A process that scores candidates until it is stopped."""
 
     def __init__(self, score: bytes) -> None:
-        # Not forked: ONNX Runtime's threads do not survive a fork.
-        context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(score, theirs), daemon=True)
-        self._process.start()
-        theirs.close()  # so that the worker's death ends the pipe
+        here, there = socket.socketpair()
+        with there:  # closed on this side, so that the worker's death ends the pipe
+            # Not forked: ONNX Runtime's threads do not survive a fork.
+            command = run_module("pfir.search.worker_main", str(there.fileno()))
+            self._process = subprocess.Popen(command, pass_fds=[there.fileno()], stdin=subprocess.DEVNULL)
+        self.connection = Connection(here.detach())
+        self._send(lambda: self.connection.send_bytes(score))
 
     def start(self, parameters: Parameters) -> None:
-        try:
-            self.connection.send(parameters)
-        except OSError:
-            # It died while idle; waiting on its pipe reports that at once.
-            self._process.join()
+        self._send(lambda: self.connection.send(parameters))
 
     def result(self) -> Outcome | BaseException:
         try:
             return self.connection.recv()
         except (EOFError, OSError):
-            self._process.join()
-            return Outcome(None, {"failed": f"its process died with exit code {self._process.exitcode}"})
+            return Outcome(None, {"failed": f"its process died with exit code {self._process.wait()}"})
 
     def alive(self) -> bool:
-        return self._process.is_alive()
+        return self._process.poll() is None
 
     def stop(self) -> None:
         self._process.terminate()
-        self._process.join()
+        self._process.wait()
         self.connection.close()
+
+    def _send(self, send: Callable[[], None]) -> None:
+        try:
+            send()
+        except OSError:
+            # It died; waiting on its pipe reports that at once.
+            self._process.wait()
 
 
 def outcome_of(score: Score, parameters: Parameters) -> Outcome:
@@ -159,28 +163,3 @@ def outcome_of(score: Score, parameters: Parameters) -> Outcome:
     if not float("-inf") < float(number) < float("inf"):
         return Outcome(None, dict(details) | {"failed": f"its score is {number}"}, seconds)
     return Outcome(float(number), dict(details), seconds)
-
-
-def _serve(score: bytes, connection: Connection) -> None:
-    # Ctrl-C reaches every process of the terminal; the one that keeps the journal decides.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    scoring = pickle.loads(score)  # bytes of our own parent, not of a file
-    while True:
-        try:
-            parameters = connection.recv()
-        except EOFError:
-            return
-        try:
-            result = outcome_of(scoring, parameters)
-        except Exception as error:  # any: it is raised again in the parent
-            result = _portable(error)
-        connection.send(result)
-
-
-def _portable(error: Exception) -> Exception:
-    """The error itself where it survives pickling, else its text."""
-    try:
-        pickle.loads(pickle.dumps(error))
-        return error
-    except Exception:  # a foreign exception class may fail in any way here
-        return PfirError(f"{type(error).__name__}: {error}")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pfir.errors import Infeasible
+from pfir.errors import Infeasible, OutOfTime
 from pfir.search.budget import project
 from pfir.search.executors import Executor, Outcome, executor
 from pfir.search.journal import Journal
@@ -30,6 +30,7 @@ def search(
 
     Raises:
         Infeasible: No candidate can meet the limit (before any is scored, with the reachable range), or all failed.
+        OutOfTime: The score of the very first candidate says so; said later, it ends the search.
         UsageError: The journal is of another problem or cannot be written.
         KeyboardInterrupt: As it came; every finished trial is in the journal.
     """
@@ -61,6 +62,9 @@ class _Search:
         workers = executor(self._problem.score, self._settings.jobs)
         try:
             self._work(workers)
+        except OutOfTime:
+            if not any(trial.score is not None for trial in self._trials):
+                raise
         finally:
             workers.close()
         return self._result()

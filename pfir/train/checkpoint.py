@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from pfir.data.foreign import reading
+from pfir.data.stored import content_hash
 from pfir.errors import DataError
+
+_FACTS, _DIGEST = "facts", "digest"
 
 
 @dataclass(frozen=True)
@@ -30,11 +34,13 @@ class State:
 
 def save(path: Path, state: State) -> None:
     """Write the state; whoever reads sees the old file or the new one."""
+    facts = np.frombuffer(json.dumps(state.facts).encode(), np.uint8)
+    arrays = {**state.arrays, _FACTS: facts}
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         with open(partial, "wb") as file:
-            np.savez(file, facts=np.frombuffer(json.dumps(state.facts).encode(), np.uint8), **state.arrays)
+            np.savez(file, **arrays, **{_DIGEST: _digest(arrays)})
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
@@ -46,14 +52,26 @@ def load(path: Path, key: str) -> State | None:
     """The state of the training with this key; None if there is none.
 
     Raises:
-        DataError: The file is not a checkpoint.
+        DataError: The file is not a checkpoint, or damaged.
     """
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {n: file[n] for n in file.files}
-        facts = json.loads(arrays.pop("facts").tobytes())
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is not a checkpoint of pfir ({error}); remove it to train from the start") from error
-    return State(arrays, facts) if facts.get("key") == key else None
+        return _loaded(path, key)
+    except DataError as error:
+        raise DataError(f"{error}; remove it to train from the start") from error
+
+
+def _loaded(path: Path, key: str) -> State | None:
+    with reading(str(path), "a checkpoint of pfir"), path.open("rb") as file:
+        arrays = dict(np.load(file, allow_pickle=False))
+        digest = arrays.pop(_DIGEST)
+        if not np.array_equal(digest, _digest(arrays)):
+            raise DataError(f"{path}: is a damaged checkpoint of pfir")
+        facts = json.loads(arrays.pop(_FACTS).tobytes())
+        return State(arrays, facts) if facts.get("key") == key else None
+
+
+def _digest(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """SHA-256 as bytes: the archive's own checksums cover neither names nor what is missing."""
+    return np.frombuffer(hashlib.sha256(content_hash(arrays).encode()).digest(), np.uint8)

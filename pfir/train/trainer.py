@@ -94,14 +94,14 @@ def fit(
         CompileError: The graph cannot be trained, or the loss is not finite even after a retreat.
         DataError: The data is empty, lacks labels, or the checkpoint is damaged.
     """
-    settings = settings or Settings()
+    settings, began = settings or Settings(), time.monotonic()
     source = Source(graph, data, settings)
     session = None
     try:
         graph = _with_variances(graph, source)
         session = TrainSession(graph, source.shapes(), settings.batch, settings.threads)
         key = _key(graph, data, settings, session)
-        return _Run(session, source, settings, key, on_progress or (lambda _: None), evaluate).run()
+        return _Run(session, source, settings, key, on_progress or (lambda _: None), evaluate).run(began)
     finally:
         source.close()
         if session:
@@ -159,9 +159,10 @@ class _Run:
         self._good = self._moment()
         self._rate = 0.0
 
-    def run(self) -> Result:
+    def run(self, began: float) -> Result:
+        """Train; what came since `began`, on the monotonic clock, counts towards the time budget."""
         self._resume()
-        self._began = self._saved = time.monotonic()
+        self._began, self._saved = began, time.monotonic()
         self._before, self._first = self._totals.seconds, self._totals.step
         while not self._finished():
             self._epoch()

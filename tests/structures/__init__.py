@@ -8,7 +8,18 @@ import numpy as np
 
 from pfir.ir.model import Model
 from tests.net import Net, feeds
-from tests.structures import attention, bodies, convolutions, layouts, mixing, operators, quantized, recurrent, weights
+from tests.structures import (
+    attention,
+    bodies,
+    convolutions,
+    layouts,
+    mixing,
+    operators,
+    quantized,
+    recurrent,
+    sharing,
+    weights,
+)
 
 __all__ = ["FAMILIES", "Net", "build", "feeds"]
 
@@ -17,6 +28,7 @@ Structure = Callable[[Net], tuple[str, ...]]
 _SETTINGS = {
     "attention": {"opset": 17},
     "fused_attention": {"opset": 17},
+    "one_bias_of_a_transformer": {"opset": 17},
     "folded_columns": {"opset": 18},
     "group_norm": {"opset": 21},
     "sampled": {"opset": 16},
@@ -25,7 +37,7 @@ _SETTINGS = {
     "old_slice_split": {"opset": 9},
     "uneven_split": {"opset": 18},
 }
-_ROOMS = (convolutions, layouts, mixing, weights, attention, recurrent, bodies, operators, quantized)
+_ROOMS = (convolutions, layouts, mixing, weights, attention, recurrent, bodies, operators, quantized, sharing)
 
 FAMILIES: dict[str, tuple[Structure, dict]] = {
     f.__name__: (f, _SETTINGS.get(f.__name__, {})) for room in _ROOMS for f in room.FAMILIES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 
 from tests.net import Net
 
@@ -160,6 +161,18 @@ def every_second(net: Net):
     return (net.conv(net.op("Mul", even, turned), a, 2),)
 
 
+def narrow_indices(net: Net):
+    """Bounds and indices are of 32 bits, some of them computed."""
+    a = net.width(4)
+    x = net.relu(net.conv(net.input("N", 3, 4, 4), 3, a))
+    short = lambda *values: net.const(values, np.int32)  # noqa: E731
+    low = net.op("Slice", x, short(0), short(a // 2), short(1), short(1))
+    half = net.op("Div", net.op("Cast", net.dim(x, 1), to=onnx.TensorProto.INT32), short(2))
+    high = net.op("Slice", x, half, net.op("Mul", half, short(2)), net.op("Identity", short(1)))
+    turned = net.op("Gather", x, short(*reversed(range(a))), axis=1)
+    return (net.conv(net.op("Add", net.op("Concat", high, low, axis=1), turned), a, 2),)
+
+
 def uneven_split(net: Net):
     """Channels are taken apart into parts as equal as can be, and the parts into single ones and the rest."""
     a = net.width()
@@ -173,4 +186,5 @@ FAMILIES = (
     shuffle, shuffle_v2, flatten_gemm, reshape_matmul, dynamic_flatten, nhwc, split_slice_gather, old_slice_split,
     space_depth, dynamic_size, expand_tile,
     dynamic_shuffle, dynamic_resize, windows, folded_columns, every_second, uneven_split,
+    narrow_indices,
 )  # fmt: skip

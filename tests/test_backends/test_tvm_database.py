@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -98,15 +100,44 @@ def test_what_is_known_tells_where_from(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("content", [
     "{", "[]", "{}", '{"format": 2, "cores": {}}', '{"format": 1}', '{"format": 1, "cores": {"a": {"b": {"c": 1}}}}',
-    '{"format": 1, "cores": {"a": 3}}', None,
+    '{"format": 1, "cores": {"a": 3}}', '{"format": 1, "cores": {"a": {"b": {"way": 3}}}}', "3", "NaN", "\udcff\x00",
+    '{"format": 1, "cores": {"a": {"b": {"way": "c", "gain": "fast"}}}}', "[" * 100_000, '{"a":' * 100_000, None,
 ])  # fmt: skip
 def test_a_file_that_is_no_database_is_refused(tmp_path, content):
     path = tmp_path / "kernels.json"
     if content is not None:
-        path.write_text(content)
-    with pytest.raises(UsageError, match="no database of measured kernels"):
+        path.write_bytes(content.encode(errors="surrogateescape"))
+    with pytest.raises(UsageError, match="no database of measured kernels.*remove it, or build without it") as caught:
         known(ARM, path)
-    assert content is None or path.read_text() == content
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+    assert content is None or path.read_bytes() == content.encode(errors="surrogateescape")
+
+
+def test_a_pipe_or_a_folder_or_an_impossible_name_is_no_database(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, tmp_path / "a\0b"):
+        with pytest.raises(UsageError, match="no database of measured kernels"):
+            known(ARM, path)
+
+
+def test_a_cache_that_is_no_folder_is_one_without_a_database(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(database, "user_file", lambda: tmp_path / "file" / "kernels.json")
+    assert [name for name, _ in database.databases()] == ["shipped"]
+
+
+def test_a_disk_that_is_full_leaves_the_database_as_it_was(monkeypatch, tmp_path):
+    path = tmp_path / "kernels.json"
+    add(path, ARM, {"work": Entry("way")})
+    before = path.read_bytes()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(database.os, "replace", full)
+    with pytest.raises(UsageError, match="cannot be written: No space left"):
+        add(path, ARM, {"other": Entry("way")})
+    assert list(tmp_path.iterdir()) == [path] and path.read_bytes() == before
 
 
 def test_a_file_that_cannot_be_written_is_refused(tmp_path):

@@ -1,14 +1,25 @@
 """How the channels are chosen: by goals, by --passes, within a drop, around nodes that stay."""
 
 import json
+import time
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from pfir.compile import deadline, stages
+from pfir.compile.judge import Judge
 from pfir.compile.request import Goals
+from pfir.compile.searching import ground_for
+from pfir.devices import open_device
 from pfir.errors import DataError, Infeasible, UsageError
 from pfir.frontends import load
+from pfir.run.evaluate import reference
+from pfir.search import searching
+from pfir.train import trainer
 from tests.jobs import images, run
+from tests.test_compile.ground import setting
 
 
 def _widths(outcome):
@@ -112,8 +123,6 @@ def test_a_drop_without_labels_is_refused(model, tmp_path):
 
 
 def test_a_device_that_measures_slower_than_estimated_is_searched_again(model, tmp_path, monkeypatch):
-    from pfir.compile.judge import Judge
-
     asked = []
 
     def excess(self, candidate, baseline):
@@ -126,3 +135,46 @@ def test_a_device_that_measures_slower_than_estimated_is_searched_again(model, t
     assert "search again (2)" in names and (tmp_path / "out/2.search.jsonl").exists()
     assert done.report["speedup"] >= 1.5 * 1.2
     assert "2.search.jsonl" in json.loads((tmp_path / "out/manifest.json").read_text())["files"]
+
+
+def test_a_limit_tightened_beyond_reach_delivers_the_best_that_was_found(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("pfir.compile.judge.Judge.excess", lambda self, candidate, baseline: 50.0)
+    done = run(model, tmp_path / "out", goals=Goals(speedup=1.5))
+    assert [s["name"] for s in done.report["stages"]].count("search again (2)") == 1
+    assert any("50.00 times the latency that the goal allows" in note for note in done.report["notes"])
+    assert (tmp_path / "out/model.onnx").exists()
+
+
+def test_of_several_searches_the_one_that_measured_nearest_is_delivered(model, tmp_path, monkeypatch):
+    measured = {}
+
+    def excess(self, candidate, baseline):
+        return measured.setdefault(id(candidate), (1.4, 1.1, 1.2)[min(len(measured), 2)])
+
+    monkeypatch.setattr("pfir.compile.judge.Judge.excess", excess)
+    done = run(model, tmp_path / "out", goals=Goals(speedup=1.2))
+    assert any("measured 1.10 times the latency" in note for note in done.report["notes"])
+
+
+def test_with_trials_and_epochs_given_no_clock_changes_the_model(model, data, tmp_path, monkeypatch):
+    once = run(model, tmp_path / "calm", data=data, epochs=1).folder
+    now = iter(range(0, 10**9, 1000))  # a thousand seconds between any two looks at the clock
+    hasty = SimpleNamespace(monotonic=lambda: float(next(now)), perf_counter=time.perf_counter)
+    for module in (deadline, stages, searching, trainer):
+        monkeypatch.setattr(module, "time", hasty)
+    again = run(model, tmp_path / "hasty", data=data, epochs=1).folder
+    assert (again / "model.onnx").read_bytes() == (once / "model.onnx").read_bytes()
+
+
+def test_the_original_teaches_even_behind_a_lossy_pass(model):
+    start = setting(model)
+    damaged = start.original.start.clone()
+    first = next(n for n, t in damaged.initializers().items() if t.values.ndim == 4)
+    damaged.set_arrays({first: 0 * damaged.initializers()[first].values})
+    original = replace(start.original, start=damaged)
+    judge = Judge(start.backend, open_device(None, start.target), start.target, start.request)
+    found = ground_for(original, original.pruning, start.request, judge, start.samples)
+    assert found.teacher is original.baseline
+    answers = reference(original.baseline, found.score.data).outputs
+    for name, expected in answers.items():
+        np.testing.assert_array_equal(found.score.reference.outputs[name], expected)

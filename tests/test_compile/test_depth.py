@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from pfir.compile.deadline import Deadline
 from pfir.compile.depth import SHARE, ranked_branches
 from pfir.compile.pricing import BRANCHES
 from pfir.devices.estimate import EstimateDevice
@@ -52,6 +53,10 @@ def test_the_weakest_branches_are_the_first_to_go(found):
 
 def test_the_order_is_the_same_each_time(found):
     assert ranked_branches(found.candidates, found.score.data) == found.pricing.branches
+
+
+def test_no_branch_is_ranked_once_the_time_is_over(found):
+    assert ranked_branches(found.candidates, found.score.data, Deadline(0.0)) == ()
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])

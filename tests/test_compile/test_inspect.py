@@ -55,6 +55,21 @@ def test_sizes_that_nobody_knows_hide_the_cost_only(tmp_path):
     path = write_model(tmp_path, net.model((net.head(net.conv(net.input("N", 3, "H", "W"), 3, 8), 8),)))
     found = inspect_model(path, (), ())
     assert found["cost"] is None and len(found["groups"]) == 2
+    assert "--input-shape in0=1x3x?x? with a number for each ?" in found["notes"][0]
+
+
+def test_sizes_that_are_given_give_the_cost(tmp_path):
+    net = Net(0)
+    path = write_model(tmp_path, net.model((net.head(net.conv(net.input("N", 3, "H", "W"), 3, 8), 8),)))
+    found = inspect_model(path, (), (), {"in0": (1, 3, 10, 10)})
+    assert found["cost"]["macs"] == 3 * 8 * 9 * 100 + 8 * 3 and found["notes"] == []
+    with pytest.raises(UsageError, match="the model fixes it to 3"):
+        inspect_model(path, (), (), {"in0": (1, 4, 10, 10)})
+
+
+def test_shared_biases_and_weights_in_constant_nodes_are_seen_as_passes_see_them(tmp_path):
+    found = inspect_model(write_model(tmp_path, build("one_bias", 1)), (), ())
+    assert sum(not g["pins"] for g in found["groups"]) == 3
 
 
 def test_names_with_control_characters_are_shown_harmless(tmp_path):

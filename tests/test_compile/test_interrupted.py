@@ -12,7 +12,7 @@ import pytest
 from pfir.errors import UsageError
 from tests.jobs import run
 
-TRIALS = 60
+TRIALS = 30
 ENOUGH = 3
 """Trials that are finished when the signal comes."""
 
@@ -47,7 +47,7 @@ def test_an_interrupted_run_says_how_to_go_on(number, model, tmp_path):
     process = _started(model, out)
     _wait_for_trials(process, out)
     os.killpg(process.pid, number)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=300)
     assert process.returncode == 130
     last = stderr.strip().splitlines()[-1]
     assert last.startswith("pfir: interrupted") and last.endswith("--resume") and f"-o {out}" in last
@@ -61,7 +61,7 @@ def test_an_interrupt_before_the_first_trial_leaves_nothing(model, tmp_path):
     while "load" not in process.stderr.readline():
         assert process.poll() is None
     os.killpg(process.pid, signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=300)
     assert process.returncode == 130 and "Traceback" not in stderr
     assert list(tmp_path.iterdir()) == []
 

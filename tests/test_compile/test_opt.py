@@ -1,10 +1,15 @@
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from pfir.compile.opt import optimize
-from pfir.errors import DataError, UsageError
+from pfir.errors import DataError, UsageError, VerifyError
 from pfir.frontends import load
+from pfir.ir.model import Model
+from pfir.run.session import Session
+from tests.jobs import write_model
+from tests.net import Net
 from tests.runs import assert_same
 
 
@@ -44,3 +49,43 @@ def test_data_that_does_not_fit_is_refused(model, tmp_path):
     np.savez(tmp_path / "x.npz", x=np.zeros((4, 2, 16, 16), np.float32))
     with pytest.raises(DataError):
         _optimize(model, tmp_path / "out.onnx", "simplify", str(tmp_path / "x.npz"))
+
+
+def _integers(folder, op):
+    border = [helper.make_tensor_value_info(name, TensorProto.INT64, [2]) for name in "xy"]
+    nodes = [helper.make_node(op, ["x"], ["i"]), helper.make_node("Identity", ["i"], ["y"])]
+    imports = [helper.make_opsetid("", 17)]
+    graph = helper.make_graph(nodes, "g", border[:1], border[1:])
+    onnx.save(helper.make_model(graph, opset_imports=imports, ir_version=8), folder / "in.onnx")
+    return folder / "in.onnx"
+
+
+def test_what_onnx_runtime_does_not_open_is_not_written(tmp_path, monkeypatch):
+    path, output = _integers(tmp_path, "Abs"), tmp_path / "out.onnx"
+    output.write_bytes(b"as it was")
+    to_bytes = Model.to_bytes
+    monkeypatch.setattr(Model, "to_bytes", lambda model: to_bytes(model).replace(b"Abs", b"Not"))
+    with pytest.raises(VerifyError, match="does not open what the passes made, so nothing is written"):
+        _optimize(path, output, "simplify")
+    assert output.read_bytes() == b"as it was" and sorted(p.name for p in tmp_path.iterdir()) == ["in.onnx", "out.onnx"]
+
+
+def test_a_model_that_onnx_runtime_never_opened_is_written_with_a_note(tmp_path):
+    path, output = _integers(tmp_path, "Relu"), tmp_path / "out.onnx"
+    notes = _optimize(path, output, "simplify")
+    assert [n.op for n in load(output).nodes()] == ["Relu"]
+    assert any("opens neither this model nor the one that was given: Could not find an impl" in n for n in notes)
+
+
+def test_given_sizes_count_the_cost_and_leave_the_model_dynamic(tmp_path):
+    net, passes = Net(0), "prune-channels{macs=0.5}"
+    path = write_model(tmp_path, net.model((net.head(net.relu(net.conv(net.input("N", 3, "H", "W"), 3, 8)), 8),)))
+    with pytest.raises(UsageError, match=r"--input-shape in0=1x3x\?x\?"):
+        optimize(path, passes, tmp_path / "out.onnx", None, None, (), (), 0)
+    optimize(path, passes, tmp_path / "out.onnx", None, None, (), (), 0, {"in0": (1, 3, 8, 8)})
+    after = load(tmp_path / "out.onnx")
+    assert after.inputs() == load(path).inputs() and next(after.nodes()).inputs[1].shape[0] == 4
+    assert Session(after).predict({"in0": np.zeros((2, 3, 5, 6), np.float32)})
+    with pytest.raises(UsageError, match="the model fixes it to 3"):
+        optimize(path, "simplify", tmp_path / "no.onnx", None, None, (), (), 0, {"in0": (1, 4, 8, 8)})
+    assert not (tmp_path / "no.onnx").exists()

@@ -1,7 +1,10 @@
+import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from pfir.compile import deadline
 from pfir.compile.plan import plan
 from pfir.compile.request import Goals, Request
 
@@ -32,3 +35,37 @@ def test_the_default_budget_is_ten_minutes():
 
 def test_a_budget_that_is_spent_leaves_nothing():
     assert plan(_request()).training_s(1e6) == 0.0
+
+
+@pytest.fixture
+def still(monkeypatch):
+    """The clock stands."""
+    monkeypatch.setattr(deadline, "time", SimpleNamespace(monotonic=lambda: 1000.0))
+
+
+@pytest.mark.parametrize("seconds", [60.0, 600.0, 7200.0])
+@pytest.mark.parametrize("elapsed", [0.0, 15.0])
+def test_whatever_comes_before_training_ends_while_a_third_of_the_time_is_left_for_it(seconds, elapsed, still):
+    found = plan(_request(time_budget_s=seconds))
+    for ends in (found.choosing_ends(elapsed), found.ranking_ends(elapsed), found.fitting_ends(elapsed)):
+        assert found.training_s(elapsed + ends.left_s()) >= 0.34 * seconds
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_each_round_of_several_has_its_own_reserve(steps, still):
+    whole = plan(_request(time_budget_s=600.0))
+    part = whole.part(0, steps, 0.0)
+    left = part.training_s(part.choosing_ends(0.0).left_s())
+    assert 0.3 * (600.0 - whole.rest_s) / steps <= left < part.total_s <= 600.0
+
+
+def test_what_no_clock_may_change_has_no_deadline():
+    found = plan(_request(trials=7, epochs=3, time_budget_s=60.0))
+    assert not found.clocked and found.left_s(1e9) is None
+    for ends in (found.choosing_ends(1e9), found.ranking_ends(1e9), found.fitting_ends(1e9)):
+        assert ends.left_s() == math.inf
+
+
+@pytest.mark.parametrize("fixed", [{"trials": 7}, {"epochs": 3}, {"epochs": 0}, {}])
+def test_one_that_is_open_is_held_to_the_clock(fixed):
+    assert plan(_request(**fixed)).clocked

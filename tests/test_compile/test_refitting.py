@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from pfir.compile import refitting
+from pfir.compile.deadline import NEVER
 from pfir.compile.plan import plan
 from pfir.compile.pricing import PREFIX, Limits
-from pfir.compile.refitting import Fitting, best_fitted
+from pfir.compile.refitting import Fitting, best_fitted, fitted_if_nearer
 from pfir.compile.searching import kept_as
+from pfir.errors import OutOfTime
 from pfir.report.progress import Silent
 from pfir.run.memo import Memo
 from tests.jobs import request
@@ -38,12 +40,14 @@ def candidate(found, removed):
 
 def asked(model, hours=100.0):
     wanted = request(model, Path("unused"), trials=TRIALS)
-    return replace(plan(wanted), total_s=3600 * hours), wanted
+    return replace(plan(wanted), fitting_s=3600 * hours), wanted
 
 
 def best(found, candidates, model, folder, hours=100.0, keeps=lambda c: True):
     limits = Limits(found.baseline_s / 1.1)
-    return best_fitted(found, limits, candidates, *asked(model, hours), folder / "fitted.jsonl", Silent(), keeps)
+    first = replace(candidates[0], finalists=tuple(c.parameters for c in candidates))
+    plan_, wanted = asked(model, hours)
+    return best_fitted(found, limits, first, plan_, wanted, folder / "fitted.jsonl", Silent(), keeps=keeps)
 
 
 @pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)])
@@ -85,17 +89,41 @@ def test_the_given_candidates_are_not_changed(found, candidates, model, tmp_path
 
 
 def test_without_time_the_first_stays_as_it_is(found, candidates, model, tmp_path):
-    assert best(found, candidates, model, tmp_path, hours=0.0) is candidates[0]
+    assert best(found, candidates, model, tmp_path, hours=0.0).model is candidates[0].model
+
+
+def test_time_that_ends_within_a_fit_leaves_the_first_as_it_is(found, candidates, model, tmp_path, monkeypatch):
+    def late(self, candidate):
+        raise OutOfTime("the time budget is spent")
+
+    monkeypatch.setattr(Fitting, "fitted", late)
+    assert best(found, candidates, model, tmp_path).model is candidates[0].model
+    wanted, _ = asked(model)
+    assert fitted_if_nearer(found, candidates[0], wanted, 0, NEVER) is candidates[0]
+
+
+def test_time_that_ends_in_a_later_trial_leaves_the_best_so_far(found, candidates, model, tmp_path, monkeypatch):
+    fitted, calls = Fitting.fitted, []
+
+    def late(self, candidate):
+        calls.append(candidate)
+        if len(calls) > 2:
+            raise OutOfTime("the time budget is spent")
+        return fitted(self, candidate)
+
+    monkeypatch.setattr(Fitting, "fitted", late)
+    chosen = best(found, candidates, model, tmp_path)
+    assert len(chosen.trials) == 1 and chosen.model is not candidates[0].model
 
 
 def test_what_is_whole_is_not_fitted(found, model, tmp_path):
     whole = candidate(found, {})
-    assert best(found, (whole,), model, tmp_path) is whole
+    assert best(found, (whole,), model, tmp_path).model is whole.model
 
 
 def test_fitting_that_makes_it_worse_is_dropped(found, candidates, model, tmp_path, monkeypatch):
-    def wreck(model, *_):
+    def wreck(model, *_, **__):
         model.set_arrays({n: np.zeros_like(t.values) for n, t in model.initializers().items()})
 
     monkeypatch.setattr(refitting, "refit", wreck)
-    assert best(found, candidates, model, tmp_path) is candidates[0]
+    assert best(found, candidates, model, tmp_path).model is candidates[0].model

@@ -20,7 +20,7 @@ def found(model, data):
 
 def _search(found, tmp_path, limits, **options):
     asked = request(tmp_path / "net.onnx", tmp_path, **options)
-    return search_for(found, limits, plan(asked), asked, tmp_path / "search.jsonl", Silent())[0]
+    return search_for(found, limits, plan(asked), asked, tmp_path / "search.jsonl", Silent())
 
 
 @pytest.mark.parametrize("share", [0.8, 0.5, 0.25])

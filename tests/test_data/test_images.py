@@ -111,7 +111,7 @@ def test_a_broken_image_is_refused_by_name(tmp_path):
 def test_a_damaged_or_swollen_zip_member_is_refused(tmp_path, monkeypatch):
     path = zipped(folder_of(tmp_path / "i", "0/a.png", "0/b.png"), tmp_path / "i.zip")
     data = open_data(path, SPEC, PLAIN)
-    monkeypatch.setattr("pfir.data.images._LARGEST_FILE", 10)
+    monkeypatch.setattr("pfir.data.image_files._LARGEST_FILE", 10)
     with pytest.raises(DataError, match="too much for one image"):
         data.batch(np.array([1]))
     monkeypatch.undo()

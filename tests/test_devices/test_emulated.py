@@ -1,5 +1,6 @@
 """The emulated aarch64 device: set-up, right answers, wrong libraries; skipped with the reason where it cannot be."""
 
+import os
 import threading
 import time
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from pfir.artifact import Artifact, TensorSpec
-from pfir.devices.cached import default_cache, made_once
+from pfir.devices.cached import damage, default_cache, made_once
 from pfir.devices.emulated import EmulatedDevice
 from pfir.devices.provision import provision
 from pfir.errors import DeviceError
@@ -126,14 +127,75 @@ def test_a_folder_is_made_once_and_a_failed_making_leaves_nothing(tmp_path):
         raise DeviceError("no network")
 
     with pytest.raises(DeviceError, match="no network"):
-        made_once(tmp_path / "made", fail)
+        made_once(tmp_path / "made", fail, print)
     assert not (tmp_path / "made").exists()
     # What a killed process leaves behind is not taken over.
     (tmp_path / "made.part").mkdir()
     (tmp_path / "made.part" / "half").touch()
-    made = made_once(tmp_path / "made", lambda work: (work / "whole").touch())
-    assert [path.name for path in made.iterdir()] == ["whole"] and made_once(made, fail) == made
+    made = made_once(tmp_path / "made", lambda work: (work / "whole").touch(), print)
+    assert sorted(path.name for path in made.iterdir()) == ["content.json", "whole"]
+    assert made_once(made, fail, print) == made
     assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "made.lock"]
+
+
+def _fill(work):
+    (work / "lib").mkdir()
+    (work / "lib" / "python").write_bytes(b"\x7fELF" * 100)
+    (work / "link").symlink_to("lib")
+    (work / "about.json").write_text("{}")
+
+
+def _kept_time(path, content):
+    status = path.stat()
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@pytest.mark.parametrize(("harm", "says"), [
+    (lambda made: (made / "lib/python").write_bytes(b"x"), "lib/python"),
+    (lambda made: (made / "lib/python").write_bytes(bytes(400)), "lib/python"),
+    (lambda made: (made / "lib/python").unlink(), "lib/python"),
+    (lambda made: (made / "about.json").write_bytes(b"\xff\x00"), "about.json"),
+    (lambda made: ((made / "link").unlink(), (made / "link").symlink_to("/tmp")), "link"),
+    (lambda made: (made / "content.json").write_bytes(b"\xff\x00"), "list of files"),
+    (lambda made: (made / "content.json").write_bytes(b"{}"), "list of files"),
+    (lambda made: (made / "content.json").write_bytes(b'{"lib/python": 3}'), "list of files"),
+    (lambda made: (made / "content.json").write_bytes(b"[" * 100_000), "list of files"),
+    (lambda made: (made / "content.json").unlink(), "list of files"),
+])  # fmt: skip
+def test_a_damaged_folder_is_made_anew_with_a_note(tmp_path, harm, says):
+    made, notes = made_once(tmp_path / "made", _fill, print), []
+    assert made_once(made, None, notes.append) == made and notes == []
+    harm(made)
+    with pytest.raises(DeviceError, match=f"is damaged .*{says}.*--offline"):
+        made_once(made, None, notes.append, offline=True)
+    assert made_once(made, _fill, notes.append) == made and damage(made, thorough=True) is None
+    assert len(notes) == 1 and says in notes[0] and "made anew" in notes[0]
+
+
+def test_damage_that_keeps_size_and_time_is_found_by_reading_all(tmp_path):
+    made = made_once(tmp_path / "made", _fill, print)
+    _kept_time(made / "lib/python", bytes(400))
+    assert damage(made) is None and "lib/python" in damage(made, thorough=True)
+    made_once(made, _fill, print, thorough=True)
+    assert damage(made, thorough=True) is None
+
+
+def test_a_copy_of_the_cache_with_other_times_is_not_damaged(tmp_path):
+    made = made_once(tmp_path / "made", _fill, print)
+    os.utime(made / "lib/python", ns=(1, 1))
+    assert damage(made) is None
+
+
+def test_a_file_in_the_place_of_the_folder_is_replaced(tmp_path):
+    (tmp_path / "made").write_text("no folder")
+    assert (made_once(tmp_path / "made", _fill, print) / "about.json").exists()
+
+
+def test_offline_nothing_is_made(tmp_path):
+    with pytest.raises(DeviceError, match=r"does not exist yet, and nothing may be fetched \(--offline\)"):
+        provision(tmp_path, offline=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_two_at_once_make_one_folder(tmp_path):
@@ -144,7 +206,7 @@ def test_two_at_once_make_one_folder(tmp_path):
         time.sleep(0.2)
         (work / "whole").touch()
 
-    threads = [threading.Thread(target=made_once, args=(tmp_path / "made", make)) for _ in range(3)]
+    threads = [threading.Thread(target=made_once, args=(tmp_path / "made", make, print)) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -1,13 +1,17 @@
 """Setting up the emulated device: what is refused, with what words; nothing here needs the network."""
 
+import hashlib
+import re
 import shutil
+import subprocess
 import sys
 import tarfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from pfir.devices import apt, counting, provision
+from pfir.devices import apt, counting, pinned, provision
 from pfir.devices.apt import PrivateApt, extract_file, run
 from pfir.errors import DeviceError
 
@@ -35,6 +39,105 @@ def test_the_private_state_is_all_inside_its_folder_and_runs_no_hooks(empty_apt)
     assert "post-invoke" not in shown and 'apt::architecture "arm64"' in shown
 
 
+@pytest.fixture
+def machine_settings(monkeypatch):
+    """What the machine's own configuration says, as `apt-config dump` prints it."""
+
+    def says(*lines):
+        answer = subprocess.CompletedProcess([], 0, "\n".join(lines), "")
+        real = apt.run
+        monkeypatch.setattr(apt, "run", lambda c, *a, **k: answer if c[0] == "apt-config" else real(c, *a, **k))
+
+    return says
+
+
+def test_of_the_machine_s_settings_only_the_way_to_its_sources_is_kept(tmp_path, machine_settings):
+    proxy = 'Acquire::http::Proxy "http://proxy.example:3128";'
+    kept = [proxy, 'Acquire::https::CaInfo "/etc/ca.pem";', 'Acquire::Check-Valid-Until "false";']
+    hooks = [
+        'APT::Update::Pre-Invoke:: "touch /tmp/hook";', 'DPkg::Post-Invoke:: "touch /tmp/hook";',
+        'Acquire::http::Proxy-Auto-Detect "/tmp/hook";', 'Acquire::http::ProxyAutoDetect "/tmp/hook";',
+        'Acquire::AllowInsecureRepositories "true";', 'APT::Get::AllowUnauthenticated "true";',
+        'Dir::Bin::Methods "/tmp/hook";', 'Dir::Etc::Preferences "/tmp/hook";', 'Acquire::Languages "de";',
+    ]  # fmt: skip
+    machine_settings(*kept, *hooks)
+    if shutil.which("apt-get") is None:
+        pytest.skip("no apt-get here")
+    PrivateApt(tmp_path / "apt", "arm64")
+    written = (tmp_path / "apt" / "apt.conf").read_text()
+    assert all(line in written for line in kept) and not any(line in written for line in hooks)
+    assert "hook" not in written and "Allow" not in written
+
+
+def test_the_system_s_own_archive_comes_first():
+    text = apt._preferences({"ID": "debian", "VERSION_CODENAME": "bookworm"})
+    assert text.count("Package: *\nPin: release o=Debian,n=bookworm") == 3 and "n=bookworm-security\n" in text
+    assert "o=Ubuntu,a=noble-updates\n" in apt._preferences({"ID": "ubuntu", "VERSION_CODENAME": "noble"})
+    assert apt._preferences({"ID": "other", "VERSION_CODENAME": "x"}) == apt._preferences({}) == ""
+
+
+def test_a_package_is_the_pinned_one_or_a_later_one(tmp_path, monkeypatch):
+    content = b"a package"
+    pins = {"libc6:arm64": {"version": "1:2.36-9", "sha256": hashlib.sha256(content).hexdigest()}}
+    monkeypatch.setattr(pinned, "_pins", lambda: {"packages": {"debian 12": pins}})
+
+    def check(name, content=content, release="debian 12"):
+        (tmp_path / name).write_bytes(content)
+        pinned.check_package(tmp_path / name, release)
+
+    check("libc6_1%3a2.36-9_arm64.deb")
+    for other in ("libc6_1%3a2.36-9_amd64.deb", "zlib1g_1_arm64.deb"):
+        check(other, b"not pinned")
+    if shutil.which("dpkg") is not None:
+        check("libc6_1%3a2.36-9+deb12u1_arm64.deb", b"later")
+        with pytest.raises(DeviceError, match="libc6 on offer is 1:2.35-1, older than 1:2.36-9"):
+            check("libc6_1%3a2.35-1_arm64.deb", b"older")
+    with pytest.raises(DeviceError, match="libc6 1:2.36-9 is not the one that pfir knows"):
+        check("libc6_1%3a2.36-9_arm64.deb", b"another")
+    check("libc6_1%3a2.36-9_arm64.deb", b"another", "debian 13")
+
+
+def test_what_is_downloaded_is_checked(tmp_path, monkeypatch, empty_apt):
+    seen = []
+    monkeypatch.setattr(apt, "check_package", lambda package, release: seen.append((package.name, release)))
+    monkeypatch.setattr(apt, "_os_release", lambda: {"ID": "debian", "VERSION_ID": "12"})
+    monkeypatch.setattr(apt, "run", lambda *_, cwd, **__: (cwd / "p_1_arm64.deb").touch())
+    empty_apt.download(["p"], tmp_path / "debs")
+    assert seen == [("p_1_arm64.deb", "debian 12")]
+
+
+def test_every_wheel_is_pinned_with_a_hash_and_tvm_as_it_is_here():
+    for python in ("3.10", "3.11", "3.12", "3.13"):
+        lines = pinned.requirements(python).splitlines()
+        assert len(lines) == 7 and all(re.fullmatch(r"[a-z-]+==\S+ --hash=sha256:[0-9a-f]{64}", line) for line in lines)
+        assert f"apache-tvm=={version('apache-tvm')}" in pinned.requirements(python)
+    with pytest.raises(DeviceError, match="Python is 3.9; wheels are pinned for 3.10, 3.11, 3.12, 3.13"):
+        pinned.requirements("3.9")
+
+
+def test_another_tvm_than_the_pinned_one_is_refused(monkeypatch):
+    monkeypatch.setattr(pinned, "version", lambda name: "9.9")
+    with pytest.raises(DeviceError, match="apache-tvm 9.9 is installed, and another one is pinned"):
+        pinned.requirements("3.11")
+
+
+def test_wheels_are_fetched_with_their_hashes_and_by_the_pip_of_this_python(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(provision, "run", lambda command, env, name: seen.append((command, env)))
+    provision._download(tmp_path / "wheels", "3.11")
+    [(command, env)] = seen
+    assert command[:2] == (sys.executable, "-I") and "--require-hashes" in command and "--no-deps" in command
+    assert "PYTHONPATH" not in env and (tmp_path / "wheels/requirements.txt").read_text() == pinned.requirements("3.11")
+
+
+def test_without_pip_nothing_is_fetched(tmp_path, monkeypatch):
+    monkeypatch.setattr(provision, "find_spec", lambda name: None)
+    said = []
+    with pytest.raises(DeviceError, match="ensurepip"):
+        provision.provision(tmp_path, said.append)
+    assert said == [f"emulated device: fetches {provision.FETCHED}; once, --offline fetches nothing"]
+
+
 def test_on_ubuntu_foreign_packages_come_from_its_ports(empty_apt, tmp_path, monkeypatch):
     monkeypatch.setattr(apt, "_os_release", lambda: {"ID": "ubuntu", "VERSION_CODENAME": "noble"})
     folder = tmp_path / "ubuntu"
@@ -49,6 +152,8 @@ def test_a_program_that_fails_or_is_missing_or_hangs_is_a_device_error(monkeypat
         run(["sh", "-c", "echo W: a warning >&2; echo E: what is wrong >&2; exit 3"])
     with pytest.raises(DeviceError, match="failed: exit code 3"):
         run(["sh", "-c", "exit 3"])
+    with pytest.raises(DeviceError, match="pip download failed: ModuleNotFoundError: No module named 'nosuch'"):
+        run([sys.executable, "-c", "import nosuch"], name="pip download")
     with pytest.raises(DeviceError, match="no-such-program"):
         run(["no-such-program"])
     monkeypatch.setattr(apt, "TIMEOUT_S", 0.2)

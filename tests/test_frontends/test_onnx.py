@@ -55,6 +55,59 @@ def test_malformed_graphs_are_refused_by_name(tmp_path, proto, words):
     assert words in refusal(written(tmp_path, proto))
 
 
+def _ones(*shape):
+    return weight(np.ones(shape, np.float32))
+
+
+def _layer(op, *shape, weights, domain="", **attributes):
+    """One layer on x of this shape, with weights of ones."""
+    tensors = [onnx.numpy_helper.from_array(np.ones(s, np.float32), f"w{i}") for i, s in enumerate(weights)]
+    node = helper.make_node(op, ["x", *(t.name for t in tensors)], ["y"], name="n", domain=domain, **attributes)
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    return model([node], [value("x", list(shape))], [value("y", None)], tensors, imports=imports)
+
+
+@pytest.mark.parametrize(
+    ("proto", "words"),
+    [
+        (_layer("Conv", 1, 3, 16, weights=[(4, 3, 3, 3)]), "Conv"),
+        (_layer("Conv", 3, weights=[(4, 3, 3, 3)]), "Conv"),
+        (_layer("ConvTranspose", 1, 4, 16, weights=[(4, 3, 3, 3)], pads=[1] * 4), "ConvTranspose"),
+        (_layer("FusedConv", 1, 3, 16, weights=[(4, 3, 3, 3)], domain="com.microsoft"), "data of 3 axes"),
+        (_layer("FusedConv", 1, 3, 9, 9, weights=[(4, 3, 3, 3)], domain="com.microsoft", strides=[0, 1]), "positive"),
+        (_layer("FusedConv", 1, 3, 9, 9, weights=[(4, 3, 3, 3)], domain="com.microsoft", pads=[1, 1]), "has pads"),
+        (_layer("FusedConv", 1, 3, 9, 9, weights=[(4, 3, 3, 3)], domain="com.microsoft", kernel_shape=[9, 3]), "kernel"),
+        (_layer("FusedConv", 1, 3, weights=[(4, 3)], domain="com.microsoft"), "at least 3 are needed"),
+        (_layer("Conv", 1, 3, 8, 8, weights=[(4, 3, 1, 1), (5,)]), "but its bias has the shape [5]"),
+        (_layer("Conv", 1, 3, 8, 8, weights=[(4, 3, 1, 1)], group=0), "Conv 'n' has 0 groups"),
+        (_layer("Conv", 1, 4, 8, 8, weights=[(3, 2, 1, 1)], group=2), "Conv 'n' makes 3 channels in 2 groups"),
+        (_layer("InstanceNormalization", 1, 3, 8, 8, weights=[(5,), (5,)]), "3 channels, but 'w0' has the shape [5]"),
+        (
+            _layer("LSTM", 5, 2, 3, weights=[(1, 16, 7), (1, 16, 4)], hidden_size=4),
+            "gets 'w0' of the shape [1, 16, 7], where [1, 16, 3] is needed",
+        ),
+    ],
+)  # fmt: skip
+def test_layers_whose_weights_do_not_fit_are_refused(tmp_path, proto, words):
+    text = refusal(written(tmp_path, proto))
+    assert "its shapes contradict each other" in text and words in text
+
+
+def test_a_refusal_by_onnx_stands_where_onnx_runtime_opens_the_model_but_cannot_run_it(tmp_path):
+    nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("Gemm", ["f", "w"], ["y"], transB=1)]
+    proto = model(nodes, [value("x", ["N", 4, 1, 1])], [value("y", ["N", 10])], [_ones(10, 5)])
+    Session(proto.SerializeToString())
+    assert "Dimension mismatch in unification" in refusal(written(tmp_path, proto))
+
+
+def test_a_size_of_minus_one_is_not_known(tmp_path):
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    proto = model([node], outputs=[value("y", None)], initializers=[_ones(3, 2)])
+    for dim in proto.graph.input[0].type.tensor_type.shape.dim:
+        dim.dim_value = -1
+    assert load(written(tmp_path, proto)).consistent
+
+
 @pytest.mark.parametrize("field", ["act", "xx", "the doc", "the bias"])
 def test_text_that_is_not_utf8_is_refused(tmp_path, field):
     node = helper.make_node("Add", ["x", "w"], ["y"], name="act", doc_string="the doc")

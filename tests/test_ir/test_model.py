@@ -186,7 +186,7 @@ def test_a_constant_of_two_branches_is_written_once_around_both():
     other = next(a.g for a in proto.graph.node[0].attribute if a.name == "else_branch")
     other.node[0].input[1] = "w"
     del other.initializer[:]
-    written = Model.from_proto(proto).to_proto()
+    written = Model.from_proto(proto).for_a_file().to_proto()
     assert [t.name for t in written.graph.initializer] == ["w"]
     assert not any(a.g.initializer for a in written.graph.node[0].attribute)
     onnx.checker.check_model(written, full_check=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx_graphsurgeon as gs
 import pytest
 
 from pfir.errors import UsageError
 from pfir.frontends import load
+from pfir.ir.fold import fold_shapes
 from pfir.ir.shapes import fix_sizes, infer_shapes
 from tests.models import shared_model
 from tests.runs import assert_same, feeds_of, outputs_of, parsed, random
@@ -151,3 +153,25 @@ def test_sizes_and_types_go_through_quantized_operators_of_onnx_runtime():
     pool.attrs["channels_last"] = 1
     infer_shapes(model)
     assert pool.inputs[0].shape == ["N", 9, 4, 4] and pool.outputs[0].shape is None
+
+
+def test_two_sizes_of_which_nothing_is_known_are_not_one():
+    net = "net (float[?,3] x, float[?,3] z) => (float[?,3] y) { y = Concat<axis = 0>(x, z) }"
+    model = parsed(net.replace("?", "unknown"))
+    assert [t.shape for t in model.graph.inputs] == [[None, 3], [None, 3]]
+    fixed = fix_sizes(model, 1, {"x": (2, 3), "z": (5, 3)})
+    assert fixed.graph.outputs[0].shape == [7, 3]
+    model.source = None
+    graph = model.to_proto().graph
+    assert {v.type.tensor_type.shape.dim[0].dim_param for v in (*graph.input, *graph.output)} == {"unknown"}
+
+
+def test_a_name_that_is_none_joins_no_sizes_in_a_folded_shape():
+    text = """net (float[unknown,none,4] x, float[unknown,none,4] z) => (float[a,b,c] y) {
+        s = Shape(z)
+        y = Reshape(x, s)
+    }"""
+    model = parsed(text)
+    infer_shapes(model)
+    fold_shapes(model.graph)
+    assert not any(isinstance(t, gs.Constant) for n in model.nodes() for t in n.inputs)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from pfir.errors import FrontendError, Infeasible, UsageError
-from pfir.ir.channels import channel_groups, remove_channels
+from pfir.ir.channels import channel_counts, channel_groups, remove_channels
 from pfir.ir.cost import model_cost
+from pfir.ir.scalable import ScalableKernels
 from pfir.passes.base import Context
 from pfir.passes.criteria import scores
 from pfir.passes.prune_channels import PruneChannels, choose, choose_by_macs, kept_channels
@@ -135,7 +136,7 @@ def test_a_share_of_macs_is_met_with_one_channel_more_it_would_not_be(share):
     coupling = channel_groups(model)
     rng = np.random.default_rng(0)
     importance = {g.name: rng.uniform(size=g.size) for g in coupling.free()}
-    removed = choose_by_macs(model, coupling, importance, share)
+    removed = choose_by_macs(ScalableKernels(model, channel_counts(coupling)), coupling, importance, share)
     full = model_cost(model).macs
     pruned = model.clone()
     remove_channels(pruned, coupling, removed)

@@ -89,6 +89,8 @@ def test_a_bias_that_two_layers_share_keeps_both_as_they_are():
         helper.make_node("Conv", ["a", "w2", "b"], ["y"], "second"),
     ]
     net = model(nodes, arrays, {"x": ["N", 3, 4, 4]}, {"y": ["N", 6, 4, 4]})
+    first, second = net.nodes()
+    second.inputs[2] = first.inputs[2]
     copy = net.clone()
     copy.set_arrays({"w1": arrays["w1"] * 0.5})
     refit(copy, net, channel_groups(net), {}, context(net))
@@ -99,3 +101,15 @@ def test_without_calibration_data_it_says_so():
     net = residual()
     with pytest.raises(UsageError, match="needs calibration data"):
         refit(net.clone(), net, channel_groups(net), {}, Context())
+
+
+def test_the_original_teaches_where_lossy_passes_have_made_another_teacher():
+    net = residual()
+    infer_shapes(net)
+    damaged = net.clone()
+    damaged.set_arrays({"w1": 0.5 * net.initializers()["w1"].values})
+    fitted = {}
+    for name, original in (("damaged", None), ("original", net)):
+        fitted[name] = damaged.clone()
+        refit(fitted[name], damaged, channel_groups(damaged), {}, context(net), original=original)
+    assert error(net, fitted["original"]) < 0.5 * error(net, fitted["damaged"])

@@ -1,6 +1,6 @@
 import pytest
 
-from pfir.errors import Infeasible, UsageError
+from pfir.errors import Infeasible, OutOfTime, UsageError
 from pfir.search import Problem, Settings, search
 from tests.test_search import problems
 from tests.test_search.problems import SPACE, broken_score, cost, problem, score, snap
@@ -111,3 +111,27 @@ def test_a_fault_in_a_score_ends_the_search():
 def test_wrong_settings_are_refused(wrong):
     with pytest.raises(UsageError):
         Settings(**wrong)
+
+
+@pytest.mark.parametrize("finished", [1, 5])
+def test_a_score_that_is_out_of_time_ends_the_search_without_its_trial(finished, tmp_path):
+    calls = []
+
+    def late(parameters):
+        calls.append(parameters)
+        if len(calls) > finished:
+            raise OutOfTime("the time budget is spent")
+        return score(parameters)
+
+    result = search(problem(late), Settings(20), tmp_path / "j")
+    assert plain(result.trials) == plain(search(problem(), Settings(20)).trials[: len(result.trials)])
+    assert len([t for t in result.trials if "same_as" not in t.details]) == finished
+    assert len((tmp_path / "j").read_text().splitlines()) == 1 + len(result.trials)
+
+
+def test_the_first_candidate_out_of_time_is_the_verdict_on_the_search():
+    def late(parameters):
+        raise OutOfTime("the time budget is spent")
+
+    with pytest.raises(OutOfTime):
+        search(problem(late), Settings(3))

@@ -27,12 +27,12 @@ def test_none_is_found_where_none_is_or_another_was_written(tmp_path):
 def test_a_damaged_file_is_refused_by_name(tmp_path, content):
     path = tmp_path / "state.npz"
     path.write_bytes(content)
-    with pytest.raises(DataError, match="state.npz is not a checkpoint"):
+    with pytest.raises(DataError, match="state.npz: cannot be read as a checkpoint of pfir.*remove it"):
         load(path, "k")
 
 
 def test_pickles_are_not_read(tmp_path):
     path = tmp_path / "state.npz"
     np.savez(path, facts=np.array([{"key": "k"}], object))
-    with pytest.raises(DataError, match="not a checkpoint"):
+    with pytest.raises(DataError, match="a checkpoint of pfir"):
         load(path, "k")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 
 import numpy as np
 
 from pfir.artifact import Artifact
+from pfir.children import run_module
 from pfir.devices.base import Device
-from pfir.devices.feeds import ordered, sample
+from pfir.devices.feeds import named, ordered, sample
 from pfir.devices.host import MIN_REPEAT_S, REPEATS, cpu_name, summarise
 from pfir.devices.worker import Worker
 from pfir.errors import DeviceError, UsageError
@@ -32,7 +32,7 @@ class OrtHost(Device):
             raise UsageError(f"ONNX Runtime on {threads} threads was asked for; at least 1 is needed")
         self.name = f"ONNX Runtime on the host ({cpu_name()})"
         self.threads = threads
-        command = (sys.executable, "-m", "pfir.backends.ort.worker_main", str(threads))
+        command = run_module("pfir.backends.ort.worker_main", str(threads))
         self._worker = Worker(self.name, threads, timeout_s=timeout_s, command=command)
 
     def measure(self, artifact: Artifact) -> Measurement:
@@ -43,7 +43,7 @@ class OrtHost(Device):
     def run(self, artifact: Artifact, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         _check(artifact)
         outputs = self._worker.run(artifact, ordered(artifact, inputs))
-        return {spec.name: value for spec, value in zip(artifact.outputs, outputs, strict=True)}
+        return named(artifact, outputs)
 
     def close(self) -> None:
         self._worker.close()

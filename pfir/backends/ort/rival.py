@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
-import tempfile
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
 
+from onnx import ModelProto
+
+from pfir.children import environment, run_text
 from pfir.errors import DeviceError
 from pfir.ir.model import Model
+from pfir.scratch import scratch_folder
 
 SECONDS = 0.4
+CONSTANTS_SINCE = 4
+"""The IR version from which an initializer need not be an input (onnx, docs/Versioning.md)."""
 
 
 @dataclass(frozen=True)
@@ -28,23 +30,37 @@ class Timing:
 def time_onnxruntime(model: Model, threads: int, python: str | None = None, timeout_s: float = 600.0) -> Timing:
     """Single runs of a model of fixed sizes, timed by the onnxruntime of an interpreter (None: this one).
 
+    Constants that are inputs too stop being inputs: what a caller may replace ONNX Runtime neither folds nor packs.
+
     Raises:
         DeviceError: The interpreter does not start, has no onnxruntime, or that does not run the model.
     """
+    with scratch_folder() as folder:
+        path = folder / "model.onnx"
+        path.write_bytes(_with_constants(model).SerializeToString())
+        return _read(_run(_command(python, str(path), str(threads), str(SECONDS)), threads, timeout_s))
+
+
+def _with_constants(model: Model) -> ModelProto:
+    proto = model.to_proto()
+    names = {tensor.name for tensor in proto.graph.initializer}
+    given = [value for value in proto.graph.input if value.name not in names]
+    del proto.graph.input[:]
+    proto.graph.input.extend(given)
+    proto.ir_version = max(proto.ir_version, CONSTANTS_SINCE)
+    return proto
+
+
+def _command(python: str | None, *arguments: str) -> tuple[str, ...]:
     script = files("pfir.backends.ort").joinpath("timing_script.py").read_text(encoding="utf-8")
-    with tempfile.TemporaryDirectory(prefix="pfir-") as folder:
-        path = Path(folder) / "model.onnx"
-        path.write_bytes(model.to_proto().SerializeToString())
-        return _read(_run([python or sys.executable, "-c", script, str(path), str(threads), str(SECONDS)], timeout_s))
+    return run_text(script, *arguments, python=(python,) if python else ())
 
 
-def _run(command: list[str], timeout_s: float) -> str:
-    environment = {**os.environ, "OMP_NUM_THREADS": command[-2]}
-    environment.pop("PYTHONPATH", None)  # another interpreter must not meet this one's packages
+def _run(command: tuple[str, ...], threads: int, timeout_s: float) -> str:
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=timeout_s, env=environment,
-            stdin=subprocess.DEVNULL,
+            command, capture_output=True, text=True, errors="replace", timeout=timeout_s,
+            env=environment(OMP_NUM_THREADS=str(threads)), stdin=subprocess.DEVNULL,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         reason = f"no answer within {timeout_s:.0f} s" if isinstance(error, subprocess.TimeoutExpired) else error

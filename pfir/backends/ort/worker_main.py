@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,8 @@ class OrtRunner:
         """Import ONNX Runtime; it always runs here."""
         import onnxruntime  # noqa: F401
 
-    def load(self, key: str, library: bytes) -> None:
-        self._sessions[key] = open_session(library, self._threads)
+    def load(self, key: str, path: str) -> None:
+        self._sessions[key] = open_session(Path(path).read_bytes(), self._threads)
 
     def run(self, key: str, inputs: list[np.ndarray]) -> list[np.ndarray]:
         session = self._sessions[key]

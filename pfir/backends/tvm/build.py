@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from pfir.backends.tvm.link import linker
 from pfir.backends.tvm.stack import tir_pipeline
 from pfir.backends.tvm.tiles import by_lane, scheduled_ahead
 from pfir.errors import CompileError
+from pfir.scratch import scratch_folder
 from pfir.target import Target
 
 NATIVE = ("native", "host")
@@ -96,7 +95,7 @@ def pipeline() -> Any:
 
 
 def _library(executable: Any, target: Target) -> bytes:
-    with tempfile.TemporaryDirectory(prefix="pfir-") as folder:
-        path = Path(folder) / "model.so"
-        executable.export_library(str(path), fcompile=linker(target.triple))
+    with scratch_folder() as folder:
+        path = folder / "model.so"
+        executable.export_library(str(path), fcompile=linker(target.triple), workspace_dir=str(folder))
         return path.read_bytes()

@@ -12,16 +12,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import ItemsView, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pfir.backends.tvm.link import cache_folder
 from pfir.backends.tvm.ways import Way, ways
 from pfir.backends.tvm.work import Work
+from pfir.devices.cached import default_cache
 from pfir.errors import UsageError
 from pfir.target import FLOAT32, Target
 
@@ -29,6 +30,7 @@ SHIPPED = Path(__file__).with_name("measured.json")
 SHIPPED_NAME = "shipped"
 NONE = "none"
 FORMAT = 1
+_MOST_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ def databases(tuned: str | Path | None = None) -> tuple[tuple[str, Path], ...]:
     text `none` there are no databases."""
     if tuned == NONE:
         return ()
-    own = (user_file(),) if tuned is None and user_file().exists() else ()
+    # os.path: a cache that cannot be looked into is one without a database.
+    own = (user_file(),) if tuned is None and os.path.exists(user_file()) else ()
     return ((SHIPPED_NAME, SHIPPED), *((path.name, path) for path in (*own, *([Path(tuned)] if tuned else []))))
 
 
@@ -106,7 +109,7 @@ def digest(texts: Sequence[str]) -> str:
 
 def user_file() -> Path:
     """Where `pfir tune` puts what it finds, unless it is told otherwise."""
-    return cache_folder() / "kernels.json"
+    return default_cache() / "kernels.json"
 
 
 def core_name(target: Target) -> str:
@@ -122,10 +125,7 @@ def sha256(path: Path) -> str:
     Raises:
         UsageError: It cannot be read.
     """
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise _no_database(path, error) from error
+    return hashlib.sha256(_content(path)).hexdigest()
 
 
 def read(path: Path) -> dict[str, dict[str, Entry]]:
@@ -134,25 +134,57 @@ def read(path: Path) -> dict[str, dict[str, Entry]]:
     Raises:
         UsageError: It cannot be read, or is no database of this format.
     """
+    return _parsed(path, _content(path))
+
+
+def _content(path: Path) -> bytes:
     try:
-        return _parsed(path, path.stat().st_mtime_ns)
-    except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
-        raise _no_database(path, error) from error
-
-
-def _no_database(path: Path, error: Exception) -> UsageError:
-    why = error.strerror if isinstance(error, OSError) else error
-    return UsageError(f"{path} is no database of measured kernels: {why}; pfir tune writes one")
+        found = path.stat()
+        if stat.S_ISFIFO(found.st_mode) or found.st_size > _MOST_BYTES:
+            raise _no_database(path, "it is a pipe" if stat.S_ISFIFO(found.st_mode) else "it is too large")
+        return path.read_bytes()
+    except OSError as error:
+        raise _no_database(path, error.strerror) from error
+    except ValueError as error:  # no path can have this name
+        raise _no_database(path, str(error)) from error
 
 
 @lru_cache(maxsize=8)
-def _parsed(path: Path, _changed: int) -> dict[str, dict[str, Entry]]:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if content["format"] != FORMAT:
-        raise ValueError(f"its format is {content['format']}, this version reads {FORMAT}")
-    return {
-        core: {work: Entry(**entry) for work, entry in entries.items()} for core, entries in content["cores"].items()
-    }
+def _parsed(path: Path, content: bytes) -> dict[str, dict[str, Entry]]:
+    try:
+        found = json.loads(content)
+    except ValueError as error:  # neither JSON nor text
+        raise _no_database(path, str(error)) from error
+    except RecursionError as error:
+        raise _no_database(path, "it is nested too deeply") from error
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        given = found.get("format") if isinstance(found, dict) else None
+        raise _no_database(path, f"its format is {str(given)[:40]}, this version reads {FORMAT}")
+    return {core: _entries(path, works) for core, works in _named(path, found.get("cores"))}
+
+
+def _entries(path: Path, works: Any) -> dict[str, Entry]:
+    return {work: _entry(path, work, dict(_named(path, entry))) for work, entry in _named(path, works)}
+
+
+def _entry(path: Path, work: str, values: dict[str, Any]) -> Entry:
+    texts = {name: values.get(name, "") for name in ("way", "device", "tvm", "among")}
+    gain = values.get("gain", 1.0)
+    right = all(isinstance(text, str) for text in texts.values()) and isinstance(gain, int | float)
+    if not right or not texts["way"] or values.keys() - {*texts, "gain"}:
+        raise _no_database(path, f"its entry of {work[:80]!r} is none")
+    return Entry(gain=gain, **texts)
+
+
+def _named(path: Path, value: Any) -> ItemsView[str, Any]:
+    if not isinstance(value, dict):
+        raise _no_database(path, f"it holds {str(value)[:40]!r} where names are expected")
+    return value.items()
+
+
+def _no_database(path: Path, why: str) -> UsageError:
+    what = "remove it, or build without it (--tuned none)"
+    return UsageError(f"{path} is no database of measured kernels: {why}; pfir tune writes one; {what}")
 
 
 def add(path: Path, target: Target, entries: Mapping[str, Entry]) -> None:
@@ -167,10 +199,18 @@ def add(path: Path, target: Target, entries: Mapping[str, Entry]) -> None:
     plain = {core: {w: asdict(e) for w, e in sorted(found.items())} for core, found in sorted(merged.items())}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-            json.dump({"format": FORMAT, "cores": plain}, file, indent=1)
-            file.write("\n")
-        os.chmod(file.name, 0o644)
-        os.replace(file.name, path)
+        _replace(path, json.dumps({"format": FORMAT, "cores": plain}, indent=1) + "\n")
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _replace(path: Path, text: str) -> None:
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise

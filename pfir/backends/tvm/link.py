@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from pfir.errors import CompileError
+from pfir.children import environment, run_module
+from pfir.devices.cached import default_cache
+from pfir.errors import CompileError, UsageError
+from pfir.scratch import lasting_folder
 
 # glibc of Debian 10 and manylinux_2_28: older than what any of our targets' TVM wheels need.
 ZIG_TRIPLES = {
@@ -17,11 +21,7 @@ ZIG_TRIPLES = {
     "arm": "arm-linux-gnueabihf.2.28",
 }
 
-
-def cache_folder() -> Path:
-    """Where pfir keeps what it can make again: `$XDG_CACHE_HOME/pfir`, else `~/.cache/pfir`."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "pfir"
+_FULL = re.compile("no ?space ?left", re.IGNORECASE)
 
 
 def linker(triple: str) -> Callable[..., None]:
@@ -56,11 +56,34 @@ def zig_triple(triple: str) -> str:
 
 
 def _zig_cc(triple: str, arguments: list[str]) -> None:
-    folder = cache_folder() / "zig"
-    folder.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": str(folder), "ZIG_LOCAL_CACHE_DIR": str(folder)}
-    command = [sys.executable, "-m", "ziglang", "cc", "-target", triple, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    if done.returncode != 0:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        raise CompileError(f"linking for {triple} failed: {lines[-1] if lines else f'zig left with {done.returncode}'}")
+    command = run_module("ziglang", "cc", "-target", triple, *arguments)
+    kept = default_cache() / "zig"
+    if _writable(kept) and _fault(command, kept) is None:
+        return
+    fresh = lasting_folder("zig")
+    fault = _fault(command, fresh)
+    if fault is not None and _FULL.search(fault):
+        where = fresh.parent.parent
+        raise UsageError(f"linking for {triple} failed: no space left in {where}; free some, or set TMPDIR")
+    if fault is not None:
+        raise CompileError(f"linking for {triple} failed: {fault}")
+    # The same command works with an empty cache: the kept one is damaged, and is made anew by the next process.
+    shutil.rmtree(kept, ignore_errors=True)
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
+
+
+def _fault(command: tuple[str, ...], cache: Path) -> str | None:
+    """Why the compiler failed with this cache; None where it did not."""
+    caches = {f"ZIG_{kind}_CACHE_DIR": str(cache) for kind in ("GLOBAL", "LOCAL")}
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment(**caches))
+    if done.returncode == 0:
+        return None
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    return lines[-1] if lines else f"zig left with {done.returncode}"

@@ -16,6 +16,7 @@ from pfir.ir.channels import Coupling, Pin
 from pfir.ir.edit import STANDARD_DOMAINS
 from pfir.ir.forms import CONTRACTIONS
 from pfir.ir.model import Model
+from pfir.ir.module_paths import names_meant
 from pfir.ir.rules.bodies import BODIES, ambiguous_names, bodies_of, every_graph, inside
 from pfir.ir.rules.grouping import grouped
 from pfir.ir.rules.op import Op, Unfollowed
@@ -33,7 +34,7 @@ def analyse(
     """See `pfir.ir.channels.channel_groups`."""
     shaped = model.clone()
     infer_shapes(shaped)
-    _check_names(shaped, (*keep, *only))
+    keep, only = _meant(shaped, keep), _meant(shaped, only)
     if within_heads:
         return grouped(follow(shaped, "within", keep), only)
     trace = follow(shaped, "auto", keep)
@@ -57,13 +58,19 @@ def _freedom(coupling: Coupling) -> int:
     return sum(s.positions.size for s in slices if s.role == "weight")
 
 
-def _check_names(model: Model, names: tuple[str, ...]) -> None:
+def _meant(model: Model, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The nodes that a user names, by their names here."""
     known = [display_name(n) for graph in every_graph(model.graph) for n in graph.nodes]
+    found = []
     for name in names:
-        if name not in known:
+        meant = (name,) if name in known else ()
+        meant = tuple(dict.fromkeys((*meant, *names_meant(model.graph, name))))
+        if not meant:
             close = get_close_matches(name, known, n=3, cutoff=0.4)
             hint = f"; did you mean {', '.join(close)}?" if close else ""
             raise UsageError(f"the model has no node called {name}{hint}")
+        found += meant
+    return tuple(found)
 
 
 def follow(model: Model, split: str, keep: tuple[str, ...] = ()) -> Trace:
