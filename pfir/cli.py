@@ -51,9 +51,9 @@ def compile_command(
     speedup: Annotated[str | None, typer.Option(help="Goal: this many times faster, e.g. 2.5.")] = None,
     latency: Annotated[str | None, typer.Option(help="Goal: at most this long for one inference, e.g. 8ms.")] = None,
     size: Annotated[str | None, typer.Option(help="Goal: weights this many times smaller, e.g. 4x.")] = None,
-    macs: Annotated[float | None, typer.Option(help="Goal: at most this share of the MACs, e.g. 0.5.")] = None,
+    macs: Annotated[str | None, typer.Option(help="Goal: at most this share of the MACs, e.g. 0.5 or 50%.")] = None,
     max_drop: Annotated[
-        float | None, typer.Option(help="Goal: lose at most this many percentage points of accuracy.")
+        str | None, typer.Option(help="Goal: lose at most this many percentage points of accuracy, e.g. 0.5.")
     ] = None,
     data: DataOption = None,
     validation: Annotated[str | None, typer.Option(help="Data the given model was not trained on.")] = None,
@@ -84,15 +84,23 @@ def compile_command(
 ) -> None:
     """Compress a model to a goal, fine-tune it, compile it, verify it, report."""
     from pfir.compile.flow import compile_model
-    from pfir.compile.request import Goals, Request, parse_duration, parse_factor, parse_input_shapes
+    from pfir.compile.request import (
+        Goals,
+        Request,
+        parse_duration,
+        parse_factor,
+        parse_input_shapes,
+        parse_points,
+        parse_share,
+    )
     from pfir.report.progress import progress_for
 
     goals = Goals(
-        speedup=None if speedup is None else parse_factor(speedup),
-        latency_s=None if latency is None else parse_duration(latency),
-        size=None if size is None else parse_factor(size),
-        macs=macs,
-        max_drop=max_drop,
+        speedup=None if speedup is None else parse_factor(speedup, "--speedup"),
+        latency_s=None if latency is None else parse_duration(latency, "--latency"),
+        size=None if size is None else parse_factor(size, "--size"),
+        macs=None if macs is None else parse_share(macs, "--macs"),
+        max_drop=None if max_drop is None else parse_points(max_drop, "--max-drop"),
     )
     request = Request(
         model=model,
@@ -113,7 +121,7 @@ def compile_command(
         input_shapes=parse_input_shapes(tuple(input_shape or ())),
         trials=trials,
         epochs=epochs,
-        time_budget_s=None if time_budget is None else parse_duration(time_budget),
+        time_budget_s=None if time_budget is None else parse_duration(time_budget, "--time-budget"),
         recipe=recipe,
         retrain=retrain,
         resume=resume,
@@ -236,7 +244,7 @@ def tune_command(
     progress = progress_for()
     try:
         shapes = parse_input_shapes(tuple(input_shape or ()))
-        budget_s = None if time_budget is None else parse_duration(time_budget)
+        budget_s = None if time_budget is None else parse_duration(time_budget, "--time-budget")
         found = tune(Tune(tuple(models), target, device, out, batch, shapes, budget_s, again, dry_run, fp16), progress)
     finally:
         progress.close()
