@@ -10,7 +10,7 @@ import pytest
 import pfir
 
 ROOT = Path(pfir.__file__).parent
-LEAVES = {"errors", "space", "target", "cores", "host_cpu", "measurement", "artifact", "names"}
+LEAVES = {"errors", "space", "target", "cores", "host_cpu", "measurement", "artifact", "names", "streams"}
 ALLOWED = {
     "ir": LEAVES,
     "data": LEAVES,
