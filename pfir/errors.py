@@ -61,6 +61,12 @@ class DeviceError(BackendError):
     exit_code = 5
 
 
+def with_export(error: PfirError, lines: tuple[str, ...]) -> PfirError:
+    """The error, with lines to copy."""
+    error.export = lines
+    return error
+
+
 def lacks_memory(error: BaseException) -> bool:
     """Whether it tells of too little memory, as Python, the loader of libraries, the system or C++ says it."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
