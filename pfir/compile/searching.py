@@ -19,6 +19,7 @@ from pfir.compile.learning import Learning
 from pfir.compile.plan import Plan
 from pfir.compile.prepare import Original, fixed
 from pfir.compile.pricing import Limits, Pricing, pricing
+from pfir.compile.reach import Reach
 from pfir.compile.request import Request
 from pfir.compile.samples import Samples
 from pfir.compile.starts import warm_starts
@@ -96,7 +97,7 @@ def ground_for(original: Original, pruning: PruneChannels, request: Request, jud
     start, teacher = original.start, original.baseline
     coupling = channel_groups(start, request.keep, request.only)
     if not coupling.free():
-        raise Infeasible(_nothing_free(coupling))
+        raise Infeasible(nothing_free(coupling))
     context = Context(
         lambda m, names: activations(m, names, samples.calibration, BATCH),
         LossGradients(teacher, samples.calibration, len(samples.calibration)),
@@ -122,7 +123,7 @@ def with_branches(ground: Ground, deadline: Deadline = NEVER) -> Ground:
 
 def fastest(ground: Ground) -> float:
     """The largest speed-up that pruning can give."""
-    return ground.baseline_s / ground.pricing.latency_s(ground.pricing.narrowest())
+    return Reach(ground.pricing, ground.baseline_s).speedup
 
 
 def check_reachable(ground: Ground, limits: Limits) -> None:
@@ -131,15 +132,7 @@ def check_reachable(ground: Ground, limits: Limits) -> None:
     Raises:
         Infeasible: It cannot; the text says what can be reached.
     """
-    most = ground.pricing.narrowest()
-    kept = ground.pricing.kept(most)
-    if ground.pricing.within(limits)(most) > 1:
-        raise Infeasible(
-            f"the goal is out of reach by pruning: at most {fastest(ground):.2f}x faster, down to "
-            f"{ground.pricing.scalable.macs_at(kept) / 1e6:.3g} M MACs and "
-            f"{ground.pricing.scalable.size_bytes_at(kept) / 1e6:.3g} MB; ask for less, or free more channels "
-            "(pfir inspect shows what is pinned)"
-        )
+    Reach(ground.pricing, ground.baseline_s).check(limits)
 
 
 def as_it_is(model: Model) -> Found:
@@ -259,7 +252,8 @@ def points(trials: Sequence[Trial], chosen: Trial) -> tuple[tuple[float, float, 
     return tuple((t.details["latency_s"], t.details["fidelity"], t.number == chosen.number) for t in scored)
 
 
-def _nothing_free(coupling: Coupling) -> str:
+def nothing_free(coupling: Coupling) -> str:
+    """Why no channel may go."""
     pins = [f"{p.node}: {p.reason}" for g in coupling.groups for p in g.pins][:1]
     why = f"; the first pin is {pins[0]}" if pins else ""
     return f"no channel of this model may be removed{why} (pfir inspect shows all); its reachable speed-up is 1.00x"
