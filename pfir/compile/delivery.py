@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from pfir import __version__
 from pfir.artifact import Artifact
 from pfir.backends.tvm.database import SHIPPED_NAME, databases
 from pfir.compile.building import HostLatency
+from pfir.compile.layers import layers
 from pfir.compile.outcome import Outcome
 from pfir.compile.request import Goals, Request
 from pfir.compile.searching import pruning_text
@@ -94,6 +95,7 @@ def _run(
         target=setting.target,
         backend=setting.backend.name,
         goal=setting.request.goals.text(),
+        goals={name: value for name, value in asdict(setting.request.goals).items() if value is not None},
         met=is_met(setting.request.goals, before, after),
         baseline=replace(before, fidelity=1.0),
         result=after,
@@ -104,6 +106,7 @@ def _run(
         search_seconds=found.seconds,
         trials=tuple(Trial(*t) for t in found.trials),
         widths=tuple(Width(g, a, b) for g, (a, b) in found.widths.items()),
+        layers=layers(setting, chosen.tuned.model, before.latency),
         kept=_kept(found.coupling),
         training=chosen.tuned.curve,
         notes=notes,

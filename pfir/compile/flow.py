@@ -75,6 +75,7 @@ def _dry_run(setting: Setting) -> Outcome:
 
 def _run(setting: Setting, device: Device, room: Workspace) -> Outcome:
     setting.progress.note(setting.plan.text())
+    setting.progress.budget(None if setting.plan.fixed_epochs else setting.plan.total_s)
     judge = Judge(setting.backend, device, setting.target, setting.request)
     with setting.stages("judge the original"):
         before = judge.side(setting.original.baseline, setting.samples, setting.original.model)

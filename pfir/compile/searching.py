@@ -31,6 +31,7 @@ from pfir.passes.criteria import scores
 from pfir.passes.moments import collect
 from pfir.passes.prune_channels import PruneChannels, choose, choose_by_macs, demand_known
 from pfir.passes.spec import format_pass
+from pfir.report import words
 from pfir.report.progress import Progress
 from pfir.run.activations import activations
 from pfir.run.evaluate import reference
@@ -122,15 +123,24 @@ def check_reachable(ground: Ground, limits: Limits) -> None:
     Raises:
         Infeasible: It cannot; the text says what can be reached.
     """
-    most = ground.pricing.narrowest()
-    kept = ground.pricing.kept(most)
-    if ground.pricing.within(limits)(most) > 1:
+    if ground.pricing.within(limits)(ground.pricing.narrowest()) > 1:
         raise Infeasible(
-            f"the goal is out of reach by pruning: at most {fastest(ground):.2f}x faster, down to "
-            f"{ground.pricing.scalable.macs_at(kept) / 1e6:.3g} M MACs and "
-            f"{ground.pricing.scalable.size_bytes_at(kept) / 1e6:.3g} MB; ask for less, or free more channels "
-            "(pfir inspect shows what is pinned)"
+            f"the goal is out of reach by pruning: at most {reach(ground, limits)}; ask for less, or free more "
+            "channels (pfir inspect shows what is pinned)"
         )
+
+
+def reach(ground: Ground, limits: Limits) -> str:
+    """What pruning can reach at most, first of the quantities that are limited."""
+    scalable, all_of = ground.pricing.scalable, ground.pricing.sizes
+    kept = ground.pricing.kept(ground.pricing.narrowest())
+    size, macs = scalable.size_bytes_at(kept), scalable.macs_at(kept)
+    facts = (
+        (limits.size_bytes, f"{words.ratio(scalable.size_bytes_at(all_of), size)} smaller ({words.size(size)})"),
+        (limits.macs, f"down to {macs / scalable.macs_at(all_of):.3g} of the MACs ({words.count(macs)})"),
+        (limits.latency_s, f"{words.about(fastest(ground))} faster by estimate"),
+    )
+    return ", ".join(text for limit, text in sorted(facts, key=lambda fact: fact[0] is None))
 
 
 def as_it_is(model: Model) -> Found:
