@@ -61,7 +61,7 @@ def _tiles(report: Mapping) -> str:
     macs = (words.count(after["macs"]), _was("multiply-accumulates", words.count(before["macs"])))
     tiles = {
         "speedup": (words.faster(report), f"speed-up: {times} ({words.source(report)})"),
-        "max_drop": _quality_tile(before, after),
+        "max_drop": _quality_tile(report),
         "size": size,
         "macs": macs,
     }
@@ -76,9 +76,14 @@ def _unbroken(label: str) -> str:
     return text(label).replace(" %", "&nbsp;%")
 
 
-def _quality_tile(before: Mapping, after: Mapping) -> tuple[str, str] | None:
-    key, label = ("accuracy", "accuracy") if after["accuracy"] is not None else ("fidelity", "fidelity to the original")
-    return None if after[key] is None else (words.percent(after[key]), _was(label, before[key]))
+def _quality_tile(report: Mapping) -> tuple[str, str] | None:
+    before, after = report["baseline"], report["result"]
+    if after["accuracy"] is not None:
+        return words.percent(after["accuracy"]), _was("accuracy", before["accuracy"])
+    if after["fidelity"] is None:
+        return None
+    label = f"fidelity to the original{words.on_what(report)}"
+    return words.percent(after["fidelity"]), _was(label, before["fidelity"])
 
 
 def _was(label: str, before: object) -> str:
@@ -128,13 +133,14 @@ def _layers(report: Mapping) -> str:
     if not layers:
         return ""
     most = max(max(layer["before_s"] or 0.0, layer["after_s"] or 0.0) for layer in layers)
-    shown, rest = layers[:OPEN_LAYERS], layers[OPEN_LAYERS:]
+    cut = OPEN_LAYERS if len(layers) > OPEN_LAYERS + 1 else len(layers)
+    shown, rest = layers[:cut], layers[cut:]
     listed = "".join(_layer(_kernel(x), x["before_s"], x["after_s"], most) for x in shown)
     if rest:
         sums = [sum(x[side] or 0.0 for x in rest) for side in ("before_s", "after_s")]
         listed += _layer(f"{len(rest)} more together", *sums, max(most, *sums))
     source = "Estimates" if words.is_estimate(report) else "Estimates, scaled to the measured latency of the original"
-    told = f"{source}; what takes longest in the original comes first, with the layers fused into it."
+    told = f"{source}. What takes longest in the original comes first; each has with it what is fused into it."
     key = legend(("before", "before"), ("after", "after"))
     return f'<div class="layers">{listed}</div>{key}<p class="over">{told}</p>'
 

@@ -99,6 +99,8 @@ def _told(report: Mapping, trials: int, shown: int) -> str:
         sentences.append(f"{trials} trials of {different} different candidates in {words.duration(seconds)}.")
     if shown < trials:
         sentences.append(f"{trials - shown} far below the others are not drawn.")
+    if len({t["score"] for t in report["trials"]}) == 1:
+        sentences.append(f"All candidates have the same {report['search']['score']}.")
     original = words.latency(report["baseline"])
     sentences.append(f"The original takes {original}, which may lie outside of the plot. Where candidates are about as "
                      "fast, the one with the least divergence is chosen, which need not be the one above all others.")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 from pfir.names import visible
 
 LEFT, RIGHT, TOP, BOTTOM = 58, 18, 14, 40
 WIDE, NARROW = 760, 340  # Units of a drawing, which are pixels where it is shown in its own size.
+HEADROOM = 0.04  # Above a share of 1, so that a mark there is not cut off, and below any tick.
 ORDER = ("trial", "chosen", "result")  # What is drawn over what.
 
 
@@ -64,7 +65,7 @@ def scatter(
 ) -> str:
     """Marks with the front of the candidates with least x and most y, and lines at values of x and of y."""
     x = _axis([m.x for m in marks] + [line.at for line in upright], LEFT, width - RIGHT)
-    y = _axis([m.y for m in marks] + [line.at for line in level], height - BOTTOM, TOP)
+    y = _share_axis([m.y for m in marks] + [line.at for line in level], height - BOTTOM, TOP)
     parts = [_grid(x, y, x_name, y_name, show, percent)]
     parts += [_upright(line, x.at(line.at), height) for line in upright]
     parts += [_across(line, y.at(line.at), width) for line in level]
@@ -138,6 +139,12 @@ def _axis(values: Sequence[float], start: float, end: float, pad: float = 0.06) 
     low, high = min(values), max(values)
     room = (high - low) * pad or (0.0 if high > low else max(abs(high) * 0.1, 0.01))
     return Axis(low - room, high + room, start, end)
+
+
+def _share_axis(values: Sequence[float], start: float, end: float) -> Axis:
+    """The same for shares, of which none is above 1."""
+    axis = _axis(values, start, end)
+    return replace(axis, high=min(axis.high, 1.0 + HEADROOM * (1.0 - axis.low))) if max(values) <= 1 else axis
 
 
 def _grid(x: Axis, y: Axis, x_name: str, y_name: str, show_x: Callable, show_y: Callable) -> str:

@@ -150,7 +150,12 @@ def lost(report: Mapping) -> str:
     if report["accuracy_drop"] is not None:
         return "" if unchanged(report) else points(report["accuracy_drop"])
     fidelity = report["result"]["fidelity"]
-    return "" if fidelity is None else f"fidelity {fidelity:.3f}"
+    return "" if fidelity is None else f"fidelity {fidelity:.3f}{on_what(report)}"
+
+
+def on_what(report: Mapping) -> str:
+    """That a fidelity says little, as no data was given."""
+    return " on generated inputs" if report["fidelity_data"] == "generated" else ""
 
 
 def core(report: Mapping) -> str:
@@ -185,14 +190,10 @@ def quality(report: Mapping) -> str:
 def verified(report: Mapping) -> str:
     found = report["verification"]
     if found["passed"] is None:
-        return f"verification not applicable{_because(found)}"
+        return "verification not applicable"
     if found["skipped"]:
-        return f"not verified{_because(found)}"
+        return f"not verified ({found['skipped']})"
     return f"{'verified' if found['passed'] else 'FAILED verification'} on {found['device']}"
-
-
-def _because(verification: Mapping) -> str:
-    return f" ({verification['skipped']})" if verification["skipped"] else ""
 
 
 def tuned(tuning: Mapping | None) -> str | None:

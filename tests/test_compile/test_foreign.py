@@ -62,4 +62,4 @@ def test_the_share_is_of_all_kernels():
 
 def test_of_many_nodes_a_few_are_named():
     found = {"nodes": [f"n{i} (Mod)" for i in range(7)], "share": 0.5}
-    assert sentence(found).endswith("about 50 % of the time: n0 (Mod), n1 (Mod), n2 (Mod), n3 (Mod), n4 (Mod) and 2 more")
+    assert sentence(found).endswith("50 % of the time: n0 (Mod), n1 (Mod), n2 (Mod), n3 (Mod), n4 (Mod) and 2 more")

@@ -59,7 +59,7 @@ def test_what_the_range_promises_can_be_reached(found, tmp_path):
     [
         (Limits(size_bytes=1), r"at most \d+\.\d\dx smaller \("),
         (Limits(macs=1), r"at most down to 0\.\d+ of the MACs \("),
-        (Limits(latency_s=1e-9), r"at most about \d+x faster by estimate"),
+        (Limits(latency_s=1e-9), r"at most about \d+(\.\d)?x faster by estimate"),
     ],
 )
 def test_what_can_be_reached_begins_with_what_was_asked_for(limits, text, found):

@@ -57,3 +57,10 @@ def test_without_labels_the_page_shows_fidelity():
     run = finished()
     text = page(build(replace(run, result=replace(run.result, accuracy=None, fidelity=0.81))))
     assert "<h1>about 2.5x faster (estimate, ±25 %), fidelity 0.810</h1>" in text and "do not ship" in text
+
+
+def test_a_fidelity_on_generated_inputs_is_told_as_such():
+    run = finished(fidelity_data="generated")
+    text = page(build(replace(run, result=replace(run.result, accuracy=None, fidelity=0.95))))
+    assert "fidelity 0.950 on generated inputs</h1>" in text
+    assert "fidelity to the original on generated inputs, was 100.00&nbsp;%" in text

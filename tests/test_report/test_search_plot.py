@@ -28,6 +28,12 @@ def test_candidates_far_below_are_left_out_and_counted():
     assert len(_places(chosen, "chosen")) == 1
 
 
+def test_no_tick_is_above_100_percent():
+    text = search_plot(build(finished(trials=tuple(replace(t, score=1.0) for t in NEAR))))
+    assert max(float(share) for share in re.findall(r">([\d.]+) %</text>", text)) == 100
+    assert "All candidates have the same fidelity." in text
+
+
 def test_the_goal_is_drawn_where_it_is_one_of_latency():
     report = build(finished(goals={"speedup": 2.0, "latency_s": 0.005}))
     assert goal_s(report) == 0.005 and "goal: 5 ms" in search_plot(report)
