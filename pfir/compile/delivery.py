@@ -24,7 +24,7 @@ from pfir.ir.channels import Coupling
 from pfir.measurement import speedup
 from pfir.recipe import RECIPE, WEIGHTS, Recipe, pack_weights, sha256
 from pfir.report import html, record
-from pfir.report.record import Kept, Run, Side, Trial, Verification, Width
+from pfir.report.record import Kept, Run, Side, Verification, Width
 
 MODEL = "model.onnx"
 REPORT = "report.json"
@@ -104,7 +104,7 @@ def _run(
         passes=recipe.passes,
         stages=tuple(setting.stages.finished),
         search_seconds=found.seconds,
-        trials=tuple(Trial(*t) for t in found.trials),
+        trials=found.trials,
         widths=tuple(Width(g, a, b) for g, (a, b) in found.widths.items()),
         layers=layers(setting, chosen.tuned.model, before.latency),
         kept=_kept(found.coupling),

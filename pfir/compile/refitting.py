@@ -56,7 +56,7 @@ class Fitting:
     def __call__(self, parameters: Mapping[str, float]) -> tuple[float, dict[str, float]]:
         """As `Score`, of the candidate at its nearest."""
         _, found = self.nearest(kept_as(self.ground, self.ground.candidates.removed(parameters)))
-        details = {"fidelity": found.fidelity, "latency_s": self.ground.pricing.latency_s(parameters)}
+        details = {"fidelity": found.fidelity, **self.ground.pricing.costs(parameters)}
         return -found.divergence, details
 
     def judged(self, model: Model) -> Scores:
@@ -113,7 +113,7 @@ def best_fitted(
                 candidate,
                 model=fitting.nearest(candidate)[0],
                 parameters=trial.parameters,
-                trials=(*((*t[:2], False) for t in first.trials), *points(trials, trial)),
+                trials=(*(replace(t, chosen=False) for t in first.trials), *points(trials, trial)),
                 seconds=first.seconds + sum(t.seconds for t in trials),
             )
     return replace(first, model=fitted)

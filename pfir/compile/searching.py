@@ -18,6 +18,7 @@ from pfir.compile.learning import Learning
 from pfir.compile.plan import Plan
 from pfir.compile.prepare import Original, fixed
 from pfir.compile.pricing import Limits, Pricing, pricing
+from pfir.compile.reachable import at_most
 from pfir.compile.request import Request
 from pfir.compile.samples import Samples
 from pfir.compile.starts import warm_starts
@@ -31,8 +32,8 @@ from pfir.passes.criteria import scores
 from pfir.passes.moments import collect
 from pfir.passes.prune_channels import PruneChannels, choose, choose_by_macs, demand_known
 from pfir.passes.spec import format_pass
-from pfir.report import words
 from pfir.report.progress import Progress
+from pfir.report.record import Trial as Tried
 from pfir.run.activations import activations
 from pfir.run.evaluate import reference
 from pfir.search import Problem, SearchResult, Settings, Trial, search
@@ -64,7 +65,7 @@ class Found:
         model: Pruned and reconstructed, not fine-tuned.
         removed: Group name to the channels that went.
         widths: Group name to channels before and after.
-        trials: Everything that was tried: (latency in s, fidelity, is the best).
+        trials: Everything that was tried.
         seconds: Spent on the search.
         parameters: What the search chose; empty where nothing was searched.
     """
@@ -72,7 +73,7 @@ class Found:
     model: Model
     removed: Mapping[str, np.ndarray]
     widths: Mapping[str, tuple[int, int]]
-    trials: tuple[tuple[float, float, bool], ...]
+    trials: tuple[Tried, ...]
     seconds: float
     coupling: Coupling
     parameters: Mapping[str, float] = field(default_factory=dict)
@@ -125,22 +126,10 @@ def check_reachable(ground: Ground, limits: Limits) -> None:
     """
     if ground.pricing.within(limits)(ground.pricing.narrowest()) > 1:
         raise Infeasible(
-            f"the goal is out of reach by pruning: at most {reach(ground, limits)}; ask for less, or free more "
-            "channels (pfir inspect shows what is pinned)"
+            "the goal is out of reach by pruning: at most "
+            f"{at_most(ground.pricing, ground.baseline_s, limits)}; ask for less, or free more channels "
+            "(pfir inspect shows what is pinned)"
         )
-
-
-def reach(ground: Ground, limits: Limits) -> str:
-    """What pruning can reach at most, first of the quantities that are limited."""
-    scalable, all_of = ground.pricing.scalable, ground.pricing.sizes
-    kept = ground.pricing.kept(ground.pricing.narrowest())
-    size, macs = scalable.size_bytes_at(kept), scalable.macs_at(kept)
-    facts = (
-        (limits.size_bytes, f"{words.ratio(scalable.size_bytes_at(all_of), size)} smaller ({words.size(size)})"),
-        (limits.macs, f"down to {macs / scalable.macs_at(all_of):.3g} of the MACs ({words.count(macs)})"),
-        (limits.latency_s, f"{words.about(fastest(ground))} faster by estimate"),
-    )
-    return ", ".join(text for limit, text in sorted(facts, key=lambda fact: fact[0] is None))
 
 
 def as_it_is(model: Model) -> Found:
@@ -240,10 +229,14 @@ def _found(ground: Ground, result: SearchResult, chosen: Trial) -> Found:
     return replace(found, parameters=chosen.parameters, trials=points(result.trials, chosen), seconds=seconds)
 
 
-def points(trials: Sequence[Trial], chosen: Trial) -> tuple[tuple[float, float, bool], ...]:
-    """Of each trial that has a score: latency in s, fidelity, whether it was chosen."""
-    scored = [t for t in trials if t.score is not None]
-    return tuple((t.details["latency_s"], t.details["fidelity"], t.number == chosen.number) for t in scored)
+def points(trials: Sequence[Trial], chosen: Trial) -> tuple[Tried, ...]:
+    """The trials that have a score, as the report gets them."""
+    return tuple(_point(t, t.number == chosen.number) for t in trials if t.score is not None)
+
+
+def _point(trial: Trial, chosen: bool) -> Tried:
+    told = trial.details  # an earlier version's journal tells neither MACs nor size
+    return Tried(told["latency_s"], told["fidelity"], chosen, told.get("macs"), told.get("size_bytes"), -trial.score)
 
 
 def _nothing_free(coupling: Coupling) -> str:

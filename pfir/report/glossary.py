@@ -41,7 +41,7 @@ TERMS = {
     "multiply-accumulates": "MACs: how many times one inference multiplies two numbers and adds the product up. "
     "Close to the amount of work, but not a time.",
     "parameters": "The numbers that the model has learnt.",
-    "Pareto front": "The best candidates at each latency: no other one is both faster and more alike to the "
+    "Pareto front": "The best candidates at each cost: no other one is both cheaper and more alike to the "
     "original.",
     "peak activations": "The most memory that intermediate results take at one time during an inference; weights "
     "are not in it.",
@@ -62,19 +62,19 @@ TERMS = {
 }  # fmt: skip
 
 STAGES = {
-    "load": "load the model and the data",
-    "judge the original": "judge the original: its latency and accuracy",
-    "analyse": "find out which channels may go, and which matter",
-    "rank branches": "rank whole branches by what their removal costs",
+    "load": "load model and data",
+    "judge the original": "judge the original",
+    "analyse": "find what may be removed",
+    "rank branches": "rank residual branches",
     "search": "search: try candidates",
-    "fit layers": "fit layers: solve for the candidates' weights",
+    "fit layers": "fit the layers' weights",
     "fine-tune": "fine-tune",
     "replay": "replay the recipe",
     "build": "compile",
     "verify": "verify the library",
-    "measure": "measure the result beside the original",
+    "measure": "measure the result",
 }
-"""The stages of a run as users see them, by the names that report.json has."""
+"""The stages of a run as users see them, by the names that report.json has: short, since a bar stands beside them."""
 
 def stage(name: str) -> str:
     """A stage in plain words."""

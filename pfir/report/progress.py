@@ -143,13 +143,15 @@ class Bars(Progress):
         from rich.console import Console
         from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as RichProgress
+        from rich.table import Column
 
         columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
+            TextColumn("{task.description}", markup=False, table_column=Column(min_width=24)),
+            BarColumn(bar_width=10),
             TaskProgressColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}", markup=False),  # made anew each time that it is drawn
+            TimeElapsedColumn(table_column=Column(min_width=7)),
+            # Made anew each time that it is drawn; on a narrow terminal the text behind it is what gets cut.
+            TextColumn("{task.fields[left]}", markup=False, table_column=Column(min_width=26, no_wrap=True)),
             TextColumn("{task.fields[text]}", markup=False),
         )
         self._clock = Clock()

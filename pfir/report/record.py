@@ -106,11 +106,22 @@ class Kept:
 
 @dataclass(frozen=True)
 class Trial:
-    """One candidate of the search: its latency on the target, its score in [0, 1], whether it became the result."""
+    """One candidate of the search.
+
+    Args:
+        latency_s: Estimated for the target.
+        score: In [0, 1].
+        chosen: Whether it became the result.
+        macs, size_bytes: What it costs.
+        divergence: From the original; candidates are ranked by it.
+    """
 
     latency_s: float
     score: float
     chosen: bool = False
+    macs: int | None = None
+    size_bytes: int | None = None
+    divergence: float | None = None
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,9 @@ def test_what_is_found_is_within_the_limit(found, tmp_path, share):
     best = _search(found, tmp_path, limits)
     kept = {n: after for n, (_, after) in best.widths.items()}
     assert found.pricing.device.estimate(found.pricing.scalable.at(kept)).seconds <= limits.latency_s * (1 + 1e-9)
-    assert len(best.trials) == 4 and sum(chosen for *_, chosen in best.trials) == 1
-    assert all(seconds <= limits.latency_s * (1 + 1e-9) for seconds, *_ in best.trials)
+    assert len(best.trials) == 4 and sum(trial.chosen for trial in best.trials) == 1
+    assert all(trial.latency_s <= limits.latency_s * (1 + 1e-9) for trial in best.trials)
+    assert all(trial.macs > 0 and trial.size_bytes > 0 and trial.divergence >= 0 for trial in best.trials)
 
 
 def test_a_search_can_rank_by_discrimination(found, model, data):

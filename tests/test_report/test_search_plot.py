@@ -1,8 +1,10 @@
 import re
 from dataclasses import replace
 
+import pytest
+
 from pfir.report import Trial, build
-from pfir.report.search_plot import goal_s, search_plot
+from pfir.report.search_plot import search_plot
 from tests.test_report.sample import finished
 
 NEAR = tuple(Trial(0.0048 + i * 1e-5, 0.6 + i * 1e-2, i == 9) for i in range(10))
@@ -34,12 +36,26 @@ def test_no_tick_is_above_100_percent():
     assert "All candidates have the same fidelity." in text
 
 
-def test_the_goal_is_drawn_where_it_is_one_of_latency():
-    report = build(finished(goals={"speedup": 2.0, "latency_s": 0.005}))
-    assert goal_s(report) == 0.005 and "goal: 5 ms" in search_plot(report)
-    assert goal_s(build(finished(goals={"speedup": 2.0}))) == 0.0062
-    report = build(finished(goals={"size": 2.0}))
-    assert goal_s(report) is None and "goal:" not in search_plot(report)
+@pytest.mark.parametrize(
+    ("goals", "goal", "axis"),
+    [
+        ({"speedup": 2.0, "latency_s": 0.005}, "5.00 ms", "latency (ms)"),
+        ({"speedup": 2.0, "size": 2.0}, "6.20 ms", "latency (ms)"),
+        ({"size": 2.0}, "1.72 MB", "size (MB)"),
+        ({"macs": 0.4}, "50.2 M", "multiply-accumulates (M)"),
+    ],
+    ids=str,
+)
+def test_the_goal_is_drawn_over_what_was_asked_for(goals, goal, axis):
+    trials = tuple(replace(t, macs=50_000_000 + i, size_bytes=1_700_000 + i) for i, t in enumerate(NEAR))
+    text = search_plot(build(finished(goals=goals, trials=trials)))
+    assert f"goal: {goal}</text>" in text and f"goal: at most {goal}</span>" in text and f">{axis}</text>" in text
+
+
+def test_without_a_goal_of_cost_or_without_its_figures_no_goal_is_drawn():
+    for goals in ({"max_drop": 0.5}, {"size": 2.0}):
+        text = search_plot(build(finished(goals=goals, trials=NEAR)))
+        assert "goal:" not in text and "latency (ms)" in text
 
 
 def test_the_result_stands_at_its_accuracy_beside_that_of_the_original():
