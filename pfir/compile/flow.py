@@ -65,6 +65,7 @@ def _setting(request: Request, checked: Checked, stages: Stages, progress: Progr
 
 def _run(setting: Setting, device: Device, emulated: Device | None, room: Workspace) -> Outcome:
     setting.progress.note(setting.plan.text())
+    setting.progress.budget(None if setting.plan.fixed_epochs else setting.plan.total_s)
     judge = Judge(setting.backend, device, setting.target, setting.request)
     with setting.stages("judge the original"):
         before = judge.side(setting.original.baseline, setting.samples, setting.original.model)

@@ -34,6 +34,7 @@ from pfir.passes.moments import collect
 from pfir.passes.prune_channels import PruneChannels, by_group, choose, choose_by_macs, demand_known
 from pfir.passes.spec import format_pass
 from pfir.report.progress import Progress
+from pfir.report.record import Trial as Tried
 from pfir.run.activations import activations
 from pfir.run.evaluate import reference
 from pfir.search import Problem, SearchResult, Settings, Trial, search
@@ -71,7 +72,7 @@ class Found:
         model: Pruned and reconstructed, not fine-tuned.
         removed: Group name to the channels that went.
         widths: Group name to channels before and after.
-        trials: Everything that was tried: (latency in s, fidelity, is the best).
+        trials: Everything that was tried.
         seconds: Spent on the search.
         parameters: What the search chose; empty where nothing was searched.
         finalists: The parameters of the best candidates, each unlike the others, this one's first.
@@ -80,7 +81,7 @@ class Found:
     model: Model
     removed: Mapping[str, np.ndarray]
     widths: Mapping[str, tuple[int, int]]
-    trials: tuple[tuple[float, float, bool], ...]
+    trials: tuple[Tried, ...]
     seconds: float
     coupling: Coupling
     parameters: Mapping[str, float] = field(default_factory=dict)
@@ -246,10 +247,14 @@ def _found(ground: Ground, result: SearchResult) -> Found:
     )
 
 
-def points(trials: Sequence[Trial], chosen: Trial) -> tuple[tuple[float, float, bool], ...]:
-    """Of each trial that has a score: latency in s, fidelity, whether it was chosen."""
-    scored = [t for t in trials if t.score is not None]
-    return tuple((t.details["latency_s"], t.details["fidelity"], t.number == chosen.number) for t in scored)
+def points(trials: Sequence[Trial], chosen: Trial) -> tuple[Tried, ...]:
+    """The trials that have a score, as the report gets them."""
+    return tuple(_point(t, t.number == chosen.number) for t in trials if t.score is not None)
+
+
+def _point(trial: Trial, chosen: bool) -> Tried:
+    told = trial.details  # an earlier version's journal tells neither MACs nor size
+    return Tried(told["latency_s"], told["fidelity"], chosen, told.get("macs"), told.get("size_bytes"), -trial.score)
 
 
 def nothing_free(coupling: Coupling) -> str:
