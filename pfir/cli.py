@@ -13,12 +13,11 @@ from typing import Annotated
 import typer
 import typer.exceptions
 
-from pfir import __version__
-from pfir.errors import PfirError, UsageError
+from pfir import streams
+from pfir.errors import PfirError, UsageError, lacks_memory
 from pfir.names import visible
 
 app = typer.Typer(
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Makes trained networks small and fast for ARM devices.",
@@ -56,9 +55,9 @@ def compile_command(
     speedup: Annotated[str | None, typer.Option(help="Goal: this many times faster, e.g. 2.5.")] = None,
     latency: Annotated[str | None, typer.Option(help="Goal: at most this long for one inference, e.g. 8ms.")] = None,
     size: Annotated[str | None, typer.Option(help="Goal: weights this many times smaller, e.g. 4x.")] = None,
-    macs: Annotated[float | None, typer.Option(help="Goal: at most this share of the MACs, e.g. 0.5.")] = None,
+    macs: Annotated[str | None, typer.Option(help="Goal: at most this share of the MACs, e.g. 0.5 or 50%.")] = None,
     max_drop: Annotated[
-        float | None, typer.Option(help="Goal: lose at most this many percentage points of accuracy.")
+        str | None, typer.Option(help="Goal: lose at most this many percentage points of accuracy, e.g. 0.5.")
     ] = None,
     data: DataOption = None,
     validation: Annotated[str | None, typer.Option(help="Data the given model was not trained on.")] = None,
@@ -93,15 +92,23 @@ def compile_command(
 ) -> None:
     """Compress a model to a goal, fine-tune it, compile it, verify it, report."""
     from pfir.compile.flow import compile_model
-    from pfir.compile.request import Goals, Request, parse_duration, parse_factor, parse_input_shapes
+    from pfir.compile.request import (
+        Goals,
+        Request,
+        parse_duration,
+        parse_factor,
+        parse_input_shapes,
+        parse_points,
+        parse_share,
+    )
     from pfir.report.progress import progress_for
 
     goals = Goals(
-        speedup=None if speedup is None else parse_factor(speedup),
-        latency_s=None if latency is None else parse_duration(latency),
-        size=None if size is None else parse_factor(size),
-        macs=macs,
-        max_drop=max_drop,
+        speedup=None if speedup is None else parse_factor(speedup, "--speedup"),
+        latency_s=None if latency is None else parse_duration(latency, "--latency"),
+        size=None if size is None else parse_factor(size, "--size"),
+        macs=None if macs is None else parse_share(macs, "--macs"),
+        max_drop=None if max_drop is None else parse_points(max_drop, "--max-drop"),
     )
     request = Request(
         model=model,
@@ -122,7 +129,7 @@ def compile_command(
         input_shapes=parse_input_shapes(tuple(input_shape or ())),
         trials=trials,
         epochs=epochs,
-        time_budget_s=None if time_budget is None else parse_duration(time_budget),
+        time_budget_s=None if time_budget is None else parse_duration(time_budget, "--time-budget"),
         recipe=recipe,
         retrain=retrain,
         resume=resume,
@@ -257,7 +264,7 @@ def tune_command(
     progress = progress_for()
     try:
         shapes = parse_input_shapes(tuple(input_shape or ()))
-        budget_s = None if time_budget is None else parse_duration(time_budget)
+        budget_s = None if time_budget is None else parse_duration(time_budget, "--time-budget")
         found = tune(Tune(tuple(models), target, device, out, batch, shapes, budget_s, again, dry_run, fp16), progress)
     finally:
         progress.close()
@@ -285,10 +292,15 @@ def passes_command() -> None:
 
 @app.callback(invoke_without_command=True)
 def _root(
-    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the versions of pfir and of what its results depend on.")
+    ] = False,
 ) -> None:
     if version:
-        typer.echo(__version__)
+        from pfir.compile.versions import summary
+
+        typer.echo(summary())
     elif context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
@@ -296,24 +308,23 @@ def _root(
 def main() -> None:
     """Run the command line; every failure is one line on stderr and the exit code of its type."""
     signal.signal(signal.SIGTERM, _interrupt)
+    stdout = streams.secure()
     try:
-        _run()
+        code = _run()
     except PfirError as error:
-        _fail(str(error), error.exit_code)
+        _fail(str(error), error.exit_code, error.export)
     except KeyboardInterrupt:
         _fail(f"interrupted{_how_to_resume()}", INTERRUPTED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0) from None
-    except MemoryError:
-        _fail("out of memory; try a smaller --batch or --input-shape, fewer --jobs, or a machine with more", 1)
     except Exception as error:  # noqa: BLE001  (the edge: anything else is a fault of ours)
         if os.environ.get("PFIR_TRACEBACK"):
             raise
-        _fail(f"a fault of pfir: {type(error).__name__}: {error} (PFIR_TRACEBACK=1 shows where; please report it)", 1)
+        _fail_unexpected(error)
+    if (reason := streams.trouble(stdout)) is not None:
+        _fail(f"stdout cannot be written ({reason}); what was to be printed is lost, files are written", 2)
+    raise SystemExit(code)
 
 
-def _run() -> None:
+def _run() -> int:
     try:
         code = app(standalone_mode=False, prog_name=PROGRAM)
     except typer.exceptions.Abort:
@@ -321,10 +332,20 @@ def _run() -> None:
     except typer.exceptions.TyperException as error:
         context = getattr(error, "ctx", None)
         hint = context.command_path if context else PROGRAM
-        raise UsageError(f"{error.format_message().rstrip('.')}; see `{hint} --help`") from None
+        raise UsageError(f"{_refusal(error)}; see `{hint} --help`") from None
     if code == INTERRUPTED:  # Typer gives this code instead of the exception
         raise KeyboardInterrupt
-    raise SystemExit(code)
+    return code or 0
+
+
+def _refusal(error: typer.exceptions.TyperException) -> str:
+    """What is wrong with the words of the command line."""
+    text = error.format_message().rstrip(".")
+    first = sys.argv[1] if len(sys.argv) > 1 else ""
+    if "No such command" in text and (first.endswith(".onnx") or Path(first).exists()):
+        example = f"{PROGRAM} compile {shlex.quote(first)} --target arm --speedup 2"
+        return f"No command stands before {first}; to compress it: {example}"
+    return text
 
 
 def _interrupt(*_) -> None:
@@ -340,6 +361,14 @@ def _how_to_resume() -> str:
     return f"; finished trials are kept, go on with: {PROGRAM} {shlex.join([*words, '--resume'])}"
 
 
-def _fail(text: str, code: int) -> None:
+def _fail_unexpected(error: Exception) -> None:
+    if lacks_memory(error):
+        _fail("out of memory; try a smaller --batch or --input-shape, fewer --jobs, or a machine with more", 1)
+    _fail(f"a fault of pfir: {type(error).__name__}: {error} (PFIR_TRACEBACK=1 shows where; please report it)", 1)
+
+
+def _fail(text: str, code: int, export: tuple[str, ...] = ()) -> None:
     print(visible(f"{PROGRAM}: {' '.join(text.split())}"), file=sys.stderr)
+    for line in export:
+        print(f"    {visible(line)}", file=sys.stderr)
     raise SystemExit(code) from None

@@ -38,18 +38,21 @@ class Core:
     efficiency: float = 0.7
 
 
-# The guides, chips and figures below are named from memory and were not looked up again for this table.
-# Peaks: 128-bit FMLA instructions that start in a cycle (Arm's software optimization guides, SOG; for N2 also LLVM's
-# scheduling model) times four lanes. Efficiencies: what ncnn's published figures leave of that peak
+# Peaks: 128-bit FMLA instructions that start in a cycle times four lanes, from LLVM's scheduling models
+# (llvm/lib/Target/AArch64/AArch64Sched*.td; for Cortex-A72 and A73 LLVM takes that of A57, whose two pipes of 64 bits
+# do one such instruction a cycle, as on A55). Efficiencies: what ncnn's published figures leave of that peak
 # (github.com/Tencent/ncnn, benchmark/README.md: MobileNet of 568.7 M MACs and ResNet-18 on Raspberry Pi 3 and 4, four
 # threads at cores^0.8), rounded; in-order cores lose the most, cores without such figures get 0.7. Clocks and caches:
-# the chips named. Bandwidths are rounded figures for one core streaming, about half of what the chip's memory carries
-# in theory: assumptions, within the estimator's stated error.
+# of the chips named, where their source is named, too; else they are assumed. Bandwidths are rounded figures for one
+# core streaming, about half of what the chip's memory carries in theory: assumptions, within the estimator's stated
+# error.
+_PI = "raspberrypi.com/documentation/computers/processors.html"
+
+
 def _neon(
     name: str, macs: float, efficiency: float, ghz: float, gb_s: float, l1_kib: int, l2_kib: int, source: str
 ) -> Core:
-    about = f"{source}; named from memory, not looked up"
-    return Core(name, macs, ghz * GHZ, gb_s * GB, 16, 32, l1_kib * KIB, l2_kib * KIB, about, efficiency)
+    return Core(name, macs, ghz * GHZ, gb_s * GB, 16, 32, l1_kib * KIB, l2_kib * KIB, source, efficiency)
 
 
 def _x86(name: str, macs: float, vector_bytes: int, registers: int, source: str) -> Core:
@@ -60,20 +63,25 @@ def _x86(name: str, macs: float, vector_bytes: int, registers: int, source: str)
 CORES: dict[str, Core] = {
     core.name: core
     for core in (
-        _neon("cortex-a53", 4, 0.35, 1.2, 2.0, 32, 512, "Arm Cortex-A53 TRM; clock, caches: BCM2837 (Raspberry Pi 3)"),
-        _neon("cortex-a55", 4, 0.5, 1.8, 5.0, 32, 128, "Arm Cortex-A55 SOG; clock, caches: RK3588's small cores"),
-        _neon("cortex-a72", 4, 0.55, 1.5, 4.0, 32, 1024, "Arm Cortex-A72 SOG; clock, caches: BCM2711 (Raspberry Pi 4)"),
-        _neon("cortex-a73", 4, 0.55, 1.8, 5.0, 32, 1024, "Arm Cortex-A73 SOG; clock, caches: Amlogic S922X"),
-        _neon("cortex-a76", 8, 0.7, 2.4, 9.0, 64, 512, "Arm Cortex-A76 SOG; clock, caches: BCM2712 (Raspberry Pi 5)"),
-        _neon("cortex-a78", 8, 0.7, 2.4, 12.0, 32, 512, "Arm Cortex-A78 SOG; clock, caches: Snapdragon 888"),
-        _neon("cortex-x1", 16, 0.7, 2.84, 20.0, 64, 1024, "Arm Cortex-X1 SOG; clock, caches: Snapdragon 888"),
-        _neon("neoverse-n1", 8, 0.7, 2.5, 20.0, 64, 1024, "Arm Neoverse N1 SOG; clock, caches: AWS Graviton2"),
-        _neon("neoverse-n2", 8, 0.7, 2.7, 20.0, 64, 1024, "Arm Neoverse N2 SOG; clock, caches: Alibaba Yitian 710"),
+        # 1.2 GHz is BCM2837's clock (Pi 3B); BCM2837B0 (3B+) runs up to 1.4. Second-level cache: Linux, bcm2837.dtsi.
+        _neon("cortex-a53", 4, 0.35, 1.2, 2.0, 32, 512, f"LLVM's SchedA53; Raspberry Pi 3B, BCM2837: {_PI}"),
+        _neon("cortex-a55", 4, 0.5, 1.8, 5.0, 32, 128, "LLVM's SchedA55; RK3588's small cores: Linux, rk3588s.dtsi"),
+        # 1.5 GHz is the clock of the documentation; later boards and firmware run 1.8.
+        _neon("cortex-a72", 4, 0.55, 1.5, 4.0, 32, 1024, f"LLVM's SchedA57; Raspberry Pi 4, BCM2711: {_PI}"),
+        _neon("cortex-a73", 4, 0.55, 1.8, 5.0, 32, 1024, "LLVM's SchedA57; clock and caches assumed"),
+        _neon("cortex-a76", 8, 0.7, 2.4, 9.0, 64, 512, f"two 128-bit pipes: Arm's SOG; Raspberry Pi 5, BCM2712: {_PI}"),
+        _neon("cortex-a78", 8, 0.7, 2.4, 12.0, 32, 512, "two 128-bit pipes: anandtech.com/show/15813; clock of "
+              "Snapdragon 888's middle cores; caches assumed"),
+        _neon("cortex-x1", 16, 0.7, 2.84, 20.0, 64, 1024, "four 128-bit pipes, caches: anandtech.com/show/15813; clock "
+              "of Snapdragon 888's large core"),
+        _neon("neoverse-n1", 8, 0.7, 2.5, 20.0, 64, 1024, "LLVM's SchedNeoverseN1; AWS Graviton2: WikiChip"),
+        _neon("neoverse-n2", 8, 0.7, 2.7, 20.0, 64, 1024, "LLVM's SchedNeoverseN2; clock and caches assumed"),
         # Four 128-bit pipes, as in Cortex-X1, or two of 256 bits for SVE.
-        _neon("neoverse-v1", 16, 0.7, 2.6, 25.0, 64, 1024, "Arm Neoverse V1 SOG; clock, caches: AWS Graviton3"),
-        _neon("apple-m1", 16, 0.7, 3.2, 50.0, 128, 12288, "four 128-bit pipes; clock, caches: Apple M1's large cores"),
+        _neon("neoverse-v1", 16, 0.7, 2.6, 25.0, 64, 1024, "LLVM's SchedNeoverseV1; AWS Graviton3: WikiChip"),
+        _neon("apple-m1", 16, 0.7, 3.2, 50.0, 128, 12288, "four 128-bit pipes: D. Johnson's measurements; clock and "
+              "caches of Apple M1's large cores: Wikipedia"),
     )
-}
+}  # fmt: skip
 
 # Armv8.2-A with FEAT_FP16 (LLVM's `fullfp16`): multiply-adds of eight float16 values in a 128-bit instruction.
 FP16_CORES = (

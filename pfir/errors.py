@@ -1,10 +1,16 @@
 """What can go wrong, as types: each knows the exit code that the command line gives it."""
 
+import errno
+
+_OF_MEMORY = ("bad alloc", "cannot allocate memory", "failed to map segment", "can't start new thread", "out of memory")
+
 
 class PfirError(Exception):
     """Anything that pfir itself finds wrong; its text is one line: what, where, what to do."""
 
     exit_code = 1
+    export: tuple[str, ...] = ()
+    """Lines to copy, where a few lines of code are what to do."""
 
 
 class UsageError(PfirError, ValueError):
@@ -61,3 +67,17 @@ class DeviceError(BackendError):
 
 class RunError(DeviceError):
     """A library failed on a device that was ready: it did not load, crashed, hung or refused its inputs."""
+
+
+def with_export(error: PfirError, lines: tuple[str, ...]) -> PfirError:
+    """The error, with lines to copy."""
+    error.export = lines
+    return error
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether it tells of too little memory, as Python, the loader of libraries, the system or C++ says it."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    text = str(error).lower().replace("_", " ")
+    return any(words in text for words in _OF_MEMORY)

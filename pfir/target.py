@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass, replace
 
 from pfir.cores import CORES, FP16_CORES, X86_LEVELS, Core
@@ -97,19 +98,35 @@ _CORES_OF = {
 }
 
 
+_OTHER_NAMES = {
+    **dict.fromkeys(("aarch64", "arm64", "armv8", "armv8-a", "aarch64-linux-gnu", "linux-arm64"), "arm"),
+    **dict.fromkeys(("android", "arm64-v8a", "android-aarch64"), "android-arm64"),
+    **dict.fromkeys(("armhf", "armv7l", "armv7-a", "armv7a", "arm32", "linux-armv7"), "armv7"),
+    **dict.fromkeys(("amd64", "x64", "x86", "linux-amd64"), "x86-64"),
+    **dict.fromkeys(("native", "local", "localhost"), "host"),
+    "graviton2": "neoverse-n1",
+    "graviton3": "neoverse-v1",
+    "m1": "apple-m1",
+}
+_BOARD = re.compile(r"(?:raspberry-?pi|raspi|rpi|pi)-?([345])(?:-?(?:model-?)?b(?:\+|-plus)?)?")
+_ARM_CORE = re.compile(r"(?:cortex-?)?([ax]\d+)|neoverse-?([nv]\d)")
+
+
 def parse_target(text: str) -> Target:
     """The target of a text such as `arm`, `arm:cortex-a76`, `arm:cortex-a53,threads=4`, `armv7`, `rpi4`, `host`.
 
-    A core's name alone stands for that core with 64-bit Linux: `cortex-a76` is `arm:cortex-a76`.
+    A core's name alone stands for that core with 64-bit Linux: `cortex-a76` is `arm:cortex-a76`. Names that others use
+    for the same are taken too: `aarch64`, `raspberry-pi-4`, `a72`.
 
     Raises:
         UsageError: The target, core or option is not known; the message lists those that are.
     """
     name, *options = (part.strip() for part in text.split(","))
     base, colon, core = name.partition(":")
-    target = _base(base.lower())
+    base, core = usual_name(base), usual_name(core)
+    target = _base(base)
     if colon:
-        target = _with_core(target, base.lower(), core.lower())
+        target = _with_core(target, base, core)
     for option in options:
         target = _with_option(target, option)
     return replace(target, name=text.strip())
@@ -132,6 +149,16 @@ def known_targets() -> tuple[Target, ...]:
     """Every target there is, without options: the plain ones, this machine, then each core under `arm` and `x86-64`."""
     cores = [f"arm:{core}" for core in CORES] + [f"x86-64:{core}" for core in X86_LEVELS if core != "x86-64"]
     return (*_PLAIN, _host(), *(parse_target(name) for name in cores))
+
+
+def usual_name(name: str) -> str:
+    """Our name for a target or core that others call so; what nobody calls so stays, in small letters."""
+    plain = re.sub(r"[\s_]+", "-", name.strip().lower())
+    if board := _BOARD.fullmatch(plain):
+        return f"rpi{board[1]}"
+    if core := _ARM_CORE.fullmatch(plain):
+        return f"cortex-{core[1]}" if core[1] else f"neoverse-{core[2]}"
+    return _OTHER_NAMES.get(plain, plain)
 
 
 def _base(name: str) -> Target:
@@ -171,6 +198,7 @@ def _with_option(target: Target, option: str) -> Target:
 
 
 def _hint(name: str, known: tuple[str, ...]) -> str:
+    known = tuple(dict.fromkeys(known))
     close = difflib.get_close_matches(name, known, n=2)
     meant = f"; did you mean {' or '.join(close)}?" if close else ";"
-    return f"{meant} known: {', '.join(known)}"
+    return f"{meant} known: {', '.join(known)} (pfir targets says what each is)"

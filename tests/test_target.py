@@ -1,6 +1,7 @@
 """Targets: what the texts mean, and that every number is usable."""
 
 import os
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -45,6 +46,42 @@ def test_threads_change_nothing_else(name, threads):
 def test_a_core_alone_is_that_core_under_linux():
     assert parse_target("cortex-a76").core == parse_target("arm:cortex-a76").core
     assert parse_target("cortex-a76").cpu == "cortex-a76"
+
+
+@pytest.mark.parametrize(
+    ("text", "ours"),
+    [
+        ("aarch64", "arm"),
+        ("ARM64", "arm"),
+        ("raspberrypi4", "rpi4"),
+        ("Raspberry Pi 4", "rpi4"),
+        ("raspberry-pi-5", "rpi5"),
+        ("pi3b+", "rpi3"),
+        ("rpi-4,threads=4", "rpi4,threads=4"),
+        ("a72", "cortex-a72"),
+        ("arm:cortexa76", "arm:cortex-a76"),
+        ("cortex_x1", "cortex-x1"),
+        ("neoverse_n1", "neoverse-n1"),
+        ("x86_64", "x86-64"),
+        ("amd64", "x86-64"),
+        ("armhf", "armv7"),
+        ("android", "android-arm64"),
+        ("native", "host"),
+    ],
+)
+def test_names_that_others_use_stand_for_ours(text, ours):
+    assert parse_target(text) == replace(parse_target(ours), name=text)
+
+
+def test_what_is_known_is_listed_once():
+    with pytest.raises(UsageError) as caught:
+        parse_target("riscv")
+    listed = str(caught.value).partition("known: ")[2].partition(" (")[0].split(", ")
+    assert len(listed) == len(set(listed)) > 20
+
+
+def test_every_claim_of_a_core_has_a_source():
+    assert not [core.name for core in CORES.values() if "memory" in core.source or "looked up" in core.source]
 
 
 def test_a_board_has_its_core_and_armv7_has_sixteen_registers():

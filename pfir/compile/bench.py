@@ -12,6 +12,7 @@ import numpy as np
 from pfir.artifact import Artifact
 from pfir.backends.ort.rival import Timing, time_onnxruntime
 from pfir.compile.building import HOST
+from pfir.compile.foreign import foreign_nodes, sentence
 from pfir.compile.prepare import BASELINE, give_biases, open_backend
 from pfir.devices import open_device
 from pfir.devices.base import Device
@@ -209,6 +210,8 @@ def _row(entry: Entry, device: Device, asked: Bench) -> dict[str, object]:
         "tuned": entry.tuned,
         "notes": [*entry.notes, *([FOLDED] if asked.vs else [])],
     }
+    if foreign := foreign_nodes(entry.artifact, device):
+        row |= {"foreign": foreign, "notes": [*row["notes"], sentence(foreign)]}
     return row | (_against(theirs, latency) if theirs else {})
 
 

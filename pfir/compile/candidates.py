@@ -62,7 +62,7 @@ class Score:
     def __call__(self, parameters: Mapping[str, float]) -> tuple[float, dict[str, float]]:
         model = self.candidates.build(self.candidates.removed(parameters))
         found = evaluate(model, self.data, self.reference, self.threads)
-        details = {"fidelity": found.fidelity, "latency_s": self.candidates.pricing.latency_s(parameters)}
+        details = {"fidelity": found.fidelity, **self.candidates.pricing.costs(parameters)}
         return -found.divergence, details
 
 

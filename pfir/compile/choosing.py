@@ -48,6 +48,8 @@ def choose(setting: Setting, judge: Judge, limits: Limits, room: Workspace) -> C
     if pruning is None:
         found = as_it_is(setting.original.start)
         return Chosen(found, Tuned(found.model), ("nothing was pruned: --passes names no prune-channels",))
+    if _is_met_already(setting, judge, limits):
+        return Chosen((nothing := as_it_is(setting.original.start)), Tuned(nothing.model))
     with setting.stages("analyse"):
         ground = ground_for(setting.original, pruning, request, judge, setting.samples)
     if request.recipe is not None:
@@ -63,6 +65,15 @@ def choose(setting: Setting, judge: Judge, limits: Limits, room: Workspace) -> C
     found, notes = _search(setting, judge, ground, limits, room)
     chosen = _tuned(setting, ground, found, room)
     return replace(chosen, notes=(*notes, *chosen.notes))
+
+
+def _is_met_already(setting: Setting, judge: Judge, limits: Limits) -> bool:
+    """Whether the original keeps the only limit, one of latency, and the user fixed no choice."""
+    request, pruning = setting.request, setting.original.pruning
+    fixed = request.recipe is not None or pruning.ratio is not None or pruning.ratios or pruning.macs is not None
+    if fixed or request.goals.latency_s is None or limits != Limits(limits.latency_s):
+        return False
+    return judge.latency(setting.original.baseline).seconds <= limits.latency_s
 
 
 def _fitted(setting: Setting, ground: Ground, found: Found) -> Found:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from pfir import __version__
 from pfir.artifact import Artifact
 from pfir.backends.tvm.database import SHIPPED_NAME, databases
 from pfir.compile.building import HostLatency
+from pfir.compile.layers import layers
 from pfir.compile.outcome import Outcome
 from pfir.compile.request import Goals, Request
 from pfir.compile.searching import pruning_text
@@ -23,7 +24,7 @@ from pfir.ir.channels import Coupling
 from pfir.measurement import speedup
 from pfir.recipe import RECIPE, WEIGHTS, Recipe, pack_weights, sha256
 from pfir.report import html, record
-from pfir.report.record import Kept, Run, Side, Trial, Verification, Width
+from pfir.report.record import Kept, Run, Side, Verification, Width
 from pfir.run.trial import refusal
 
 MODEL = "model.onnx"
@@ -99,6 +100,7 @@ def _run(
         target=setting.target,
         backend=setting.backend.name,
         goal=setting.request.goals.text(),
+        goals={name: value for name, value in asdict(setting.request.goals).items() if value is not None},
         met=is_met(setting.request.goals, before, after),
         baseline=replace(before, fidelity=1.0),
         result=after,
@@ -107,8 +109,9 @@ def _run(
         passes=recipe.passes,
         stages=tuple(setting.stages.finished),
         search_seconds=found.seconds,
-        trials=tuple(Trial(*t) for t in found.trials),
+        trials=found.trials,
         widths=tuple(Width(g, a, b) for g, (a, b) in found.widths.items()),
+        layers=layers(setting, chosen.tuned.model, before.latency),
         kept=_kept(found.coupling),
         training=chosen.tuned.curve,
         notes=notes,

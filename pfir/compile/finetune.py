@@ -169,10 +169,9 @@ def _tell(progress: Progress, p, settings: Settings) -> None:
     if p.note:
         progress.note(p.note)
     share = p.step / max(p.steps, 1)
-    left = "" if p.seconds_left is None else f", {p.seconds_left:.0f} s left"
     if settings.time_budget_s and p.seconds_left is not None:
         share = max(share, 1 - p.seconds_left / settings.time_budget_s)
     progress.step(
         min(1.0, share),
-        f"epoch {p.epoch}, loss {p.loss:.4f}, rate {p.learning_rate:.2g}, {p.samples_per_s:.0f} samples/s{left}",
+        f"epoch {p.epoch}, loss {p.loss:.4f}, rate {p.learning_rate:.2g}, {p.samples_per_s:.0f} samples/s",
     )

@@ -8,18 +8,19 @@ from dataclasses import replace
 import numpy as np
 
 from pfir.artifact import SLOW_KERNELS, Artifact
-from pfir.compile.building import HostLatency, emulation, host_latency, instructions, run_device, verify_result
+from pfir.compile.building import HostLatency, emulation, host_latency, instructions, verify_result
 from pfir.compile.cases import inputs_to_verify
 from pfir.compile.choosing import choose
-from pfir.compile.delivery import check_depfile, deliver
+from pfir.compile.delivery import deliver
+from pfir.compile.dry_run import dry_run
+from pfir.compile.early import Checked, check_early
 from pfir.compile.judge import Judge
 from pfir.compile.outcome import Outcome
 from pfir.compile.plan import plan
-from pfir.compile.prepare import fixed, open_backend, prepare, wanted_target
+from pfir.compile.prepare import fixed, prepare
 from pfir.compile.replay import check_recipe, tuned_otherwise
 from pfir.compile.request import Request
 from pfir.compile.samples import open_samples
-from pfir.compile.searching import check_reachable, fastest, ground_for, with_branches
 from pfir.compile.setting import Setting
 from pfir.compile.stages import Stages
 from pfir.compile.workspace import Workspace
@@ -34,15 +35,16 @@ def compile_model(request: Request, progress: Progress) -> Outcome:
     Raises:
         PfirError: See the exit codes of its subclasses; nothing half-written is left behind.
     """
-    check_depfile(request)
+    checked = check_early(request, progress.note)
     stages = Stages(progress)
-    setting = _setting(request, stages, progress)
     if request.dry_run:
-        return _dry_run(setting)
+        return dry_run(request, checked, stages)
     room = Workspace(request.output, request.force, request.resume)
     try:
+        setting = _setting(request, checked, stages, progress)
+        room.begin()
         with (
-            run_device(request.device, setting.backend, setting.target) as device,
+            checked.device as device,
             emulation(setting.backend, setting.target, progress, request.where) as emulated,
         ):
             return _run(setting, device, emulated, room)
@@ -51,38 +53,19 @@ def compile_model(request: Request, progress: Progress) -> Outcome:
         raise
 
 
-def _setting(request: Request, stages: Stages, progress: Progress) -> Setting:
+def _setting(request: Request, checked: Checked, stages: Stages, progress: Progress) -> Setting:
     with stages("load"):
-        target = wanted_target(request)
-        request.where.check(request.backend, target)
-        original = prepare(request, target.lanes)
+        original = prepare(request, checked.target.lanes)
         check_recipe(original, request)
-        backend = open_backend(request.backend, request.tuned, progress.note)
         sized = fixed(original.start, request)
-        backend.check(sized)
+        checked.backend.check(sized)
         samples = open_samples(request, sized, original.model)
-    return Setting(request, target, backend, original, samples, plan(request), stages, progress)
-
-
-def _dry_run(setting: Setting) -> Outcome:
-    original, request = setting.original, setting.request
-    if original.pruning is None:
-        return Outcome({"plan": setting.plan.text()}, True, None, (setting.plan.text(), "nothing will be pruned"))
-    with run_device(None, setting.backend, setting.target) as device, setting.stages("analyse"):
-        judge = Judge(setting.backend, device, setting.target, request)
-        ground = with_branches(ground_for(original, original.pruning, request, judge, setting.samples))
-        check_reachable(ground, judge.limits(original.baseline))
-        most = fastest(ground)
-    lines = (
-        setting.plan.text(),
-        f"{len(ground.coupling.free())} of {len(ground.coupling.groups)} groups of channels may be pruned",
-        f"reachable speed-up: 1.00x to {most:.2f}x (estimate for {setting.target.core.name})",
-    )
-    return Outcome({"plan": setting.plan.text(), "reachable_speedup": most}, True, None, lines)
+    return Setting(request, checked.target, checked.backend, original, samples, plan(request), stages, progress)
 
 
 def _run(setting: Setting, device: Device, emulated: Device | None, room: Workspace) -> Outcome:
     setting.progress.note(setting.plan.text())
+    setting.progress.budget(None if setting.plan.fixed_epochs else setting.plan.total_s)
     judge = Judge(setting.backend, device, setting.target, setting.request)
     with setting.stages("judge the original"):
         before = judge.side(setting.original.baseline, setting.samples, setting.original.model)

@@ -71,6 +71,15 @@ def prepare(request: Request, lanes: int) -> Original:
     return Original(model, baseline, start, _sha256(request.model), pruning, texts)
 
 
+def check_passes(request: Request, lanes: int) -> None:
+    """Return only if `--passes`, or the recipe's passes, can be read.
+
+    Raises:
+        UsageError: See `chosen_passes`.
+    """
+    chosen_passes(_passes_text(request), lanes)
+
+
 def wanted_target(request: Request) -> Target:
     """The target, computing in float16 where `--fp16` or the recipe that is replayed says so.
 

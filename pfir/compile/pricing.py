@@ -85,6 +85,15 @@ class Pricing:
         """Estimated seconds of one inference."""
         return self.device.estimate(self.scalable.at(self.kept(parameters))).seconds
 
+    def costs(self, parameters: Mapping[str, float]) -> dict[str, float]:
+        """What a candidate takes, by the names of the limits."""
+        kept = self.kept(parameters)
+        return {
+            "latency_s": self.latency_s(parameters),
+            "macs": self.scalable.macs_at(kept),
+            "size_bytes": self.scalable.size_bytes_at(kept),
+        }
+
     def __call__(self, parameters: Mapping[str, float]) -> float:
         """The largest share of a limit that the candidate takes."""
         kept = self.kept(parameters)

@@ -63,7 +63,7 @@ class Fitting:
         model, found = self.nearest(kept_as(self.ground, self.ground.candidates.removed(parameters)))
         if self._best is None or -found.divergence > self._best[0]:
             self._best = (-found.divergence, dict(parameters), model)
-        details = {"fidelity": found.fidelity, "latency_s": self.ground.pricing.latency_s(parameters)}
+        details = {"fidelity": found.fidelity, **self.ground.pricing.costs(parameters)}
         return -found.divergence, details
 
     def judged(self, model: Model) -> Scores:
@@ -131,7 +131,7 @@ def _as_found(fitting: Fitting, candidate: Found, best: Trial, trials: Sequence[
         candidate,
         model=fitting.model_of(best.parameters, candidate),
         parameters=best.parameters,
-        trials=(*((*t[:2], False) for t in first.trials), *points(trials, best)),
+        trials=(*(replace(t, chosen=False) for t in first.trials), *points(trials, best)),
         seconds=first.seconds + sum(t.seconds for t in trials),
     )
 

@@ -13,14 +13,16 @@ from pfir.errors import UsageError
 
 DEFAULT_TIME_BUDGET_S = 600.0
 BACKENDS = ("tvm", "ort")
+_ALL_GOALS = "--speedup 2.5, --latency 8ms, --size 4x, --macs 0.5, --max-drop 0.5"
 METRICS = ("auto", "accuracy", "fidelity")
 _UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_PLAIN = re.compile(r"[0-9]*\.?[0-9]+")
 _DURATION = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*(us|ms|s|min|m|h)\s*")
 
 
 @dataclass(frozen=True)
 class Goals:
-    """What the result must reach; one or two of them.
+    """What the result must reach: one or two of them, or none where a recipe says what is done.
 
     Args:
         speedup: How many times faster than the original, > 1.
@@ -30,7 +32,7 @@ class Goals:
         max_drop: Percentage points of accuracy that may be lost, >= 0; alone it asks for the fastest such model.
 
     Raises:
-        UsageError: No goal, more than two, or one out of range.
+        UsageError: More than two, or one out of range.
     """
 
     speedup: float | None = None
@@ -40,23 +42,25 @@ class Goals:
     max_drop: float | None = None
 
     def __post_init__(self) -> None:
-        given = [n for n in ("speedup", "latency_s", "size", "macs", "max_drop") if getattr(self, n) is not None]
-        if not 1 <= len(given) <= 2:
-            raise UsageError(
-                f"{len(given) or 'no'} goals given; name one or two of "
-                "--speedup 2.5, --latency 8ms, --size 4x, --macs 0.5, --max-drop 0.5"
-            )
+        if self.count > 2:
+            raise UsageError(f"{self.count} goals given; name one or two of {_ALL_GOALS}")
         _above("--speedup", self.speedup, 1.0)
         _above("--latency", self.latency_s, 0.0)
         _above("--size", self.size, 1.0)
         _above("--macs", self.macs, 0.0)
         if self.macs is not None and self.macs >= 1:
-            raise UsageError(f"--macs is {self.macs}; it is a share of the original's and must be in (0, 1)")
+            raise UsageError(f"--macs is {self.macs:g}; it is the share of the original's that may stay, in (0, 1), "
+                             "such as 0.5 or 50%")  # fmt: skip
         if self.max_drop is not None and not 0 <= self.max_drop <= 100:
             raise UsageError(f"--max-drop is {self.max_drop}; it is in percentage points and must be in [0, 100]")
 
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return sum(v is not None for v in (self.speedup, self.latency_s, self.size, self.macs, self.max_drop))
+
     def text(self) -> str:
-        """The goals as a user wrote them."""
+        """The goals as a user wrote them; `no goal` where there is none."""
         words = {
             "speedup": "--speedup {:g}",
             "latency_s": "--latency {:g}s",
@@ -64,7 +68,8 @@ class Goals:
             "macs": "--macs {:g}",
             "max_drop": "--max-drop {:g}",
         }
-        return " ".join(w.format(getattr(self, n)) for n, w in words.items() if getattr(self, n) is not None)
+        given = (w.format(getattr(self, n)) for n, w in words.items() if getattr(self, n) is not None)
+        return " ".join(given) or "no goal"
 
 
 @dataclass(frozen=True)
@@ -108,12 +113,16 @@ class Request:
             raise UsageError(f"--backend {self.backend} is not known; it is one of {', '.join(BACKENDS)}")
         if self.metric not in METRICS:
             raise UsageError(f"--metric {self.metric} is not known; it is one of {', '.join(METRICS)}")
+        if not self.goals.count and self.recipe is None:
+            raise UsageError(f"no goals given; name one or two of {_ALL_GOALS} (a --recipe needs none)")
         if self.goals.max_drop is not None and self.data is None:
             raise UsageError("--max-drop needs labels to measure a drop with; give --data")
         if self.metric == "accuracy" and self.data is None:
             raise UsageError("--metric accuracy needs labels; give --data")
         if self.validation is not None and self.data is None:
             raise UsageError("--validation goes with --data")
+        if self.preprocess is not None and self.data is None:
+            raise UsageError("--preprocess says how images of --data become inputs; give --data, or leave it out")
         if self.tuned is not None and self.backend != "tvm":
             raise UsageError(f"--tuned names kernels of the tvm backend; --backend {self.backend} has none")
         for name in ("batch", "trials", "jobs"):
@@ -137,47 +146,81 @@ class Request:
         return Where(self.verify, self.offline)
 
 
-def parse_duration(text: str) -> float:
+def parse_duration(text: str, option: str) -> float:
     """Seconds of `8ms`, `30m`, `1.5h`.
 
     Raises:
-        UsageError: Not a number with one of the units us, ms, s, m, h.
+        UsageError: Not a number with one of the units us, ms, s, m, h; the option is named.
     """
     match = _DURATION.fullmatch(text)
     if match is None:
-        raise UsageError(f"{text!r} is not a duration; write a number with a unit, such as 8ms, 90s, 30m or 2h")
+        unit = f" (is it {text}ms, {text}s or {text}m?)" if _PLAIN.fullmatch(text) else ""
+        raise UsageError(
+            f"{option} {text!r} is not a duration{unit}; write a number with a unit, such as 8ms, 90s, 30m or 2h"
+        )
     return float(match[1]) * _UNITS_S[match[2]]
 
 
-def parse_factor(text: str) -> float:
+def parse_factor(text: str, option: str) -> float:
     """The number of `2.5` or `2.5x`.
 
     Raises:
-        UsageError: Not such a number.
+        UsageError: Not such a number; the option is named.
     """
-    try:
-        value = float(text.removesuffix("x"))
-    except ValueError:
-        raise UsageError(f"{text!r} is not a factor; write a number such as 2.5 or 2.5x") from None
-    if not math.isfinite(value):
-        raise UsageError(f"{text!r} is not a finite factor")
-    return value
+    return _number(text.removesuffix("x"), text, option, "is not a factor; write a number such as 2.5 or 2.5x")
+
+
+def parse_share(text: str, option: str) -> float:
+    """The number of `0.5`, `.5` or `50%`.
+
+    Raises:
+        UsageError: Not such a number; the option is named.
+    """
+    scale = 100 if text.endswith("%") else 1
+    return _number(text.removesuffix("%"), text, option, "is not a share; write a number such as 0.5 or 50%") / scale
+
+
+def parse_points(text: str, option: str) -> float:
+    """Percentage points: 0.5 of `0.5` and of `0.5%`.
+
+    Raises:
+        UsageError: Not such a number; the option is named.
+    """
+    form = "is not a number; write percentage points, such as 0.5 (from 91.0 to 90.5 %)"
+    return _number(text.removesuffix("%"), text, option, form)
 
 
 def parse_input_shapes(texts: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
     """Name to shape of texts such as `image=1x3x224x224`.
 
     Raises:
-        UsageError: Not of that form, or a size below 1.
+        UsageError: Not of that form, a size below 1, or a name that is given twice.
     """
-    shapes = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for text in texts:
         name, _, sizes = text.rpartition("=")
+        if not name:
+            raise UsageError(f"--input-shape {text!r} is not of the form name=1x3x224x224: it names no input "
+                             "(pfir inspect MODEL --json lists them)")  # fmt: skip
         parts = sizes.split("x")
-        if not name or not all(p.isdigit() and int(p) > 0 for p in parts):
-            raise UsageError(f"--input-shape {text!r} is not of the form name=1x3x224x224")
+        if not all(p.isascii() and p.isdigit() and int(p) > 0 for p in parts):
+            raise UsageError(f"--input-shape {text!r} is not of the form name=1x3x224x224: sizes are whole numbers of "
+                             "at least 1, joined by x")  # fmt: skip
+        if name in shapes:
+            raise UsageError(f"--input-shape gives {name!r} twice")
         shapes[name] = tuple(int(p) for p in parts)
     return shapes
+
+
+def _number(digits: str, text: str, option: str, else_say: str) -> float:
+    try:
+        value = float(digits)
+    except ValueError:
+        point = f" (is it {text.replace(',', '.')}?)" if text.count(",") == 1 else ""
+        raise UsageError(f"{option} {text!r} {else_say}{point}") from None
+    if not math.isfinite(value):
+        raise UsageError(f"{option} {text!r} is not a finite number")
+    return value
 
 
 def _above(option: str, value: float | None, bound: float) -> None:

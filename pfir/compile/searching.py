@@ -19,6 +19,7 @@ from pfir.compile.learning import Learning
 from pfir.compile.plan import Plan
 from pfir.compile.prepare import Original, fixed
 from pfir.compile.pricing import Limits, Pricing, pricing
+from pfir.compile.reach import Reach
 from pfir.compile.request import Request
 from pfir.compile.samples import Samples
 from pfir.compile.starts import warm_starts
@@ -33,6 +34,7 @@ from pfir.passes.moments import collect
 from pfir.passes.prune_channels import PruneChannels, by_group, choose, choose_by_macs, demand_known
 from pfir.passes.spec import format_pass
 from pfir.report.progress import Progress
+from pfir.report.record import Trial as Tried
 from pfir.run.activations import activations
 from pfir.run.evaluate import reference
 from pfir.search import Problem, SearchResult, Settings, Trial, search
@@ -70,7 +72,7 @@ class Found:
         model: Pruned and reconstructed, not fine-tuned.
         removed: Group name to the channels that went.
         widths: Group name to channels before and after.
-        trials: Everything that was tried: (latency in s, fidelity, is the best).
+        trials: Everything that was tried.
         seconds: Spent on the search.
         parameters: What the search chose; empty where nothing was searched.
         finalists: The parameters of the best candidates, each unlike the others, this one's first.
@@ -79,7 +81,7 @@ class Found:
     model: Model
     removed: Mapping[str, np.ndarray]
     widths: Mapping[str, tuple[int, int]]
-    trials: tuple[tuple[float, float, bool], ...]
+    trials: tuple[Tried, ...]
     seconds: float
     coupling: Coupling
     parameters: Mapping[str, float] = field(default_factory=dict)
@@ -96,7 +98,7 @@ def ground_for(original: Original, pruning: PruneChannels, request: Request, jud
     start, teacher = original.start, original.baseline
     coupling = channel_groups(start, request.keep, request.only)
     if not coupling.free():
-        raise Infeasible(_nothing_free(coupling))
+        raise Infeasible(nothing_free(coupling))
     context = Context(
         lambda m, names: activations(m, names, samples.calibration, BATCH),
         LossGradients(teacher, samples.calibration, len(samples.calibration)),
@@ -122,7 +124,7 @@ def with_branches(ground: Ground, deadline: Deadline = NEVER) -> Ground:
 
 def fastest(ground: Ground) -> float:
     """The largest speed-up that pruning can give."""
-    return ground.baseline_s / ground.pricing.latency_s(ground.pricing.narrowest())
+    return Reach(ground.pricing, ground.baseline_s).speedup
 
 
 def check_reachable(ground: Ground, limits: Limits) -> None:
@@ -131,15 +133,7 @@ def check_reachable(ground: Ground, limits: Limits) -> None:
     Raises:
         Infeasible: It cannot; the text says what can be reached.
     """
-    most = ground.pricing.narrowest()
-    kept = ground.pricing.kept(most)
-    if ground.pricing.within(limits)(most) > 1:
-        raise Infeasible(
-            f"the goal is out of reach by pruning: at most {fastest(ground):.2f}x faster, down to "
-            f"{ground.pricing.scalable.macs_at(kept) / 1e6:.3g} M MACs and "
-            f"{ground.pricing.scalable.size_bytes_at(kept) / 1e6:.3g} MB; ask for less, or free more channels "
-            "(pfir inspect shows what is pinned)"
-        )
+    Reach(ground.pricing, ground.baseline_s).check(limits)
 
 
 def as_it_is(model: Model) -> Found:
@@ -253,13 +247,18 @@ def _found(ground: Ground, result: SearchResult) -> Found:
     )
 
 
-def points(trials: Sequence[Trial], chosen: Trial) -> tuple[tuple[float, float, bool], ...]:
-    """Of each trial that has a score: latency in s, fidelity, whether it was chosen."""
-    scored = [t for t in trials if t.score is not None]
-    return tuple((t.details["latency_s"], t.details["fidelity"], t.number == chosen.number) for t in scored)
+def points(trials: Sequence[Trial], chosen: Trial) -> tuple[Tried, ...]:
+    """The trials that have a score, as the report gets them."""
+    return tuple(_point(t, t.number == chosen.number) for t in trials if t.score is not None)
 
 
-def _nothing_free(coupling: Coupling) -> str:
+def _point(trial: Trial, chosen: bool) -> Tried:
+    told = trial.details  # an earlier version's journal tells neither MACs nor size
+    return Tried(told["latency_s"], told["fidelity"], chosen, told.get("macs"), told.get("size_bytes"), -trial.score)
+
+
+def nothing_free(coupling: Coupling) -> str:
+    """Why no channel may go."""
     pins = [f"{p.node}: {p.reason}" for g in coupling.groups for p in g.pins][:1]
     why = f"; the first pin is {pins[0]}" if pins else ""
     return f"no channel of this model may be removed{why} (pfir inspect shows all); its reachable speed-up is 1.00x"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
+from pfir import __version__
+
 _LIBRARIES = ("onnx", "onnx-graphsurgeon", "onnxruntime-training", "numpy", "apache-tvm", "nevergrad", "ziglang")
 
 
@@ -17,3 +19,9 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def summary() -> str:
+    """pfir's own version, and those that a report of a fault should name, in one line."""
+    others = ", ".join(f"{name.capitalize() if name == 'python' else name} {v}" for name, v in versions().items())
+    return f"pfir {__version__} ({others})"

@@ -10,10 +10,15 @@ import shutil
 from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
+from pfir.compile.lock import take
 from pfir.errors import UsageError
 
 STATE = ".pfir"
+LOCK, PROBE = "lock", "probe"
+_OF_EVERY_RUN = (LOCK, PROBE)
+"""What the state holds before anything has been found that an interrupted run could go on with."""
 JOURNAL = "search.jsonl"
 FITTED = f"fitted.{JOURNAL}"
 MANIFEST = "manifest.json"
@@ -21,7 +26,9 @@ _NO_FACTS: Mapping[str, object] = {}
 
 
 class Workspace:
-    """The folder DIR of `-o DIR`. While a run goes on, all it holds of it is in DIR/.pfir.
+    """The folder DIR of `-o DIR`, locked. While a run goes on, all it holds of it is in DIR/.pfir.
+
+    Nothing that an earlier run left is touched before `begin`.
 
     Args:
         folder: DIR.
@@ -29,21 +36,26 @@ class Workspace:
         resume: Go on with the state that an interrupted run left.
 
     Raises:
-        UsageError: The folder is not empty and neither is asked for, or it cannot be written.
+        UsageError: Another run is at work in it, the folder is not empty and neither is asked for, or it cannot be
+            written.
     """
 
     def __init__(self, folder: Path, force: bool = False, resume: bool = False) -> None:
         self.folder = folder
         self.state = folder / STATE
-        self._made = not folder.exists()
-        self._check(force, resume)
+        self._force, self._resume = force, resume
         with _clear_errors(folder):
-            if force and self.state.exists():
-                shutil.rmtree(self.state)
-            self.state.mkdir(parents=True, exist_ok=True)
-            (self.state / "probe").write_bytes(b"pfir")
-            (self.state / "probe").unlink()
-        self._reopen_journal(resume)
+            self._made = self._is_new()
+            self._lock = self._locked(force or resume)
+        self._test_writing()
+
+    def begin(self) -> None:
+        """Clear the way: state of an earlier run goes with `force`, and comes back with `resume`."""
+        with _clear_errors(self.folder):
+            if self._force:
+                self._forget_state()
+            if self._resume:
+                self._reopen_journals()
 
     def journal(self, attempt: int = 0, fitted: bool = False) -> Path:
         """The journal of a search; one again, under a tighter limit or of fitted candidates, has its own."""
@@ -77,15 +89,17 @@ class Workspace:
             for name in (*files, MANIFEST):
                 os.replace(stage / name, self.folder / name)
             self._forget_others(set(files))
-            shutil.rmtree(self.state)
+            # Whoever is told just now that the folder is in use may put its lock back while it goes.
+            shutil.rmtree(self.state, ignore_errors=True)
+        self._lock.close()
 
     def abandon(self) -> None:
         """After a failed run: leave nothing behind but finished trials and training."""
-        if self._holds_trials() or self.checkpoint.exists():
-            return
-        shutil.rmtree(self.state, ignore_errors=True)
-        if self._made and self.folder.exists() and not any(self.folder.iterdir()):
-            self.folder.rmdir()
+        if not (self._holds_trials() or self.checkpoint.exists()):
+            shutil.rmtree(self.state, ignore_errors=True)
+            if self._made and self.folder.exists() and not any(self.folder.iterdir()):
+                self.folder.rmdir()
+        self._lock.close()
 
     def _holds_trials(self) -> bool:
         """Whether a journal has more than its header, and more than was delivered before."""
@@ -96,20 +110,48 @@ class Workspace:
         path = self.folder / name
         return path.read_bytes() if path.exists() else b""
 
-    def _check(self, force: bool, resume: bool) -> None:
+    def _is_new(self) -> bool:
         if self.folder.exists() and not self.folder.is_dir():
             raise UsageError(f"-o {self.folder} is a file; name a folder")
-        if self._made or force or resume:
-            return
-        with _clear_errors(self.folder):
-            if self.state.exists():
-                raise UsageError(f"{self.folder} holds an interrupted run; go on with --resume or restart with --force")
-            if any(self.folder.iterdir()):
-                raise UsageError(f"{self.folder} is not empty; choose another folder with -o, or replace with --force")
+        return not self.folder.exists()
 
-    def _reopen_journal(self, resume: bool) -> None:
+    def _locked(self, may_hold_files: bool) -> BinaryIO:
+        """The lock, before anything else is done in the folder; one that may not be used stays as it is."""
+        if not may_hold_files and not self.state.exists():
+            self._refuse_files()
+        lock = take(self.state / LOCK, self.folder)
+        if not may_hold_files:
+            self._refuse_state()
+            self._refuse_files()
+        return lock
+
+    def _refuse_state(self) -> None:
+        if any(path.name not in _OF_EVERY_RUN for path in self.state.iterdir()):
+            raise UsageError(f"{self.folder} holds an interrupted run; go on with --resume or restart with --force")
+
+    def _refuse_files(self) -> None:
+        if self.folder.exists() and any(path.name != STATE for path in self.folder.iterdir()):
+            raise UsageError(f"{self.folder} is not empty; choose another folder with -o, or replace with --force")
+
+    def _test_writing(self) -> None:
+        try:
+            with _clear_errors(self.folder):
+                (self.state / PROBE).write_bytes(b"pfir")
+                (self.state / PROBE).unlink()
+        except UsageError:
+            self.abandon()
+            raise
+
+    def _forget_state(self) -> None:
+        for path in self.state.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != LOCK:
+                path.unlink()
+
+    def _reopen_journals(self) -> None:
         for name in (JOURNAL, FITTED):
-            if resume and (self.folder / name).exists() and not (self.state / name).exists():
+            if (self.folder / name).exists() and not (self.state / name).exists():
                 shutil.copyfile(self.folder / name, self.state / name)
 
     def _forget_others(self, names: set[str]) -> None:

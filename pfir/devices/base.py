@@ -33,6 +33,15 @@ class Device(ABC):
             DeviceError: The device cannot be set up, or is an estimator and runs nothing.
         """
 
+    def kernel_seconds(self, artifact: Artifact) -> dict[str, float] | None:
+        """What the calls of each kernel take together in one inference, by the kernel's name in the library; None where
+        the device cannot tell.
+
+        Raises:
+            DeviceError: The device does not answer.
+        """
+        return None
+
     def connect(self) -> None:  # noqa: B027  (most devices are there)
         """Find out now rather than on first use whether the device is there.
 

@@ -16,6 +16,8 @@ from pfir.errors import DeviceError, UsageError
 from pfir.measurement import MEASURED, Measurement
 
 REPEATS = 15
+PROFILED = 5
+"""Inferences whose kernels are timed one by one."""
 MIN_REPEAT_S = 0.02
 
 
@@ -46,6 +48,10 @@ class HostDevice(Device):
         _check(artifact)
         outputs = self._worker.run(artifact, ordered(artifact, inputs))
         return named(artifact, outputs)
+
+    def kernel_seconds(self, artifact: Artifact) -> dict[str, float]:
+        _check(artifact)
+        return self._worker.kernel_seconds(artifact, sample(artifact), PROFILED)
 
     def forget(self) -> None:
         self._worker.forget()

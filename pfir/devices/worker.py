@@ -66,6 +66,14 @@ class Worker:
         """
         return self._ask("time", self._load(artifact), inputs, repeats, min_repeat_s)
 
+    def kernel_seconds(self, artifact: Artifact, inputs: list[np.ndarray], repeats: int) -> dict[str, float]:
+        """Seconds that each kernel takes in one inference, all its calls together; the median of so many inferences.
+
+        Raises:
+            DeviceError: As in `run`.
+        """
+        return self._ask("kernel_seconds", self._load(artifact), inputs, repeats)
+
     def repeat(self, artifact: Artifact, inputs: list[np.ndarray], number: int) -> None:
         """Run `number` inferences and drop their outputs.
 

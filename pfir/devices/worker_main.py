@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,24 @@ MOST_REPEATS = 3000
 _CHECK = re.compile(r"^Check failed: \(.*?\) is false:? *")  # what TVM puts before its own words
 _LOST = re.compile(r"code=(kShutdown|1)$")
 ALL_CORES = 1  # TVM's affinity mode: the fastest cores first
+
+
+class CallTimer:
+    """Told by the virtual machine before and after each call: adds up the time of each function by name.
+
+    A function that calls others holds no time of its own: what ends inside of it counts where it ends.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._began = 0.0
+
+    def __call__(self, function: Any, name: str, before: bool, *_: Any) -> int:
+        now = time.perf_counter()
+        if not before and not name.startswith("vm.builtin."):
+            self.seconds[name] = self.seconds.get(name, 0.0) + now - self._began
+        self._began = time.perf_counter()
+        return 0  # go on
 
 
 class Runner:
@@ -64,6 +83,19 @@ class Runner:
         self._feed(machine, inputs)
         once = self._timed(machine, 3)[-1]
         return self._timed(machine, int(min(max(repeats * min_repeat_s / max(once, 1e-6), repeats), MOST_REPEATS)))
+
+    def kernel_seconds(self, key: str, inputs: list[np.ndarray], repeats: int) -> dict[str, float]:
+        """By the kernels' names; calls of the virtual machine itself are left out."""
+        machine, timers = self._machines[key], [CallTimer() for _ in range(repeats + 1)]
+        self._feed(machine, inputs)
+        try:
+            for timer in timers:
+                machine.set_instrument(timer)
+                machine.invoke_stateful("main")
+        finally:
+            machine.set_instrument(lambda *_: 0)
+        # The first run pays for what is set up once.
+        return {name: float(np.median([t.seconds.get(name, 0.0) for t in timers[1:]])) for name in timers[-1].seconds}
 
     def _timed(self, machine: Any, repeats: int) -> list[float]:
         """Each run timed by itself: where other processes take the core away, a median of single runs is not moved."""

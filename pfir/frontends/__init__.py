@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pfir.errors import FrontendError
 from pfir.frontends.onnx import load_onnx, outside_of
-from pfir.frontends.untrusted import read_file
+from pfir.frontends.untrusted import read_file, refuse_by_name
 from pfir.ir.model import Model
 
 __all__ = ["load", "outside_files"]
@@ -18,7 +19,12 @@ def load(path: str | Path) -> Model:
         FrontendError: It cannot be read or used; one line says which file, where in it, why, and what to do.
     """
     path = Path(path)
-    return load_onnx(path, read_file(path))
+    data = read_file(path)
+    try:
+        return load_onnx(path, data)
+    except FrontendError:
+        refuse_by_name(path)
+        raise
 
 
 def outside_files(path: str | Path) -> tuple[Path, ...]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pfir.errors import FrontendError
+from pfir.errors import FrontendError, with_export
+from pfir.frontends.foreign import Foreign, foreign_file, foreign_folder, foreign_name
+from pfir.frontends.nearby import nearby
 
 LARGEST_FILE_BYTES = 1 << 31
 _HEAD_BYTES = 1024
 
 _KINDS = (
     (0, b"version https://git-lfs", "a git-lfs pointer, not the model itself; fetch it with `git lfs pull`"),
-    (0, b"PK\x03\x04", "a zip archive (a PyTorch, Keras or NumPy file, or a packed model); unpack or export it first"),
     (0, b"PK\x05\x06", "an empty zip archive"),
     (0, b"\x1f\x8b", "compressed with gzip; decompress it first"),
     (0, b"\xfd7zXZ\x00", "compressed with xz; decompress it first"),
@@ -21,19 +22,11 @@ _KINDS = (
     (0, b"\x04\x22\x4d\x18", "compressed with lz4; decompress it first"),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7-zip archive; unpack it first"),
     (257, b"ustar", "a tar archive; unpack it first"),
-    (0, b"\x89HDF", "an HDF5 file (Keras?); export it to ONNX first"),
-    (4, b"TFL3", "a TensorFlow Lite model; convert it to ONNX first"),
-    (4, b"ORTM", "a model in ONNX Runtime's own format; use the ONNX file that it was made from"),
-    (0, b"\x80\x02", "a Python pickle (PyTorch?), which pfir never opens; export it to ONNX first"),
-    (0, b"\x80\x03", "a Python pickle, which pfir never opens; export it to ONNX first"),
-    (0, b"\x80\x04", "a Python pickle, which pfir never opens; export it to ONNX first"),
-    (0, b"\x80\x05", "a Python pickle, which pfir never opens; export it to ONNX first"),
     (0, b"\x93NUMPY", "a NumPy array, no model"),
     (0, b"\x89PNG", "a PNG image"),
     (0, b"\xff\xd8\xff", "a JPEG image"),
     (0, b"%PDF", "a PDF document"),
     (0, b"\x7fELF", "a program or library"),
-    (8, b'{"', "a safetensors file, weights without a graph"),
 )
 # The first byte of a serialized ModelProto: field number and wire type of one of its fields.
 _STARTS = frozenset(b"\x08\x12\x1a\x22\x28\x32\x3a\x42\x72\xa2\xca\xd2")
@@ -59,10 +52,11 @@ def _check_place(path: Path) -> None:
     try:
         found = path.stat()
     except FileNotFoundError:
-        raise FrontendError(f"{_shown(path)} does not exist") from None
+        raise FrontendError(f"{_shown(path)} does not exist{nearby(path)}") from None
     except (OSError, ValueError) as error:
         raise FrontendError(f"{_shown(path)} cannot be read: {error}") from error
     if path.is_dir():
+        _refuse(path, foreign_folder(path))
         raise FrontendError(f"{_shown(path)} is a directory; name the .onnx file in it")
     if not path.is_file():
         raise FrontendError(f"{_shown(path)} is no regular file")
@@ -73,9 +67,22 @@ def _check_place(path: Path) -> None:
 
 
 def _check_head(path: Path, head: bytes) -> None:
+    _refuse(path, foreign_file(path, head))
     kind = kind_of(head)
     if kind is not None:
+        refuse_by_name(path)
         raise FrontendError(f"{_shown(path)} is {kind}")
+
+
+def refuse_by_name(path: Path) -> None:
+    """Raise what a file is by its name, once it is known to be no ONNX model."""
+    _refuse(path, foreign_name(path))
+
+
+def _refuse(path: Path, found: Foreign | None) -> None:
+    """Raise what the file is, if that is known."""
+    if found is not None:
+        raise with_export(FrontendError(f"{_shown(path)} is {found.words}"), found.export)
 
 
 def kind_of(head: bytes) -> str | None:

@@ -14,6 +14,12 @@ from pfir.target import FLOAT32, Target
 
 DISAGREEMENT = 0.25  # Speed-up ratios further apart than this are pointed out.
 SAFE_FIDELITY = 0.9  # Below it a result that no labels judged should not be shipped.
+_WAYS = {
+    "estimate": "about {:.2g}x by the estimate",
+    "device": "{:.2f}x on the device",
+    "host": "{:.2f}x measured on this machine",
+    "instructions": "{:.2f}x fewer instructions",
+}
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,16 @@ class Width:
 
 
 @dataclass(frozen=True)
+class Layer:
+    """A kernel of the network: its estimated latency in the original and in the result, None where it is not there."""
+
+    name: str
+    family: str
+    before_s: float | None
+    after_s: float | None
+
+
+@dataclass(frozen=True)
 class Kept:
     """Channels that had to stay: the node that fixes them and the reason."""
 
@@ -98,11 +114,22 @@ class Kept:
 
 @dataclass(frozen=True)
 class Trial:
-    """One candidate of the search: its latency on the target, its score in [0, 1], whether it became the result."""
+    """One candidate of the search.
+
+    Args:
+        latency_s: Estimated for the target.
+        score: In [0, 1].
+        chosen: Whether it became the result.
+        macs, size_bytes: What it costs.
+        divergence: From the original; candidates are ranked by it.
+    """
 
     latency_s: float
     score: float
     chosen: bool = False
+    macs: int | None = None
+    size_bytes: int | None = None
+    divergence: float | None = None
 
 
 @dataclass(frozen=True)
@@ -120,7 +147,8 @@ class Run:
 
     Args:
         model: At least `name`; whatever else identifies the file.
-        goal: As the user would say it: `2.5x faster`.
+        goal: As the user wrote it: `--speedup 2.5`.
+        goals: The same as numbers by name: speedup, latency_s, size, macs, max_drop.
         fidelity_data: `given` or `generated`.
         score: What the trials' score means.
         passes: Texts of the passes, in order.
@@ -138,6 +166,7 @@ class Run:
     baseline: Side
     result: Side
     verification: Verification
+    goals: Mapping[str, float] = field(default_factory=dict)
     fidelity_data: str = "given"
     score: str = "fidelity"
     passes: tuple[str, ...] = ()
@@ -145,6 +174,7 @@ class Run:
     search_seconds: float = 0.0
     trials: tuple[Trial, ...] = ()
     widths: tuple[Width, ...] = ()
+    layers: tuple[Layer, ...] = ()
     kept: tuple[Kept, ...] = ()
     training: tuple[Epoch, ...] = ()
     notes: tuple[str, ...] = ()
@@ -172,6 +202,7 @@ def build(run: Run) -> dict[str, object]:
         "arithmetic": run.target.computes,
         "backend": run.backend,
         "goal": run.goal,
+        "goals": dict(run.goals),
         "met": run.met,
         "speedup": speedup(run.baseline.latency, run.result.latency),
         "accuracy_drop": _difference(run.baseline.accuracy, run.result.accuracy),
@@ -191,6 +222,7 @@ def build(run: Run) -> dict[str, object]:
         "tuned": None if run.tuning is None else asdict(run.tuning),
         "notes": [*run.notes, *warnings(run)],
         "widths": [asdict(width) for width in run.widths],
+        "layers": [asdict(layer) for layer in run.layers],
         "kept": [asdict(kept) for kept in run.kept],
         "trials": [asdict(trial) for trial in run.trials],
         "training": [{"epoch": e.epoch, "loss": e.loss, "metrics": dict(e.metrics)} for e in run.training],
@@ -249,7 +281,7 @@ def _disagreement(run: Run) -> str:
     found = ratios(run.baseline, run.result)
     if max(found.values()) <= (1 + DISAGREEMENT) * min(found.values()):
         return ""
-    listed = ", ".join(f"{value:.2f}x by {name}" for name, value in found.items())
+    listed = ", ".join(_WAYS[name].format(value) for name, value in found.items())
     return f"The speed-ups disagree by more than {DISAGREEMENT:.0%}: {listed}."
 
 

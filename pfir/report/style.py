@@ -45,7 +45,8 @@ details { margin-top: 12px; } summary { cursor: pointer; color: var(--soft); fon
 svg { display: block; width: 100%; height: auto; overflow: visible; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(280px, 1fr)); gap: 22px; }
 text { font-size: 11.5px; fill: var(--soft); font-variant-numeric: tabular-nums; text-anchor: middle; }
-text.side { text-anchor: end; } text.axis { font-size: 12px; }
+text.side { text-anchor: end; paint-order: stroke; stroke: var(--card); stroke-width: 3px; }
+text.axis { font-size: 12px; }
 .grid { stroke: var(--line); stroke-width: 1; }
 .goal { stroke: var(--soft); stroke-width: 1; stroke-dasharray: 4 4; }
 .front, .curve { fill: none; stroke: var(--accent); stroke-width: 1.6; stroke-linejoin: round; stroke-linecap: round;
@@ -53,16 +54,26 @@ text.side { text-anchor: end; } text.axis { font-size: 12px; }
 .front { opacity: 0.55; }
 circle.trial { fill: var(--soft); opacity: 0.5; } circle.chosen { fill: var(--accent); stroke: var(--card);
   stroke-width: 2; }
-circle.original { fill: var(--card); stroke: var(--ink); stroke-width: 2; }
+circle.result { fill: var(--good); stroke: var(--card); stroke-width: 2; }
 rect.before { fill: var(--before); } rect.after { fill: var(--accent); }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 18px; font-size: 0.84rem; color: var(--soft); margin: 10px 0 0; }
 .legend i { display: inline-block; width: 10px; height: 10px; border-radius: 50%; margin-right: 7px; background:
   var(--soft); opacity: 0.6; }
-.legend i.chosen { background: var(--accent); opacity: 1; } .legend i.original { background: none; border: 2px solid
-  var(--ink); opacity: 1; }
+.legend i.chosen { background: var(--accent); opacity: 1; }
 .legend i.front { height: 2px; width: 16px; border-radius: 0; vertical-align: middle; background: var(--accent); }
 .legend i.before { background: var(--before); border-radius: 2px; opacity: 1; } .legend i.after { background:
   var(--accent); border-radius: 2px; opacity: 1; }
+.legend i.result { background: var(--good); opacity: 1; } .legend i.goal { height: 0; width: 16px; border-radius: 0;
+  vertical-align: middle; background: none; border-top: 2px dashed var(--soft); opacity: 1; }
+.hint { color: var(--soft); font-size: 0.86rem; margin-top: 12px; } .hint p { margin: 0 0 5px; }
+.hint b { color: var(--ink); font-weight: 560; }
+.layers { font-size: 0.82rem; font-variant-numeric: tabular-nums; }
+.layer { display: grid; grid-template-columns: minmax(0, 5fr) minmax(0, 7fr) auto; gap: 12px; align-items: center;
+  padding: 3px 0; }
+.layer span { overflow-wrap: anywhere; } .layer em { font-style: normal; color: var(--soft); white-space: nowrap;
+  min-width: 118px; text-align: right; }
+.bar { height: 7px; border-radius: 2px; min-width: 1px; margin: 1px 0; }
+.bar.before { background: var(--before); } .bar.after { background: var(--accent); }
 .widths { columns: 2 320px; column-gap: 32px; font-size: 0.82rem; font-variant-numeric: tabular-nums; }
 .width { display: grid; grid-template-columns: minmax(0, 1fr) 96px 84px; gap: 10px; align-items: center; break-inside:
   avoid; padding: 2px 0; }
@@ -75,7 +86,13 @@ rect.before { fill: var(--before); } rect.after { fill: var(--accent); }
   u { background: var(--accent); min-width: 1px; }
 .stages u:nth-child(even) { opacity: 0.6; }
 footer { color: var(--soft); font-size: 0.84rem; margin-top: 26px; }
-@media (max-width: 560px) { main { padding: 28px 16px; } section { padding: 18px 16px; } dl { grid-template-columns:
+.narrow { display: none; }
+@media (max-width: 560px) { .wide { display: none; } .narrow { display: block; } h1 { font-size: 1.6rem; }
+  table { font-size: 0.86rem; } td.n, th.n { padding-left: 10px; } .tiles { grid-template-columns: 1fr 1fr; }
+  .tile { padding: 12px 14px; } .tile b { font-size: 1.35rem; }
+  .width span { white-space: normal; direction: ltr; overflow-wrap: anywhere; }
+  .layer { grid-template-columns: 1fr auto; gap: 2px 12px; } .layer div { grid-column: 1 / 3; grid-row: 2; }
+  main { padding: 28px 16px; } section { padding: 18px 16px; } dl { grid-template-columns:
   1fr; gap: 0; } dd { margin-bottom: 8px; } }
 @media print { body { background: #fff; font-size: 11pt; } main { max-width: none; padding: 0; } section, .tile {
   break-inside: avoid; border-color: #ccc; }

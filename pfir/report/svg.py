@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 from pfir.names import visible
 
 LEFT, RIGHT, TOP, BOTTOM = 58, 18, 14, 40
+WIDE, NARROW = 760, 340  # Units of a drawing, which are pixels where it is shown in its own size.
+HEADROOM = 0.04  # Above a share of 1, so that a mark there is not cut off, and below any tick.
+ORDER = ("trial", "chosen", "result")  # What is drawn over what.
 
 
 @dataclass(frozen=True)
@@ -37,25 +40,37 @@ class Mark:
     title: str = ""
 
 
+@dataclass(frozen=True)
+class Line:
+    """A dashed line through a scatter plot, and what is written beside it."""
+
+    at: float
+    label: str
+
+
+def wide_and_narrow(draw: Callable[[int], str]) -> str:
+    """A chart as drawn for the width of a desk's screen and for that of a telephone's; the style sheet shows one."""
+    return "".join(f'<div class="{kind}">{draw(width)}</div>' for kind, width in (("wide", WIDE), ("narrow", NARROW)))
+
+
 def scatter(
     marks: Sequence[Mark],
     x_name: str,
     y_name: str,
     show: Callable[[float], str],
-    line_at: float | None = None,
-    width: int = 760,
+    upright: Sequence[Line] = (),
+    level: Sequence[Line] = (),
+    width: int = WIDE,
     height: int = 360,
 ) -> str:
-    """Marks with the front of those with least x and most y; `line_at` is a vertical dashed line."""
-    xs = [m.x for m in marks] + ([] if line_at is None else [line_at])
-    x = _axis(xs, LEFT, width - RIGHT)
-    y = _axis([m.y for m in marks], height - BOTTOM, TOP)
+    """Marks with the front of the candidates with least x and most y, and lines at values of x and of y."""
+    x = _axis([m.x for m in marks] + [line.at for line in upright], LEFT, width - RIGHT)
+    y = _share_axis([m.y for m in marks] + [line.at for line in level], height - BOTTOM, TOP)
     parts = [_grid(x, y, x_name, y_name, show, percent)]
-    if line_at is not None:
-        at = x.at(line_at)
-        parts.append(f'<line class="goal" x1="{at}" x2="{at}" y1="{TOP}" y2="{height - BOTTOM}"/>')
-    parts.append(_path([(x.at(m.x), y.at(m.y)) for m in front(marks)], "front"))
-    parts += [_dot(m, x.at(m.x), y.at(m.y)) for m in sorted(marks, key=lambda m: m.kind != "trial")]
+    parts += [_upright(line, x.at(line.at), height) for line in upright]
+    parts += [_across(line, y.at(line.at), width) for line in level]
+    parts.append(_path([(x.at(m.x), y.at(m.y)) for m in front([m for m in marks if m.kind != "result"])], "front"))
+    parts += [_dot(m, x.at(m.x), y.at(m.y)) for m in sorted(marks, key=lambda m: ORDER.index(m.kind))]
     return _svg(width, height, parts, f"{y_name} over {x_name}")
 
 
@@ -87,7 +102,7 @@ def curve(
 
 
 def columns(
-    names: Sequence[str], before: Sequence[int], after: Sequence[int], width: int = 760, height: int = 200
+    names: Sequence[str], before: Sequence[int], after: Sequence[int], width: int = WIDE, height: int = 200
 ) -> str:
     """One thin column a layer: the height before, and filled to the height after."""
     y = Axis(0, max(before), height - 24, TOP)
@@ -98,8 +113,8 @@ def columns(
         left = round(LEFT + (index + 0.5) * step - thick / 2, 2)
         tip = f"<title>{_text(name)}: {old} → {new}</title>"
         parts.append(f"<g>{_bar(left, thick, y, old, 'before')}{_bar(left, thick, y, new, 'after')}{tip}</g>")
-    parts.append(f'<text class="axis" x="{(LEFT + width - RIGHT) / 2}" y="{height - 4}">layers, first to last</text>')
-    return _svg(width, height, parts, "Channels of each layer before and after")
+    parts.append(f'<text class="axis" x="{(LEFT + width - RIGHT) / 2}" y="{height - 4}">groups, first to last</text>')
+    return _svg(width, height, parts, "Channels of each group before and after")
 
 
 def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
@@ -126,9 +141,15 @@ def _axis(values: Sequence[float], start: float, end: float, pad: float = 0.06) 
     return Axis(low - room, high + room, start, end)
 
 
+def _share_axis(values: Sequence[float], start: float, end: float) -> Axis:
+    """The same for shares, of which none is above 1."""
+    axis = _axis(values, start, end)
+    return replace(axis, high=min(axis.high, 1.0 + HEADROOM * (1.0 - axis.low))) if max(values) <= 1 else axis
+
+
 def _grid(x: Axis, y: Axis, x_name: str, y_name: str, show_x: Callable, show_y: Callable) -> str:
     parts = [_level(tick, y, x.start, x.end, show_y) for tick in ticks(y.low, y.high)]
-    for tick in ticks(x.low, x.high):
+    for tick in ticks(x.low, x.high, max(2, round((x.end - x.start) / 120))):
         parts.append(f'<text class="tick" x="{x.at(tick)}" y="{y.start + 17}">{_text(show_x(tick))}</text>')
     parts.append(f'<text class="axis" x="{(x.start + x.end) / 2}" y="{y.start + 35}">{_text(x_name)}</text>')
     middle = (y.start + y.end) / 2
@@ -140,6 +161,16 @@ def _level(tick: float, y: Axis, left: float, right: float, show: Callable) -> s
     at = y.at(tick)
     line = f'<line class="grid" x1="{left}" x2="{right}" y1="{at}" y2="{at}"/>'
     return f'{line}<text class="tick side" x="{left - 8}" y="{at + 4}">{_text(show(tick))}</text>'
+
+
+def _upright(line: Line, at: float, height: int) -> str:
+    drawn = f'<line class="goal" x1="{at}" x2="{at}" y1="{TOP}" y2="{height - BOTTOM}"/>'
+    return f'{drawn}<text class="tick side" x="{at - 6}" y="{height - BOTTOM - 8}">{_text(line.label)}</text>'
+
+
+def _across(line: Line, at: float, width: int) -> str:
+    drawn = f'<line class="goal" x1="{LEFT}" x2="{width - RIGHT}" y1="{at}" y2="{at}"/>'
+    return f'{drawn}<text class="tick side" x="{width - RIGHT}" y="{at - 6}">{_text(line.label)}</text>'
 
 
 def _path(points: Sequence[tuple[float, float]], kind: str) -> str:

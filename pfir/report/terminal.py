@@ -13,18 +13,17 @@ from pfir.report.words import NOTHING
 def rows(report: Mapping) -> list[tuple[str, str, str, str]]:
     """What, before, after, ratio; a row that neither side has is left out."""
     before, after = report["baseline"], report["result"]
-    source = "estimated" if before["latency_source"] == "estimated" else "measured"
     shares = [(key, key, words.percent) for key in ("accuracy", "fidelity")]
     costs = [
-        (f"latency, {source}", "latency_s", words.duration),
-        ("latency, this machine", "host_latency_s", words.duration),
+        ("latency on this machine", "host_latency_s", words.duration),
         ("instructions", "instructions", words.count),
         ("multiply-accumulates", "macs", words.count),
         ("parameters", "parameters", words.count),
         ("size", "size_bytes", words.size),
         ("peak activations", "peak_activation_bytes", words.size),
     ]
-    found = [
+    found = [(words.latency_row(report), words.latency(before), words.latency(after), words.faster(report))]
+    found += [
         (name, text(before[key]), text(after[key]), words.ratio(before[key], after[key])) for name, key, text in costs
     ]
     found += [(name, text(before[key]), text(after[key]), "") for name, key, text in shares]
@@ -32,12 +31,11 @@ def rows(report: Mapping) -> list[tuple[str, str, str, str]]:
 
 
 def last_line(report: Mapping, folder: str) -> str:
-    """One line: speed-up and by what, quality, size, verification, where the files are."""
+    """One line: what was asked for first, speed-up and by what, quality, size, verification, where the files are."""
     before, after = report["baseline"]["size_bytes"], report["result"]["size_bytes"]
     parts = [
-        f"{report['speedup']:.2f}x faster {words.judged(report)}",
-        words.quality(report),
-        f"{before / 1e6:.2f} -> {after / 1e6:.2f} MB",
+        *words.claims(report, words.judged(report), words.quality(report)),
+        f"{words.size(before)} -> {words.size(after)}",
         words.verified(report),
     ]
     goal = "" if report["met"] else "goal not met: "

@@ -9,19 +9,23 @@ from pfir.report.record import SAFE_FIDELITY
 from pfir.target import FLOAT16
 
 NOTHING = "–"
+KINDS = {"conv": "convolution", "conv3x3": "3x3 convolution", "grouped": "grouped convolution",
+         "depthwise": "depthwise convolution", "dense": "dense layer", "matmul": "matrix product", "pool": "pooling",
+         "reduce": "reduction", "elementwise": "element-wise", "move": "copy"}  # fmt: skip
+"""Families of kernels as users call them."""
 SHIPPED = "shipped"
 
 
-def duration(seconds: float | None) -> str:
-    """Three digits with the unit that fits: `1.24 ms`, `35.0 s`, `12 min 5 s`."""
+def duration(seconds: float | None, digits: int = 3) -> str:
+    """With the unit that fits: `1.24 ms`, `35.0 s`, `12 min 5 s`."""
     if seconds is None:
         return NOTHING
     if seconds >= 120:
         return f"{int(seconds) // 60} min {int(seconds) % 60} s"
     for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
         if seconds >= scale:
-            return f"{_three(seconds / scale)} {unit}"
-    return f"{_three(seconds / 1e-9)} ns"
+            return f"{_digits(seconds / scale, digits)} {unit}"
+    return f"{_digits(seconds / 1e-9, digits)} ns"
 
 
 def count(value: float | None) -> str:
@@ -44,20 +48,114 @@ def ratio(before: float | None, after: float | None) -> str:
 
 
 def points(share: float) -> str:
-    """A change of accuracy: `0.27 points lost`, `0.10 points gained`, `no accuracy lost`."""
+    """A change of accuracy: `0.27 points of accuracy lost`, `0.10 points of accuracy gained`, `no accuracy lost`."""
     rounded = round(100 * share, 2)
     if rounded == 0:
         return "no accuracy lost"
-    return f"{abs(rounded):.2f} points {'lost' if rounded > 0 else 'gained'}"
+    return f"{abs(rounded):.2f} points of accuracy {'lost' if rounded > 0 else 'gained'}"
 
 
 def headline(report: Mapping) -> str:
-    """What was reached, in a few words."""
-    speed = f"{report['speedup']:.2f}x faster"
+    """What was reached, in a few words: first what was asked for."""
+    return ", ".join(claims(report, _error(report), lost(report)))
+
+
+def claims(report: Mapping, source: str, cost: str) -> list[str]:
+    """What was reached, the goals first, then the speed-up and the cost.
+
+    Args:
+        source: How latencies were found.
+        cost: What is lost, which is the goal of `--max-drop`.
+    """
+    goals, after = report["goals"], report["result"]
+    facts = {
+        "speed": _speed(report, source),
+        "size": f"{ratio(report['baseline']['size_bytes'], after['size_bytes'])} smaller",
+        "macs": f"{_share(after['macs'], report['baseline']['macs'])} of the multiply-accumulates",
+        "cost": cost,
+    }
+    goal_facts = {"speedup": "speed", "latency_s": "speed", "size": "size", "macs": "macs", "max_drop": "cost"}
+    order = dict.fromkeys([*(goal_facts[goal] for goal in goals), "speed", "cost"])
+    return [text for text in (_nothing(report), *(facts[name] for name in order)) if text]
+
+
+def unchanged(report: Mapping) -> bool:
+    """Whether no channel was removed."""
+    widths, sides = report["widths"], (report["baseline"], report["result"])
+    return all(w["before"] == w["after"] for w in widths) and sides[0]["macs"] == sides[1]["macs"]
+
+
+def is_estimate(report: Mapping) -> bool:
+    return report["result"]["latency_source"] == ESTIMATED
+
+
+def latency(side: Mapping, digits: int = 2) -> str:
+    """A latency: three digits of a measurement, two of an estimate, which are more than it knows."""
+    return duration(side["latency_s"], digits if side["latency_source"] == ESTIMATED else 3)
+
+
+def latency_row(report: Mapping) -> str:
+    """What the row of latencies is called."""
+    return f"latency ({source(report)})"
+
+
+def source(report: Mapping) -> str:
+    """How the latencies were found: `measured`, `estimate, ±48 %`."""
+    return _error(report) or "measured"
+
+
+def faster(report: Mapping) -> str:
+    """The speed-up: `about 2.5x` of an estimate, `2.53x` of measurements.
+
+    A goal that was missed gets another digit, so that what was reached does not read like what was asked for.
+    """
+    return about(report["speedup"], _precision(report)) if is_estimate(report) else f"{report['speedup']:.2f}x"
+
+
+def about(factor: float, digits: int = 2) -> str:
+    """A factor that was estimated: `about 2.5x`."""
+    return f"about {_digits(factor, digits)}x"
+
+
+def _speed(report: Mapping, source: str) -> str:
+    taken = f"{'about ' if is_estimate(report) else ''}{latency(report['result'], _precision(report))} an inference"
+    found = [taken] if "latency_s" in report["goals"] else []
+    if not unchanged(report):
+        found.append(f"{faster(report)} faster" if report["speedup"] >= 1 else f"{faster(report)} as fast")
+    return f"{', '.join(found)}{f' ({source})' if source else ''}" if found else ""
+
+
+def _precision(report: Mapping) -> int:
+    return 2 if report["met"] else 3
+
+
+def _nothing(report: Mapping) -> str:
+    """That nothing was removed, and why that is enough, if so."""
+    if not unchanged(report):
+        return ""
+    if report["met"] and set(report["goals"]) == {"max_drop"}:
+        judged = "fidelity" if report["result"]["accuracy"] is None else "accuracy"
+        return f"nothing could be removed within {report['goals']['max_drop']:g} points of {judged}"
+    return "nothing was removed" + (": the model already meets the goal" if report["met"] else "")
+
+
+def _error(report: Mapping) -> str:
+    """`estimate, ±48 %`; nothing of a measurement."""
+    spread = report["result"]["latency_spread"]
+    return f"estimate, ±{100 * spread:.0f} %" if is_estimate(report) else ""
+
+
+def lost(report: Mapping) -> str:
+    """What the result lost: accuracy where there are labels, else what fidelity is left."""
     if report["accuracy_drop"] is not None:
-        return f"{speed}, {points(report['accuracy_drop'])}"
+        return "" if unchanged(report) else points(report["accuracy_drop"])
     fidelity = report["result"]["fidelity"]
-    return speed if fidelity is None else f"{speed}, fidelity {fidelity:.3f}"
+    return "" if fidelity is None else f"fidelity {fidelity:.3f}{on_what(report)}"
+
+
+def on_what(report: Mapping) -> str:
+    """That a fidelity says little, as no data was given."""
+    return " on generated inputs" if report["fidelity_data"] == "generated" else ""
 
 
 def core(report: Mapping) -> str:
@@ -70,8 +168,8 @@ def core(report: Mapping) -> str:
 
 def judged(report: Mapping) -> str:
     """How the latencies were found, on what."""
-    if report["result"]["latency_source"] == ESTIMATED:
-        return f"by estimate ({core(report)}{_halves(report)})"
+    if is_estimate(report):
+        return f"{_error(report)}, {core(report)}{_halves(report)}"
     return f"measured on {report['result']['latency_detail']}{_halves(report)}"
 
 
@@ -127,5 +225,13 @@ def _scaled(value: float, steps: tuple[tuple[str, float], ...], unit: str = "") 
 
 
 def _three(value: float) -> str:
-    """Three significant digits, never in powers of ten."""
-    return f"{value:.{max(0, 2 - len(str(int(abs(value)))) + 1)}f}"
+    return _digits(value, 3)
+
+
+def _digits(value: float, digits: int) -> str:
+    """So many significant digits, never in powers of ten."""
+    return f"{value:.{max(0, digits - len(str(int(abs(value)))))}f}"
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{100 * part / whole:.3g} %" if whole else NOTHING

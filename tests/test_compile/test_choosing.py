@@ -15,6 +15,7 @@ from pfir.compile.searching import ground_for
 from pfir.devices import open_device
 from pfir.errors import DataError, Infeasible, UsageError
 from pfir.frontends import load
+from pfir.report.words import headline
 from pfir.run.evaluate import reference
 from pfir.search import searching
 from pfir.train import trainer
@@ -102,6 +103,19 @@ def test_only_what_is_named_is_pruned(model, tmp_path):
 def test_keeping_everything_leaves_nothing_to_prune(model, tmp_path):
     with pytest.raises(Infeasible, match="no channel"):
         run(model, tmp_path / "out", keep=("Conv_1", "Conv_4", "Conv_7"))
+
+
+@pytest.mark.parametrize("kept", [(), ("Conv_1", "Conv_4", "Conv_7")], ids=["free", "all kept"])
+def test_a_latency_that_the_model_keeps_already_costs_no_channel(kept, model, tmp_path, monkeypatch):
+    monkeypatch.setattr("pfir.compile.choosing.search_for", lambda *_: pytest.fail("a trial was made"))
+    done = run(model, tmp_path / "out", keep=kept, goals=Goals(latency_s=10.0))
+    assert done.met and done.report["result"]["macs"] == done.report["baseline"]["macs"]
+    assert headline(done.report).startswith("nothing was removed: the model already meets the goal")
+
+
+def test_ratios_that_were_given_apply_though_the_goal_is_met_already(model, tmp_path):
+    done = run(model, tmp_path / "out", passes="prune-channels{ratio=0.5}", goals=Goals(latency_s=10.0))
+    assert done.report["result"]["macs"] < done.report["baseline"]["macs"]
 
 
 def test_the_fastest_model_within_a_drop_loses_no_more(model, data, tmp_path):

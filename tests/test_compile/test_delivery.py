@@ -48,6 +48,15 @@ def test_the_manifest_lists_every_file_with_its_hash(finished):
         assert (len(content), hashlib.sha256(content).hexdigest()) == (entry["size_bytes"], entry["sha256"])
 
 
+def test_layers_add_up_to_the_latency_and_name_what_got_faster(report):
+    layers = report["layers"]
+    assert sum(x["before_s"] for x in layers) == pytest.approx(report["baseline"]["latency_s"])
+    assert sum(x["after_s"] or 0 for x in layers) == pytest.approx(report["result"]["latency_s"])
+    assert {"Conv_1", "Conv_4", "Conv_7"} <= {x["name"] for x in layers}
+    assert layers[0]["before_s"] == max(x["before_s"] for x in layers)
+    assert report["goals"] == {"speedup": 2.0}
+
+
 def test_the_recipe_tells_the_passes_in_their_own_words(finished, report):
     recipe = json.loads((finished / "recipe.json").read_text())
     assert recipe["passes"] == report["passes"] and len(parse(",".join(recipe["passes"]))) == 4

@@ -14,6 +14,7 @@ from pfir.compile.refitting import Fitting, best_fitted, fitted_if_nearer
 from pfir.compile.searching import kept_as
 from pfir.errors import OutOfTime
 from pfir.report.progress import Silent
+from pfir.report.record import Trial
 from pfir.run.memo import Memo
 from tests.jobs import request
 from tests.test_compile.ground import ground
@@ -60,11 +61,11 @@ def test_none_of_the_finalists_would_be_nearer(found, candidates, model, tmp_pat
 
 
 def test_its_trials_are_reported_beside_those_of_the_first_search(found, candidates, model, tmp_path):
-    first = replace(candidates[0], trials=((1.0, 0.5, True),), seconds=1.0)
+    first = replace(candidates[0], trials=(Trial(1.0, 0.5, True),), seconds=1.0)
     chosen = best(found, (first,), model, tmp_path)
     assert len(chosen.trials) == 1 + TRIALS
-    assert chosen.trials[0] == (1.0, 0.5, False)
-    assert sum(best for _, _, best in chosen.trials) == 1
+    assert chosen.trials[0] == Trial(1.0, 0.5, False)
+    assert sum(trial.chosen for trial in chosen.trials) == 1
     assert chosen.seconds > 1.0
 
 

@@ -29,8 +29,9 @@ def test_what_is_found_is_within_the_limit(found, tmp_path, share):
     best = _search(found, tmp_path, limits)
     kept = {n: after for n, (_, after) in best.widths.items()}
     assert found.pricing.device.estimate(found.pricing.scalable.at(kept)).seconds <= limits.latency_s * (1 + 1e-9)
-    assert len(best.trials) == 4 and sum(chosen for *_, chosen in best.trials) == 1
-    assert all(seconds <= limits.latency_s * (1 + 1e-9) for seconds, *_ in best.trials)
+    assert len(best.trials) == 4 and sum(trial.chosen for trial in best.trials) == 1
+    assert all(trial.latency_s <= limits.latency_s * (1 + 1e-9) for trial in best.trials)
+    assert all(trial.macs > 0 and trial.size_bytes > 0 and trial.divergence >= 0 for trial in best.trials)
 
 
 def test_a_search_can_rank_by_discrimination(found, model, data):
@@ -50,8 +51,21 @@ def test_the_journal_of_another_goal_is_refused(found, tmp_path):
 def test_what_the_range_promises_can_be_reached(found, tmp_path):
     most = fastest(found)
     check_reachable(found, Limits(latency_s=found.baseline_s / most * 1.0001))
-    with pytest.raises(Infeasible, match=f"at most {most:.2f}x faster"):
+    with pytest.raises(Infeasible, match=f"at most about {most:.2g}x faster by estimate, "):
         check_reachable(found, Limits(latency_s=found.baseline_s / most * 0.99))
+
+
+@pytest.mark.parametrize(
+    ("limits", "text"),
+    [
+        (Limits(size_bytes=1), r"at most \d+\.\d\dx smaller \("),
+        (Limits(macs=1), r"at most down to 0\.\d+ of the MACs \("),
+        (Limits(latency_s=1e-9), r"at most about \d+(\.\d)?x faster by estimate"),
+    ],
+)
+def test_what_can_be_reached_begins_with_what_was_asked_for(limits, text, found):
+    with pytest.raises(Infeasible, match=text):
+        check_reachable(found, limits)
 
 
 def test_the_text_of_a_removal_removes_the_same(found):

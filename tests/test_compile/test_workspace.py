@@ -1,11 +1,22 @@
+import errno
 import json
 import os
+import subprocess
+import sys
+from contextlib import nullcontext
 
 import pytest
 
-from pfir.compile import workspace
+from pfir.compile import lock, workspace
 from pfir.compile.workspace import Workspace
 from pfir.errors import UsageError
+
+
+def begun(folder, **options):
+    """A workspace in which a run goes on."""
+    room = Workspace(folder, **options)
+    room.begin()
+    return room
 
 
 def test_delivered_files_are_listed_with_their_hashes_and_no_state_remains(tmp_path):
@@ -33,7 +44,7 @@ def test_an_interrupted_run_is_named_and_resumed(tmp_path):
 
 def test_a_finished_run_resumes_from_its_delivered_journal(tmp_path):
     Workspace(tmp_path / "out").deliver({"search.jsonl": b"{}\n"})
-    assert Workspace(tmp_path / "out", resume=True).journal().read_bytes() == b"{}\n"
+    assert begun(tmp_path / "out", resume=True).journal().read_bytes() == b"{}\n"
 
 
 def test_a_failed_run_without_trials_leaves_no_folder(tmp_path):
@@ -93,3 +104,91 @@ def test_a_full_disk_delivers_nothing(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match="no space left"):
         room.deliver({"model.onnx": b"abc", "report.json": b"{}"})
     assert [p.name for p in (tmp_path / "out").iterdir()] == [".pfir"]
+
+
+def test_a_second_run_in_the_folder_of_a_live_one_is_told_so_at_once_and_harms_nothing(tmp_path):
+    live = begun(tmp_path / "out")
+    live.journal().write_text("{}\n{}\n")
+    for options in ({}, {"force": True}, {"resume": True}):
+        with pytest.raises(UsageError, match=f"process {os.getpid()}.*at work in .*out"):
+            Workspace(tmp_path / "out", **options)
+    assert live.journal().read_text() == "{}\n{}\n"
+    live.deliver({"model.onnx": b"abc"})
+    Workspace(tmp_path / "out", force=True)
+
+
+def test_a_live_run_over_earlier_results_is_named_before_they_are(tmp_path):
+    Workspace(tmp_path / "out").deliver({"model.onnx": b"abc"})
+    live = begun(tmp_path / "out", force=True)
+    with pytest.raises(UsageError, match="at work"):
+        Workspace(tmp_path / "out")
+    live.abandon()
+    with pytest.raises(UsageError, match="not empty"):
+        Workspace(tmp_path / "out")
+
+
+@pytest.mark.parametrize("end", ["abandon", "deliver", "kill"])
+def test_however_a_run_ends_its_folder_is_free_again(tmp_path, end):
+    source = f"""
+import os, signal, sys
+from pathlib import Path
+from pfir.compile.workspace import Workspace
+room = Workspace(Path({str(tmp_path / "out")!r}))
+room.begin()
+if {end!r} == "kill":
+    os.kill(os.getpid(), signal.SIGKILL)
+room.deliver({{}}) if {end!r} == "deliver" else room.abandon()
+"""
+    subprocess.run([sys.executable, "-c", source], check=end != "kill")
+    Workspace(tmp_path / "out", force=True)
+
+
+def test_of_runs_that_start_at_once_just_one_gets_the_folder(tmp_path):
+    source = f"""
+import sys
+from pathlib import Path
+from pfir.compile.workspace import Workspace
+from pfir.errors import UsageError
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    room = Workspace(Path({str(tmp_path / "out")!r}))
+    print("mine", flush=True)
+    sys.stdin.readline()
+except UsageError as error:
+    print(error, flush=True)
+"""
+    command, pipe = [sys.executable, "-c", source], subprocess.PIPE
+    runs = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(3)]
+    for act in (lambda r: r.stdout.readline(), lambda r: (r.stdin.write("go\n"), r.stdin.flush())):
+        for each in runs:
+            act(each)
+    said = [each.stdout.readline().strip() for each in runs]
+    for each in runs:
+        each.communicate("end\n")
+    assert said.count("mine") == 1 and sum("at work" in words for words in said) == 2, said
+
+
+def test_a_lock_that_its_holder_removes_meanwhile_is_taken_anew(tmp_path, monkeypatch):
+    once = iter([False])
+    monkeypatch.setattr(lock, "_is_still", lambda file, path: next(once, True))
+    assert lock.take(tmp_path / "state" / "lock", tmp_path).name == str(tmp_path / "state" / "lock")
+
+
+@pytest.mark.parametrize(("number", "refused"), [(errno.ENOLCK, False), (errno.EIO, True)])
+def test_a_file_system_without_locks_goes_without(tmp_path, monkeypatch, number, refused):
+    def flock(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(lock.fcntl, "flock", flock)
+    with pytest.raises(UsageError, match="cannot be written") if refused else nullcontext():
+        Workspace(tmp_path / "out")
+
+
+def test_what_an_interrupted_run_left_stays_until_the_next_begins(tmp_path):
+    begun(tmp_path / "out").journal().write_text("{}\n{}\n")
+    Workspace(tmp_path / "out", force=True).abandon()
+    room = Workspace(tmp_path / "out", force=True)
+    assert room.journal().exists()
+    room.begin()
+    assert not room.journal().exists()

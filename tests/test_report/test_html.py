@@ -10,7 +10,7 @@ EVIL = '<script>alert("x")</script>\u202e\x1b[31m'
 
 def test_the_page_says_what_was_reached():
     text = page(build(finished()))
-    assert "<h1>2.53x faster, 0.27 points lost</h1>" in text
+    assert "<h1>about 2.5x faster (estimate, ±25 %), 0.27 points of accuracy lost</h1>" in text
     assert "Goal met" in text and "Cortex-A72 at 1.5 GHz" in text and "verified on emulated aarch64" in text
 
 
@@ -32,7 +32,7 @@ def test_every_name_is_escaped():
 def test_every_chart_is_well_formed():
     text = page(build(finished(100)))
     charts = re.findall(r"<svg.*?</svg>", text, re.S)
-    assert len(charts) == 4
+    assert len(charts) == 2 * 2 + 2  # the search and the widths are drawn wide and narrow
     for chart in charts:
         ElementTree.fromstring(chart)
 
@@ -49,11 +49,18 @@ def test_one_trial_and_one_epoch_are_drawn():
 
 
 def test_long_lists_of_layers_start_folded():
-    assert "<details open><summary>19 layers" in page(build(finished(19)))
-    assert "<details><summary>100 layers" in page(build(finished(100)))
+    assert "<details open><summary>19 groups" in page(build(finished(19)))
+    assert "<details><summary>100 groups" in page(build(finished(100)))
 
 
 def test_without_labels_the_page_shows_fidelity():
     run = finished()
     text = page(build(replace(run, result=replace(run.result, accuracy=None, fidelity=0.81))))
-    assert "2.53x faster, fidelity 0.810" in text and "do not ship" in text
+    assert "<h1>about 2.5x faster (estimate, ±25 %), fidelity 0.810</h1>" in text and "do not ship" in text
+
+
+def test_a_fidelity_on_generated_inputs_is_told_as_such():
+    run = finished(fidelity_data="generated")
+    text = page(build(replace(run, result=replace(run.result, accuracy=None, fidelity=0.95))))
+    assert "fidelity 0.950 on generated inputs</h1>" in text
+    assert "fidelity to the original on generated inputs, was 100.00&nbsp;%" in text

@@ -1,6 +1,84 @@
+from dataclasses import replace
+
 import pytest
 
-from pfir.report import words
+from pfir.measurement import MEASURED, Measurement
+from pfir.report import Verification, build, last_line, page, words
+from tests.test_report.sample import finished
+
+SPEED = "about 2.5x faster (estimate, ±25 %)"
+LOST = "0.27 points of accuracy lost"
+
+
+def measured():
+    """The sample, as a device would have it."""
+    run = finished()
+    sides = [replace(s, latency=Measurement(s.latency.seconds, MEASURED, "a board", 0.02, 9))
+             for s in (run.baseline, run.result)]  # fmt: skip
+    return replace(run, baseline=sides[0], result=sides[1])
+
+
+def untouched(**changes):
+    """The sample, nothing removed."""
+    run = finished()
+    return replace(run, result=run.baseline, widths=tuple(replace(w, after=w.before) for w in run.widths), **changes)
+
+
+@pytest.mark.parametrize(
+    ("goals", "text"),
+    [
+        ({"speedup": 2.5}, f"{SPEED}, {LOST}"),
+        ({"latency_s": 0.005}, f"about 4.9 ms an inference, {SPEED}, {LOST}"),
+        ({"size": 2.4}, f"2.49x smaller, {SPEED}, {LOST}"),
+        ({"macs": 0.4}, f"37.5 % of the multiply-accumulates, {SPEED}, {LOST}"),
+        ({"max_drop": 0.5}, f"{LOST}, {SPEED}"),
+        ({"size": 2.4, "max_drop": 0.5}, f"2.49x smaller, {LOST}, {SPEED}"),
+    ],
+    ids=str,
+)
+def test_what_was_asked_for_comes_first(goals, text):
+    report = build(finished(goals=goals))
+    assert words.headline(report) == text
+    assert f"<h1>{text}</h1>" in page(report) and f"resnet56: {text}</title>" in page(report)
+    assert last_line(report, "out/").startswith(text.split(",")[0].split(" (")[0].replace(LOST, "accuracy 93.39"))
+
+
+def test_a_measured_speed_up_stays_plain():
+    report = build(measured())
+    assert words.headline(report) == f"2.53x faster, {LOST}"
+    assert last_line(report, "out/").startswith("2.53x faster (measured on a board), ")
+    assert "estimate" not in words.latency_row(report) and words.latency(report["result"]) == "4.90 ms"
+
+
+def test_no_text_of_an_estimate_says_more_digits_than_it_knows():
+    run = finished()
+    report = build(replace(run, result=replace(run.result, instructions=None)))
+    for text in (page(report), last_line(report, "out/"), "".join(report["notes"])):
+        assert "2.53x" not in text
+
+
+def test_a_missed_goal_does_not_read_like_the_one_that_was_asked_for():
+    assert words.headline(build(finished(met=False))).startswith("about 2.53x faster (estimate, ±25 %)")
+
+
+@pytest.mark.parametrize(
+    ("goals", "met", "text"),
+    [
+        ({"latency_s": 1.0}, True, "nothing was removed: the model already meets the goal, about 12 ms an inference"),
+        ({"max_drop": 0.5}, True, "nothing could be removed within 0.5 points of accuracy"),
+        ({"speedup": 2.0}, False, "nothing was removed"),
+    ],
+    ids=str,
+)
+def test_a_goal_met_by_doing_nothing_says_so(goals, met, text):
+    report = build(untouched(goals=goals, met=met))
+    assert words.headline(report).startswith(text) and text in last_line(report, "out/")
+
+
+def test_a_verification_that_does_not_apply_is_no_failure():
+    report = build(finished(verification=Verification("host", None, skipped="the library is the ONNX model")))
+    assert words.verified(report) == "verification not applicable"
+    assert "FAILED" not in page(report)
 
 
 @pytest.mark.parametrize(
@@ -37,8 +115,8 @@ def test_sizes_and_counts_have_three_digits():
 
 
 def test_points_say_lost_or_gained():
-    assert words.points(0.0027) == "0.27 points lost"
-    assert words.points(-0.001) == "0.10 points gained"
+    assert words.points(0.0027) == "0.27 points of accuracy lost"
+    assert words.points(-0.001) == "0.10 points of accuracy gained"
     assert words.points(0.00001) == "no accuracy lost"
 
 

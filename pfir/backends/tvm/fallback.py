@@ -15,6 +15,8 @@ from pfir.backends.tvm.values import Program, Value
 from pfir.errors import CompileError
 from pfir.target import FLOAT32
 
+IMPORTED = "op_"
+"""How the names of the functions begin that the importer made; no kernel of ours is called so."""
 WHAT_TO_DO = "`--backend ort` still delivers the compressed ONNX"
 
 
@@ -108,7 +110,7 @@ def _transplant(program: Program, module: Any) -> Any:
     from tvm import relax, tirx
 
     places = {
-        name: program.builder.add_func(_private(function), f"op_{name.name_hint}")
+        name: program.builder.add_func(_private(function), f"{IMPORTED}{name.name_hint}")
         for name, function in module.functions.items()
         if isinstance(function, tirx.PrimFunc)
     }
@@ -119,7 +121,7 @@ def _transplant(program: Program, module: Any) -> Any:
             return places.get(name, name)
 
     main = Rename().visit_expr(module["main"])
-    return program.builder.add_func(_private(main), "op_main")
+    return program.builder.add_func(_private(main), f"{IMPORTED}main")
 
 
 def _private(function: Any) -> Any:
