@@ -82,7 +82,7 @@ def print_inspection(found: dict[str, object], stream=None) -> None:
 def _cost(model: Model, input_shapes: Mapping[str, Sequence[int]]) -> tuple[dict[str, int] | None, list[str]]:
     """What the model costs, or why that is not known: a size that only the user can tell; the groups do not need it."""
     try:
-        cost = model_cost(fix_sizes(model, 1, input_shapes))
+        cost = model_cost(fix_sizes(model, None, input_shapes))
     except UsageError as error:
         if input_shapes:
             raise

@@ -8,6 +8,7 @@ import onnx
 from onnx import GraphProto, ModelProto
 
 from pfir.ir import walk
+from pfir.ir.growth import affordable, may_grow
 from pfir.names import visible
 
 _LONGEST = 300
@@ -24,8 +25,11 @@ def form_fault(light: ModelProto) -> str | None:
 
 def infer(light: ModelProto) -> tuple[ModelProto | None, str | None]:
     """Strict shape inference of a skeleton: the result, or what contradicts what."""
+    options = {"check_type": True, "strict_mode": True}
+    if may_grow(light) and not affordable(light, **options):
+        return None, "they grow beyond all bounds"
     try:
-        return onnx.shape_inference.infer_shapes(light, check_type=True, strict_mode=True), None
+        return onnx.shape_inference.infer_shapes(light, **options), None
     except (onnx.shape_inference.InferenceError, ValueError, RuntimeError) as error:
         return None, one_line(str(error))
 

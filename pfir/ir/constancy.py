@@ -98,25 +98,26 @@ class Constancy:
 
     def _moved(self, node: gs.Node, axis: int, labels: np.ndarray) -> Values:
         """Positions keep their values wherever they go: told by their channel, where all of it agrees."""
-        low, high = np.full(self._root.size, np.inf), np.full(self._root.size, -np.inf)
-        silent = np.zeros(self._root.size, bool)
+        channels, own_places = np.unique(self._root[labels], return_inverse=True)
+        low, high = np.full(channels.size, np.inf), np.full(channels.size, -np.inf)
+        silent = np.zeros(channels.size, bool)
         for tensor in _sources(node):
-            here = np.zeros(self._root.size, bool)
+            here = np.zeros(channels.size, bool)
             for own, taken in enumerate(self.trace.axes.get(tensor.name, ())):
                 if taken is None:
                     continue
-                roots = self._root[taken]
+                among = np.isin(self._root[taken], channels)
+                places = np.searchsorted(channels, self._root[taken][among])
                 values = self.along(tensor, own)
                 values = np.full(taken.size, np.nan) if values is None else values
-                np.minimum.at(low, roots, values)
-                np.maximum.at(high, roots, values)
-                here[roots] = True
+                np.minimum.at(low, places, values[among])
+                np.maximum.at(high, places, values[among])
+                here[places] = True
             silent |= ~here
-        roots = self._root[labels]
-        known = low[roots] == high[roots]
+        known = low[own_places] == high[own_places]
         if node.op != "Concat" or axis != node.attrs.get("axis", 1) % len(self.trace.axes[node.outputs[0].name]):
-            known &= ~silent[roots]  # Numbers of an input whose axis keeps its size are among these.
-        agreed = np.where(known, low[roots], np.nan)
+            known &= ~silent[own_places]  # Numbers of an input whose axis keeps its size are among these.
+        agreed = np.where(known, low[own_places], np.nan)
         return only_zero(agreed) if dilutes(node) else agreed
 
     def along(self, tensor: gs.Tensor, axis: int) -> Values | None:

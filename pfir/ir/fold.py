@@ -12,6 +12,8 @@ from pfir.ir.writing import write_graph
 
 # What a fold may grow to: above it the node is cheaper to store than its result.
 LARGEST_EXPANSION_BYTES = 1 << 20
+# No tensor has more axes; a longer vector of whole numbers is no shape.
+LONGEST_SHAPE = 64
 
 # Data movement, arithmetic and comparison, where onnx's reference equals ONNX Runtime to rounding. DequantizeLinear
 # stays (folding it would undo a quantization), and so does everything random or iterative.
@@ -47,25 +49,53 @@ def _constant_value(node: gs.Node) -> np.ndarray | gs.Constant | None:
     return np.asarray(value, dtype[kind]) if kind in dtype else None
 
 
-def fold_constants(graph: gs.Graph) -> int:
+class Growth:
+    """The bytes that folding, in however many rounds, may add to a graph: 64 MiB and twice its largest constant.
+
+    Results count, and inputs that nothing else uses count against them: without a bound, two nodes double a constant.
+    """
+
+    def __init__(self, graph: gs.Graph) -> None:
+        constants = (t for n in graph.nodes for t in n.inputs if isinstance(t, gs.Constant))
+        self.left = (64 << 20) + 2 * max((t._values.nbytes for t in constants), default=0)
+
+    def allows(self, node: gs.Node, needed: int) -> bool:
+        return needed <= self.left + _freed(node)
+
+    def take(self, node: gs.Node, needed: int) -> None:
+        self.left -= max(0, needed - _freed(node))
+
+
+def fold_constants(graph: gs.Graph, growth: Growth | None = None) -> int:
     """Nodes whose inputs are all constant become initializers; their number.
 
-    Results above a megabyte that are larger than their inputs stay as nodes, and so do nodes whose evaluation fails.
+    Results above a megabyte that are larger than their inputs stay as nodes, and so do nodes whose evaluation fails and
+    those beyond what folding may add.
     """
     holding = {t.name for t in graph.outputs}
-    count = 0
+    count, growth = 0, growth or Growth(graph)
     for node in list(graph.nodes):
         if not _is_constant(node) or any(t.name in holding for t in node.outputs):
             continue
-        results = _evaluate(graph, node)
+        results = _evaluate(graph, node, growth)
         if results is None:
             continue
+        growth.take(node, sum(r.nbytes for r in results))
         tensors = list(node.outputs)
         for tensor, value in zip(tensors, results, strict=True):
             to_constant(tensor, value)
         count += 1
     sweep(graph)
     return count
+
+
+def _freed(node: gs.Node) -> int:
+    """Bytes of the inputs that nothing else uses."""
+    return sum(t.values.nbytes for t in _distinct(node) if all(user is node for user in t.outputs))
+
+
+def _distinct(node: gs.Node) -> list[gs.Constant]:
+    return list({id(t): t for t in node.inputs if not t.is_empty()}.values())
 
 
 def _is_constant(node: gs.Node) -> bool:
@@ -80,18 +110,19 @@ def _is_constant(node: gs.Node) -> bool:
     return bool(node.inputs) and all(t.is_empty() or isinstance(t, gs.Constant) for t in node.inputs)
 
 
-def _evaluate(graph: gs.Graph, node: gs.Node) -> list[np.ndarray] | None:
+def _evaluate(graph: gs.Graph, node: gs.Node, growth: Growth) -> list[np.ndarray] | None:
     if is_op(node, "Identity"):
-        return [node.inputs[0].values]
+        values = node.inputs[0].values
+        return [values] if growth.allows(node, values.nbytes) else None
     from onnx.reference import ReferenceEvaluator
 
     proto = _single_node_model(graph, node)
-    if not _small_enough(proto, node):
+    if not _small_enough(proto, node, growth):
         return None
     with np.errstate(all="ignore"):
         try:
             results = ReferenceEvaluator(proto).run(None, {})
-        except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError):
+        except (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError, MemoryError):
             return None  # the reference lacks this case: the node stays, and ONNX Runtime evaluates it
     return [np.asarray(r) for r in results] if _sound(results, proto) else None
 
@@ -102,11 +133,12 @@ def _single_node_model(graph: gs.Graph, node: gs.Node) -> onnx.ModelProto:
     write_graph(gs.Graph([node], [], [], name="fold", opset=opset(graph)), model.graph, model.ir_version)
     del model.graph.value_info[:]
     model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(t.name) for t in node.outputs)
-    return onnx.shape_inference.infer_shapes(model, data_prop=True)
+    return onnx.shape_inference.infer_shapes(model)
 
 
-def _small_enough(proto: onnx.ModelProto, node: gs.Node) -> bool:
-    available = sum(t.values.nbytes for t in node.inputs if not t.is_empty())
+def _small_enough(proto: onnx.ModelProto, node: gs.Node, growth: Growth) -> bool:
+    """Whether the results are known to be small, or no larger than the inputs that they replace."""
+    available = sum(t.values.nbytes for t in _distinct(node))
     needed = 0
     for out in proto.graph.output:
         kind = out.type.tensor_type
@@ -115,8 +147,10 @@ def _small_enough(proto: onnx.ModelProto, node: gs.Node) -> bool:
         elements = 1
         for dim in kind.shape.dim:
             elements *= dim.dim_value
+        if elements < 0 or not kind.elem_type:
+            return False
         needed += elements * np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)).itemsize
-    return needed <= max(LARGEST_EXPANSION_BYTES, available)
+    return needed <= max(LARGEST_EXPANSION_BYTES, available) and growth.allows(node, needed)
 
 
 def _sound(results: list, proto: onnx.ModelProto) -> bool:
@@ -162,7 +196,7 @@ def _size_values(graph: gs.Graph) -> dict[str, tuple[list, bool]]:
         if rule is None or not node.inputs or not node.outputs:
             continue
         value = rule(node, values)
-        if value is not None:
+        if value is not None and len(value[0]) <= LONGEST_SHAPE:
             values[node.outputs[0].name] = value
     return values
 
@@ -183,7 +217,7 @@ def _read(tensor: gs.Tensor | None, values: dict) -> tuple[list, bool] | None:
     known = array(tensor)
     if known is None:
         return values.get(tensor.name)
-    if known.ndim > 1 or known.dtype.kind not in "iu" or known.size > 64:
+    if known.ndim > 1 or known.dtype.kind not in "iu" or known.size > LONGEST_SHAPE:
         return None
     return [int(v) for v in known.ravel()], known.ndim == 0
 
@@ -197,7 +231,9 @@ def _of_shape(node: gs.Node, values: dict) -> tuple[list, bool] | None:
 
 def _of_gather(node: gs.Node, values: dict) -> tuple[list, bool] | None:
     data, index = _read(node.inputs[0], values), array(node.inputs[1])
-    if data is None or data[1] or index is None or index.ndim > 1 or node.attrs.get("axis", 0) not in (0, -1):
+    if data is None or data[1] or index is None or index.ndim > 1 or index.size > LONGEST_SHAPE:
+        return None
+    if node.attrs.get("axis", 0) not in (0, -1):
         return None
     if any(not -len(data[0]) <= i < len(data[0]) for i in index.ravel()):
         return None
@@ -218,7 +254,10 @@ def _of_slice(node: gs.Node, values: dict) -> tuple[list, bool] | None:
 
 
 def slice_bounds(node: gs.Node) -> dict[int, tuple[int, int, int]] | None:
-    """Axis to (start, end, step) of a Slice with constant bounds, as written; None where they are computed."""
+    """Axis to (start, end, step) of a Slice with constant bounds, as written; None where they are computed.
+
+    It is None, too, where there are not as many of one as of the other.
+    """
     if "starts" in node.attrs:
         starts, ends = node.attrs["starts"], node.attrs["ends"]
         axes, steps = node.attrs.get("axes", range(len(starts))), [1] * len(starts)
@@ -229,6 +268,8 @@ def slice_bounds(node: gs.Node) -> dict[int, tuple[int, int, int]] | None:
         starts, ends = given[0].ravel(), given[1].ravel()
         axes = range(len(starts)) if given[2] is None else given[2].ravel()
         steps = [1] * len(starts) if given[3] is None else given[3].ravel()
+    if not len(starts) == len(ends) == len(axes) == len(steps):
+        return None
     return {int(a): (int(s), int(e), int(t)) for a, s, e, t in zip(axes, starts, ends, steps, strict=True)}
 
 
@@ -260,7 +301,7 @@ def _of_product(node: gs.Node, values: dict) -> tuple[list, bool] | None:
         return None
     a, b = left[0][0], right[0][0]
     if isinstance(a, int) and isinstance(b, int):
-        return [a * b], left[1] and right[1]
+        return ([a * b], left[1] and right[1]) if abs(a * b) < 1 << 63 else None
     if 1 in (a, b):
         return [a if b == 1 else b], left[1] and right[1]
     return None

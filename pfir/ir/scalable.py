@@ -30,7 +30,7 @@ class ScalableKernels:
     def __init__(
         self, model: Model, counts: Mapping[Dim, object], input_shapes: Mapping[str, Sequence[int]] | None = None
     ) -> None:
-        graph = fix_sizes(model, 1, input_shapes).graph
+        graph = fix_sizes(model, None, input_shapes).graph
         sizes = known_sizes(graph)
         self._widths = _Widths(sizes, {d: _pair(c) for d, c in counts.items() if d[0] in sizes})
         self._plans = plan_kernels(graph)

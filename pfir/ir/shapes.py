@@ -9,9 +9,9 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from pfir.errors import UsageError
-from pfir.ir import walk
+from pfir.ir import growth, walk
 from pfir.ir.edit import STANDARD_DOMAINS, remove_dead
-from pfir.ir.fold import constants_to_initializers, fold_constants, fold_shapes
+from pfir.ir.fold import Growth, constants_to_initializers, fold_constants, fold_shapes
 from pfir.ir.model import Model
 from pfir.ir.tensors import element_type, fill_proto, numpy_dtype, symbol
 
@@ -68,7 +68,7 @@ def inner_shapes(model: Model) -> dict[str, tuple[int | str | None, ...]]:
         for value in (*body.input, *body.output):
             if value.type.HasField("tensor_type"):
                 value.type.tensor_type.ClearField("shape")
-    inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
+    inferred = growth.infer_shapes(proto, data_prop=True).graph
     values = (v for body in _inner(inferred) for v in (*body.value_info, *body.output))
     known = {v.name: _known(v.type.tensor_type)[1] for v in values if v.type.HasField("tensor_type")}
     return {name: tuple(dims) for name, dims in known.items() if dims is not None}
@@ -120,7 +120,7 @@ def _fill_small(proto: onnx.TensorProto, array: np.ndarray) -> None:
 
 
 def _infer(proto: onnx.ModelProto) -> dict[str, tuple[np.dtype | None, list | None]]:
-    inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
+    inferred = growth.infer_shapes(proto, data_prop=True)
     infos = (*inferred.graph.value_info, *inferred.graph.output)
     return {i.name: _known(i.type.tensor_type) for i in infos if i.type.HasField("tensor_type")}
 
@@ -161,9 +161,10 @@ def fix_sizes(
 def _fold_until_known(model: Model) -> None:
     """Fold, then infer, until nothing moves: each constant may make further sizes known."""
     constants_to_initializers(model.graph)
+    growth = Growth(model.graph)
     for _ in range(_ROUNDS):
         infer_shapes(model)
-        if not fold_shapes(model.graph) + fold_constants(model.graph):
+        if not fold_shapes(model.graph) + fold_constants(model.graph, growth):
             break
     remove_dead(model.graph)
     known = _infer(_light_proto(model, set()))

@@ -10,6 +10,8 @@ import onnx_graphsurgeon as gs
 from pfir.ir.edit import STANDARD_DOMAINS, is_op, operand
 from pfir.ir.weights import numbers, zero_of
 
+_LARGEST_MATRIX = 1 << 23
+
 
 class Contraction:
     """A convolution or dense layer as a matrix over channels.
@@ -36,7 +38,7 @@ def contraction(node: gs.Node, shapes: Mapping[str, tuple | None]) -> Contractio
         return None
     weight = numbers(node.inputs[1])
     bias = np.zeros(1) if operand(node, 2) is None else numbers(operand(node, 2))
-    if weight is None or bias is None:
+    if weight is None or bias is None or _is_sparse(node, weight):
         return None
     if node.op in ("Conv", "FusedConv"):
         return _conv(node, weight, bias)
@@ -49,6 +51,12 @@ def contraction(node: gs.Node, shapes: Mapping[str, tuple | None]) -> Contractio
     weight = weight.T if node.attrs.get("transB", 0) else weight
     rank = len(shapes.get(node.inputs[0].name) or ())
     return _matmul(rank, weight * node.attrs.get("alpha", 1.0))
+
+
+def _is_sparse(node: gs.Node, weight: np.ndarray) -> bool:
+    """Whether a convolution has so many groups that its matrix over channels, nearly all zeros, would fill memory."""
+    group = node.attrs.get("group", 1)
+    return group > 1 and weight.shape[0] * weight.shape[1] * group > _LARGEST_MATRIX
 
 
 def _is_fused(node: gs.Node) -> bool:
@@ -66,7 +74,7 @@ def integer_contraction(node: gs.Node, shapes: Mapping[str, tuple | None]) -> Co
     weight = numbers(node.inputs[place])
     zero = None if weight is None else zero_of(node, place, weight.shape)
     bias = np.zeros(1) if operand(node, bias_place) is None else numbers(operand(node, bias_place))
-    if zero is None or bias is None or weight.dtype.kind not in "iu":
+    if zero is None or bias is None or weight.dtype.kind not in "iu" or _is_sparse(node, weight):
         return None
     weight = weight.astype(np.int64) - zero
     if "Conv" in node.op:

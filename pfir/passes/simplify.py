@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import onnx_graphsurgeon as gs
 
 from pfir.ir.edit import remove_dead
-from pfir.ir.fold import constants_to_initializers, fold_constants, fold_shapes
+from pfir.ir.fold import Growth, constants_to_initializers, fold_constants, fold_shapes
 from pfir.ir.model import Model
 from pfir.ir.shapes import infer_shapes
 from pfir.passes.base import Change, Context, Pass
@@ -37,18 +38,19 @@ class Simplify(Pass):
     def apply(self, model: Model, context: Context) -> Change:
         inlined = InlineFunctions().apply(model, context)
         counts = dict.fromkeys(_STEPS, 0)
+        steps = _STEPS | {_FOLDED: partial(fold_constants, growth=Growth(model.graph))}
         for _ in range(_ROUNDS):
-            if not _round(model, counts):
+            if not _round(model, steps, counts):
                 break
         infer_shapes(model)
         notes = tuple(f"{text}: {counts[text]}" for text in _STEPS if counts[text])
         return Change(inlined.changed or bool(notes), (*inlined.notes, *notes))
 
 
-def _round(model: Model, counts: dict[str, int]) -> int:
+def _round(model: Model, steps: Mapping[str, Callable[[gs.Graph], int]], counts: dict[str, int]) -> int:
     total = 0
     infer_shapes(model)
-    for text, step in _STEPS.items():
+    for text, step in steps.items():
         done = step(model.graph)
         counts[text] += done
         total += done
@@ -61,10 +63,11 @@ def _cancel(graph: gs.Graph) -> int:
     return cancel_transposes(graph)
 
 
+_FOLDED = "constant expressions folded"
 _STEPS: dict[str, Callable[[gs.Graph], int]] = {
     "constant nodes made initializers": constants_to_initializers,
     "shape computations folded": fold_shapes,
-    "constant expressions folded": fold_constants,
+    _FOLDED: fold_constants,
     "nodes that do nothing removed": remove_no_ops,
     "reshapes joined": join_reshapes,
     "pads merged into their readers": merge_pads,

@@ -15,8 +15,8 @@ from pfir.ir.model import Model
 from pfir.run.session import first_line, loadable
 
 _SCRIPT = Path(__file__).with_name("trial_main.py")
-# ONNX Runtime itself takes half a gigabyte of addresses; of a model it holds up to three copies while it opens.
-_MEMORY_BYTES, _MEMORY_PER_BYTE = 3 << 29, 6
+# ONNX Runtime itself takes a third of a gigabyte of addresses; of a model it holds up to three copies while it opens.
+_MEMORY_BYTES, _MEMORY_PER_BYTE = 1 << 30, 6
 _SECONDS, _BYTES_PER_SECOND = 15, 10_000_000
 _LATE = "it takes too long"
 _WAITS = 20

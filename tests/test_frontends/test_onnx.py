@@ -76,10 +76,7 @@ def _layer(op, *shape, weights, domain="", **attributes):
         (_layer("FusedConv", 1, 3, 16, weights=[(4, 3, 3, 3)], domain="com.microsoft"), "data of 3 axes"),
         (_layer("FusedConv", 1, 3, 9, 9, weights=[(4, 3, 3, 3)], domain="com.microsoft", strides=[0, 1]), "positive"),
         (_layer("FusedConv", 1, 3, 9, 9, weights=[(4, 3, 3, 3)], domain="com.microsoft", pads=[1, 1]), "has pads"),
-        (
-            _layer("FusedConv", 1, 3, 9, 9, weights=[(4, 3, 3, 3)], domain="com.microsoft", kernel_shape=[9, 3]),
-            "kernel",
-        ),
+        (_layer("FusedConv", 1, 3, 9, 9, weights=[(4, 3, 3, 3)], domain="com.microsoft", kernel_shape=[9]), "kernel"),
         (_layer("FusedConv", 1, 3, weights=[(4, 3)], domain="com.microsoft"), "at least 3 are needed"),
         (_layer("Conv", 1, 3, 8, 8, weights=[(4, 3, 1, 1), (5,)]), "but its bias has the shape [5]"),
         (_layer("Conv", 1, 3, 8, 8, weights=[(4, 3, 1, 1)], group=0), "Conv 'n' has 0 groups"),

@@ -107,6 +107,7 @@ def test_a_given_shape_binds_its_symbols_everywhere():
         (dynamic, {"input_shapes": {"x": (1, 4, 8, 8)}}, "size 4 on axis 1; the model fixes it to 3"),
         (dynamic, {"input_shapes": {"x": (1, 3, 0, 8)}}, "a size below 1"),
         (lambda: parsed("net (float[2,3] x) => (float[2,3] y) { y = Relu(x) }"), {"batch": 4}, r"has shape \[2, 3\]"),
+        (lambda: parsed("net (float[2,3] x) => (float[2,3] y) { y = Relu(x) }"), {"batch": 1}, r"has shape \[2, 3\]"),
         (
             lambda: parsed("net (float[N,T] a, float[N,T] b) => (float[N,T] y) { y = Add(a, b) }"),
             {"input_shapes": {"a": (1, 3), "b": (1, 4)}},
@@ -175,3 +176,9 @@ def test_a_name_that_is_none_joins_no_sizes_in_a_folded_shape():
     infer_shapes(model)
     fold_shapes(model.graph)
     assert not any(isinstance(t, gs.Constant) for n in model.nodes() for t in n.inputs)
+
+
+def test_without_a_batch_the_model_s_own_stays_and_a_dynamic_one_is_1():
+    own = parsed("net (float[2,3] x) => (float[2,3] y) { y = Relu(x) }")
+    free = parsed("net (float[N,3] x) => (float[N,3] y) { y = Relu(x) }")
+    assert [fix_sizes(m).inputs()[0].shape for m in (own, free)] == [(2, 3), (1, 3)]

@@ -37,11 +37,12 @@ def time_onnxruntime(model: Model, threads: int, python: str | None = None, time
     """
     with scratch_folder() as folder:
         path = folder / "model.onnx"
-        path.write_bytes(_with_constants(model).SerializeToString())
+        path.write_bytes(with_constants(model).SerializeToString())
         return _read(_run(_command(python, str(path), str(threads), str(SECONDS)), threads, timeout_s))
 
 
-def _with_constants(model: Model) -> ModelProto:
+def with_constants(model: Model) -> ModelProto:
+    """The model with no constant among its inputs."""
     proto = model.to_proto()
     names = {tensor.name for tensor in proto.graph.initializer}
     given = [value for value in proto.graph.input if value.name not in names]

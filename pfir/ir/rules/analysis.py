@@ -163,7 +163,7 @@ def _take_attribute(op: Op) -> None:
 def _value(op: Op):
     try:
         return evaluate(op)
-    except (ValueError, IndexError, TypeError, Unfollowed):
+    except (ValueError, LookupError, TypeError, ArithmeticError, Unfollowed):
         return None  # A literal that cannot be computed is one that is not known.
 
 
@@ -193,7 +193,7 @@ def _apply(op: Op, rule: Rule | None) -> None:
         rule(op)
     except Unfollowed as reason:
         _give_up(op, f"{op.kind} is not followed here: {reason}")
-    except (ValueError, IndexError, KeyError, TypeError, StopIteration) as problem:
+    except (ValueError, LookupError, TypeError, ArithmeticError, StopIteration) as problem:
         # A node that contradicts its own shapes: staying as it is is always right, a crash never.
         _give_up(op, f"{op.kind} could not be followed: {problem}")
     else:

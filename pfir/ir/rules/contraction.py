@@ -6,7 +6,7 @@ import numpy as np
 
 from pfir.ir.rules.edits import Fill, Literal
 from pfir.ir.rules.elementwise import broadcast
-from pfir.ir.rules.op import Op, Unfollowed
+from pfir.ir.rules.op import Op, Unfollowed, not_too_wide
 from pfir.ir.rules.trace import Labels
 
 NOT_CONTRACTED = "the other side of the product keeps its size"
@@ -73,13 +73,13 @@ def conv_transpose(op: Op) -> None:
         op.consume(1, 0, (0, 1))
         op.produce(1, 1, "weight")
     elif op.size(1, 0) == group:
-        made = None if rows is None else np.repeat(rows, op.size(1, 1))
+        made = None if rows is None else np.repeat(rows, not_too_wide(rows.size * op.size(1, 1)) // rows.size)
         op.pin(columns, "every group makes the same number of channels")
         op.produce(1, 0, "weight")
         _follow_group(op, group)
     else:
         _same_place_in_every_group(op, rows, group)
-        made = None if columns is None else np.tile(columns, group)
+        made = None if columns is None else np.tile(columns, not_too_wide(columns.size * group) // columns.size)
         op.consume(1, 0, (0, 1))
         op.produce(1, 1, "weight")
     op.out(0, 1, made)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pfir.ir.rules.edits import Freeze, Literal
-from pfir.ir.rules.op import Op, Unfollowed
+from pfir.ir.rules.op import Op, Unfollowed, not_too_wide
 from pfir.ir.rules.reduction import entries
 
 
@@ -68,7 +68,8 @@ def space_to_depth(op: Op) -> None:
     labels = op.labels(0, 1)
     op.out(0, 3, None)
     op.out(0, 0, op.labels(0, 0))
-    op.out(0, 1, None if labels is None else np.tile(labels, op.attr("blocksize") ** 2))
+    block = op.attr("blocksize") ** 2
+    op.out(0, 1, None if labels is None else np.tile(labels, not_too_wide(labels.size * block) // labels.size))
 
 
 def columns_to_image(op: Op) -> None:

@@ -8,7 +8,7 @@ from pfir.ir.rules.contraction import NOT_CONTRACTED, conv, matmul
 from pfir.ir.rules.edits import Fill, Literal
 from pfir.ir.rules.integers import OTHER_POINT, demand_scalars, follow_columns
 from pfir.ir.rules.normalization import STATISTICS
-from pfir.ir.rules.op import Op, Unfollowed
+from pfir.ir.rules.op import Op, Unfollowed, not_too_wide
 from pfir.ir.rules.trace import Labels
 from pfir.ir.rules.zero_points import zero_stays_zero
 
@@ -100,7 +100,7 @@ def _give_heads(op: Op, width: int, heads: Labels) -> None:
     for axis in range(2):
         op.out(0, axis, op.labels(0, axis))
     count = op.attr("num_heads")
-    op.out(0, 2, None if heads is None else np.repeat(heads, width // count))
+    op.out(0, 2, None if heads is None else np.repeat(heads, not_too_wide(heads.size * (width // count)) // heads.size))
     if heads is not None:
         fill = Fill(0, (op.outputs[0], 2), 0, width, width // count)
         op.rewrite(Literal(op.key, "num_heads", (count,), (fill,), scalar=True))

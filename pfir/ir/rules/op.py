@@ -6,13 +6,33 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.ir.rules.edits import Freeze, Literal, Remap
-from pfir.ir.rules.trace import Labels, Trace, Use, display_name, node_key
+from pfir.ir.rules.trace import (
+    MOST_PLACES,
+    MOST_TIES,
+    WIDEST_AXIS,
+    Labels,
+    Trace,
+    Unfollowed,
+    Use,
+    display_name,
+    node_key,
+)
+
+__all__ = ["Op", "Unfollowed", "not_too_wide"]
 
 _FIRST_WHERE = 9
+_TOO_MUCH = "the network has too many positions to follow them all"
 
 
-class Unfollowed(Exception):  # noqa: N818 - a verdict about a node, caught where nodes are visited
-    """A rule cannot follow this node; its text is the reason."""
+def not_too_wide(size: int) -> int:
+    """The number of positions of an axis that is about to be made.
+
+    Raises:
+        Unfollowed: It is too large.
+    """
+    if size > WIDEST_AXIS:
+        raise Unfollowed(f"an axis of {size} positions is too wide")
+    return size
 
 
 class Op:
@@ -98,7 +118,15 @@ class Op:
         if a is None or b is None:
             self.pin(b if a is None else a, reason)
             return
-        self.trace.ties.append(tuple(np.broadcast_arrays(a, b)))
+        if a is b:
+            return
+        pair = tuple(np.broadcast_arrays(a, b))
+        if self.trace.tied + pair[0].size > MOST_TIES:
+            self.pin(a, _TOO_MUCH)
+            self.pin(b, _TOO_MUCH)
+            return
+        self.trace.tied += pair[0].size
+        self.trace.ties.append(pair)
 
     def join(self, parts: list[Labels], reason: str = "it meets an axis that keeps its size") -> Labels:
         """Axes of equal length that are combined position by position; the labels of the result."""
@@ -119,6 +147,10 @@ class Op:
         if labels is not None and labels.size == 1:
             self.pin(labels, "an axis of length one stays, it may broadcast")
             labels = None
+        if labels is not None and (labels.size > WIDEST_AXIS or self.trace.places + labels.size > MOST_PLACES):
+            self.pin(labels, _TOO_MUCH)
+            labels = None
+        self.trace.places += 0 if labels is None else labels.size
         axes = self.trace.axes.setdefault(self.outputs[j], [])
         axes.extend([None] * (axis + 1 - len(axes)))
         axes[axis] = labels

@@ -217,7 +217,7 @@ def _pairs(in_dims, i: int, out_dims, j: int) -> tuple[np.ndarray, np.ndarray]:
     # Both coordinates repeat after the common period and stand still between multiples of the common step.
     period = min(total, lcm(step_in * in_dims[i], step_out * out_dims[j]))
     step = gcd(step_in, step_out)
-    if period // step > _LARGEST_BLOCK:
+    if period // step > _LARGEST_BLOCK or in_dims[i] * out_dims[j] > 1 << 62:
         raise Unfollowed("it mixes too many positions")
     flat = np.arange(0, period, step)
     a, b = flat // step_in % in_dims[i], flat // step_out % out_dims[j]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pfir.ir.rules.edits import Fill, Literal, Remap
-from pfir.ir.rules.op import Op, Unfollowed
+from pfir.ir.rules.op import Op, Unfollowed, not_too_wide
 from pfir.ir.rules.reduction import entries
 from pfir.ir.rules.trace import Labels
 from pfir.ir.rules.values import is_known, slice_bounds
@@ -40,6 +40,7 @@ def _end_to_end(op: Op, parts: dict[int, Labels], axis: int) -> Labels:
             part = op.trace.new(op.size(i, axis))
             op.pin(part, f"{op.inputs[i]} keeps its size")
         whole.append(part)
+    not_too_wide(sum(part.size for part in whole))
     return np.concatenate(whole)
 
 
@@ -231,7 +232,7 @@ def tile(op: Op) -> None:
     for axis, count in enumerate(repeats):
         labels = op.labels(0, axis)
         if labels is not None:
-            labels = np.tile(labels, count)
+            labels = np.tile(labels, not_too_wide(labels.size * count) // labels.size)
         elif op.shape(0)[axis] == 1 and count > 1:
             labels = op.trace.new(count)
             fills.append(Fill(axis, (op.outputs[0], axis), 0, count))

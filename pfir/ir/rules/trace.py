@@ -11,8 +11,18 @@ import onnx_graphsurgeon as gs
 from pfir.ir.channels import Pin
 from pfir.ir.rules.edits import Edit
 
+# Memory and time of the analysis grow with these; a labelled position costs about a hundred bytes in the end.
+WIDEST_AXIS = 1 << 20
+MOST_LABELS = 1 << 23
+MOST_PLACES = 1 << 23
+MOST_TIES = 1 << 24
+
 Labels = np.ndarray | None
 """One label per position of an axis; None for an axis that keeps its size."""
+
+
+class Unfollowed(Exception):  # noqa: N818 - a verdict about a node, caught where nodes are visited
+    """A rule cannot follow this node; its text is the reason."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,7 @@ class Trace:
         depth: How many bodies there are around the node that is visited.
         keep: Nodes whose output channels must stay.
         unclear: Names that several tensors have.
+        count: How many labels there are, `places` on how many positions of axes, `tied` how many pairs of them.
         given_up: Nodes, by first output, that no rule could follow, and why.
         held: Tensors, by name, that stay whoever makes them, and why.
     """
@@ -61,6 +72,8 @@ class Trace:
     split: str = "auto"
     keep: tuple[str, ...] = ()
     count: int = 0
+    places: int = 0
+    tied: int = 0
     axes: dict[str, list[Labels]] = field(default_factory=dict)
     ties: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
     pins: list[tuple[np.ndarray, Pin]] = field(default_factory=list)
@@ -86,14 +99,24 @@ class Trace:
         vars(self).update(mark)
 
     def new(self, size: int) -> np.ndarray:
-        """Fresh labels."""
+        """Fresh labels.
+
+        Raises:
+            Unfollowed: They are too many.
+        """
+        if not self.fits(size):
+            raise Unfollowed(f"an axis of {size} positions is too wide, beside all others")
         self.count += size
         return np.arange(self.count - size, self.count)
+
+    def fits(self, size: int) -> bool:
+        """Whether an axis may have fresh labels."""
+        return size <= WIDEST_AXIS and self.count + size <= MOST_LABELS
 
     def add_constant(self, name: str, shape: tuple[int, ...]) -> None:
         """An initializer: every axis longer than one may lose positions until somebody objects."""
         self.shapes[name] = tuple(shape)
-        self.axes[name] = [self.new(n) if n > 1 else None for n in shape]
+        self.axes[name] = [self.new(n) if n > 1 and self.fits(n) else None for n in shape]
         self.constants.add(name)
         self.origins[name] = (name, tuple(range(len(shape))))
 

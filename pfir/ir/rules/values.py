@@ -77,7 +77,10 @@ def _unsqueeze(op: Op) -> Value:
 def _gather(op: Op) -> Value:
     if not is_known(op.literal(1)):
         return None
-    value = np.take(op.literal(0), op.literal(1).astype(np.int64), axis=op.attr("axis", 0))
+    axis = op.attr("axis", 0)
+    if not _small(op.literal(1).size * (op.literal(0).size // op.literal(0).shape[axis])):
+        return None
+    value = np.take(op.literal(0), op.literal(1).astype(np.int64), axis=axis)
     return value if isinstance(value, np.ndarray) else _scalar(value)
 
 
@@ -113,7 +116,8 @@ def slice_bounds(op: Op) -> list[tuple[int, int, int, int]] | None:
 
 
 def _concat(op: Op) -> Value:
-    return np.concatenate([op.literal(i) for i in range(len(op.inputs))], axis=op.attr("axis", 1))
+    parts = [op.literal(i) for i in range(len(op.inputs))]
+    return np.concatenate(parts, axis=op.attr("axis", 1)) if _small(sum(p.size for p in parts)) else None
 
 
 def _reshape(op: Op) -> Value:
@@ -138,6 +142,8 @@ def _transpose(op: Op) -> Value:
 def _arithmetic(op: Op) -> Value:
     a, b = op.literal(0), op.literal(1)
     if not (is_known(a) and is_known(b)) or any(isinstance(v, float) for v in (*a.ravel(), *b.ravel())):
+        return None
+    if any(abs(v) >= 1 << 31 for v in (*a.ravel(), *b.ravel())) or not _small(np.broadcast(a, b).size):
         return None
     if op.kind == "Div" and (b == 0).any():
         return None
