@@ -22,8 +22,9 @@ def test_opsets_outside_7_to_21_are_converted(tmp_path, opset, becomes):
     assert out.opset_import[0].version == becomes and out.ir_version <= 10
     assert out.metadata_props[0].value == "me"
     loaded.save(tmp_path / "again.onnx")
-    assert (tmp_path / "again.onnx").read_bytes() == proto.SerializeToString()
-    Session(loaded)
+    kept = proto.SerializeToString() if becomes == opset else loaded.to_bytes()
+    assert (tmp_path / "again.onnx").read_bytes() == kept
+    Session((tmp_path / "again.onnx").read_bytes())
 
 
 def test_a_converted_net_computes_the_same(tmp_path):
