@@ -29,6 +29,9 @@ PreprocessOption = Annotated[
     str | None,
     typer.Option(help="How raw images become inputs, e.g. scale=1/255,mean=0.485:0.456:0.406,std=0.229:0.224:0.225."),
 ]
+ClassesOption = Annotated[
+    Path | None, typer.Option(help="Class names in the model's order, for image folders: one a line, or JSON.")
+]
 DataOption = Annotated[str | None, typer.Option(help="Training data: .npz, image folder or its .zip, module:function.")]
 KeepOption = Annotated[list[str] | None, typer.Option(help="A node whose output channels stay; may be repeated.")]
 OnlyOption = Annotated[list[str] | None, typer.Option(help="Prune only this node's channels; may be repeated.")]
@@ -58,6 +61,10 @@ def compile_command(
     data: DataOption = None,
     validation: Annotated[str | None, typer.Option(help="Data the given model was not trained on.")] = None,
     preprocess: PreprocessOption = None,
+    classes: ClassesOption = None,
+    allow_low_accuracy: Annotated[
+        bool, typer.Option("--allow-low-accuracy", help="Go on though the original is hardly right on the data.")
+    ] = False,
     metric: Annotated[str, typer.Option(help="auto, accuracy or fidelity.")] = "auto",
     passes: Annotated[str | None, typer.Option(help="The passes, instead of pfir's own choice.")] = None,
     keep: KeepOption = None,
@@ -102,6 +109,8 @@ def compile_command(
         data=data,
         validation=validation,
         preprocess=preprocess,
+        classes=classes,
+        allow_low_accuracy=allow_low_accuracy,
         metric=metric,
         passes=passes,
         keep=tuple(keep or ()),
@@ -143,6 +152,7 @@ def opt_command(
     output: Annotated[Path, typer.Option("-o", "--output", help="The ONNX file to write.")],
     data: Annotated[str | None, typer.Option(help="Calibration data for passes that want some.")] = None,
     preprocess: PreprocessOption = None,
+    classes: ClassesOption = None,
     keep: KeepOption = None,
     only: OnlyOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Of every random choice.")] = 0,
@@ -150,7 +160,8 @@ def opt_command(
     """Apply passes to a model and write it; the interface stays as it is."""
     from pfir.compile.opt import optimize
 
-    for note in optimize(model, passes, output, data, preprocess, tuple(keep or ()), tuple(only or ()), seed):
+    pinned = (tuple(keep or ()), tuple(only or ()))
+    for note in optimize(model, passes, output, data, preprocess, *pinned, seed, classes):
         typer.echo(visible(note))
 
 
@@ -173,6 +184,7 @@ def evaluate_command(
     model: ModelArgument,
     data: Annotated[str, typer.Option(help="Labelled data: .npz, image folder or its .zip, module:function.")],
     preprocess: PreprocessOption = None,
+    classes: ClassesOption = None,
     reference: Annotated[Path | None, typer.Option(help="The original, to give the fidelity to it as well.")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Threads; default: one a core.")] = None,
     as_json: JsonOption = False,
@@ -180,7 +192,7 @@ def evaluate_command(
     """Accuracy of a model on labelled data, or its fidelity to another model."""
     from pfir.compile.evaluate import evaluate_file, summary
 
-    found = evaluate_file(model, data, preprocess, reference, jobs)
+    found = evaluate_file(model, data, preprocess, reference, jobs, classes)
     typer.echo(json.dumps(found, indent=1) if as_json else summary(found))
 
 

@@ -15,6 +15,7 @@ from pfir.compile.prepare import fixed, open_backend, prepare, wanted_target
 from pfir.compile.replay import check_recipe, tuned_otherwise
 from pfir.compile.request import Request
 from pfir.compile.samples import open_samples
+from pfir.compile.sanity import with_checked_data
 from pfir.compile.searching import check_reachable, fastest, ground_for, with_branches
 from pfir.compile.setting import Setting
 from pfir.compile.stages import Stages
@@ -79,6 +80,7 @@ def _run(setting: Setting, device: Device, room: Workspace) -> Outcome:
     with setting.stages("judge the original"):
         before = judge.side(setting.original.baseline, setting.samples, setting.original.model)
         limits = judge.limits(setting.original.baseline)
+        setting = with_checked_data(setting)
     chosen = choose(setting, judge, limits, room)
     with setting.stages("build"):
         result = fixed(chosen.tuned.model, setting.request)

@@ -11,6 +11,8 @@ from pfir.compile.gradients import LossGradients
 from pfir.compile.learning import Learning
 from pfir.compile.searching import BATCH
 from pfir.data import open_data, parse_preprocess
+from pfir.data.classes import class_names
+from pfir.errors import UsageError
 from pfir.frontends import load
 from pfir.ir.model import Model
 from pfir.passes.base import Context
@@ -31,6 +33,7 @@ def optimize(
     keep: tuple[str, ...],
     only: tuple[str, ...],
     seed: int,
+    classes: Path | None = None,
 ) -> tuple[str, ...]:
     """Apply the passes and write the model; what they say is returned.
 
@@ -39,20 +42,25 @@ def optimize(
         FrontendError: The model cannot be used.
         Infeasible: A pass finds nothing that it may do.
     """
+    if data is None and (preprocess or classes):
+        raise UsageError(f"--{'preprocess' if preprocess else 'classes'} says how to read data; give it with --data")
     chosen = parse(passes)
     model = load(path)
-    context = _with_data(Context(keep=keep, only=only, seed=seed), model, data, preprocess)
+    context = _with_data(Context(keep=keep, only=only, seed=seed), model, data, preprocess, classes)
     result, notes = run(chosen, model, context)
     result.save(output)
     return (*notes, f"{output}: {len(result.graph.nodes)} nodes, {len(model.graph.nodes)} before")
 
 
-def _with_data(context: Context, model: Model, data: str | None, preprocess: str | None) -> Context:
+def _with_data(
+    context: Context, model: Model, data: str | None, preprocess: str | None, classes: Path | None
+) -> Context:
     """The context with activations and gradients, where there is data to take them on."""
     if data is None:
         return context
     read = None if preprocess is None else parse_preprocess(preprocess)
-    whole = open_data(data, model.inputs(), read, class_count(model.outputs()))
+    names = None if classes is None else class_names(classes)
+    whole = open_data(data, model.inputs(), read, class_count(model.outputs()), names)
     # A folder of images is in the order of its classes.
     some = np.random.default_rng(context.seed).permutation(len(whole))[:MOST_CALIBRATION]
     dataset = whole.subset(np.sort(some))

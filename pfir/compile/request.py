@@ -77,6 +77,8 @@ class Request:
     data: str | None = None
     validation: str | None = None
     preprocess: str | None = None
+    classes: Path | None = None
+    allow_low_accuracy: bool = False
     metric: str = "auto"
     passes: str | None = None
     keep: tuple[str, ...] = ()
@@ -110,6 +112,9 @@ class Request:
             raise UsageError("--metric accuracy needs labels; give --data")
         if self.validation is not None and self.data is None:
             raise UsageError("--validation goes with --data")
+        for name in ("preprocess", "classes"):
+            if getattr(self, name) is not None and self.data is None:
+                raise UsageError(f"--{name} says how to read data; give it with --data")
         if self.tuned is not None and self.backend != "tvm":
             raise UsageError(f"--tuned names kernels of the tvm backend; --backend {self.backend} has none")
         if self.batch < 1:
