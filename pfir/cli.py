@@ -28,6 +28,9 @@ PreprocessOption = Annotated[
     str | None,
     typer.Option(help="How raw images become inputs, e.g. scale=1/255,mean=0.485:0.456:0.406,std=0.229:0.224:0.225."),
 ]
+ClassesOption = Annotated[
+    Path | None, typer.Option(help="Class names in the model's order, for image folders: one a line, or JSON.")
+]
 DataOption = Annotated[str | None, typer.Option(help="Training data: .npz, image folder or its .zip, module:function.")]
 KeepOption = Annotated[list[str] | None, typer.Option(help="A node whose output channels stay; may be repeated.")]
 OnlyOption = Annotated[list[str] | None, typer.Option(help="Prune only this node's channels; may be repeated.")]
@@ -62,6 +65,10 @@ def compile_command(
     data: DataOption = None,
     validation: Annotated[str | None, typer.Option(help="Data the given model was not trained on.")] = None,
     preprocess: PreprocessOption = None,
+    classes: ClassesOption = None,
+    allow_low_accuracy: Annotated[
+        bool, typer.Option("--allow-low-accuracy", help="Go on though the original is hardly right on the data.")
+    ] = False,
     metric: Annotated[str, typer.Option(help="auto, accuracy or fidelity.")] = "auto",
     passes: Annotated[str | None, typer.Option(help="The passes, instead of pfir's own choice.")] = None,
     keep: KeepOption = None,
@@ -118,6 +125,8 @@ def compile_command(
         data=data,
         validation=validation,
         preprocess=preprocess,
+        classes=classes,
+        allow_low_accuracy=allow_low_accuracy,
         metric=metric,
         passes=passes,
         keep=tuple(keep or ()),
@@ -161,6 +170,7 @@ def opt_command(
     output: Annotated[Path, typer.Option("-o", "--output", help="The ONNX file to write.")],
     data: Annotated[str | None, typer.Option(help="Calibration data for passes that want some.")] = None,
     preprocess: PreprocessOption = None,
+    classes: ClassesOption = None,
     keep: KeepOption = None,
     only: OnlyOption = None,
     input_shape: SizeOption = None,
@@ -170,9 +180,9 @@ def opt_command(
     from pfir.compile.opt import optimize
     from pfir.compile.request import parse_input_shapes
 
-    chosen = tuple(keep or ()), tuple(only or ())
+    pinned = (tuple(keep or ()), tuple(only or ()))
     shapes = parse_input_shapes(tuple(input_shape or ()))
-    for note in optimize(model, passes, output, data, preprocess, *chosen, seed, shapes):
+    for note in optimize(model, passes, output, data, preprocess, *pinned, seed, shapes, classes):
         typer.echo(visible(note))
 
 
@@ -201,6 +211,7 @@ def evaluate_command(
     model: ModelArgument,
     data: Annotated[str, typer.Option(help="Labelled data: .npz, image folder or its .zip, module:function.")],
     preprocess: PreprocessOption = None,
+    classes: ClassesOption = None,
     reference: Annotated[Path | None, typer.Option(help="The original, to give the fidelity to it as well.")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Threads; default: one a core.")] = None,
     as_json: JsonOption = False,
@@ -208,7 +219,7 @@ def evaluate_command(
     """Accuracy of a model on labelled data, or its fidelity to another model."""
     from pfir.compile.evaluate import evaluate_file, summary
 
-    found = evaluate_file(model, data, preprocess, reference, jobs)
+    found = evaluate_file(model, data, preprocess, reference, jobs, classes)
     typer.echo(json.dumps(found, indent=1) if as_json else summary(found))
 
 

@@ -179,7 +179,7 @@ def _read(request: Request) -> list[Path]:
         found += [request.recipe, *([] if request.retrain else [request.recipe.with_name(WEIGHTS)])]
     if request.backend == "tvm":
         found += [path for name, path in databases(request.tuned) if name != SHIPPED_NAME]
-    return found + [Path(p) for p in (request.data, request.validation) if p]
+    return found + [Path(p) for p in (request.data, request.validation, request.classes) if p]
 
 
 def _escaped(path: Path) -> str:

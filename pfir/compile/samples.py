@@ -11,12 +11,13 @@ from pfir.compile.ranges import learn_ranges
 from pfir.compile.request import DEFAULT_TIME_BUDGET_S, Request
 from pfir.data import open_data, parse_preprocess, split
 from pfir.data.base import Dataset
+from pfir.data.classes import class_names
 from pfir.data.generated import generated
 from pfir.data.kept import MOST_BYTES
 from pfir.errors import DataError
 from pfir.ir.cost import model_cost
 from pfir.ir.model import Model
-from pfir.run.classify import class_count
+from pfir.run.classify import class_count, labels_serve
 
 VALIDATION_SHARE = 0.1
 MOST_VALIDATION = 5000
@@ -78,8 +79,8 @@ def open_samples(request: Request, model: Model, original: Model) -> Samples:
         return _without_data(model, original, request)
     given = _opened(request.data, request, model)
     if request.validation is not None:
-        validation, notes = _affordable_validation(_opened(request.validation, request, model), request, model)
-        return _parts(given, validation, request, model, notes)
+        unseen, notes = _affordable_validation(_opened(request.validation, request, model), request, model)
+        return _parts(given, unseen, request, model, (*_use_of_labels(model, given, unseen), *notes))
     if len(given) < 2:
         raise DataError(f"{request.data} holds {len(given)} sample; at least 2 are needed, one to measure with")
     share = min(VALIDATION_SHARE, MOST_VALIDATION / len(given))
@@ -88,7 +89,7 @@ def open_samples(request: Request, model: Model, original: Model) -> Samples:
         f"{len(validation)} of the {len(given)} samples of --data measure the result and train nothing; if the given "
         "model was trained on them the drop may flatter (--validation takes data that it has not seen)."
     )
-    return _parts(train, validation, request, model, (note,))
+    return _parts(train, validation, request, model, (*_use_of_labels(model, given), note))
 
 
 def _affordable_validation(data: Dataset, request: Request, model: Model) -> tuple[Dataset, tuple[str, ...]]:
@@ -106,9 +107,16 @@ def _affordable_validation(data: Dataset, request: Request, model: Model) -> tup
     return data.subset(chosen), (note,)
 
 
+def affordable(model: Model, request: Request) -> int:
+    """How many samples a model can be run on for what scoring one candidate may cost."""
+    macs = min(SCORING_MACS, SCORING_MACS_A_SECOND * _budget_s(request)) / _sample_macs(model)
+    return int(np.clip(min(macs, SCORING_BYTES / _sample_bytes(model)), LEAST_SCORING, MOST_SCORING))
+
+
 def _opened(path: str, request: Request, model: Model) -> Dataset:
     preprocess = None if request.preprocess is None else parse_preprocess(request.preprocess)
-    found = open_data(path, model.inputs(), preprocess, class_count(model.outputs()))
+    names = None if request.classes is None else class_names(request.classes)
+    found = open_data(path, model.inputs(), preprocess, class_count(model.outputs()), names)
     measured = request.validation is None or path == request.validation
     asked = "--max-drop" if request.goals.max_drop is not None else "--metric accuracy"
     if not measured or not _needs_labels(request):
@@ -117,8 +125,14 @@ def _opened(path: str, request: Request, model: Model) -> Dataset:
         raise DataError(f"{path}: has no labels y, and {asked} needs some; add them, or leave {asked} out")
     if class_count(model.outputs()) is None:
         shapes = ", ".join(f"{t.name} {list(t.shape)}" for t in model.outputs())
-        raise DataError(f"{asked} needs a classifier, one output [N, K] with K >= 2; {request.model} gives {shapes}")
+        raise DataError(f"{asked} needs a classifier, an output [N, K] with K >= 2; {request.model} gives {shapes}")
     return found
+
+
+def _use_of_labels(model: Model, *given: Dataset) -> tuple[str, ...]:
+    """What labels are good for, where a user may wonder."""
+    said = labels_serve(model.outputs()) if any(d.labels is not None for d in given) else None
+    return (said[0].upper() + said[1:] + ".",) if said else ()
 
 
 def _needs_labels(request: Request) -> bool:
@@ -132,30 +146,24 @@ def _without_data(model: Model, original: Model, request: Request) -> Samples:
     train = generated(inputs, count, seed, ranges)
     validation = generated(inputs, min(MOST_CALIBRATION, count), seed + 1, ranges)
     note = "No data was given: no accuracy was measured, and fidelity is to the original on generated inputs."
-    judging = generated(inputs, min(MOST_CALIBRATION, _affordable(model, request), count), seed + 2, ranges)
+    judging = generated(inputs, min(MOST_CALIBRATION, affordable(model, request), count), seed + 2, ranges)
     return replace(_parts(train, validation, request, model, (note, *learned)), judging=judging)
 
 
 def _parts(train: Dataset, validation: Dataset, request: Request, model: Model, notes: tuple[str, ...]) -> Samples:
     order = np.random.default_rng(request.seed).permutation(len(train))
     told = tuple(dict.fromkeys((*train.notes, *validation.notes, *notes)))  # parts of one data set say the same
-    scoring = min(_affordable(model, request), len(train) - len(train) // 2)
+    scoring = min(affordable(model, request), len(train) - len(train) // 2)
     calibration = min(_most_calibration(model, request), max(1, len(train) - scoring))  # a single sample serves both
     judging = min(scoring, int(JUDGING_SHARE * len(train)))
     parts = (order[: len(train) - judging], order[:calibration], order[-scoring:], order[-(judging or scoring) :])
     return Samples(*(train.subset(part) for part in parts), validation, told)
 
 
-def _affordable(model: Model, request: Request) -> int:
-    """Samples that each candidate is scored on."""
-    macs = min(SCORING_MACS, SCORING_MACS_A_SECOND * _budget_s(request)) / _sample_macs(model)
-    return int(np.clip(min(macs, SCORING_BYTES / _sample_bytes(model)), LEAST_SCORING, MOST_SCORING))
-
-
 def _most_calibration(model: Model, request: Request) -> int:
     """Samples that layers are fitted to and channels ranked on."""
-    affordable = CALIBRATION_MACS_A_SECOND * _budget_s(request) / _sample_macs(model)
-    return int(np.clip(affordable, LEAST_CALIBRATION, MOST_CALIBRATION))
+    count = CALIBRATION_MACS_A_SECOND * _budget_s(request) / _sample_macs(model)
+    return int(np.clip(count, LEAST_CALIBRATION, MOST_CALIBRATION))
 
 
 def _budget_s(request: Request) -> float:

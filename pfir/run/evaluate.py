@@ -33,7 +33,7 @@ class Scores:
 
     Args:
         samples: How many were run.
-        accuracy: Share of right top-1 answers, in [0, 1]; None without labels or without one [N, K] output.
+        accuracy: Share of right top-1 answers, in [0, 1]; None without labels or without an [N, K] output.
         cross_entropy: Mean of -log p(label), in nats; None where accuracy is None.
         fidelity: See `fidelity`; None without a reference.
         divergence: Mean KL(original || model) in nats for a classifier, else the mean over outputs of
@@ -61,7 +61,7 @@ def accuracy(model: Runnable, dataset: Dataset, threads: int = 1, batch: int = B
         scores = class_scores(outputs)
         if scores is None:
             shapes = ", ".join(f"{name} {list(y.shape)}" for name, y in outputs.items())
-            raise DataError(f"accuracy needs one output [N, K] with K >= 2; the model has {shapes}")
+            raise DataError(f"accuracy needs an output [N, K] with K >= 2; the model has {shapes}")
         hits += int(_right(scores, _labels(dataset, indices, scores.shape[1])).sum())
     return hits / len(dataset)
 
