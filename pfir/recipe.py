@@ -128,9 +128,16 @@ def read_weights(recipe_path: Path, recipe: Recipe) -> dict[str, np.ndarray]:
         raise UsageError(f"{path}, the weights of the recipe, cannot be read: {error.strerror}") from error
     if sha256(content) != recipe.weights_sha256:
         raise UsageError(f"{path} is not the weights file of {recipe_path}: its SHA-256 differs")
+    try:
+        return _unpacked(content)
+    except Exception as error:  # numpy and zipfile document none of what damaged bytes make them raise
+        raise UsageError(f"{path}, the weights of the recipe, cannot be unpacked: {error}") from error
+
+
+def _unpacked(content: bytes) -> dict[str, np.ndarray]:
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         names = json.loads(file["names"].tobytes().decode())
-        return {name: file[f"a{i}"] for i, name in enumerate(names)}
+        return {str(name): file[f"a{i}"] for i, name in enumerate(names)}
 
 
 def sha256(content: bytes) -> str:

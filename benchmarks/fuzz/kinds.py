@@ -1,0 +1,43 @@
+"""The kinds of cases, and how many there are of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmarks.fuzz import bombs, caches, commands, data, graphs, recipes
+from benchmarks.fuzz.case import Make
+from benchmarks.fuzz.models import from_models
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of cases.
+
+    Args:
+        make: Makes one.
+        share: Of all cases.
+        what: For the reader of the results.
+    """
+
+    make: Make
+    share: float
+    what: str
+
+
+KINDS = {
+    "families": Kind(from_models("families"), 0.22, "small networks of the tests' structure families, damaged"),
+    "nodes": Kind(from_models("nodes"), 0.15, "ONNX's test models of single operators, damaged"),
+    "files": Kind(from_models("files"), 0.05, "ONNX's test models of layers and graphs, damaged"),
+    "graphs": Kind(graphs.make, 0.13, "random graphs of ONNX's operators"),
+    "bombs": Kind(bombs.make, 0.05, "small models that stand for a lot of memory, time, nodes or depth"),
+    "data": Kind(data.make, 0.18, "damaged arrays, archives, images, folders, functions"),
+    "caches": Kind(caches.make, 0.1, "damaged databases, libraries, journals, checkpoints, interrupted runs"),
+    "recipes": Kind(recipes.make, 0.07, "damaged recipes and weights"),
+    "commands": Kind(commands.make, 0.05, "command lines with typical mistakes"),
+}
+
+
+def counts(total: int, kinds: list[str]) -> dict[str, int]:
+    """Cases of each kind; all of them where there is one kind."""
+    whole = sum(KINDS[kind].share for kind in kinds)
+    return {kind: round(total * KINDS[kind].share / whole) for kind in kinds}
