@@ -10,7 +10,10 @@ import pytest
 import pfir
 
 ROOT = Path(pfir.__file__).parent
-LEAVES = {"errors", "space", "target", "cores", "host_cpu", "measurement", "artifact", "names", "children", "scratch"}
+LEAVES = {
+    "errors", "space", "target", "cores", "host_cpu", "measurement", "artifact", "names", "children", "scratch",
+    "installation",
+}  # fmt: skip
 ALLOWED = {
     "ir": LEAVES,
     "data": LEAVES,
