@@ -1,11 +1,15 @@
 """The linker's cache: where it is damaged, closed or full, the library is linked without it."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from pfir.backends.tvm import link
+from pfir import scratch
+from pfir.backends.tvm import TvmBackend, build, link, store
 from pfir.errors import CompileError, UsageError
+from pfir.target import parse_target
+from tests.test_backends.bundle import Bundle
 
 
 @pytest.fixture
@@ -80,3 +84,18 @@ def test_the_compiler_that_comes_with_us_is_called(tmp_path):
     command = link.run_module("ziglang", "cc", "-c", str(tmp_path / "f.c"), "-o", str(tmp_path / "f.o"))
     fault = link._fault(command, link.default_cache() / "zig")
     assert "error" in fault
+
+
+def test_too_little_space_is_told_before_llvm_ends_the_process(monkeypatch, tmp_path):
+    b = Bundle()
+    b.output("y", b.node("Conv", b.input(1, 64, 8, 8), b.random(512, 64, 1, 1)))
+    model, constant_bytes = b.model(), 512 * 64 * 4
+    monkeypatch.setattr(store, "_folder", lambda: tmp_path)
+
+    def building(free_bytes):
+        monkeypatch.setattr(scratch.shutil, "disk_usage", lambda _: SimpleNamespace(free=free_bytes))
+        return TvmBackend("none").build(model, parse_target("arm"))
+
+    with pytest.raises(UsageError, match="no space left in .*; free some, or set TMPDIR"):
+        building(build._CODE_BYTES + 2 * constant_bytes - 1)
+    assert building(build._CODE_BYTES + 4 * constant_bytes).files["model.so"]
