@@ -314,6 +314,18 @@ def _root(
         typer.echo(summary())
     elif context.invoked_subcommand is None:
         typer.echo(context.get_help())
+    elif context.invoked_subcommand not in ("targets", "passes"):
+        _look_around()
+
+
+def _look_around() -> None:
+    """Before any work: remove what a killed run has left, and see whether onnxruntime is whole."""
+    from pfir.installation import check_onnxruntime
+    from pfir.scratch import remove_stale
+
+    remove_stale()
+    if note := check_onnxruntime():
+        typer.echo(visible(f"note: {note}"), err=True)
 
 
 def main() -> None:

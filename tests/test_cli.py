@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from pfir import cli
+from pfir import cli, installation
+from pfir.errors import UsageError
 from pfir.frontends import load
 from tests.jobs import images, run, short_measurements, small_net, write_data, write_model
 from tests.structures import Net
@@ -252,6 +254,30 @@ def test_help_imports_nothing_heavy():
     check = f"import sys, pfir.cli; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_command_that_needs_onnxruntime_tells_how_it_is_installed_before_it_works(files, monkeypatch, capfd):
+    monkeypatch.setattr(installation, "check_onnxruntime", lambda: "two of them")
+    assert _main(monkeypatch, ["inspect", str(files / "net.onnx")]) == 0
+    assert capfd.readouterr().err == "note: two of them\n"
+    assert _main(monkeypatch, ["targets"]) == 0 and capfd.readouterr().err == ""
+
+    def broken():
+        raise UsageError("files are missing")
+
+    monkeypatch.setattr(installation, "check_onnxruntime", broken)
+    assert _main(monkeypatch, ["inspect", str(files / "net.onnx")]) == 2
+    assert capfd.readouterr().err == "pfir: files are missing\n"
+
+
+def test_what_a_killed_run_left_is_removed_at_the_next_start(files, monkeypatch, capfd, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = tmp_path / "pfir-scratch-x1"
+    left.mkdir()
+    for name in ("lock", "unpacked.npy"):
+        (left / name).touch()
+    assert _main(monkeypatch, ["inspect", str(files / "net.onnx")]) == 0
+    assert not left.exists()
 
 
 def test_compile_says_last_what_was_reached_and_where(files, tmp_path, monkeypatch, capfd):

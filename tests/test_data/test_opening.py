@@ -197,6 +197,30 @@ def test_a_function_gives_samples(module):
     assert len(data) == 3 and data.batch(np.array([2]))["in"].tolist() == [[0, 1, 2, 3]]
 
 
+def test_a_functions_folder_holds_its_module_and_nothing_that_hides_an_installed_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "colorsys.py").write_text("raise SystemExit('foreign code')\n")
+    (tmp_path / "beside_it.py").write_text("import numpy as np\nx = np.ones((2, 4), np.float32)\n")
+    (tmp_path / "wave.py").write_text("import colorsys\nfrom beside_it import x\ndef load(): return x\n")
+    for name in ("colorsys", "beside_it", "wave"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    before = list(sys.path)
+    # Named by the user, it comes from the folder even where an installed module has its name; what it imports does not.
+    assert len(open_data("wave:load", FLAT)) == 2 and sys.path == before
+    assert not sys.modules["colorsys"].__file__.startswith(str(tmp_path))
+    for name in ("beside_it", "wave", "colorsys"):
+        sys.modules.pop(name, None)
+
+
+def test_a_module_that_fails_is_loaded_again_the_next_time(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "half_made.py").write_text("raise ValueError('not yet')\n")
+    for _ in range(2):
+        with pytest.raises(DataError, match="not yet"):
+            open_data("half_made:load", FLAT)
+    assert "half_made" not in sys.modules
+
+
 @pytest.mark.parametrize(
     ("function", "words"),
     [
