@@ -39,7 +39,8 @@ def is_sized(tensor: gs.Tensor | None) -> bool:
 def mac_terms(node: gs.Node) -> tuple[Term, ...]:
     """Multiply-accumulates of one run of a node, zero of what is no contraction or has unknown sizes.
 
-    Of an If those of the branch that is the dearest at these sizes; of a Loop or a Scan those of its body, as often as it is known to run.
+    Of an If those of the branch that is the dearest at these sizes; of a Loop or a Scan those of its body, as often as
+    it is known to run.
     """
     bodies = [graph for graph in node.attrs.values() if isinstance(graph, gs.Graph)]
     if bodies:

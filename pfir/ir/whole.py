@@ -41,8 +41,8 @@ def _size_bodies(graph: gs.Graph) -> None:
     for node in graph.nodes:
         for body in bodies_of(node):
             _enter(node, body)
-            infer_shapes(Model(gs.Graph(body.nodes, _given(body), [], body.name, "", graph.opset, graph.import_domains)))
             body.opset, body.import_domains = graph.opset, graph.import_domains
+            infer_shapes(Model(gs.Graph(body.nodes, _given(body), [], "body", "", body.opset, body.import_domains)))
             _size_bodies(body)
 
 
