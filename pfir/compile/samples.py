@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pfir.artifact import whole_inputs
 from pfir.compile.ranges import learn_ranges
 from pfir.compile.request import DEFAULT_TIME_BUDGET_S, Request
 from pfir.data import open_data, parse_preprocess, split
@@ -143,10 +144,11 @@ def _without_data(model: Model, original: Model, request: Request) -> Samples:
     inputs, seed = model.inputs(), request.seed
     ranges, learned = learn_ranges(original, inputs)
     count = int(np.clip(MOST_BYTES / _sample_bytes(model), LEAST_GENERATED, MOST_GENERATED))
-    train = generated(inputs, count, seed, ranges)
-    validation = generated(inputs, min(MOST_CALIBRATION, count), seed + 1, ranges)
+    whole = whole_inputs(original.inputs())
+    train = generated(inputs, count, seed, ranges, whole)
+    validation = generated(inputs, min(MOST_CALIBRATION, count), seed + 1, ranges, whole)
     note = "No data was given: no accuracy was measured, and fidelity is to the original on generated inputs."
-    judging = generated(inputs, min(MOST_CALIBRATION, affordable(model, request), count), seed + 2, ranges)
+    judging = generated(inputs, min(MOST_CALIBRATION, affordable(model, request), count), seed + 2, ranges, whole)
     return replace(_parts(train, validation, request, model, (note, *learned)), judging=judging)
 
 
@@ -180,4 +182,5 @@ def _sample_bytes(model: Model) -> float:
 
 
 def _batch(model: Model) -> int:
-    return max(1, int(model.inputs()[0].shape[0])) if model.inputs() and model.inputs()[0].shape else 1
+    first = next((t.shape[0] for t in model.inputs() if t.shape), 1)
+    return max(1, int(first))

@@ -132,7 +132,7 @@ def _runs(session: Session, dataset: Dataset, batch: int) -> Iterator[tuple[np.n
     for start in range(0, len(dataset), batch):
         indices = np.arange(start, min(start + batch, len(dataset)))
         feeds = dataset.batch(indices)
-        yield indices, feeds, session.predict(feeds)
+        yield indices, feeds, session.by_sample(feeds)
 
 
 def _answers(original: Runnable | Reference | None, dataset: Dataset, threads: int):
@@ -144,7 +144,7 @@ def _answers(original: Runnable | Reference | None, dataset: Dataset, threads: i
             raise UsageError("the reference outputs belong to other data than the data set given")
         return lambda indices, _: {name: y[indices] for name, y in original.outputs.items()}
     session = _session(original, threads)
-    return lambda _, feeds: session.predict(feeds)
+    return lambda _, feeds: session.by_sample(feeds)
 
 
 def _labels(dataset: Dataset, indices: np.ndarray, classes: int) -> np.ndarray:
