@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from pfir.compile.given import open_given
 from pfir.compile.gradients import LossGradients
 from pfir.compile.learning import Learning
 from pfir.compile.searching import BATCH
-from pfir.data import open_data, parse_preprocess
-from pfir.data.classes import class_names
 from pfir.errors import UsageError
 from pfir.frontends import load
 from pfir.ir.model import Model
@@ -19,7 +18,6 @@ from pfir.passes.base import Context
 from pfir.passes.pipeline import run
 from pfir.passes.spec import parse
 from pfir.run.activations import activations
-from pfir.run.classify import class_count
 
 MOST_CALIBRATION = 256
 
@@ -58,9 +56,7 @@ def _with_data(
     """The context with activations and gradients, where there is data to take them on."""
     if data is None:
         return context
-    read = None if preprocess is None else parse_preprocess(preprocess)
-    names = None if classes is None else class_names(classes)
-    whole = open_data(data, model.inputs(), read, class_count(model.outputs()), names)
+    whole, _ = open_given(data, model, preprocess, classes)
     # A folder of images is in the order of its classes.
     some = np.random.default_rng(context.seed).permutation(len(whole))[:MOST_CALIBRATION]
     dataset = whole.subset(np.sort(some))
