@@ -35,13 +35,14 @@ def evaluate_file(
         "samples": scores.samples,
         "accuracy": scores.accuracy,
         "cross_entropy": scores.cross_entropy,
-        "notes": [*dataset.notes, *said, *([f"{data}: {against}"] if against else [])],
+        "notes": [*dataset.notes, *said],
+        "warnings": [f"{data}: {against}"] if against else [],
     }
     return found | ({"reference": str(reference), "fidelity": scores.fidelity} if reference else {})
 
 
 def summary(found: dict[str, object]) -> str:
-    """Notes, then the figures in one line."""
+    """Notes and warnings, then the figures in one line."""
     parts = [f"{found['samples']} samples"]
     if found["accuracy"] is not None:
         parts.append(f"accuracy {100 * found['accuracy']:.2f} %, cross-entropy {found['cross_entropy']:.4f}")
@@ -49,4 +50,5 @@ def summary(found: dict[str, object]) -> str:
         parts.append(f"fidelity {found['fidelity']:.4f}")
     if len(parts) == 1:
         parts.append("no accuracy (--reference ORIGINAL.onnx gives the fidelity)")
-    return "\n".join([*(f"note: {visible(note)}" for note in found["notes"]), ", ".join(parts)])
+    said = [f"{kind}: {visible(text)}" for kind in ("note", "warning") for text in found[f"{kind}s"]]
+    return "\n".join([*said, ", ".join(parts)])

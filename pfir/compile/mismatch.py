@@ -12,6 +12,7 @@ from pfir.run.answers import Answers, Feeds, bounds
 Change = Callable[[np.ndarray], np.ndarray]
 Again = Callable[[Callable[[Feeds], Feeds] | None], Answers | None]
 
+_ADVICE = "give them so: raw images by --preprocess, others in the file"
 GAIN = 0.1
 """A cause counts as found where undoing it gives so much more accuracy, beyond what chance explains."""
 AS_GOOD = 0.03
@@ -67,17 +68,14 @@ def _inputs_changed(again: Again, sample: Feeds) -> Iterator[Cause]:
             yield Cause(then.accuracy, f"with {text} it is right on {_percent(then.accuracy)}: {_ADVICE}")
 
 
-_ADVICE = "give them so, by --preprocess for raw images or in the arrays"
-
-
 def _changes(x: np.ndarray) -> Iterator[tuple[str, Change]]:
     """What is often forgotten or done twice, as words and functions of a batch; what says least comes last."""
     if x.dtype.kind != "f" or not x.size:
         return
     low, high = x.min(), x.max()
     if low >= 0 and high > TOP:
-        yield "the inputs divided by 255", lambda v: v / 255
-        yield "the inputs brought from 0..255 to -1..1 (x / 127.5 - 1)", lambda v: v / 127.5 - 1
+        yield "the inputs divided by 255 (scale=1/255)", lambda v: v / 255
+        yield "the inputs brought from 0..255 to -1..1 (scale=1/127.5,mean=1)", lambda v: v / 127.5 - 1
     elif low >= 0:
         yield "the inputs multiplied by 255", lambda v: v * 255
         yield "the inputs brought from 0..1 to -1..1 (2 x - 1)", lambda v: 2 * v - 1
@@ -99,7 +97,10 @@ def _colours(x: np.ndarray, axis: int) -> Iterator[tuple[str, Change]]:
     if x.min() < 0:
         yield "ImageNet's mean and deviation taken out of the inputs", lambda v: v * std + mean
     elif x.max() > TOP:
-        yield "the inputs divided by 255, less ImageNet's mean, over its deviation", lambda v: (v / 255 - mean) / std
+        yield (
+            "the inputs divided by 255, less ImageNet's mean, over its deviation (imagenet)",
+            lambda v: (v / 255 - mean) / std,
+        )
     else:
         yield "the inputs less ImageNet's mean, over its deviation", lambda v: (v - mean) / std
 

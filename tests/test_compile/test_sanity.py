@@ -31,7 +31,7 @@ def test_a_model_that_is_right_raises_no_doubt(tmp_path):
 @pytest.mark.parametrize(
     ("x", "y", "words"),
     [
-        (X * 255, Y, "the inputs divided by 255 it is right on 100.0 %"),
+        (X * 255, Y, "the inputs divided by 255 (scale=1/255) it is right on 100.0 %"),
         (X / 255, Y, "the inputs multiplied by 255"),
         (X * 2 - 1, Y, r"from -1..1 to 0..1"),
         (X[:, ::-1], Y, "red and blue swapped"),

@@ -1,4 +1,5 @@
 import pickle
+import struct
 import zipfile
 import zlib
 
@@ -132,6 +133,16 @@ def test_an_image_of_too_many_pixels_is_refused_before_they_are_made(tmp_path):
     content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
     (tmp_path / "0/a.png").write_bytes(bytes(content))
     with pytest.raises(DataError, match="9000x9000 pixels; at most 50 million"):
+        open_data(tmp_path, SPEC, PLAIN)
+
+
+def test_a_tile_of_too_many_pixels_is_refused(tmp_path):
+    """A grey TIFF of 8x8, packed by LZW, in tiles that are said to be of 100000x100000."""
+    tags = {256: 8, 257: 8, 258: 8, 259: 5, 262: 1, 277: 1, 322: 100_000, 323: 100_000, 324: 8, 325: 4}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0/a.tif").write_bytes(b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + bytes(4))
+    with pytest.raises(DataError, match="100000x100000 pixels"):
         open_data(tmp_path, SPEC, PLAIN)
 
 
