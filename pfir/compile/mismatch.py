@@ -12,10 +12,13 @@ from pfir.run.answers import Answers, Feeds, bounds
 Change = Callable[[np.ndarray], np.ndarray]
 Again = Callable[[Callable[[Feeds], Feeds] | None], Answers | None]
 
+_ADVICE = "give them so: raw images by --preprocess, others in the file"
 GAIN = 0.1
 """A cause counts as found where undoing it gives so much more accuracy, beyond what chance explains."""
 AS_GOOD = 0.03
 """Of causes whose undoing helps nearly alike, the one that is said more simply, and so comes first, is told."""
+TOP = 1.5
+"""Images are in 0..1 or -1..1 where no value lies beyond it, else in 0..255 or standardised."""
 SHOWN_CLASSES = 4
 ONE_CLASS = 0.5
 """Answers that are mostly one class, with labels that are not, point to inputs that saturate the network."""
@@ -65,32 +68,45 @@ def _inputs_changed(again: Again, sample: Feeds) -> Iterator[Cause]:
             yield Cause(then.accuracy, f"with {text} it is right on {_percent(then.accuracy)}: {_ADVICE}")
 
 
-_ADVICE = "give them so, by --preprocess for raw images or in the arrays"
-
-
 def _changes(x: np.ndarray) -> Iterator[tuple[str, Change]]:
     """What is often forgotten or done twice, as words and functions of a batch; what says least comes last."""
-    if x.dtype.kind != "f":
+    if x.dtype.kind != "f" or not x.size:
         return
-    yield "the inputs divided by 255", lambda v: v / 255
-    yield "the inputs multiplied by 255", lambda v: v * 255
-    yield "the inputs brought from 0..255 to -1..1 (x / 127.5 - 1)", lambda v: v / 127.5 - 1
-    yield "the inputs brought from 0..1 to -1..1 (2 x - 1)", lambda v: 2 * v - 1
-    yield "the inputs brought from -1..1 to 0..1 ((x + 1) / 2)", lambda v: (v + 1) / 2
-    yield "the inputs brought from -1..1 to 0..255 ((x + 1) * 127.5)", lambda v: (v + 1) * 127.5
+    low, high = x.min(), x.max()
+    if low >= 0 and high > TOP:
+        yield "the inputs divided by 255 (scale=1/255)", lambda v: v / 255
+        yield "the inputs brought from 0..255 to -1..1 (scale=1/127.5,mean=1)", lambda v: v / 127.5 - 1
+    elif low >= 0:
+        yield "the inputs multiplied by 255", lambda v: v * 255
+        yield "the inputs brought from 0..1 to -1..1 (2 x - 1)", lambda v: 2 * v - 1
+    elif low >= -TOP and high <= TOP:
+        yield "the inputs brought from -1..1 to 0..1 ((x + 1) / 2)", lambda v: (v + 1) / 2
+        yield "the inputs brought from -1..1 to 0..255 ((x + 1) * 127.5)", lambda v: (v + 1) * 127.5
     axis = _channel_axis(x)
     if x.ndim == 4 and x.shape[axis] == 3:
-        yield from _image_changes(x, axis)
+        yield from _colours(x, axis)
+        yield from _orders(x, axis)
     rest = tuple(i for i in range(x.ndim) if i != axis)
     mean, std = x.mean(rest, keepdims=True), np.maximum(x.std(rest, keepdims=True), 1e-6)
     yield "the inputs less their mean, divided by their standard deviation", lambda v: (v - mean) / std
 
 
-def _image_changes(x: np.ndarray, axis: int) -> Iterator[tuple[str, Change]]:
+def _colours(x: np.ndarray, axis: int) -> Iterator[tuple[str, Change]]:
+    """ImageNet's mean and standard deviation, left out or applied where they should not be."""
     mean, std = (np.reshape(v, [3 if i == axis else 1 for i in range(4)]) for v in (_MEAN, _STD))
-    yield "the inputs divided by 255, less ImageNet's mean, over its deviation", lambda v: (v / 255 - mean) / std
-    yield "the inputs less ImageNet's mean, over its deviation", lambda v: (v - mean) / std
-    yield "ImageNet's mean and deviation taken out of the inputs", lambda v: v * std + mean
+    if x.min() < 0:
+        yield "ImageNet's mean and deviation taken out of the inputs", lambda v: v * std + mean
+    elif x.max() > TOP:
+        yield (
+            "the inputs divided by 255, less ImageNet's mean, over its deviation (imagenet)",
+            lambda v: (v / 255 - mean) / std,
+        )
+    else:
+        yield "the inputs less ImageNet's mean, over its deviation", lambda v: (v - mean) / std
+
+
+def _orders(x: np.ndarray, axis: int) -> Iterator[tuple[str, Change]]:
+    """The axes and channels of images in other orders."""
     yield "red and blue swapped (RGB for BGR)", lambda v: np.flip(v, axis)
     height, width = (i for i in (1, 2, 3) if i != axis)
     if x.shape[height] == x.shape[width]:

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from pfir.compile.given import open_given
 from pfir.compile.gradients import LossGradients
 from pfir.compile.learning import Learning
 from pfir.compile.searching import BATCH
-from pfir.data import open_data, parse_preprocess
-from pfir.data.classes import class_names
 from pfir.errors import UsageError, VerifyError
 from pfir.frontends import load
 from pfir.ir.model import Model
@@ -21,7 +20,6 @@ from pfir.passes.base import Context
 from pfir.passes.pipeline import run
 from pfir.passes.spec import parse
 from pfir.run.activations import activations
-from pfir.run.classify import class_count
 from pfir.run.session import loadable
 from pfir.run.trial import check_safe, refusal
 
@@ -88,10 +86,8 @@ def _with_data(
     if data is None:
         return context
     check_safe(model)
-    read = None if preprocess is None else parse_preprocess(preprocess)
-    names = None if classes is None else class_names(classes)
     sized = fix_sizes(model, None, context.input_shapes) if context.input_shapes else model
-    whole = open_data(data, sized.inputs(), read, class_count(sized.outputs()), names)
+    whole, _ = open_given(data, sized, preprocess, classes)
     # A folder of images is in the order of its classes.
     some = np.random.default_rng(context.seed).permutation(len(whole))[:MOST_CALIBRATION]
     dataset = whole.subset(np.sort(some))

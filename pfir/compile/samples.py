@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pfir.artifact import whole_inputs
+from pfir.compile.given import open_given
 from pfir.compile.ranges import learn_ranges
 from pfir.compile.request import DEFAULT_TIME_BUDGET_S, Request
-from pfir.data import open_data, parse_preprocess, split
+from pfir.data import split
 from pfir.data.base import Dataset
-from pfir.data.classes import class_names
 from pfir.data.generated import generated
 from pfir.data.kept import MOST_BYTES
 from pfir.errors import DataError
 from pfir.ir.cost import model_cost
 from pfir.ir.model import Model
-from pfir.run.classify import class_count, labels_serve
+from pfir.run.classify import class_count
 
 VALIDATION_SHARE = 0.1
 MOST_VALIDATION = 5000
@@ -78,10 +78,11 @@ def open_samples(request: Request, model: Model, original: Model) -> Samples:
     """
     if request.data is None:
         return _without_data(model, original, request)
-    given = _opened(request.data, request, model)
+    given, said = _opened(request.data, request, model)
     if request.validation is not None:
-        unseen, notes = _affordable_validation(_opened(request.validation, request, model), request, model)
-        return _parts(given, unseen, request, model, (*_use_of_labels(model, given, unseen), *notes))
+        unseen, more = _opened(request.validation, request, model)
+        unseen, fewer = _affordable_validation(unseen, request, model)
+        return _parts(given, unseen, request, model, (*said, *more, *fewer))
     if len(given) < 2:
         raise DataError(f"{request.data} holds {len(given)} sample; at least 2 are needed, one to measure with")
     share = min(VALIDATION_SHARE, MOST_VALIDATION / len(given))
@@ -90,7 +91,7 @@ def open_samples(request: Request, model: Model, original: Model) -> Samples:
         f"{len(validation)} of the {len(given)} samples of --data measure the result and train nothing; if the given "
         "model was trained on them the drop may flatter (--validation takes data that it has not seen)."
     )
-    return _parts(train, validation, request, model, (*_use_of_labels(model, given), note))
+    return _parts(train, validation, request, model, (*said, note))
 
 
 def _affordable_validation(data: Dataset, request: Request, model: Model) -> tuple[Dataset, tuple[str, ...]]:
@@ -114,26 +115,20 @@ def affordable(model: Model, request: Request) -> int:
     return int(np.clip(min(macs, SCORING_BYTES / _sample_bytes(model)), LEAST_SCORING, MOST_SCORING))
 
 
-def _opened(path: str, request: Request, model: Model) -> Dataset:
-    preprocess = None if request.preprocess is None else parse_preprocess(request.preprocess)
-    names = None if request.classes is None else class_names(request.classes)
-    found = open_data(path, model.inputs(), preprocess, class_count(model.outputs()), names)
+def _opened(path: str, request: Request, model: Model) -> tuple[Dataset, tuple[str, ...]]:
+    found, said = open_given(path, model, request.preprocess, request.classes)
     measured = request.validation is None or path == request.validation
     asked = "--max-drop" if request.goals.max_drop is not None else "--metric accuracy"
     if not measured or not _needs_labels(request):
-        return found
-    if found.labels is None:
+        return found, said
+    if found.labels is None and not said:
         raise DataError(f"{path}: has no labels y, and {asked} needs some; add them, or leave {asked} out")
     if class_count(model.outputs()) is None:
         shapes = ", ".join(f"{t.name} {list(t.shape)}" for t in model.outputs())
         raise DataError(f"{asked} needs a classifier, an output [N, K] with K >= 2; {request.model} gives {shapes}")
-    return found
-
-
-def _use_of_labels(model: Model, *given: Dataset) -> tuple[str, ...]:
-    """What labels are good for, where a user may wonder."""
-    said = labels_serve(model.outputs()) if any(d.labels is not None for d in given) else None
-    return (said[0].upper() + said[1:] + ".",) if said else ()
+    if found.labels is None:
+        raise DataError(f"{asked} needs labels to compare with: {said[0]}")
+    return found, said
 
 
 def _needs_labels(request: Request) -> bool:
