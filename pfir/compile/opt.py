@@ -10,7 +10,9 @@ import numpy as np
 from pfir.compile.gradients import LossGradients
 from pfir.compile.learning import Learning
 from pfir.compile.searching import BATCH
+from pfir.compile.workspace import check_file
 from pfir.data import open_data, parse_preprocess
+from pfir.errors import UsageError
 from pfir.frontends import load
 from pfir.ir.model import Model
 from pfir.passes.base import Context
@@ -40,6 +42,9 @@ def optimize(
         Infeasible: A pass finds nothing that it may do.
     """
     chosen = parse(passes)
+    check_file(output)
+    if preprocess is not None and data is None:
+        raise UsageError("--preprocess says how images of --data become inputs; give --data, or leave it out")
     model = load(path)
     context = _with_data(Context(keep=keep, only=only, seed=seed), model, data, preprocess)
     result, notes = run(chosen, model, context)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pfir.compile.early import check_early
 from pfir.compile.flow import _setting
 from pfir.compile.judge import Judge
 from pfir.compile.searching import Ground, ground_for, with_branches
@@ -16,7 +17,8 @@ from tests.jobs import request
 
 def setting(model: Path, **options) -> Setting:
     """The model, its samples and all else that a run of it starts with."""
-    return _setting(request(model, Path("unused"), **options), Stages(Silent()), Silent())
+    asked = request(model, Path("unused"), **options)
+    return _setting(asked, check_early(asked), Stages(Silent()), Silent())
 
 
 def ground(model: Path, **options) -> Ground:
