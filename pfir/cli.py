@@ -49,6 +49,21 @@ TunedOption = Annotated[
 ]
 PROGRAM = "pfir"
 INTERRUPTED = 130
+_EXAMPLES = {
+    "compile": "compile model.onnx --target arm --speedup 2.5",
+    "opt": "opt model.onnx --passes simplify -o simple.onnx",
+    "inspect": "inspect model.onnx",
+    "evaluate": "evaluate model.onnx --data test.npz",
+    "bench": "bench model.onnx",
+    "tune": "tune model.onnx --target host",
+    "targets": "targets",
+    "passes": "passes",
+}
+_PLAINER = {
+    "Input should be a valid integer, unable to parse string as an integer": "a whole number is expected",
+    "Input should be a valid number, unable to parse string as a number": "a number is expected",
+}
+"""What a library says of a wrong value, and what we say."""
 
 
 @app.command("compile")
@@ -353,22 +368,24 @@ def _run() -> int:
     except typer.exceptions.Abort:
         raise KeyboardInterrupt from None
     except typer.exceptions.TyperException as error:
-        context = getattr(error, "ctx", None)
-        hint = context.command_path if context else PROGRAM
-        raise UsageError(f"{_refusal(error)}; see `{hint} --help`") from None
+        raise UsageError(_refusal(error)) from None
     if code == INTERRUPTED:  # Typer gives this code instead of the exception
         raise KeyboardInterrupt
     return code or 0
 
 
 def _refusal(error: typer.exceptions.TyperException) -> str:
-    """What is wrong with the words of the command line."""
-    text = error.format_message().rstrip(".")
-    first = sys.argv[1] if len(sys.argv) > 1 else ""
+    """What is wrong with the words of the command line, and what would be right."""
+    text, first = error.format_message().rstrip("."), sys.argv[1]
+    for theirs, ours in _PLAINER.items():
+        text = text.replace(theirs, ours)
     if "No such command" in text and (first.endswith(".onnx") or Path(first).exists()):
-        example = f"{PROGRAM} compile {shlex.quote(first)} --target arm --speedup 2"
-        return f"No command stands before {first}; to compress it: {example}"
-    return text
+        example = _EXAMPLES["compile"].replace("model.onnx", shlex.quote(first))
+        return f"no command stands before {first}; to compress it: {PROGRAM} {example}"
+    if "Missing" in text and first in _EXAMPLES:
+        text += f", as in `{PROGRAM} {_EXAMPLES[first]}`"
+    command = f"{PROGRAM} {first}" if first in _EXAMPLES else PROGRAM
+    return f"{text}; see `{command} --help`"
 
 
 def _interrupt(*_) -> None:

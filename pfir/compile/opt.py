@@ -12,6 +12,7 @@ from pfir.compile.given import open_given
 from pfir.compile.gradients import LossGradients
 from pfir.compile.learning import Learning
 from pfir.compile.searching import BATCH
+from pfir.compile.workspace import check_file
 from pfir.errors import UsageError, VerifyError
 from pfir.frontends import load
 from pfir.ir.model import Model
@@ -53,6 +54,7 @@ def optimize(
     if data is None and (preprocess or classes):
         raise UsageError(f"--{'preprocess' if preprocess else 'classes'} says how to read data; give it with --data")
     chosen = parse(passes)
+    check_file(output)
     model = load(path)
     shapes = dict(input_shapes or {})
     if shapes:

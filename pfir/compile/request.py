@@ -170,7 +170,7 @@ def parse_factor(text: str, option: str) -> float:
     Raises:
         UsageError: Not such a number; the option is named.
     """
-    return _number(text.removesuffix("x"), text, option, "is not a factor; write a number such as 2.5 or 2.5x")
+    return _number(text.removesuffix("x"), text, option, "is not a factor; write how many times, such as 2.5 or 2.5x")
 
 
 def parse_share(text: str, option: str) -> float:
