@@ -18,6 +18,7 @@ from typing import NoReturn
 import numpy as np
 
 from benchmarks.fuzz.case import Base, Case
+from benchmarks.fuzz.forked import start_trials
 from benchmarks.fuzz.verdict import MOST_SECONDS, fault_of_end, unexpected
 
 ADDRESS_SPACE = 5 << 30
@@ -27,11 +28,17 @@ SHOWN_AFTER_S = 40.0
 
 
 def run_cases(cases: list[tuple[str, int]], base: Base, scratch: Path, seed: int, telling: int, keep: bool) -> NoReturn:
-    """Run the cases, telling a line of JSON for each on the pipe, and end the process."""
+    """Run the cases, telling a line of JSON for each on the pipe, and end the process.
+
+    Args:
+        keep: Whether their folders stay; trials of models are then children as users have them.
+    """
     from benchmarks.fuzz.kinds import KINDS
 
     os.setpgid(0, 0)
     _bound()
+    if keep:
+        start_trials()
     for kind, number in cases:
         folder = scratch / f"{kind}-{number}"
         try:

@@ -11,6 +11,8 @@ from contextlib import redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
 
+from benchmarks.fuzz.forked import fork_trials
+
 
 def warm_up(scratch: Path) -> None:
     """Import and use what cases will use, so that each of them takes milliseconds.
@@ -20,6 +22,7 @@ def warm_up(scratch: Path) -> None:
     """
     _import_all()
     _build_the_command_line_once()
+    fork_trials()
     _use(scratch / "warm.onnx")
     if len(os.listdir("/proc/self/task")) > 1:
         raise SystemExit("a thread runs in the process that cases are forked from")

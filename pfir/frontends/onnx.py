@@ -13,6 +13,7 @@ from pfir.frontends.limits import check_calls, check_loops, check_nesting, check
 from pfir.frontends.operators import check_operators, check_versions
 from pfir.frontends.opset import convert_opset
 from pfir.frontends.structure import sort_nodes
+from pfir.frontends.survival import ended_by
 from pfir.frontends.words import check_text
 from pfir.ir import walk
 from pfir.ir.checks import forget_shapes, form_fault, infer
@@ -50,6 +51,8 @@ def _load(path: Path, data: bytes) -> Model:
     unsorted = _check_cheaply(proto)
     outside = ExternalData(path.parent)
     alone = _check_arrays(proto, outside)
+    if (end := ended_by(lambda: _native_checks(proto, outside))) is not None:
+        raise FrontendError(f"onnx cannot check it: its own code {end}")
     form = form_fault(skeleton_of(proto))
     if form is not None:
         raise FrontendError(f"onnx.checker refuses it: {form}")
@@ -102,6 +105,14 @@ def _check_arrays(proto: ModelProto, outside: ExternalData) -> bool:
             to_array(tensor)
     outside.bring_in(walk.inner_tensors(proto))
     return alone
+
+
+def _native_checks(proto: ModelProto, outside: ExternalData) -> None:
+    """All that onnx's compiled code is asked about a file: it has assertions and null pointers that models reach."""
+    form_fault(skeleton_of(proto))
+    light = skeleton_of(convert_opset(proto, outside))
+    infer(light)
+    infer(forget_shapes(light))
 
 
 def _check_shapes(proto: ModelProto, file: bytes | Path | None) -> bool:

@@ -49,10 +49,11 @@ def save_model(
 
 def _write(model: Model, path: Path, one_file_bytes: int) -> tuple[Path, ...]:
     """The files, the model last: it never names a file that has not taken its place yet."""
-    if model.source is None and _array_bytes(model) > one_file_bytes:
+    source = model.source if model.source_runs else None
+    if source is None and _array_bytes(model) > one_file_bytes:
         return _write_both(model, path)
     with _on_disk(path) as file:
-        file.write(model.to_bytes() if model.source is None else model.source)
+        file.write(model.to_bytes() if source is None else source)
     return (path,)
 
 

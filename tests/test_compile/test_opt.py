@@ -89,3 +89,14 @@ def test_given_sizes_count_the_cost_and_leave_the_model_dynamic(tmp_path):
     with pytest.raises(UsageError, match="the model fixes it to 3"):
         optimize(path, "simplify", tmp_path / "no.onnx", None, None, (), (), 0, {"in0": (1, 4, 8, 8)})
     assert not (tmp_path / "no.onnx").exists()
+
+
+@pytest.mark.parametrize(("opset", "ir_version"), [(13, 13), (25, 10), (22, 13)])
+def test_a_file_that_onnx_runtime_is_too_old_for_is_written_anew_though_no_pass_changed_it(tmp_path, opset, ir_version):
+    relu = helper.make_node("Relu", ["x"], ["y"])
+    x, y = (onnx.helper.make_tensor_value_info(n, TensorProto.FLOAT, [2]) for n in "xy")
+    graph = onnx.helper.make_graph([relu], "g", [x], [y])
+    opsets = [onnx.helper.make_opsetid("", opset)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=ir_version), tmp_path / "m.onnx")
+    _optimize(tmp_path / "m.onnx", tmp_path / "out.onnx", "fold-batch-norm")
+    assert Session((tmp_path / "out.onnx").read_bytes()).predict({"x": np.float32([-1, 1])})["y"].tolist() == [0, 1]
