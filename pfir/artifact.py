@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pfir.target import Target
@@ -18,6 +18,17 @@ class TensorSpec:
     name: str
     dtype: str
     shape: tuple[int | str | None, ...]
+
+
+def whole_inputs(inputs: Sequence[TensorSpec]) -> frozenset[str]:
+    """The inputs that hold no samples along a first axis, such as a rate or a state [layers, N, F].
+
+    The first axis of the first input that has axes is that of the samples; where another one has a fixed size instead
+    of it, the input is one for all samples of a run.
+    """
+    sizes = [t.shape[0] for t in inputs if t.shape]
+    fixed = {t.name for t in inputs if t.shape and isinstance(t.shape[0], int) and t.shape[0] != sizes[0]}
+    return frozenset(fixed | {t.name for t in inputs if not t.shape})
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,9 @@ PreprocessOption = Annotated[
     str | None,
     typer.Option(help="How raw images become inputs, e.g. scale=1/255,mean=0.485:0.456:0.406,std=0.229:0.224:0.225."),
 ]
+ClassesOption = Annotated[
+    Path | None, typer.Option(help="Class names in the model's order, for image folders: one a line, or JSON.")
+]
 DataOption = Annotated[str | None, typer.Option(help="Training data: .npz, image folder or its .zip, module:function.")]
 KeepOption = Annotated[list[str] | None, typer.Option(help="A node whose output channels stay; may be repeated.")]
 OnlyOption = Annotated[list[str] | None, typer.Option(help="Prune only this node's channels; may be repeated.")]
@@ -46,6 +49,21 @@ TunedOption = Annotated[
 ]
 PROGRAM = "pfir"
 INTERRUPTED = 130
+_EXAMPLES = {
+    "compile": "compile model.onnx --target arm --speedup 2.5",
+    "opt": "opt model.onnx --passes simplify -o simple.onnx",
+    "inspect": "inspect model.onnx",
+    "evaluate": "evaluate model.onnx --data test.npz",
+    "bench": "bench model.onnx",
+    "tune": "tune model.onnx --target host",
+    "targets": "targets",
+    "passes": "passes",
+}
+_PLAINER = {
+    "Input should be a valid integer, unable to parse string as an integer": "a whole number is expected",
+    "Input should be a valid number, unable to parse string as a number": "a number is expected",
+}
+"""What a library says of a wrong value, and what we say."""
 
 
 @app.command("compile")
@@ -62,6 +80,10 @@ def compile_command(
     data: DataOption = None,
     validation: Annotated[str | None, typer.Option(help="Data the given model was not trained on.")] = None,
     preprocess: PreprocessOption = None,
+    classes: ClassesOption = None,
+    allow_low_accuracy: Annotated[
+        bool, typer.Option("--allow-low-accuracy", help="Go on though the original is hardly right on the data.")
+    ] = False,
     metric: Annotated[str, typer.Option(help="auto, accuracy or fidelity.")] = "auto",
     passes: Annotated[str | None, typer.Option(help="The passes, instead of pfir's own choice.")] = None,
     keep: KeepOption = None,
@@ -118,6 +140,8 @@ def compile_command(
         data=data,
         validation=validation,
         preprocess=preprocess,
+        classes=classes,
+        allow_low_accuracy=allow_low_accuracy,
         metric=metric,
         passes=passes,
         keep=tuple(keep or ()),
@@ -161,6 +185,7 @@ def opt_command(
     output: Annotated[Path, typer.Option("-o", "--output", help="The ONNX file to write.")],
     data: Annotated[str | None, typer.Option(help="Calibration data for passes that want some.")] = None,
     preprocess: PreprocessOption = None,
+    classes: ClassesOption = None,
     keep: KeepOption = None,
     only: OnlyOption = None,
     input_shape: SizeOption = None,
@@ -170,9 +195,9 @@ def opt_command(
     from pfir.compile.opt import optimize
     from pfir.compile.request import parse_input_shapes
 
-    chosen = tuple(keep or ()), tuple(only or ())
+    pinned = (tuple(keep or ()), tuple(only or ()))
     shapes = parse_input_shapes(tuple(input_shape or ()))
-    for note in optimize(model, passes, output, data, preprocess, *chosen, seed, shapes):
+    for note in optimize(model, passes, output, data, preprocess, *pinned, seed, shapes, classes):
         typer.echo(visible(note))
 
 
@@ -201,6 +226,7 @@ def evaluate_command(
     model: ModelArgument,
     data: Annotated[str, typer.Option(help="Labelled data: .npz, image folder or its .zip, module:function.")],
     preprocess: PreprocessOption = None,
+    classes: ClassesOption = None,
     reference: Annotated[Path | None, typer.Option(help="The original, to give the fidelity to it as well.")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Threads; default: one a core.")] = None,
     as_json: JsonOption = False,
@@ -208,7 +234,7 @@ def evaluate_command(
     """Accuracy of a model on labelled data, or its fidelity to another model."""
     from pfir.compile.evaluate import evaluate_file, summary
 
-    found = evaluate_file(model, data, preprocess, reference, jobs)
+    found = evaluate_file(model, data, preprocess, reference, jobs, classes)
     typer.echo(json.dumps(found, indent=1) if as_json else summary(found))
 
 
@@ -303,6 +329,18 @@ def _root(
         typer.echo(summary())
     elif context.invoked_subcommand is None:
         typer.echo(context.get_help())
+    elif context.invoked_subcommand not in ("targets", "passes"):
+        _look_around()
+
+
+def _look_around() -> None:
+    """Before any work: remove what a killed run has left, and see whether onnxruntime is whole."""
+    from pfir.installation import check_onnxruntime
+    from pfir.scratch import remove_stale
+
+    remove_stale()
+    if note := check_onnxruntime():
+        typer.echo(visible(f"note: {note}"), err=True)
 
 
 def main() -> None:
@@ -330,22 +368,24 @@ def _run() -> int:
     except typer.exceptions.Abort:
         raise KeyboardInterrupt from None
     except typer.exceptions.TyperException as error:
-        context = getattr(error, "ctx", None)
-        hint = context.command_path if context else PROGRAM
-        raise UsageError(f"{_refusal(error)}; see `{hint} --help`") from None
+        raise UsageError(_refusal(error)) from None
     if code == INTERRUPTED:  # Typer gives this code instead of the exception
         raise KeyboardInterrupt
     return code or 0
 
 
 def _refusal(error: typer.exceptions.TyperException) -> str:
-    """What is wrong with the words of the command line."""
-    text = error.format_message().rstrip(".")
-    first = sys.argv[1] if len(sys.argv) > 1 else ""
+    """What is wrong with the words of the command line, and what would be right."""
+    text, first = error.format_message().rstrip("."), sys.argv[1]
+    for theirs, ours in _PLAINER.items():
+        text = text.replace(theirs, ours)
     if "No such command" in text and (first.endswith(".onnx") or Path(first).exists()):
-        example = f"{PROGRAM} compile {shlex.quote(first)} --target arm --speedup 2"
-        return f"No command stands before {first}; to compress it: {example}"
-    return text
+        example = _EXAMPLES["compile"].replace("model.onnx", shlex.quote(first))
+        return f"no command stands before {first}; to compress it: {PROGRAM} {example}"
+    if "Missing" in text and first in _EXAMPLES:
+        text += f", as in `{PROGRAM} {_EXAMPLES[first]}`"
+    command = f"{PROGRAM} {first}" if first in _EXAMPLES else PROGRAM
+    return f"{text}; see `{command} --help`"
 
 
 def _interrupt(*_) -> None:

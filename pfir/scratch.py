@@ -22,14 +22,19 @@ _held: dict[int, Path] = {}
 
 
 @contextmanager
-def scratch_folder() -> Iterator[Path]:
+def scratch_folder(needs_bytes: int = 0) -> Iterator[Path]:
     """A folder for files that are needed no longer than this context lasts.
+
+    Args:
+        needs_bytes: What must be free: for code that ends the process where a disk is full.
 
     Raises:
         UsageError: No temporary folder can be written, or the disk is full.
     """
     folder = Path(_made(lambda: tempfile.mkdtemp(dir=_own_folder())))
     try:
+        if shutil.disk_usage(folder).free < needs_bytes:
+            raise _full()
         yield folder
     except OSError as error:
         if error.errno in _FULL:

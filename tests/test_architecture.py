@@ -12,7 +12,7 @@ import pfir
 ROOT = Path(pfir.__file__).parent
 LEAVES = {
     "errors", "space", "target", "cores", "host_cpu", "measurement", "artifact", "names", "memory", "checksum",
-    "children", "scratch", "streams",
+    "children", "scratch", "streams", "installation",
 }  # fmt: skip
 ALLOWED = {
     "ir": LEAVES,

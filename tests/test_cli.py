@@ -1,10 +1,13 @@
 """The command line as a user meets it: what it refuses, and how."""
 
+import errno
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from pfir import cli
+from pfir import cli, installation
+from pfir.errors import UsageError
 from pfir.frontends import load
 from tests.jobs import images, run, short_measurements, small_net, write_data, write_model
 from tests.structures import Net
@@ -51,6 +55,7 @@ def _bad_models(place):
     (place / "page.onnx").write_text("<!DOCTYPE html><html></html>")
     (place / "lfs.onnx").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n")
     (place / "zip.onnx").write_bytes(b"PK\x03\x04" + bytes(100))
+    (place / "torch.onnx").write_bytes(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.")
     (place / "folder").mkdir()
     proto = onnx.load(place / "net.onnx")
     proto.graph.node[0].op_type = "Convolve"
@@ -108,8 +113,23 @@ def _arm(model="net", **options):
 
 BAD = {
     "no such command": ("compress {f}/net.onnx", 2, "compress"),
+    "a model without a command": ("{f}/net.onnx --target arm", 2, "pfir compile {f}/net.onnx"),
+    "no recipe and no goal": ("compile {f}/net.onnx --target arm --recipe {f}/missing.json", 2, "missing"),
+    "MACs in percent and above all": (_arm(macs="150%"), 2, "(0, 1)"),
+    "a size in percent": (_arm(size="50%"), 2, "--size '50%'"),
+    "a comma in a number": (_arm().replace("--speedup 2", "--speedup 2,5"), 2, "is it 2.5?"),
+    "a value that is missing": ("compile {f}/net.onnx --target arm --speedup", 2, "pfir compile --help"),
+    "a number in words": (_arm(trials="many"), 2, "a whole number is expected"),
+    "preprocessing without data": (_arm(preprocess="imagenet"), 2, "give --data"),
+    "a shape without a name": (_arm(input_shape="1x3x16x16"), 2, "names no input"),
+    "a field in other brackets": (_arm(passes="prune-channels(ratio=0.5)"), 2, "braces"),
+    "a field with a slip": (_arm(passes="prune-channels{{rato=0.5}}"), 2, "did you mean ratio?"),
+    "a model of PyTorch": (_arm("torch"), 3, "PyTorch"),
+    "opt with preprocessing alone": (
+        "opt {f}/net.onnx --passes simplify -o {o}.onnx --preprocess imagenet", 2, "--data"),
+    "tune for a board without one": ("tune {f}/net.onnx --target rpi4", 2, "rpc://HOST:PORT"),
     "no such option": ("compile {f}/net.onnx --tarjet arm", 2, "--tarjet"),
-    "no model": ("compile", 2, "'model'"),
+    "no model": ("compile", 2, "'model', as in `pfir compile model.onnx"),
     "no target": ("compile {f}/net.onnx --speedup 2", 2, "--target"),
     "no goal": ("compile {f}/net.onnx --target arm -o {o}", 2, "--speedup 2.5"),
     "three goals": (_arm(macs=0.5, size=2), 2, "3 goals"),
@@ -227,7 +247,7 @@ def test_bad_input_gives_one_clear_line_and_leaves_nothing(case, files, tmp_path
     lines = [line for line in err.splitlines() if not line.startswith(("[", "  "))]  # stages and notes of a run
     assert out == ""
     assert len(lines) == 1 and lines[0].startswith("pfir: "), err
-    assert word in lines[0]
+    assert word.format(f=files) in lines[0]
     assert "a fault of pfir" not in lines[0] and "Traceback" not in err
     assert list(tmp_path.iterdir()) == []
     assert _listing(files) == before
@@ -247,11 +267,58 @@ def test_what_needs_no_model_answers_on_stdout(words, monkeypatch, capfd):
     assert out.strip() and err == ""
 
 
+def test_the_version_names_what_results_depend_on(monkeypatch, capfd):
+    assert _main(monkeypatch, ["--version"]) == 0
+    said = capfd.readouterr().out
+    assert said.count("\n") == 1 and said.startswith("pfir ")
+    assert all(name in said for name in ("Python 3", "onnx 1", "onnxruntime-training 1", "apache-tvm 0", "numpy "))
+
+
+def test_a_shell_completes_commands():
+    asked = {"_PFIR_COMPLETE": "complete_bash", "COMP_WORDS": "pfir comp", "COMP_CWORD": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", "from pfir.cli import main; main()"], cwd=DOCS.parent,
+        env={**os.environ, **asked}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == ["compile"]
+
+
+def test_lines_to_copy_stand_below_the_message(files, monkeypatch, capfd):
+    assert _main(monkeypatch, ["inspect", str(files / "torch.onnx")]) == 3
+    message, *export = capfd.readouterr().err.splitlines()
+    assert message.endswith(":") and len(export) == 2 and all(line.startswith("    ") for line in export)
+    assert "torch.onnx.export" in export[1]
+
+
 def test_help_imports_nothing_heavy():
     heavy = "tvm", "onnxruntime", "nevergrad", "onnx", "numpy", "rich.progress"
     check = f"import sys, pfir.cli; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_command_that_needs_onnxruntime_tells_how_it_is_installed_before_it_works(files, monkeypatch, capfd):
+    monkeypatch.setattr(installation, "check_onnxruntime", lambda: "two of them")
+    assert _main(monkeypatch, ["inspect", str(files / "net.onnx")]) == 0
+    assert capfd.readouterr().err == "note: two of them\n"
+    assert _main(monkeypatch, ["targets"]) == 0 and capfd.readouterr().err == ""
+
+    def broken():
+        raise UsageError("files are missing")
+
+    monkeypatch.setattr(installation, "check_onnxruntime", broken)
+    assert _main(monkeypatch, ["inspect", str(files / "net.onnx")]) == 2
+    assert capfd.readouterr().err == "pfir: files are missing\n"
+
+
+def test_what_a_killed_run_left_is_removed_at_the_next_start(files, monkeypatch, capfd, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = tmp_path / "pfir-scratch-x1"
+    left.mkdir()
+    for name in ("lock", "unpacked.npy"):
+        (left / name).touch()
+    assert _main(monkeypatch, ["inspect", str(files / "net.onnx")]) == 0
+    assert not left.exists()
 
 
 def test_compile_says_last_what_was_reached_and_where(files, tmp_path, monkeypatch, capfd):
@@ -308,7 +375,14 @@ def test_a_reader_that_goes_away_is_no_fault(files):
 
 @pytest.mark.parametrize(
     ("error", "word"),
-    [(MemoryError(), "out of memory"), (RecursionError("deep"), "a fault of pfir: RecursionError: deep")],
+    [
+        (MemoryError(), "out of memory"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "out of memory"),
+        (ImportError("libx.so: failed to map segment from shared object"), "out of memory"),
+        (RuntimeError("std::bad_alloc"), "out of memory"),
+        (RuntimeError("can't start new thread"), "out of memory"),
+        (RecursionError("deep"), "a fault of pfir: RecursionError: deep"),
+    ],
 )
 def test_any_other_fault_is_one_line_too(error, word, files, monkeypatch, capfd):
     def fault(*_):

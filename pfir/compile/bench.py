@@ -30,7 +30,7 @@ from pfir.target import FLOAT16, FLOAT32, Target, parse_target, with_arithmetic
 ROUNDS = 5
 ONNXRUNTIME = "onnxruntime"
 FOLDED = "both sides run the same model: simplified, folded, its constants no inputs"
-LIBRARY, MODEL, REPORT = "model.so", "model.onnx", "report.json"
+LIBRARY, MODEL, REPORT, MANIFEST = "model.so", "model.onnx", "report.json", "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -135,19 +135,32 @@ def _entry(path: Path, asked: Bench) -> Entry:
 
 
 def _folder_entry(folder: Path, asked: Bench) -> Entry:
-    report, model = _report(folder), load(folder / MODEL)
+    report, model, own = _report(folder), load(folder / MODEL), _own_sizes(folder)
+    if asked.batch is None and not asked.input_shapes:
+        asked = replace(asked, input_shapes=own)
     named = parse_target(str(report["target"].get("name", "")))
     target, library = replace(named, arithmetic=report["target"].get("arithmetic", FLOAT32)), folder / LIBRARY
     reason = _why_not(target, library, asked)
     if target.cpu != report["target"].get("cpu"):
         reason = f"its library is for a host with another processor, {report['target'].get('cpu')}"
+    fixed = _folded(model, asked)
+    if any(spec.shape != own.get(spec.name, spec.shape) for spec in fixed.inputs()):
+        reason = "its library is for inputs of other sizes"
     if reason:
         note = f"{reason}; its {MODEL} was built for {asked.target} with {asked.threads} thread(s) instead"
         built = _built(folder, model, asked)
         return replace(built, notes=(note, *built.notes))
-    fixed = _folded(model, asked)
     artifact = Artifact("tvm", target, {LIBRARY: library.read_bytes()}, LIBRARY, fixed.inputs(), fixed.outputs())
     return Entry(folder, artifact, fixed, report.get("tuned"))
+
+
+def _own_sizes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the inputs that a folder's library takes; none where its manifest does not tell."""
+    try:
+        inputs = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["inputs"]
+        return {str(name): tuple(int(size) for size in shape) for name, shape in inputs.items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return {}
 
 
 def _report(folder: Path) -> dict:

@@ -62,7 +62,10 @@ def run_device(url: str | None, backend: Backend, target: Target) -> Device:
         UsageError: There is no such device, or it runs other libraries.
     """
     if url == HOST and _architecture(target) != _architecture(parse_target(HOST)):
-        raise UsageError(f"--device host measures this machine, which runs no library for {target.name}: --target host")
+        raise UsageError(
+            f"--device host measures this machine, which runs no library for {target.name}; give --device "
+            "rpc://HOST:PORT of one that does, or --target host"
+        )
     if backend.name != "ort" or url is None:
         return open_device(url, target)
     if url != HOST:

@@ -59,7 +59,8 @@ def deliver(
         REPORT: record.dump(report).encode(),
         PAGE: html.page(report).encode(),
     }
-    facts = {"arithmetic": setting.target.computes, "tuned": report["tuned"]}
+    inputs = {spec.name: list(spec.shape) for spec in artifact.inputs}
+    facts = {"arithmetic": setting.target.computes, "tuned": report["tuned"], "inputs": inputs}
     room.deliver(files | room.journals(), facts)
     _write_depfile(setting.request)
     return Outcome(report, run.met, room.folder)
@@ -179,7 +180,7 @@ def _read(request: Request) -> list[Path]:
         found += [request.recipe, *([] if request.retrain else [request.recipe.with_name(WEIGHTS)])]
     if request.backend == "tvm":
         found += [path for name, path in databases(request.tuned) if name != SHIPPED_NAME]
-    return found + [Path(p) for p in (request.data, request.validation) if p]
+    return found + [Path(p) for p in (request.data, request.validation, request.classes) if p]
 
 
 def _escaped(path: Path) -> str:

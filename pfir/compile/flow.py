@@ -21,6 +21,7 @@ from pfir.compile.prepare import fixed, prepare
 from pfir.compile.replay import check_recipe, tuned_otherwise
 from pfir.compile.request import Request
 from pfir.compile.samples import open_samples
+from pfir.compile.sanity import with_checked_data
 from pfir.compile.setting import Setting
 from pfir.compile.stages import Stages
 from pfir.compile.workspace import Workspace
@@ -70,6 +71,7 @@ def _run(setting: Setting, device: Device, emulated: Device | None, room: Worksp
     with setting.stages("judge the original"):
         before = judge.side(setting.original.baseline, setting.samples, setting.original.model)
         limits = judge.limits(setting.original.baseline)
+        setting = with_checked_data(setting)
     chosen = choose(setting, judge, limits, room)
     with setting.stages("build"):
         result = fixed(chosen.tuned.model, setting.request)

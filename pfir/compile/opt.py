@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from pfir.compile.given import open_given
 from pfir.compile.gradients import LossGradients
 from pfir.compile.learning import Learning
 from pfir.compile.searching import BATCH
-from pfir.data import open_data, parse_preprocess
-from pfir.errors import VerifyError
+from pfir.compile.workspace import check_file
+from pfir.errors import UsageError, VerifyError
 from pfir.frontends import load
 from pfir.ir.model import Model
 from pfir.ir.shapes import fix_sizes
@@ -20,7 +21,6 @@ from pfir.passes.base import Context
 from pfir.passes.pipeline import run
 from pfir.passes.spec import parse
 from pfir.run.activations import activations
-from pfir.run.classify import class_count
 from pfir.run.session import loadable
 from pfir.run.trial import check_safe, refusal
 
@@ -37,6 +37,7 @@ def optimize(
     only: tuple[str, ...],
     seed: int,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
+    classes: Path | None = None,
 ) -> tuple[str, ...]:
     """Apply the passes and write the model; what they say is returned.
 
@@ -50,12 +51,16 @@ def optimize(
         VerifyError: ONNX Runtime does not open what they make, though it opens what was given; nothing is written.
         Infeasible: A pass finds nothing that it may do.
     """
+    if data is None and (preprocess or classes):
+        raise UsageError(f"--{'preprocess' if preprocess else 'classes'} says how to read data; give it with --data")
     chosen = parse(passes)
+    check_file(output)
     model = load(path)
     shapes = dict(input_shapes or {})
     if shapes:
         fix_sizes(model, None, shapes)  # a shape that contradicts the model is told before any work
-    context = _with_data(Context(keep=keep, only=only, seed=seed, input_shapes=shapes), model, data, preprocess)
+    context = Context(keep=keep, only=only, seed=seed, input_shapes=shapes)
+    context = _with_data(context, model, data, preprocess, classes)
     result, notes = run(chosen, model, context)
     warnings: list[str] = []
     result.save(output, lambda file: warnings.extend(loading_notes(file, model)))
@@ -76,14 +81,15 @@ def loading_notes(written: Path, given: Model) -> tuple[str, ...]:
     return (f"note: ONNX Runtime opens neither this model nor the one that was given: {fault}",)
 
 
-def _with_data(context: Context, model: Model, data: str | None, preprocess: str | None) -> Context:
+def _with_data(
+    context: Context, model: Model, data: str | None, preprocess: str | None, classes: Path | None
+) -> Context:
     """The context with activations and gradients, where there is data to take them on."""
     if data is None:
         return context
     check_safe(model)
-    read = None if preprocess is None else parse_preprocess(preprocess)
     sized = fix_sizes(model, None, context.input_shapes) if context.input_shapes else model
-    whole = open_data(data, sized.inputs(), read, class_count(sized.outputs()))
+    whole, _ = open_given(data, sized, preprocess, classes)
     # A folder of images is in the order of its classes.
     some = np.random.default_rng(context.seed).permutation(len(whole))[:MOST_CALIBRATION]
     dataset = whole.subset(np.sort(some))

@@ -83,6 +83,8 @@ class Request:
     data: str | None = None
     validation: str | None = None
     preprocess: str | None = None
+    classes: Path | None = None
+    allow_low_accuracy: bool = False
     metric: str = "auto"
     passes: str | None = None
     keep: tuple[str, ...] = ()
@@ -121,8 +123,9 @@ class Request:
             raise UsageError("--metric accuracy needs labels; give --data")
         if self.validation is not None and self.data is None:
             raise UsageError("--validation goes with --data")
-        if self.preprocess is not None and self.data is None:
-            raise UsageError("--preprocess says how images of --data become inputs; give --data, or leave it out")
+        for name in ("preprocess", "classes"):
+            if getattr(self, name) is not None and self.data is None:
+                raise UsageError(f"--{name} says how to read data; give it with --data")
         if self.tuned is not None and self.backend != "tvm":
             raise UsageError(f"--tuned names kernels of the tvm backend; --backend {self.backend} has none")
         for name in ("batch", "trials", "jobs"):
@@ -167,7 +170,7 @@ def parse_factor(text: str, option: str) -> float:
     Raises:
         UsageError: Not such a number; the option is named.
     """
-    return _number(text.removesuffix("x"), text, option, "is not a factor; write a number such as 2.5 or 2.5x")
+    return _number(text.removesuffix("x"), text, option, "is not a factor; write how many times, such as 2.5 or 2.5x")
 
 
 def parse_share(text: str, option: str) -> float:

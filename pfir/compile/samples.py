@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pfir.artifact import whole_inputs
+from pfir.compile.given import open_given
 from pfir.compile.ranges import learn_ranges
 from pfir.compile.request import DEFAULT_TIME_BUDGET_S, Request
-from pfir.data import open_data, parse_preprocess, split
+from pfir.data import split
 from pfir.data.base import Dataset
 from pfir.data.generated import generated
 from pfir.data.kept import MOST_BYTES
@@ -76,10 +78,11 @@ def open_samples(request: Request, model: Model, original: Model) -> Samples:
     """
     if request.data is None:
         return _without_data(model, original, request)
-    given = _opened(request.data, request, model)
+    given, said = _opened(request.data, request, model)
     if request.validation is not None:
-        validation, notes = _affordable_validation(_opened(request.validation, request, model), request, model)
-        return _parts(given, validation, request, model, notes)
+        unseen, more = _opened(request.validation, request, model)
+        unseen, fewer = _affordable_validation(unseen, request, model)
+        return _parts(given, unseen, request, model, (*said, *more, *fewer))
     if len(given) < 2:
         raise DataError(f"{request.data} holds {len(given)} sample; at least 2 are needed, one to measure with")
     share = min(VALIDATION_SHARE, MOST_VALIDATION / len(given))
@@ -88,7 +91,7 @@ def open_samples(request: Request, model: Model, original: Model) -> Samples:
         f"{len(validation)} of the {len(given)} samples of --data measure the result and train nothing; if the given "
         "model was trained on them the drop may flatter (--validation takes data that it has not seen)."
     )
-    return _parts(train, validation, request, model, (note,))
+    return _parts(train, validation, request, model, (*said, note))
 
 
 def _affordable_validation(data: Dataset, request: Request, model: Model) -> tuple[Dataset, tuple[str, ...]]:
@@ -106,19 +109,26 @@ def _affordable_validation(data: Dataset, request: Request, model: Model) -> tup
     return data.subset(chosen), (note,)
 
 
-def _opened(path: str, request: Request, model: Model) -> Dataset:
-    preprocess = None if request.preprocess is None else parse_preprocess(request.preprocess)
-    found = open_data(path, model.inputs(), preprocess, class_count(model.outputs()))
+def affordable(model: Model, request: Request) -> int:
+    """How many samples a model can be run on for what scoring one candidate may cost."""
+    macs = min(SCORING_MACS, SCORING_MACS_A_SECOND * _budget_s(request)) / _sample_macs(model)
+    return int(np.clip(min(macs, SCORING_BYTES / _sample_bytes(model)), LEAST_SCORING, MOST_SCORING))
+
+
+def _opened(path: str, request: Request, model: Model) -> tuple[Dataset, tuple[str, ...]]:
+    found, said = open_given(path, model, request.preprocess, request.classes)
     measured = request.validation is None or path == request.validation
     asked = "--max-drop" if request.goals.max_drop is not None else "--metric accuracy"
     if not measured or not _needs_labels(request):
-        return found
-    if found.labels is None:
+        return found, said
+    if found.labels is None and not said:
         raise DataError(f"{path}: has no labels y, and {asked} needs some; add them, or leave {asked} out")
     if class_count(model.outputs()) is None:
         shapes = ", ".join(f"{t.name} {list(t.shape)}" for t in model.outputs())
-        raise DataError(f"{asked} needs a classifier, one output [N, K] with K >= 2; {request.model} gives {shapes}")
-    return found
+        raise DataError(f"{asked} needs a classifier, an output [N, K] with K >= 2; {request.model} gives {shapes}")
+    if found.labels is None:
+        raise DataError(f"{asked} needs labels to compare with: {said[0]}")
+    return found, said
 
 
 def _needs_labels(request: Request) -> bool:
@@ -129,33 +139,28 @@ def _without_data(model: Model, original: Model, request: Request) -> Samples:
     inputs, seed = model.inputs(), request.seed
     ranges, learned = learn_ranges(original, inputs)
     count = int(np.clip(MOST_BYTES / _sample_bytes(model), LEAST_GENERATED, MOST_GENERATED))
-    train = generated(inputs, count, seed, ranges)
-    validation = generated(inputs, min(MOST_CALIBRATION, count), seed + 1, ranges)
+    whole = whole_inputs(original.inputs())
+    train = generated(inputs, count, seed, ranges, whole)
+    validation = generated(inputs, min(MOST_CALIBRATION, count), seed + 1, ranges, whole)
     note = "No data was given: no accuracy was measured, and fidelity is to the original on generated inputs."
-    judging = generated(inputs, min(MOST_CALIBRATION, _affordable(model, request), count), seed + 2, ranges)
+    judging = generated(inputs, min(MOST_CALIBRATION, affordable(model, request), count), seed + 2, ranges, whole)
     return replace(_parts(train, validation, request, model, (note, *learned)), judging=judging)
 
 
 def _parts(train: Dataset, validation: Dataset, request: Request, model: Model, notes: tuple[str, ...]) -> Samples:
     order = np.random.default_rng(request.seed).permutation(len(train))
     told = tuple(dict.fromkeys((*train.notes, *validation.notes, *notes)))  # parts of one data set say the same
-    scoring = min(_affordable(model, request), len(train) - len(train) // 2)
+    scoring = min(affordable(model, request), len(train) - len(train) // 2)
     calibration = min(_most_calibration(model, request), max(1, len(train) - scoring))  # a single sample serves both
     judging = min(scoring, int(JUDGING_SHARE * len(train)))
     parts = (order[: len(train) - judging], order[:calibration], order[-scoring:], order[-(judging or scoring) :])
     return Samples(*(train.subset(part) for part in parts), validation, told)
 
 
-def _affordable(model: Model, request: Request) -> int:
-    """Samples that each candidate is scored on."""
-    macs = min(SCORING_MACS, SCORING_MACS_A_SECOND * _budget_s(request)) / _sample_macs(model)
-    return int(np.clip(min(macs, SCORING_BYTES / _sample_bytes(model)), LEAST_SCORING, MOST_SCORING))
-
-
 def _most_calibration(model: Model, request: Request) -> int:
     """Samples that layers are fitted to and channels ranked on."""
-    affordable = CALIBRATION_MACS_A_SECOND * _budget_s(request) / _sample_macs(model)
-    return int(np.clip(affordable, LEAST_CALIBRATION, MOST_CALIBRATION))
+    count = CALIBRATION_MACS_A_SECOND * _budget_s(request) / _sample_macs(model)
+    return int(np.clip(count, LEAST_CALIBRATION, MOST_CALIBRATION))
 
 
 def _budget_s(request: Request) -> float:
@@ -172,4 +177,5 @@ def _sample_bytes(model: Model) -> float:
 
 
 def _batch(model: Model) -> int:
-    return max(1, int(model.inputs()[0].shape[0])) if model.inputs() and model.inputs()[0].shape else 1
+    first = next((t.shape[0] for t in model.inputs() if t.shape), 1)
+    return max(1, int(first))

@@ -161,6 +161,20 @@ class Workspace:
                 (self.folder / name).unlink(missing_ok=True)
 
 
+def check_file(path: Path) -> None:
+    """Return only if a file may be written there, before anything takes time.
+
+    Raises:
+        UsageError: It is a folder, or its folder is missing or may not be written.
+    """
+    folder = path.absolute().parent
+    if path.is_dir():
+        raise UsageError(f"-o {path} is a folder; name a file")
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        why = "may not be written" if folder.is_dir() else "does not exist"
+        raise UsageError(f"-o {path} cannot be written: the folder {folder} {why}")
+
+
 def manifest(files: Mapping[str, bytes], facts: Mapping[str, object] = _NO_FACTS) -> bytes:
     """JSON of every file's size and SHA-256, by name, and of the facts."""
     entries = {

@@ -51,7 +51,7 @@ class ArrayDataset(Dataset):
             raise DataError(f"{where}: holds no samples")
         for spec in inputs:
             _refuse_not_finite(self._arrays[spec.name], np.dtype(spec.dtype), f"{where}: {spec.name}")
-        self.labels = checked_labels(np.asarray(arrays[_LABELS][:]), self._count, where) if _LABELS in arrays else None
+        self.labels = checked_labels(arrays[_LABELS], self._count, where) if _LABELS in arrays else None
         self.notes = _notes(self._arrays, preprocess, where)
         self._hash: str | None = None
 

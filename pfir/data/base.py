@@ -41,6 +41,12 @@ class Dataset(ABC):
         """The samples of these indices as a data set."""
         return _Subset(self, np.asarray(indices))
 
+    def without_labels(self) -> Dataset:
+        """The same samples, their labels left out."""
+        bare = _Subset(self, np.arange(len(self)))
+        bare.labels = None
+        return bare
+
 
 class _Subset(Dataset):
     def __init__(self, whole: Dataset, indices: np.ndarray) -> None:

@@ -49,7 +49,7 @@ def _called(name: str):
     except (
         BaseException
     ) as error:  # the user's code may raise anything, and sys.exit must not end pfir as if all were well
-        raise DataError(f"{name}: {type(error).__name__}: {error}") from error
+        raise DataError(f"{name}: {f'{type(error).__name__}: {error}'.rstrip(': ')}") from error
     finally:
         sys.path.remove(here)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pfir.artifact import TensorSpec
+from pfir.artifact import TensorSpec, whole_inputs
 from pfir.data.base import Dataset
 from pfir.data.kept import KeptDataset
 from pfir.errors import UsageError
@@ -52,7 +52,11 @@ class Range:
 
 
 def generated(
-    inputs: Sequence[TensorSpec], count: int, seed: int = 0, ranges: Mapping[str, Range] | None = None
+    inputs: Sequence[TensorSpec],
+    count: int,
+    seed: int = 0,
+    ranges: Mapping[str, Range] | None = None,
+    whole: Collection[str] | None = None,
 ) -> Dataset:
     """`count` samples for these inputs, the same for the same seed; made when asked for, by index, and
     kept in memory up to a bound.
@@ -65,6 +69,8 @@ def generated(
         inputs: Every size after the first is a number.
         count: At least 1.
         ranges: By input name; an input that is not named has the default.
+        whole: Inputs that hold no samples: each is made once, in its own shape, for all of them. By default those that
+            `whole_inputs` finds.
 
     Raises:
         UsageError: A size is not fixed, the count is below 1, or a range has another number of channels.
@@ -74,8 +80,39 @@ def generated(
     """
     if count < 1:
         raise UsageError(f"{count} generated samples asked for; at least 1 is needed")
-    ranges = dict(ranges or {})
-    return KeptDataset(_Generated(tuple(_Maker(spec, ranges.get(spec.name)) for spec in inputs), count, seed))
+    ranges, whole = dict(ranges or {}), whole_inputs(inputs) if whole is None else whole
+    made = [_Maker(replace(s, shape=(1, *s.shape)) if s.name in whole else s, ranges.get(s.name)) for s in inputs]
+    samples = KeptDataset(_Generated(tuple(m for m in made if m.spec.name not in whole), count, seed))
+    alone = {m.spec.name: _once(m, seed, place) for place, m in enumerate(made) if m.spec.name in whole}
+    return _Accompanied(samples, alone) if alone else samples
+
+
+def _once(maker: _Maker, seed: int, place: int) -> np.ndarray:
+    return np.asarray(maker.sample(np.random.default_rng([seed, place, 0, 2])))
+
+
+class _Accompanied(Dataset):
+    """Samples with inputs beside them that are the same for all."""
+
+    def __init__(self, samples: Dataset, alone: Mapping[str, np.ndarray]) -> None:
+        self._samples, self._alone = samples, dict(alone)
+        self.inputs = (*samples.inputs, *alone)
+        self.labels, self.kind, self.notes = samples.labels, samples.kind, samples.notes
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def batch(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        return {**self._samples.batch(indices), **self._alone}
+
+    def anew(self, turn: int) -> Dataset:
+        return _Accompanied(self._samples.anew(turn), self._alone) if turn else self
+
+    def fingerprint(self) -> str:
+        found = hashlib.sha256(self._samples.fingerprint().encode())
+        for name, x in self._alone.items():
+            found.update(repr((name, x.dtype.name, x.shape)).encode() + x.tobytes())
+        return found.hexdigest()
 
 
 class _Generated(Dataset):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
@@ -23,6 +24,7 @@ from pfir.errors import DataError
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "PPM", "TIFF")  # Pillow's others include PostScript, which runs programs
 _MOST_PIXELS = 50_000_000
 """Pillow holds four bytes a pixel, twice while it converts: 400 MB."""
+_TILE_TAGS = (322, 323)  # of TIFF: TileWidth, TileLength
 _SHOWN_CLASSES = 10
 _DIGITS = 10  # of a folder's number, at most
 
@@ -102,10 +104,20 @@ def _opened(content: bytes, where: str) -> Image.Image:
         raise DataError(f"{where}: is broken, or an image of another format than {known}") from None
     if image.mode.startswith(("I", "F")):
         raise DataError(f"{where}: has pixels of mode {image.mode}; 8 bits per channel are needed")
-    if image.width * image.height > _MOST_PIXELS:
-        size, most = f"{image.width}x{image.height}", f"{_MOST_PIXELS // 1_000_000} million"
+    width, height = _largest_area(image)
+    if width * height > _MOST_PIXELS:
+        size, most = f"{width}x{height}", f"{_MOST_PIXELS // 1_000_000} million"
         raise DataError(f"{where}: is an image of {size} pixels; at most {most} are read")
     return image
+
+
+def _largest_area(image: Image.Image) -> tuple[int, int]:
+    """Width and height of what is unpacked at once: the image, or a tile of a TIFF, which may declare larger ones."""
+    tags = getattr(image, "tag_v2", {})
+    tile = tuple(tags.get(tag, 0) for tag in _TILE_TAGS)
+    if not all(isinstance(size, int) for size in tile):
+        raise ValueError(f"tiles of {tile}")
+    return max(image.size, tile, key=math.prod)
 
 
 def _refuse_other(content: bytes, where: str) -> None:

@@ -10,6 +10,8 @@ from pfir.target import Target
 def open_device(url: str | None, target: Target) -> Device:
     """The device of a text: None (the estimator), `host`, `rpc://HOST:PORT`, or `emulated`.
 
+    Behind an `rpc://` runs TVM's server: whoever reaches its port can run code on the device.
+
     Raises:
         UsageError: The text names no device.
     """

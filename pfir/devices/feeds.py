@@ -26,7 +26,7 @@ def ordered(artifact: Artifact, inputs: Mapping[str, np.ndarray]) -> list[np.nda
                 f"input {spec.name} is {array.dtype.name}{list(array.shape)}; "
                 f"the library expects {spec.dtype}{list(spec.shape)}"
             )
-        arrays.append(np.ascontiguousarray(array))
+        arrays.append(np.asarray(array, order="C"))  # ascontiguousarray would give a scalar an axis
     return arrays
 
 
@@ -46,7 +46,7 @@ def sample(artifact: Artifact) -> list[np.ndarray]:
     """Inputs to measure with: normal float values (denormals would slow the run), zeros for anything else."""
     generator = np.random.default_rng(0)
     return [
-        generator.standard_normal(spec.shape).astype(spec.dtype)
+        np.asarray(generator.standard_normal(spec.shape), spec.dtype)
         if spec.dtype.startswith("float")
         else np.zeros(spec.shape, spec.dtype)
         for spec in artifact.inputs

@@ -17,10 +17,12 @@ from pfir.measurement import Measurement
 
 REPEATS = 11
 MIN_REPEAT_S = 0.05
+SERVER = "`python -m tvm.exec.rpc_server`"
+EXPOSURE = "whoever reaches its port can run code on the device, so let only this machine reach it"
 
 
 class RpcDevice(Device):
-    """A device that runs `python -m tvm.exec.rpc_server`.
+    """A device that runs `python -m tvm.exec.rpc_server`: it asks nobody who they are, and runs whatever it is sent.
 
     The connection lives in a process of its own: one server serves one session, and a second one waits without a
     word, so that every request here has a limit.
@@ -46,7 +48,7 @@ class RpcDevice(Device):
         try:
             self._worker.connect(self._connect_timeout_s)
         except DeviceError as error:
-            raise DeviceError(f"{error}; `python -m tvm.exec.rpc_server` has to run there, for nobody else") from error
+            raise DeviceError(f"{error}; {SERVER} has to run there, for nobody else: {EXPOSURE}") from error
 
     def measure(self, artifact: Artifact) -> Measurement:
         self._ready(artifact)

@@ -115,7 +115,7 @@ class Runner:
     def _feed(self, machine: Any, inputs: list[np.ndarray]) -> None:
         import tvm
 
-        machine.set_input("main", *(tvm.runtime.tensor(np.ascontiguousarray(x), self._device) for x in inputs))
+        machine.set_input("main", *(tvm.runtime.tensor(np.asarray(x, order="C"), self._device) for x in inputs))
 
 
 def serve(pipe: Connection, runner: Any) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-MOST_NAMES = 100_000
-"""Of a zip archive that are looked at."""
+LIST_BYTES = 1 << 20
+"""Of the end of a zip archive that are looked at: its list of names takes about a hundred for each."""
 _SAVED_MODEL = "saved_model.pb"
 # What PyTorch writes before its zip files: a pickle of the number 0x1950a86a20f9469cfc6c.
 _OLD_TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
@@ -139,23 +138,21 @@ def foreign_name(path: Path) -> Foreign | None:
 
 
 def _archive(path: Path) -> Foreign:
-    names = _names(path)
-    last = {name.rpartition("/")[2] for name in names}
-    if "model.weights.h5" in last and "config.json" in last:
+    listed = _end(path)
+    if b"model.weights.h5" in listed and b"config.json" in listed:
         return _keras(path)
-    if any("/code/" in name for name in names) and "data.pkl" in last:
+    if b"/code/" in listed and b"data.pkl" in listed:
         return _torchscript(path)
-    if "archive_format" in last or "serialized_exported_program.json" in last:
+    if b"archive_format" in listed or b"serialized_exported_program.json" in listed:
         return _torch_program(path)
-    return _torch(path) if "data.pkl" in last else _ARCHIVE(path)
+    return _torch(path) if b"data.pkl" in listed else _ARCHIVE(path)
 
 
-def _names(path: Path) -> Sequence[str]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.namelist()[:MOST_NAMES]
-    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):  # a damaged one is still no model
-        return ()
+def _end(path: Path) -> bytes:
+    """The last part of a zip archive, where its list of names stands; it is never unpacked."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - LIST_BYTES))
+        return file.read(LIST_BYTES)
 
 
 def _pickle(path: Path, head: bytes) -> Foreign:

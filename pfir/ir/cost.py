@@ -9,10 +9,10 @@ import onnx_graphsurgeon as gs
 
 from pfir.artifact import Kernel
 from pfir.ir.edit import held
-from pfir.ir.forms import is_sized, mac_terms
+from pfir.ir.forms import is_sized, mac_terms, sizes_around
 from pfir.ir.kernels import evaluate, itemsize, plan_kernels
 from pfir.ir.model import Model
-from pfir.ir.shapes import fix_sizes
+from pfir.ir.whole import sized_everywhere
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,9 @@ class Cost:
     """Costs of one run at batch 1 (or the model's fixed batch).
 
     Args:
-        macs: Multiply-accumulates of convolutions and matrix products; other arithmetic is not counted, as is usual.
+        macs: Multiply-accumulates of convolutions and matrix products, those in local functions and bodies included: of
+            an If the dearest branch, of a Loop or a Scan every run that is known. Other arithmetic is not counted, as
+            is usual.
         parameters: Elements of the weights: constants of a float or an 8-bit type.
         size_bytes: Their bytes, each tensor once.
         peak_activation_bytes: The most that is alive at once if every tensor is freed after its last use and none is
@@ -35,7 +37,7 @@ class Cost:
 
 def model_cost(model: Model) -> Cost:
     """The cost of a model; dynamic sizes are taken as in `fix_sizes`, whose errors it shares."""
-    graph = fix_sizes(model).graph
+    graph = sized_everywhere(model).graph
     sizes = known_sizes(graph)
     weights = weights_of(graph)
     return Cost(
@@ -48,14 +50,14 @@ def model_cost(model: Model) -> Cost:
 
 def kernels(model: Model) -> tuple[Kernel, ...]:
     """The kernels of a model in order of execution; dynamic sizes are as in `fix_sizes`, whose errors it shares."""
-    graph = fix_sizes(model).graph
+    graph = sized_everywhere(model).graph
     sizes = known_sizes(graph)
     return tuple(evaluate(plan, sizes) for plan in plan_kernels(graph))
 
 
 def known_sizes(graph: gs.Graph) -> dict[str, tuple[int, ...]]:
-    """Tensor name to sizes, for every tensor of which all are known, and for the weights in bodies."""
-    sizes = {t.name: tuple(t.shape) for t in weights_of(graph)}
+    """Tensor name to sizes, for every tensor of which all are known, those in bodies too."""
+    sizes = {t.name: tuple(t.shape) for t in weights_of(graph)} | sizes_around(graph.nodes)
     return sizes | {n: tuple(t.shape) for n, t in graph.tensors().items() if is_sized(t)}
 
 

@@ -180,7 +180,7 @@ def _set_channels(plan: Plan, node: gs.Node) -> None:
 
 def _contracted(node: gs.Node) -> Dim | None:
     left = node.inputs[0]
-    if node.op in ("Einsum", "LSTM", "GRU", "RNN"):
+    if node.op in ("Einsum", "LSTM", "GRU", "RNN", "DynamicQuantizeLSTM"):
         return None
     return (left.name, 0 if node.attrs.get("transA", 0) else len(left.shape) - 1)
 

@@ -13,7 +13,7 @@ from pfir.ir.cost import known_sizes, weights_of
 from pfir.ir.forms import Dim, Term, axes
 from pfir.ir.kernels import Plan, family_at, itemsize, plan_kernels
 from pfir.ir.model import Model
-from pfir.ir.shapes import fix_sizes
+from pfir.ir.whole import sized_everywhere
 
 
 class ScalableKernels:
@@ -30,7 +30,7 @@ class ScalableKernels:
     def __init__(
         self, model: Model, counts: Mapping[Dim, object], input_shapes: Mapping[str, Sequence[int]] | None = None
     ) -> None:
-        graph = fix_sizes(model, None, input_shapes).graph
+        graph = sized_everywhere(model, input_shapes).graph
         sizes = known_sizes(graph)
         self._widths = _Widths(sizes, {d: _pair(c) for d, c in counts.items() if d[0] in sizes})
         self._plans = plan_kernels(graph)

@@ -22,15 +22,20 @@ _ROUNDS = 12
 # ONNX Runtime's own operators by what they are apart from fused activations and scales, with the inputs that decide
 # sizes; and those that keep sizes and type.
 _PLAIN_FORM = {
+    "DequantizeLinear": ("DequantizeLinear", slice(0, 3)),
+    "DynamicQuantizeMatMul": ("MatMul", slice(0, 2)),
     "FusedConv": ("Conv", slice(0, 3)),
     "FusedGemm": ("Gemm", slice(0, 3)),
     "QLinearAdd": ("Add", slice(0, 4, 3)),
     "QLinearAveragePool": ("AveragePool", slice(0, 1)),
     "QLinearConcat": ("Concat", slice(2, None, 3)),
     "QLinearConv": ("QLinearConv", slice(None)),
+    "QGemm": ("Gemm", slice(0, 7, 3)),
     "QLinearGlobalAveragePool": ("GlobalAveragePool", slice(0, 1)),
     "QLinearMul": ("Mul", slice(0, 4, 3)),
+    "QuantizeLinear": ("QuantizeLinear", slice(0, 3)),
 }
+_TO_FLOAT = {"MatMulIntegerToFloat": ("MatMulInteger", slice(0, 2)), "QGemm": ("Gemm", slice(0, 7, 3))}
 _LIKE_INPUT = frozenset(
     (
         *("BiasGelu", "FastGelu", "Gelu", "GroupNorm", "QLinearLeakyRelu", "QLinearSigmoid", "QuickGelu"),
@@ -85,6 +90,9 @@ def _light_proto(model: Model, trusted: set[str]) -> onnx.ModelProto:
     kept = [v for v in proto.graph.value_info if v.name in trusted]
     del proto.graph.value_info[:]
     proto.graph.value_info.extend(kept)
+    nodes = [made for node in proto.graph.node for made in _by_way_of_integers(node)]
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
     for node in proto.graph.node:
         _stand_in(node)
         if node.op_type == "STFT" and not any(a.name == "onesided" for a in node.attribute):
@@ -109,6 +117,18 @@ def _stand_in(node: onnx.NodeProto) -> None:
         node.op_type, node.domain = "Identity", ""
         del node.attribute[:]
         del node.input[1:]
+
+
+def _by_way_of_integers(node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """The node; where it gives floats made of integers, an operator that onnx knows and a Cast for it."""
+    if node.domain != "com.microsoft" or node.op_type not in _TO_FLOAT:
+        return [node]
+    if node.op_type == "QGemm" and any(node.input[7:]):  # The result has a scale: it is of integers.
+        return [node]
+    (kind, places), result = _TO_FLOAT[node.op_type], f"{node.output[0]}#integers"
+    plain = onnx.helper.make_node(kind, list(node.input)[places], [result])
+    plain.attribute.extend(node.attribute)
+    return [plain, onnx.helper.make_node("Cast", [result], [node.output[0]], to=onnx.TensorProto.FLOAT)]
 
 
 def _fill_small(proto: onnx.TensorProto, array: np.ndarray) -> None:

@@ -37,6 +37,12 @@ def _single(node: gs.Node) -> int | None:
     return 0 if len(node.inputs) == 1 else None
 
 
+def _joined(node: gs.Node) -> int | None:
+    """The one operand of a Concat that has elements."""
+    full = [i for i, t in enumerate(node.inputs) if array(t) is None or array(t).size]
+    return full[0] if len(full) == 1 else None
+
+
 def _dropout(node: gs.Node) -> int | None:
     training = operand(node, 2)
     if training is None:
@@ -133,7 +139,7 @@ _RULES = {
     "Pad": _pad,
     "Slice": _slice,
     "Tile": _tile,
-    "Concat": _single,
+    "Concat": _joined,
     "Sum": _single,
     "Max": _single,
     "Min": _single,

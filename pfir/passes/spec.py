@@ -113,7 +113,9 @@ class _Parser:
         known = {f.name for f in dataclasses.fields(cls)}
         if name.text not in known:
             listed = f"its fields are {', '.join(sorted(known))}" if known else "it has no fields"
-            raise UsageError(f"{cls.name} has no field {name.text!r} (position {name.position}); {listed}")
+            close = difflib.get_close_matches(name.text, known, n=1)
+            meant = f"did you mean {close[0]}? " if close else ""
+            raise UsageError(f"{cls.name} has no field {name.text!r} (position {name.position}); {meant}{listed}")
         if name.text in fields:
             raise UsageError(f"{cls.name}: field {name.text} is given twice (position {name.position})")
         if not self._take("="):
@@ -172,6 +174,9 @@ def _pass_class(name: _Atom) -> type[Pass]:
     known = {cls.name: cls for cls in PASSES}
     if name.text in known:
         return known[name.text]
+    before, bracket, _ = name.text.partition("(")
+    if bracket and before in known:
+        raise UsageError(f"the fields of {before} stand in braces: {before}{{name=value}} (position {name.position})")
     close = difflib.get_close_matches(name.text, known, n=3)
     hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(sorted(known))}"
     raise UsageError(f"no pass is called {name.text!r} (position {name.position}); {hint}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from pfir.report import glossary, svg, words
-from pfir.report.markup import explained, legend, pairs, row, section, text
+from pfir.report.markup import explained, legend, pairs, prose, row, section, text
 from pfir.report.search_plot import search_plot
 from pfir.report.style import STYLE
 from pfir.report.terminal import rows
@@ -238,5 +238,5 @@ def _recipe(report: Mapping) -> str:
 
 def _glossary() -> str:
     """Every word with its meaning, folded."""
-    found = pairs(dict(glossary.in_order()))
+    found = pairs(dict(glossary.in_order()), prose)
     return f"<details><summary>{len(glossary.TERMS)} words explained</summary>{found}</details>"

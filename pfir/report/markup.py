@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from html import escape
 
 from pfir.names import visible
@@ -16,6 +17,11 @@ def text(value: object) -> str:
     return escape(visible(value))
 
 
+def prose(value: str) -> str:
+    """A sentence of the glossary, in which commands stand between backticks."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", text(value))
+
+
 def section(title: str, body: str) -> str:
     """A card of the page; nothing where there is nothing in it."""
     return f"<section><h2>{title}</h2>{body}</section>" if body else ""
@@ -27,9 +33,9 @@ def row(name: str, *cells: tuple[str, str]) -> str:
     return f"<tr><td>{text(name)}</td>{rest}</tr>"
 
 
-def pairs(found: Mapping) -> str:
-    """Names and what they stand for."""
-    return f"<dl>{''.join(f'<dt>{text(key)}</dt><dd>{text(value)}</dd>' for key, value in found.items())}</dl>"
+def pairs(found: Mapping, show: Callable[[object], str] = text) -> str:
+    """Names and what they stand for, which `show` makes HTML."""
+    return f"<dl>{''.join(f'<dt>{text(key)}</dt><dd>{show(value)}</dd>' for key, value in found.items())}</dl>"
 
 
 def legend(*entries: tuple[str, str]) -> str:
@@ -40,7 +46,7 @@ def legend(*entries: tuple[str, str]) -> str:
 
 def explained(*names: str) -> str:
     """What these words mean, of which the glossary has each; many start folded."""
-    items = "".join(f"<p><b>{text(name)}</b>: {text(glossary.TERMS[name])}</p>" for name in dict.fromkeys(names))
+    items = "".join(f"<p><b>{text(name)}</b>: {prose(glossary.TERMS[name])}</p>" for name in dict.fromkeys(names))
     if len(names) <= FOLDED:
         return f'<div class="hint">{items}</div>'
     summary = f"<summary>What these words mean: {text(', '.join(names))}</summary>"

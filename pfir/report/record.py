@@ -291,8 +291,12 @@ def _unsafe(run: Run) -> str:
         return ""
     return (
         f"No accuracy was measured and the fidelity is {fidelity:.2f}, below {SAFE_FIDELITY}: "
-        "do not ship this model without checking it on data (--data)."
+        f"do not ship this model without checking it {_check(run)}."
     )
+
+
+def _check(run: Run) -> str:
+    return "by a measure of your own" if run.fidelity_data == "given" else "on data (--data)"
 
 
 def _rounded(run: Run) -> str:

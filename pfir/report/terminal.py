@@ -39,7 +39,7 @@ def last_line(report: Mapping, folder: str) -> str:
         words.verified(report),
     ]
     goal = "" if report["met"] else "goal not met: "
-    warning = "; do not ship without data (--data)" if words.unsafe(report) else ""
+    warning = f"; {words.advice(report)}" if words.unsafe(report) else ""
     return visible(f"{goal}{', '.join(parts)}: {folder}{warning}")
 
 

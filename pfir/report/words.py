@@ -217,6 +217,13 @@ def unsafe(report: Mapping) -> bool:
     return result["accuracy"] is None and result["fidelity"] is not None and result["fidelity"] < SAFE_FIDELITY
 
 
+def advice(report: Mapping) -> str:
+    """What to do before such a result is shipped; data that was given already is not asked for again."""
+    if report["fidelity_data"] == "given":
+        return "do not ship without a measure of your own"
+    return "do not ship without data (--data)"
+
+
 def _scaled(value: float, steps: tuple[tuple[str, float], ...], unit: str = "") -> str:
     for name, scale in steps:
         if abs(value) >= scale:

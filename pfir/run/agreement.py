@@ -33,7 +33,8 @@ def agreement_of(expected: Arrays) -> Agreement:
     """The kind that suits outputs like these."""
     # [N, K, 1, 1] may be a classifier or a regressor: only labels could tell, so distances are the safe reading.
     ranks = {y.ndim for y in expected.values()}
-    return _TopOne() if ranks == {2} and class_scores(expected) is not None else _Distances()
+    single = len(expected) == 1 and ranks == {2}
+    return _TopOne() if single and class_scores(expected) is not None else _Distances()
 
 
 class _TopOne(Agreement):

@@ -33,7 +33,7 @@ class Scores:
 
     Args:
         samples: How many were run.
-        accuracy: Share of right top-1 answers, in [0, 1]; None without labels or without one [N, K] output.
+        accuracy: Share of right top-1 answers, in [0, 1]; None without labels or without an [N, K] output.
         cross_entropy: Mean of -log p(label), in nats; None where accuracy is None.
         fidelity: See `fidelity`; None without a reference.
         divergence: Mean KL(original || model) in nats for a classifier, else the mean over outputs of
@@ -61,7 +61,7 @@ def accuracy(model: Runnable, dataset: Dataset, threads: int = 1, batch: int = B
         scores = class_scores(outputs)
         if scores is None:
             shapes = ", ".join(f"{name} {list(y.shape)}" for name, y in outputs.items())
-            raise DataError(f"accuracy needs one output [N, K] with K >= 2; the model has {shapes}")
+            raise DataError(f"accuracy needs an output [N, K] with K >= 2; the model has {shapes}")
         hits += int(_right(scores, _labels(dataset, indices, scores.shape[1])).sum())
     return hits / len(dataset)
 
@@ -132,7 +132,7 @@ def _runs(session: Session, dataset: Dataset, batch: int) -> Iterator[tuple[np.n
     for start in range(0, len(dataset), batch):
         indices = np.arange(start, min(start + batch, len(dataset)))
         feeds = dataset.batch(indices)
-        yield indices, feeds, session.predict(feeds)
+        yield indices, feeds, session.by_sample(feeds)
 
 
 def _answers(original: Runnable | Reference | None, dataset: Dataset, threads: int):
@@ -144,7 +144,7 @@ def _answers(original: Runnable | Reference | None, dataset: Dataset, threads: i
             raise UsageError("the reference outputs belong to other data than the data set given")
         return lambda indices, _: {name: y[indices] for name, y in original.outputs.items()}
     session = _session(original, threads)
-    return lambda _, feeds: session.predict(feeds)
+    return lambda _, feeds: session.by_sample(feeds)
 
 
 def _labels(dataset: Dataset, indices: np.ndarray, classes: int) -> np.ndarray:

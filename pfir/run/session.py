@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import onnx
 from google.protobuf.message import EncodeError
 from onnx import helper
 
-from pfir.artifact import TensorSpec
+from pfir.artifact import TensorSpec, whole_inputs
 from pfir.errors import DataError, FrontendError
 from pfir.ir.model import Model
 from pfir.run.batch import with_free_batch
@@ -44,9 +44,11 @@ class Session:
         self._run = _open(loadable(model), threads)
         self.inputs = tuple(_spec(t) for t in self._run.get_inputs())
         self.outputs = tuple(_spec(t) for t in self._run.get_outputs())
-        self._batch = _fixed_batch(self.inputs)
+        self._whole = whole_inputs(self.inputs)
+        self._batch = _fixed_batch([t for t in self.inputs if t.name not in self._whole])
         self._wide = None
         self._loops = False
+        self._apart = False
 
     def predict(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
         """Every output by name, for inputs [N, ...] by name.
@@ -56,17 +58,44 @@ class Session:
             FrontendError: The model fails while running.
         """
         feeds = self._checked(feeds)
-        count = _samples(feeds)
+        count = self._samples(feeds)
         if self._batch is None or count == self._batch:
             return self._direct(feeds, count)
         return self._any_batch(feeds, count, self._batch)
+
+    def by_sample(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
+        """Every output by name as [N, ...], one entry a sample, wherever the model has its samples in an output.
+
+        Raises:
+            As `predict`.
+        """
+        feeds = self._checked(feeds)
+        count = self._samples(feeds)
+        if not self._apart:
+            found = {name: self._turned(name, y) for name, y in self.predict(feeds).items()}
+            if all(y.ndim and len(y) == count for y in found.values()):
+                return found
+            self._apart = True
+        return self._chunks(feeds, count, self._batch or 1, _samples_first)
+
+    def _turned(self, name: str, y: np.ndarray) -> np.ndarray:
+        """An output whose number of samples is declared behind its first axis, with that axis in front."""
+        declared = next(t.shape for t in self.outputs if t.name == name)
+        size = self._sample_size()
+        if not isinstance(size, str) or size not in declared or len(declared) != y.ndim:
+            return y
+        return np.moveaxis(y, declared.index(size), 0)
+
+    def _sample_size(self) -> int | str | None:
+        """What the model declares as the number of samples."""
+        return next((t.shape[0] for t in self.inputs if t.name not in self._whole), None)
 
     def _direct(self, feeds: Arrays, count: int) -> Arrays:
         """A run as the model declares itself; where its free batch is a lie (a literal Reshape), as one of batch 1."""
         if self._loops:
             return self._chunks(feeds, count, 1)
         try:
-            return _call(self._run, feeds)
+            return _call(self._run, self._rows(feeds, np.arange(count), count))
         except (DataError, FrontendError):
             if self._batch is not None or count < 2:
                 raise
@@ -76,31 +105,52 @@ class Session:
         if self._wide is None and not self._loops and count > batch:
             self._wide = self._tested_wide(feeds, batch)
             self._loops = self._wide is None
-        return _call(self._wide, feeds) if self._wide is not None else self._chunks(feeds, count, batch)
+        if self._wide is None:
+            return self._chunks(feeds, count, batch)
+        return _call(self._wide, self._rows(feeds, np.arange(count), count))
 
     def _tested_wide(self, feeds: Arrays, batch: int):
         """A session of free batch, or None if two batches run at once differ from the two run in turn."""
         free = with_free_batch(loadable(self._model), batch)
         if free is None:
             return None
-        two = {name: x[: 2 * batch] for name, x in feeds.items()}
+        count = self._samples(feeds)
+        two = self._rows(feeds, np.arange(min(2 * batch, count)), count)
         if _same_halves(two, batch):
             return None  # equal samples hide what would mix them
-        narrow = self._chunks(two, _samples(two), batch)
+        narrow = self._chunks(two, self._samples(two), batch)
         try:
             wide = _open(free, self._threads)
             return wide if _agree(_call(wide, two), narrow) else None
         except (DataError, FrontendError):
             return None
 
-    def _chunks(self, feeds: Arrays, count: int, batch: int) -> Arrays:
+    def _samples(self, feeds: Arrays) -> int:
+        found = [x.shape[0] for name, x in feeds.items() if x.ndim and name not in self._whole]
+        return max(found, default=1)
+
+    def _rows(self, feeds: Arrays, rows: np.ndarray, count: int) -> Arrays:
+        """What a run on these of `count` samples is fed; what is one for all of them is made as wide as it must be."""
+        free, result = self._sample_size(), {}
+        for spec in self.inputs:
+            x = feeds[spec.name]
+            if spec.name not in self._whole or (x.ndim and x.shape[0] != spec.shape[0] and x.shape[0] == count):
+                result[spec.name] = x[rows]
+            elif isinstance(free, str) and free in spec.shape:
+                axis = spec.shape.index(free)
+                result[spec.name] = x.take(np.arange(len(rows)) % x.shape[axis], axis)
+            else:
+                result[spec.name] = x
+        return result
+
+    def _chunks(self, feeds: Arrays, count: int, batch: int, rows_of: Callable | None = None) -> Arrays:
         runs = []
         for start in range(0, count, batch):
             # The last chunk is filled with its last sample, whose outputs are then cut off.
             rows = np.minimum(np.arange(start, start + batch), count - 1)
-            part = _call(self._run, {name: x[rows] if x.ndim else x for name, x in feeds.items()})
+            part = _call(self._run, self._rows(feeds, rows, count))
             kept = min(batch, count - start)
-            runs.append({name: _rows(y, batch, kept) for name, y in part.items()})
+            runs.append({name: (rows_of or _kept_rows)(y, batch, kept) for name, y in part.items()})
         return {name: np.concatenate([run[name] for run in runs]) for name in runs[0]}
 
     def _checked(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
@@ -177,7 +227,7 @@ def _dtype(text: str) -> str:
     return np.dtype(helper.tensor_dtype_to_np_dtype(known[inner])).name if inner in known else text
 
 
-def _fixed_batch(inputs: tuple[TensorSpec, ...]) -> int | None:
+def _fixed_batch(inputs: Sequence[TensorSpec]) -> int | None:
     """The leading size that all inputs declare as a number, or None where one is free."""
     leading = {spec.shape[0] for spec in inputs if spec.shape}
     if len(leading) != 1:
@@ -186,24 +236,28 @@ def _fixed_batch(inputs: tuple[TensorSpec, ...]) -> int | None:
     return size if isinstance(size, int) and size > 0 else None
 
 
-def _samples(feeds: Arrays) -> int:
-    return max((x.shape[0] for x in feeds.values() if x.ndim), default=1)
-
-
 def _fitting(x: np.ndarray, spec: TensorSpec) -> np.ndarray:
     same_rank = x.ndim == len(spec.shape)
     if not same_rank or any(isinstance(n, int) and n != m for n, m in zip(spec.shape[1:], x.shape[1:], strict=True)):
         raise DataError(f"input {spec.name}: takes {_text(spec.shape)}, given is {_text(x.shape)}")
     if x.dtype.name != spec.dtype and spec.dtype.startswith("float") and x.dtype.kind == "f":
         x = x.astype(spec.dtype)
-    return np.ascontiguousarray(x)
+    return np.asarray(x, order="C")
 
 
 def _text(shape: tuple[int | str | None, ...]) -> str:
     return "[" + ", ".join("?" if n is None else str(n) for n in shape) + "]"
 
 
-def _rows(y: np.ndarray, batch: int, kept: int) -> np.ndarray:
+def _samples_first(y: np.ndarray, batch: int, kept: int) -> np.ndarray:
+    """An output of one run, its samples moved to the front; one without any counts as a whole for each."""
+    axis = next((i for i, size in enumerate(y.shape) if size == batch), None)
+    if axis is None:
+        return np.broadcast_to(y, (kept, *y.shape))
+    return np.moveaxis(y, axis, 0)[:kept]
+
+
+def _kept_rows(y: np.ndarray, batch: int, kept: int) -> np.ndarray:
     if y.ndim == 0:
         return y[None]
     return y[:kept] if y.shape[0] == batch else y

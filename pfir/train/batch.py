@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
+from pfir.artifact import whole_inputs
 from pfir.errors import CompileError
 from pfir.ir.model import Model
 from pfir.train.runtime import inference
 
 # Agreement asked of the rewritten batch: float32 sums in another order, far below what a mixed-up sample would show.
 TOLERANCE = 1e-3
+
+
+def check_inputs(model: Model, fed: Collection[str]) -> None:
+    """Return only if every input that data feed holds one entry a sample.
+
+    Raises:
+        CompileError: One does not, as a state [layers, N, F] or a number without axes.
+    """
+    alone = whole_inputs([t for t in model.inputs() if t.name in fed])
+    if alone:
+        raise CompileError(f"input {min(alone)} has no axis of samples in front, which training needs")
 
 
 def with_batch(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> Model:

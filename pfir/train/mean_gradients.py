@@ -10,6 +10,7 @@ import numpy as np
 
 from pfir.errors import DataError
 from pfir.ir.training import TrainingGraph, trainable_initializers
+from pfir.train.batch import check_inputs
 from pfir.train.session import TrainSession
 
 Arrays = dict[str, np.ndarray]
@@ -31,6 +32,7 @@ def mean_gradients(graph: TrainingGraph, batches: Iterable[Arrays], jobs: int = 
     first = next(batches, None)
     if first is None:
         raise DataError("gradients are means over samples, and there are no samples; give at least one")
+    check_inputs(graph.model, first)
     size = len(next(iter(first.values())))
     whole = differentiable_as_a_whole(replace(graph, frozen_batch_norm=True))
     session = TrainSession(whole, _shapes(first), size, jobs)

@@ -9,6 +9,7 @@ import numpy as np
 from pfir.data.base import Dataset
 from pfir.errors import DataError
 from pfir.ir.training import TrainingGraph
+from pfir.train.batch import check_inputs
 from pfir.train.feeder import Arrays, Feeder, ahead
 from pfir.train.settings import Settings
 from pfir.train.teacher import Remembered, Teacher
@@ -28,6 +29,7 @@ class Source:
 
     Raises:
         DataError: The data is empty, or has no labels where the loss needs them.
+        CompileError: An input holds no samples.
     """
 
     def __init__(self, graph: TrainingGraph, data: Dataset, settings: Settings) -> None:
@@ -35,6 +37,7 @@ class Source:
             raise DataError("the training data has no samples; give at least one")
         if graph.labels and data.labels is None:
             raise DataError("the loss needs labels and the data has none; give `y`, or a label weight of 0")
+        check_inputs(graph.model, data.inputs)
         self._graph, self._data = graph, data
         views = VIEWS if graph.teacher else None
         self._feeder = Feeder(data, settings.batch, settings.seed, settings.augment, views, settings.renew)

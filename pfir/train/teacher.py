@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pfir.data.base import Dataset
+from pfir.errors import CompileError
 from pfir.ir.training import TrainingGraph
 from pfir.run.session import Session
 
@@ -39,11 +40,16 @@ class Teacher:
         self._inputs = {t.name for t in graph.teacher.graph.inputs}
 
     def outputs(self, arrays: Arrays) -> Arrays:
-        """By name of the training graph's input, for inputs `[N, ...]`."""
+        """By name of the training graph's input, for inputs `[N, ...]`.
+
+        Raises:
+            CompileError: An output has its samples along another axis than the first.
+        """
         arrays = {n: x for n, x in arrays.items() if n in self._inputs}
         count = len(next(iter(arrays.values())))
         chunks = [{n: x[i : i + _CHUNK] for n, x in arrays.items()} for i in range(0, count, _CHUNK)]
         parts = list(self._map(self._session.predict, chunks))
+        _check_first(parts, chunks)
         return {ours: np.concatenate([p[name] for p in parts]) for name, ours in self._names.items()}
 
     def _map(self, predict: Callable[[Arrays], Arrays], chunks: list[Arrays]) -> Iterable[Arrays]:
@@ -108,6 +114,14 @@ class _Kept:
 
     outputs: Arrays
     known: np.ndarray
+
+
+def _check_first(parts: list[Arrays], chunks: list[Arrays]) -> None:
+    for part, chunk in zip(parts, chunks, strict=True):
+        count = len(next(iter(chunk.values())))
+        for name, y in part.items():
+            if not y.ndim or len(y) != count:
+                raise CompileError(f"output {name} has no axis of samples in front, which training needs")
 
 
 def _variance(x: np.ndarray) -> np.ndarray:

@@ -73,7 +73,6 @@ def test_the_other_side_runs_the_folded_model_whose_constants_are_no_inputs(tmp_
         assert "BatchNormalization" not in {node.op_type for node in given.graph.node}
         onnx.checker.check_model(given)
     assert timed and module.FOLDED in lines(found)[-1]
-    assert bench(Bench((path,)))["models"][0]["notes"] == []
 
 
 def test_old_files_lose_their_inputs_for_the_other_side_too():
@@ -138,6 +137,24 @@ def test_what_does_not_run_here_is_built_for_this_machine_and_said(model, tmp_pa
     entry = module._entry(folder, Bench((folder,)))
     assert why in entry.notes[0] and "built for host" in entry.notes[0]
     assert entry.artifact.target.triple == module.parse_target("host").triple
+
+
+@pytest.mark.parametrize(("batch", "kept"), [(None, True), (4, True), (2, False)])
+def test_a_folder_is_measured_at_the_sizes_of_its_library(model, tmp_path, monkeypatch, batch, kept):
+    folder = _written(tmp_path / "out", model, "host", module.parse_target("host").cpu, b"for four")
+    (folder / "manifest.json").write_text('{"inputs": {"in0": [4, 3, 16, 16]}}')
+    monkeypatch.setattr(module, "_built", lambda path, model, asked: module.Entry(path, None, model, None))
+    entry = module._entry(folder, Bench((folder,), batch=batch))
+    if kept:
+        assert entry.artifact.files["model.so"] == b"for four" and entry.artifact.inputs[0].shape[0] == 4
+    else:
+        assert "inputs of other sizes" in entry.notes[0]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"inputs": 3}', '{"inputs": {"x": 3}}'])
+def test_a_manifest_that_does_not_tell_sizes_leaves_the_model_s_own(tmp_path, content):
+    (tmp_path / "manifest.json").write_text(content)
+    assert module._own_sizes(tmp_path) == {}
 
 
 def test_a_library_for_another_number_of_threads_is_built_anew(model, tmp_path):

@@ -1,8 +1,13 @@
+from pathlib import Path
+
 import pytest
 
 from pfir.backends.ort import OrtBackend, OrtHost
 from pfir.backends.tvm import TvmBackend
 from pfir.compile.building import emulation, host_device, host_latency, instructions, run_device, verify_result
+from pfir.compile.cases import inputs_to_verify
+from pfir.compile.prepare import fixed
+from pfir.data.generated import generated
 from pfir.devices.emulated import EmulatedDevice
 from pfir.devices.estimate import EstimateDevice
 from pfir.devices.host import HostDevice
@@ -10,7 +15,7 @@ from pfir.errors import CompileError, DeviceError, RunError, UsageError, VerifyE
 from pfir.ir.shapes import fix_sizes
 from pfir.report.progress import Silent
 from pfir.target import parse_target
-from tests.jobs import images, small_net
+from tests.jobs import images, request, small_net
 
 ARM, HOST = parse_target("arm"), parse_target("host,threads=2")
 
@@ -99,6 +104,15 @@ def test_what_no_emulated_device_runs_is_recorded_too():
 def test_on_a_machine_as_the_target_nothing_is_missed():
     found, said = _verified(HOST)
     assert found.passed and found.not_verified_on is None and not said
+
+
+def test_a_model_of_a_fixed_batch_is_verified_with_it():
+    asked = request(Path("net.onnx"), Path("out"))
+    model, backend = fixed(fix_sizes(small_net(), 4), asked), TvmBackend()
+    artifact, data = backend.build(model, HOST), generated(model.inputs(), 40)
+    feeds = inputs_to_verify(data, model, artifact)
+    found = verify_result(backend, artifact, model, EstimateDevice(HOST), feeds, Silent())
+    assert found.passed and found.samples == 4 * len(feeds) == 32
 
 
 def test_onnx_runtime_is_not_compared_with_itself():

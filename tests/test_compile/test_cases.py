@@ -50,6 +50,12 @@ def test_samples_come_first_and_extremes_among_them(macs, runs):
         np.testing.assert_array_equal(found[4], data.batch(np.arange(2, 4))["in0"])
 
 
+def test_extremes_that_say_nothing_give_their_place_to_samples():
+    model = parsed("g (float[1,4] x) => (int64[1,1] y) { y = ArgMax<axis = 1>(x) }")
+    found = [x["x"] for x in inputs_to_verify(generated(model.inputs(), 40), model, _library(0))]
+    assert len(found) == 8 and all(x.any() for x in found)
+
+
 def test_float16_is_verified_on_samples_only():
     model = fix_sizes(small_net())
     data = generated(model.inputs(), 40, 0)

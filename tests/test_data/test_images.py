@@ -1,5 +1,7 @@
 import pickle
+import struct
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -106,6 +108,53 @@ def test_a_broken_image_is_refused_by_name(tmp_path):
     (tmp_path / "0/b.png").write_bytes(b"no image")
     with pytest.raises(DataError, match="0/b.png"):
         open_data(tmp_path, SPEC, PLAIN).batch(np.arange(2))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"no image", "is broken, or an image of another format than JPEG"),
+        (b"", "is an empty file"),
+        (b"<html>", "is no image but an HTML"),
+        (b"version https://git-lfs.github.com/spec/v1", "is no image but a git-lfs pointer"),
+    ],
+)
+def test_what_is_no_image_is_named_for_what_it_is(tmp_path, content, words):
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0/b.png").write_bytes(content)
+    with pytest.raises(DataError, match=rf"0/b\.png: {words}"):
+        open_data(tmp_path, SPEC, PLAIN)
+
+
+def test_an_image_of_too_many_pixels_is_refused_before_they_are_made(tmp_path):
+    folder_of(tmp_path, "0/a.png")
+    content = bytearray((tmp_path / "0/a.png").read_bytes())
+    content[16:24] = (9000).to_bytes(4, "big") + (9000).to_bytes(4, "big")
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    (tmp_path / "0/a.png").write_bytes(bytes(content))
+    with pytest.raises(DataError, match="9000x9000 pixels; at most 50 million"):
+        open_data(tmp_path, SPEC, PLAIN)
+
+
+def test_a_tile_of_too_many_pixels_is_refused(tmp_path):
+    """A grey TIFF of 8x8, packed by LZW, in tiles that are said to be of 100000x100000."""
+    tags = {256: 8, 257: 8, 258: 8, 259: 5, 262: 1, 277: 1, 322: 100_000, 323: 100_000, 324: 8, 325: 4}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0/a.tif").write_bytes(b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + bytes(4))
+    with pytest.raises(DataError, match="100000x100000 pixels"):
+        open_data(tmp_path, SPEC, PLAIN)
+
+
+def test_what_a_folder_without_images_holds_is_named(tmp_path):
+    (tmp_path / "a.tfrecord").write_bytes(b"")
+    with pytest.raises(DataError, match=r"holds no images .*a\.tfrecord is TFRecords"):
+        open_data(tmp_path, SPEC, PLAIN)
+
+
+def test_many_classes_are_listed_in_short(tmp_path):
+    data = open_data(folder_of(tmp_path, *(f"c{i:02}/a.png" for i in range(30))), SPEC, PLAIN)
+    assert "0=c00, 1=c01" in data.notes[0] and ".. 29=c29" in data.notes[0] and "c20" not in data.notes[0]
 
 
 def test_a_damaged_or_swollen_zip_member_is_refused(tmp_path, monkeypatch):

@@ -20,6 +20,9 @@ def test_class_indices_become_int64():
         (np.array([0, -1, 2]), "label -1 at index 1"),
         (np.array([0, 0.5, 2]), "label 0.5 at index 1"),
         (np.array([0, np.nan, 2]), "label nan at index 1"),
+        (np.array([0, 1e300, 2]), r"label 1e\+300 at index 1"),
+        (np.array([0, 2**63, 2], np.uint64), "at index 1"),
+        (np.zeros((3, 1, 1)), "one class index per sample"),
     ],
 )
 def test_what_is_no_class_index_is_refused(y, words):

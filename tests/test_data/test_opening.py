@@ -126,6 +126,21 @@ def test_files_that_are_no_data_are_named_for_what_they_are(tmp_path, content, w
         open_data(tmp_path / "d.npz", FLAT)
 
 
+def test_a_second_input_that_is_missing_is_named_with_what_to_write(tmp_path):
+    specs = [TensorSpec("a", "float32", ("N", 4)), TensorSpec("b:0", "float32", ("N", 4))]
+    with pytest.raises(
+        DataError, match=r"no array b:0; the model has 2 inputs .* found was a, y; .*a=.*'b:0'.*y=labels"
+    ):
+        open_data(written(tmp_path, a=X, y=np.arange(6)), specs)
+
+
+def test_values_that_the_models_type_cannot_hold_are_refused(tmp_path):
+    large = X.astype(np.float64)
+    large[2, 1] = 1e300
+    with pytest.raises(DataError, match=r"1e\+300 at index \[2, 1\]"):
+        open_data(written(tmp_path, x=large), FLAT)
+
+
 def test_a_truncated_archive_is_refused(tmp_path):
     path = written(tmp_path, x=X)
     path.write_bytes(path.read_bytes()[:100])
@@ -185,6 +200,11 @@ def module(tmp_path, monkeypatch):
         "def mixed(): return [x, (x, [0, 1])]\n"
         "def ragged(): return [x, x[:, :2]]\n"
         "def fails(): raise KeyError('why')\n"
+        "def ends(): raise SystemExit(0)\n"
+        "def ends_late():\n    yield x\n    exit()\n"
+        "def ends_otherwise(): raise type('Ended', (BaseException,), {})('so')\n"
+        "def stopped(): raise KeyboardInterrupt\n"
+        "def uneven(): return {'in': [[1], [1, 2]]}\n"
     )
     yield
     sys.modules.pop("my_samples", None)
@@ -197,16 +217,46 @@ def test_a_function_gives_samples(module):
     assert len(data) == 3 and data.batch(np.array([2]))["in"].tolist() == [[0, 1, 2, 3]]
 
 
+def test_a_functions_folder_holds_its_module_and_nothing_that_hides_an_installed_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "colorsys.py").write_text("raise SystemExit('foreign code')\n")
+    (tmp_path / "beside_it.py").write_text("import numpy as np\nx = np.ones((2, 4), np.float32)\n")
+    (tmp_path / "wave.py").write_text("import colorsys\nfrom beside_it import x\ndef load(): return x\n")
+    for name in ("colorsys", "beside_it", "wave"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    before = list(sys.path)
+    # Named by the user, it comes from the folder even where an installed module has its name; what it imports does not.
+    assert len(open_data("wave:load", FLAT)) == 2 and sys.path == before
+    assert not sys.modules["colorsys"].__file__.startswith(str(tmp_path))
+    for name in ("beside_it", "wave", "colorsys"):
+        sys.modules.pop(name, None)
+
+
+def test_a_module_that_fails_is_loaded_again_the_next_time(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "half_made.py").write_text("raise ValueError('not yet')\n")
+    for _ in range(2):
+        with pytest.raises(DataError, match="not yet"):
+            open_data("half_made:load", FLAT)
+    assert "half_made" not in sys.modules
+
+
 @pytest.mark.parametrize(
     ("function", "words"),
     [
         ("words", "numbers"), ("nothing", "no samples"), ("mixed", "different keys"), ("ragged", "fit together"),
-        ("fails", "KeyError"), ("absent", "AttributeError"),
+        ("fails", "KeyError"), ("absent", "AttributeError"), ("ends", "SystemExit: 0"), ("ends_late", "SystemExit"),
+        ("ends_otherwise", "Ended: so"), ("uneven", "cannot be read as arrays"),
     ],
 )  # fmt: skip
 def test_a_function_that_gives_no_samples_is_refused(module, function, words):
     with pytest.raises(DataError, match=words):
         open_data(f"my_samples:{function}", FLAT)
+
+
+def test_an_interrupt_while_a_function_runs_stays_one(module):
+    with pytest.raises(KeyboardInterrupt):
+        open_data("my_samples:stopped", FLAT)
 
 
 def test_a_module_that_is_absent_is_refused():

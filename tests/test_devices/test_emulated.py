@@ -4,11 +4,12 @@ import os
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from pfir.artifact import Artifact, TensorSpec
+from pfir.artifact import Artifact, Kernel, TensorSpec
 from pfir.devices import emulated
 from pfir.devices.cached import damage, default_cache, made_once
 from pfir.devices.emulated import EmulatedDevice
@@ -120,7 +121,7 @@ class Processes:
             raise DeviceError("no network")
         return self
 
-    def _worker(self, name, timeout_s, command):
+    def _worker(self, name, command):
         self.commands.append(command[:2])
         return self
 
@@ -144,6 +145,16 @@ def test_where_nothing_counts_a_plain_emulator_runs_libraries(monkeypatch, count
     with EmulatedDevice(progress=said.append) as device:
         assert list(device.run(identity(b"a"), x)) == ["x"] and device.instructions(identity(b"a"), x) is None
     assert started.commands[-1] == ("plain", "cortex-a53") and said == [f"instructions are not counted: {why}"]
+
+
+def test_what_multiplies_more_may_take_longer(monkeypatch):
+    started, x = Processes(monkeypatch), {"x": feeds()["x"]}
+    limits = []
+    with EmulatedDevice() as device:
+        for macs in (0, 10**9):
+            device.run(replace(identity(b"a"), kernels=(Kernel("conv", "conv", macs, 0, 0),)), x)
+            limits.append(started.timeout_s)
+    assert limits == [300, 1300]
 
 
 def test_a_set_up_that_failed_is_not_tried_again(monkeypatch):

@@ -247,3 +247,11 @@ def test_what_a_branch_takes_from_outside_survives():
 
     for feed in (feeds_yes, {**feeds_yes, "c": np.array(False)}):
         np.testing.assert_array_equal(outputs_of(model, feed)[0], outputs_of(after, feed)[0])
+
+
+def test_what_joins_nothing_goes():
+    text = "net (float[N,8,4] x) => (float[N,8,4] y) { r = Relu(x) y = Concat<axis = 1>(none, r) }"
+    model = parsed(text, none=np.zeros((1, 0, 4), np.float32))
+    after, _ = simplified(model)
+    assert ops(after) == ["Relu"]
+    assert_same(model, after, dynamic=1)

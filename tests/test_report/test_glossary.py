@@ -23,6 +23,7 @@ def test_the_report_ends_with_every_word():
     text = page(build(finished()))
     glossary = text[text.index("<h2>Glossary</h2>") :]
     assert all(f"<dt>{term}</dt>" in glossary for term in TERMS)
+    assert "<code>--device</code>" in glossary and "`" not in glossary
 
 
 @pytest.mark.parametrize(

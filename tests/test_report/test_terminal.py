@@ -29,7 +29,10 @@ def test_the_last_line_says_when_no_accuracy_was_measured():
 
 
 def test_the_last_line_warns_below_fidelity_0_9():
-    assert last_line(build(without_labels(0.8)), "out/").endswith("do not ship without data (--data)")
+    made_up, given = (build(replace(without_labels(0.8), fidelity_data=kind)) for kind in ("generated", "given"))
+    assert last_line(made_up, "out/").endswith("do not ship without data (--data)")
+    assert last_line(given, "out/").endswith("do not ship without a measure of your own")
+    assert "on data (--data)" in str(made_up["notes"]) and "--data" not in str(given["notes"])
 
 
 def test_the_last_line_says_when_the_goal_was_missed_or_nothing_verified():

@@ -36,3 +36,15 @@ def test_pickles_are_not_read(tmp_path):
     np.savez(path, facts=np.array([{"key": "k"}], object))
     with pytest.raises(DataError, match="a checkpoint of pfir"):
         load(path, "k")
+
+
+def test_what_is_missing_or_renamed_is_noticed(tmp_path):
+    path = tmp_path / "state.npz"
+    save(path, State({"now/x": np.arange(3.0), "now/y": np.arange(3.0)}, {"key": "k"}))
+    with np.load(path) as file:
+        arrays = dict(file)
+    for change in ({"now/x": np.zeros(3)}, {"now/x": None}, {"good/x": np.arange(3.0)}, {"digest": None}):
+        kept = {name: x for name, x in (arrays | change).items() if x is not None}
+        np.savez(path, **kept)
+        with pytest.raises(DataError, match=r"checkpoint of pfir.*remove it to train from the start"):
+            load(path, "k")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import Any
+
+import numpy as np
 
 from pfir.backends.tvm.link import linker
 from pfir.backends.tvm.stack import tir_pipeline
@@ -16,19 +19,23 @@ NATIVE = ("native", "host")
 # Of the features of 64-bit Arm cores those that kernels can use, by LLVM's names.
 _USABLE = ("fullfp16", "dotprod", "i8mm")
 
+# Constants go into an object file and into the library; the code beside them takes 1 to 5 MB.
+_CODE_BYTES = 16 << 20
+
 
 def build(module: Any, target: Target) -> bytes:
     """The library, linked for the target.
 
     Raises:
         CompileError: TVM or the linker refuses.
+        UsageError: There is too little space for temporary files.
     """
     from tvm import relax
 
     where = tvm_target(target)
     try:
         executable = relax.build(module, where, relax_pipeline=pipeline(), tir_pipeline=tir_pipeline())
-        return _library(executable, target)
+        return _library(executable, target, _CODE_BYTES + 2 * _constant_bytes(module))
     except RuntimeError as error:  # what TVM's own errors derive from
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise CompileError(f"TVM failed to compile for {target.name}: {lines[-1] if lines else error!r}") from error
@@ -94,8 +101,27 @@ def pipeline() -> Any:
     )
 
 
-def _library(executable: Any, target: Target) -> bytes:
-    with scratch_folder() as folder:
+def _constant_bytes(module: Any) -> int:
+    """Of all constants in the functions of a module."""
+    import tvm
+    from tvm import relax
+
+    sizes: list[int] = []
+
+    def visit(expression: Any) -> None:
+        value = getattr(expression, "value", None) if isinstance(expression, tvm.ir.GenericConst) else None
+        if isinstance(value, tvm.runtime.Tensor):
+            sizes.append(math.prod(map(int, value.shape)) * np.dtype(str(value.dtype)).itemsize)
+
+    for function in module.functions.values():
+        if isinstance(function, relax.Function):
+            relax.analysis.post_order_visit(function, visit)
+    return sum(sizes)
+
+
+def _library(executable: Any, target: Target, needs_bytes: int) -> bytes:
+    # LLVM ends the process where it cannot write an object file.
+    with scratch_folder(needs_bytes) as folder:
         path = folder / "model.so"
         executable.export_library(str(path), fcompile=linker(target.triple), workspace_dir=str(folder))
         return path.read_bytes()

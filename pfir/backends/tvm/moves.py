@@ -121,7 +121,7 @@ def _pad(program: Program, node: gs.Node, value: Values) -> Lead | None:
 
 
 def _concat(program: Program, node: gs.Node, value: Values) -> Lead:
-    parts = [value(tensor) for tensor in node.inputs]
+    parts = [value(tensor) for tensor in node.inputs if 0 not in tensor.shape]
     first = max(parts, key=lambda part: part.form.size).form
     form = Form(_shape(node.outputs[0]), first.order, first.dtype)
     axis = int(node.attrs["axis"]) % len(form.shape)

@@ -1,0 +1,49 @@
+"""A dry run tells the ranges that goals can be chosen from, without running data through the model."""
+
+import pytest
+
+from pfir.compile import samples, searching
+from pfir.compile.reach import Reach, without_branches
+from pfir.compile.request import Goals
+from pfir.errors import Infeasible
+from tests.jobs import run, write_model
+from tests.test_compile.ground import ground
+from tests.test_compile.test_depth import net_of_branches
+
+
+@pytest.fixture
+def no_data_runs(monkeypatch):
+    """What takes long: made inputs, statistics of activations, trials without branches."""
+    for place, name in ((samples, "generated"), (searching, "collect"), (searching, "ranked_branches")):
+        monkeypatch.setattr(place, name, lambda *_: pytest.fail("data was run through the model"))
+
+
+def test_it_tells_ranges_for_every_goal_and_runs_no_data(model, tmp_path, no_data_runs, capsys):
+    done = run(model, tmp_path / "out", dry_run=True)
+    done.print()
+    said = capsys.readouterr().out
+    assert all(option in said for option in ("--speedup", "--latency", "--size", "--macs"))
+    assert done.report["reachable_speedup"] > 2 and done.report["reachable_size"] > 2
+    assert 0 < done.report["reachable_macs"] < 0.5 and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("key", ["speedup", "macs", "size_bytes"])
+def test_what_a_search_can_reach_lies_between_the_ends_that_are_told(key, tmp_path):
+    found = ground(write_model(tmp_path, net_of_branches()))
+    branches = found.coupling.branches
+    assert len(branches) > 1
+    ends = [
+        getattr(Reach(without_branches(found.pricing, branches, costly), found.baseline_s), key)
+        for costly in (False, True)
+    ]
+    assert min(ends) <= getattr(Reach(found.pricing, found.baseline_s), key) <= max(ends)
+
+
+def test_a_goal_out_of_reach_ends_it_with_what_is_within(model, tmp_path, no_data_runs):
+    with pytest.raises(Infeasible, match="at most .*x faster"):
+        run(model, tmp_path / "out", dry_run=True, goals=Goals(speedup=1000.0))
+
+
+def test_where_nothing_is_searched_it_says_so(model, tmp_path, no_data_runs):
+    done = run(model, tmp_path / "out", dry_run=True, passes="simplify")
+    assert "prunes nothing" in done.lines[0] and done.met
