@@ -35,6 +35,7 @@ OnlyOption = Annotated[list[str] | None, typer.Option(help="Prune only this node
 ShapeOption = Annotated[
     list[str] | None, typer.Option("--input-shape", help="A fixed size for the library: name=1x3x224x224.")
 ]
+BatchOption = Annotated[int | None, typer.Option(help="The library's batch size; default: the model's, or 1.")]
 Fp16Option = Annotated[bool, typer.Option("--fp16", help="Compute in float16, on cores that have it.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]
 TunedOption = Annotated[
@@ -65,7 +66,7 @@ def compile_command(
     device: Annotated[str | None, typer.Option(help="Measure on host or rpc://HOST:PORT; default: estimate.")] = None,
     backend: Annotated[str, typer.Option(help="tvm or ort.")] = "tvm",
     tuned: TunedOption = None,
-    batch: Annotated[int, typer.Option(help="The library's batch size.")] = 1,
+    batch: BatchOption = None,
     input_shape: ShapeOption = None,
     trials: Annotated[int | None, typer.Option(help="Candidates to try; default: by the time budget.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of fine-tuning; 0 means none.")] = None,
@@ -198,7 +199,7 @@ def bench_command(
     threads: Annotated[int, typer.Option(help="Threads of both sides.")] = 1,
     vs: Annotated[str | None, typer.Option(help="Measure this beside it, in turn: onnxruntime.")] = None,
     vs_python: Annotated[str | None, typer.Option(help="The Python whose onnxruntime is meant.")] = None,
-    batch: Annotated[int, typer.Option(help="The batch size of what is built.")] = 1,
+    batch: BatchOption = None,
     input_shape: ShapeOption = None,
     fp16: Fp16Option = False,
     tuned: TunedOption = None,
@@ -221,7 +222,7 @@ def tune_command(
     out: Annotated[
         Path | None, typer.Option(help="The database to add to; default: the one that every build reads.")
     ] = None,
-    batch: Annotated[int, typer.Option(help="The batch size of what is built.")] = 1,
+    batch: BatchOption = None,
     input_shape: ShapeOption = None,
     time_budget: Annotated[str | None, typer.Option(help="Begin no kernel later than this, e.g. 30m.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Measure what the database has already.")] = False,

@@ -11,8 +11,8 @@ import pfir
 
 ROOT = Path(pfir.__file__).parent
 LEAVES = {
-    "errors", "space", "target", "cores", "host_cpu", "measurement", "artifact", "names", "children", "scratch",
-    "installation",
+    "errors", "space", "target", "cores", "host_cpu", "measurement", "artifact", "names", "checksum", "children",
+    "scratch", "installation",
 }  # fmt: skip
 ALLOWED = {
     "ir": LEAVES,

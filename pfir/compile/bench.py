@@ -28,7 +28,8 @@ from pfir.target import FLOAT16, FLOAT32, Target, parse_target, with_arithmetic
 
 ROUNDS = 5
 ONNXRUNTIME = "onnxruntime"
-LIBRARY, MODEL, REPORT = "model.so", "model.onnx", "report.json"
+FOLDED = "both sides run the same model: simplified, folded, its constants no inputs"
+LIBRARY, MODEL, REPORT, MANIFEST = "model.so", "model.onnx", "report.json", "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Bench:
         threads: Of both sides, >= 1.
         vs: `onnxruntime`, or None for ours alone.
         vs_python: The interpreter whose onnxruntime is meant; None is this one.
-        batch, input_shapes: Sizes of what is built; a library of a folder has its own.
+        batch, input_shapes: Sizes of what is built, without them the model's own, batch 1 where that is dynamic; a
+            library of a folder has its own.
         fp16: Whether what is built computes in float16.
         tuned: The database of measured kernels to build by instead of the user's own; `none` is no database.
 
@@ -56,7 +58,7 @@ class Bench:
     threads: int = 1
     vs: str | None = None
     vs_python: str | None = None
-    batch: int = 1
+    batch: int | None = None
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     fp16: bool = False
     tuned: str | None = None
@@ -85,8 +87,9 @@ class Bench:
         if self.device == HOST and not _runs_here(parse_target(self.target)):
             raise UsageError(f"--target {self.target} does not run on this machine; name its --device rpc://HOST:PORT")
         for name in ("threads", "batch"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"--{name} is {getattr(self, name)}; it must be at least 1")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"--{name} is {value}; it must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -131,18 +134,32 @@ def _entry(path: Path, asked: Bench) -> Entry:
 
 
 def _folder_entry(folder: Path, asked: Bench) -> Entry:
-    report, model = _report(folder), load(folder / MODEL)
+    report, model, own = _report(folder), load(folder / MODEL), _own_sizes(folder)
+    if asked.batch is None and not asked.input_shapes:
+        asked = replace(asked, input_shapes=own)
     named = parse_target(str(report["target"].get("name", "")))
     target, library = replace(named, arithmetic=report["target"].get("arithmetic", FLOAT32)), folder / LIBRARY
     reason = _why_not(target, library, asked)
     if target.cpu != report["target"].get("cpu"):
         reason = f"its library is for a host with another processor, {report['target'].get('cpu')}"
+    fixed = _folded(model, asked)
+    if any(spec.shape != own.get(spec.name, spec.shape) for spec in fixed.inputs()):
+        reason = "its library is for inputs of other sizes"
     if reason:
         note = f"{reason}; its {MODEL} was built for {asked.target} with {asked.threads} thread(s) instead"
-        return replace(_built(folder, model, asked), notes=(note,))
-    fixed = _fixed(model, asked)
+        built = _built(folder, model, asked)
+        return replace(built, notes=(note, *built.notes))
     artifact = Artifact("tvm", target, {LIBRARY: library.read_bytes()}, LIBRARY, fixed.inputs(), fixed.outputs())
     return Entry(folder, artifact, fixed, report.get("tuned"))
+
+
+def _own_sizes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the inputs that a folder's library takes; none where its manifest does not tell."""
+    try:
+        inputs = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["inputs"]
+        return {str(name): tuple(int(size) for size in shape) for name, shape in inputs.items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return {}
 
 
 def _report(folder: Path) -> dict:
@@ -172,17 +189,18 @@ def _runs_here(target: Target) -> bool:
     return target.triple.partition("-")[0] == parse_target(HOST).triple.partition("-")[0]
 
 
-def _fixed(model: Model, asked: Bench) -> Model:
-    return fix_sizes(model, asked.batch, dict(asked.input_shapes))
-
-
-def _built(path: Path, model: Model, asked: Bench) -> Entry:
-    """Simplified and folded first, as `pfir compile` does."""
+def _folded(model: Model, asked: Bench) -> Model:
+    """Simplified and folded, as `pfir compile` does first, and of fixed sizes: what both sides run."""
     check_finite(model)
     baseline, _ = run(BASELINE, model, Context())
     give_biases(baseline)
-    target, sized, backend = asked.built_for, _fixed(baseline, asked), open_backend("tvm", asked.tuned)
-    return Entry(path, backend.build(sized, target), _fixed(model, asked), asdict(backend.tuning(sized, target)))
+    return fix_sizes(baseline, asked.batch, dict(asked.input_shapes))
+
+
+def _built(path: Path, model: Model, asked: Bench) -> Entry:
+    notes: list[str] = []
+    target, sized, backend = asked.built_for, _folded(model, asked), open_backend("tvm", asked.tuned, notes.append)
+    return Entry(path, backend.build(sized, target), sized, asdict(backend.tuning(sized, target)), tuple(notes))
 
 
 def _row(entry: Entry, device: Device, asked: Bench) -> dict[str, object]:
@@ -202,7 +220,7 @@ def _row(entry: Entry, device: Device, asked: Bench) -> dict[str, object]:
         "source": ours[0].source,
         "device": ours[0].detail,
         "tuned": entry.tuned,
-        "notes": list(entry.notes),
+        "notes": [*entry.notes, *([FOLDED] if asked.vs else [])],
     }
     return row | (_against(theirs, latency) if theirs else {})
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from pfir.artifact import Artifact
-from pfir.compile.verify import TOLERANCE
+from pfir.compile.verify import SMALLEST, TOLERANCE, largest
 from pfir.data.base import Dataset
 from pfir.errors import DataError, FrontendError
 from pfir.ir.model import Model
@@ -42,7 +42,8 @@ def inputs_to_verify(dataset: Dataset, model: Model, artifact: Artifact) -> list
     if artifact.target.arithmetic == FLOAT16 or runs == 1:
         return samples
     session = Session(model)
-    found = [x for x in extremes(dataset, samples[0]) if is_steady(session, x)][: runs - 1]
+    answers = session.predict(samples[0])
+    found = [x for x in extremes(dataset, samples[0]) if is_steady(session, x, answers)][: runs - 1]
     return [samples[0], *found, *samples[1 : runs - len(found)]]
 
 
@@ -81,29 +82,38 @@ def extremes(dataset: Dataset, like: Mapping[str, np.ndarray]) -> list[Arrays]:
     return [ends, zeros, others]
 
 
-def is_steady(session: Session, feeds: Mapping[str, np.ndarray]) -> bool:
+def is_steady(session: Session, feeds: Mapping[str, np.ndarray], answers: Mapping[str, np.ndarray]) -> bool:
     """Whether ONNX Runtime's own outputs are finite and stay when the inputs move by `STEP`.
 
     Elsewhere, as at ties of classes or where a division is by nothing but rounding, two right programs may differ.
+
+    Args:
+        answers: The outputs of samples, which tell how large they usually are.
     """
-    rng = np.random.default_rng(0)
     try:
-        here, moved = session.predict(feeds), session.predict({name: _moved(x, rng) for name, x in feeds.items()})
+        here = session.predict(feeds)
+        around = [session.predict(_moved(feeds, way)) for way in (1, -1)]  # of a tie one of them takes the other side
     except (DataError, FrontendError):
         return False
-    return all(_close(y, moved[name]) for name, y in here.items())
+    return all(_close(y, moved[name], answers[name]) for moved in around for name, y in here.items())
 
 
-def _moved(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _moved(feeds: Mapping[str, np.ndarray], way: int) -> Arrays:
+    """The inputs with each float moved a little, in the direction that chance gives it, or in the other."""
+    rng = np.random.default_rng(0)
+    return {name: _shifted(x, way * rng.uniform(-1, 1, x.shape)) for name, x in feeds.items()}
+
+
+def _shifted(x: np.ndarray, by: np.ndarray) -> np.ndarray:
     if x.dtype.kind != "f":
         return x
-    step = STEP * max(float(np.abs(x).max(initial=0.0)), STEP)
-    return (x + step * rng.uniform(-1, 1, x.shape)).astype(x.dtype)
+    return (x + STEP * (float(np.abs(x).max(initial=0.0)) or 1.0) * by).astype(x.dtype)
 
 
-def _close(y: np.ndarray, moved: np.ndarray) -> bool:
+def _close(y: np.ndarray, moved: np.ndarray, usual: np.ndarray) -> bool:
     if y.dtype.kind != "f":
         return np.array_equal(y, moved)
     if y.shape != moved.shape or not (np.isfinite(y).all() and np.isfinite(moved).all()):
         return False
-    return bool(np.abs(y - moved).max(initial=0.0) <= TOLERANCE / 2 * np.abs(y).max(initial=0.0))
+    size = max(largest(y), largest(usual), SMALLEST)
+    return float(np.abs(y - moved).max(initial=0.0)) <= TOLERANCE / 2 * size

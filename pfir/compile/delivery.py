@@ -53,7 +53,8 @@ def deliver(
         REPORT: record.dump(report).encode(),
         PAGE: html.page(report).encode(),
     }
-    facts = {"arithmetic": setting.target.computes, "tuned": report["tuned"]}
+    inputs = {spec.name: list(spec.shape) for spec in artifact.inputs}
+    facts = {"arithmetic": setting.target.computes, "tuned": report["tuned"], "inputs": inputs}
     room.deliver(files | room.journals(), facts)
     _write_depfile(setting.request)
     return Outcome(report, run.met, room.folder)

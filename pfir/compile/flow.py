@@ -53,7 +53,7 @@ def _setting(request: Request, stages: Stages, progress: Progress) -> Setting:
         request.where.check(request.backend, target)
         original = prepare(request, target.lanes)
         check_recipe(original, request)
-        backend = open_backend(request.backend, request.tuned)
+        backend = open_backend(request.backend, request.tuned, progress.note)
         sized = fixed(original.start, request)
         backend.check(sized)
         samples = open_samples(request, sized, original.model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -128,8 +129,11 @@ def fixed(model: Model, request: Request) -> Model:
     return fix_sizes(model, request.batch, dict(request.input_shapes))
 
 
-def open_backend(name: str, tuned: str | None = None) -> Backend:
+def open_backend(name: str, tuned: str | None = None, note: Callable[[str], None] | None = None) -> Backend:
     """The backend of `--backend`, which builds by the measured kernels of `--tuned`.
+
+    Args:
+        note: Told what a user should know of its builds.
 
     Raises:
         UsageError: That is no database of them.
@@ -140,7 +144,7 @@ def open_backend(name: str, tuned: str | None = None) -> Backend:
         return OrtBackend()
     from pfir.backends.tvm import TvmBackend
 
-    return TvmBackend(tuned)
+    return TvmBackend(tuned, note)
 
 
 def give_biases(model: Model) -> None:

@@ -85,7 +85,7 @@ class Request:
     device: str | None = None
     backend: str = "tvm"
     tuned: str | None = None
-    batch: int = 1
+    batch: int | None = None
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     trials: int | None = None
     epochs: int | None = None
@@ -116,9 +116,7 @@ class Request:
             raise UsageError("--validation goes with --data")
         if self.tuned is not None and self.backend != "tvm":
             raise UsageError(f"--tuned names kernels of the tvm backend; --backend {self.backend} has none")
-        if self.batch < 1:
-            raise UsageError(f"--batch is {self.batch}; it must be at least 1")
-        for name in ("trials", "jobs"):
+        for name in ("batch", "trials", "jobs"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"--{name} is {value}; it must be at least 1")

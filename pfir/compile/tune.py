@@ -36,7 +36,7 @@ class Tune:
         target: What kernels are built for.
         device: `host` or `rpc://HOST:PORT`.
         out: The database to add to; None is the user's own.
-        batch, input_shapes: Sizes of what is built.
+        batch, input_shapes: Sizes of what is built; without them the model's own, batch 1 where that is dynamic.
         time_budget_s: No second kernel is begun later than this; None is no limit.
         again: Measure kernels that the database has already.
         dry_run: Measure nothing.
@@ -50,7 +50,7 @@ class Tune:
     target: str
     device: str = HOST
     out: Path | None = None
-    batch: int = 1
+    batch: int | None = None
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     time_budget_s: float | None = None
     again: bool = False
@@ -62,7 +62,7 @@ class Tune:
             raise UsageError("nothing to tune for; name an ONNX file")
         if self.device != HOST and not self.device.startswith("rpc://"):
             raise UsageError(f"--device {self.device} yields no latency; it is host or rpc://HOST:PORT")
-        if self.batch < 1:
+        if self.batch is not None and self.batch < 1:
             raise UsageError(f"--batch is {self.batch}; it must be at least 1")
         if self.time_budget_s is not None and self.time_budget_s <= 0:
             raise UsageError("--time-budget must be above 0")

@@ -47,7 +47,7 @@ def verify(artifact: Artifact, device: Device, cases: Sequence[Case], arithmetic
         DeviceError: The device cannot be set up.
     """
     errors, equal = [], []
-    usual = {name: _largest(y) for name, y in cases[0][1].items()}
+    usual = {name: largest(y) for name, y in cases[0][1].items()}
     for feeds, expected in cases:
         found = device.run(artifact, feeds)
         errors += [_error(name, found.get(name), y, usual[name], arithmetic) for name, y in expected.items()]
@@ -92,10 +92,10 @@ def verify_somewhere(
 def _near_zero(cases: Sequence[Case], floor: float) -> tuple[str, ...]:
     """Outputs that are nowhere above what may be an error."""
     names = [name for name, y in cases[0][1].items() if y.dtype.kind == "f"]
-    return tuple(name for name in names if all(_largest(expected[name]) <= floor for _, expected in cases))
+    return tuple(name for name in names if all(largest(expected[name]) <= floor for _, expected in cases))
 
 
-def _largest(y: np.ndarray) -> float:
+def largest(y: np.ndarray) -> float:
     """The largest finite magnitude."""
     return float(np.abs(y[np.isfinite(y)]).max(initial=0.0))
 
@@ -123,7 +123,7 @@ def _error(
     finite = np.isfinite(expected)
     difference = np.abs(found[finite].astype(np.float64) - expected[finite])
     absolute = float(difference.max(initial=0.0))
-    relative = absolute / max(_largest(expected), usual, SMALLEST)
+    relative = absolute / max(largest(expected), usual, SMALLEST)
     if relative > tolerance(arithmetic):
         raise VerifyError(
             f"output {name} of the compiled library differs from ONNX Runtime's by {absolute:.3g} "

@@ -38,6 +38,9 @@ _MODELS = {
 
 
 _LARGE = 5_000_000
+_START_S, _RUN_S, _MACS_PER_S = 1800.0, 300.0, 1e6
+"""The longest that starting may take, and one run: some seconds for what is no product, and for products a hundredth of
+the speed that an idle machine emulates at. What takes longer hangs."""
 
 
 class EmulatedDevice(Device):
@@ -49,7 +52,7 @@ class EmulatedDevice(Device):
     Args:
         cache: Folder for the set-up; None is the user's cache folder.
         progress: Called with a line per step of the set-up.
-        timeout_s: Longest time one run may take; emulation is twenty to fifty times slower than the machine.
+        timeout_s: Longest time one run may take; None goes by its multiply-accumulates.
         offline: Nothing may be fetched for the set-up.
     """
 
@@ -59,7 +62,7 @@ class EmulatedDevice(Device):
         self,
         cache: Path | None = None,
         progress: Progress | None = None,
-        timeout_s: float = 1800.0,
+        timeout_s: float | None = None,
         offline: bool = False,
     ) -> None:
         self._cache, self._progress, self._timeout_s, self._offline = cache, progress, timeout_s, offline
@@ -91,7 +94,7 @@ class EmulatedDevice(Device):
     def run(self, artifact: Artifact, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         _check(artifact)
         arrays = ordered(artifact, inputs)
-        return named(artifact, self._worker(artifact.target).run(artifact, arrays))
+        return named(artifact, self._ready(artifact).run(artifact, arrays))
 
     def instructions(self, artifact: Artifact, inputs: Mapping[str, np.ndarray]) -> int | None:
         """How many instructions one inference executes on one thread, or None where nothing here can count them.
@@ -104,7 +107,7 @@ class EmulatedDevice(Device):
         """
         _check(artifact)
         arrays = ordered(artifact, inputs)
-        worker = self._worker(artifact.target)
+        worker = self._ready(artifact)
         count = self._counts.get(_model(artifact.target))
         return None if count is None else _instructions(worker, artifact, arrays, count)
 
@@ -115,9 +118,15 @@ class EmulatedDevice(Device):
         self._counts.clear()
         self._open.close()
 
-    def _worker(self, target: Target) -> Worker:
-        """The process on the processor model of this target; one per model."""
-        model = _model(target)
+    def _ready(self, artifact: Artifact) -> Worker:
+        """The process that the library runs in, with the time that it may take."""
+        worker = self._worker(_model(artifact.target))
+        macs = sum(kernel.macs for kernel in artifact.kernels)
+        worker.timeout_s = self._timeout_s or _RUN_S + macs / _MACS_PER_S
+        return worker
+
+    def _worker(self, model: str) -> Worker:
+        """The process on this processor model; one per model."""
         if model not in self._workers:
             self.set_up()
             try:
@@ -149,9 +158,9 @@ class EmulatedDevice(Device):
         # The source goes along as text: the emulated Python does not see this one's packages.
         source = files("pfir.devices").joinpath("worker_main.py").read_text(encoding="utf-8")
         command = run_text(source, python=made.command(model, emulator))
-        worker = Worker(f"{self.name} ({model.partition(',')[0]})", timeout_s=self._timeout_s, command=command)
+        worker = Worker(f"{self.name} ({model.partition(',')[0]})", command=command)
         # Importing TVM takes seconds under emulation, and far more on a busy machine.
-        worker.connect(self._timeout_s)
+        worker.connect(_START_S)
         return worker
 
 

@@ -164,7 +164,7 @@ class Worker:
             code = None
         self.close()
         if code == -signal.SIGILL:
-            return "illegal instruction; the library was built for another CPU"
+            return "illegal instruction; the library was built for another CPU, or is damaged"
         if code is not None and code < 0:
             return f"its process was ended by {signal.Signals(-code).name}"
         return f"its process left with code {code}"

@@ -132,14 +132,16 @@ def _known(kind: onnx.TypeProto.Tensor) -> tuple[np.dtype | None, list | None]:
     return dtype, [d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in kind.shape.dim]
 
 
-def fix_sizes(model: Model, batch: int = 1, input_shapes: Mapping[str, Sequence[int]] | None = None) -> Model:
+def fix_sizes(
+    model: Model, batch: int | None = None, input_shapes: Mapping[str, Sequence[int]] | None = None
+) -> Model:
     """A new model in which every size is a number; what is computed from sizes alone is folded.
 
     Sizes that depend on values (NonZero, NonMaxSuppression) stay unknown. The given model is not changed.
 
     Args:
         model: With dynamic sizes or without.
-        batch: The size of a dynamic first axis, at least 1.
+        batch: The size of the first axis, at least 1; None is the model's own, 1 where that is dynamic.
         input_shapes: Full shapes by input name, sizes of at least 1.
 
     Raises:
@@ -170,7 +172,8 @@ def _fold_until_known(model: Model) -> None:
             tensor.shape = known[tensor.name][1]
 
 
-def _input_shapes(model: Model, batch: int, given: dict[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
+def _input_shapes(model: Model, asked: int | None, given: dict[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
+    batch = 1 if asked is None else asked
     if batch < 1:
         raise UsageError(f"--batch is {batch}; it must be at least 1")
     names = [t.name for t in model.graph.inputs]
@@ -182,7 +185,8 @@ def _input_shapes(model: Model, batch: int, given: dict[str, Sequence[int]]) -> 
         if tensor.name not in given and tensor.shape and isinstance(tensor.shape[0], str):
             bound.setdefault(tensor.shape[0], batch)
     shapes = {t.name: _fixed_shape(t, batch, given.get(t.name), bound) for t in model.graph.inputs}
-    _check_batch(model, batch, shapes)
+    if asked is not None:
+        _check_batch(model, asked, shapes)
     return shapes
 
 
@@ -243,7 +247,7 @@ def _check_given(tensor: gs.Variable, given: Sequence[int]) -> None:
 def _check_batch(model: Model, batch: int, shapes: Mapping[str, tuple[int, ...]]) -> None:
     """A batch that no input takes was asked for in vain."""
     firsts = {s[0] for s in shapes.values() if s}
-    if batch == 1 or batch in firsts or not firsts:
+    if batch in firsts or not firsts:
         return
     tensor = next(t for t in model.graph.inputs if shapes[t.name])
     raise UsageError(f"--batch is {batch}; input {tensor.name} has shape {_text(shapes[tensor.name])}")

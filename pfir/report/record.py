@@ -57,7 +57,7 @@ class Verification:
         passed: None where there is nothing to compare, as ONNX Runtime itself runs the result.
         max_abs_error, max_rel_error, tolerance: None where it was skipped.
         skipped: Why nothing was verified; None if it was.
-        samples: How many were compared.
+        samples: How many were compared, extremes among them.
         top1_agreement: Share of them with the same best class; None where it was skipped or nothing is classified.
         not_verified_on: What the library is for, where that could not be set up, so that a library of the same model
             for this machine was compared; None where the library itself was.
@@ -230,7 +230,7 @@ def _unverified(check: Verification) -> list[str]:
         )
     if check.near_zero:
         names = ", ".join(check.near_zero)
-        found.append(f"On all verified samples {names} is so near zero that an error there goes unseen.")
+        found.append(f"On all verified samples {names} is so near zero that an error goes unseen.")
     return found
 
 

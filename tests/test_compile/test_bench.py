@@ -7,16 +7,20 @@ import shutil
 import stat
 import sys
 
+import onnx
 import pytest
 
 from pfir import cli
 from pfir.backends.ort import rival
+from pfir.backends.tvm import backend, store
 from pfir.compile import bench as module
 from pfir.compile.bench import Bench, bench, lines
 from pfir.devices import host
 from pfir.errors import DeviceError, FrontendError, UsageError
 from pfir.frontends import load
+from pfir.ir.model import Model
 from pfir.ir.shapes import fix_sizes
+from tests.jobs import small_net
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +52,49 @@ def test_both_sides_are_measured_on_the_same_model(model):
     assert row["source"] == "measured" and row["threads"] == 1 and row["repeats"] >= 30 and row["spread"] >= 0
     assert row["vs"]["name"] == "onnxruntime" and row["vs"]["version"].count(".") >= 2
     assert row["ratio"] == pytest.approx(row["latency_s"] / row["vs"]["latency_s"])
+
+
+def test_the_other_side_runs_the_folded_model_whose_constants_are_no_inputs(tmp_path, monkeypatch):
+    proto = small_net().to_proto()
+    for tensor in proto.graph.initializer:
+        proto.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    path = tmp_path / "net.onnx"
+    onnx.save(proto, path)
+    timed = []
+
+    def run(command, timeout_s):
+        timed.append(onnx.load(command[3]))
+        return '{"version": "9.9", "seconds": [0.5]}'
+
+    monkeypatch.setattr(rival, "_run", run)
+    found = bench(Bench((path,), vs="onnxruntime"))
+    for given in timed:
+        assert [value.name for value in given.graph.input] == ["in0"]
+        assert "BatchNormalization" not in {node.op_type for node in given.graph.node}
+        onnx.checker.check_model(given)
+    assert timed and module.FOLDED in lines(found)[-1]
+
+
+def test_old_files_lose_their_inputs_for_the_other_side_too():
+    proto = small_net().to_proto()
+    proto.ir_version = 3
+    given = rival.with_constants(Model.from_proto(proto))
+    assert len(given.graph.input) == 1 and given.ir_version == 4
+
+
+def test_the_batch_is_the_model_s_own(model, tmp_path):
+    fix_sizes(load(model), 3).save(tmp_path / "three.onnx")
+    built = [module._built(path, load(path), Bench((path,))) for path in (model, tmp_path / "three.onnx")]
+    assert [entry.artifact.inputs[0].shape[0] for entry in built] == [1, 3]
+
+
+def test_a_damaged_library_of_the_cache_is_said(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "_folder", lambda: tmp_path)
+    monkeypatch.setattr(backend, "build", lambda *_: b"library")
+    assert module._entry(model, Bench((model,))).notes == ()
+    (path,) = tmp_path.glob("*.so")
+    path.write_bytes(b"damaged")
+    assert "damaged; it is built anew" in module._entry(model, Bench((model,))).notes[0]
 
 
 def test_the_command_prints_the_json_of_the_design_and_nothing_else(model, monkeypatch, capsys):
@@ -90,6 +137,24 @@ def test_what_does_not_run_here_is_built_for_this_machine_and_said(model, tmp_pa
     entry = module._entry(folder, Bench((folder,)))
     assert why in entry.notes[0] and "built for host" in entry.notes[0]
     assert entry.artifact.target.triple == module.parse_target("host").triple
+
+
+@pytest.mark.parametrize(("batch", "kept"), [(None, True), (4, True), (2, False)])
+def test_a_folder_is_measured_at_the_sizes_of_its_library(model, tmp_path, monkeypatch, batch, kept):
+    folder = _written(tmp_path / "out", model, "host", module.parse_target("host").cpu, b"for four")
+    (folder / "manifest.json").write_text('{"inputs": {"in0": [4, 3, 16, 16]}}')
+    monkeypatch.setattr(module, "_built", lambda path, model, asked: module.Entry(path, None, model, None))
+    entry = module._entry(folder, Bench((folder,), batch=batch))
+    if kept:
+        assert entry.artifact.files["model.so"] == b"for four" and entry.artifact.inputs[0].shape[0] == 4
+    else:
+        assert "inputs of other sizes" in entry.notes[0]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"inputs": 3}', '{"inputs": {"x": 3}}'])
+def test_a_manifest_that_does_not_tell_sizes_leaves_the_model_s_own(tmp_path, content):
+    (tmp_path / "manifest.json").write_text(content)
+    assert module._own_sizes(tmp_path) == {}
 
 
 def test_a_library_for_another_number_of_threads_is_built_anew(model, tmp_path):

@@ -1,18 +1,21 @@
-import numpy as np
+from pathlib import Path
+
 import pytest
 
 from pfir.backends.ort import OrtBackend, OrtHost
 from pfir.backends.tvm import TvmBackend
-from pfir.compile import building
-from pfir.compile.building import host_device, host_latency, instructions, run_device, some_samples, verify_result
-from pfir.data import open_data
+from pfir.compile.building import emulation, host_device, host_latency, instructions, run_device, verify_result
+from pfir.compile.cases import inputs_to_verify
+from pfir.compile.prepare import fixed
+from pfir.data.generated import generated
+from pfir.devices.emulated import EmulatedDevice
 from pfir.devices.estimate import EstimateDevice
 from pfir.devices.host import HostDevice
-from pfir.errors import CompileError, DeviceError, UsageError
+from pfir.errors import CompileError, DeviceError, RunError, UsageError, VerifyError
 from pfir.ir.shapes import fix_sizes
 from pfir.report.progress import Silent
 from pfir.target import parse_target
-from tests.jobs import images, small_net, write_data
+from tests.jobs import images, request, small_net
 
 ARM, HOST = parse_target("arm"), parse_target("host,threads=2")
 
@@ -60,32 +63,70 @@ def test_both_models_are_measured_on_this_machine():
     assert found.baseline_s > 0 and found.result_s > 0 and found.note is None
 
 
-def test_where_no_emulated_device_can_be_the_host_verifies(monkeypatch):
-    def missing(_):
-        raise DeviceError("no qemu here")
+class Failing(EmulatedDevice):
+    """An emulated device on which nothing runs, for the reason given."""
 
-    monkeypatch.setattr(building, "emulated", missing)
-    said, model, backend = [], fix_sizes(small_net()), TvmBackend()
-    progress = Silent()
+    def __init__(self, reason):
+        super().__init__()
+        self.reason = reason
+
+    def run(self, artifact, inputs):
+        raise self.reason
+
+    def instructions(self, artifact, inputs):
+        raise self.reason
+
+
+def _verified(target, emulated=None):
+    """The verification of a small net's library for this target, and what was said meanwhile."""
+    said, model, backend, progress = [], fix_sizes(small_net()), TvmBackend(), Silent()
     progress.note = said.append
-    artifact = backend.build(model, ARM)
-    feeds = [{"in0": images(1)}]
-    found = verify_result(backend, artifact, model, EstimateDevice(ARM), feeds, progress)
+    artifact, feeds = backend.build(model, target), [{"in0": images(1)}]
+    return verify_result(backend, artifact, model, EstimateDevice(target), feeds, progress, emulated), said
+
+
+def test_where_the_emulated_device_cannot_be_set_up_the_host_verifies_and_that_is_recorded():
+    found, said = _verified(ARM, Failing(DeviceError("no qemu here")))
     assert found.device == "host" and found.passed and "no qemu here" in said[0]
+    assert (found.not_verified_on, found.reason) == ("aarch64", "no qemu here")
 
 
-def test_instructions_are_counted_only_where_they_can_be(monkeypatch):
-    def missing(_):
-        raise DeviceError("no qemu here")
+def test_a_library_that_fails_on_the_emulated_device_is_not_verified_on_the_host():
+    with pytest.raises(VerifyError, match="illegal instruction"):
+        _verified(ARM, Failing(RunError("illegal instruction")))
 
-    monkeypatch.setattr(building, "emulated", missing)
+
+def test_what_no_emulated_device_runs_is_recorded_too():
+    found, _ = _verified(parse_target("android-arm64"))
+    assert found.passed and found.not_verified_on == "aarch64" and "no emulated device" in found.reason
+
+
+def test_on_a_machine_as_the_target_nothing_is_missed():
+    found, said = _verified(HOST)
+    assert found.passed and found.not_verified_on is None and not said
+
+
+def test_a_model_of_a_fixed_batch_is_verified_with_it():
+    asked = request(Path("net.onnx"), Path("out"))
+    model, backend = fixed(fix_sizes(small_net(), 4), asked), TvmBackend()
+    artifact, data = backend.build(model, HOST), generated(model.inputs(), 40)
+    feeds = inputs_to_verify(data, model, artifact)
+    found = verify_result(backend, artifact, model, EstimateDevice(HOST), feeds, Silent())
+    assert found.passed and found.samples == 4 * len(feeds) == 32
+
+
+def test_onnx_runtime_is_not_compared_with_itself():
+    backend, model = OrtBackend(), fix_sizes(small_net())
+    found = verify_result(backend, backend.build(model, ARM), model, EstimateDevice(ARM), [], Silent())
+    assert found.passed is None and found.max_abs_error is None and "not applicable" in found.skipped
+
+
+def test_instructions_are_counted_only_where_they_can_be():
     model = fix_sizes(small_net())
-    for backend, target in ((OrtBackend(), ARM), (TvmBackend(), HOST), (TvmBackend(), ARM)):
-        assert instructions(backend, (model, model), target, {}, Silent()) == [None, None]
-
-
-def test_samples_repeat_where_the_data_is_shorter_than_the_batch(tmp_path):
-    data = open_data(write_data(tmp_path, count=2), small_net().inputs())
-    x = some_samples(data, 5)[0]["in0"]
-    assert x.shape[0] == 5
-    np.testing.assert_array_equal(x[[0, 1, 0, 1, 0]], x)
+    for backend, target in ((OrtBackend(), ARM), (TvmBackend(), HOST)):
+        with emulation(backend, target, Silent()) as emulated:
+            assert emulated is None and instructions(backend, (model,), target, {}, Silent(), emulated) == [None]
+    with emulation(TvmBackend(), ARM, Silent()) as emulated:
+        assert isinstance(emulated, EmulatedDevice)
+    failing = Failing(RunError("no qemu here"))
+    assert instructions(TvmBackend(), (model, model), ARM, {}, Silent(), failing) == [None, None]

@@ -17,7 +17,7 @@ from tests.structures import Net
 from tests.test_report.sample import PROMISED, SIDE
 
 VERIFICATION = {"device", "against", "max_abs_error", "max_rel_error", "tolerance", "passed", "skipped", "samples",
-                "top1_agreement"}  # fmt: skip
+                "top1_agreement", "not_verified_on", "reason", "near_zero"}  # fmt: skip
 
 
 def test_the_report_has_every_key_that_others_rely_on(report):
@@ -32,7 +32,8 @@ def test_the_report_has_every_key_that_others_rely_on(report):
 def test_the_goal_is_met_and_everything_is_delivered(finished, report):
     assert report["met"] and report["speedup"] * 1.005 >= 2.0
     assert report["speedup"] == pytest.approx(report["baseline"]["latency_s"] / report["result"]["latency_s"])
-    assert report["verification"]["passed"] and report["fidelity_data"] == "given"
+    assert report["verification"]["passed"] is None, "ONNX Runtime is not compared with itself"
+    assert report["fidelity_data"] == "given"
     names = {"manifest.json", "model.onnx", "recipe.json", "report.html", "report.json", "search.jsonl", "weights.npz"}
     assert {p.name for p in finished.iterdir()} == names | {"fitted.search.jsonl"}
 

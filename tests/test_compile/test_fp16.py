@@ -9,15 +9,16 @@ import pytest
 from pfir import cli
 from pfir.backends.tvm import TvmBackend
 from pfir.compile import bench as benching
-from pfir.compile import building
 from pfir.compile.bench import Bench, bench, lines
 from pfir.compile.building import host_latency
 from pfir.compile.request import Goals
 from pfir.devices import host
+from pfir.devices.emulated import EmulatedDevice
 from pfir.devices.estimate import EstimateDevice
 from pfir.errors import DeviceError, UsageError, VerifyError
 from pfir.ir.cost import kernels
 from pfir.ir.shapes import fix_sizes
+from pfir.report.terminal import last_line
 from pfir.target import FLOAT16, parse_target, with_arithmetic
 from tests.jobs import run, small_net, write_model
 
@@ -33,7 +34,7 @@ def no_emulator():
         raise DeviceError("no emulator in these tests")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(building, "emulated", missing)
+        patch.setattr(EmulatedDevice, "set_up", missing)
         yield
 
 
@@ -49,6 +50,13 @@ def test_every_record_of_a_run_names_the_arithmetic(half):
     assert json.loads((half / "recipe.json").read_text())["arithmetic"] == FLOAT16
     assert json.loads((half / "manifest.json").read_text())["arithmetic"] == SAID
     assert SAID in (half / "report.html").read_text()
+
+
+def test_without_an_emulator_the_last_line_says_what_was_not_verified(half):
+    report = json.loads((half / "report.json").read_text())
+    check = report["verification"]
+    assert check["passed"] and (check["not_verified_on"], check["reason"]) == ("aarch64", "no emulator in these tests")
+    assert "verified on host, not verified on aarch64: out/" in last_line(report, "out/")
 
 
 def test_both_sides_are_costed_in_it(half, model):

@@ -3,15 +3,18 @@
 import os
 import threading
 import time
+from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from pfir.artifact import Artifact, TensorSpec
+from pfir.artifact import Artifact, Kernel, TensorSpec
+from pfir.devices import emulated
 from pfir.devices.cached import damage, default_cache, made_once
 from pfir.devices.emulated import EmulatedDevice
 from pfir.devices.provision import Emulated, provision
-from pfir.errors import DeviceError
+from pfir.errors import DeviceError, RunError
 from pfir.target import parse_target
 
 SHAPE, WEIGHT = (1, 3, 8, 8), (5, 3, 3, 3)
@@ -71,7 +74,7 @@ def test_a_library_for_arm_computes_under_emulation_what_numpy_computes(device, 
 def test_code_for_another_core_is_found_out(device, tmp_path):
     artifact = conv_relu("arm:neoverse-v1", tmp_path)
     wrong = Artifact("tvm", parse_target("arm"), artifact.files, "net.so", artifact.inputs, artifact.outputs)
-    with pytest.raises(DeviceError, match="illegal instruction; the library was built for another CPU"):
+    with pytest.raises(RunError, match="illegal instruction; the library was built for another CPU"):
         device.run(wrong, feeds())
 
 
@@ -82,6 +85,91 @@ def test_the_instructions_of_one_inference_are_counted(device, tmp_path):
     # At least one for four multiply-accumulates; a plain loop takes a few for each, the runtime some hundred in all.
     macs = 5 * 64 * 27
     assert macs / 4 < found < 10 * macs
+
+
+class Processes:
+    """Stands for what starts processes under emulation: remembers the commands, and counts what they run."""
+
+    def __init__(self, monkeypatch, counts=True):
+        self.commands, self.runs, self.counts = [], 0, counts
+        monkeypatch.setattr(emulated, "provision", lambda cache, progress: self)
+        monkeypatch.setattr(emulated, "counting_emulator", self._counting)
+        monkeypatch.setattr(emulated, "Worker", self._worker)
+
+    def command(self, cpu, emulator):
+        return (*(emulator or ("plain",)), cpu)
+
+    @contextmanager
+    def counter(self):
+        yield ("counting",), lambda: 1000 * self.runs
+
+    def connect(self, timeout_s):
+        if not self.counts and self.commands[-1][0] == "counting":
+            raise DeviceError("it has no plugins")
+
+    def run(self, artifact, inputs):
+        return inputs
+
+    def repeat(self, artifact, inputs, number):
+        self.runs += number
+
+    def close(self):
+        pass
+
+    def _counting(self, cache, progress):
+        if self.counts is None:
+            raise DeviceError("no network")
+        return self
+
+    def _worker(self, name, command):
+        self.commands.append(command[:2])
+        return self
+
+
+def identity(library: bytes) -> Artifact:
+    spec = TensorSpec("x", "float32", SHAPE)
+    return Artifact("tvm", parse_target("arm"), {"net.so": library}, "net.so", (spec,), (spec,))
+
+
+def test_one_process_runs_and_counts_every_library(monkeypatch):
+    started, x = Processes(monkeypatch), {"x": feeds()["x"]}
+    with EmulatedDevice() as device:
+        assert list(device.run(identity(b"a"), x)) == ["x"]
+        assert [device.instructions(identity(library), x) for library in (b"a", b"b")] == [1000, 1000]
+    assert started.commands == [("counting", "cortex-a53")]
+
+
+@pytest.mark.parametrize(("counts", "why"), [(None, "no network"), (False, "it has no plugins")])
+def test_where_nothing_counts_a_plain_emulator_runs_libraries(monkeypatch, counts, why):
+    started, x, said = Processes(monkeypatch, counts), {"x": feeds()["x"]}, []
+    with EmulatedDevice(progress=said.append) as device:
+        assert list(device.run(identity(b"a"), x)) == ["x"] and device.instructions(identity(b"a"), x) is None
+    assert started.commands[-1] == ("plain", "cortex-a53") and said == [f"instructions are not counted: {why}"]
+
+
+def test_what_multiplies_more_may_take_longer(monkeypatch):
+    started, x = Processes(monkeypatch), {"x": feeds()["x"]}
+    limits = []
+    with EmulatedDevice() as device:
+        for macs in (0, 10**9):
+            device.run(replace(identity(b"a"), kernels=(Kernel("conv", "conv", macs, 0, 0),)), x)
+            limits.append(started.timeout_s)
+    assert limits == [300, 1300]
+
+
+def test_a_set_up_that_failed_is_not_tried_again(monkeypatch):
+    tried = []
+
+    def missing(cache, progress):
+        tried.append(1)
+        raise DeviceError("no network")
+
+    monkeypatch.setattr(emulated, "provision", missing)
+    with EmulatedDevice() as device:
+        for ask in (device.run, device.instructions, device.run):
+            with pytest.raises(DeviceError, match="no network"):
+                ask(identity(b"a"), {"x": feeds()["x"]})
+    assert len(tried) == 1
 
 
 def test_the_second_set_up_is_the_first(device):

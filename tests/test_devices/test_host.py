@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 
 from pfir.artifact import TensorSpec
 from pfir.devices.host import HostDevice, summarise
-from pfir.errors import DeviceError, UsageError
+from pfir.devices.worker import Worker
+from pfir.errors import DeviceError, RunError, UsageError
 from tests.test_devices.library import X, doubled
 
 
@@ -51,7 +53,7 @@ def test_the_spread_is_half_the_interquartile_range_over_the_median():
     [({}, "x is missing"), ({"x": X[:1]}, "float32[1, 3]"), ({"x": X.astype(np.float64)}, "float64[2, 3]")],
 )
 def test_inputs_that_do_not_fit_are_refused(device, inputs, words):
-    with pytest.raises(DeviceError, match=words.replace("[", r"\[")):
+    with pytest.raises(RunError, match=words.replace("[", r"\[")):
         device.run(doubled(), inputs)
 
 
@@ -67,7 +69,7 @@ def test_a_library_for_another_architecture_is_refused(device):
 
 
 def test_a_file_that_is_no_library_is_an_error_of_the_device_and_the_next_run_works(device):
-    with pytest.raises(DeviceError, match="failed to load"):
+    with pytest.raises(RunError, match="failed to load"):
         device.run(replace(doubled(), files={"model.so": b"no library"}), {"x": X})
     np.testing.assert_array_equal(device.run(doubled(), {"x": X})["y"], 2 * X)
 
@@ -76,7 +78,7 @@ def test_a_crash_is_an_error_of_the_device_and_the_next_run_works():
     with HostDevice() as host:
         host.run(doubled(), {"x": X})
         host._worker._process.kill()
-        with pytest.raises(DeviceError, match="stopped during run"):
+        with pytest.raises(RunError, match="stopped during run"):
             host.run(doubled(), {"x": X})
         np.testing.assert_array_equal(host.run(doubled(), {"x": X})["y"], 2 * X)
 
@@ -84,8 +86,16 @@ def test_a_crash_is_an_error_of_the_device_and_the_next_run_works():
 def test_a_device_that_takes_too_long_is_an_error():
     with HostDevice(timeout_s=0.0) as host:
         host._worker.connect()
-        with pytest.raises(DeviceError, match="did not answer"):
+        with pytest.raises(RunError, match="did not answer"):
             host.run(doubled(), {"x": X})
+
+
+@pytest.mark.parametrize("program", ["raise SystemExit(3)", "import time; time.sleep(30)"], ids=["ends", "hangs"])
+def test_a_child_that_does_not_start_is_no_fault_of_the_library(program):
+    worker = Worker("device", command=(sys.executable, "-S", "-c", program))
+    with pytest.raises(DeviceError) as caught:
+        worker.connect(timeout_s=0.5)
+    assert not isinstance(caught.value, RunError)
 
 
 def test_no_threads_are_refused():
@@ -95,5 +105,5 @@ def test_no_threads_are_refused():
 
 def test_an_interface_with_another_count_of_outputs_is_noticed(device):
     wrong = replace(doubled(), outputs=(TensorSpec("y", "float32", (2, 3)),))
-    with pytest.raises(DeviceError, match="2 outputs"):
+    with pytest.raises(RunError, match="2 outputs"):
         device.run(wrong, {"x": X})

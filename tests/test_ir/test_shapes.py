@@ -105,6 +105,7 @@ def test_a_given_shape_binds_its_symbols_everywhere():
         (dynamic, {"input_shapes": {"x": (1, 4, 8, 8)}}, "size 4 on axis 1; the model fixes it to 3"),
         (dynamic, {"input_shapes": {"x": (1, 3, 0, 8)}}, "a size below 1"),
         (lambda: parsed("net (float[2,3] x) => (float[2,3] y) { y = Relu(x) }"), {"batch": 4}, r"has shape \[2, 3\]"),
+        (lambda: parsed("net (float[2,3] x) => (float[2,3] y) { y = Relu(x) }"), {"batch": 1}, r"has shape \[2, 3\]"),
         (
             lambda: parsed("net (float[N,T] a, float[N,T] b) => (float[N,T] y) { y = Add(a, b) }"),
             {"input_shapes": {"a": (1, 3), "b": (1, 4)}},
@@ -151,3 +152,9 @@ def test_sizes_and_types_go_through_quantized_operators_of_onnx_runtime():
     pool.attrs["channels_last"] = 1
     infer_shapes(model)
     assert pool.inputs[0].shape == ["N", 9, 4, 4] and pool.outputs[0].shape is None
+
+
+def test_without_a_batch_the_model_s_own_stays_and_a_dynamic_one_is_1():
+    own = parsed("net (float[2,3] x) => (float[2,3] y) { y = Relu(x) }")
+    free = parsed("net (float[N,3] x) => (float[N,3] y) { y = Relu(x) }")
+    assert [fix_sizes(m).inputs()[0].shape for m in (own, free)] == [(2, 3), (1, 3)]

@@ -19,7 +19,7 @@ def test_the_report_holds_what_others_rely_on():
     assert set(report["search"]) >= {"trials", "candidates", "seconds"}
     assert set(report["verification"]) == {
         "device", "against", "max_abs_error", "max_rel_error", "tolerance", "passed", "skipped", "samples",
-        "top1_agreement",
+        "top1_agreement", "not_verified_on", "reason", "near_zero",
     }  # fmt: skip
 
 
@@ -77,6 +77,24 @@ def test_fp16_arithmetic_is_named_with_how_often_the_answers_agree():
     assert "fp16 arithmetic on both sides" in note and "94% of 16 verified samples" in note
     assert "fp16 arithmetic; inputs and outputs float32" in last_line(report, "out/")
     assert "fp16 arithmetic; inputs and outputs float32" in page(report) and "on 16 samples" not in page(report)
+
+
+def test_verification_elsewhere_is_said():
+    check = Verification("host", True, not_verified_on="aarch64", reason="apt-get is missing")
+    (note,) = build(finished(verification=check))["notes"]
+    assert "not verified on aarch64 (apt-get is missing)" in note
+
+
+def test_verification_that_is_not_applicable_is_said():
+    check = Verification("host", None, skipped="not applicable: ONNX Runtime itself runs the result")
+    report = build(finished(verification=check))
+    assert report["notes"] == ["Verification is not applicable: ONNX Runtime itself runs the result."]
+    assert report["verification"]["passed"] is None and "verification not applicable" in page(report)
+
+
+def test_outputs_of_which_verification_says_nothing_are_named():
+    (note,) = build(finished(verification=Verification("host", True, near_zero=("map", "box"))))["notes"]
+    assert "map, box is so near zero" in note
 
 
 def test_skipped_verification_is_said():

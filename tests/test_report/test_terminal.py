@@ -38,6 +38,18 @@ def test_the_last_line_says_when_the_goal_was_missed_or_nothing_verified():
     assert line.startswith("goal not met: ") and "not verified (no linker)" in line
 
 
+def test_the_last_line_says_where_the_library_was_not_verified():
+    elsewhere = Verification("host", True, not_verified_on="aarch64", reason="no network")
+    line = last_line(build(finished(verification=elsewhere)), "out/")
+    assert line.endswith("verified on host, not verified on aarch64: out/")
+
+
+def test_the_last_line_says_that_there_is_nothing_to_verify():
+    check = Verification("host", None, skipped="not applicable: ONNX Runtime itself runs the result")
+    line = last_line(build(finished(verification=check)), "out/")
+    assert line.endswith("verification not applicable: out/") and "not verified" not in line
+
+
 def test_control_characters_are_escaped():
     report = build(finished(notes=("a\x1b[2Jb",)))
     assert "\x1b" not in "".join(lines(report, "out\x1b/"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -25,6 +26,7 @@ class TvmBackend(Backend):
     Args:
         tuned: A database of measured kernels to build by instead of the user's own; `none` is neither that nor what
             ships.
+        note: Told what a user should know of a build, a line each; None tells nobody.
 
     Raises:
         UsageError: It is no such database.
@@ -32,8 +34,8 @@ class TvmBackend(Backend):
 
     name = "tvm"
 
-    def __init__(self, tuned: str | Path | None = None) -> None:
-        self._tuned = tuned
+    def __init__(self, tuned: str | Path | None = None, note: Callable[[str], None] | None = None) -> None:
+        self._tuned, self._note = tuned, note
         for _, path in databases(tuned):
             read(path)
 
@@ -52,7 +54,7 @@ class TvmBackend(Backend):
     def build(self, model: Model, target: Target) -> Artifact:
         measured = known(target, self._tuned)
         name = store.key(model, target, str(measured))
-        found = store.find(name)
+        found = store.find(name, self._note)
         if found is None:
             module, slow = lower(model, target, measured)
             found = build(module, target), slow

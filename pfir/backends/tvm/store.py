@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+from pfir.checksum import opened, sealed
 from pfir.devices.cached import default_cache
 from pfir.devices.winograd import WAYS
 from pfir.ir.model import Model
 from pfir.target import Target
 
 _KEPT = 128
+_SEAL = ".seal"
+"""The ending of the file beside a library that names its slow nodes and has the checksum of both."""
 
 
 def key(model: Model, target: Target, measured: str) -> str:
@@ -30,16 +34,24 @@ def key(model: Model, target: Target, measured: str) -> str:
     return digest.hexdigest()
 
 
-def find(name: str) -> tuple[bytes, tuple[str, ...]] | None:
-    """The library of this key and its slow nodes, if it was built before."""
+def find(name: str, note: Callable[[str], None] | None = None) -> tuple[bytes, tuple[str, ...]] | None:
+    """The library of this key and its slow nodes, if it was built before and is still what was built.
+
+    Args:
+        note: Told where the entry is damaged.
+    """
     path = _folder() / f"{name}.so"
     try:
-        content = path.read_bytes()
+        seal, library = _read(path.with_suffix(_SEAL)), path.read_bytes()
         os.utime(path)
-        slow = path.with_suffix(".slow")
-        return content, tuple(slow.read_text(encoding="utf-8").split("\0")) if slow.exists() else ()
     except OSError:
         return None
+    slow = opened(seal, library)
+    if slow is not None:
+        return library, tuple(slow.decode().split("\0")) if slow else ()
+    if note is not None:
+        note(f"the library {path} in the cache is damaged; it is built anew")
+    return None
 
 
 def keep(name: str, library: bytes, slow: tuple[str, ...] = ()) -> None:
@@ -47,18 +59,28 @@ def keep(name: str, library: bytes, slow: tuple[str, ...] = ()) -> None:
     folder = _folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if slow:  # first, since a library without it would pass for one that has none
-            _put(folder / f"{name}.slow", "\0".join(slow).encode())
+        # First, since a library without its seal would pass for a damaged one.
+        _put(folder / f"{name}{_SEAL}", sealed("\0".join(slow).encode(), library))
         _put(folder / f"{name}.so", library)
         _forget_oldest(folder)
     except OSError:
         return
 
 
+def _read(path: Path) -> bytes:
+    """The content; nothing where there is no such file."""
+    return path.read_bytes() if path.exists() else b""
+
+
 def _put(path: Path, content: bytes) -> None:
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(content)
-    os.replace(file.name, path)
+        try:
+            file.write(content)
+            file.flush()
+            os.replace(file.name, path)
+        except OSError:
+            os.unlink(file.name)
+            raise
 
 
 def _folder() -> Path:
@@ -69,7 +91,7 @@ def _forget_oldest(folder: Path) -> None:
     libraries = sorted(folder.glob("*.so"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in libraries[_KEPT:]:
         path.unlink(missing_ok=True)
-        path.with_suffix(".slow").unlink(missing_ok=True)
+        path.with_suffix(_SEAL).unlink(missing_ok=True)
 
 
 @cache
