@@ -92,9 +92,12 @@ class Processes:
 
     def __init__(self, monkeypatch, counts=True):
         self.commands, self.runs, self.counts = [], 0, counts
-        monkeypatch.setattr(emulated, "provision", lambda cache, progress: self)
+        monkeypatch.setattr(emulated, "provision", lambda *_: self)
+        monkeypatch.setattr(emulated, "damage", lambda folder, thorough: None)
         monkeypatch.setattr(emulated, "counting_emulator", self._counting)
         monkeypatch.setattr(emulated, "Worker", self._worker)
+
+    folder = None
 
     def command(self, cpu, emulator):
         return (*(emulator or ("plain",)), cpu)
@@ -116,7 +119,7 @@ class Processes:
     def close(self):
         pass
 
-    def _counting(self, cache, progress):
+    def _counting(self, cache, progress, offline):
         if self.counts is None:
             raise DeviceError("no network")
         return self
@@ -160,7 +163,7 @@ def test_what_multiplies_more_may_take_longer(monkeypatch):
 def test_a_set_up_that_failed_is_not_tried_again(monkeypatch):
     tried = []
 
-    def missing(cache, progress):
+    def missing(*_):
         tried.append(1)
         raise DeviceError("no network")
 
