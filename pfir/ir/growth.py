@@ -20,12 +20,11 @@ from pfir.ir.tensors import to_array
 
 _MOST_AXES, _MOST_SIZES = 64, 4096
 _UNKNOWN_AXES = 8
+_LONGEST_VECTOR = 1 << 16
 _MEMORY_BYTES, _SECONDS, _NODES_PER_SECOND = 128 << 20, 5, 500
 _WHOLE = (TensorProto.INT64, TensorProto.INT32)
-_REPEATING = frozenset((
-    "Tile", "Range", "OneHot", "Pad", "Resize", "NonZero", "Loop", "Scan", "LSTM", "GRU", "RNN", "ConcatFromSequence",
-    "STFT", "Einsum",
-))  # fmt: skip
+_REPEATING = frozenset(("Tile", "Range", "Pad", "Resize", "NonZero"))
+_DEEPENING = frozenset(("OneHot", "Loop", "Scan", "LSTM", "GRU", "RNN", "ConcatFromSequence", "STFT", "Einsum"))
 
 # Tensors that once grew too far: passes ask again and again of models that differ little.
 _UNBOUNDED: set[frozenset[str]] = set()
@@ -49,6 +48,8 @@ def infer_shapes(proto: ModelProto, **options: bool) -> ModelProto:
 def is_bounded(proto: ModelProto, **options: bool) -> bool:
     """Whether inference ends within a few seconds and little memory."""
     growing = _growing(proto)
+    if options.get("data_prop") and not growing:
+        growing = _long_vectors(proto)
     if not growing:
         return True
     if growing in _UNBOUNDED:
@@ -94,6 +95,15 @@ def _growing(proto: ModelProto) -> frozenset[str]:
     _find_extents(proto.graph, found)
     wide = (name for name, e in found.items() if e.axes > _MOST_AXES or e.count > _MOST_SIZES)
     return frozenset((*wide, *(f.name for f in proto.functions)))
+
+
+def _long_vectors(proto: ModelProto) -> frozenset[str]:
+    """Vectors whose every element onnx would take for a size of its own once it follows values."""
+    graph = onnx.shape_inference.infer_shapes(proto).graph
+    shapes = {v.name: v.type.tensor_type.shape.dim for v in (*graph.value_info, *graph.input, *graph.output)}
+    known = {name: dims[0].dim_value for name, dims in shapes.items() if len(dims) == 1}
+    known |= {t.name: t.dims[0] for t in graph.initializer if len(t.dims) == 1}
+    return frozenset(name for name, size in known.items() if size > _LONGEST_VECTOR)
 
 
 def _find_extents(graph: GraphProto, found: dict[str, _Extent]) -> None:
@@ -150,6 +160,8 @@ def _made(node: NodeProto, given: list[_Extent], values: Mapping[str, TensorProt
         case "Expand":
             made = _Extent(max(first.axes, second.count or _MOST_AXES + 1), _product(values.get(node.input[1])))
         case op if op in _REPEATING:
+            made = _Extent(widest.axes, _MOST_SIZES)
+        case op if op in _DEEPENING:
             made = _Extent(widest.axes + 1, _MOST_SIZES)
         case _:
             made = _Extent(max(widest.axes, lists.get("shape", 0)), widest.count)

@@ -111,6 +111,7 @@ def _next(members: list[gs.Node], position: dict[int, int], taken: set[int], sha
     free = [
         user
         for key, user in users.items()
-        if key in position and key not in inside and key not in taken and elementwise(user) and list(user.outputs[0].shape) == list(shape)
+        if key in position and key not in inside | taken and elementwise(user)
+        if list(user.outputs[0].shape) == list(shape)
     ]
     return min(free, key=lambda user: position[id(user)], default=None)
