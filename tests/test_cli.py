@@ -120,7 +120,7 @@ BAD = {
     "a comma in a number": (_arm().replace("--speedup 2", "--speedup 2,5"), 2, "is it 2.5?"),
     "a value that is missing": ("compile {f}/net.onnx --target arm --speedup", 2, "pfir compile --help"),
     "a number in words": (_arm(trials="many"), 2, "a whole number is expected"),
-    "preprocessing without data": (_arm(preprocess="imagenet"), 2, "give --data"),
+    "preprocessing without data": (_arm(preprocess="imagenet"), 2, "give it with --data"),
     "a shape without a name": (_arm(input_shape="1x3x16x16"), 2, "names no input"),
     "a field in other brackets": (_arm(passes="prune-channels(ratio=0.5)"), 2, "braces"),
     "a field with a slip": (_arm(passes="prune-channels{{rato=0.5}}"), 2, "did you mean ratio?"),

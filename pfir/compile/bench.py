@@ -25,6 +25,7 @@ from pfir.measurement import Measurement
 from pfir.passes.base import Context
 from pfir.passes.pipeline import run
 from pfir.report import words
+from pfir.run.trial import check_safe
 from pfir.target import FLOAT16, FLOAT32, Target, parse_target, with_arithmetic
 
 ROUNDS = 5
@@ -131,6 +132,7 @@ def _entry(path: Path, asked: Bench) -> Entry:
     if path.is_dir():
         return _folder_entry(path, asked)
     model = load(path)
+    check_safe(model)
     return _built(path, model, asked)
 
 

@@ -54,7 +54,7 @@ def made_once(
         if fault is None:
             return folder
         if offline:
-            raise DeviceError(f"{folder} {fault}, and nothing may be fetched (--offline)")
+            raise DeviceError(f"{folder} {fault}, and nothing may be fetched (--offline); run once without --offline")
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _lock(folder):
             # Another process may have made it meanwhile.

@@ -16,7 +16,7 @@ from pfir.frontends.structure import sort_nodes
 from pfir.frontends.survival import ended_by
 from pfir.frontends.words import check_text
 from pfir.ir import walk
-from pfir.ir.checks import forget_shapes, form_fault, infer
+from pfir.ir.checks import ENDLESS, forget_shapes, form_fault, infer
 from pfir.ir.layer_checks import layer_fault
 from pfir.ir.model import NEWEST_IR_VERSION, Model
 from pfir.ir.skeleton import skeleton_of
@@ -128,10 +128,10 @@ def _check_shapes(proto: ModelProto, file: bytes | Path | None) -> bool:
     light = skeleton_of(proto)
     inferred, fault = infer(light)
     consistent = fault is None
-    if not consistent:
+    if not consistent and fault != ENDLESS:
         inferred, fault = infer(forget_shapes(light))
         _drop_hints(proto)
-    if fault is not None and not _runs(file):
+    if fault is not None and (fault == ENDLESS or not _runs(file)):
         raise FrontendError(f"its shapes contradict each other: {fault}")
     if inferred is not None and (fault := layer_fault(inferred)) is not None:
         raise FrontendError(f"its shapes contradict each other: {fault}")

@@ -8,9 +8,10 @@ import onnx
 from onnx import GraphProto, ModelProto
 
 from pfir.ir import walk
-from pfir.ir.growth import affordable, may_grow
+from pfir.ir.growth import is_bounded
 from pfir.names import visible
 
+ENDLESS = "they grow beyond all bounds"
 _LONGEST = 300
 
 
@@ -26,8 +27,8 @@ def form_fault(light: ModelProto) -> str | None:
 def infer(light: ModelProto) -> tuple[ModelProto | None, str | None]:
     """Strict shape inference of a skeleton: the result, or what contradicts what."""
     options = {"check_type": True, "strict_mode": True}
-    if may_grow(light) and not affordable(light, **options):
-        return None, "they grow beyond all bounds"
+    if not is_bounded(light, **options):
+        return None, ENDLESS
     try:
         return onnx.shape_inference.infer_shapes(light, **options), None
     except (onnx.shape_inference.InferenceError, ValueError, RuntimeError) as error:

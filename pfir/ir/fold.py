@@ -8,7 +8,8 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from pfir.ir.edit import Names, array, is_op, operand, opset, sweep, to_constant
-from pfir.ir.writing import write_graph
+from pfir.ir.tensors import fill_proto, fill_small
+from pfir.ir.writing import Fill, write_graph
 
 # What a fold may grow to: above it the node is cheaper to store than its result.
 LARGEST_EXPANSION_BYTES = 1 << 20
@@ -50,14 +51,14 @@ def _constant_value(node: gs.Node) -> np.ndarray | gs.Constant | None:
 
 
 class Growth:
-    """The bytes that folding, in however many rounds, may add to a graph: 64 MiB and twice its largest constant.
+    """The bytes that folding, in however many rounds, may add to a graph: 16 MiB and twice its largest constant.
 
     Results count, and inputs that nothing else uses count against them: without a bound, two nodes double a constant.
     """
 
     def __init__(self, graph: gs.Graph) -> None:
         constants = (t for n in graph.nodes for t in n.inputs if isinstance(t, gs.Constant))
-        self.left = (64 << 20) + 2 * max((t._values.nbytes for t in constants), default=0)
+        self.left = (16 << 20) + 2 * max((t._values.nbytes for t in constants), default=0)
 
     def allows(self, node: gs.Node, needed: int) -> bool:
         return needed <= self.left + _freed(node)
@@ -116,24 +117,24 @@ def _evaluate(graph: gs.Graph, node: gs.Node, growth: Growth) -> list[np.ndarray
         return [values] if growth.allows(node, values.nbytes) else None
     from onnx.reference import ReferenceEvaluator
 
-    proto = _single_node_model(graph, node)
-    if not _small_enough(proto, node, growth):
+    light = onnx.shape_inference.infer_shapes(_single_node_model(graph, node, fill_small))
+    if not _small_enough(light, node, growth):
         return None
     with np.errstate(all="ignore"):
         try:
-            results = ReferenceEvaluator(proto).run(None, {})
+            results = ReferenceEvaluator(_single_node_model(graph, node, fill_proto)).run(None, {})
         except (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError, MemoryError):
             return None  # the reference lacks this case: the node stays, and ONNX Runtime evaluates it
-    return [np.asarray(r) for r in results] if _sound(results, proto) else None
+    return [np.asarray(r) for r in results] if _sound(results, light) else None
 
 
-def _single_node_model(graph: gs.Graph, node: gs.Node) -> onnx.ModelProto:
-    """The node with its constants as a model; its outputs carry the type and sizes that follow from them."""
+def _single_node_model(graph: gs.Graph, node: gs.Node, fill: Fill) -> onnx.ModelProto:
+    """The node with its constants as a model."""
     model = onnx.ModelProto(ir_version=10, opset_import=[onnx.helper.make_opsetid("", opset(graph))])
-    write_graph(gs.Graph([node], [], [], name="fold", opset=opset(graph)), model.graph, model.ir_version)
+    write_graph(gs.Graph([node], [], [], name="fold", opset=opset(graph)), model.graph, model.ir_version, fill)
     del model.graph.value_info[:]
     model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(t.name) for t in node.outputs)
-    return onnx.shape_inference.infer_shapes(model)
+    return model
 
 
 def _small_enough(proto: onnx.ModelProto, node: gs.Node, growth: Growth) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import resource
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -20,12 +20,14 @@ from pfir.ir.tensors import to_array
 
 _MOST_AXES, _MOST_SIZES = 64, 4096
 _UNKNOWN_AXES = 8
-_MEMORY_BYTES, _SECONDS = 192 << 20, 5
+_LONGEST_VECTOR = 1 << 16
+_MEMORY_BYTES, _SECONDS, _NODES_PER_SECOND = 128 << 20, 5, 500
 _WHOLE = (TensorProto.INT64, TensorProto.INT32)
-_REPEATING = frozenset((
-    "Tile", "Range", "OneHot", "Pad", "Resize", "NonZero", "Loop", "Scan", "LSTM", "GRU", "RNN", "ConcatFromSequence",
-    "STFT", "Einsum",
-))  # fmt: skip
+_REPEATING = frozenset(("Tile", "Range", "Pad", "Resize", "NonZero"))
+_DEEPENING = frozenset(("OneHot", "Loop", "Scan", "LSTM", "GRU", "RNN", "ConcatFromSequence", "STFT", "Einsum"))
+
+# Tensors that once grew too far: passes ask again and again of models that differ little.
+_UNBOUNDED: set[frozenset[str]] = set()
 
 
 @dataclass(frozen=True)
@@ -38,17 +40,27 @@ class _Extent:
 
 def infer_shapes(proto: ModelProto, **options: bool) -> ModelProto:
     """`onnx.shape_inference.infer_shapes`, without the values of sizes where these grow beyond bounds."""
-    if options.get("data_prop") and may_grow(proto) and not affordable(proto, **options):
+    if options.get("data_prop") and not is_bounded(proto, **options):
         options["data_prop"] = False
     return onnx.shape_inference.infer_shapes(proto, **options)
 
 
-def affordable(proto: ModelProto, **options: bool) -> bool:
-    """Whether inference ends within a few seconds and little memory, found out in a child process, once a model."""
-    return _affordable(proto.SerializeToString(deterministic=True), tuple(options.items()))
+def is_bounded(proto: ModelProto, **options: bool) -> bool:
+    """Whether inference ends within a few seconds and little memory."""
+    growing = _growing(proto)
+    if options.get("data_prop") and not growing:
+        growing = _long_vectors(proto)
+    if not growing:
+        return True
+    if growing in _UNBOUNDED:
+        return False
+    bounded = _affordable(proto.SerializeToString(deterministic=True), tuple(options.items()))
+    if not bounded:
+        _UNBOUNDED.add(growing)
+    return bounded
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _affordable(data: bytes, options: tuple[tuple[str, bool], ...]) -> bool:
     child = os.fork()
     if not child:
@@ -60,7 +72,8 @@ def _infer_and_exit(proto: ModelProto, options: Mapping[str, bool]) -> None:
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the C library says there that memory ended
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
+        seconds = _SECONDS + sum(len(body.node) for body in walk.graphs(proto)) // _NODES_PER_SECOND
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
         resource.setrlimit(resource.RLIMIT_AS, (_address_bytes() + _MEMORY_BYTES,) * 2)
         onnx.shape_inference.infer_shapes(proto, **options)
     except MemoryError:
@@ -76,25 +89,33 @@ def _address_bytes() -> int:
         return int(file.read().split()[0]) * resource.getpagesize()
 
 
-def may_grow(proto: ModelProto) -> bool:
-    """Whether some tensor may have very many axes, or hold very many sizes."""
+def _growing(proto: ModelProto) -> frozenset[str]:
+    """The tensors that may have very many axes, or hold very many sizes; functions stand for what they make."""
     found: dict[str, _Extent] = {}
-    return bool(proto.functions) or any(
-        e.axes > _MOST_AXES or e.count > _MOST_SIZES for e in _extents(proto.graph, found)
-    )
+    _find_extents(proto.graph, found)
+    wide = (name for name, e in found.items() if e.axes > _MOST_AXES or e.count > _MOST_SIZES)
+    return frozenset((*wide, *(f.name for f in proto.functions)))
 
 
-def _extents(graph: GraphProto, found: dict[str, _Extent]) -> Iterator[_Extent]:
+def _long_vectors(proto: ModelProto) -> frozenset[str]:
+    """Vectors whose every element onnx would take for a size of its own once it follows values."""
+    graph = onnx.shape_inference.infer_shapes(proto).graph
+    shapes = {v.name: v.type.tensor_type.shape.dim for v in (*graph.value_info, *graph.input, *graph.output)}
+    known = {name: dims[0].dim_value for name, dims in shapes.items() if len(dims) == 1}
+    known |= {t.name: t.dims[0] for t in graph.initializer if len(t.dims) == 1}
+    return frozenset(name for name, size in known.items() if size > _LONGEST_VECTOR)
+
+
+def _find_extents(graph: GraphProto, found: dict[str, _Extent]) -> None:
     found.update((v.name, _declared(v.type.tensor_type)) for v in graph.input)
     found.update((t.name, _stored(t)) for t in graph.initializer)
     values = {t.name: t for t in graph.initializer}
     for node in graph.node:
         for body in walk.bodies(node):
-            yield from _extents(body, found)
+            _find_extents(body, found)
         values.update((node.output[0], a.t) for a in node.attribute if node.op_type == "Constant" and a.HasField("t"))
         extent = _made(node, [found.get(name, _Extent(_UNKNOWN_AXES)) for name in node.input], values)
         found.update(dict.fromkeys(node.output, extent))
-        yield extent
 
 
 def _declared(kind: onnx.TypeProto.Tensor) -> _Extent:
@@ -139,6 +160,8 @@ def _made(node: NodeProto, given: list[_Extent], values: Mapping[str, TensorProt
         case "Expand":
             made = _Extent(max(first.axes, second.count or _MOST_AXES + 1), _product(values.get(node.input[1])))
         case op if op in _REPEATING:
+            made = _Extent(widest.axes, _MOST_SIZES)
+        case op if op in _DEEPENING:
             made = _Extent(widest.axes + 1, _MOST_SIZES)
         case _:
             made = _Extent(max(widest.axes, lists.get("shape", 0)), widest.count)

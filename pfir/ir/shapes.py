@@ -13,10 +13,8 @@ from pfir.ir import growth, walk
 from pfir.ir.edit import STANDARD_DOMAINS, remove_dead
 from pfir.ir.fold import Growth, constants_to_initializers, fold_constants, fold_shapes
 from pfir.ir.model import Model
-from pfir.ir.tensors import element_type, fill_proto, numpy_dtype, symbol
+from pfir.ir.tensors import fill_small, numpy_dtype, symbol
 
-# Constants up to this many elements may hold sizes; larger ones are weights, of which only the type matters here.
-_SMALL = 256
 _ROUNDS = 12
 
 # ONNX Runtime's own operators by what they are apart from fused activations and scales, with the inputs that decide
@@ -86,7 +84,7 @@ def _inner(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
 
 def _light_proto(model: Model, trusted: set[str]) -> onnx.ModelProto:
     """The model without the values of its large arrays, and with only these of the shapes noted in it."""
-    proto = model.to_proto(fill=_fill_small)
+    proto = model.to_proto(fill=fill_small)
     kept = [v for v in proto.graph.value_info if v.name in trusted]
     del proto.graph.value_info[:]
     proto.graph.value_info.extend(kept)
@@ -129,14 +127,6 @@ def _by_way_of_integers(node: onnx.NodeProto) -> list[onnx.NodeProto]:
     plain = onnx.helper.make_node(kind, list(node.input)[places], [result])
     plain.attribute.extend(node.attribute)
     return [plain, onnx.helper.make_node("Cast", [result], [node.output[0]], to=onnx.TensorProto.FLOAT)]
-
-
-def _fill_small(proto: onnx.TensorProto, array: np.ndarray) -> None:
-    if array.size <= _SMALL:
-        fill_proto(proto, array)
-        return
-    proto.data_type = element_type(array.dtype)
-    proto.dims.extend(array.shape)
 
 
 def _infer(proto: onnx.ModelProto) -> dict[str, tuple[np.dtype | None, list | None]]:

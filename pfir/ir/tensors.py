@@ -13,6 +13,7 @@ from onnx_graphsurgeon.ir.tensor import SparseValues
 from pfir.errors import FrontendError
 
 LARGEST_TENSOR_BYTES = 1 << 32
+_LARGEST_SIZES = 256
 
 _PACKED_BITS = {
     "UINT4": 4, "INT4": 4, "FLOAT4E2M1": 4, "UINT2": 2, "INT2": 2, "FLOAT6E2M3": 6, "FLOAT6E3M2": 6,
@@ -138,6 +139,15 @@ def fill_proto(proto: TensorProto, array: np.ndarray) -> None:
         proto.string_data.extend(_encoded(value) for value in array.ravel())
     else:
         proto.raw_data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def fill_small(proto: TensorProto, array: np.ndarray) -> None:
+    """`fill_proto` of an array that may hold sizes; of a larger one, a weight, only type and shape are written."""
+    if array.size <= _LARGEST_SIZES:
+        fill_proto(proto, array)
+        return
+    proto.data_type = element_type(array.dtype)
+    proto.dims.extend(array.shape)
 
 
 def _encoded(value: str | bytes) -> bytes:

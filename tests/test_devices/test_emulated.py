@@ -13,7 +13,7 @@ from pfir.artifact import Artifact, Kernel, TensorSpec
 from pfir.devices import emulated
 from pfir.devices.cached import damage, default_cache, made_once
 from pfir.devices.emulated import EmulatedDevice
-from pfir.devices.provision import provision
+from pfir.devices.provision import Emulated, provision
 from pfir.errors import DeviceError, RunError
 from pfir.target import parse_target
 
@@ -92,9 +92,12 @@ class Processes:
 
     def __init__(self, monkeypatch, counts=True):
         self.commands, self.runs, self.counts = [], 0, counts
-        monkeypatch.setattr(emulated, "provision", lambda cache, progress: self)
+        monkeypatch.setattr(emulated, "provision", lambda *_: self)
+        monkeypatch.setattr(emulated, "damage", lambda folder, thorough: None)
         monkeypatch.setattr(emulated, "counting_emulator", self._counting)
         monkeypatch.setattr(emulated, "Worker", self._worker)
+
+    folder = None
 
     def command(self, cpu, emulator):
         return (*(emulator or ("plain",)), cpu)
@@ -116,7 +119,7 @@ class Processes:
     def close(self):
         pass
 
-    def _counting(self, cache, progress):
+    def _counting(self, cache, progress, offline):
         if self.counts is None:
             raise DeviceError("no network")
         return self
@@ -160,7 +163,7 @@ def test_what_multiplies_more_may_take_longer(monkeypatch):
 def test_a_set_up_that_failed_is_not_tried_again(monkeypatch):
     tried = []
 
-    def missing(cache, progress):
+    def missing(*_):
         tried.append(1)
         raise DeviceError("no network")
 
@@ -300,6 +303,38 @@ def test_two_at_once_make_one_folder(tmp_path):
     for thread in threads:
         thread.join()
     assert len(made) == 1 and (tmp_path / "made" / "whole").exists()
+
+
+def test_a_device_that_does_not_start_is_made_anew_only_where_it_is_damaged(tmp_path, monkeypatch):
+    made, starts = made_once(tmp_path / "made", _fill, print), []
+
+    def connected(self, found, *_):
+        starts.append(damage(found.folder, thorough=True))
+        if len(starts) == 1:
+            raise DeviceError("it does not start")
+        return "a worker"
+
+    def set_up(self, thorough=False):
+        return Emulated(made_once(made, _fill, print, thorough=thorough))
+
+    monkeypatch.setattr(EmulatedDevice, "_connected", connected)
+    monkeypatch.setattr(EmulatedDevice, "set_up", set_up)
+    with pytest.raises(DeviceError, match="it does not start"):
+        EmulatedDevice()._start("max")
+    assert starts == [None]
+    starts.clear()
+    _kept_time(made / "lib/python", bytes(400))
+    assert EmulatedDevice()._start("max") == "a worker"
+    assert starts == ["is damaged (lib/python)", None]
+
+
+def test_a_user_without_a_home_has_a_cache_for_this_process(monkeypatch):
+    def none():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("pathlib.Path.home", none)
+    assert default_cache().is_dir() and default_cache() == default_cache()
 
 
 def test_the_cache_follows_the_user_s_setting(monkeypatch, tmp_path):

@@ -20,7 +20,7 @@ def test_work_that_ends_its_process_is_told_by_its_signal_and_work_that_raises_s
 
 
 def test_a_model_at_which_onnx_itself_crashes_is_refused(tmp_path):
-    """onnx 1.20 takes the type of EyeLike's input for known; behind a node of another domain it is not."""
+    """onnx 1.20 takes the type of the input of EyeLike for known, though behind another domain it is not."""
     nodes = [
         helper.make_node("Gelu", ["x"], ["a"], domain="com.microsoft"),
         helper.make_node("EyeLike", ["a"], ["y"], dtype=1),

@@ -160,7 +160,7 @@ def test_two_sizes_of_which_nothing_is_known_are_not_one():
     net = "net (float[?,3] x, float[?,3] z) => (float[?,3] y) { y = Concat<axis = 0>(x, z) }"
     model = parsed(net.replace("?", "unknown"))
     assert [t.shape for t in model.graph.inputs] == [[None, 3], [None, 3]]
-    fixed = fix_sizes(model, 1, {"x": (2, 3), "z": (5, 3)})
+    fixed = fix_sizes(model, None, {"x": (2, 3), "z": (5, 3)})
     assert fixed.graph.outputs[0].shape == [7, 3]
     model.source = None
     graph = model.to_proto().graph

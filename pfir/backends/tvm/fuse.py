@@ -105,12 +105,13 @@ def _uses(members: list[gs.Node]) -> int:
 
 
 def _next(members: list[gs.Node], position: dict[int, int], taken: set[int], shape: list[int]) -> gs.Node | None:
-    """The first element-wise user of these nodes' outputs that keeps the shape, if it is free."""
+    """The first element-wise user of these nodes' outputs that keeps the shape, if it is free and in the same graph."""
     inside = {id(member) for member in members}
     users = {id(user): user for member in members for tensor in member.outputs for user in tensor.outputs}
     free = [
         user
         for key, user in users.items()
-        if key not in inside and key not in taken and elementwise(user) and list(user.outputs[0].shape) == list(shape)
+        if key in position and key not in inside | taken and elementwise(user)
+        if list(user.outputs[0].shape) == list(shape)
     ]
     return min(free, key=lambda user: position[id(user)], default=None)

@@ -13,6 +13,7 @@ from pfir.ir.rules.op import Op, Unfollowed
 from pfir.ir.rules.reduction import entries
 
 _LARGEST_BLOCK = 1 << 22
+_MOST_AXES = 64
 
 
 def flatten(op: Op) -> None:
@@ -100,6 +101,8 @@ def _blocks(dims, wanted) -> list[tuple[range, range]]:
 
 def _follow(op: Op, dims, wanted) -> list[tuple[int, int]]:
     """Give the output its labels; returns the labelled output axes with their widths."""
+    if max(len(dims), len(wanted)) > _MOST_AXES:
+        raise Unfollowed(f"it has {len(wanted)} axes")
     op.know_shape(0, wanted)
     for axis in range(len(wanted)):
         op.out(0, axis, None)
