@@ -6,7 +6,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 import pytest
 
-from pfir.errors import UsageError
+from pfir.errors import FrontendError, UsageError
 from pfir.frontends import load
 from pfir.ir.fold import fold_shapes
 from pfir.ir.shapes import fix_sizes, infer_shapes
@@ -182,3 +182,16 @@ def test_without_a_batch_the_model_s_own_stays_and_a_dynamic_one_is_1():
     own = parsed("net (float[2,3] x) => (float[2,3] y) { y = Relu(x) }")
     free = parsed("net (float[N,3] x) => (float[N,3] y) { y = Relu(x) }")
     assert [fix_sizes(m).inputs()[0].shape for m in (own, free)] == [(2, 3), (1, 3)]
+
+
+def test_sizes_are_fixed_where_an_output_is_a_constant():
+    fixed = fix_sizes(parsed("net (float[N,3] x) => (float[N,3] y, float[4] c) { y = Relu(x) }", c=random(4)))
+    assert [t.shape for t in fixed.outputs()] == [(1, 3), (4,)]
+
+
+def test_an_operator_of_another_domain_without_its_inputs_is_refused():
+    model = build("quantized_residual", 0)
+    node = next(n for n in model.nodes() if n.op == "QGemm")
+    node.inputs.clear()
+    with pytest.raises(FrontendError, match="do not follow from each other: .*Gemm"):
+        infer_shapes(model)
