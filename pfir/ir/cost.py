@@ -24,7 +24,7 @@ class Cost:
             an If the dearest branch, of a Loop or a Scan every run that is known. Other arithmetic is not counted, as
             is usual.
         parameters: Elements of the weights: constants of a float or an 8-bit type.
-        size_bytes: Their bytes, each tensor once.
+        size_bytes: Their bytes, each array once.
         peak_activation_bytes: The most that is alive at once if every tensor is freed after its last use and none is
             computed in place.
     """
@@ -39,7 +39,7 @@ def model_cost(model: Model) -> Cost:
     """The cost of a model; dynamic sizes are taken as in `fix_sizes`, whose errors it shares."""
     graph = sized_everywhere(model).graph
     sizes = known_sizes(graph)
-    weights = weights_of(graph)
+    weights = {id(t._values): t for t in weights_of(graph)}.values()  # what layers share is written once
     return Cost(
         sum(t.value(sizes) for node in graph.nodes for t in mac_terms(node)),
         sum(_elements(t) for t in weights),

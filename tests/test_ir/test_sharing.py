@@ -8,6 +8,7 @@ import pytest
 from onnx import parser
 
 from pfir.ir.channels import channel_groups
+from pfir.ir.cost import model_cost
 from pfir.ir.model import Model
 from pfir.ir.settle import settle_constants
 from pfir.passes.base import Context
@@ -67,6 +68,10 @@ def test_a_copy_has_the_same_names_and_shares_the_same_arrays():
     copy = model.clone()
     assert list(copy.initializers()) == list(model.initializers()) == list(Model.from_proto(chain()).initializers())
     assert copy.initializers()["z"].values is copy.initializers()["z_1"].values
+
+
+def test_what_is_shared_counts_once():
+    assert model_cost(Model.from_proto(chain())).parameters == sum(NUMBERS.values()) + 6
 
 
 def test_a_weight_and_its_norm_stay_one():
