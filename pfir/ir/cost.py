@@ -12,6 +12,7 @@ from pfir.ir.edit import held
 from pfir.ir.forms import is_sized, mac_terms, sizes_around
 from pfir.ir.kernels import evaluate, itemsize, plan_kernels
 from pfir.ir.model import Model
+from pfir.ir.sharing import shared_again
 from pfir.ir.whole import sized_everywhere
 
 
@@ -24,7 +25,7 @@ class Cost:
             an If the dearest branch, of a Loop or a Scan every run that is known. Other arithmetic is not counted, as
             is usual.
         parameters: Elements of the weights: constants of a float or an 8-bit type.
-        size_bytes: Their bytes, each array once.
+        size_bytes: Their bytes, each tensor once.
         peak_activation_bytes: The most that is alive at once if every tensor is freed after its last use and none is
             computed in place.
     """
@@ -39,9 +40,11 @@ def model_cost(model: Model) -> Cost:
     """The cost of a model; dynamic sizes are taken as in `fix_sizes`, whose errors it shares."""
     graph = sized_everywhere(model).graph
     sizes = known_sizes(graph)
-    weights = {id(t._values): t for t in weights_of(graph)}.values()  # what layers share is written once
+    macs = sum(t.value(sizes) for node in graph.nodes for t in mac_terms(node))
+    shared_again(graph)  # as it is in a file
+    weights = weights_of(graph)
     return Cost(
-        sum(t.value(sizes) for node in graph.nodes for t in mac_terms(node)),
+        macs,
         sum(_elements(t) for t in weights),
         sum(_elements(t) * itemsize(t) for t in weights),
         _peak_bytes(graph),

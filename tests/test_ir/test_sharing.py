@@ -63,6 +63,17 @@ def test_what_is_still_equal_is_written_once_and_what_is_not_twice():
     assert [t.name for t in onnx.ModelProto.FromString(model.to_bytes()).graph.initializer] == [*names[:3], "z_1", "w3"]
 
 
+def test_equal_arrays_are_shared_by_what_they_hold_and_never_unless_they_came_so():
+    model = Model.from_proto(chain())
+    model.source = None
+    before = model.to_bytes()
+    model.set_arrays({name: t.values.copy() for name, t in model.initializers().items()})
+    assert model.to_bytes() == before
+    apart = Model.from_proto(chain(lambda text: text.replace("c = Conv(b, w2, z)", "c = Conv(b, w2, v)").replace(
+        "float[6] z =", "float[6] v = {0,0,0,0,0,0}, float[6] z =")))  # fmt: skip
+    assert "v" in [t.name for t in onnx.ModelProto.FromString(apart.to_bytes()).graph.initializer]
+
+
 def test_a_copy_has_the_same_names_and_shares_the_same_arrays():
     model = Model.from_proto(chain())
     copy = model.clone()
