@@ -53,6 +53,7 @@ def optimize(
         fix_sizes(model, 1, shapes)  # a shape that contradicts the model is told before any work
     context = _with_data(Context(keep=keep, only=only, seed=seed, input_shapes=shapes), model, data, preprocess)
     result, notes = run(chosen, model, context)
+    result = result if result.provenance != model.provenance else model  # no pass changed anything that counts
     result.save(output)
     return (*notes, f"{output}: {len(result.graph.nodes)} nodes, {len(model.graph.nodes)} before")
 

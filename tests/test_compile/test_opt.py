@@ -9,6 +9,7 @@ from pfir.run.session import Session
 from tests.jobs import write_model
 from tests.net import Net
 from tests.runs import assert_same
+from tests.structures import build
 
 
 def _optimize(model, output, passes, data=None, keep=(), only=()):
@@ -61,3 +62,11 @@ def test_given_sizes_count_the_cost_and_leave_the_model_dynamic(tmp_path):
     with pytest.raises(UsageError, match="the model fixes it to 3"):
         optimize(path, "simplify", tmp_path / "no.onnx", None, None, (), (), 0, {"in0": (1, 4, 8, 8)})
     assert not (tmp_path / "no.onnx").exists()
+
+
+def test_passes_that_change_nothing_leave_constant_nodes_where_they_are(tmp_path):
+    path = write_model(tmp_path, build("hidden_weights", 1))
+    notes = _optimize(path, tmp_path / "out.onnx", "fold-batch-norm")
+    assert (tmp_path / "out.onnx").read_bytes() == path.read_bytes()
+    count = len(list(load(path).nodes()))
+    assert notes[-1].endswith(f": {count} nodes, {count} before")
