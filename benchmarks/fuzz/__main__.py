@@ -28,7 +28,7 @@ RESULTS = Path(__file__).resolve().parents[1] / "results" / "fuzz.md"
 
 def main() -> None:
     options = _options()
-    kinds = [options.kind] if options.kind else list(KINDS)
+    kinds = options.kind or list(KINDS)
     summary = Summary()
     scratch = Path(tempfile.mkdtemp(prefix="pfir-fuzz-", dir=options.scratch))  # no object that a forked process ends
     try:
@@ -60,7 +60,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cases", type=int, default=1000, help="in all, shared out among the kinds")
-    parser.add_argument("--kind", choices=list(KINDS))
+    parser.add_argument("--kind", choices=list(KINDS), action="append", help="may be repeated; default: all")
     parser.add_argument("--case", type=int, help="only this one, of --kind")
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
     parser.add_argument("--keep", type=Path)

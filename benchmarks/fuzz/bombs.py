@@ -240,11 +240,12 @@ def _declared(b: _Bomb) -> ModelProto:
 
 def _nested(b: _Bomb) -> ModelProto:
     """If within If within If."""
-    inner = _branch([helper.make_node("Relu", ["first"], ["y0"])], "y0")
+    plain = _branch([helper.make_node("Relu", ["first"], ["y0"])], "y0")
+    inner = plain
     for level in range(1, int(b.rng.integers(2, 30))):
-        inner = _branch([_choice(inner, f"y{level}")], f"y{level}")
+        inner = _branch([_choice(inner, plain, f"y{level}")], f"y{level}")
     b.constants.append(numpy_helper.from_array(np.array(True), "yes"))
-    b.nodes.append(_choice(inner, "out"))
+    b.nodes.append(_choice(inner, plain, "out"))
     return b.proto("out")
 
 
@@ -252,8 +253,8 @@ def _branch(nodes: list[NodeProto], out: str) -> GraphProto:
     return helper.make_graph(nodes, "branch", [], [helper.make_tensor_value_info(out, FLOAT, None)])
 
 
-def _choice(body: GraphProto, out: str) -> NodeProto:
-    return helper.make_node("If", ["yes"], [out], then_branch=body, else_branch=body)
+def _choice(body: GraphProto, other: GraphProto, out: str) -> NodeProto:
+    return helper.make_node("If", ["yes"], [out], then_branch=body, else_branch=other)
 
 
 def _functions(b: _Bomb) -> ModelProto:
@@ -318,9 +319,9 @@ def _upsampled_index(b: _Bomb) -> str:
 def _hole_outside(b: _Bomb) -> ModelProto:
     """Values beside the model in a sparse file of gigabytes."""
     with open("hole.bin", "wb") as file:
-        file.truncate(pick(b.rng, (1 << 20, 1 << 28, 1 << 31, 5 << 30)))
+        file.truncate(pick(b.rng, (1 << 10, 1 << 20, 1 << 25, 5 << 30)))
     proto = b.proto("first")
-    count = pick(b.rng, (1 << 10, 1 << 18, 1 << 26, 1 << 29, 1 << 32))
+    count = pick(b.rng, (1 << 8, 1 << 18, 1 << 23, 1 << 31, 1 << 32))
     tensor = TensorProto(name="outside", data_type=FLOAT, dims=[count], data_location=TensorProto.EXTERNAL)
     tensor.external_data.add(key="location", value="hole.bin")
     proto.graph.initializer.append(tensor)

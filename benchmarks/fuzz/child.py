@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import faulthandler
 import gc
 import json
@@ -12,6 +13,8 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -26,6 +29,9 @@ ADDRESS_SPACE = 5 << 30
 SHOWN_AFTER_S = 40.0
 """A case that takes so long writes down where it is."""
 
+_AT_EXIT: list[Callable[[], object]] = []
+"""What a case wants done at the end of its process, which for us is its own end."""
+
 
 def run_cases(cases: list[tuple[str, int]], base: Base, scratch: Path, seed: int, telling: int, keep: bool) -> NoReturn:
     """Run the cases, telling a line of JSON for each on the pipe, and end the process.
@@ -37,6 +43,7 @@ def run_cases(cases: list[tuple[str, int]], base: Base, scratch: Path, seed: int
 
     os.setpgid(0, 0)
     _bound()
+    atexit.register = lambda function, *given, **named: _AT_EXIT.append(partial(function, *given, **named))
     if keep:
         start_trials()
     for kind, number in cases:
@@ -142,7 +149,9 @@ def _command(case: Case) -> tuple[int, str]:
         code, fault = 1, unexpected(error)
     sys.stdout.flush()
     sys.stderr.flush()
-    gc.collect()  # finalizers, as at an interpreter's end
+    gc.collect()
+    while _AT_EXIT:
+        _AT_EXIT.pop()()
     return code, fault
 
 

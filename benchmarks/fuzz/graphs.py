@@ -120,6 +120,8 @@ class _Writer:
     def _inferred(self, node: NodeProto) -> dict[str, tuple[int, list]] | None:
         values = [helper.make_tensor_value_info(n, k or 1, s) for n, (k, s) in self.known.items() if n in node.input]
         constants = [c for c in self.constants if c.name in node.input]
+        if {v.name for v in values} | {c.name for c in constants} != set(node.input) - {""}:
+            return None  # onnx's inference has null pointers behind what is not known
         outputs = [onnx.ValueInfoProto(name=o) for o in node.output]
         graph = helper.make_graph([node], "one", values, outputs, constants)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=8)

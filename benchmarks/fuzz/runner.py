@@ -128,7 +128,8 @@ class _Worker:
         if self.left:
             kind, number = self.left.pop(0)
             stack = self._scratch / f"{kind}-{number}" / "stack"
-            fault = ended_by(-signal.SIGALRM if late else code, stack)
+            fault = "no end within 60 s" if late else f"the process ended itself with {code}"
+            fault = ended_by(fault, code, stack)
             yield Verdict(
                 kind, number, (), "", code, seconds, used.ru_utime + used.ru_stime, used.ru_maxrss << 10, "", fault
             )

@@ -46,7 +46,7 @@ def _plan(rng: np.random.Generator, path: str, note: str) -> Case:
 
 
 def _written(code: int) -> str | None:
-    """What opt wrote opens in ONNX Runtime, unless it says that not even the original does; a failure writes nothing."""
+    """What opt wrote opens in ONNX Runtime, unless it says that the original does not; a failure writes nothing."""
     import onnxruntime as ort
 
     place = Path("out.onnx")

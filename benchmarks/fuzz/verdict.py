@@ -65,9 +65,9 @@ def fault_of_end(code: int, text: str, lines: int) -> str:
     return ""
 
 
-def ended_by(code: int, stack: Path) -> str:
-    """A process that was ended by a signal: which one, and where pfir was."""
-    name = signal.Signals(-code).name
+def ended_by(end: str, code: int, stack: Path) -> str:
+    """How a process ended, by which signal if it was one that it met, and where pfir was."""
+    name = signal.Signals(-code).name if code < 0 and code != -signal.SIGKILL else end
     seen = stack.read_text(errors="replace") if stack.exists() else ""
     places = re.findall(r'File ".*?/(pfir/[^"]+)", line \d+ in (\S+)', seen)
     return f"{name} in {places[0][0]}:{places[0][1]}" if places else name

@@ -16,6 +16,8 @@ _PRESETS = {
 }
 _METHODS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 _LAYOUTS = ("", "nchw", "nhwc")
+LARGEST_SIDE = 8192
+"""Of a resized image, which then takes 200 MB."""
 EXAMPLE = "--preprocess scale=1/255,mean=0.485:0.456:0.406,std=0.229:0.224:0.225 (or scale=1/255, or imagenet)"
 
 
@@ -52,8 +54,8 @@ class Preprocess:
             raise UsageError("preprocess: mean and std take one number, or one per channel, as in mean=0.5:0.5:0.5")
         for name in ("resize", "crop"):
             sizes = getattr(self, name)
-            if len(sizes) > 2 or any(n < 1 for n in sizes):
-                raise UsageError(f"preprocess: {name} takes one size or HEIGHTxWIDTH, each at least 1")
+            if len(sizes) > 2 or any(not 1 <= n <= LARGEST_SIDE for n in sizes):
+                raise UsageError(f"preprocess: {name} takes one size or HEIGHTxWIDTH, each from 1 to {LARGEST_SIDE}")
         if self.layout not in _LAYOUTS:
             raise UsageError(f"preprocess: layout is {self.layout}; it must be nchw or nhwc")
         if self.method not in _METHODS:
@@ -93,6 +95,8 @@ class Preprocess:
         if not self.resize:
             return image
         height, width = self.resize if len(self.resize) == 2 else _shorter_side(image, self.resize[0])
+        if height * width > LARGEST_SIDE**2:
+            raise ValueError(f"its shorter side {self.resize[0]} makes it {height}x{width}, too large")
         return image.resize((width, height), _METHODS[self.method])
 
 

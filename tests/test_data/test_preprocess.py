@@ -32,6 +32,7 @@ def test_the_text_form_round_trips(text):
     [
         "scal=1", "scale", "scale=a", "scale=1/0", "scale=1:2", "scale=nan", "std=0", "mean=1:2", "resize=0",
         "crop=1x2x3", "layout=hwc", "method=nearest", "scale=1,scale=2", "resize=1.5",
+        "resize=100000", "crop=9000",
     ],
 )  # fmt: skip
 def test_what_is_not_understood_is_refused(text):
@@ -53,6 +54,11 @@ def test_the_shorter_side_is_resized_and_the_centre_kept():
     out = Preprocess(resize=(30,), crop=(20,)).sized(Image.fromarray(wide))
     assert out.shape == (20, 20, 3)
     assert out[10, 10, 0] == 255 and out[10, 0, 0] == 0 and out[10, 19, 0] == 0
+
+
+def test_a_thin_image_whose_shorter_side_would_make_it_huge_is_refused():
+    with pytest.raises(ValueError, match="too large"):
+        Preprocess(resize=(8000,)).sized(Image.fromarray(np.zeros((1, 5000, 3), np.uint8)))
 
 
 def test_a_crop_beyond_the_image_is_refused():
