@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 
 from pfir.errors import UsageError
 from pfir.frontends import load
+from pfir.ir.fold import fold_shapes
+from pfir.ir.model import Model
 from pfir.ir.shapes import fix_sizes, infer_shapes
 from tests.models import shared_model
 from tests.runs import assert_same, feeds_of, outputs_of, parsed, random
@@ -151,3 +154,13 @@ def test_sizes_and_types_go_through_quantized_operators_of_onnx_runtime():
     pool.attrs["channels_last"] = 1
     infer_shapes(model)
     assert pool.inputs[0].shape == ["N", 9, 4, 4] and pool.outputs[0].shape is None
+
+
+def test_a_slice_with_more_ends_than_starts_is_left_alone():
+    bounds = {"starts": [0], "ends": [1, 2], "axes": [0]}
+    arrays = [onnx.numpy_helper.from_array(np.array(v, np.int64), n) for n, v in bounds.items()]
+    nodes = [onnx.helper.make_node("Shape", ["x"], ["s"]), onnx.helper.make_node("Slice", ["s", *bounds], ["y"])]
+    x, y = (onnx.helper.make_tensor_value_info(n, t, s) for n, t, s in (("x", 1, [2, 3]), ("y", 7, [1])))
+    model = Model.from_proto(onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", [x], [y], arrays)))
+    fold_shapes(model.graph)
+    assert [n.op for n in model.nodes()][-1] == "Slice"
