@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import onnx_graphsurgeon as gs
 import pytest
 
 from pfir.errors import UsageError
 from pfir.frontends import load
 from pfir.ir.fold import fold_shapes
+from pfir.ir.model import Model
 from pfir.ir.shapes import fix_sizes, infer_shapes
 from tests.models import shared_model
 from tests.runs import assert_same, feeds_of, outputs_of, parsed, random
@@ -182,3 +184,13 @@ def test_without_a_batch_the_model_s_own_stays_and_a_dynamic_one_is_1():
     own = parsed("net (float[2,3] x) => (float[2,3] y) { y = Relu(x) }")
     free = parsed("net (float[N,3] x) => (float[N,3] y) { y = Relu(x) }")
     assert [fix_sizes(m).inputs()[0].shape for m in (own, free)] == [(2, 3), (1, 3)]
+
+
+def test_a_slice_with_more_ends_than_starts_is_left_alone():
+    bounds = {"starts": [0], "ends": [1, 2], "axes": [0]}
+    arrays = [onnx.numpy_helper.from_array(np.array(v, np.int64), n) for n, v in bounds.items()]
+    nodes = [onnx.helper.make_node("Shape", ["x"], ["s"]), onnx.helper.make_node("Slice", ["s", *bounds], ["y"])]
+    x, y = (onnx.helper.make_tensor_value_info(n, t, s) for n, t, s in (("x", 1, [2, 3]), ("y", 7, [1])))
+    model = Model.from_proto(onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", [x], [y], arrays)))
+    fold_shapes(model.graph)
+    assert [n.op for n in model.nodes()][-1] == "Slice"
