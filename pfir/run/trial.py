@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from pfir.children import run_text
 from pfir.errors import FrontendError
 from pfir.ir.model import Model
 from pfir.run.session import first_line, loadable
@@ -66,13 +65,12 @@ def trial(data: bytes | Path, run: bool = False) -> Trial:
     size = len(data) if isinstance(data, bytes) else data.stat().st_size + _beside(data)
     seconds = _SECONDS + size // _BYTES_PER_SECOND
     asked = {
-        "folders": [p for p in map(os.path.abspath, filter(None, sys.path)) if p != os.getcwd()],
         "memory": _MEMORY_BYTES + _MEMORY_PER_BYTE * size,
         "seconds": seconds,
         "run": run,
         "path": "" if isinstance(data, bytes) else str(data.absolute()),
     }
-    command = [sys.executable, "-I", str(_SCRIPT), json.dumps(asked)]
+    command = run_text(_SCRIPT.read_text(encoding="utf-8"), json.dumps(asked))
     given = data if isinstance(data, bytes) else b""
     try:
         return _told(subprocess.run(command, input=given, capture_output=True, timeout=_WAITS * seconds, check=False))

@@ -1,8 +1,8 @@
 """Opens a model in ONNX Runtime under limits of memory and time, then may run it; imports nothing of pfir.
 
-Argument: JSON of the folders to import from, bytes of memory, seconds of processor time, whether to run it as well, and
+Argument: JSON of bytes of memory, seconds of processor time, whether to run it as well, and
 the model's path, "" where it comes on stdin. The last lines on stdout are what ONNX Runtime says against opening it and
-against running it, as JSON. It is started by its path, in isolated mode: nothing in the user's folder is imported.
+against running it, as JSON.
 """
 
 import json
@@ -17,7 +17,6 @@ KINDS = {"float": "float32", "double": "float64", "string": "object"}
 def main(asked: str) -> None:
     """Open the model and, where that is asked for, run it."""
     asked = json.loads(asked)
-    sys.path[:] = asked["folders"]
     for limit, value in (("CORE", 0), ("AS", asked["memory"]), ("CPU", asked["seconds"])):
         resource.setrlimit(getattr(resource, f"RLIMIT_{limit}"), (value, value))
     session = told(lambda: opened(asked["path"] or sys.stdin.buffer.read()))

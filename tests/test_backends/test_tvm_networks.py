@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+import numpy as np
 import pytest
 
 from pfir.artifact import SLOW_KERNELS
@@ -84,6 +85,15 @@ def test_a_store_that_cannot_be_written_does_not_stop_a_build(tmp_path, monkeypa
     blocked.write_bytes(b"")
     monkeypatch.setattr(store, "_folder", lambda: blocked / "folder")
     assert TvmBackend().build(_convolution(), parse_target("host")).files
+
+
+def test_inputs_without_axes_and_constants_without_elements_are_no_trouble():
+    bundle = Bundle()
+    x, rate = bundle.input(1, 3, 4), bundle.input()
+    joined = bundle.node("Concat", bundle.constant(np.zeros((1, 0, 4), np.float32)), x, x, axis=1)
+    bundle.output("y", bundle.node("Mul", bundle.node("Relu", joined), rate))
+    ours, theirs = answers(bundle.model())
+    assert error(ours["y"], theirs["y"]) < 1e-6
 
 
 def test_equal_convolutions_share_one_kernel():

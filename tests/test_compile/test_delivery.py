@@ -3,13 +3,14 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from pfir.compile import delivery
 from pfir.compile.delivery import check_depfile, is_met
 from pfir.compile.request import Goals
-from pfir.errors import UsageError
+from pfir.errors import UsageError, VerifyError
 from pfir.measurement import ESTIMATED, Measurement
 from pfir.passes.spec import parse
 from pfir.report.record import Side
@@ -90,3 +91,11 @@ def test_a_depfile_that_cannot_be_written_any_more_is_told(model, tmp_path, monk
     monkeypatch.setattr(delivery.Path, "write_text", refuse)
     with pytest.raises(UsageError, match="made.d cannot be written: No space left"):
         run(model, tmp_path / "out", depfile=tmp_path / "made.d", passes="simplify")
+
+
+def test_a_result_that_onnx_runtime_does_not_open_is_not_delivered(monkeypatch):
+    monkeypatch.setattr(delivery, "refusal", lambda data: f"{data.decode()} is not to its taste")
+    model = SimpleNamespace(to_bytes=lambda: b"this")
+    chosen = SimpleNamespace(tuned=SimpleNamespace(model=model))
+    with pytest.raises(VerifyError, match="does not open the result, so nothing is written: this is not to its taste"):
+        delivery.deliver(None, chosen, None, None, None, None, None, None)

@@ -190,3 +190,16 @@ def test_a_batch_is_costed_as_one(model, tmp_path):
     one, four = (run(model, tmp_path / str(n), batch=n).report["baseline"]["macs"] for n in (1, 4))
     assert four == 4 * one
     assert json.loads((tmp_path / "4/report.json").read_text())["result"]["fidelity"] <= 1
+
+
+def test_a_model_with_a_state_and_a_number_is_compressed_by_onnx_runtime(tmp_path):
+    net = Net(5, opset=17)
+    x, h, rate = net.input("N", 12), net.input(1, "N", 6), net.input()
+    x = net.relu(net.dense(net.relu(net.dense(x, 12, 24)), 24, 16))
+    steps = net.op("Unsqueeze", x, net.ints(0))
+    _, last = net.op("GRU", steps, net.w(1, 18, 16), net.w(1, 18, 6), "", "", h, outs=2, hidden_size=6)
+    y = net.op("Mul", net.dense(net.op("Squeeze", last, net.ints(0)), 6, 4), rate)
+    path = write_model(tmp_path, net.model((y, last)))
+    outcome = run(path, tmp_path / "out", goals=Goals(macs=0.9), passes="prune-channels{ratio=0.5}")
+    assert outcome.met and outcome.report["verification"]["passed"]
+    assert load(tmp_path / "out/model.onnx").inputs() == load(path).inputs()

@@ -11,6 +11,7 @@ from pfir.run.session import Session
 from tests.jobs import write_model
 from tests.net import Net
 from tests.runs import assert_same
+from tests.structures import build
 
 
 def _optimize(model, output, passes, data=None, keep=(), only=()):
@@ -100,3 +101,11 @@ def test_a_file_that_onnx_runtime_is_too_old_for_is_written_anew_though_no_pass_
     onnx.save(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=ir_version), tmp_path / "m.onnx")
     _optimize(tmp_path / "m.onnx", tmp_path / "out.onnx", "fold-batch-norm")
     assert Session((tmp_path / "out.onnx").read_bytes()).predict({"x": np.float32([-1, 1])})["y"].tolist() == [0, 1]
+
+
+def test_passes_that_change_nothing_leave_constant_nodes_where_they_are(tmp_path):
+    path = write_model(tmp_path, build("hidden_weights", 1))
+    notes = _optimize(path, tmp_path / "out.onnx", "fold-batch-norm")
+    assert (tmp_path / "out.onnx").read_bytes() == path.read_bytes()
+    count = len(list(load(path).nodes()))
+    assert notes[-1].endswith(f": {count} nodes, {count} before")

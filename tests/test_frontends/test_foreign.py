@@ -75,6 +75,7 @@ def test_it_is_told_from_its_content_where_that_tells(tmp_path, name):
         ("things.zip", archive("a", "b"), "zip archive"),
         ("cut.pt", archive("net/data.pkl")[:36], "zip archive"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "bytes",
 )
 def test_what_nothing_exports_is_named(tmp_path, name, content, words):
     (tmp_path / name).write_bytes(content)

@@ -39,6 +39,7 @@ def zipped() -> bytes:
         (relu().SerializeToString()[:-9], "truncated"),
         (b"\x08\x09", "no graph"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "bytes",
 )
 def test_what_is_no_model_is_named_for_what_it_is(tmp_path, content, words):
     assert words in refusal(written(tmp_path, content))

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime import InferenceSession
 
-from pfir.errors import FrontendError, UsageError
+from pfir.errors import FrontendError, UsageError, VerifyError
 from pfir.frontends import load
 from pfir.ir.model import Model
 from pfir.ir.saving import save_model
@@ -372,3 +372,26 @@ def test_a_model_too_large_for_one_file_says_so(monkeypatch):
     monkeypatch.setattr("pfir.ir.model.Model.to_proto", lambda self: refuse(None, None))
     with pytest.raises(FrontendError, match="2 GiB"):
         model.to_bytes()
+
+
+@pytest.mark.parametrize("one_file_bytes", [100, 1 << 30])
+def test_a_file_that_fails_its_check_does_not_appear(tmp_path, one_file_bytes):
+    model = Model.from_proto(_two_files())
+    model.record("anything")
+    (tmp_path / "m.onnx").write_bytes(b"as it was")
+
+    def check(path):
+        onnx.checker.check_model(str(path))
+        raise VerifyError("no")
+
+    with pytest.raises(VerifyError):
+        save_model(model, tmp_path / "m.onnx", one_file_bytes, check)
+    assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
+    assert (tmp_path / "m.onnx").read_bytes() == b"as it was"
+
+
+def _two_files() -> onnx.ModelProto:
+    weight = numpy_helper.from_array(np.ones((40, 40), np.float32), "w")
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [2, 40]) for n in "xy")
+    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"], name="m")], "g", [x], [y], [weight])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
