@@ -21,7 +21,7 @@ from benchmarks.fuzz.kinds import KINDS, counts
 from benchmarks.fuzz.runner import Runner
 from benchmarks.fuzz.summary import Summary
 from benchmarks.fuzz.verdict import Verdict
-from benchmarks.fuzz.warm import warm_up
+from benchmarks.fuzz.warm import import_heavy, warm_up
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "fuzz.md"
 
@@ -50,10 +50,13 @@ def verdicts(options: argparse.Namespace, kinds: list[str], scratch: Path) -> It
     warm_up(scratch)
     base = make_base(scratch / "base", node_tests="nodes" in kinds)
     runner = Runner(base, scratch / "cases", options.seed, options.keep)
-    gc.freeze()
     chosen = counts(options.cases, kinds).items()
     cases = [(k, n) for k, count in chosen for n in (range(count) if options.case is None else (options.case,))]
-    yield from runner.run(cases, options.jobs)
+    for heavy in (False, True):
+        if heavy:
+            import_heavy()
+        gc.freeze()
+        yield from runner.run([c for c in cases if KINDS[c[0]].heavy == heavy], options.jobs)
 
 
 def _options() -> argparse.Namespace:
