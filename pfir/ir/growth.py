@@ -15,6 +15,7 @@ from functools import lru_cache
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
+from pfir.errors import FrontendError
 from pfir.ir import walk
 from pfir.ir.tensors import to_array
 
@@ -39,10 +40,18 @@ class _Extent:
 
 
 def infer_shapes(proto: ModelProto, **options: bool) -> ModelProto:
-    """`onnx.shape_inference.infer_shapes`, without the values of sizes where these grow beyond bounds."""
-    if options.get("data_prop") and not is_bounded(proto, **options):
-        options["data_prop"] = False
-    return onnx.shape_inference.infer_shapes(proto, **options)
+    """`onnx.shape_inference.infer_shapes`, without the values of sizes where these grow beyond bounds.
+
+    Raises:
+        FrontendError: Operators lack inputs, or contradict each other where onnx goes on with no others. A file's own
+            are refused before; operators of other domains are known only once they stand in for ONNX's.
+    """
+    try:
+        if options.get("data_prop") and not is_bounded(proto, **options):
+            options["data_prop"] = False
+        return onnx.shape_inference.infer_shapes(proto, **options)
+    except onnx.shape_inference.InferenceError as error:
+        raise FrontendError(f"sizes do not follow from each other: {' '.join(str(error).split())}") from error
 
 
 def is_bounded(proto: ModelProto, **options: bool) -> bool:

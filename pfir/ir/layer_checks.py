@@ -89,6 +89,16 @@ def _convolution(node: NodeProto, attributes: Mapping[str, AttributeProto], dims
     yield from _windows(attributes, weight[2:])
 
 
+def _gemm(node: NodeProto, attributes: Mapping[str, AttributeProto], dims: list[Dims]) -> Iterator[str]:
+    """A weight [K, N], or [N, K] transposed; a bias that broadcasts to [M, N]."""
+    weight, bias = (dims[i] if i < len(dims) else None for i in (1, 2))
+    if weight is None or bias is None or len(weight) != 2:
+        return
+    outputs = weight[0 if "transB" in attributes and attributes["transB"].i else 1]
+    if len(bias) > 2 or (bias and bias[-1] != 1 and _differ(bias[-1], outputs)):
+        yield f"makes {outputs} channels, but its bias {node.input[2]!r} has the shape {bias}"
+
+
 def _windows(attributes: Mapping[str, AttributeProto], kernel: list[int | None]) -> Iterator[str]:
     """Attributes that have an entry, or two, for each axis of the kernel."""
     for name, entries in (("kernel_shape", 1), ("strides", 1), ("dilations", 1), ("pads", 2), ("output_padding", 1)):
@@ -132,6 +142,7 @@ def _differ(a: int | None, b: int | None) -> bool:
 
 _RULES: dict[str, Callable[[NodeProto, Mapping[str, AttributeProto], list[Dims]], Iterator[str]]] = {
     **dict.fromkeys(_CONVOLUTIONS, _convolution),
+    **dict.fromkeys(("Gemm", "FusedGemm"), _gemm),
     **dict.fromkeys(_NORMS, _norm),
     **dict.fromkeys(_GATES, _recurrent),
 }

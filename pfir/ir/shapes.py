@@ -162,7 +162,7 @@ def fix_sizes(
     for tensor in fixed.graph.inputs:
         tensor.shape = list(shapes[tensor.name])
     fixed.source = None
-    for tensor in fixed.graph.outputs:
+    for tensor in _computed(fixed.graph.outputs):
         tensor.shape = None
     _fold_until_known(fixed)
     return fixed
@@ -178,9 +178,14 @@ def _fold_until_known(model: Model) -> None:
             break
     remove_dead(model.graph)
     known = _infer(_light_proto(model, set()))
-    for tensor in model.graph.outputs:
+    for tensor in _computed(model.graph.outputs):
         if tensor.name in known:
             tensor.shape = known[tensor.name][1]
+
+
+def _computed(tensors: Sequence[gs.Tensor]) -> list[gs.Variable]:
+    """Those that are no constants, whose shape is that of their values."""
+    return [t for t in tensors if isinstance(t, gs.Variable)]
 
 
 def _input_shapes(model: Model, asked: int | None, given: dict[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:

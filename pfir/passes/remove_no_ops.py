@@ -72,9 +72,10 @@ def _keeps(before: list, target: np.ndarray | None, allowzero: int) -> bool:
     """Whether a Reshape to this target keeps every size."""
     if target is None or target.size != len(before) or allowzero:
         return False
-    same = [int(t) == 0 or t == b for t, b in zip(target.ravel(), before, strict=True)]
+    sizes = [int(t) for t in target.ravel()]
+    same = [t == 0 or t == b for t, b in zip(sizes, before, strict=True)]
     # One -1 is what the other sizes leave.
-    return all(same) or (same.count(False) == 1 and int(target.ravel()[same.index(False)]) == -1)
+    return all(same) or (same.count(False) == 1 and sizes[same.index(False)] == -1)
 
 
 def _transpose(node: gs.Node) -> int | None:

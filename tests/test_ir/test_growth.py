@@ -124,8 +124,8 @@ def test_shapes_of_more_and_more_axes_are_refused(tmp_path):
 
 
 def test_sizes_that_stay_few_are_bounded_without_a_child(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "fork", None)
     model = load(_file(tmp_path, _doubled("Concat", axis=0, count=4), {}))
+    monkeypatch.setattr(os, "fork", None)
     assert is_bounded(model.to_proto(), data_prop=True)
 
 

@@ -7,7 +7,7 @@ import onnx
 import onnx_graphsurgeon as gs
 import pytest
 
-from pfir.errors import UsageError
+from pfir.errors import FrontendError, UsageError
 from pfir.frontends import load
 from pfir.ir.fold import fold_shapes
 from pfir.ir.model import Model
@@ -194,3 +194,16 @@ def test_a_slice_with_more_ends_than_starts_is_left_alone():
     model = Model.from_proto(onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", [x], [y], arrays)))
     fold_shapes(model.graph)
     assert [n.op for n in model.nodes()][-1] == "Slice"
+
+
+def test_sizes_are_fixed_where_an_output_is_a_constant():
+    fixed = fix_sizes(parsed("net (float[N,3] x) => (float[N,3] y, float[4] c) { y = Relu(x) }", c=random(4)))
+    assert [t.shape for t in fixed.outputs()] == [(1, 3), (4,)]
+
+
+def test_an_operator_of_another_domain_without_its_inputs_is_refused():
+    model = build("quantized_residual", 0)
+    node = next(n for n in model.nodes() if n.op == "QGemm")
+    node.inputs.clear()
+    with pytest.raises(FrontendError, match="do not follow from each other: .*Gemm"):
+        infer_shapes(model)

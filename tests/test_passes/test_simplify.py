@@ -255,3 +255,9 @@ def test_what_joins_nothing_goes():
     after, _ = simplified(model)
     assert ops(after) == ["Relu"]
     assert_same(model, after, dynamic=1)
+
+
+def test_a_reshape_of_an_empty_vector_to_one_that_is_not_stays():
+    body = "net (float[6] x) => (float[2] y) { a = Slice(x, one, none, none) y = Reshape(a, two) }"
+    model = parsed(body, one=np.array([1]), none=np.array([0]), two=np.array([2]))
+    assert "Reshape" in ops(simplified(model)[0])
