@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 
 from pfir.errors import UsageError
@@ -12,6 +14,7 @@ from pfir.search.problem import Trial
 from pfir.space import Space
 
 _FORMAT = 1
+_FIELDS = {f.name for f in fields(Trial)}
 
 
 class Journal:
@@ -72,10 +75,10 @@ class Journal:
             raise UsageError(f"{self._path}: is the journal of another problem; choose another folder, or start anew")
 
     def _trial(self, line: bytes, number: int) -> Trial:
-        try:
-            return Trial(**_parsed(line))
-        except TypeError as error:
-            raise UsageError(f"{self._path}: line {number} is damaged; remove the file to start anew") from error
+        found = _parsed(line)
+        if not _is_trial(found, self._header["parameters"]):
+            raise UsageError(f"{self._path}: line {number} is damaged; remove the file to start anew")
+        return Trial(**found)
 
 
 def _whole_lines(path: Path) -> tuple[list[bytes], int]:
@@ -91,10 +94,26 @@ def _whole_lines(path: Path) -> tuple[list[bytes], int]:
     return lines, whole
 
 
+def _is_trial(found: object, names: Sequence[str]) -> bool:
+    """Whether a line holds what `Trial` does: a value for each parameter, and numbers where numbers are."""
+    if not isinstance(found, dict) or found.keys() != _FIELDS:
+        return False
+    parameters = (found["asked"], found["parameters"])
+    if any(not isinstance(p, dict) or set(p) != set(names) or not all(map(_is_number, p.values())) for p in parameters):
+        return False
+    numbers = (found["number"], found["cost"], found["seconds"])
+    scored = found["score"] is None or _is_number(found["score"])
+    return scored and all(map(_is_number, numbers)) and isinstance(found["details"], dict)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
+
+
 def _parsed(line: bytes):
     try:
         return json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

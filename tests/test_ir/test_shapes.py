@@ -67,9 +67,7 @@ def test_a_spectrum_is_one_sided_unless_it_is_said_to_be_whole():
 
 
 def test_operators_that_onnx_does_not_infer_keep_their_noted_shapes():
-    model = parsed(
-        "net (float[1,3] x) => (float[1,3] z) <float[1,3] y> { y = com.example.Odd(x) z = Relu(y) }", 13
-    )
+    model = parsed("net (float[1,3] x) => (float[1,3] z) <float[1,3] y> { y = com.example.Odd(x) z = Relu(y) }", 13)
     infer_shapes(model)
     assert list(model.graph.tensors()["y"].shape) == [1, 3]
 
@@ -186,16 +184,6 @@ def test_without_a_batch_the_model_s_own_stays_and_a_dynamic_one_is_1():
     assert [fix_sizes(m).inputs()[0].shape for m in (own, free)] == [(2, 3), (1, 3)]
 
 
-def test_a_slice_with_more_ends_than_starts_is_left_alone():
-    bounds = {"starts": [0], "ends": [1, 2], "axes": [0]}
-    arrays = [onnx.numpy_helper.from_array(np.array(v, np.int64), n) for n, v in bounds.items()]
-    nodes = [onnx.helper.make_node("Shape", ["x"], ["s"]), onnx.helper.make_node("Slice", ["s", *bounds], ["y"])]
-    x, y = (onnx.helper.make_tensor_value_info(n, t, s) for n, t, s in (("x", 1, [2, 3]), ("y", 7, [1])))
-    model = Model.from_proto(onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", [x], [y], arrays)))
-    fold_shapes(model.graph)
-    assert [n.op for n in model.nodes()][-1] == "Slice"
-
-
 def test_sizes_are_fixed_where_an_output_is_a_constant():
     fixed = fix_sizes(parsed("net (float[N,3] x) => (float[N,3] y, float[4] c) { y = Relu(x) }", c=random(4)))
     assert [t.shape for t in fixed.outputs()] == [(1, 3), (4,)]
@@ -207,3 +195,13 @@ def test_an_operator_of_another_domain_without_its_inputs_is_refused():
     node.inputs.clear()
     with pytest.raises(FrontendError, match="do not follow from each other: .*Gemm"):
         infer_shapes(model)
+
+
+def test_a_slice_with_more_ends_than_starts_is_left_alone():
+    bounds = {"starts": [0], "ends": [1, 2], "axes": [0]}
+    arrays = [onnx.numpy_helper.from_array(np.array(v, np.int64), n) for n, v in bounds.items()]
+    nodes = [onnx.helper.make_node("Shape", ["x"], ["s"]), onnx.helper.make_node("Slice", ["s", *bounds], ["y"])]
+    x, y = (onnx.helper.make_tensor_value_info(n, t, s) for n, t, s in (("x", 1, [2, 3]), ("y", 7, [1])))
+    model = Model.from_proto(onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", [x], [y], arrays)))
+    fold_shapes(model.graph)
+    assert [n.op for n in model.nodes()][-1] == "Slice"

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,11 @@ from pfir.search.problem import Trial
 from pfir.space import Parameter, Space
 from tests.test_search.problems import SPACE
 
-TRIALS = tuple(Trial(i, {"g0": 0.1 * i}, {"g0": 0.2}, 0.5, None if i == 1 else -0.1, {"f": 1.0}, 2.5) for i in range(3))
+NONE = dict.fromkeys(SPACE.names, 0.0)
+TRIALS = tuple(
+    Trial(i, NONE | {"g0": 0.1 * i}, NONE | {"g0": 0.2}, 0.5, None if i == 1 else -0.1, {"f": 1.0}, 2.5)
+    for i in range(3)
+)
 
 
 @pytest.fixture
@@ -33,7 +38,7 @@ def test_trials_come_back_as_they_were(path):
 
 def test_a_journal_grows_over_several_runs(path):
     book = Journal(path, "f", SPACE)
-    book.append(Trial(3, {}, {}, 1.0, 2.0))
+    book.append(Trial(3, NONE, NONE, 1.0, 2.0))
     book.close()
     assert [t.number for t in read(path)] == [0, 1, 2, 3]
 
@@ -56,9 +61,9 @@ def test_a_last_line_of_zeros_is_dropped(path):
 
 def test_numpy_numbers_are_kept_as_plain_ones(tmp_path):
     book = Journal(tmp_path / "j", "f", SPACE)
-    book.append(Trial(0, {}, {}, 1.0, 0.5, {"agreement": np.float32(0.5), "hits": np.int64(3)}))
+    book.append(Trial(0, NONE, NONE, 1.0, 0.5, {"agreement": np.float32(0.5), "hits": np.int64(3)}))
     with pytest.raises(TypeError, match="does not fit into JSON"):
-        book.append(Trial(1, {}, {}, 1.0, 0.5, {"agreement": object()}))
+        book.append(Trial(1, NONE, NONE, 1.0, 0.5, {"agreement": object()}))
     book.close()
     assert read(tmp_path / "j")[0].details == {"agreement": 0.5, "hits": 3}
 
@@ -77,9 +82,24 @@ def test_a_file_that_is_no_journal_is_refused_and_kept(tmp_path):
     assert (tmp_path / "j").read_text() == "hello\n"
 
 
-def test_a_damaged_line_is_refused_by_number(path):
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"score": "NaN"}, {"score": float("nan")}, {"cost": None}, {"details": 1e308}, {"parameters": 3},
+        {"parameters": {}}, {"asked": {**NONE, "g0": []}}, {"number": "0"}, {"seconds": 10**400}, {"more": 1},
+    ],
+)  # fmt: skip
+def test_a_line_whose_values_are_none_of_a_trial_is_refused(path, change):
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], json.dumps(json.loads(lines[1]) | change), *lines[2:], ""]))
+    with pytest.raises(UsageError, match="line 2 is damaged"):
+        read(path)
+
+
+@pytest.mark.parametrize("damage", [b"{damage}\n", b"[" * 100_000 + b"\n", b"\xff\n"])
+def test_a_damaged_line_is_refused_by_number(path, damage):
     lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join([lines[0], b"{damage}\n", *lines[2:]]))
+    path.write_bytes(b"".join([lines[0], damage, *lines[2:]]))
     with pytest.raises(UsageError, match="line 2 is damaged"):
         read(path)
 
