@@ -2,7 +2,7 @@
 
     --case N     only this case, with all that it says
     --keep DIR   a folder for each faulty case: its files, its stderr, and where it was
-    --results    write benchmarks/results/fuzz.md
+    --results    write the tables of benchmarks/results/fuzz.md, whose sections stay
 
 Each case is a process of its own, in an empty folder, without a network where this machine lets it be cut off.
 """
@@ -36,12 +36,13 @@ def main() -> None:
             summary.add(verdict)
             if verdict.fault or options.case is not None:
                 print(_line(verdict), flush=True)
-    finally:
+    finally:  # an interrupted run tells what it has seen
         shutil.rmtree(scratch, ignore_errors=True)
-    text = summary.text(options.seed)
-    print(text)
-    if options.results:
-        RESULTS.write_text(text, encoding="utf-8")
+        text = summary.text(options.seed)
+        print(text)
+        if options.results:
+            _, head, rest = (RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else "").partition("\n## ")
+            RESULTS.write_text(text + head + rest, encoding="utf-8")
     raise SystemExit(1 if summary.faults else 0)
 
 
