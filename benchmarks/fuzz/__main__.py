@@ -2,7 +2,7 @@
 
     --case N     only this case, with all that it says
     --keep DIR   a folder for each faulty case: its files, its stderr, and where it was
-    --results    write benchmarks/results/fuzz.md
+    --results    write the tables of benchmarks/results/fuzz.md, whose sections stay
 
 Each case is a process of its own, in an empty folder, without a network where this machine lets it be cut off.
 """
@@ -21,7 +21,7 @@ from benchmarks.fuzz.kinds import KINDS, counts
 from benchmarks.fuzz.runner import Runner
 from benchmarks.fuzz.summary import Summary
 from benchmarks.fuzz.verdict import Verdict
-from benchmarks.fuzz.warm import warm_up
+from benchmarks.fuzz.warm import import_heavy, warm_up
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "fuzz.md"
 
@@ -36,12 +36,13 @@ def main() -> None:
             summary.add(verdict)
             if verdict.fault or options.case is not None:
                 print(_line(verdict), flush=True)
-    finally:
+    finally:  # an interrupted run tells what it has seen
         shutil.rmtree(scratch, ignore_errors=True)
-    text = summary.text(options.seed)
-    print(text)
-    if options.results:
-        RESULTS.write_text(text, encoding="utf-8")
+        text = summary.text(options.seed)
+        print(text)
+        if options.results:
+            _, head, rest = (RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else "").partition("\n## ")
+            RESULTS.write_text(text + head + rest, encoding="utf-8")
     raise SystemExit(1 if summary.faults else 0)
 
 
@@ -50,10 +51,13 @@ def verdicts(options: argparse.Namespace, kinds: list[str], scratch: Path) -> It
     warm_up(scratch)
     base = make_base(scratch / "base", node_tests="nodes" in kinds)
     runner = Runner(base, scratch / "cases", options.seed, options.keep)
-    gc.freeze()
     chosen = counts(options.cases, kinds).items()
     cases = [(k, n) for k, count in chosen for n in (range(count) if options.case is None else (options.case,))]
-    yield from runner.run(cases, options.jobs)
+    for heavy in (False, True):
+        if heavy:
+            import_heavy()
+        gc.freeze()
+        yield from runner.run([c for c in cases if KINDS[c[0]].heavy == heavy], options.jobs)
 
 
 def _options() -> argparse.Namespace:

@@ -72,7 +72,7 @@ def make(rng: np.random.Generator, folder: Path, base: Base) -> Case:
         out = _joined(bomb, out)
     proto = out if isinstance(out, ModelProto) else bomb.proto(out)
     (folder / "m.onnx").write_bytes(proto.SerializeToString())
-    return use(rng, "m.onnx", kind.__name__.strip("_"), base)
+    return use(rng, "m.onnx", kind.__name__.strip("_"))
 
 
 def _joined(b: _Bomb, out: str) -> str:

@@ -112,7 +112,7 @@ def _settle(folder: Path):
 
 
 def _outcome(case: Case, folder: Path) -> dict[str, object]:
-    code, fault = _command(case) if case.words else (0, "")
+    code, fault = _command(case, folder) if case.words else (0, "")
     lines = (folder / "stderr").read_text(errors="replace").splitlines()
     text = lines[-1][:500] if lines else ""
     if case.words and not fault:
@@ -134,7 +134,7 @@ def _broken(case: Case, code: int) -> str:
         return unexpected(error)
 
 
-def _command(case: Case) -> tuple[int, str]:
+def _command(case: Case, folder: Path) -> tuple[int, str]:
     """Its exit code, and what nobody expected."""
     from pfir.cli import main
 
@@ -149,10 +149,18 @@ def _command(case: Case) -> tuple[int, str]:
         code, fault = 1, unexpected(error)
     sys.stdout.flush()
     sys.stderr.flush()
+    _forget_modules(folder)
     gc.collect()
     while _AT_EXIT:
         _AT_EXIT.pop()()
     return code, fault
+
+
+def _forget_modules(folder: Path) -> None:
+    """What was imported from the folder is unknown to the next case."""
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None) or "").startswith(str(folder)):
+            del sys.modules[name]
 
 
 def _cpu_s() -> float:

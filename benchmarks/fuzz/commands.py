@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,8 @@ _VALUES = {
     "in0=2x3x16x16"),
     "--trials": ("1", "2", "0"), "--epochs": ("0", "1"), "--time-budget": ("1s", "10m", "5", "0s"), "--seed": ("0",
     "7", "-3"),
-    "--recipe": ("nosuch.json", "net.onnx", "."), "--data": ("data.npz", "nosuch.npz", ".", "m:f", "mydata.py:load",
+    "--recipe": ("nosuch.json", "net.onnx", "."), "--data": ("data.npz", "nosuch.npz", ".", "pipe", "m:f",
+    "mydata.py:load",
     "net.onnx"),
     "--validation": ("data.npz", "nosuch"), "--preprocess": ("scale=1/255", "imagenet", "scale", "mean=1:2"),
     "--jobs": ("1", "0"),
@@ -69,20 +71,9 @@ _COMMANDS = {
     "passes": (), "nosuch": (),
 }  # fmt: skip
 _MODELS = (
-    "net.onnx",
-    "net.onnx",
-    "net.onnx",
-    "net.onnx",
-    "nosuch.onnx",
-    "data.npz",
-    ".",
-    "",
-    "/dev/null",
-    "net.pt",
-    "net.h5",
-    "net.tflite",
-    "saved",
-)
+    *("net.onnx",) * 8, "nosuch.onnx", "data.npz", ".", "", "/dev/null", "net.pt", "net.h5", "net.tflite", "saved",
+    "pipe",
+)  # fmt: skip
 
 
 def make(rng: np.random.Generator, folder: Path, base: Base) -> Case:
@@ -91,6 +82,7 @@ def make(rng: np.random.Generator, folder: Path, base: Base) -> Case:
         (folder / name).symlink_to(base.folder / name)
     for name in ("net.pt", "net.h5", "net.tflite", "c.txt"):
         (folder / name).write_bytes(pick(rng, (b"", b"PK\x03\x04", b"\x89HDF", b"abcdTFL3", b"a\nb\n", b"\x80\x02")))
+    os.mkfifo(folder / "pipe")
     command = pick(rng, ("compile",) * 8 + tuple(_COMMANDS))
     words = [command, *([pick(rng, _MODELS)] if chance(rng, 0.95) else [])]
     chosen = _needed(rng, command) + [n for n in _COMMANDS[command] if chance(rng, 0.05)]

@@ -281,42 +281,22 @@ def _function(rng: np.random.Generator, folder: Path, base: Base) -> tuple[str, 
 
 def _something(rng: np.random.Generator, folder: Path, base: Base) -> tuple[str, str]:
     """A file that is no data at all, or no file."""
-    name = pick(
-        rng,
-        (
-            "d.npz",
-            "d.npy",
-            "d.csv",
-            "d.zip",
-            "d",
-            "d.png",
-            "d.tfrecord",
-            "d.h5",
-            "d.pkl",
-            "\x1b[31m.npz",
-            "x" * 300,
-            "",
-            ".",
-            "/",
-            "/dev/zero",
-        ),
-    )
-    starts = (
-        b"",
-        b"PK\x03\x04",
-        b"\x93NUMPY\x01\x00",
-        b"<html>",
-        b"a,b\n1,2\n",
-        b"\x80\x04",
-        b"PK\x05\x06" + bytes(18),
-        b"\x1f\x8b",
-        b"\x89HDF\r\n",
-    )
-    if name.startswith(("d", "\x1b")):
-        (folder / name).write_bytes(pick(rng, starts) + rng.bytes(int(rng.integers(0, 200))))
+    name = pick(rng, _NAMES)
+    if name == "pipe":
+        os.mkfifo(folder / name)
+    elif name.startswith(("d", "\x1b")):
+        (folder / name).write_bytes(pick(rng, _STARTS) + rng.bytes(int(rng.integers(0, 200))))
     return name, "something else"
 
 
+_NAMES = (
+    "d.npz", "d.npy", "d.csv", "d.zip", "d", "d.png", "d.tfrecord", "d.h5", "d.pkl", "\x1b[31m.npz", "x" * 300, "", ".",
+    "/", "/dev/zero", "pipe",
+)  # fmt: skip
+_STARTS = (
+    b"", b"PK\x03\x04", b"\x93NUMPY\x01\x00", b"<html>", b"a,b\n1,2\n", b"\x80\x04", b"PK\x05\x06" + bytes(18),
+    b"\x1f\x8b", b"\x89HDF\r\n",
+)  # fmt: skip
 _IMAGES = (_image_zip, _image_folder)
 _KINDS = (
     *(_npz,) * 6, *(_headers,) * 3, *(_arrays,) * 3, *(_image_zip,) * 4, *(_image_folder,) * 4, *(_function,) * 2,

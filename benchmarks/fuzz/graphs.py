@@ -268,7 +268,7 @@ def make(rng: np.random.Generator, folder: Path, base: Base) -> Case:
         if len(writer.nodes) < wanted:
             writer.grow()
     (folder / "m.onnx").write_bytes(writer.proto().SerializeToString())
-    return use(rng, "m.onnx", " ".join(n.op_type for n in writer.nodes), base)
+    return use(rng, "m.onnx", " ".join(n.op_type for n in writer.nodes))
 
 
 def _context(opset: int):

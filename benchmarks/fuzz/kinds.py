@@ -17,23 +17,26 @@ class Kind:
         make: Makes one.
         share: Of all cases.
         what: For the reader of the results.
+        heavy: Whether cases need TVM or the optimizers of the search, which make forking slow.
     """
 
     make: Make
     share: float
     what: str
+    heavy: bool = False
 
 
 KINDS = {
-    "families": Kind(from_models("families"), 0.22, "small networks of the tests' structure families, damaged"),
-    "nodes": Kind(from_models("nodes"), 0.15, "ONNX's test models of single operators, damaged"),
+    "families": Kind(from_models("families"), 0.24, "small networks of the tests' structure families, damaged"),
+    "nodes": Kind(from_models("nodes"), 0.14, "ONNX's test models of single operators, damaged"),
     "files": Kind(from_models("files"), 0.05, "ONNX's test models of layers and graphs, damaged"),
-    "graphs": Kind(graphs.make, 0.13, "random graphs of ONNX's operators"),
-    "bombs": Kind(bombs.make, 0.05, "small models that stand for a lot of memory, time, nodes or depth"),
+    "graphs": Kind(graphs.make, 0.15, "random graphs of ONNX's operators"),
+    "bombs": Kind(bombs.make, 0.03, "small models that stand for a lot of memory, time, nodes or depth"),
     "data": Kind(data.make, 0.18, "damaged arrays, archives, images, folders, functions"),
-    "caches": Kind(caches.make, 0.1, "damaged databases, libraries, journals, checkpoints, interrupted runs"),
-    "recipes": Kind(recipes.make, 0.07, "damaged recipes and weights"),
-    "commands": Kind(commands.make, 0.05, "command lines with typical mistakes"),
+    "caches": Kind(caches.make, 0.1, "damaged databases, libraries, journals, checkpoints, interrupted runs", True),
+    "recipes": Kind(recipes.make, 0.05, "damaged recipes and weights", True),
+    "commands": Kind(commands.make, 0.05, "command lines with typical mistakes", True),
+    "plans": Kind(from_models("families", planned=True), 0.01, "compile's plan of damaged networks", True),
 }
 
 

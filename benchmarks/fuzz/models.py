@@ -12,16 +12,16 @@ from benchmarks.fuzz.case import Base, Case, Make, chance, pick
 from benchmarks.fuzz.contradictions import contradict, texts
 from benchmarks.fuzz.damage import damaged
 from benchmarks.fuzz.fields import change_a_field
-from benchmarks.fuzz.uses import use
+from benchmarks.fuzz.uses import plan, use
 
 
-def from_models(of: str) -> Make:
-    """Cases that start from the base's models of this kind."""
+def from_models(of: str, planned: bool = False) -> Make:
+    """Cases that start from the base's models of this kind; whether compile plans with them, or the rest is tried."""
 
     def make(rng: np.random.Generator, folder: Path, base: Base) -> Case:
         content, note = _changed(rng, pick(rng, base.models[of]), folder)
         (folder / "m.onnx").write_bytes(content)
-        return use(rng, "m.onnx", note, base)
+        return plan(rng, "m.onnx", note) if planned else use(rng, "m.onnx", note)
 
     return make
 

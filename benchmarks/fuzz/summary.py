@@ -31,7 +31,8 @@ class Summary:
 
     def text(self, seed: int) -> str:
         total = sum(sum(c.values()) for c in self._counts.values())
-        lines = ["# Fuzzing", "", f"{total} cases, seed {seed}:", "", *self._table(), "", *self._faults(), ""]
+        command = f"python -m benchmarks.fuzz --cases {total} --seed {seed}"
+        lines = ["# Fuzzing", "", f"    {command}", "", *self._table(), "", *self._faults(), ""]
         return "\n".join(lines)
 
     def _table(self) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.fuzz.case import Base, Case, chance, pick
+from benchmarks.fuzz.case import Case, chance, pick
 
 PASSES = (
     "simplify", "simplify,fold-batch-norm", "fold-batch-norm", "remove-dead-channels", "inline-functions,simplify",
@@ -18,7 +18,7 @@ PASSES = (
 )  # fmt: skip
 
 
-def use(rng: np.random.Generator, path: str, note: str, base: Base) -> Case:
+def use(rng: np.random.Generator, path: str, note: str) -> Case:
     """A command on the model."""
     return pick(rng, _USES)(rng, path, note)
 
@@ -40,7 +40,8 @@ def _evaluate(rng: np.random.Generator, path: str, note: str) -> Case:
     return Case(("evaluate", path, "--data", "d.npz", "--reference", path, "--jobs", "1"), note)
 
 
-def _plan(rng: np.random.Generator, path: str, note: str) -> Case:
+def plan(rng: np.random.Generator, path: str, note: str) -> Case:
+    """What compile would do with the model; it imports TVM."""
     words = ("compile", path, "--target", "host", "--backend", pick(rng, ("ort", "tvm")), "--macs", "0.7", "--dry-run")
     return Case((*words, "--jobs", "1"), note)
 
@@ -63,4 +64,4 @@ def _written(code: int) -> str | None:
     return None
 
 
-_USES = (_inspect,) * 45 + (_opt,) * 50 + (_evaluate,) * 4 + (_plan,)
+_USES = (_inspect,) * 45 + (_opt,) * 50 + (_evaluate,) * 5

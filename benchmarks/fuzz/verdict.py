@@ -8,8 +8,8 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-CODES = (0, 2, 3, 4, 5)
-"""What a command may end with; 1 is a fault of pfir or a failed verification."""
+CODES = (0, 2, 3, 4, 5, 130)
+"""What a command may end with, 130 where a function of the user raises KeyboardInterrupt; 1 is a fault."""
 MOST_SECONDS = 20.0
 MOST_BYTES = 2 << 30
 _ADDRESS = re.compile(r"\bat 0x[0-9a-f]{6,}")

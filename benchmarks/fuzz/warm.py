@@ -20,19 +20,33 @@ def warm_up(scratch: Path) -> None:
     Raises:
         SystemExit: Threads were started: a forked process would lack them.
     """
-    _import_all()
+    _import_pfir()
     _build_the_command_line_once()
     fork_trials()
     _use(scratch / "warm.onnx")
+    _refuse_threads()
+
+
+def import_heavy() -> None:
+    """Import what doubles the memory of a process, and with it the time of a fork.
+
+    Raises:
+        SystemExit: Threads were started.
+    """
+    import nevergrad  # noqa: F401
+    import tvm  # noqa: F401
+
+    _refuse_threads()
+
+
+def _refuse_threads() -> None:
     if len(os.listdir("/proc/self/task")) > 1:
         raise SystemExit("a thread runs in the process that cases are forked from")
 
 
-def _import_all() -> None:
-    import nevergrad  # noqa: F401
+def _import_pfir() -> None:
     import onnxruntime  # noqa: F401
     import PIL.Image
-    import tvm  # noqa: F401
 
     import pfir
 

@@ -13,7 +13,7 @@ from pfir.compile.gradients import LossGradients
 from pfir.compile.learning import Learning
 from pfir.compile.searching import BATCH
 from pfir.compile.workspace import check_file
-from pfir.errors import UsageError, VerifyError
+from pfir.errors import FrontendError, UsageError, VerifyError
 from pfir.frontends import load
 from pfir.ir.model import Model
 from pfir.ir.shapes import fix_sizes
@@ -22,7 +22,7 @@ from pfir.passes.pipeline import run
 from pfir.passes.spec import parse
 from pfir.run.activations import activations
 from pfir.run.session import loadable
-from pfir.run.trial import check_safe, refusal
+from pfir.run.trial import check_safe, refusal, trial
 
 MOST_CALIBRATION = 256
 
@@ -72,12 +72,16 @@ def loading_notes(written: Path, given: Model) -> tuple[str, ...]:
     """Nothing, or that ONNX Runtime opens the written model as little as the one that was given.
 
     Raises:
+        FrontendError: It opens only the given one, and cannot run it: what failed there is now written down.
         VerifyError: It opens only the given one.
     """
     fault = refusal(written)
     if fault is None:
         return ()
-    if given.source != written.read_bytes() and refusal(loadable(given)) is None:
+    before = None if given.source == written.read_bytes() else trial(loadable(given), run=True)
+    if before is not None and before.running is not None:
+        raise FrontendError(f"{given.name}: the model cannot be run in ONNX Runtime: {before.running}")
+    if before is not None and before.opening is None:
         raise VerifyError(f"ONNX Runtime does not open what the passes made, so nothing is written: {fault}")
     return (f"note: ONNX Runtime opens neither this model nor the one that was given: {fault}",)
 

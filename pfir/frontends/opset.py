@@ -10,6 +10,10 @@ from pfir.frontends.external_data import ExternalData
 from pfir.ir import walk
 from pfir.ir.checks import one_line
 
+_REFUSALS = (
+    RuntimeError, ValueError, version_converter.ConvertError, onnx.checker.ValidationError,
+    onnx.shape_inference.InferenceError,
+)  # fmt: skip
 OLDEST = 7
 NEWEST = 21
 
@@ -29,7 +33,7 @@ def convert_opset(model: ModelProto, outside: ExternalData) -> ModelProto:
     outside.bring_in(walk.tensors(model))
     try:
         converted = version_converter.convert_version(model, wanted)
-    except (RuntimeError, ValueError, version_converter.ConvertError, onnx.checker.ValidationError) as error:
+    except _REFUSALS as error:
         reason = one_line(str(error)).rpartition("failed: ")[2]
         raise FrontendError(f"onnx cannot convert opset {version} to {wanted}: {reason}") from error
     return _with_notes(model, converted)

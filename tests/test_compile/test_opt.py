@@ -4,13 +4,13 @@ import pytest
 from onnx import TensorProto, helper
 
 from pfir.compile.opt import optimize
-from pfir.errors import DataError, UsageError, VerifyError
+from pfir.errors import DataError, FrontendError, UsageError, VerifyError
 from pfir.frontends import load
 from pfir.ir.model import Model
 from pfir.run.session import Session
 from tests.jobs import write_model
 from tests.net import Net
-from tests.runs import assert_same
+from tests.runs import assert_same, parsed
 from tests.structures import build
 
 
@@ -109,3 +109,18 @@ def test_passes_that_change_nothing_leave_constant_nodes_where_they_are(tmp_path
     assert (tmp_path / "out.onnx").read_bytes() == path.read_bytes()
     count = len(list(load(path).nodes()))
     assert notes[-1].endswith(f": {count} nodes, {count} before")
+
+
+def test_a_model_that_cannot_run_is_told_from_a_fault_of_the_passes(tmp_path):
+    model = parsed(
+        """net (float[N,3] x) => (float[A,B,C] y) {
+        sizes = Shape(x)
+        axis = Gather<axis = 0>(sizes, one)
+        y = Unsqueeze(x, axis)
+    }""",
+        one=np.array([1]),
+    )
+    model.save(tmp_path / "m.onnx")
+    with pytest.raises(FrontendError, match="m: the model cannot be run in ONNX Runtime: .*Unsqueeze"):
+        _optimize(tmp_path / "m.onnx", tmp_path / "out.onnx", "simplify")
+    assert not (tmp_path / "out.onnx").exists()

@@ -9,7 +9,7 @@ from onnx import helper, numpy_helper
 
 from pfir.frontends import load
 from pfir.run.session import Session
-from tests.test_frontends.files import calling, chain, function, model, refusal, value, written
+from tests.test_frontends.files import calling, chain, function, model, refusal, value, weight, written
 
 
 @pytest.mark.parametrize(("opset", "becomes"), [(6, 7), (7, 7), (21, 21), (22, 21), (25, 21)])
@@ -47,3 +47,8 @@ def test_an_opset_that_cannot_be_converted_is_refused_with_the_reason(tmp_path):
     assert "local functions" in refusal(written(tmp_path, newer))
     nodes = [helper.make_node("Swish", ["x"], ["y"])]
     assert "cannot convert opset 24 to 21" in refusal(written(tmp_path, model(nodes, opset=24)))
+    parts = [weight(), *(onnx.numpy_helper.from_array(np.ones(3), name) for name in "bmv")]
+    nodes = [helper.make_node("BatchNormalization", ["x", "w", "b", "m", "v"], ["y"])]
+    inputs = [value("x", [2, 3, 4, 4]), *(value(name, [3]) for name in "wbmv")]
+    mixed = model(nodes, inputs, [value("y", [2, 3, 4, 4])], parts, opset=6, ir=3)
+    assert "cannot convert opset 6 to 7" in refusal(written(tmp_path, mixed))
