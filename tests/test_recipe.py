@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -71,3 +72,12 @@ def test_missing_or_other_weights_are_refused(tmp_path):
     (tmp_path / "weights.npz").unlink()
     with pytest.raises(UsageError, match="cannot be read"):
         read_weights(tmp_path / "recipe.json", recipe)
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:-30], lambda b: b[:90] + b[120:], lambda b: b"", lambda b: b"x"])
+def test_weights_that_cannot_be_unpacked_are_refused_though_the_recipe_vouches_for_them(tmp_path, damage):
+    recipe = _written(tmp_path, {"w": np.arange(40.0)})
+    content = damage((tmp_path / "weights.npz").read_bytes())
+    (tmp_path / "weights.npz").write_bytes(content)
+    with pytest.raises(UsageError, match=r"weights.npz, the weights of the recipe, cannot be unpacked"):
+        read_weights(tmp_path / "recipe.json", replace(recipe, weights_sha256=sha256(content)))

@@ -131,6 +131,8 @@ def _check_shapes(proto: ModelProto, file: bytes | Path | None) -> bool:
     if not consistent and fault != ENDLESS:
         inferred, fault = infer(forget_shapes(light))
         _drop_hints(proto)
+        if inferred is not None:
+            _correct_outputs(proto, inferred)
     if fault is not None and (fault == ENDLESS or not _runs(file)):
         raise FrontendError(f"its shapes contradict each other: {fault}")
     if inferred is not None and (fault := layer_fault(inferred)) is not None:
@@ -143,6 +145,16 @@ def _check_shapes(proto: ModelProto, file: bytes | Path | None) -> bool:
 def _drop_hints(proto: ModelProto) -> None:
     for body in walk.graphs(proto):
         del body.value_info[:]
+
+
+def _correct_outputs(proto: ModelProto, inferred: ModelProto) -> None:
+    """Outputs declare what follows from the inputs, where that contradicts what they declared."""
+    for declared, found in zip(proto.graph.output, inferred.graph.output, strict=True):
+        ours, theirs = (v.type.tensor_type.shape for v in (declared, found))
+        if found.type.tensor_type.HasField("shape") and declared.type.tensor_type.HasField("shape"):
+            pairs = zip(ours.dim, theirs.dim, strict=False)
+            if len(ours.dim) != len(theirs.dim) or any(0 < a.dim_value != b.dim_value > 0 for a, b in pairs):
+                ours.CopyFrom(theirs)
 
 
 def _runs(file: bytes | Path | None) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import cache
 
 import onnx
-from onnx import ModelProto, NodeProto
+from onnx import FunctionProto, ModelProto, NodeProto
 
 from pfir.errors import FrontendError
+from pfir.frontends.contrib import missing_input
 from pfir.ir import walk
 from pfir.ir.walk import Body
 
@@ -67,17 +68,31 @@ def check_operators(model: ModelProto) -> None:
     Raises:
         FrontendError: One is not; operator, domain and node are named.
     """
-    functions = {(_plain(f.domain), f.name) for f in model.functions}
+    functions = {(_plain(f.domain), f.name): f for f in model.functions}
     for body in (model.graph, *model.functions):
         imports = {_plain(o.domain): o.version for o in (getattr(body, "opset_import", None) or model.opset_import)}
         _check_nodes(body, imports, functions)
 
 
-def _check_nodes(body: Body, imports: dict[str, int], functions: set[tuple[str, str]]) -> None:
+def _check_nodes(body: Body, imports: dict[str, int], functions: dict[tuple[str, str], FunctionProto]) -> None:
     for node in walk.nodes_within(body):
         domain = _plain(node.domain)
-        if (domain, node.op_type) not in functions and not _known(node.op_type, domain, imports):
+        function = functions.get((domain, node.op_type))
+        if function is not None:
+            _check_call(node, function)
+        elif not _known(node.op_type, domain, imports):
             raise FrontendError(_unknown(node, imports.get(domain)))
+        elif domain in _RUNTIME and (place := missing_input(node)) is not None:
+            raise FrontendError(f"{node.op_type} {node.name!r} lacks input {place}")
+
+
+def _check_call(node: NodeProto, function: FunctionProto) -> None:
+    for what, given, known in (("inputs", node.input, function.input), ("outputs", node.output, function.output)):
+        if len(given) > len(known):
+            raise FrontendError(
+                f"{node.op_type} {node.name!r} has {len(given)} {what}; the function of this name in the model has "
+                f"{len(known)}"
+            )
 
 
 def _known(op: str, domain: str, imports: dict[str, int]) -> bool:

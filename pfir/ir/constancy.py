@@ -154,7 +154,7 @@ class Constancy:
         if isinstance(tensor, gs.Constant):
             array = np.asarray(tensor.values, dtype=np.float64)
             spread = [d for a, d in enumerate(array.shape) if a != own and d != 1]
-            return None if spread else array.reshape(-1)
+            return None if spread or not array.size else array.reshape(-1)
         return self._found.get((tensor.name, own))
 
 

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 from pfir.frontends import load
 from pfir.run.session import Session
 from tests.models import REAL, shared_model
-from tests.test_frontends.files import chain, model, refusal, relu, value, weight, written
+from tests.test_frontends.files import calling, chain, function, model, refusal, relu, value, weight, written
 
 
 @pytest.mark.parametrize(
@@ -108,6 +108,27 @@ def test_a_size_of_minus_one_is_not_known(tmp_path):
     for dim in proto.graph.input[0].type.tensor_type.shape.dim:
         dim.dim_value = -1
     assert load(written(tmp_path, proto)).consistent
+
+
+def test_a_call_of_a_function_with_more_inputs_than_it_has_is_refused(tmp_path):
+    proto = calling([function("f", "Relu", 1)], "f")
+    proto.graph.node[0].input.append("x")
+    assert "f '' has 2 inputs; the function of this name in the model has 1" in refusal(written(tmp_path, proto))
+
+
+@pytest.mark.parametrize(("inputs", "place"), [([], 0), (["x"], 1), (["x", "w", "w"], 3), (["x", "", "w"], 1)])
+def test_an_operator_of_onnx_runtime_without_an_input_that_it_needs_is_refused(tmp_path, inputs, place):
+    node = helper.make_node("QAttention", inputs, ["y"], domain="com.microsoft", num_heads=1)
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    proto = model([node], initializers=[weight()], imports=imports)
+    assert f"QAttention '' lacks input {place}" in refusal(written(tmp_path, proto))
+
+
+def test_outputs_declare_what_they_are_where_what_the_file_declares_contradicts_it(tmp_path):
+    node = helper.make_node("Relu", ["x"], ["y"])
+    proto = model([node], [value("x", ["N", 3])], [value("y", ["N", 2])])
+    loaded = load(written(tmp_path, proto))
+    assert not loaded.consistent and loaded.outputs()[0].shape == ("N", 3)
 
 
 @pytest.mark.parametrize("field", ["act", "xx", "the doc", "the bias"])

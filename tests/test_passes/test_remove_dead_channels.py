@@ -361,3 +361,12 @@ def test_positions_within_heads_that_are_dead_in_all_of_them_are_found():
     assert RemoveDeadChannels().apply(model, Context()).notes == ("2 dead channels removed",)
     assert_valid(model)
     np.testing.assert_allclose(run(model, feeds(model))[0], before[0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_constant_without_elements_tells_nothing_of_what_it_is_added_to():
+    net = Net(0)
+    x = net.conv(net.input("N", 3, 4, 4), 3, 4)
+    model = net.model((net.conv(net.op("Add", x, net.w(4, 1, 1)), 4, 2),))
+    constant = next(t for n in model.nodes() if n.op == "Add" for t in n.inputs[1:])
+    constant.values = np.zeros((0, 1, 1), np.float32)
+    assert not RemoveDeadChannels().apply(model, Context()).changed
