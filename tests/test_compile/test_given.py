@@ -61,4 +61,4 @@ def test_how_data_is_read_is_said_with_data_alone(tmp_path, option):
         setting(path, **{option: "scale=1"})
     options = {"preprocess": None, "classes": None, option: "scale=1"}
     with pytest.raises(UsageError, match=f"--{option} says how to read data"):
-        optimize(path, "simplify", tmp_path / "o.onnx", None, options["preprocess"], (), (), 0, options["classes"])
+        optimize(path, "simplify", tmp_path / "o.onnx", None, keep=(), only=(), seed=0, **options)

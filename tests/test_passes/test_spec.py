@@ -126,7 +126,7 @@ def test_names_with_signs_are_quoted():
         ("simplfy", "no pass is called 'simplfy' (position 1); did you mean simplify?"),
         ("zzz", "no pass is called 'zzz' (position 1); there are "),
         ("simplify{x=1}", "simplify has no field 'x' (position 10); it has no fields"),
-        ("shrink{alig=1}", "shrink has no field 'alig' (position 8); its fields are align, criterion"),
+        ("shrink{alig=1}", "shrink has no field 'alig' (position 8); did you mean align? its fields are align"),
         ("shrink{align=1 align=2}", "shrink: field align is given twice (position 16)"),
         ("split", "split needs the field bits: split{bits=...}"),
         ("shrink{align=0.5}", "shrink: align must be a whole number, not '0.5' (position 14)"),
