@@ -66,7 +66,7 @@ class Runner:
         alone = replace(again[-1], fault=again[-1].fault or _fault_of_use(again[-1]))
         if not alone.fault:
             # A machine may have been busy; and what crashed in this process is tried in a child for users.
-            fine = "longer than" in found.fault or found.code < 0
+            fine = found.fault.startswith(("longer than", "more than")) or found.code < 0
             return alone if fine else replace(found, fault=f"{found.fault}, only behind other cases")
         self._keep_folder(alone)
         return alone
