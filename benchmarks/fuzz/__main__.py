@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import random
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -53,6 +54,7 @@ def verdicts(options: argparse.Namespace, kinds: list[str], scratch: Path) -> It
     runner = Runner(base, scratch / "cases", options.seed, options.keep)
     chosen = counts(options.cases, kinds).items()
     cases = [(k, n) for k, count in chosen for n in (range(count) if options.case is None else (options.case,))]
+    random.Random(options.seed).shuffle(cases)  # so that a run that is interrupted has seen something of each kind
     for heavy in (False, True):
         if heavy:
             import_heavy()

@@ -49,7 +49,7 @@ def run_cases(cases: list[tuple[str, int]], base: Base, scratch: Path, seed: int
     for kind, number in cases:
         folder = scratch / f"{kind}-{number}"
         try:
-            found = _one(KINDS[kind].make, seeded(seed, kind, number), folder, base)
+            found = _one(KINDS[kind].make, seeded(seed, kind, number), folder, base, keep)
         except BaseException as error:  # noqa: BLE001  (the fuzzer's own)
             found = {"words": (), "fault": f"fuzzing: {unexpected(error)}", "text": str(error)[:500]}
         os.chdir("/")
@@ -70,13 +70,14 @@ def _bound() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _one(make, rng: np.random.Generator, folder: Path, base: Base) -> dict[str, object]:
-    start, stack = time.monotonic(), _settle(folder)
+def _one(make, rng: np.random.Generator, folder: Path, base: Base, keep: bool) -> dict[str, object]:
+    start, stack = time.monotonic(), _settle(folder, keep)
     cpu_s, children = _cpu_s(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     case: Case = make(rng, folder / "work", base)
     outcome = _outcome(case, folder)
-    faulthandler.cancel_dump_traceback_later()
+    if keep:
+        faulthandler.cancel_dump_traceback_later()
     stack.close()
     grown = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     peak = max(_peak_kb(), grown if grown > children else 0)
@@ -84,7 +85,7 @@ def _one(make, rng: np.random.Generator, folder: Path, base: Base) -> dict[str, 
     return {"words": case.words, "note": case.note, **outcome, **use}
 
 
-def _settle(folder: Path):
+def _settle(folder: Path, keep: bool):
     """Make the folder all that this process knows of the machine; the file that tells where it ended is returned."""
     shutil.rmtree(folder, ignore_errors=True)
     for name in ("work", "tmp", "home", "cache"):
@@ -104,7 +105,8 @@ def _settle(folder: Path):
     stack = (folder / "stack").open("w")
     faulthandler.enable(stack)
     faulthandler.register(signal.SIGXCPU, stack, chain=True)
-    faulthandler.dump_traceback_later(SHOWN_AFTER_S, file=stack)
+    if keep:  # the thread that waits for it takes a millisecond or two
+        faulthandler.dump_traceback_later(SHOWN_AFTER_S, file=stack)
     used = int(time.process_time())
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
     resource.setrlimit(resource.RLIMIT_CPU, (used + int(MOST_SECONDS) + 2, hard))

@@ -127,7 +127,7 @@ class _Writer:
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=8)
         try:
             onnx.checker.check_node(node, _context(self.opset))
-            done = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+            done = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
         except Exception:  # noqa: BLE001  (any refusal of onnx's)
             return None
         found = {v.name: v.type.tensor_type for v in done.graph.output}

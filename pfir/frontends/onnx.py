@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto, TensorProto, TypeProto
 
 from pfir.errors import FrontendError
 from pfir.frontends.external_data import ExternalData, parts
@@ -149,12 +149,17 @@ def _drop_hints(proto: ModelProto) -> None:
 
 def _correct_outputs(proto: ModelProto, inferred: ModelProto) -> None:
     """Outputs declare what follows from the inputs, where that contradicts what they declared."""
-    for declared, found in zip(proto.graph.output, inferred.graph.output, strict=True):
-        ours, theirs = (v.type.tensor_type.shape for v in (declared, found))
-        if found.type.tensor_type.HasField("shape") and declared.type.tensor_type.HasField("shape"):
-            pairs = zip(ours.dim, theirs.dim, strict=False)
-            if len(ours.dim) != len(theirs.dim) or any(0 < a.dim_value != b.dim_value > 0 for a, b in pairs):
-                ours.CopyFrom(theirs)
+    found = {v.name: v.type.tensor_type for v in inferred.graph.output}
+    for value in proto.graph.output:
+        declared, told = value.type.tensor_type, found.get(value.name)  # skeletons leave out those without a shape
+        if told is not None and told.HasField("shape") and _contradict(declared, told):
+            declared.shape.CopyFrom(told.shape)
+
+
+def _contradict(one: TypeProto.Tensor, other: TypeProto.Tensor) -> bool:
+    pairs = zip(one.shape.dim, other.shape.dim, strict=False)
+    ranks = len(one.shape.dim) != len(other.shape.dim)
+    return one.HasField("shape") and (ranks or any(0 < a.dim_value != b.dim_value > 0 for a, b in pairs))
 
 
 def _runs(file: bytes | Path | None) -> bool:

@@ -126,9 +126,9 @@ def test_an_operator_of_onnx_runtime_without_an_input_that_it_needs_is_refused(t
 
 def test_outputs_declare_what_they_are_where_what_the_file_declares_contradicts_it(tmp_path):
     node = helper.make_node("Relu", ["x"], ["y"])
-    proto = model([node], [value("x", ["N", 3])], [value("y", ["N", 2])])
+    proto = model([node], [value("x", ["N", 3])], [value("x", None), value("y", ["N", 2])])
     loaded = load(written(tmp_path, proto))
-    assert not loaded.consistent and loaded.outputs()[0].shape == ("N", 3)
+    assert not loaded.consistent and loaded.outputs()[1].shape == ("N", 3)
 
 
 @pytest.mark.parametrize("field", ["act", "xx", "the doc", "the bias"])
