@@ -7,10 +7,17 @@ import sys
 from pathlib import Path
 
 # `python -m` and `python -c` look for modules in the working folder first: a `random.py` of the user's would run.
-_OF_THIS_PATH = "import sys; sys.path[:] = sys.argv.pop(1).split({separator!r}); exec(sys.argv.pop(1))"
+# The child has this very pfir, even where another one is installed and this one lies in the working folder.
+_OF_THIS_PATH = """import sys, importlib.util as finder
+sys.path[:] = sys.argv.pop(1).split({separator!r})
+found = finder.spec_from_file_location("pfir", {package!r} + "/__init__.py", submodule_search_locations=[{package!r}])
+sys.modules["pfir"] = finder.module_from_spec(found)
+found.loader.exec_module(sys.modules["pfir"])
+exec(sys.argv.pop(1))"""
 _OF_ITS_OWN_PATH = "import sys; sys.path[:] = [path for path in sys.path if path]; exec(sys.argv.pop(1))"
 _MODULE = "del sys.argv[0]; import runpy; runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
-_ROOT = str(Path(__file__).resolve().parent.parent)
+_PACKAGE = Path(__file__).resolve().parent
+_ROOT = str(_PACKAGE.parent)
 
 
 def run_module(name: str, *arguments: str) -> tuple[str, ...]:
@@ -34,7 +41,7 @@ def run_text(text: str, *arguments: str, python: tuple[str, ...] = ()) -> tuple[
     """
     if python:
         return (*python, "-c", _OF_ITS_OWN_PATH, text, *arguments)
-    start = _OF_THIS_PATH.format(separator=os.pathsep)
+    start = _OF_THIS_PATH.format(separator=os.pathsep, package=str(_PACKAGE))
     return (sys.executable, "-I", "-c", start, os.pathsep.join(_safe_path()), text, *arguments)
 
 
