@@ -21,7 +21,7 @@ from typing import NoReturn
 import numpy as np
 
 from benchmarks.fuzz.case import Base, Case
-from benchmarks.fuzz.forked import start_trials
+from benchmarks.fuzz.forked import start_trials, stay_in_the_process
 from benchmarks.fuzz.verdict import MOST_SECONDS, fault_of_end, unexpected
 
 ADDRESS_SPACE = 5 << 30
@@ -33,11 +33,14 @@ _AT_EXIT: list[Callable[[], object]] = []
 """What a case wants done at the end of its process, which for us is its own end."""
 
 
-def run_cases(cases: list[tuple[str, int]], base: Base, scratch: Path, seed: int, telling: int, keep: bool) -> NoReturn:
+def run_cases(
+    cases: list[tuple[str, int]], base: Base, scratch: Path, seed: int, telling: int, keep: bool, every_tenth: bool
+) -> NoReturn:
     """Run the cases, telling a line of JSON for each on the pipe, and end the process.
 
     Args:
         keep: Whether their folders stay; trials of models are then children as users have them.
+        every_tenth: Whether these are among the cases whose trials are forked; those of others stay in the process.
     """
     from benchmarks.fuzz.kinds import KINDS
 
@@ -46,6 +49,8 @@ def run_cases(cases: list[tuple[str, int]], base: Base, scratch: Path, seed: int
     atexit.register = lambda function, *given, **named: _AT_EXIT.append(partial(function, *given, **named))
     if keep:
         start_trials()
+    elif not every_tenth:
+        stay_in_the_process()
     for kind, number in cases:
         folder = scratch / f"{kind}-{number}"
         try:

@@ -1,4 +1,7 @@
-"""pfir's trials of models in child processes, forked rather than started: the same script under the same limits."""
+"""pfir's trials of models, forked rather than started, or in the process itself: a fork takes longer than most cases.
+
+What ends a process in this way is met again when the case runs alone, with children as users have them.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,11 +28,32 @@ def fork_trials() -> None:
     trial.subprocess = SimpleNamespace(run=_run, **given)
 
 
-def start_trials() -> None:
-    """From now on `pfir.run.trial` starts its children as it does for users."""
+def stay_in_the_process() -> None:
+    """From now on nothing is tried in a child: ONNX Runtime opens models here, onnx checks them here."""
+    from pfir.frontends import onnx
     from pfir.run import trial
 
-    trial.subprocess = subprocess
+    trial.subprocess = SimpleNamespace(run=_run_here, TimeoutExpired=subprocess.TimeoutExpired)
+    onnx.ended_by = lambda work: None
+
+
+def start_trials() -> None:
+    """From now on `pfir.run.trial` starts its children as it does for users."""
+    from pfir.frontends import onnx, survival
+    from pfir.run import trial
+
+    trial.subprocess, onnx.ended_by = subprocess, survival.ended_by
+
+
+def _run_here(command: list[str], input: bytes, **_) -> subprocess.CompletedProcess:
+    from pfir.run import trial_main
+
+    asked, said = json.loads(command[-1]), io.StringIO()
+    with redirect_stdout(said):
+        session = trial_main.told(lambda: trial_main.opened(asked["path"] or input))
+        if session is not None and asked["run"]:
+            trial_main.told(lambda: trial_main.run_once(session))
+    return subprocess.CompletedProcess(command, 0, said.getvalue().encode(), b"")
 
 
 def _run(command: list[str], input: bytes, timeout: float, **_) -> subprocess.CompletedProcess:

@@ -38,6 +38,7 @@ class Runner:
 
     def __init__(self, base: Base, scratch: Path, seed: int, keep: Path | None) -> None:
         self._base, self._scratch, self._seed, self._keep = base, scratch, seed, keep
+        self._forks = 0
 
     def run(self, cases: Iterable[Named], jobs: int) -> Iterator[Verdict]:
         """The verdicts as they come, of so many processes at a time."""
@@ -64,17 +65,19 @@ class Runner:
             again += [v for w in _ready([worker]) for v in w.verdicts()]
         alone = replace(again[-1], fault=again[-1].fault or _fault_of_use(again[-1]))
         if not alone.fault:
-            slow = "longer than" in found.fault  # on a busy machine
-            return alone if slow else replace(found, fault=f"{found.fault}, only behind other cases")
+            # A machine may have been busy; and what crashed in this process is tried in a child for users.
+            fine = found.fault.startswith(("longer than", "more than")) or found.code < 0
+            return alone if fine else replace(found, fault=f"{found.fault}, only behind other cases")
         self._keep_folder(alone)
         return alone
 
     def _fork(self, cases: list[Named], keep: bool = False) -> _Worker:
+        self._forks += 1
         reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
             os.close(reading)
-            run_cases(cases, self._base, self._scratch, self._seed, writing, keep)
+            run_cases(cases, self._base, self._scratch, self._seed, writing, keep, self._forks % 10 == 0)
         os.close(writing)
         return _Worker(child, reading, cases, self._scratch)
 

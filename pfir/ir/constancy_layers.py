@@ -72,9 +72,9 @@ def through(found: Contraction, values: Values) -> Values:
 
 
 def read(known: Constancy, node: gs.Node, found: Contraction) -> Values:
-    """What a layer takes its input channels for."""
-    values = known.read(node, (node.inputs[0].name, found.in_axis))
-    return np.full(found.sums.shape[1], np.nan) if values is None else values
+    """What a layer takes its input channels for; unknown where they are not as many as it has weights for."""
+    values, width = known.read(node, (node.inputs[0].name, found.in_axis)), found.sums.shape[1]
+    return np.full(width, np.nan) if values is None or values.size != width else values
 
 
 def _product(known: Constancy, node: gs.Node, axis: int) -> Values | None:

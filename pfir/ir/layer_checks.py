@@ -72,6 +72,8 @@ def _convolution(node: NodeProto, attributes: Mapping[str, AttributeProto], dims
     if weight is None:
         return
     name = node.input[_CONVOLUTIONS[node.op_type][1]]
+    if 0 in weight:
+        yield f"has a weight {name!r} without elements, of the shape {weight}"
     if data is not None and len(data) != len(weight):
         yield f"gets data of {len(data)} axes, but its weight {name!r} has {len(weight)}"
     if len(weight) < 3:
@@ -92,6 +94,8 @@ def _convolution(node: NodeProto, attributes: Mapping[str, AttributeProto], dims
 def _gemm(node: NodeProto, attributes: Mapping[str, AttributeProto], dims: list[Dims]) -> Iterator[str]:
     """A weight [K, N], or [N, K] transposed; a bias that broadcasts to [M, N]."""
     weight, bias = (dims[i] if i < len(dims) else None for i in (1, 2))
+    if weight is not None and 0 in weight:
+        yield f"has a weight {node.input[1]!r} without elements, of the shape {weight}"
     if weight is None or bias is None or len(weight) != 2:
         return
     outputs = weight[0 if "transB" in attributes and attributes["transB"].i else 1]

@@ -81,6 +81,8 @@ def _layer(op, *shape, weights, domain="", **attributes):
         (_layer("Conv", 1, 3, 8, 8, weights=[(4, 3, 1, 1), (5,)]), "but its bias has the shape [5]"),
         (_layer("Conv", 1, 3, 8, 8, weights=[(4, 3, 1, 1)], group=0), "Conv 'n' has 0 groups"),
         (_layer("Conv", 1, 4, 8, 8, weights=[(3, 2, 1, 1)], group=2), "Conv 'n' makes 3 channels in 2 groups"),
+        (_layer("Conv", 1, 3, 8, 8, weights=[(0, 3, 1, 1)]), "a weight 'w0' without elements"),
+        (_layer("Gemm", 2, 0, weights=[(0, 3)]), "a weight 'w0' without elements"),
         (_layer("Gemm", 2, 4, weights=[(4, 3), (0,)]), "makes 3 channels, but its bias 'w1' has the shape [0]"),
         (_layer("Gemm", 2, 4, weights=[(3, 4), (2, 2)], transB=1), "makes 3 channels, but its bias 'w1'"),
         (_layer("InstanceNormalization", 1, 3, 8, 8, weights=[(5,), (5,)]), "3 channels, but 'w0' has the shape [5]"),

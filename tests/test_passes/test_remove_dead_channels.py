@@ -370,3 +370,15 @@ def test_a_constant_without_elements_tells_nothing_of_what_it_is_added_to():
     constant = next(t for n in model.nodes() if n.op == "Add" for t in n.inputs[1:])
     constant.values = np.zeros((0, 1, 1), np.float32)
     assert not RemoveDeadChannels().apply(model, Context()).changed
+
+
+def test_a_layer_that_has_no_weights_for_its_input_is_no_fault_of_the_pass():
+    """Behind an operator of another domain onnx compares no sizes, so that such a model is loaded."""
+    net = Net(0)
+    x = net.op("Gelu", net.linear(net.input("N", 4), 4, 3), domain="com.microsoft")
+    model = net.model((net.linear(net.op("MatMul", x, net.w(3, 4)), 4, 2),))
+    gelu = next(n for n in model.nodes() if n.op == "Gelu")
+    weight = gelu.outputs[0].outputs[0].inputs[1]
+    weight.values = np.zeros((0, 4), np.float32)
+    RemoveDeadChannels().apply(model, Context())
+    assert [n.op for n in model.nodes()][-2:] == ["MatMul", "Add"]
