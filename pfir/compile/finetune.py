@@ -15,6 +15,7 @@ from pfir.data.base import Dataset
 from pfir.errors import CompileError
 from pfir.ir.model import Model
 from pfir.ir.training import TrainingGraph
+from pfir.memory import give_back
 from pfir.passes.attach_teacher import DistillationSettings, attach_teacher, is_classifier
 from pfir.passes.base import Activations, Context
 from pfir.passes.fold_batch_norm import FoldBatchNorm
@@ -73,10 +74,12 @@ def fine_tune(
     try:
         restored, _ = run((RestoreBatchNorm(),), student, Context(activations=activations, seed=seed))
         graph = without_slopes(attach_teacher(restored, teacher, _distillation(samples)))
+        give_back()
         timed = settings if budget_s is None else replace(settings, time_budget_s=max(ends.left_s(), LEAST_S))
         result = fit(graph, samples.train, timed, lambda p: _tell(progress, p, timed))
     except CompileError as error:
         return Tuned(student, notes=(f"not fine-tuned: {error}",))
+    give_back()  # the buffers of training, before two models are run on what judges them
     restored.set_arrays(result.arrays)
     folded, _ = run((FoldBatchNorm(),), restored, Context())
     tuned = student.clone()

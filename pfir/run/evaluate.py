@@ -16,7 +16,8 @@ from pfir.run.session import Session
 
 Arrays = dict[str, np.ndarray]
 Runnable = Model | bytes | Session
-BATCH = 64
+BATCH = 32
+"""Samples of one run: more are no faster, and all activations of a run are held at once."""
 
 
 @dataclass(frozen=True)

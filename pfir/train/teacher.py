@@ -20,7 +20,7 @@ VARIANCE_SAMPLES = 256
 # Outputs are kept up to this size.
 MOST_KEPT_BYTES = 512 * 2**20
 # A run of this many samples; two and more go side by side on as many threads.
-_CHUNK = 32
+_CHUNK = 16
 
 
 class Teacher:
