@@ -68,6 +68,10 @@ def check_operators(model: ModelProto) -> None:
     Raises:
         FrontendError: One is not; operator, domain and node are named.
     """
+    for node in walk.nodes_within(model.graph):
+        if reference := next((a.ref_attr_name for a in node.attribute if a.ref_attr_name), None):
+            name = f"{node.op_type} {node.name!r}"
+            raise FrontendError(f"{name} takes attribute {reference!r} of a function, but is in none")
     functions = {(_plain(f.domain), f.name): f for f in model.functions}
     for body in (model.graph, *model.functions):
         imports = {_plain(o.domain): o.version for o in (getattr(body, "opset_import", None) or model.opset_import)}

@@ -126,6 +126,12 @@ def test_an_operator_of_onnx_runtime_without_an_input_that_it_needs_is_refused(t
     assert f"QAttention '' lacks input {place}" in refusal(written(tmp_path, proto))
 
 
+def test_a_reference_to_an_attribute_of_a_function_is_refused_outside_of_functions(tmp_path):
+    proto = relu()
+    proto.graph.node[0].attribute.add(name="alpha", ref_attr_name="a", type=onnx.AttributeProto.FLOAT)
+    assert "takes attribute 'a' of a function, but is in none" in refusal(written(tmp_path, proto))
+
+
 def test_outputs_declare_what_they_are_where_what_the_file_declares_contradicts_it(tmp_path):
     node = helper.make_node("Relu", ["x"], ["y"])
     proto = model([node], [value("x", ["N", 3])], [value("x", None), value("y", ["N", 2])])
