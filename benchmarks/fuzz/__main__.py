@@ -4,7 +4,7 @@
     --keep DIR   a folder for each faulty case: its files, its stderr, and where it was
     --results    write the tables of benchmarks/results/fuzz.md, whose sections stay
 
-Each case is a process of its own, in an empty folder, without a network where this machine lets it be cut off.
+Each case is a process of its own, in an empty folder; cases are made so that none fetches anything.
 """
 
 from __future__ import annotations
