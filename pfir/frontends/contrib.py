@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from onnx import NodeProto
 
-# The last of each is that of ONNX Runtime 1.19.2, which a test asks for it; which ones before it may be left out stands in
-# its docs/ContribOperators.md.
+# The last of each is that of ONNX Runtime 1.19.2, which a test asks for it; which ones before it may be left out stands
+# in its docs/ContribOperators.md.
 _REQUIRED: dict[str, tuple[int, ...]] = {
     "Attention": (0, 1), "BiasDropout": (0, 1), "BiasGelu": (0, 1), "BiasSoftmax": (0, 1), "BiasSplitGelu": (0, 1),
     "CDist": (0, 1), "ConvTransposeWithDynamicPads": (0, 1), "CropAndResize": (0, 1, 2, 3), "DequantizeLinear": (0, 1),
