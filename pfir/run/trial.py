@@ -17,7 +17,7 @@ _SCRIPT = Path(__file__).with_name("trial_main.py")
 # ONNX Runtime itself takes a third of a gigabyte of addresses; of a model it holds up to three copies while it opens.
 _MEMORY_BYTES, _MEMORY_PER_BYTE = 1 << 30, 6
 _SECONDS, _BYTES_PER_SECOND = 15, 10_000_000
-_LATE = "it takes too long"
+LATE = "it takes too long"
 _WAITS = 20
 """How many times its processor time a child may last, on a busy machine."""
 
@@ -75,7 +75,7 @@ def trial(data: bytes | Path, run: bool = False) -> Trial:
     try:
         return _told(subprocess.run(command, input=given, capture_output=True, timeout=_WAITS * seconds, check=False))
     except subprocess.TimeoutExpired as late:
-        return _at(late.stdout or b"", _LATE, False)
+        return _at(late.stdout or b"", LATE, False)
 
 
 def _beside(path: Path) -> int:
@@ -87,7 +87,7 @@ def _told(done: subprocess.CompletedProcess) -> Trial:
     if done.returncode < 0:
         name = signal.Signals(-done.returncode).name
         late = name in ("SIGXCPU", "SIGKILL")
-        return _at(done.stdout, _LATE if late else f"it ends the process with {name}", not late)
+        return _at(done.stdout, LATE if late else f"it ends the process with {name}", not late)
     if done.returncode:
         last = done.stderr.decode(errors="replace").splitlines()[-1:]
         return _at(done.stdout, first_line("".join(last)) or f"its process ends with {done.returncode}", False)

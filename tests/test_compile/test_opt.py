@@ -8,6 +8,7 @@ from pfir.errors import DataError, FrontendError, UsageError, VerifyError
 from pfir.frontends import load
 from pfir.ir.model import Model
 from pfir.run.session import Session
+from pfir.run.trial import LATE
 from tests.jobs import write_model
 from tests.net import Net
 from tests.runs import assert_same, parsed
@@ -124,3 +125,10 @@ def test_a_model_that_cannot_run_is_told_from_a_fault_of_the_passes(tmp_path):
     with pytest.raises(FrontendError, match="m: the model cannot be run in ONNX Runtime: .*Unsqueeze"):
         _optimize(tmp_path / "m.onnx", tmp_path / "out.onnx", "simplify")
     assert not (tmp_path / "out.onnx").exists()
+
+
+def test_a_model_that_takes_onnx_runtime_too_long_is_written_with_a_note(tmp_path, monkeypatch):
+    monkeypatch.setattr("pfir.compile.opt.refusal", lambda written: LATE)
+    path = write_model(tmp_path)
+    notes = _optimize(path, tmp_path / "out.onnx", "simplify")
+    assert any("was not found out: it takes too long" in note for note in notes) and (tmp_path / "out.onnx").exists()
