@@ -22,7 +22,7 @@ from pfir.passes.pipeline import run
 from pfir.passes.spec import parse
 from pfir.run.activations import activations
 from pfir.run.session import loadable
-from pfir.run.trial import LATE, check_safe, refusal, trial
+from pfir.run.trial import LARGE, LATE, check_safe, refusal, trial
 
 MOST_CALIBRATION = 256
 
@@ -78,7 +78,7 @@ def loading_notes(written: Path, given: Model) -> tuple[str, ...]:
     fault = refusal(written)
     if fault is None:
         return ()
-    if fault == LATE:
+    if fault in (LATE, LARGE):
         return (f"note: whether ONNX Runtime opens this model was not found out: {fault}",)
     before = None if given.source == written.read_bytes() else trial(loadable(given), run=True)
     if before is not None and before.running is not None:

@@ -17,7 +17,8 @@ _SCRIPT = Path(__file__).with_name("trial_main.py")
 # ONNX Runtime itself takes a third of a gigabyte of addresses; of a model it holds up to three copies while it opens.
 _MEMORY_BYTES, _MEMORY_PER_BYTE = 1 << 30, 6
 _SECONDS, _BYTES_PER_SECOND = 15, 10_000_000
-LATE = "it takes too long"
+LATE, LARGE = "it takes too long", "it takes too much memory"
+"""Faults that are limits of ours: they tell nothing of the model but its size."""
 _WAITS = 20
 """How many times its processor time a child may last, on a busy machine."""
 

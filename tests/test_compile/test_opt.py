@@ -8,7 +8,7 @@ from pfir.errors import DataError, FrontendError, UsageError, VerifyError
 from pfir.frontends import load
 from pfir.ir.model import Model
 from pfir.run.session import Session
-from pfir.run.trial import LATE
+from pfir.run.trial import LARGE, LATE
 from tests.jobs import write_model
 from tests.net import Net
 from tests.runs import assert_same, parsed
@@ -127,8 +127,9 @@ def test_a_model_that_cannot_run_is_told_from_a_fault_of_the_passes(tmp_path):
     assert not (tmp_path / "out.onnx").exists()
 
 
-def test_a_model_that_takes_onnx_runtime_too_long_is_written_with_a_note(tmp_path, monkeypatch):
-    monkeypatch.setattr("pfir.compile.opt.refusal", lambda written: LATE)
+@pytest.mark.parametrize("limit", [LATE, LARGE])
+def test_a_model_that_takes_onnx_runtime_too_much_is_written_with_a_note(limit, tmp_path, monkeypatch):
+    monkeypatch.setattr("pfir.compile.opt.refusal", lambda written: limit)
     path = write_model(tmp_path)
     notes = _optimize(path, tmp_path / "out.onnx", "simplify")
-    assert any("was not found out: it takes too long" in note for note in notes) and (tmp_path / "out.onnx").exists()
+    assert any(f"was not found out: {limit}" in note for note in notes) and (tmp_path / "out.onnx").exists()
