@@ -15,6 +15,11 @@ from pfir.ir.tensors import check_size, to_array
 MOST_TRIPS = 1_000_000
 MOST_EXPANDED_NODES = 1_000_000
 DEEPEST_CALLS = 64
+MOST_AXES = 64
+"""Of a tensor, as numpy has it. onnx's inference reads memory at the axis that an attribute names."""
+_AXES = frozenset(
+    ("axis", "axes", "batch_axis", "time_axis", "batch_dims", "perm", "scan_input_axes", "scan_output_axes")
+)
 # ONNX Runtime 1.19.2 takes twice as long with each further level, 1.3 s for 16 nested Ifs and hours for 30.
 DEEPEST_BODIES = 16
 # What exporters write for "until the condition ends it".
@@ -46,6 +51,21 @@ def _check_tensor(tensor: TensorProto | SparseTensorProto) -> None:
         _check_tensor(tensor.indices)
     else:
         check_size(f"tensor {tensor.name!r}", tensor.data_type, tuple(tensor.dims))
+
+
+def check_axes(model: ModelProto) -> None:
+    """No attribute names an axis that no tensor has.
+
+    Raises:
+        FrontendError: One does; the node is named.
+    """
+    for node in (node for body in walk.graphs(model) for node in body.node):
+        for attribute in node.attribute:
+            named = (attribute.i, *attribute.ints) if attribute.name in _AXES else ()
+            if (far := next((axis for axis in named if abs(axis) > MOST_AXES), None)) is not None:
+                raise FrontendError(
+                    f"{node.op_type} {node.name!r}: {attribute.name} {far} is none; no tensor has more than {MOST_AXES}"
+                )
 
 
 def _values(body: walk.Body) -> Iterator[ValueInfoProto]:

@@ -9,7 +9,7 @@ from onnx import ModelProto, TensorProto, TypeProto
 
 from pfir.errors import FrontendError
 from pfir.frontends.external_data import ExternalData, parts
-from pfir.frontends.limits import check_calls, check_loops, check_nesting, check_sizes, check_value
+from pfir.frontends.limits import check_axes, check_calls, check_loops, check_nesting, check_sizes, check_value
 from pfir.frontends.operators import check_operators, check_versions
 from pfir.frontends.opset import convert_opset
 from pfir.frontends.structure import sort_nodes
@@ -84,6 +84,7 @@ def _check_cheaply(proto: ModelProto) -> bool:
     check_text(proto)
     check_versions(proto)
     check_sizes(proto)
+    check_axes(proto)
     check_nesting(proto)
     check_calls(proto)
     check_operators(proto)

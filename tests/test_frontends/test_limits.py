@@ -130,3 +130,10 @@ def test_a_chain_of_20000_nodes_loads_and_leaves(tmp_path):
     loaded = load(written(tmp_path, model(nodes)))
     loaded.record("nothing")
     assert len(loaded.clone().to_proto().graph.node) == 20_000
+
+
+@pytest.mark.parametrize("axis", [2**63 - 1, -(2**63), 65])
+@pytest.mark.parametrize("op", ["LayerNormalization", "Softmax", "Concat"])
+def test_an_axis_that_no_tensor_has_is_refused(tmp_path, op, axis):
+    node = helper.make_node(op, ["x"] if op != "LayerNormalization" else ["x", "x"], ["y"], "n", axis=axis)
+    assert f"{op} 'n': axis {axis} is none" in refusal(written(tmp_path, model([node])))
