@@ -27,6 +27,9 @@ _WHOLE = (TensorProto.INT64, TensorProto.INT32)
 _REPEATING = frozenset(("Tile", "Range", "Pad", "Resize", "NonZero"))
 _DEEPENING = frozenset(("OneHot", "Loop", "Scan", "LSTM", "GRU", "RNN", "ConcatFromSequence", "STFT", "Einsum"))
 
+_FRAGILE = frozenset(("EyeLike",))
+"""Operators at which onnx 1.20 reads the type of an input that has none, which ends the process: tried in a child."""
+
 # Tensors that once grew too far: passes ask again and again of models that differ little.
 _UNBOUNDED: set[frozenset[str]] = set()
 
@@ -46,6 +49,9 @@ def infer_shapes(proto: ModelProto, **options: bool) -> ModelProto:
         FrontendError: Operators lack inputs, or contradict each other where onnx goes on with no others. A file's own
             are refused before; operators of other domains are known only once they stand in for ONNX's.
     """
+    fragile = _FRAGILE.intersection(node.op_type for body in walk.graphs(proto) for node in body.node)
+    if fragile and not _affordable(proto.SerializeToString(deterministic=True), ()):
+        raise FrontendError(f"sizes cannot be inferred: onnx's own code ends the process at {', '.join(fragile)}")
     try:
         if options.get("data_prop") and not is_bounded(proto, **options):
             options["data_prop"] = False

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from pfir.errors import FrontendError
 from pfir.frontends import load
 from pfir.ir.channels import channel_groups
-from pfir.ir.growth import is_bounded
+from pfir.ir.growth import infer_shapes, is_bounded
 from pfir.ir.model import Model
 from pfir.ir.shapes import fix_sizes
 from pfir.passes.base import Context
@@ -136,3 +136,18 @@ def test_a_depthwise_convolution_of_very_many_channels_needs_no_matrix():
     nodes = [_node("Relu", "x"), helper.make_node("Conv", ["t", "w"], ["y"], name="c", group=channels)]
     model = Model.from_proto(helper.make_model(helper.make_graph(nodes, "g", [given], [made], [weight])))
     assert not RemoveDeadChannels().apply(model, Context()).changed
+
+
+def test_an_operator_at_which_inference_crashes_is_refused():
+    nodes = [helper.make_node("Foo", ["x"], ["a"], domain="foreign"), helper.make_node("EyeLike", ["a"], ["y"], dtype=1)]
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, 2]) for name in "xy")
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("foreign", 1)]
+    proto = helper.make_model(helper.make_graph(nodes, "g", [x], [y]), opset_imports=imports)
+    with pytest.raises(FrontendError, match="onnx's own code ends the process at EyeLike"):
+        infer_shapes(proto, data_prop=True)
+
+
+def test_the_same_operator_with_a_known_input_is_inferred():
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, 2]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("EyeLike", ["x"], ["y"], dtype=1)], "g", [x], [y])
+    assert infer_shapes(helper.make_model(graph)).graph.output[0].name == "y"
