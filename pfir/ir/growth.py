@@ -5,6 +5,7 @@ A rough count along the nodes clears nearly all models; of the others a child pr
 
 from __future__ import annotations
 
+import faulthandler
 import math
 import os
 import resource
@@ -85,6 +86,7 @@ def _affordable(data: bytes, options: tuple[tuple[str, bool], ...]) -> bool:
 
 def _infer_and_exit(proto: ModelProto, options: Mapping[str, bool]) -> None:
     try:
+        faulthandler.disable()
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the C library says there that memory ended
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         seconds = _SECONDS + sum(len(body.node) for body in walk.graphs(proto)) // _NODES_PER_SECOND

@@ -139,7 +139,8 @@ def test_a_depthwise_convolution_of_very_many_channels_needs_no_matrix():
 
 
 def test_an_operator_at_which_inference_crashes_is_refused():
-    nodes = [helper.make_node("Foo", ["x"], ["a"], domain="foreign"), helper.make_node("EyeLike", ["a"], ["y"], dtype=1)]
+    unknown = helper.make_node("Foo", ["x"], ["a"], domain="foreign")
+    nodes = [unknown, helper.make_node("EyeLike", ["a"], ["y"], dtype=1)]
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, 2]) for name in "xy")
     imports = [helper.make_opsetid("", 17), helper.make_opsetid("foreign", 1)]
     proto = helper.make_model(helper.make_graph(nodes, "g", [x], [y]), opset_imports=imports)
