@@ -81,10 +81,10 @@ def channels_last(spec: TensorSpec, preprocess: Preprocess | None = None) -> boo
 
 def _scaling(shape, dtype: np.dtype, spec: TensorSpec, preprocess: Preprocess | None, where: str) -> Preprocess | None:
     """The preprocessing that applies to values of this type, or None."""
-    wanted = np.dtype(spec.dtype)
     if dtype.kind not in "biuf":
         raise DataError(f"{where}: its type is {dtype}; numbers are needed")
-    if wanted.kind not in "biuf":
+    wanted = _numpy_type(spec.dtype)
+    if wanted is None or wanted.kind not in "biuf":
         raise DataError(f"{where}: the model's input {spec.name} takes {spec.dtype}, which data cannot feed")
     if wanted.kind in "iu" and dtype.kind == "f":
         raise DataError(f"{where}: its type is {dtype}, but the model's input {spec.name} takes {spec.dtype}")
@@ -97,6 +97,14 @@ def _scaling(shape, dtype: np.dtype, spec: TensorSpec, preprocess: Preprocess | 
             f"say how it was trained: {EXAMPLE}"
         )
     return preprocess if raw else None
+
+
+def _numpy_type(name: str) -> np.dtype | None:
+    """NumPy's type of this name; None where it has none, as for what is no tensor."""
+    try:
+        return np.dtype(name)
+    except TypeError:
+        return None
 
 
 def _image_fit(shape, dtype: np.dtype, spec: TensorSpec, scaling: Preprocess | None, last: bool, where: str) -> Fit:

@@ -84,6 +84,8 @@ def test_integers_feed_an_integer_input_as_they_are():
         (np.zeros((2, 4)), (1, 4), "int64", None, "takes int64"),
         (np.zeros((2, 4), "U3"), (1, 4), "float32", None, "numbers are needed"),
         (np.zeros((2, 4)), (1, 4), "object", None, "cannot feed"),
+        (np.zeros((2, 4)), (1, 4), "seq(tensor(float))", None, "cannot feed"),
+        (np.zeros((2, 4)), (1, 4), "bfloat16", None, "cannot feed"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_its_place(x, shape, dtype, preprocess, words):
