@@ -54,13 +54,15 @@ def _check_tensor(tensor: TensorProto | SparseTensorProto) -> None:
 
 
 def check_axes(model: ModelProto) -> None:
-    """No attribute names an axis that no tensor has.
+    """No attribute names an axis that no tensor has, and no Split tells of outputs that it has not.
 
     Raises:
         FrontendError: One does; the node is named.
     """
     for node in (node for body in walk.graphs(model) for node in body.node):
         for attribute in node.attribute:
+            if node.op_type == "Split" and attribute.name == "num_outputs" and attribute.i > max(len(node.output), 1):
+                raise FrontendError(f"Split {node.name!r}: num_outputs is {attribute.i}; it has {len(node.output)}")
             named = (attribute.i, *attribute.ints) if attribute.name in _AXES else ()
             if (far := next((axis for axis in named if abs(axis) > MOST_AXES), None)) is not None:
                 raise FrontendError(

@@ -137,3 +137,8 @@ def test_a_chain_of_20000_nodes_loads_and_leaves(tmp_path):
 def test_an_axis_that_no_tensor_has_is_refused(tmp_path, op, axis):
     node = helper.make_node(op, ["x"] if op != "LayerNormalization" else ["x", "x"], ["y"], "n", axis=axis)
     assert f"{op} 'n': axis {axis} is none" in refusal(written(tmp_path, model([node])))
+
+
+def test_a_split_that_tells_of_more_outputs_than_it_has_is_refused(tmp_path):
+    node = helper.make_node("Split", ["x"], ["y"], "n", axis=0, num_outputs=2**28)
+    assert "Split 'n': num_outputs is 268435456; it has 1" in refusal(written(tmp_path, model([node], opset=18)))
