@@ -26,8 +26,8 @@ from pfir.train.supported import REASONS, differentiable
 # More samples a shard are no faster (ResNet-20: 16 to 64 within 5 %), fewer make BatchNormalization's statistics rough.
 MOST_PER_SHARD = 32
 # Activations that a shard may hold, in float32 values; gradients double it, and two shards run at a time on two cores:
-# the face-landmark net trains in 0.9 GB so, in 1.26 GB with a hundred million, and no slower.
-MOST_VALUES_PER_SHARD = 64_000_000
+# with a third more a run on the face-landmark net (2.4 MB) takes 1.7 GB, and is no faster.
+MOST_VALUES_PER_SHARD = 48_000_000
 
 
 @dataclass(frozen=True)
