@@ -102,7 +102,7 @@ def pipeline() -> Any:
 
 
 def _constant_bytes(module: Any) -> int:
-    """Of all constants in the functions of a module."""
+    """The values of all constants in the functions of a module."""
     import tvm
     from tvm import relax
 
