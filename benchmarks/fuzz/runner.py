@@ -56,14 +56,14 @@ class Runner:
 
     def _confirmed(self, found: Verdict) -> Verdict:
         """The verdict of a faulty case that ran once more, alone; its folder is kept."""
-        found = replace(found, fault=found.fault or _fault_of_use(found))
+        found = replace(found, fault=_fault_of(found))
         if not found.fault:
             return found
         worker = self._fork([(found.kind, found.number)], keep=True)
         again = []
         while not worker.over:
             again += [v for w in _ready([worker]) for v in w.verdicts()]
-        alone = replace(again[-1], fault=again[-1].fault or _fault_of_use(again[-1]))
+        alone = replace(again[-1], fault=_fault_of(again[-1]))
         if not alone.fault:
             # A machine may have been busy; and what crashed in this process is tried in a child for users.
             fine = found.fault.startswith(("longer than", "more than")) or found.code < 0
@@ -148,9 +148,17 @@ def _ready(workers: list[_Worker]) -> list[_Worker]:
     return [w for w in workers if w.reading in ready or time.monotonic() - w.since > PATIENCE_S]
 
 
-def _fault_of_use(found: Verdict) -> str:
+def _fault_of(found: Verdict) -> str:
+    """What is wrong with a case; that a bomb which is to be run takes the memory it takes is not, if that is said."""
+    runs_a_bomb = found.kind == "bombs" and found.words[:1] == ("evaluate",)
+    if runs_a_bomb and (found.text.startswith("pfir: out of memory") or not found.fault):
+        return _fault_of_time(found)
     if found.peak_bytes > MOST_BYTES:
-        return f"more than {MOST_BYTES >> 30} GB"
+        return found.fault or f"more than {MOST_BYTES >> 30} GB"
+    return found.fault or _fault_of_time(found)
+
+
+def _fault_of_time(found: Verdict) -> str:
     return f"longer than {MOST_SECONDS:g} s" if max(found.cpu_s, found.seconds) > MOST_SECONDS else ""
 
 

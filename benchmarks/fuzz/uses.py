@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ def _inspect(rng: np.random.Generator, path: str, note: str) -> Case:
 
 
 def _opt(rng: np.random.Generator, path: str, note: str) -> Case:
-    return Case(("opt", path, "--passes", pick(rng, PASSES), "-o", "out.onnx"), note, _written)
+    return Case(("opt", path, "--passes", pick(rng, PASSES), "-o", "out.onnx"), note, partial(_written, path))
 
 
 def _evaluate(rng: np.random.Generator, path: str, note: str) -> Case:
@@ -46,22 +47,27 @@ def plan(rng: np.random.Generator, path: str, note: str) -> Case:
     return Case((*words, "--jobs", "1"), note)
 
 
-def _written(code: int) -> str | None:
-    """What opt wrote opens in ONNX Runtime, unless it says that the original does not; a failure writes nothing."""
-    import onnxruntime as ort
-
-    place = Path("out.onnx")
+def _written(path: str, code: int) -> str | None:
+    """What opt wrote opens in ONNX Runtime, unless the original does not; a failure writes nothing."""
     if code != 0:
-        return "an output in spite of a failure" if place.exists() else None
+        return "an output in spite of a failure" if Path("out.onnx").exists() else None
     if "opens neither" in Path("../stdout").read_text(errors="replace"):
         return None
+    refused = _refused("out.onnx")
+    return f"opt wrote what ONNX Runtime refuses: {refused}" if refused and not _refused(path) else None
+
+
+def _refused(path: str) -> str:
+    """With which exception ONNX Runtime refuses a file; empty where it takes it."""
+    import onnxruntime as ort
+
     options = ort.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 4, 1
     try:
-        ort.InferenceSession(str(place), options, providers=["CPUExecutionProvider"])
+        ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001  (ONNX Runtime has a dozen types)
-        return f"opt wrote what ONNX Runtime refuses: {type(error).__name__}"
-    return None
+        return type(error).__name__
+    return ""
 
 
 _USES = (_inspect,) * 45 + (_opt,) * 50 + (_evaluate,) * 5

@@ -37,7 +37,7 @@ def is_sized(tensor: gs.Tensor | None) -> bool:
 
 
 def mac_terms(node: gs.Node) -> tuple[Term, ...]:
-    """Multiply-accumulates of one run of a node, zero of what is no contraction or has unknown sizes.
+    """Multiply-accumulates of one run of a node, zero of what is no contraction, or has unknown sizes or too few.
 
     Of an If those of the branch that is the dearest at these sizes; of a Loop or a Scan those of its body, as often as
     it is known to run.
@@ -48,7 +48,9 @@ def mac_terms(node: gs.Node) -> tuple[Term, ...]:
     rule = _RULES.get(node.op)
     if rule is None or not _rule_applies(node):
         return ()
-    return tuple(rule(node))
+    terms, sizes = tuple(rule(node)), sizes_around((node,))
+    exist = all(0 <= axis < len(sizes.get(tensor, ())) for term in terms for tensor, axis in term.dims)
+    return terms if exist else ()  # a domain that onnx does not check may feed a recurrent layer a vector
 
 
 def weight_of(node: gs.Node) -> gs.Tensor | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from pfir.artifact import TensorSpec
 from pfir.data.base import Dataset
 from pfir.errors import DataError, UsageError
 from pfir.ir.model import Model
@@ -18,6 +20,7 @@ Arrays = dict[str, np.ndarray]
 Runnable = Model | bytes | Session
 BATCH = 32
 """Samples of one run: more are no faster, and all activations of a run are held at once."""
+_MOST_OUTPUT_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -128,12 +131,26 @@ def _session(model: Runnable, threads: int) -> Session:
 
 
 def _runs(session: Session, dataset: Dataset, batch: int) -> Iterator[tuple[np.ndarray, Arrays, Arrays]]:
+    """Runs over a data set; as few samples at a time as keep the outputs of a run within `_MOST_OUTPUT_BYTES`."""
     if len(dataset) == 0:
         raise DataError("the data set holds no samples")
-    for start in range(0, len(dataset), batch):
-        indices = np.arange(start, min(start + batch, len(dataset)))
+    start, size = 0, batch if _are_sized(session.outputs) else 1
+    while start < len(dataset):
+        indices = np.arange(start, min(start + size, len(dataset)))
         feeds = dataset.batch(indices)
-        yield indices, feeds, session.by_sample(feeds)
+        outputs = session.by_sample(feeds)
+        yield indices, feeds, outputs
+        start += size
+        bytes_each = sum(y.nbytes for y in outputs.values()) // len(indices)
+        size = max(1, min(batch, _MOST_OUTPUT_BYTES // max(1, bytes_each)))
+
+
+def _are_sized(outputs: tuple[TensorSpec, ...]) -> bool:
+    """Whether every output declares its sizes beside the samples, and is small enough for runs of `BATCH` samples."""
+    sizes = [size for spec in outputs for size in spec.shape[1:]]
+    most = max((math.prod(s for s in spec.shape[1:] if isinstance(s, int)) for spec in outputs), default=0)
+    declared = all(isinstance(size, int) for size in sizes) and all(spec.shape for spec in outputs)
+    return declared and most * 8 * BATCH <= _MOST_OUTPUT_BYTES
 
 
 def _answers(original: Runnable | Reference | None, dataset: Dataset, threads: int):

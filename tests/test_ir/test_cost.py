@@ -6,11 +6,13 @@ import math
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from pfir.errors import UsageError
 from pfir.frontends import load
 from pfir.ir.channels import channel_counts, channel_groups, remove_channels
 from pfir.ir.cost import kernels, model_cost, weights_of
+from pfir.ir.model import Model
 from pfir.ir.scalable import ScalableKernels
 from pfir.ir.whole import sized_everywhere
 from tests.models import REAL, shared_model
@@ -181,3 +183,35 @@ def test_counts_may_be_plain_pairs():
 def test_an_unknown_group_is_refused():
     with pytest.raises(UsageError, match="group 'zzz' is none of this model's groups"):
         ScalableKernels(conv_relu(), {}).at({"zzz": 1})
+
+
+def test_a_recurrent_layer_with_a_vector_for_its_input_counts_nothing():
+    proto = helper.make_model(
+        helper.make_graph(
+            [
+                helper.make_node(
+                    "DynamicQuantizeLSTM",
+                    ["v", "w", "r", "", "", "", "", "", "ws", "wz", "rs", "rz"],
+                    ["y"],
+                    domain="com.microsoft",
+                    hidden_size=4,
+                )
+            ],
+            "net",
+            [helper.make_tensor_value_info("v", TensorProto.FLOAT, [2])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+            [
+                numpy_helper.from_array(np.zeros(shape, dtype), name)
+                for name, shape, dtype in (
+                    ("w", (2, 4, 16), np.uint8),
+                    ("r", (2, 4, 16), np.uint8),
+                    ("ws", (2,), np.float32),
+                    ("wz", (2,), np.uint8),
+                    ("rs", (2,), np.float32),
+                    ("rz", (2,), np.uint8),
+                )
+            ],
+        ),
+        opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)],
+    )
+    assert model_cost(Model.from_proto(proto)).macs == 0

@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 from onnx import helper
 
+import pfir.run.evaluate as evaluate_module
 from pfir.errors import DataError, UsageError
 from pfir.run.evaluate import Reference, accuracy, evaluate, fidelity, reference
+from pfir.run.session import Session
 from tests.test_run.graphs import Rows, dense, model_of
 
 RNG = np.random.default_rng(0)
@@ -124,3 +126,14 @@ def test_divergence_of_a_classifier_is_kl():
     p, q = (np.exp(X @ w) / np.exp(X @ w).sum(1, keepdims=True) for w in (W, W * 0.5))
     expected = (p * np.log(p / q)).sum(1).mean()
     assert evaluate(dense(W * 0.5), Rows(X), dense(W)).divergence == pytest.approx(expected, rel=1e-4)
+
+
+def test_large_outputs_are_run_a_few_samples_at_a_time(monkeypatch):
+    nodes = [helper.make_node("Tile", ["x", "times"], ["y"])]
+    model = model_of(nodes, {"x": ["N", 4]}, {"y": ["N", "wide"]}, {"times": np.array([1, 2000], np.int64)})
+    session, widths = Session(model), []
+    by_sample = session.by_sample
+    monkeypatch.setattr(evaluate_module, "_MOST_OUTPUT_BYTES", 10 * 8000 * 4)
+    monkeypatch.setattr(session, "by_sample", lambda feeds: widths.append(len(feeds["x"])) or by_sample(feeds))
+    assert evaluate(session, Rows(X), reference(model, Rows(X))).fidelity == 1.0
+    assert widths == [1, *[10] * 4, 9]
