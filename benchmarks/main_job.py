@@ -2,7 +2,7 @@
 
     python benchmarks/main_job.py ROW [--models DIR] [--data DIR] [--work DIR] [--time-budget 75m] [--finished]
 
-ROW is resnet20, resnet56, efficientnet or face. The models are those of tests/models.py (`$PFIR_SHARED/models`);
+ROW is resnet20, resnet56, efficientnet or face. Models are those of tests/support/models.py (`$PFIR_SHARED/models`);
 CIFAR-10 comes from benchmarks/cifar10.py. Its ten thousand test images are read here, by `pfir evaluate`, and nowhere
 else.
 Writes benchmarks/results/main_job_ROW.json and the table benchmarks/results/main_job.md. `--finished` records a run

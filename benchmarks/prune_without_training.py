@@ -6,7 +6,7 @@ Every cell is one `prune-channels{macs=SHARE criterion=.. reconstruct=..}` on th
 that it was not calibrated on. Cells are written one by one into benchmarks/results/prune_without_training.json; those
 that are there are not run again (`--again` does), and the table prune_without_training.md is made from it. `--only`
 takes the cells whose name, such as `resnet56 0.5 taylor plain`, contains all the words of one of its texts; `graphs`
-are the seconds for graphs of 1,000 nodes. Models are those of tests/models.py (`$PFIR_SHARED`); CIFAR-10 is from
+are the seconds for graphs of 1,000 nodes. Models are those of tests/support/models.py (`$PFIR_SHARED`); CIFAR-10 of
 benchmarks/cifar10.py, and only its training images are used, which ResNet-56 has seen; the face net gets generated
 inputs.
 """
@@ -27,29 +27,29 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from pfir.compile.gradients import LossGradients  # noqa: E402
-from pfir.compile.learning import Learning  # noqa: E402
 from pfir.compile.prepare import BASELINE, give_biases  # noqa: E402
+from pfir.compile.training.gradients import LossGradients  # noqa: E402
+from pfir.compile.training.learning import Learning  # noqa: E402
 from pfir.data import open_data, parse_preprocess  # noqa: E402
 from pfir.data.base import Dataset  # noqa: E402
 from pfir.data.generated import generated  # noqa: E402
 from pfir.errors import PfirError  # noqa: E402
 from pfir.frontends import load  # noqa: E402
-from pfir.ir.channels import channel_groups  # noqa: E402
-from pfir.ir.cost import model_cost  # noqa: E402
+from pfir.ir.costs.model_cost import model_cost  # noqa: E402
+from pfir.ir.coupling.channels import channel_groups  # noqa: E402
 from pfir.ir.model import Model  # noqa: E402
 from pfir.ir.shapes import fix_sizes  # noqa: E402
 from pfir.passes.base import Context, Pass  # noqa: E402
-from pfir.passes.criteria import CRITERIA  # noqa: E402
-from pfir.passes.fold_batch_norm import FoldBatchNorm  # noqa: E402
+from pfir.passes.batch_norm.fold import FoldBatchNorm  # noqa: E402
+from pfir.passes.batch_norm.reestimate import ReestimateBatchNorm  # noqa: E402
+from pfir.passes.batch_norm.restore import RestoreBatchNorm  # noqa: E402
 from pfir.passes.pipeline import run  # noqa: E402
-from pfir.passes.prune_channels import PruneChannels  # noqa: E402
-from pfir.passes.reestimate_batch_norm import ReestimateBatchNorm  # noqa: E402
-from pfir.passes.remove_dead_channels import RemoveDeadChannels  # noqa: E402
-from pfir.passes.restore_batch_norm import RestoreBatchNorm  # noqa: E402
+from pfir.passes.pruning.criteria import CRITERIA  # noqa: E402
+from pfir.passes.pruning.prune_channels import PruneChannels  # noqa: E402
+from pfir.passes.pruning.remove_dead_channels import RemoveDeadChannels  # noqa: E402
 from pfir.run.activations import activations  # noqa: E402
 from pfir.run.evaluate import Reference, evaluate, reference  # noqa: E402
-from tests.net import Net  # noqa: E402
+from tests.support.net import Net  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "prune_without_training.json"
 CIFAR = "scale=1/255,mean=0.485:0.456:0.406,std=0.229:0.224:0.225"

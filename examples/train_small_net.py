@@ -22,11 +22,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.cifar10 import load_cifar10  # noqa: E402
 from pfir.artifact import TensorSpec  # noqa: E402
 from pfir.data import parse_preprocess  # noqa: E402
-from pfir.data.arrays import ArrayDataset  # noqa: E402
+from pfir.data.files.arrays import ArrayDataset  # noqa: E402
 from pfir.ir.model import Model  # noqa: E402
-from pfir.passes.attach_teacher import DistillationSettings, attach_teacher  # noqa: E402
 from pfir.passes.base import Context  # noqa: E402
-from pfir.passes.fold_batch_norm import FoldBatchNorm  # noqa: E402
+from pfir.passes.batch_norm.fold import FoldBatchNorm  # noqa: E402
+from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher  # noqa: E402
 from pfir.run.evaluate import accuracy  # noqa: E402
 from pfir.train.settings import Settings  # noqa: E402
 from pfir.train.trainer import Progress, fit  # noqa: E402
@@ -50,9 +50,18 @@ def main() -> None:
     model = build(arguments.seed)
     train, held_out = _data(model, x[:-HELD_OUT], y[:-HELD_OUT]), _data(model, x[-HELD_OUT:], y[-HELD_OUT:])
     graph = attach_teacher(model, None, DistillationSettings(label_weight=1.0))
-    settings = Settings(epochs=arguments.epochs, batch=128, learning_rate=0.1, weight_decay=5e-4, warmup_share=0.1,
-                        clip=5.0, seed=arguments.seed, jobs=arguments.jobs, augment="flip-crop",
-                        time_budget_s=arguments.seconds)  # fmt: skip
+    settings = Settings(
+        epochs=arguments.epochs,
+        batch=128,
+        learning_rate=0.1,
+        weight_decay=5e-4,
+        warmup_share=0.1,
+        clip=5.0,
+        seed=arguments.seed,
+        jobs=arguments.jobs,
+        augment="flip-crop",
+        time_budget_s=arguments.seconds,
+    )
     model.set_arrays(fit(graph, train, settings, _Printer()).arrays)
     FoldBatchNorm().apply(model, Context())
     model.graph.cleanup().toposort()
@@ -96,8 +105,9 @@ class _Net:
         """A convolution without bias, then BatchNormalization."""
         size = (outputs, inputs, kernel, kernel)
         weight = self.constant(f"{name}.weight", self.random.normal(0, np.sqrt(2 / (inputs * kernel**2)), size))
-        y = self.node("Conv", [x, weight], f"{name}.conv", kernel_shape=[kernel] * 2, strides=[stride] * 2,
-                      pads=[kernel // 2] * 4)  # fmt: skip
+        y = self.node(
+            "Conv", [x, weight], f"{name}.conv", kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=[kernel // 2] * 4
+        )
         start = {"scale": np.ones, "bias": np.zeros, "mean": np.zeros, "var": np.ones}
         statistics = [self.constant(f"{name}.bn.{k}", value(outputs)) for k, value in start.items()]
         return self.node("BatchNormalization", [y, *statistics], f"{name}.bn")
@@ -126,8 +136,12 @@ class _Printer:
         if progress.note or progress.epoch != self._epoch:
             self._epoch = progress.epoch
             left = f"{progress.seconds_left:.0f} s left" if progress.seconds_left is not None else ""
-            print(progress.note or f"epoch {progress.epoch}/{progress.epochs} loss {progress.loss:.3f} "
-                  f"{progress.samples_per_s:.0f} images/s {left}", flush=True)  # fmt: skip
+            print(
+                progress.note
+                or f"epoch {progress.epoch}/{progress.epochs} loss {progress.loss:.3f} "
+                f"{progress.samples_per_s:.0f} images/s {left}",
+                flush=True,
+            )
 
 
 def _data(model: Model, x: np.ndarray, y: np.ndarray) -> ArrayDataset:

@@ -13,9 +13,9 @@ from typing import Annotated
 import typer
 import typer.exceptions
 
-from pfir import streams
 from pfir.errors import PfirError, UsageError, lacks_memory
 from pfir.names import visible
+from pfir.system import streams
 
 app = typer.Typer(
     pretty_exceptions_enable=False,
@@ -192,7 +192,7 @@ def opt_command(
     seed: Annotated[int, typer.Option(min=0, help="Of every random choice.")] = 0,
 ) -> None:
     """Apply passes to a model and write it; the interface stays as it is."""
-    from pfir.compile.opt import optimize
+    from pfir.commands.opt import optimize
     from pfir.compile.request import parse_input_shapes
 
     pinned = (tuple(keep or ()), tuple(only or ()))
@@ -210,7 +210,7 @@ def inspect_command(
     as_json: JsonOption = False,
 ) -> None:
     """Show a model's groups of coupled channels, what pins them, and its cost."""
-    from pfir.compile.inspect import inspect_model, print_inspection
+    from pfir.commands.inspect import inspect_model, print_inspection
     from pfir.compile.request import parse_input_shapes
 
     shapes = parse_input_shapes(tuple(input_shape or ()))
@@ -232,7 +232,7 @@ def evaluate_command(
     as_json: JsonOption = False,
 ) -> None:
     """Accuracy of a model on labelled data, or its fidelity to another model."""
-    from pfir.compile.evaluate import evaluate_file, summary
+    from pfir.commands.evaluate import evaluate_file, summary
 
     found = evaluate_file(model, data, preprocess, reference, jobs, classes)
     typer.echo(json.dumps(found, indent=1) if as_json else summary(found))
@@ -253,7 +253,7 @@ def bench_command(
     as_json: JsonOption = False,
 ) -> None:
     """Measure the latency of models, beside ONNX Runtime if wanted; below 1 the ratio is in our favour."""
-    from pfir.compile.bench import Bench, bench, lines
+    from pfir.commands.bench import Bench, bench, lines
     from pfir.compile.request import parse_input_shapes
 
     shapes = parse_input_shapes(tuple(input_shape or ()))
@@ -282,9 +282,9 @@ def tune_command(
     What costs most comes first; each kernel is kept as soon as it is measured, so the same command goes on where one
     was ended.
     """
+    from pfir.commands.tune import Tune, tune
+    from pfir.commands.tuned_lines import lines, plan
     from pfir.compile.request import parse_duration, parse_input_shapes
-    from pfir.compile.tune import Tune, tune
-    from pfir.compile.tuned import lines, plan
     from pfir.report.progress import progress_for
 
     progress = progress_for()
@@ -335,8 +335,8 @@ def _root(
 
 def _look_around() -> None:
     """Before any work: remove what a killed run has left, and see whether onnxruntime is whole."""
-    from pfir.installation import check_onnxruntime
-    from pfir.scratch import remove_stale
+    from pfir.system.installation import check_onnxruntime
+    from pfir.system.scratch import remove_stale
 
     remove_stale()
     if note := check_onnxruntime():

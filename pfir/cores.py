@@ -70,23 +70,54 @@ CORES: dict[str, Core] = {
         _neon("cortex-a72", 4, 0.55, 1.5, 4.0, 32, 1024, f"LLVM's SchedA57; Raspberry Pi 4, BCM2711: {_PI}"),
         _neon("cortex-a73", 4, 0.55, 1.8, 5.0, 32, 1024, "LLVM's SchedA57; clock and caches assumed"),
         _neon("cortex-a76", 8, 0.7, 2.4, 9.0, 64, 512, f"two 128-bit pipes: Arm's SOG; Raspberry Pi 5, BCM2712: {_PI}"),
-        _neon("cortex-a78", 8, 0.7, 2.4, 12.0, 32, 512, "two 128-bit pipes: anandtech.com/show/15813; clock of "
-              "Snapdragon 888's middle cores; caches assumed"),
-        _neon("cortex-x1", 16, 0.7, 2.84, 20.0, 64, 1024, "four 128-bit pipes, caches: anandtech.com/show/15813; clock "
-              "of Snapdragon 888's large core"),
+        _neon(
+            "cortex-a78",
+            8,
+            0.7,
+            2.4,
+            12.0,
+            32,
+            512,
+            "two 128-bit pipes: anandtech.com/show/15813; clock of Snapdragon 888's middle cores; caches assumed",
+        ),
+        _neon(
+            "cortex-x1",
+            16,
+            0.7,
+            2.84,
+            20.0,
+            64,
+            1024,
+            "four 128-bit pipes, caches: anandtech.com/show/15813; clock of Snapdragon 888's large core",
+        ),
         _neon("neoverse-n1", 8, 0.7, 2.5, 20.0, 64, 1024, "LLVM's SchedNeoverseN1; AWS Graviton2: WikiChip"),
         _neon("neoverse-n2", 8, 0.7, 2.7, 20.0, 64, 1024, "LLVM's SchedNeoverseN2; clock and caches assumed"),
         # Four 128-bit pipes, as in Cortex-X1, or two of 256 bits for SVE.
         _neon("neoverse-v1", 16, 0.7, 2.6, 25.0, 64, 1024, "LLVM's SchedNeoverseV1; AWS Graviton3: WikiChip"),
-        _neon("apple-m1", 16, 0.7, 3.2, 50.0, 128, 12288, "four 128-bit pipes: D. Johnson's measurements; clock and "
-              "caches of Apple M1's large cores: Wikipedia"),
+        _neon(
+            "apple-m1",
+            16,
+            0.7,
+            3.2,
+            50.0,
+            128,
+            12288,
+            "four 128-bit pipes: D. Johnson's measurements; clock and caches of Apple M1's large cores: Wikipedia",
+        ),
     )
-}  # fmt: skip
+}
 
 # Armv8.2-A with FEAT_FP16 (LLVM's `fullfp16`): multiply-adds of eight float16 values in a 128-bit instruction.
 FP16_CORES = (
-    "cortex-a55", "cortex-a76", "cortex-a78", "cortex-x1", "neoverse-n1", "neoverse-n2", "neoverse-v1", "apple-m1"
-)  # fmt: skip
+    "cortex-a55",
+    "cortex-a76",
+    "cortex-a78",
+    "cortex-x1",
+    "neoverse-n1",
+    "neoverse-n2",
+    "neoverse-v1",
+    "apple-m1",
+)
 
 X86_LEVELS: dict[str, Core] = {
     core.name: core

@@ -99,6 +99,8 @@ def _arithmetic(content: Mapping[str, object]) -> str:
     if found not in (FLOAT16, FLOAT32):
         raise KeyError(found)
     return found
+
+
 def _tuning(content: Mapping | None) -> Tuning | None:
     if content is None:
         return None

@@ -30,9 +30,7 @@ class Parameter:
 
     def __post_init__(self) -> None:
         if not self.low <= self.default <= self.high:
-            raise UsageError(
-                f"parameter {self.name}: default {self.default} is outside [{self.low}, {self.high}]"
-            )
+            raise UsageError(f"parameter {self.name}: default {self.default} is outside [{self.low}, {self.high}]")
 
 
 @dataclass(frozen=True)

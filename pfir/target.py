@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from pfir.cores import CORES, FP16_CORES, X86_LEVELS, Core
 from pfir.errors import UsageError
-from pfir.host_cpu import host_core, host_triple
+from pfir.system.host_cpu import host_core, host_triple
 
 __all__ = ["FLOAT16", "FLOAT32", "HALF_TERMS", "Core", "Target", "known_targets", "parse_target", "with_arithmetic"]
 
@@ -140,8 +140,10 @@ def with_arithmetic(target: Target, arithmetic: str) -> Target:
     """
     if arithmetic == FLOAT16 and not (target.arm64 and target.cpu in FP16_CORES):
         cores = ", ".join(FP16_CORES)
-        raise UsageError(f"target {target.name} has no fp16 vector arithmetic (--fp16, or a recipe made with it); "
-                         f"the cores that have it are {cores}, as in --target arm:{FP16_CORES[0]}")  # fmt: skip
+        raise UsageError(
+            f"target {target.name} has no fp16 vector arithmetic (--fp16, or a recipe made with it); "
+            f"the cores that have it are {cores}, as in --target arm:{FP16_CORES[0]}"
+        )
     return replace(target, arithmetic=arithmetic)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from pfir.backends.tvm import database
+from pfir.backends.tvm.tuning import database
 
 settings.register_profile("pfir", derandomize=True, deadline=None, database=None)
 settings.load_profile("pfir")

@@ -15,11 +15,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from pfir import cli, installation
+from pfir import cli
 from pfir.errors import UsageError
 from pfir.frontends import load
-from tests.jobs import images, run, short_measurements, small_net, write_data, write_model
-from tests.structures import Net
+from pfir.system import installation
+from tests.support.jobs import images, run, short_measurements, small_net, write_data, write_model
+from tests.support.structures import Net
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -75,8 +76,9 @@ def _bad_models(place):
     out = [helper.make_tensor_value_info("s", TensorProto.STRING, ["N"])]
     node = helper.make_node("Identity", ["t"], ["s"])
     strings = helper.make_graph([node], "g", [helper.make_tensor_value_info("t", TensorProto.STRING, ["N"])], out)
-    onnx.save(helper.make_model(strings, opset_imports=[helper.make_opsetid("", 13)], ir_version=8),
-              place / "strings.onnx")  # fmt: skip
+    onnx.save(
+        helper.make_model(strings, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), place / "strings.onnx"
+    )
     net = Net(0)
     x = net.relu(net.conv(net.input("N", 3, 8, 8), 3, 8))
     x = net.op("Flatten", net.op("RoiAlign", x, net.const([[0, 0, 4, 4]], np.float32), net.ints(0)))
@@ -126,7 +128,10 @@ BAD = {
     "a field with a slip": (_arm(passes="prune-channels{{rato=0.5}}"), 2, "did you mean ratio?"),
     "a model of PyTorch": (_arm("torch"), 3, "PyTorch"),
     "opt with preprocessing alone": (
-        "opt {f}/net.onnx --passes simplify -o {o}.onnx --preprocess imagenet", 2, "--data"),
+        "opt {f}/net.onnx --passes simplify -o {o}.onnx --preprocess imagenet",
+        2,
+        "--data",
+    ),
     "tune for a board without one": ("tune {f}/net.onnx --target rpi4", 2, "rpc://HOST:PORT"),
     "no such option": ("compile {f}/net.onnx --tarjet arm", 2, "--tarjet"),
     "no model": ("compile", 2, "'model', as in `pfir compile model.onnx"),
@@ -152,7 +157,10 @@ BAD = {
     "a device of other libraries": (_arm(device="rpc://127.0.0.1:1"), 2, "--backend ort"),
     "a device of another machine": (_arm(device="host"), 2, "--target host"),
     "a device that does not answer": (
-        _arm(device="rpc://127.0.0.1:1").replace("--backend ort", "--backend tvm"), 5, "127.0.0.1"),
+        _arm(device="rpc://127.0.0.1:1").replace("--backend ort", "--backend tvm"),
+        5,
+        "127.0.0.1",
+    ),
     "a recipe without its weights": (_arm(recipe="{f}/alone.json"), 2, "weights.npz"),
     "no trials": (_arm(trials=0), 2, "--trials"),
     "negative epochs": (_arm(epochs=-1), 2, "--epochs"),
@@ -224,7 +232,10 @@ BAD = {
     "opt without passes": ("opt {f}/net.onnx -o {o}.onnx", 2, "--passes"),
     "opt without a field": ("opt {f}/net.onnx --passes prune-channels -o {o}.onnx", 2, "ratio"),
     "opt that wants data": (
-        "opt {f}/net.onnx --passes prune-channels{{ratio=0.5+reconstruct=true}} -o {o}.onnx", 2, "--data"),
+        "opt {f}/net.onnx --passes prune-channels{{ratio=0.5+reconstruct=true}} -o {o}.onnx",
+        2,
+        "--data",
+    ),
     "opt into nowhere": ("opt {f}/net.onnx --passes simplify -o {o}/no/out.onnx", 2, "out.onnx"),
     "opt onto a folder": ("opt {f}/net.onnx --passes simplify -o {f}/folder", 2, "folder"),
     "inspect of text": ("inspect {f}/text.onnx", 3, "text.onnx"),
@@ -234,7 +245,7 @@ BAD = {
     "evaluate without data": ("evaluate {f}/net.onnx", 2, "--data"),
     "evaluate by no model": ("evaluate {f}/net.onnx --data {f}/data.npz --reference {f}/text.onnx", 3, "text.onnx"),
     "evaluate on no threads": ("evaluate {f}/net.onnx --data {f}/data.npz --jobs 0", 2, "--jobs"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -277,9 +288,13 @@ def test_the_version_names_what_results_depend_on(monkeypatch, capfd):
 def test_a_shell_completes_commands():
     asked = {"_PFIR_COMPLETE": "complete_bash", "COMP_WORDS": "pfir comp", "COMP_CWORD": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", "from pfir.cli import main; main()"], cwd=DOCS.parent,
-        env={**os.environ, **asked}, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        [sys.executable, "-c", "from pfir.cli import main; main()"],
+        cwd=DOCS.parent,
+        env={**os.environ, **asked},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout.split() == ["compile"]
 
 
@@ -388,7 +403,7 @@ def test_any_other_fault_is_one_line_too(error, word, files, monkeypatch, capfd)
     def fault(*_):
         raise error
 
-    monkeypatch.setattr("pfir.compile.inspect.inspect_model", fault)
+    monkeypatch.setattr("pfir.commands.inspect.inspect_model", fault)
     assert _main(monkeypatch, ["inspect", str(files / "net.onnx")]) == 1
     err = capfd.readouterr().err
     assert word in err and err.count("\n") == 1 and "Traceback" not in err

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pfir.cores import CORES, FP16_CORES, X86_LEVELS
 from pfir.errors import UsageError
-from pfir.host_cpu import cpu_fields, host_core, host_triple, usable_cores, x86_name
+from pfir.system.host_cpu import cpu_fields, host_core, host_triple, usable_cores, x86_name
 from pfir.target import FLOAT16, FLOAT32, known_targets, parse_target, with_arithmetic
 
 
@@ -110,8 +110,9 @@ def test_a_wrong_target_is_refused_with_what_is_known(text, says):
     assert says in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["arm", "cortex-a53", "cortex-a72", "armv7", "armv7:cortex-a55", "x86-64", "rpi4",
-                                  "android-arm64"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text", ["arm", "cortex-a53", "cortex-a72", "armv7", "armv7:cortex-a55", "x86-64", "rpi4", "android-arm64"]
+)
 def test_a_core_without_fp16_arithmetic_is_refused_with_those_that_have_it(text):
     with pytest.raises(UsageError) as caught:
         with_arithmetic(parse_target(text), FLOAT16)

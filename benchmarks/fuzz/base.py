@@ -12,12 +12,26 @@ from pathlib import Path
 import onnx
 
 from benchmarks.fuzz.case import Base
-from tests import jobs
-from tests.structures import FAMILIES, build
+from tests.support import jobs
+from tests.support.structures import FAMILIES, build
 
 SEEDS = (0, 1)
-RUN = ("compile", "net.onnx", "--target", "host", "--backend", "ort", "--size", "1.5x", "--trials", "2", "--jobs", "1",
-       "--data", "data.npz")  # fmt: skip
+RUN = (
+    "compile",
+    "net.onnx",
+    "--target",
+    "host",
+    "--backend",
+    "ort",
+    "--size",
+    "1.5x",
+    "--trials",
+    "2",
+    "--jobs",
+    "1",
+    "--data",
+    "data.npz",
+)
 
 
 def make_base(folder: Path, node_tests: bool) -> Base:

@@ -331,8 +331,28 @@ def _hole_outside(b: _Bomb) -> ModelProto:
 
 
 _BOMBS = (
-    _doubling_concat, _doubling_others, _constant_of_shape, _expanded, _tiled, _padded, _ranged, _resized, _one_hot,
+    _doubling_concat,
+    _doubling_others,
+    _constant_of_shape,
+    _expanded,
+    _tiled,
+    _padded,
+    _ranged,
+    _resized,
+    _one_hot,
     _eye,
-    _random, _outer, _windows, _gathered, _many_nodes, _many_layers, _wide, _declared, _nested, _functions, _looped,
-    _einsum, _upsampled_index, _hole_outside,
-)  # fmt: skip
+    _random,
+    _outer,
+    _windows,
+    _gathered,
+    _many_nodes,
+    _many_layers,
+    _wide,
+    _declared,
+    _nested,
+    _functions,
+    _looped,
+    _einsum,
+    _upsampled_index,
+    _hole_outside,
+)

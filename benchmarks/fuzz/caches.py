@@ -37,7 +37,7 @@ def _database(rng: np.random.Generator, folder: Path, base: Base) -> Case:
 
 
 def _kernels(rng: np.random.Generator) -> str:
-    from pfir.backends.tvm.database import SHIPPED
+    from pfir.backends.tvm.tuning.database import SHIPPED
 
     content = json.loads(SHIPPED.read_text())
     cores = {core: dict(list(entries.items())[:3]) for core, entries in list(content["cores"].items())[:2]}
@@ -48,7 +48,7 @@ def _known(name: str | None):
     """A law: what is known of a core is sound, or the file is refused."""
 
     def law(_: int) -> str | None:
-        from pfir.backends.tvm.database import known
+        from pfir.backends.tvm.tuning.database import known
         from pfir.errors import PfirError
         from pfir.target import parse_target
 
@@ -68,7 +68,7 @@ def _library(rng: np.random.Generator, folder: Path, base: Base) -> Case:
     content, slow = rng.bytes(3000), ("a", "b") if chance(rng, 0.5) else ()
 
     def law(_: int) -> str | None:
-        from pfir.backends.tvm import store
+        from pfir.backends.tvm.library import store
 
         store.keep("k" * 64, content, slow)
         kept = [p for p in Path("../cache").rglob("*") if p.is_file()]

@@ -278,8 +278,25 @@ def _tensors(model: ModelProto) -> tuple[str, ...]:
 
 
 _CHANGES = (
-    _rewire, _rewire, _drop_an_input, _add_an_input, _exchange_inputs, _other_operator, _other_attribute,
+    _rewire,
+    _rewire,
+    _drop_an_input,
+    _add_an_input,
+    _exchange_inputs,
+    _other_operator,
     _other_attribute,
-    _other_attribute, _other_constant, _other_constant, _other_constant, _constant_becomes_input, _other_interface,
-    _other_interface, _other_opset, _other_output, _another_node, _another_node, _nodes_in_a_body, _values_outside,
-)  # fmt: skip
+    _other_attribute,
+    _other_attribute,
+    _other_constant,
+    _other_constant,
+    _other_constant,
+    _constant_becomes_input,
+    _other_interface,
+    _other_interface,
+    _other_opset,
+    _other_output,
+    _another_node,
+    _another_node,
+    _nodes_in_a_body,
+    _values_outside,
+)

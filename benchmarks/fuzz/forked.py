@@ -30,19 +30,19 @@ def fork_trials() -> None:
 
 def stay_in_the_process() -> None:
     """From now on nothing is tried in a child: ONNX Runtime opens models here, onnx checks them here."""
-    from pfir.frontends import onnx
+    from pfir.frontends.onnx import loading
     from pfir.run import trial
 
     trial.subprocess = SimpleNamespace(run=_run_here, TimeoutExpired=subprocess.TimeoutExpired)
-    onnx.ended_by = lambda work: None
+    loading.ended_by = lambda work: None
 
 
 def start_trials() -> None:
     """From now on `pfir.run.trial` starts its children as it does for users."""
-    from pfir.frontends import onnx, survival
+    from pfir.frontends.onnx import loading, survival
     from pfir.run import trial
 
-    trial.subprocess, onnx.ended_by = subprocess, survival.ended_by
+    trial.subprocess, loading.ended_by = subprocess, survival.ended_by
 
 
 def _run_here(command: list[str], input: bytes, **_) -> subprocess.CompletedProcess:

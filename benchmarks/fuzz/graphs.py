@@ -10,24 +10,54 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from benchmarks.fuzz.case import Base, Case, chance, pick
 from benchmarks.fuzz.uses import use
-from pfir.frontends.survival import ended_by
+from pfir.frontends.onnx.survival import ended_by
 
 _OFTEN = (
-    "Conv", "Conv", "ConvTranspose", "MatMul", "Gemm", "Add", "Mul", "Concat", "Reshape", "Transpose", "Slice",
-    "Pad", "Split",
-    "MaxPool", "AveragePool", "Resize", "Gather", "Expand", "ReduceMean", "ReduceSum", "BatchNormalization", "Softmax",
-    "Flatten", "Squeeze", "Unsqueeze", "Tile", "Where", "LayerNormalization", "GroupNormalization", "Shape", "Einsum",
-)  # fmt: skip
+    "Conv",
+    "Conv",
+    "ConvTranspose",
+    "MatMul",
+    "Gemm",
+    "Add",
+    "Mul",
+    "Concat",
+    "Reshape",
+    "Transpose",
+    "Slice",
+    "Pad",
+    "Split",
+    "MaxPool",
+    "AveragePool",
+    "Resize",
+    "Gather",
+    "Expand",
+    "ReduceMean",
+    "ReduceSum",
+    "BatchNormalization",
+    "Softmax",
+    "Flatten",
+    "Squeeze",
+    "Unsqueeze",
+    "Tile",
+    "Where",
+    "LayerNormalization",
+    "GroupNormalization",
+    "Shape",
+    "Einsum",
+)
 _SCHEMAS = {s.name: s for s in onnx.defs.get_all_schemas() if s.domain == "" and not s.deprecated}
 _RARELY = tuple(sorted(_SCHEMAS))
 _WORDS = {
-    "auto_pad": ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"), "mode": ("nearest", "linear", "cubic", "constant",
-    "edge", "reflect"),
+    "auto_pad": ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"),
+    "mode": ("nearest", "linear", "cubic", "constant", "edge", "reflect"),
     "equation": ("ij,jk->ik", "bij,bjk->bik", "nchw,oc->nohw", "...c,cd->...d", "nchw->nc", "ii->i"),
-    "direction": ("forward", "reverse", "bidirectional"), "reduction": ("none", "add", "mul"), "layout": ("NHWC",),
+    "direction": ("forward", "reverse", "bidirectional"),
+    "reduction": ("none", "add", "mul"),
+    "layout": ("NHWC",),
     "coordinate_transformation_mode": ("half_pixel", "asymmetric", "align_corners", "tf_crop_and_resize"),
-    "approximate": ("none", "tanh"), "nearest_mode": ("floor", "round_prefer_floor"),
-}  # fmt: skip
+    "approximate": ("none", "tanh"),
+    "nearest_mode": ("floor", "round_prefer_floor"),
+}
 
 
 class _Writer:

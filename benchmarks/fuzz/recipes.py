@@ -120,10 +120,16 @@ def _other_weights(rng: np.random.Generator, content: bytes) -> bytes:
     array = arrays[name]
     arrays[name] = pick(
         rng,
-        (array[:0], array.astype(np.float64), array.reshape(-1), array.astype("U4"), np.array(3), np.full_like(array,
-        255),
-         array.astype(np.complex64)),
-    )  # fmt: skip
+        (
+            array[:0],
+            array.astype(np.float64),
+            array.reshape(-1),
+            array.astype("U4"),
+            np.array(3),
+            np.full_like(array, 255),
+            array.astype(np.complex64),
+        ),
+    )
     if chance(rng, 0.3):
         del arrays[pick(rng, list(arrays))]
     if chance(rng, 0.1):

@@ -72,7 +72,9 @@ def changed_value(rng: np.random.Generator, value):
         return [*value[:at], changed_value(rng, value[at]), *value[at + 1 :]]
     if isinstance(value, int | float) and not isinstance(value, bool) and chance(rng, 0.5):
         step = pick(rng, (-1, 1, 1000, -value, 0.5))
-        return value + (step if abs(value) < 2**53 else int(step))  # an integer beyond that may be too large for a float
+        return value + (
+            step if abs(value) < 2**53 else int(step)
+        )  # an integer beyond that may be too large for a float
     return pick(rng, _VALUES)
 
 

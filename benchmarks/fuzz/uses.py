@@ -10,13 +10,23 @@ import numpy as np
 from benchmarks.fuzz.case import Case, chance, pick
 
 PASSES = (
-    "simplify", "simplify,fold-batch-norm", "fold-batch-norm", "remove-dead-channels", "inline-functions,simplify",
-    "simplify,fold-batch-norm,remove-dead-channels", "prune-channels{ratio=0.3}", "prune-channels{ratio=0.99}",
-    "simplify,prune-channels{ratio=0.5}", "simplify,fold-batch-norm,prune-channels{macs=0.6}",
-    "prune-channels{ratio=0.4 align=4}", "prune-channels{macs=0.3 criterion=magnitude}", "restore-batch-norm",
+    "simplify",
+    "simplify,fold-batch-norm",
+    "fold-batch-norm",
+    "remove-dead-channels",
+    "inline-functions,simplify",
+    "simplify,fold-batch-norm,remove-dead-channels",
+    "prune-channels{ratio=0.3}",
+    "prune-channels{ratio=0.99}",
+    "simplify,prune-channels{ratio=0.5}",
+    "simplify,fold-batch-norm,prune-channels{macs=0.6}",
+    "prune-channels{ratio=0.4 align=4}",
+    "prune-channels{macs=0.3 criterion=magnitude}",
+    "restore-batch-norm",
     "inline-functions,simplify,fold-batch-norm,remove-dead-channels,prune-channels{ratio=0.5}",
-    "simplify,prune-channels{ratio=0.5 steps=2}", "prune-channels{ratio=0.5 within_heads=true}",
-)  # fmt: skip
+    "simplify,prune-channels{ratio=0.5 steps=2}",
+    "prune-channels{ratio=0.5 within_heads=true}",
+)
 
 
 def use(rng: np.random.Generator, path: str, note: str) -> Case:

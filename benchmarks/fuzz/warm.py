@@ -65,7 +65,7 @@ def _build_the_command_line_once() -> None:
 
 def _use(path: Path) -> None:
     from pfir.cli import main
-    from tests.structures import build
+    from tests.support.structures import build
 
     build("chain", 0).save(path)
     passes = "simplify,fold-batch-norm,prune-channels{ratio=0.3}"

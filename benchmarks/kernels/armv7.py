@@ -23,10 +23,10 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.kernels.instructions import RESULTS, _modules  # noqa: E402
-from pfir.backends.tvm.build import pipeline, tvm_target  # noqa: E402
-from pfir.backends.tvm.lower import written  # noqa: E402
-from pfir.backends.tvm.stack import tir_pipeline  # noqa: E402
-from pfir.backends.tvm.values import Program, result_memory  # noqa: E402
+from pfir.backends.tvm.library.build import pipeline, tvm_target  # noqa: E402
+from pfir.backends.tvm.library.stack import tir_pipeline  # noqa: E402
+from pfir.backends.tvm.lowering.lower import written  # noqa: E402
+from pfir.backends.tvm.lowering.values import Program, result_memory  # noqa: E402
 from pfir.compile.prepare import BASELINE  # noqa: E402
 from pfir.frontends import load  # noqa: E402
 from pfir.ir.model import Model  # noqa: E402
@@ -70,11 +70,15 @@ def compared(model: Model, qemu: str) -> list[dict[str, Any]]:
         found = list(_emulated(Path(folder), names, feeds, shapes, qemu))
     code = functions(ours.inspect_source("asm"))
     return [
-        {"kernel": name, "out": list(spec.out.shape), "error": _error(theirs, _native(host, name, feed, shape)),
-         "multiplies": len(VECTOR_MULTIPLY.findall(code.get(name, ""))),
-         "calls": sorted(set(FLOAT_ROUTINE.findall(code.get(name, ""))))}
+        {
+            "kernel": name,
+            "out": list(spec.out.shape),
+            "error": _error(theirs, _native(host, name, feed, shape)),
+            "multiplies": len(VECTOR_MULTIPLY.findall(code.get(name, ""))),
+            "calls": sorted(set(FLOAT_ROUTINE.findall(code.get(name, "")))),
+        }
         for (name, spec), feed, shape, theirs in zip(kernels, feeds, shapes, found, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def _code(program: Program, target: Target) -> Any:
@@ -90,8 +94,25 @@ def _emulated(folder: Path, names: list[str], feeds: list, shapes: list, qemu: s
     (folder / "cases.h").write_text("\n".join(_cases(names, feeds, shapes)) + "\n", encoding="utf-8")
     source = Path(__file__).with_name("armv7.c")
     program = str(folder / "program")
-    subprocess.run([sys.executable, "-m", "ziglang", "cc", "-target", ZIG_TARGET, "-mcpu=cortex_a7", "-static", "-O1",
-                    f"-I{folder}", "-o", program, str(source), str(folder / "kernels.o")], check=True)  # fmt: skip
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "ziglang",
+            "cc",
+            "-target",
+            ZIG_TARGET,
+            "-mcpu=cortex_a7",
+            "-static",
+            "-O1",
+            f"-I{folder}",
+            "-o",
+            program,
+            str(source),
+            str(folder / "kernels.o"),
+        ],
+        check=True,
+    )
     stream = b"".join(array.tobytes() for feed in feeds for array in feed)
     done = subprocess.run([qemu, "-cpu", "cortex-a7", program], input=stream, capture_output=True)
     if done.returncode != 0:
@@ -141,8 +162,10 @@ def page(rows: list[dict[str, Any]]) -> Iterator[str]:
     yield "value. NEON multiply-adds and calls of floating-point routines are those in the kernel's object code.\n"
     yield "| network | kernel | out | error | NEON multiply-adds | calls of float routines |\n|---|---|---|---|---|---|"
     for r in rows:
-        yield (f"| {r['network']} | {r['kernel']} | {r['out']} | {r['error']:.1e} | {r['multiplies']} "
-               f"| {', '.join(r['calls']) or 'none'} |")  # fmt: skip
+        yield (
+            f"| {r['network']} | {r['kernel']} | {r['out']} | {r['error']:.1e} | {r['multiplies']} "
+            f"| {', '.join(r['calls']) or 'none'} |"
+        )
 
 
 if __name__ == "__main__":

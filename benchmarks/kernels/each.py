@@ -28,9 +28,9 @@ from benchmarks.kernels.networks import RESULTS  # noqa: E402
 from benchmarks.kernels.pages import write  # noqa: E402
 from pfir.backends.ort.rival import time_onnxruntime  # noqa: E402
 from pfir.backends.tvm import TvmBackend  # noqa: E402
-from pfir.backends.tvm.database import known  # noqa: E402
-from pfir.backends.tvm.tunable import GroupKernel, group_kernels  # noqa: E402
-from pfir.backends.tvm.ways import modelled  # noqa: E402
+from pfir.backends.tvm.schedule.candidate_schedules import modelled  # noqa: E402
+from pfir.backends.tvm.tuning.database import known  # noqa: E402
+from pfir.backends.tvm.tuning.tunable import GroupKernel, group_kernels  # noqa: E402
 from pfir.compile.prepare import BASELINE  # noqa: E402
 from pfir.devices.host import HostDevice, cpu_name  # noqa: E402
 from pfir.frontends import load  # noqa: E402
@@ -101,8 +101,10 @@ def alone(kernel: GroupKernel) -> Model:
             return tensor
         return copies.setdefault(tensor.name, gs.Variable(tensor.name, tensor.dtype, tensor.shape))
 
-    nodes = [gs.Node(n.op, n.name, dict(n.attrs), [copy(t) for t in n.inputs], [copy(t) for t in n.outputs])
-             for n in kernel.group.nodes]  # fmt: skip
+    nodes = [
+        gs.Node(n.op, n.name, dict(n.attrs), [copy(t) for t in n.inputs], [copy(t) for t in n.outputs])
+        for n in kernel.group.nodes
+    ]
     inputs = [copies[name] for name in kernel.forms]
     graph = gs.Graph(nodes, inputs, [copies[kernel.group.output.name]], opset=kernel.opset, ir_version=8)
     model = Model.from_proto(gs.export_onnx(graph, do_type_check=False))
@@ -147,8 +149,11 @@ def page(found: dict[str, object]) -> Iterator[str]:
         yield "| kernel | calls | graph | ratio | kernel | ratio | way |\n|---|---|---|---|---|---|---|"
         for r in rows:
             yield f"| {r['kernel']} | {r['calls']} | {pair(r, 'graph')} | {pair(r, 'kernel')} | {r['way']} |"
-        sums = [sum(r["calls"] * r[f"{side}{pair}_s"] for r in rows) for pair in ("graph", "kernel")
-                for side in ("", "onnxruntime_")]  # fmt: skip
+        sums = [
+            sum(r["calls"] * r[f"{side}{pair}_s"] for r in rows)
+            for pair in ("graph", "kernel")
+            for side in ("", "onnxruntime_")
+        ]
         yield f"| all, calls counted | | | {sums[0] / sums[1]:.2f} | | {sums[2] / sums[3]:.2f} | |"
 
 

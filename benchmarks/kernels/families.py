@@ -61,8 +61,9 @@ def rms_norm(*shape: int) -> Make:
     def make(net: Scaled) -> str:
         x = net.input(*shape)
         square = net.op("ReduceMean", net.op("Mul", x, x), axes=[-1])
-        return net.op("Mul", net.op("Div", x, net.op("Sqrt", net.op("Add", square, _number(net, 1e-5)))),
-                      net.w(shape[-1]))  # fmt: skip
+        return net.op(
+            "Mul", net.op("Div", x, net.op("Sqrt", net.op("Add", square, _number(net, 1e-5)))), net.w(shape[-1])
+        )
 
     return make
 
@@ -121,8 +122,15 @@ def resize(channels: int, size: int, mode: str) -> Make:
     def make(net: Scaled) -> str:
         scales = net.const(np.array([1, 1, 2, 2], np.float32))
         x = net.input(1, channels, size, size)
-        return net.op("Resize", x, "", scales, mode=mode, nearest_mode="floor",
-                      coordinate_transformation_mode="asymmetric" if mode == "nearest" else "half_pixel")  # fmt: skip
+        return net.op(
+            "Resize",
+            x,
+            "",
+            scales,
+            mode=mode,
+            nearest_mode="floor",
+            coordinate_transformation_mode="asymmetric" if mode == "nearest" else "half_pixel",
+        )
 
     return make
 
@@ -136,8 +144,9 @@ def concat(channels: int, size: int) -> Make:
 
 def split(channels: int, size: int) -> Make:
     def make(net: Scaled) -> str:
-        a, b = net.op("Split", net.input(1, channels, size, size), net.ints(channels // 2, channels // 2), axis=1,
-                      outs=2)  # fmt: skip
+        a, b = net.op(
+            "Split", net.input(1, channels, size, size), net.ints(channels // 2, channels // 2), axis=1, outs=2
+        )
         return net.op("Mul", a, net.op("Sigmoid", b))
 
     return make
@@ -193,12 +202,32 @@ FAMILIES: dict[str, Make] = {
     "AveragePool 2x2/2 32x32x32": one("AveragePool", 1, 32, 32, 32, kernel_shape=[2, 2], strides=[2, 2]),
     "GlobalAveragePool 256x14x14": one("GlobalAveragePool", 1, 256, 14, 14),
     "GlobalMaxPool 256x14x14": one("GlobalMaxPool", 1, 256, 14, 14),
-    "ConvTranspose 2x2/2 32x16x16": one("ConvTranspose", 1, 32, 16, 16, weights=((32, 16, 2, 2), (16,)),
-                                         kernel_shape=[2, 2], strides=[2, 2]),
-    "ConvTranspose 3x3/2 32x16x16": one("ConvTranspose", 1, 32, 16, 16, weights=((32, 16, 3, 3), (16,)),
-                                         kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4, output_padding=[1, 1]),
-    "ConvTranspose 4x4/2 32x16x16": one("ConvTranspose", 1, 32, 16, 16, weights=((32, 16, 4, 4), (16,)),
-                                         kernel_shape=[4, 4], strides=[2, 2], pads=[1] * 4),
+    "ConvTranspose 2x2/2 32x16x16": one(
+        "ConvTranspose", 1, 32, 16, 16, weights=((32, 16, 2, 2), (16,)), kernel_shape=[2, 2], strides=[2, 2]
+    ),
+    "ConvTranspose 3x3/2 32x16x16": one(
+        "ConvTranspose",
+        1,
+        32,
+        16,
+        16,
+        weights=((32, 16, 3, 3), (16,)),
+        kernel_shape=[3, 3],
+        strides=[2, 2],
+        pads=[1] * 4,
+        output_padding=[1, 1],
+    ),
+    "ConvTranspose 4x4/2 32x16x16": one(
+        "ConvTranspose",
+        1,
+        32,
+        16,
+        16,
+        weights=((32, 16, 4, 4), (16,)),
+        kernel_shape=[4, 4],
+        strides=[2, 2],
+        pads=[1] * 4,
+    ),
     "Conv 3x3 32x28x28, groups of 2": conv(32, 32, 28, 16),
     "Conv 3x3 32x28x28, groups of 4": conv(32, 32, 28, 8),
     "Conv 3x3 64x28x28, groups of 8": conv(64, 64, 28, 8),
@@ -219,7 +248,7 @@ FAMILIES: dict[str, Make] = {
     "Split and gate 64x28x28": split(64, 28),
     "PRelu 64x28x28": one("PRelu", 1, 64, 28, 28, weights=((64, 1, 1),)),
     "Encoder block, 128x128, 4 heads": encoder(128, 128, 4),
-}  # fmt: skip
+}
 
 
 def main() -> None:
@@ -247,8 +276,14 @@ def row(name: str, make: Make, device: HostDevice, rounds: int) -> dict[str, obj
         theirs.append(float(np.median(timing.seconds)))
     ratio = float(np.median(np.divide(ours, theirs)))
     print(f"{name}: {ratio:.2f}, {1e6 * np.median(ours):.1f} us", artifact.notes.get(SLOW_KERNELS, ""), flush=True)
-    return {"family": name, "seconds": float(np.median(ours)), "onnxruntime_s": float(np.median(theirs)),
-            "ratio": ratio, "version": timing.version, "slow": artifact.notes.get(SLOW_KERNELS, "")}  # fmt: skip
+    return {
+        "family": name,
+        "seconds": float(np.median(ours)),
+        "onnxruntime_s": float(np.median(theirs)),
+        "ratio": ratio,
+        "version": timing.version,
+        "slow": artifact.notes.get(SLOW_KERNELS, ""),
+    }
 
 
 def model_of(make: Make) -> Model:

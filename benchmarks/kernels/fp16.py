@@ -26,11 +26,11 @@ from benchmarks.kernels.pages import write  # noqa: E402
 from benchmarks.main_job import ROWS, Row  # noqa: E402
 from pfir.artifact import Artifact  # noqa: E402
 from pfir.backends.tvm import TvmBackend  # noqa: E402
+from pfir.compile.measuring.verification import HALF_TOLERANCE  # noqa: E402
 from pfir.compile.prepare import BASELINE  # noqa: E402
-from pfir.compile.verify import HALF_TOLERANCE  # noqa: E402
 from pfir.data import open_data, parse_preprocess  # noqa: E402
 from pfir.data.base import Dataset  # noqa: E402
-from pfir.devices.emulated import EmulatedDevice  # noqa: E402
+from pfir.devices.emulation.emulated import EmulatedDevice  # noqa: E402
 from pfir.frontends import load  # noqa: E402
 from pfir.ir.model import Model  # noqa: E402
 from pfir.ir.shapes import fix_sizes  # noqa: E402
@@ -96,8 +96,14 @@ def answers(artifact: Artifact, device: EmulatedDevice, model: Model, data: Data
         same += int(ours.argmax() == theirs.argmax())
         right += int(ours.argmax() == label)
         right_before += int(theirs.argmax() == label)
-    return {"samples": count, "max_error": max(errors), "median_error": float(np.median(errors)), "same": same,
-            "right": right, "right_before": right_before}  # fmt: skip
+    return {
+        "samples": count,
+        "max_error": max(errors),
+        "median_error": float(np.median(errors)),
+        "same": same,
+        "right": right,
+        "right_before": right_before,
+    }
 
 
 def _data(job: Row, model: Model, options: argparse.Namespace) -> Dataset:
@@ -116,8 +122,10 @@ def page(found: dict[str, object]) -> Iterator[str]:
         full, half = r[FLOAT32], r[FLOAT16]
         counts = [side["instructions"] / 1e6 for side in (full, half)]
         sizes = [side["library_bytes"] / 1e6 for side in (full, half)]
-        yield (f"| {r['network']} | {r['target'].partition(':')[2]} | {counts[0]:.2f} | {counts[1]:.2f} "
-               f"| {counts[0] / counts[1]:.2f} | {sizes[0]:.2f} | {sizes[1]:.2f} |")  # fmt: skip
+        yield (
+            f"| {r['network']} | {r['target'].partition(':')[2]} | {counts[0]:.2f} | {counts[1]:.2f} "
+            f"| {counts[0] / counts[1]:.2f} | {sizes[0]:.2f} | {sizes[1]:.2f} |"
+        )
     yield "\n## Errors and answers\n"
     yield "Errors are the largest of a sample, as a share of the largest value of its output, against ONNX Runtime in"
     yield f"float32; `pfir compile --fp16` allows {HALF_TOLERANCE:g}. Samples are spread evenly over labelled images.\n"

@@ -24,16 +24,16 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.kernels.assembly import Loop, hot_loops  # noqa: E402
 from benchmarks.kernels.pages import write  # noqa: E402
 from pfir.backends.tvm import TvmBackend  # noqa: E402
-from pfir.backends.tvm.build import pipeline, tvm_target  # noqa: E402
-from pfir.backends.tvm.form import KernelSpec  # noqa: E402
-from pfir.backends.tvm.lower import written  # noqa: E402
-from pfir.backends.tvm.stack import tir_pipeline  # noqa: E402
-from pfir.backends.tvm.tiles import Tile  # noqa: E402
-from pfir.backends.tvm.values import Program  # noqa: E402
+from pfir.backends.tvm.library.build import pipeline, tvm_target  # noqa: E402
+from pfir.backends.tvm.library.stack import tir_pipeline  # noqa: E402
+from pfir.backends.tvm.lowering.form import KernelSpec  # noqa: E402
+from pfir.backends.tvm.lowering.lower import written  # noqa: E402
+from pfir.backends.tvm.lowering.values import Program  # noqa: E402
+from pfir.backends.tvm.schedule.tiles import Tile  # noqa: E402
 from pfir.compile.prepare import BASELINE  # noqa: E402
-from pfir.devices.emulated import EmulatedDevice  # noqa: E402
+from pfir.devices.emulation.emulated import EmulatedDevice  # noqa: E402
 from pfir.frontends import load  # noqa: E402
-from pfir.ir.cost import model_cost  # noqa: E402
+from pfir.ir.costs.model_cost import model_cost  # noqa: E402
 from pfir.ir.model import Model  # noqa: E402
 from pfir.ir.shapes import fix_sizes  # noqa: E402
 from pfir.passes.base import Context  # noqa: E402
@@ -133,9 +133,7 @@ def assembly(program: Program) -> str:
     from tvm import relax
 
     where = tvm_target(program.target)
-    executable = relax.build(
-        program.builder.get(), where, relax_pipeline=pipeline(), tir_pipeline=tir_pipeline()
-    )  # fmt: skip
+    executable = relax.build(program.builder.get(), where, relax_pipeline=pipeline(), tir_pipeline=tir_pipeline())
     return "\n".join(m.inspect_source("asm") for m in _modules(executable.mod) if m.kind == "llvm")
 
 
@@ -157,8 +155,10 @@ def page(found: dict[str, object]) -> Iterator[str]:
     yield "|---|---|---|---|---|"
     for row in found["networks"]:
         spills = sum(kernel["spills"] > 0 for kernel in row["kernels"])
-        yield (f"| {row['network']} | {row['instructions'] / 1e6:.2f} | {row['macs'] / 1e6:.2f} | {row['per_mac']:.3f} "
-               f"| {spills} of {len(row['kernels'])} kernels |")  # fmt: skip
+        yield (
+            f"| {row['network']} | {row['instructions'] / 1e6:.2f} | {row['macs'] / 1e6:.2f} | {row['per_mac']:.3f} "
+            f"| {spills} of {len(row['kernels'])} kernels |"
+        )
     if found["widths"]:
         yield "\n## Widths that fill no vector\n"
         yield f"A 3x3 and a 1x1 convolution over {SIZE} x {SIZE} positions.\n"
@@ -170,8 +170,10 @@ def page(found: dict[str, object]) -> Iterator[str]:
         yield "| kernel | data | out | calls | tile | instructions | multiply-adds | per MAC | spills |"
         yield "|---|---|---|---|---|---|---|---|---|"
         for k in row["kernels"]:
-            yield (f"| {k['kernel']} | {k['data']} | {k['out']} | {k['calls']} | {k['tile']} | {k['loop']} "
-                   f"| {k['multiplies']} | {k['per_mac']:.3f} | {k['spills']} |")  # fmt: skip
+            yield (
+                f"| {k['kernel']} | {k['data']} | {k['out']} | {k['calls']} | {k['tile']} | {k['loop']} "
+                f"| {k['multiplies']} | {k['per_mac']:.3f} | {k['spills']} |"
+            )
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.kernels.assembly import hot_bodies  # noqa: E402
 from benchmarks.kernels.instructions import RESULTS, assembly  # noqa: E402
-from pfir.backends.tvm.form import KernelSpec  # noqa: E402
-from pfir.backends.tvm.lower import written  # noqa: E402
+from pfir.backends.tvm.lowering.form import KernelSpec  # noqa: E402
+from pfir.backends.tvm.lowering.lower import written  # noqa: E402
 from pfir.compile.prepare import BASELINE  # noqa: E402
 from pfir.frontends import load  # noqa: E402
 from pfir.ir.shapes import fix_sizes  # noqa: E402
@@ -58,9 +58,16 @@ def network(path: Path, mca: str) -> Iterator[dict[str, object]]:
         name = f"{spec.family}_{index}"
         if name in bodies:
             bounds = analysed(bodies[name], mca)
-            yield {"network": path.stem, "kernel": name, "kind": kind(spec),
-                   "product": spec.family in PRODUCTS, "out": list(spec.out.shape),
-                   "calls": calls, "tile": f"{tile.block} x {tile.rows} x {tile.lines}", **bounds}  # fmt: skip
+            yield {
+                "network": path.stem,
+                "kernel": name,
+                "kind": kind(spec),
+                "product": spec.family in PRODUCTS,
+                "out": list(spec.out.shape),
+                "calls": calls,
+                "tile": f"{tile.block} x {tile.rows} x {tile.lines}",
+                **bounds,
+            }
 
 
 def kind(spec: KernelSpec) -> str:
@@ -97,8 +104,11 @@ def pressure(done: dict[str, Any], unit: str) -> float:
     """Cycles that one round keeps the pipes of this kind busy, shared evenly."""
     region, names = done["CodeRegions"][0], done["TargetInfo"]["Resources"]
     total = len(region["Instructions"])
-    used = (entry for entry in region["ResourcePressureView"]["ResourcePressureInfo"]
-            if entry["InstructionIndex"] == total and names[entry["ResourceIndex"]].startswith(unit))  # fmt: skip
+    used = (
+        entry
+        for entry in region["ResourcePressureView"]["ResourcePressureInfo"]
+        if entry["InstructionIndex"] == total and names[entry["ResourceIndex"]].startswith(unit)
+    )
     return sum(entry["ResourceUsage"] for entry in used) / PIPES
 
 
@@ -126,14 +136,18 @@ def page(rows: list[dict[str, object]], llvm: str) -> Iterator[str]:
     yield "counts.\n"
     within = sum(met(row) for row in rows)
     yield f"{within} of {len(rows)} are.\n"
-    yield ("| network | kernel | kind | out | tile | cycles | multiply-adds | vector pipes "
-           "| load and store pipes | cycles / multiply-adds | cycles / busiest pipes | within |")  # fmt: skip
+    yield (
+        "| network | kernel | kind | out | tile | cycles | multiply-adds | vector pipes "
+        "| load and store pipes | cycles / multiply-adds | cycles / busiest pipes | within |"
+    )
     yield "|---|---|---|---|---|---|---|---|---|---|---|---|"
     for r in rows:
-        yield (f"| {r['network']} | {r['kernel']} | {r['kind']} | {r['out']} | {r['tile']} | {r['cycles']:.1f} "
-               f"| {r['multiplies']:.1f} | {r['vectors']:.1f} | {r['moves']:.1f} "
-               f"| {r['cycles'] / r['multiplies']:.2f} | {r['cycles'] / max(r['vectors'], r['moves']):.2f} "
-               f"| {'yes' if met(r) else 'no'} |")  # fmt: skip
+        yield (
+            f"| {r['network']} | {r['kernel']} | {r['kind']} | {r['out']} | {r['tile']} | {r['cycles']:.1f} "
+            f"| {r['multiplies']:.1f} | {r['vectors']:.1f} | {r['moves']:.1f} "
+            f"| {r['cycles'] / r['multiplies']:.2f} | {r['cycles'] / max(r['vectors'], r['moves']):.2f} "
+            f"| {'yes' if met(r) else 'no'} |"
+        )
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pfir.ir.model import Model
-from tests.net import Net
+from tests.support.net import Net
 
 V1 = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1))
 V2 = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))

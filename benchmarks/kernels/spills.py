@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.kernels.assembly import hot_loops, tile_loops  # noqa: E402
 from benchmarks.kernels.instructions import RESULTS, assembly  # noqa: E402
 from benchmarks.kernels.pages import write  # noqa: E402
-from pfir.backends.tvm.lower import written  # noqa: E402
+from pfir.backends.tvm.lowering.lower import written  # noqa: E402
 from pfir.compile.prepare import BASELINE  # noqa: E402
 from pfir.frontends import load  # noqa: E402
 from pfir.ir.model import Model  # noqa: E402
@@ -27,8 +27,17 @@ from pfir.passes.base import Context  # noqa: E402
 from pfir.passes.pipeline import run  # noqa: E402
 from pfir.target import parse_target  # noqa: E402
 
-CORES = ("arm", "cortex-a53", "cortex-a55", "cortex-a72", "cortex-a76", "cortex-x1", "neoverse-n1", "neoverse-v1",
-         "apple-m1")  # fmt: skip
+CORES = (
+    "arm",
+    "cortex-a53",
+    "cortex-a55",
+    "cortex-a72",
+    "cortex-a76",
+    "cortex-x1",
+    "neoverse-n1",
+    "neoverse-v1",
+    "apple-m1",
+)
 
 
 def main() -> None:

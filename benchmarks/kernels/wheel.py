@@ -27,10 +27,10 @@ from benchmarks.kernels.nets import MADE  # noqa: E402
 from benchmarks.kernels.pages import write  # noqa: E402
 from pfir.backends.tvm import TvmBackend  # noqa: E402
 from pfir.compile.prepare import BASELINE, give_biases  # noqa: E402
-from pfir.devices.cached import default_cache  # noqa: E402
-from pfir.devices.counting import counting_emulator  # noqa: E402
-from pfir.devices.emulated import EmulatedDevice  # noqa: E402
-from pfir.devices.provision import Emulated, provision  # noqa: E402
+from pfir.devices.emulation.cached import default_cache  # noqa: E402
+from pfir.devices.emulation.counting import counting_emulator  # noqa: E402
+from pfir.devices.emulation.emulated import EmulatedDevice  # noqa: E402
+from pfir.devices.emulation.provision import Emulated, provision  # noqa: E402
 from pfir.frontends import load  # noqa: E402
 from pfir.ir.model import Model  # noqa: E402
 from pfir.ir.shapes import fix_sizes  # noqa: E402

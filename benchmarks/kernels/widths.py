@@ -23,12 +23,12 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.kernels.instructions import RESULTS  # noqa: E402
 from benchmarks.kernels.nets import Scaled  # noqa: E402
 from pfir.artifact import Artifact  # noqa: E402
-from pfir.backends.tvm.tunable import GroupKernel, group_kernels  # noqa: E402
-from pfir.backends.tvm.ways import modelled  # noqa: E402
-from pfir.devices import emulated  # noqa: E402
-from pfir.devices.cached import default_cache  # noqa: E402
-from pfir.devices.counting import counting_emulator  # noqa: E402
-from pfir.devices.emulated import EmulatedDevice  # noqa: E402
+from pfir.backends.tvm.schedule.candidate_schedules import modelled  # noqa: E402
+from pfir.backends.tvm.tuning.tunable import GroupKernel, group_kernels  # noqa: E402
+from pfir.devices.emulation import emulated  # noqa: E402
+from pfir.devices.emulation.cached import default_cache  # noqa: E402
+from pfir.devices.emulation.counting import counting_emulator  # noqa: E402
+from pfir.devices.emulation.emulated import EmulatedDevice  # noqa: E402
 from pfir.ir.shapes import fix_sizes  # noqa: E402
 from pfir.target import Target, parse_target  # noqa: E402
 
@@ -86,9 +86,7 @@ def nothing(target: Target) -> Artifact:
     return made.build(str(modelled(target, made.work)))
 
 
-def row(
-    kind: str, channels: int, image: int, target: Target, count: Count, call: int
-) -> tuple[int, float, str]:
+def row(kind: str, channels: int, image: int, target: Target, count: Count, call: int) -> tuple[int, float, str]:
     """Instructions, the same per multiply-accumulate, and the way."""
     size, stride = KINDS[kind]
     made = kernel(kind, channels, image, target)

@@ -19,8 +19,8 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.kernels.nets import Scaled  # noqa: E402
 from benchmarks.kernels.networks import RESULTS  # noqa: E402
 from benchmarks.kernels.widths import kernel  # noqa: E402
-from pfir.backends.tvm.tunable import GroupKernel, group_kernels  # noqa: E402
-from pfir.backends.tvm.ways import modelled  # noqa: E402
+from pfir.backends.tvm.schedule.candidate_schedules import modelled  # noqa: E402
+from pfir.backends.tvm.tuning.tunable import GroupKernel, group_kernels  # noqa: E402
 from pfir.devices.host import HostDevice, cpu_name  # noqa: E402
 from pfir.ir.shapes import fix_sizes  # noqa: E402
 from pfir.target import Target, parse_target  # noqa: E402
@@ -50,8 +50,10 @@ def row(kind: str, pair: tuple[int, int], options: argparse.Namespace, device: H
     made = [of_kind(kind, channels, options.size, target) for channels in pair]
     ways = [str(modelled(target, one.work)) for one in made]
     built = [one.build(way) for one, way in zip(made, ways, strict=True)]
-    least = [min(times) for times in zip(*([device.measure(a).seconds for a in built] for _ in range(options.rounds)),
-                                         strict=True)]  # fmt: skip
+    least = [
+        min(times)
+        for times in zip(*([device.measure(a).seconds for a in built] for _ in range(options.rounds)), strict=True)
+    ]
     power = 1 if kind.startswith("depthwise") else 2
     share = (least[0] / pair[0] ** power) / (least[1] / pair[1] ** power)
     times = " | ".join(f"{1e6 * seconds:.2f}" for seconds in least)

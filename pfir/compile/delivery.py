@@ -9,18 +9,18 @@ from pathlib import Path
 
 from pfir import __version__
 from pfir.artifact import Artifact
-from pfir.backends.tvm.database import SHIPPED_NAME, databases
-from pfir.compile.building import HostLatency
-from pfir.compile.layers import layers
+from pfir.backends.tvm.tuning.database import SHIPPED_NAME, databases
+from pfir.compile.measuring.latency import HostLatency
+from pfir.compile.measuring.layer_latency import layers
 from pfir.compile.outcome import Outcome
 from pfir.compile.request import Goals, Request
-from pfir.compile.searching import pruning_text
-from pfir.compile.setting import Chosen, Setting
+from pfir.compile.run_context import Chosen, Setting
+from pfir.compile.selection.searching import pruning_text
 from pfir.compile.versions import versions
 from pfir.compile.workspace import Workspace
 from pfir.errors import UsageError, VerifyError
 from pfir.frontends import outside_files
-from pfir.ir.channels import Coupling
+from pfir.ir.coupling.groups import Coupling
 from pfir.measurement import speedup
 from pfir.recipe import RECIPE, WEIGHTS, Recipe, pack_weights, sha256
 from pfir.report import html, record
@@ -35,9 +35,15 @@ ROUNDING = 1.005
 
 
 def deliver(
-    setting: Setting, chosen: Chosen, artifact: Artifact, verification: Verification, before: Side, after: Side,
-    host: HostLatency, room: Workspace,
-) -> Outcome:  # fmt: skip
+    setting: Setting,
+    chosen: Chosen,
+    artifact: Artifact,
+    verification: Verification,
+    before: Side,
+    after: Side,
+    host: HostLatency,
+    room: Workspace,
+) -> Outcome:
     """Write everything into the output folder.
 
     Raises:

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pfir.compile.early import Checked
-from pfir.compile.judge import Judge
+from pfir.compile.calibration.samples import open_samples
+from pfir.compile.measuring.evaluator import Judge
+from pfir.compile.methods.pricing import Limits, pricing
+from pfir.compile.methods.reach import Reach, without_branches
 from pfir.compile.outcome import Outcome
 from pfir.compile.plan import plan
+from pfir.compile.preflight import Checked
 from pfir.compile.prepare import Original, fixed, prepare
-from pfir.compile.pricing import Limits, pricing
-from pfir.compile.reach import Reach, without_branches
 from pfir.compile.replay import check_recipe
 from pfir.compile.request import Request
-from pfir.compile.samples import open_samples
-from pfir.compile.searching import nothing_free
+from pfir.compile.selection.searching import nothing_free
 from pfir.compile.stages import Stages
-from pfir.devices.estimate import EstimateDevice
+from pfir.devices.estimation.estimate import EstimateDevice
 from pfir.errors import Infeasible
-from pfir.ir.channels import Coupling, channel_counts, channel_groups
-from pfir.ir.cost import model_cost
-from pfir.ir.scalable import ScalableKernels
-from pfir.passes.prune_channels import PruneChannels
+from pfir.ir.costs.model_cost import model_cost
+from pfir.ir.costs.scalable import ScalableKernels
+from pfir.ir.coupling.channels import channel_counts, channel_groups
+from pfir.ir.coupling.groups import Coupling
+from pfir.passes.pruning.prune_channels import PruneChannels
 from pfir.report import words
 
 

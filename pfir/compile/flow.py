@@ -8,21 +8,21 @@ from dataclasses import replace
 import numpy as np
 
 from pfir.artifact import SLOW_KERNELS, Artifact
-from pfir.compile.building import HostLatency, emulation, host_latency, instructions, verify_result
-from pfir.compile.cases import inputs_to_verify
-from pfir.compile.choosing import choose
+from pfir.compile.calibration.samples import open_samples
+from pfir.compile.calibration.sanity import with_checked_data
 from pfir.compile.delivery import deliver
 from pfir.compile.dry_run import dry_run
-from pfir.compile.early import Checked, check_early
-from pfir.compile.judge import Judge
+from pfir.compile.measuring.evaluator import Judge
+from pfir.compile.measuring.latency import HostLatency, emulation, host_latency, instructions, verify_result
+from pfir.compile.measuring.verification_inputs import inputs_to_verify
 from pfir.compile.outcome import Outcome
 from pfir.compile.plan import plan
+from pfir.compile.preflight import Checked, check_early
 from pfir.compile.prepare import fixed, prepare
 from pfir.compile.replay import check_recipe, tuned_otherwise
 from pfir.compile.request import Request
-from pfir.compile.samples import open_samples
-from pfir.compile.sanity import with_checked_data
-from pfir.compile.setting import Setting
+from pfir.compile.run_context import Setting
+from pfir.compile.selection.choosing import choose
 from pfir.compile.stages import Stages
 from pfir.compile.workspace import Workspace
 from pfir.devices.base import Device

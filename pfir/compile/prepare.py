@@ -14,15 +14,15 @@ from pfir.backends.base import Backend
 from pfir.compile.request import Request
 from pfir.errors import UsageError
 from pfir.frontends import load
+from pfir.ir.checking.verify import check_finite
 from pfir.ir.model import Model
 from pfir.ir.shapes import fix_sizes
-from pfir.ir.verify import check_finite
 from pfir.passes.base import Context, Pass
-from pfir.passes.fold_batch_norm import FoldBatchNorm
+from pfir.passes.batch_norm.fold import FoldBatchNorm
 from pfir.passes.pipeline import run
-from pfir.passes.prune_channels import PruneChannels
-from pfir.passes.remove_dead_channels import RemoveDeadChannels
-from pfir.passes.simplify import Simplify
+from pfir.passes.pruning.prune_channels import PruneChannels
+from pfir.passes.pruning.remove_dead_channels import RemoveDeadChannels
+from pfir.passes.simplification.simplify import Simplify
 from pfir.passes.spec import format_pass, parse
 from pfir.recipe import read_recipe
 from pfir.run.trial import check_safe

@@ -7,12 +7,12 @@ from dataclasses import asdict
 import numpy as np
 
 from pfir.artifact import Tuning
-from pfir.compile.finetune import Tuned
 from pfir.compile.prepare import Original
 from pfir.compile.request import Request
-from pfir.compile.searching import Found, pruning_text
+from pfir.compile.selection.searching import Found, pruning_text
+from pfir.compile.training.fine_tuning import Tuned
 from pfir.errors import UsageError
-from pfir.ir.channels import channel_groups, remove_channels
+from pfir.ir.coupling.channels import channel_groups, remove_channels
 from pfir.recipe import Recipe, read_recipe, read_weights
 from pfir.report import words
 

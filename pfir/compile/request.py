@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pfir.compile.places import AUTO, Where
+from pfir.compile.measuring.verification_places import AUTO, Where
 from pfir.errors import UsageError
 
 DEFAULT_TIME_BUDGET_S = 600.0
@@ -49,8 +49,10 @@ class Goals:
         _above("--size", self.size, 1.0)
         _above("--macs", self.macs, 0.0)
         if self.macs is not None and self.macs >= 1:
-            raise UsageError(f"--macs is {self.macs:g}; it is the share of the original's that may stay, in (0, 1), "
-                             "such as 0.5 or 50%")  # fmt: skip
+            raise UsageError(
+                f"--macs is {self.macs:g}; it is the share of the original's that may stay, in (0, 1), "
+                "such as 0.5 or 50%"
+            )
         if self.max_drop is not None and not 0 <= self.max_drop <= 100:
             raise UsageError(f"--max-drop is {self.max_drop}; it is in percentage points and must be in [0, 100]")
 
@@ -203,12 +205,16 @@ def parse_input_shapes(texts: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
     for text in texts:
         name, _, sizes = text.rpartition("=")
         if not name:
-            raise UsageError(f"--input-shape {text!r} is not of the form name=1x3x224x224: it names no input "
-                             "(pfir inspect MODEL --json lists them)")  # fmt: skip
+            raise UsageError(
+                f"--input-shape {text!r} is not of the form name=1x3x224x224: it names no input "
+                "(pfir inspect MODEL --json lists them)"
+            )
         parts = sizes.split("x")
         if not all(p.isascii() and p.isdigit() and int(p) > 0 for p in parts):
-            raise UsageError(f"--input-shape {text!r} is not of the form name=1x3x224x224: sizes are whole numbers of "
-                             "at least 1, joined by x")  # fmt: skip
+            raise UsageError(
+                f"--input-shape {text!r} is not of the form name=1x3x224x224: sizes are whole numbers of "
+                "at least 1, joined by x"
+            )
         if name in shapes:
             raise UsageError(f"--input-shape gives {name!r} twice")
         shapes[name] = tuple(int(p) for p in parts)

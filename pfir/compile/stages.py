@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 
-from pfir.memory import give_back
 from pfir.report.progress import Progress
 from pfir.report.record import Stage
+from pfir.system.memory import give_back
 
 
 class Stages:

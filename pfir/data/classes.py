@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pfir.data.foreign import reading, refuse_special
+from pfir.data.files.foreign import reading, refuse_special
 from pfir.errors import DataError
 
 _LARGEST_FILE = 16 << 20  # bytes

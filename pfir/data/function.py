@@ -13,9 +13,9 @@ from types import ModuleType
 import numpy as np
 
 from pfir.artifact import TensorSpec
-from pfir.data.arrays import ArrayDataset
 from pfir.data.base import Dataset
-from pfir.data.foreign import reading
+from pfir.data.files.arrays import ArrayDataset
+from pfir.data.files.foreign import reading
 from pfir.data.preprocess import Preprocess
 from pfir.errors import DataError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pfir.data.stored import StoredArray
+from pfir.data.files.stored import StoredArray
 from pfir.errors import DataError
 
 _MOST_CLASSES = 1 << 31

@@ -8,18 +8,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pfir.artifact import TensorSpec
-from pfir.data.arrays import ArrayDataset
 from pfir.data.base import Dataset
 from pfir.data.classes import ClassNames
-from pfir.data.foreign import open_archive, reading, refuse_special
+from pfir.data.files.arrays import ArrayDataset
+from pfir.data.files.foreign import open_archive, reading, refuse_special
+from pfir.data.files.image_files import FolderFiles, ZipFiles
+from pfir.data.files.images import ImageFolder
+from pfir.data.files.kinds import kind_of
+from pfir.data.files.stored import open_npz
 from pfir.data.function import from_function
-from pfir.data.image_files import FolderFiles, ZipFiles
-from pfir.data.images import ImageFolder
 from pfir.data.kept import KeptDataset
-from pfir.data.kinds import kind_of
 from pfir.data.labels import refuse_labels_above
 from pfir.data.preprocess import Preprocess
-from pfir.data.stored import open_npz
 from pfir.errors import DataError
 
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")

@@ -16,7 +16,7 @@ def open_device(url: str | None, target: Target) -> Device:
         UsageError: The text names no device.
     """
     if url is None:
-        from pfir.devices.estimate import EstimateDevice
+        from pfir.devices.estimation.estimate import EstimateDevice
 
         return EstimateDevice(target)
     if url == "host":
@@ -28,7 +28,7 @@ def open_device(url: str | None, target: Target) -> Device:
 
         return RpcDevice(url, target.threads)
     if url == "emulated":
-        from pfir.devices.emulated import EmulatedDevice
+        from pfir.devices.emulation.emulated import EmulatedDevice
 
         return EmulatedDevice()
     raise UsageError(

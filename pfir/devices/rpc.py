@@ -37,9 +37,7 @@ class RpcDevice(Device):
         UsageError: The URL is not of this form.
     """
 
-    def __init__(
-        self, url: str, threads: int = 1, connect_timeout_s: float = 60.0, timeout_s: float = 600.0
-    ) -> None:
+    def __init__(self, url: str, threads: int = 1, connect_timeout_s: float = 60.0, timeout_s: float = 600.0) -> None:
         self.name = url
         self._connect_timeout_s = connect_timeout_s
         self._worker = Worker(url, threads, address=parse_url(url), timeout_s=timeout_s)

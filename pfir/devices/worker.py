@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from pfir.artifact import Artifact
-from pfir.children import environment, run_module
 from pfir.errors import DeviceError, RunError
-from pfir.scratch import scratch_folder
+from pfir.system.children import environment, run_module
+from pfir.system.scratch import scratch_folder
 
 START_SECONDS = 120.0
 

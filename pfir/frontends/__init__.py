@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from pfir.errors import FrontendError
-from pfir.frontends.onnx import load_onnx, outside_of
-from pfir.frontends.untrusted import read_file, refuse_by_name
+from pfir.frontends.onnx.loading import load_onnx, outside_of
+from pfir.frontends.onnx.untrusted import read_file, refuse_by_name
 from pfir.ir.model import Model
 
 __all__ = ["load", "outside_files"]

@@ -40,9 +40,11 @@ def _torch(path: Path) -> Foreign:
 def _torchscript(path: Path) -> Foreign:
     return Foreign(
         "a TorchScript archive; export the model that it was made from to ONNX, or this in Python:",
-        (f'model = torch.jit.load("{path.name}").eval()',
-         'torch.onnx.export(model, (torch.randn(1, 3, 224, 224),), "model.onnx", dynamo=False)'),
-    )  # fmt: skip
+        (
+            f'model = torch.jit.load("{path.name}").eval()',
+            'torch.onnx.export(model, (torch.randn(1, 3, 224, 224),), "model.onnx", dynamo=False)',
+        ),
+    )
 
 
 def _torch_program(path: Path) -> Foreign:

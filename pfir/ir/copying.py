@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.ir.tensor import LazyValues, SparseValues
 
-from pfir.ir.shell import share
+from pfir.ir.onnx_io.metadata import share
 
 
 def copy_graph(graph: gs.Graph) -> gs.Graph:
@@ -21,11 +21,18 @@ def _copy(graph: gs.Graph, done: dict[int, gs.Tensor]) -> gs.Graph:
     nodes = [_node(n, done) for n in graph.nodes]
     outputs = [_tensor(t, done) for t in graph.outputs]
     other = gs.Graph(
-        nodes, inputs, outputs, graph.name, graph.doc_string, graph.opset,
+        nodes,
+        inputs,
+        outputs,
+        graph.name,
+        graph.doc_string,
+        graph.opset,
         list(graph.import_domains) if graph.import_domains is not None else None,
-        graph.__dict__.get("producer_name"), graph.__dict__.get("producer_version"),
-        [function.copy() for function in graph.functions], graph.ir_version,
-    )  # fmt: skip
+        graph.__dict__.get("producer_name"),
+        graph.__dict__.get("producer_version"),
+        [function.copy() for function in graph.functions],
+        graph.ir_version,
+    )
     other.name_idx = graph.name_idx
     share(graph, other)
     return other
@@ -33,9 +40,13 @@ def _copy(graph: gs.Graph, done: dict[int, gs.Tensor]) -> gs.Graph:
 
 def _node(node: gs.Node, done: dict[int, gs.Tensor]) -> gs.Node:
     other = gs.Node(
-        node.op, node.name, {k: _attribute(v, done) for k, v in node.attrs.items()},
-        [_tensor(t, done) for t in node.inputs], [_tensor(t, done) for t in node.outputs], node.domain,
-    )  # fmt: skip
+        node.op,
+        node.name,
+        {k: _attribute(v, done) for k, v in node.attrs.items()},
+        [_tensor(t, done) for t in node.inputs],
+        [_tensor(t, done) for t in node.outputs],
+        node.domain,
+    )
     share(node, other)
     return other
 

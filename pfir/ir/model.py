@@ -14,12 +14,12 @@ from pfir.artifact import TensorSpec
 from pfir.errors import FrontendError
 from pfir.ir.copying import copy_graph
 from pfir.ir.edit import remove_dead
-from pfir.ir.provenance import read_provenance, write_provenance
-from pfir.ir.reading import Read, read_graph
-from pfir.ir.saving import save_model
-from pfir.ir.sharing import separate_constants, shared_again
-from pfir.ir.tensors import fill_proto, numpy_dtype, to_array
-from pfir.ir.writing import Fill, opset_imports, write_graph
+from pfir.ir.onnx_io.provenance import read_provenance, write_provenance
+from pfir.ir.onnx_io.reading import Read, read_graph
+from pfir.ir.onnx_io.saving import save_model
+from pfir.ir.onnx_io.sharing import separate_constants, shared_again
+from pfir.ir.onnx_io.tensors import fill_proto, numpy_dtype, to_array
+from pfir.ir.onnx_io.writing import Fill, opset_imports, write_graph
 
 # ONNX Runtime 1.19.2 loads nothing newer (notes: ONNX Runtime training).
 NEWEST_IR_VERSION = 10
@@ -67,9 +67,15 @@ class Model:
     def clone(self) -> Model:
         """Another graph over the same arrays."""
         return Model(
-            copy_graph(self.graph), self.name, self.provenance, self.source, self.ir_version, self.header,
-            self.consistent, self.source_runs,
-        )  # fmt: skip
+            copy_graph(self.graph),
+            self.name,
+            self.provenance,
+            self.source,
+            self.ir_version,
+            self.header,
+            self.consistent,
+            self.source_runs,
+        )
 
     def until(self, names: Sequence[str]) -> Model:
         """Another model that ends at these tensors of the main graph, without the nodes that they do not need."""

@@ -11,8 +11,8 @@ from itertools import zip_longest
 
 import onnx_graphsurgeon as gs
 
-from pfir.ir.forms import CONTRACTIONS
-from pfir.ir.shell import shell_of
+from pfir.ir.costs.symbolic_cost import CONTRACTIONS
+from pfir.ir.onnx_io.metadata import shell_of
 
 _SCOPES, _NAMESPACE = "pkg.torch.onnx.name_scopes", "namespace"
 _WEIGHT = ".weight"

@@ -9,11 +9,12 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from pfir.errors import UsageError
-from pfir.ir import growth, walk
+from pfir.ir.checking import inference_growth as growth
+from pfir.ir.constants.fold import Growth, constants_to_initializers, fold_constants, fold_shapes
 from pfir.ir.edit import STANDARD_DOMAINS, remove_dead
-from pfir.ir.fold import Growth, constants_to_initializers, fold_constants, fold_shapes
 from pfir.ir.model import Model
-from pfir.ir.tensors import fill_small, numpy_dtype, symbol
+from pfir.ir.onnx_io import walk
+from pfir.ir.onnx_io.tensors import fill_small, numpy_dtype, symbol
 
 _ROUNDS = 12
 
@@ -142,9 +143,7 @@ def _known(kind: onnx.TypeProto.Tensor) -> tuple[np.dtype | None, list | None]:
     return dtype, [d.dim_value if d.HasField("dim_value") else symbol(d.dim_param) for d in kind.shape.dim]
 
 
-def fix_sizes(
-    model: Model, batch: int | None = None, input_shapes: Mapping[str, Sequence[int]] | None = None
-) -> Model:
+def fix_sizes(model: Model, batch: int | None = None, input_shapes: Mapping[str, Sequence[int]] | None = None) -> Model:
     """A new model in which every size is a number; what is computed from sizes alone is folded.
 
     Sizes that depend on values (NonZero, NonMaxSuppression) stay unknown. The given model is not changed.

@@ -9,7 +9,7 @@ import onnx_graphsurgeon as gs
 from onnx import AttributeProto
 
 from pfir.ir.model import Model
-from pfir.ir.tensors import numpy_dtype
+from pfir.ir.onnx_io.tensors import numpy_dtype
 from pfir.names import printable
 
 __all__ = ["print_model", "printable"]

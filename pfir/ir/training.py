@@ -12,10 +12,19 @@ from pfir.ir.model import Model
 
 # Input positions that hold what an operator learns; Add is judged by what it follows (see _weights_of).
 _WEIGHTS = {
-    "Conv": (1, 2), "ConvTranspose": (1, 2), "Gemm": (0, 1, 2), "MatMul": (0, 1), "BatchNormalization": (1, 2),
-    "LayerNormalization": (1, 2), "InstanceNormalization": (1, 2), "GroupNormalization": (1, 2), "PRelu": (1,),
-    "LSTM": (1, 2, 3), "GRU": (1, 2, 3), "Gather": (0,),
-}  # fmt: skip
+    "Conv": (1, 2),
+    "ConvTranspose": (1, 2),
+    "Gemm": (0, 1, 2),
+    "MatMul": (0, 1),
+    "BatchNormalization": (1, 2),
+    "LayerNormalization": (1, 2),
+    "InstanceNormalization": (1, 2),
+    "GroupNormalization": (1, 2),
+    "PRelu": (1,),
+    "LSTM": (1, 2, 3),
+    "GRU": (1, 2, 3),
+    "Gather": (0,),
+}
 
 
 @dataclass(frozen=True)

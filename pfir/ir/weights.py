@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from pfir.ir.coupling.bodies import every_graph, tensors_of
+from pfir.ir.coupling.zero_points import point_input, scale_input
 from pfir.ir.edit import array, is_op
 from pfir.ir.model import Model
-from pfir.ir.rules.bodies import every_graph, tensors_of
-from pfir.ir.rules.zero_points import point_input, scale_input
-from pfir.ir.tensors import numpy_dtype
+from pfir.ir.onnx_io.tensors import numpy_dtype
 
 
 def numbers(tensor: gs.Tensor | None) -> np.ndarray | None:

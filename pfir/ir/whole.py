@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import onnx_graphsurgeon as gs
 
+from pfir.ir.coupling.bodies import ambiguous_names, bodies_of, every_graph, tensors_of
 from pfir.ir.functions import inline_functions
 from pfir.ir.model import Model
-from pfir.ir.rules.bodies import ambiguous_names, bodies_of, every_graph, tensors_of
 from pfir.ir.shapes import fix_sizes, infer_shapes
 
 # The inliner works on one serialised file.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pfir.passes.base import Pass
-from pfir.passes.fold_batch_norm import FoldBatchNorm
-from pfir.passes.inline_functions import InlineFunctions
-from pfir.passes.prune_channels import PruneChannels
-from pfir.passes.reestimate_batch_norm import ReestimateBatchNorm
-from pfir.passes.remove_dead_channels import RemoveDeadChannels
-from pfir.passes.restore_batch_norm import RestoreBatchNorm
-from pfir.passes.simplify import Simplify
+from pfir.passes.batch_norm.fold import FoldBatchNorm
+from pfir.passes.batch_norm.reestimate import ReestimateBatchNorm
+from pfir.passes.batch_norm.restore import RestoreBatchNorm
+from pfir.passes.pruning.prune_channels import PruneChannels
+from pfir.passes.pruning.remove_dead_channels import RemoveDeadChannels
+from pfir.passes.simplification.inline_functions import InlineFunctions
+from pfir.passes.simplification.simplify import Simplify
 
 PASSES: tuple[type[Pass], ...] = (
     InlineFunctions,

@@ -60,7 +60,7 @@ class Pass(ABC):
 
     name: ClassVar[str]
     settled: ClassVar[bool] = True
-    """Whether constants are brought where passes look for them before this one (`pfir.ir.settle`)."""
+    """Whether constants are brought where passes look for them before this one (`pfir.ir.constants.settle`)."""
 
     def space(self, model: Model, context: Context) -> Space:  # noqa: ARG002
         """What a search may choose for this model; empty if there is nothing to choose."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pfir.errors import PfirError
+from pfir.ir.checking.verify import verify_model
+from pfir.ir.constants.settle import settle_constants
 from pfir.ir.model import Model
-from pfir.ir.settle import settle_constants
-from pfir.ir.verify import verify_model
 from pfir.passes.base import Change, Context, Pass
 from pfir.passes.spec import format_pass
 

@@ -243,9 +243,7 @@ def _convert_atom(hint: object, atom: _Atom, what: str) -> object:
     try:
         return _READ[hint](atom)
     except ValueError:
-        raise UsageError(
-            f"{what} must be {_TYPE_NAMES[hint]}, not {atom.text!r} (position {atom.position})"
-        ) from None
+        raise UsageError(f"{what} must be {_TYPE_NAMES[hint]}, not {atom.text!r} (position {atom.position})") from None
 
 
 def _read_bool(atom: _Atom) -> bool:

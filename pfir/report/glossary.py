@@ -31,8 +31,7 @@ TERMS = {
     "the model expects. They say how alike two models are, not how good.",
     "group": "Channels of several layers that can only be removed together, because additions or depthwise layers "
     "tie them. A group has the name of the first layer that makes it.",
-    "instructions": "Machine instructions of one inference, counted on an emulated ARM device: exact, but not a "
-    "time.",
+    "instructions": "Machine instructions of one inference, counted on an emulated ARM device: exact, but not a time.",
     "kernel": "The compiled code of one layer with what is fused into it. A tuned kernel is computed in the way "
     "that was measured to be the fastest on such a core; the others follow a model of the core.",
     "latency": "The time of one inference, that is of one batch.",
@@ -41,8 +40,7 @@ TERMS = {
     "multiply-accumulates": "MACs: how many times one inference multiplies two numbers and adds the product up. "
     "Close to the amount of work, but not a time.",
     "parameters": "The numbers that the model has learnt.",
-    "Pareto front": "The best candidates at each cost: no other one is both cheaper and more alike to the "
-    "original.",
+    "Pareto front": "The best candidates at each cost: no other one is both cheaper and more alike to the original.",
     "peak activations": "The most memory that intermediate results take at one time during an inference; weights "
     "are not in it.",
     "pinned": "Channels that have to stay: an output of the model needs them, or a layer fixes their number. `pfir "
@@ -57,9 +55,8 @@ TERMS = {
     "this machine": "Both models compiled for the computer that ran pfir, and measured there on one thread. It "
     "shows that the gain is real somewhere; on the target it will be another.",
     "trial": "One candidate that was built and judged. The search learns from each which ones to try next.",
-    "verification": "The compiled library and ONNX Runtime compute the same samples, and their outputs are "
-    "compared.",
-}  # fmt: skip
+    "verification": "The compiled library and ONNX Runtime compute the same samples, and their outputs are compared.",
+}
 
 STAGES = {
     "load": "load model and data",
@@ -75,6 +72,7 @@ STAGES = {
     "measure": "measure the result",
 }
 """The stages of a run as users see them, by the names that report.json has: short, since a bar stands beside them."""
+
 
 def stage(name: str) -> str:
     """A stage in plain words."""

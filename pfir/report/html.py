@@ -209,9 +209,7 @@ def _stages(report: Mapping) -> str:
         return ""
     named = [(glossary.stage(stage["name"]), stage["seconds"]) for stage in stages]
     bar = "".join(f'<u style="flex:{seconds / total:.4f}" title="{text(name)}"></u>' for name, seconds in named)
-    table = [
-        row(name, ("n", words.duration(seconds)), ("n soft", f"{seconds / total:.0%}")) for name, seconds in named
-    ]
+    table = [row(name, ("n", words.duration(seconds)), ("n soft", f"{seconds / total:.0%}")) for name, seconds in named]
     table.append(row("together", ("n", words.duration(total)), ("n", "")))
     told = explained("branch", "fit layers", "verification")
     return f'<div class="stages">{bar}</div><table>{"".join(table)}</table>{told}'
@@ -229,7 +227,7 @@ def _kept(report: Mapping) -> str:
 
 def _recipe(report: Mapping) -> str:
     passes = "\n".join(map(text, report["passes"]))
-    command = f'<pre>{text(report["command"])}</pre>' if report["command"] else ""
+    command = f"<pre>{text(report['command'])}</pre>" if report["command"] else ""
     applied = f"<details><summary>passes, in order</summary><pre>{passes}</pre></details>" if passes else ""
     found = {"seed": report["seed"], **report["recipe"], **report["versions"]}
     parameters = f"<details><summary>parameters and versions</summary>{pairs(found)}</details>"

@@ -126,13 +126,16 @@ def _told(report: Mapping, trials: int, shown: int, cost: Quantity) -> str:
     search, before = report["search"], report["baseline"]
     said = []
     if search["seconds"]:
-        said.append(f"{trials} trials of {search['candidates']} different candidates in "
-                    f"{words.duration(search['seconds'])}.")  # fmt: skip
+        said.append(
+            f"{trials} trials of {search['candidates']} different candidates in {words.duration(search['seconds'])}."
+        )
     if shown < trials:
         said.append(f"{trials - shown} far below the others are not drawn.")
     if len({t["score"] for t in report["trials"]}) == 1:
         said.append(f"All candidates have the same {search['score']}.")
     original = words.latency(before) if cost.key == "latency_s" else cost.show(before[cost.key])
-    said.append(f"The original is at {original}, which may lie outside of the plot. Of the candidates that keep the "
-                "goal the one with the least divergence is chosen, which need not be the highest.")  # fmt: skip
+    said.append(
+        f"The original is at {original}, which may lie outside of the plot. Of the candidates that keep the "
+        "goal the one with the least divergence is chosen, which need not be the highest."
+    )
     return f'<p class="over">{" ".join(said)}</p>'

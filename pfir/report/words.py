@@ -9,9 +9,18 @@ from pfir.report.record import SAFE_FIDELITY
 from pfir.target import FLOAT16
 
 NOTHING = "–"
-KINDS = {"conv": "convolution", "conv3x3": "3x3 convolution", "grouped": "grouped convolution",
-         "depthwise": "depthwise convolution", "dense": "dense layer", "matmul": "matrix product", "pool": "pooling",
-         "reduce": "reduction", "elementwise": "element-wise", "move": "copy"}  # fmt: skip
+KINDS = {
+    "conv": "convolution",
+    "conv3x3": "3x3 convolution",
+    "grouped": "grouped convolution",
+    "depthwise": "depthwise convolution",
+    "dense": "dense layer",
+    "matmul": "matrix product",
+    "pool": "pooling",
+    "reduce": "reduction",
+    "elementwise": "element-wise",
+    "move": "copy",
+}
 """Families of kernels as users call them."""
 SHIPPED = "shipped"
 

@@ -8,10 +8,10 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from pfir.children import run_text
 from pfir.errors import FrontendError
 from pfir.ir.model import Model
 from pfir.run.session import first_line, loadable
+from pfir.system.children import run_text
 
 _SCRIPT = Path(__file__).with_name("trial_main.py")
 # ONNX Runtime itself takes a third of a gigabyte of addresses; of a model it holds up to three copies while it opens.

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pfir.data.foreign import reading
-from pfir.data.stored import content_hash
+from pfir.data.files.foreign import reading
+from pfir.data.files.stored import content_hash
 from pfir.errors import DataError
 
 _FACTS, _DIGEST = "facts", "digest"

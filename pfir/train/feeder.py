@@ -92,9 +92,7 @@ def ahead(make: Callable[[int], object], first: int, last: int, depth: int = 2) 
         thread.join()
 
 
-def _produce(
-    make: Callable[[int], object], first: int, last: int, made: queue.Queue, stop: threading.Event
-) -> None:
+def _produce(make: Callable[[int], object], first: int, last: int, made: queue.Queue, stop: threading.Event) -> None:
     for step in range(first, last):
         try:
             entry = (make(step), None)

@@ -133,6 +133,13 @@ def _conv_gradient(node: onnx.NodeProto, weight: tuple[int, ...]) -> list[onnx.N
     turn = helper.make_node("Transpose", [name], [f"{output}_turned"], f"{output}_turn", perm=[1, 0, 2, 3])
     flip = [f"{output}_turned", "pfir_last", "pfir_before_first", "pfir_spatial", "pfir_last"]
     flips = [helper.make_node("Slice", flip, [f"{output}_kernel"], f"{output}_flip")] if max(kernel) > 1 else []
-    conv = helper.make_node("Conv", [gradient, (flips or [turn])[0].output[0]], [output], f"{output}_conv",
-                            kernel_shape=kernel, pads=back, dilations=dilations)  # fmt: skip
+    conv = helper.make_node(
+        "Conv",
+        [gradient, (flips or [turn])[0].output[0]],
+        [output],
+        f"{output}_conv",
+        kernel_shape=kernel,
+        pads=back,
+        dilations=dilations,
+    )
     return [turn, *flips, conv, node]

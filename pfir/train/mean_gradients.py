@@ -10,7 +10,7 @@ import numpy as np
 
 from pfir.errors import DataError
 from pfir.ir.training import TrainingGraph, trainable_initializers
-from pfir.train.batch import check_inputs
+from pfir.train.canonical.batch import check_inputs
 from pfir.train.session import TrainSession
 
 Arrays = dict[str, np.ndarray]

@@ -16,12 +16,12 @@ import numpy as np
 from pfir.errors import CompileError
 from pfir.ir.model import Model
 from pfir.ir.training import TrainingGraph
-from pfir.train.batch import own_batch, with_batch
-from pfir.train.canonicalize import canonicalize, reached_by
+from pfir.train.canonical.batch import own_batch, with_batch
+from pfir.train.canonical.canonicalize import canonicalize, reached_by
+from pfir.train.canonical.supported import REASONS, differentiable
 from pfir.train.flat import FlatBuffer
 from pfir.train.gradients import GradientGraph, build_gradients
 from pfir.train.runtime import session
-from pfir.train.supported import REASONS, differentiable
 
 # More samples a shard are no faster (ResNet-20: 16 to 64 within 5 %), fewer make BatchNormalization's statistics rough.
 MOST_PER_SHARD = 32
@@ -136,8 +136,14 @@ class _Shard:
         bind(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
 
 
-_NUMPY = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(bool)": np.bool_,
-          "tensor(uint8)": np.uint8, "tensor(double)": np.float64}  # fmt: skip
+_NUMPY = {
+    "tensor(float)": np.float32,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(bool)": np.bool_,
+    "tensor(uint8)": np.uint8,
+    "tensor(double)": np.float64,
+}
 
 
 def _sized(model: Model, shapes: Mapping[str, tuple[int, ...]], batch: int) -> tuple[int, Model]:
@@ -161,7 +167,7 @@ def _shard(model: Model, shapes: Mapping[str, tuple[int, ...]], batch: int) -> i
 
 def _values_per_sample(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> int:
     """A rough count of activations: what ONNX's shape inference can size at the model's own batch."""
-    from pfir.train.canonicalize import infer
+    from pfir.train.canonical.canonicalize import infer
 
     own = own_batch(model) or 1
     copy = with_batch(model, {n: (own, *s) for n, s in shapes.items()})

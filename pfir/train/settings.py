@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pfir.errors import UsageError
-from pfir.host_cpu import usable_cores
+from pfir.system.host_cpu import usable_cores
 
 AUGMENT = ("none", "flip-crop")
 
@@ -71,8 +71,18 @@ class Settings:
 
     def identity(self) -> str:
         """The settings that decide the result, as text."""
-        chosen = (self.epochs, self.batch, self.learning_rate, self.momentum, self.weight_decay, self.warmup_share,
-                  self.clip, self.seed, self.augment, self.renew)  # fmt: skip
+        chosen = (
+            self.epochs,
+            self.batch,
+            self.learning_rate,
+            self.momentum,
+            self.weight_decay,
+            self.warmup_share,
+            self.clip,
+            self.seed,
+            self.augment,
+            self.renew,
+        )
         return repr(chosen)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from pfir.data.base import Dataset
 from pfir.errors import DataError
 from pfir.ir.training import TrainingGraph
-from pfir.train.batch import check_inputs
+from pfir.train.canonical.batch import check_inputs
 from pfir.train.feeder import Arrays, Feeder, ahead
 from pfir.train.settings import Settings
 from pfir.train.teacher import Remembered, Teacher

@@ -144,9 +144,14 @@ class _Totals:
 
 class _Run:
     def __init__(
-        self, session: TrainSession, source: Source, settings: Settings, key: str,
-        on_progress: Callable[[Progress], None], evaluate: Callable[[Arrays], float] | None,
-    ) -> None:  # fmt: skip
+        self,
+        session: TrainSession,
+        source: Source,
+        settings: Settings,
+        key: str,
+        on_progress: Callable[[Progress], None],
+        evaluate: Callable[[Arrays], float] | None,
+    ) -> None:
         self._session, self._source, self._settings, self._key = session, source, settings, key
         self._on_progress, self._evaluate = on_progress, evaluate
         self._steps = settings.epochs * source.steps_per_epoch
@@ -211,8 +216,14 @@ class _Run:
     def _end_epoch(self) -> None:
         totals = self._totals
         means = [s / totals.summed for s in totals.sums]
-        entry = {"step": totals.step, "epoch": len(totals.curve) + 1, "loss": means[0], "learning_rate": self._rate,
-                 "seconds": totals.seconds, **dict(zip(self._session.scalars[1:], means[1:], strict=True))}  # fmt: skip
+        entry = {
+            "step": totals.step,
+            "epoch": len(totals.curve) + 1,
+            "loss": means[0],
+            "learning_rate": self._rate,
+            "seconds": totals.seconds,
+            **dict(zip(self._session.scalars[1:], means[1:], strict=True)),
+        }
         if self._evaluate:
             entry["score"] = self._score(entry["epoch"])
         totals.curve.append(entry)
@@ -236,8 +247,10 @@ class _Run:
                 "give a smaller learning rate"
             )
         totals.retreats, totals.scale = 1, RETREAT
-        note = (f"training diverged at step {totals.step} with rate {rate:.2g}; it goes on from step "
-                f"{totals.good_step} with a tenth of that")  # fmt: skip
+        note = (
+            f"training diverged at step {totals.step} with rate {rate:.2g}; it goes on from step "
+            f"{totals.good_step} with a tenth of that"
+        )
         totals.notes.append(note)
         totals.step, totals.sums, totals.summed = totals.good_step, [], 0
         self._restore(self._good)
@@ -260,13 +273,27 @@ class _Run:
             left = max(0.0, min(left, settings.time_budget_s - totals.seconds))
         epoch = min(settings.epochs, max(0, totals.step - 1) // self._source.steps_per_epoch + 1)
         loss = totals.sums[0] / totals.summed if totals.summed else float("nan")
-        self._on_progress(Progress(epoch, settings.epochs, totals.step, self._steps, loss, self._rate,
-                                   max(0, done) * settings.batch / spent, left, note))  # fmt: skip
+        self._on_progress(
+            Progress(
+                epoch,
+                settings.epochs,
+                totals.step,
+                self._steps,
+                loss,
+                self._rate,
+                max(0, done) * settings.batch / spent,
+                left,
+                note,
+            )
+        )
 
     def _moment(self) -> Arrays:
         session = self._session
-        return {"parameters": session.parameters.flat.copy(), "statistics": session.statistics.flat.copy(),
-                "velocity": self._optimizer.velocity.copy()}  # fmt: skip
+        return {
+            "parameters": session.parameters.flat.copy(),
+            "statistics": session.statistics.flat.copy(),
+            "velocity": self._optimizer.velocity.copy(),
+        }
 
     def _restore(self, moment: Arrays) -> None:
         self._session.parameters.flat[:] = moment["parameters"]

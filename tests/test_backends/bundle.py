@@ -13,9 +13,9 @@ from onnx import helper, numpy_helper
 from pfir.artifact import Artifact, TensorSpec
 from pfir.backends.tvm import TvmBackend
 from pfir.backends.tvm.backend import LIBRARY
-from pfir.backends.tvm.build import build
-from pfir.backends.tvm.values import Program
-from pfir.devices.emulated import EmulatedDevice
+from pfir.backends.tvm.library.build import build
+from pfir.backends.tvm.lowering.values import Program
+from pfir.devices.emulation.emulated import EmulatedDevice
 from pfir.devices.host import HostDevice
 from pfir.errors import DeviceError
 from pfir.ir.model import Model

@@ -12,12 +12,12 @@ from itertools import product
 import numpy as np
 import pytest
 
-from pfir.backends.tvm import ways
-from pfir.backends.tvm.algorithms import plan
-from pfir.backends.tvm.build import tvm_target
-from pfir.backends.tvm.lower import written
-from pfir.backends.tvm.stack import tir_pipeline
-from pfir.backends.tvm.values import Program, result_memory
+from pfir.backends.tvm.library.build import tvm_target
+from pfir.backends.tvm.library.stack import tir_pipeline
+from pfir.backends.tvm.lowering.lower import written
+from pfir.backends.tvm.lowering.values import Program, result_memory
+from pfir.backends.tvm.schedule import candidate_schedules as ways
+from pfir.backends.tvm.schedule.algorithms import plan
 from pfir.target import FLOAT32, parse_target
 from tests.test_backends.bundle import Bundle
 

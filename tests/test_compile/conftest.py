@@ -1,45 +1,5 @@
-"""What the tests of `pfir compile` share: short measurements, one model, one data set, one finished run."""
+"""The fixtures of whole runs."""
 
-from __future__ import annotations
+from tests.support.job_fixtures import data, finished, measured_shortly, model, place, report
 
-import json
-
-import pytest
-
-from tests.jobs import run, short_measurements, write_data, write_model
-
-
-@pytest.fixture(scope="session", autouse=True)
-def measured_shortly():
-    with short_measurements():
-        yield
-
-
-@pytest.fixture(scope="session")
-def place(tmp_path_factory):
-    """A folder with net.onnx and data.npz, to be read only."""
-    folder = tmp_path_factory.mktemp("place")
-    write_model(folder)
-    write_data(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def model(place):
-    return place / "net.onnx"
-
-
-@pytest.fixture(scope="session")
-def data(place):
-    return str(place / "data.npz")
-
-
-@pytest.fixture(scope="session")
-def finished(place, model, data):
-    """The folder of a run with data, search and two epochs of training, to be read only."""
-    return run(model, place / "finished", data=data, epochs=2, depfile=place / "made.d").folder
-
-
-@pytest.fixture(scope="session")
-def report(finished):
-    return json.loads((finished / "report.json").read_text())
+__all__ = ["data", "finished", "measured_shortly", "model", "place", "report"]

@@ -14,7 +14,7 @@ from pfir.errors import UsageError, VerifyError
 from pfir.measurement import ESTIMATED, Measurement
 from pfir.passes.spec import parse
 from pfir.report.record import Side
-from tests.jobs import request, run, small_net, write_model
+from tests.support.jobs import request, run, small_net, write_model
 
 BEFORE = Side(Measurement(1.0, ESTIMATED, "test"), 1000, 100, 400, 10, accuracy=0.9, fidelity=1.0)
 AFTER = replace(
@@ -25,13 +25,20 @@ AFTER = replace(
 @pytest.mark.parametrize(
     ("goals", "met"),
     [
-        (Goals(speedup=2.0), True), (Goals(speedup=2.2), False), (Goals(latency_s=0.5), True),
-        (Goals(latency_s=0.4), False), (Goals(size=4.0), True), (Goals(size=5.0), False), (Goals(macs=0.5), True),
-        (Goals(macs=0.4), False), (Goals(max_drop=1.0), True), (Goals(max_drop=0.9), False),
+        (Goals(speedup=2.0), True),
+        (Goals(speedup=2.2), False),
+        (Goals(latency_s=0.5), True),
+        (Goals(latency_s=0.4), False),
+        (Goals(size=4.0), True),
+        (Goals(size=5.0), False),
+        (Goals(macs=0.5), True),
+        (Goals(macs=0.4), False),
+        (Goals(max_drop=1.0), True),
+        (Goals(max_drop=0.9), False),
         (Goals(speedup=2.0, max_drop=0.5), False),
     ],
     ids=lambda v: v.text() if isinstance(v, Goals) else None,
-)  # fmt: skip
+)
 def test_a_result_meets_its_goals_or_not(goals, met):
     assert is_met(goals, BEFORE, AFTER) is met
 

@@ -2,13 +2,14 @@
 
 import pytest
 
-from pfir.compile import samples, searching
-from pfir.compile.reach import Reach, without_branches
+from pfir.compile.calibration import samples
+from pfir.compile.methods.reach import Reach, without_branches
 from pfir.compile.request import Goals
+from pfir.compile.selection import searching
 from pfir.errors import Infeasible
-from tests.jobs import run, write_model
-from tests.test_compile.ground import ground
-from tests.test_compile.test_depth import net_of_branches
+from tests.support.jobs import run, write_model
+from tests.test_compile.test_methods.test_branch_ranking import net_of_branches
+from tests.test_compile.test_selection.search_context import ground
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import pytest
 
 from pfir.compile.prepare import CRITERION, chosen_passes, fixed, give_biases, open_backend, prepare
 from pfir.errors import FrontendError, UsageError
-from pfir.passes.remove_dead_channels import RemoveDeadChannels
-from pfir.passes.simplify import Simplify
-from tests.jobs import request, small_net, write_model
-from tests.runs import assert_same
-from tests.structures import Net
+from pfir.passes.pruning.remove_dead_channels import RemoveDeadChannels
+from pfir.passes.simplification.simplify import Simplify
+from tests.support.jobs import request, small_net, write_model
+from tests.support.runs import assert_same
+from tests.support.structures import Net
 
 
 def test_the_baseline_computes_what_the_model_does_without_batch_norm(model):

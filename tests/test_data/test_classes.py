@@ -30,10 +30,13 @@ def opened(folder, names, *folders, classes=None):
 @pytest.mark.parametrize(
     "content",
     [
-        "zebra\ncat\ndog\n", ["zebra", "cat", "dog"], {"0": "zebra", "1": "cat", "2": "dog"},
-        {"zebra": 0, "cat": 1, "dog": 2}, [["zebra"], ["house cat", "cat"], "dog"],
+        "zebra\ncat\ndog\n",
+        ["zebra", "cat", "dog"],
+        {"0": "zebra", "1": "cat", "2": "dog"},
+        {"zebra": 0, "cat": 1, "dog": 2},
+        [["zebra"], ["house cat", "cat"], "dog"],
     ],
-)  # fmt: skip
+)
 def test_every_form_gives_the_same_order(tmp_path, content):
     data = opened(tmp_path, written(tmp_path, content), "cat", "dog", classes=3)
     assert data.labels.tolist() == [1, 2]

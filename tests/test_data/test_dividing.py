@@ -3,7 +3,7 @@ import pytest
 
 from pfir.artifact import TensorSpec
 from pfir.data import split
-from pfir.data.arrays import ArrayDataset
+from pfir.data.files.arrays import ArrayDataset
 from pfir.errors import DataError, UsageError
 
 

@@ -51,8 +51,10 @@ def test_every_input_is_fed_in_its_type():
     specs = [TensorSpec("a", "float16", (1, 8)), TensorSpec("m", "bool", (1, 8)), TensorSpec("i", "int32", (1, 8))]
     batch = generated(specs, 3).batch(np.arange(3))
     assert [(k, v.dtype.name, v.shape) for k, v in batch.items()] == [
-        ("a", "float16", (3, 8)), ("m", "bool", (3, 8)), ("i", "int32", (3, 8)),
-    ]  # fmt: skip
+        ("a", "float16", (3, 8)),
+        ("m", "bool", (3, 8)),
+        ("i", "int32", (3, 8)),
+    ]
 
 
 def test_an_index_beyond_the_count_is_an_error():
@@ -103,8 +105,12 @@ def test_later_turns_are_distributed_like_the_first():
 
 def test_later_turns_keep_bounds_and_kinds():
     ranges = {"x": Range(low=0.0, high=0.5), "u": Range((128,), (64,), 0, 255, ids=False), "i": Range(low=2, high=9)}
-    specs = [IMAGE, TensorSpec("u", "uint8", (1, 8, 8, 3)), TensorSpec("i", "int64", (1, 50)),
-             TensorSpec("m", "bool", (1, 50))]  # fmt: skip
+    specs = [
+        IMAGE,
+        TensorSpec("u", "uint8", (1, 8, 8, 3)),
+        TensorSpec("i", "int64", (1, 50)),
+        TensorSpec("m", "bool", (1, 50)),
+    ]
     batch = generated(specs, 20, 0, ranges).anew(1).batch(np.arange(20))
     assert batch["x"].min() >= 0 and batch["x"].max() <= 0.5
     assert batch["u"].dtype == np.uint8 and len(np.unique(batch["u"])) > 50

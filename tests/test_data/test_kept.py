@@ -3,7 +3,7 @@ import pickle
 import numpy as np
 
 from pfir.artifact import TensorSpec
-from pfir.data.arrays import ArrayDataset
+from pfir.data.files.arrays import ArrayDataset
 from pfir.data.kept import KeptDataset
 
 X = np.arange(20, dtype=np.float32).reshape(10, 2)

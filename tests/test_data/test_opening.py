@@ -244,11 +244,18 @@ def test_a_module_that_fails_is_loaded_again_the_next_time(tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("function", "words"),
     [
-        ("words", "numbers"), ("nothing", "no samples"), ("mixed", "different keys"), ("ragged", "fit together"),
-        ("fails", "KeyError"), ("absent", "AttributeError"), ("ends", "SystemExit: 0"), ("ends_late", "SystemExit"),
-        ("ends_otherwise", "Ended: so"), ("uneven", "cannot be read as arrays"),
+        ("words", "numbers"),
+        ("nothing", "no samples"),
+        ("mixed", "different keys"),
+        ("ragged", "fit together"),
+        ("fails", "KeyError"),
+        ("absent", "AttributeError"),
+        ("ends", "SystemExit: 0"),
+        ("ends_late", "SystemExit"),
+        ("ends_otherwise", "Ended: so"),
+        ("uneven", "cannot be read as arrays"),
     ],
-)  # fmt: skip
+)
 def test_a_function_that_gives_no_samples_is_refused(module, function, words):
     with pytest.raises(DataError, match=words):
         open_data(f"my_samples:{function}", FLAT)

@@ -30,11 +30,24 @@ def test_the_text_form_round_trips(text):
 @pytest.mark.parametrize(
     "text",
     [
-        "scal=1", "scale", "scale=a", "scale=1/0", "scale=1:2", "scale=nan", "std=0", "mean=1:2", "resize=0",
-        "crop=1x2x3", "layout=hwc", "method=nearest", "scale=1,scale=2", "resize=1.5",
-        "resize=100000", "crop=9000",
+        "scal=1",
+        "scale",
+        "scale=a",
+        "scale=1/0",
+        "scale=1:2",
+        "scale=nan",
+        "std=0",
+        "mean=1:2",
+        "resize=0",
+        "crop=1x2x3",
+        "layout=hwc",
+        "method=nearest",
+        "scale=1,scale=2",
+        "resize=1.5",
+        "resize=100000",
+        "crop=9000",
     ],
-)  # fmt: skip
+)
 def test_what_is_not_understood_is_refused(text):
     with pytest.raises(UsageError, match="preprocess"):
         parse_preprocess(text)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from dataclasses import replace
 
@@ -86,6 +88,7 @@ def test_a_crash_is_an_error_of_the_device_and_the_next_run_works():
 def test_a_device_that_takes_too_long_is_an_error():
     with HostDevice(timeout_s=0.0) as host:
         host._worker.connect()
+        os.kill(host._worker._process.pid, signal.SIGSTOP)  # else it may have answered before anybody looked
         with pytest.raises(RunError, match="did not answer"):
             host.run(doubled(), {"x": X})
 

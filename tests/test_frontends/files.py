@@ -20,9 +20,13 @@ def value(name: str, shape: list | None, element: int = TensorProto.FLOAT) -> on
 def model(nodes, inputs=None, outputs=None, initializers=(), opset=17, ir=9, **more) -> onnx.ModelProto:
     """A model from x [2, 3] to y [2, 3] unless told otherwise."""
     graph = helper.make_graph(
-        nodes, "g", inputs or [value("x", [2, 3])], outputs if outputs is not None else [value("y", [2, 3])],
-        list(initializers), value_info=more.pop("value_info", None),
-    )  # fmt: skip
+        nodes,
+        "g",
+        inputs or [value("x", [2, 3])],
+        outputs if outputs is not None else [value("y", [2, 3])],
+        list(initializers),
+        value_info=more.pop("value_info", None),
+    )
     imports = more.pop("imports", None) or [helper.make_opsetid("", opset)]
     return helper.make_model(graph, opset_imports=imports, ir_version=ir, **more)
 

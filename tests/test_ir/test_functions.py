@@ -7,9 +7,9 @@ import onnx
 from onnx import TensorProto, helper
 from onnxruntime import InferenceSession
 
+from pfir.ir.checking.verify import verify_model
 from pfir.ir.functions import inline_functions
 from pfir.ir.model import Model
-from pfir.ir.verify import verify_model
 
 
 def calling() -> Model:
@@ -31,8 +31,11 @@ def test_inlined_functions_compute_the_same():
     plain = inline_functions(model)
     assert [n.op for n in plain.nodes()] == ["Relu", "Constant", "Mul"] * 2
     assert (plain.name, plain.provenance, plain.inputs(), plain.outputs()) == (
-        "net", ("before",), model.inputs(), model.outputs(),
-    )  # fmt: skip
+        "net",
+        ("before",),
+        model.inputs(),
+        model.outputs(),
+    )
     verify_model(plain)
     x = np.array([-1, 2], np.float32)
     results = [InferenceSession(m.to_bytes()).run(None, {"x": x})[0] for m in (model, plain)]

@@ -12,10 +12,10 @@ from onnxruntime import InferenceSession
 
 from pfir.errors import FrontendError, UsageError, VerifyError
 from pfir.frontends import load
+from pfir.ir.checking.verify import verify_model
 from pfir.ir.model import Model
-from pfir.ir.saving import save_model
-from pfir.ir.verify import verify_model
-from tests.models import REAL, shared_model
+from pfir.ir.onnx_io.saving import save_model
+from tests.support.models import REAL, shared_model
 
 
 def value(name: str, shape: list | None, element: int = TensorProto.FLOAT, doc: str = "") -> onnx.ValueInfoProto:
@@ -32,9 +32,14 @@ def rich() -> onnx.ModelProto:
     inner = value("z", ["batch", 3], doc="between")
     inner.metadata_props.add(key="seen", value="yes")
     graph = helper.make_graph(
-        nodes, "net", [value("w", [3]), value("x", ["batch", 3], doc="the input")],
-        [value("y", ["batch", 3]), value("u", ["batch", 3])], [given], "a graph", [inner],
-    )  # fmt: skip
+        nodes,
+        "net",
+        [value("w", [3]), value("x", ["batch", 3], doc="the input")],
+        [value("y", ["batch", 3]), value("u", ["batch", 3])],
+        [given],
+        "a graph",
+        [inner],
+    )
     graph.input[1].type.tensor_type.shape.dim[0].denotation = "DATA_BATCH"
     graph.metadata_props.add(key="g", value="h")
     note = graph.quantization_annotation.add(tensor_name="z")
@@ -164,9 +169,12 @@ def branching() -> onnx.ModelProto:
     other = helper.make_graph([helper.make_node("Mul", ["x", "v"], ["e"])], "else", [], [value("e", [2])], own)
     node = helper.make_node("If", ["c"], ["y"], name="if", then_branch=then, else_branch=other)
     graph = helper.make_graph(
-        [node], "g", [value("c", [], TensorProto.BOOL), value("x", [2])], [value("y", [2])],
+        [node],
+        "g",
+        [value("c", [], TensorProto.BOOL), value("x", [2])],
+        [value("y", [2])],
         [numpy_helper.from_array(np.full(2, 5, np.float32), "w")],
-    )  # fmt: skip
+    )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
@@ -230,9 +238,11 @@ def test_every_element_type_survives_in_an_initializer_and_at_the_border(element
 
 def test_border_dtypes_are_told_by_name():
     graph = helper.make_graph(
-        [helper.make_node("Identity", ["x"], ["y"])], "g", [value("x", ["n", None, 3], TensorProto.BFLOAT16)],
+        [helper.make_node("Identity", ["x"], ["y"])],
+        "g",
+        [value("x", ["n", None, 3], TensorProto.BFLOAT16)],
         [value("y", None, TensorProto.BFLOAT16)],
-    )  # fmt: skip
+    )
     model = Model.from_proto(helper.make_model(graph, ir_version=10))
     assert (model.inputs()[0].dtype, model.inputs()[0].shape) == ("bfloat16", ("n", None, 3))
     assert model.graph.inputs[0].dtype == np.dtype(ml_dtypes.bfloat16)
@@ -280,12 +290,18 @@ def test_attributes_of_every_kind_survive():
     tensor = numpy_helper.from_array(np.array([1.5], np.float32), "t")
     empty = onnx.AttributeProto(name="axes", type=onnx.AttributeProto.INTS)
     node = helper.make_node("Op", ["x"], ["y"], name="a", domain="com.microsoft", f=1.0, i=2, s="text", t=tensor)
-    node.attribute.extend([
-        empty, helper.make_attribute("b", b"\xff\xfe"), helper.make_attribute("fs", [0.5, 1.0]),
-        helper.make_attribute("ss", ["a", "b"]), helper.make_attribute("ts", [tensor, tensor]),
-        helper.make_attribute("none", [], attr_type=onnx.AttributeProto.STRINGS), helper.make_attribute("d", 3, "doc"),
-        helper.make_attribute("type", value("v", [1]).type),
-    ])  # fmt: skip
+    node.attribute.extend(
+        [
+            empty,
+            helper.make_attribute("b", b"\xff\xfe"),
+            helper.make_attribute("fs", [0.5, 1.0]),
+            helper.make_attribute("ss", ["a", "b"]),
+            helper.make_attribute("ts", [tensor, tensor]),
+            helper.make_attribute("none", [], attr_type=onnx.AttributeProto.STRINGS),
+            helper.make_attribute("d", 3, "doc"),
+            helper.make_attribute("type", value("v", [1]).type),
+        ]
+    )
     imports = [helper.make_opsetid("", 13), helper.make_opsetid("com.microsoft", 1)]
     graph = helper.make_graph([node], "g", [value("x", [1])], [value("y", [1])])
     model = Model.from_proto(helper.make_model(graph, ir_version=8, opset_imports=imports)).clone()

@@ -8,7 +8,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from pfir.errors import UsageError
-from pfir.ir.channels import channel_groups
+from pfir.ir.coupling.channels import channel_groups
 from pfir.ir.model import Model
 from pfir.ir.module_paths import names_meant
 from pfir.passes.base import Context
@@ -32,19 +32,34 @@ def exported(key: str = SCOPES) -> onnx.ModelProto:
         noted(helper.make_node("Conv", ["x", "conv1.weight"], ["a"], "node_conv2d"), "", "conv1", "conv2d", key=key),
         noted(
             helper.make_node("Conv", ["a", "layer1.0.conv1.weight"], ["b"], "node_Conv_72"),
-            "", "layer1", "layer1.0", "layer1.0.bn1", "_native_batch_norm", key=key,
+            "",
+            "layer1",
+            "layer1.0",
+            "layer1.0.bn1",
+            "_native_batch_norm",
+            key=key,
         ),
         noted(
-            helper.make_node("Relu", ["b"], ["c"], "node_relu"), "", "layer1", "layer1.0", "layer1.0.relu", "relu",
+            helper.make_node("Relu", ["b"], ["c"], "node_relu"),
+            "",
+            "layer1",
+            "layer1.0",
+            "layer1.0.relu",
+            "relu",
             key=key,
         ),
         noted(
             helper.make_node("Conv", ["c", "val_3"], ["d"], "node_Conv_73"),
-            "", "layer1", "layer1.0", "layer1.0.conv2", "conv2d_2", key=key,
+            "",
+            "layer1",
+            "layer1.0",
+            "layer1.0.conv2",
+            "conv2d_2",
+            key=key,
         ),
         noted(helper.make_node("Add", ["a", "d"], ["e"], "node_add"), "", "layer1", "layer1.0", "add", key=key),
         noted(helper.make_node("ReduceSum", ["e"], ["y"], "node_sum"), "", "sum", key=key),
-    ]  # fmt: skip
+    ]
     rng = np.random.default_rng(0)
     arrays = [numpy_helper.from_array(rng.standard_normal(s).astype(np.float32), n) for n, s in shapes.items()]
     borders = [helper.make_tensor_value_info(n, 1, s) for n, s in (("x", [1, 3, 4, 4]), ("y", [1, 1, 1, 1]))]

@@ -9,12 +9,12 @@ import pytest
 
 from pfir.errors import FrontendError, UsageError
 from pfir.frontends import load
-from pfir.ir.fold import fold_shapes
+from pfir.ir.constants.fold import fold_shapes
 from pfir.ir.model import Model
 from pfir.ir.shapes import fix_sizes, infer_shapes
-from tests.models import shared_model
-from tests.runs import assert_same, feeds_of, outputs_of, parsed, random
-from tests.structures import build
+from tests.support.models import shared_model
+from tests.support.runs import assert_same, feeds_of, outputs_of, parsed, random
+from tests.support.structures import build
 
 DYNAMIC = "net (float[N,3,H,W] x) => (float[N,4,h,w] y) { y = Conv<pads = [1,1,1,1]>(x, weight) }"
 FLATTEN = """net (float[N,3,4,4] x) => (float[N,5] y) {

@@ -7,8 +7,8 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from pfir.ir.weights import every_constant, meant, numbers
-from tests.masking import run
-from tests.structures import Net, build, feeds
+from tests.support.masking import run
+from tests.support.structures import Net, build, feeds
 
 RNG = np.random.default_rng(0)
 INTS = RNG.integers(-90, 90, (5, 3)).astype(np.int8)

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from onnx import helper, numpy_helper, parser
 
-from pfir.ir.channels import channel_counts, channel_groups, remove_channels
-from pfir.ir.cost import model_cost
+from pfir.ir.costs.model_cost import model_cost
+from pfir.ir.costs.scalable import ScalableKernels
+from pfir.ir.coupling.channels import channel_counts, channel_groups, remove_channels
 from pfir.ir.model import Model
-from pfir.ir.scalable import ScalableKernels
-from tests.masking import removal
-from tests.net import SIZES
-from tests.runs import parsed, random
-from tests.structures import FAMILIES, build
+from tests.support.masking import removal
+from tests.support.net import SIZES
+from tests.support.runs import parsed, random
+from tests.support.structures import FAMILIES, build
 
 LAYER = 3 * 5 * 16  # of a 1x1 convolution from 3 to 5 channels on 4x4
 

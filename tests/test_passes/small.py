@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from pfir.compile.learning import Learning
+from pfir.compile.training.learning import Learning
 from pfir.data.base import Dataset
 from pfir.ir.model import Model
 from pfir.passes.base import Context
@@ -45,9 +45,15 @@ def two_convolutions(arrays=None, width=8, **attributes) -> Model:
 def residual(width=8) -> Model:
     """x -> Conv -> Relu -> (Conv -> Relu -> Conv, +) -> Relu -> GlobalAveragePool -> Flatten -> Gemm -> y."""
     arrays = weights(
-        w0=(width, 3, 3, 3), b0=(width,), w1=(width, width, 3, 3), b1=(width,), w2=(width, width, 3, 3), b2=(width,),
-        w3=(4, width), b3=(4,),
-    )  # fmt: skip
+        w0=(width, 3, 3, 3),
+        b0=(width,),
+        w1=(width, width, 3, 3),
+        b1=(width,),
+        w2=(width, width, 3, 3),
+        b2=(width,),
+        w3=(4, width),
+        b3=(4,),
+    )
     same = {"pads": [1, 1, 1, 1]}
     nodes = [
         helper.make_node("Conv", ["x", "w0", "b0"], ["a0"], "stem", **same),

@@ -11,10 +11,10 @@ import pytest
 
 from pfir.errors import Infeasible, VerifyError
 from pfir.passes.base import Change, Context, Pass
-from pfir.passes.fold_batch_norm import FoldBatchNorm
+from pfir.passes.batch_norm.fold import FoldBatchNorm
 from pfir.passes.pipeline import run
-from pfir.passes.simplify import Simplify
-from tests.runs import assert_same, ops, parsed, random
+from pfir.passes.simplification.simplify import Simplify
+from tests.support.runs import assert_same, ops, parsed, random
 
 
 @dataclass(frozen=True)

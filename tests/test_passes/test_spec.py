@@ -13,8 +13,8 @@ from pfir import passes
 from pfir.errors import UsageError
 from pfir.passes import spec
 from pfir.passes.base import Change, Pass
-from pfir.passes.fold_batch_norm import FoldBatchNorm
-from pfir.passes.simplify import Simplify
+from pfir.passes.batch_norm.fold import FoldBatchNorm
+from pfir.passes.simplification.simplify import Simplify
 from pfir.passes.spec import describe, format_pass, parse
 
 
@@ -122,7 +122,7 @@ def test_names_with_signs_are_quoted():
         ("shrink{align 4}", "position 14 of the passes: expected '=', found '4'"),
         ("shrink{align=}", "position 14 of the passes: expected a value, found '}'"),
         ("shrink{sizes=[1]}", "position 15 of the passes: expected ']', found '1'"),
-        ("shrink{criterion=\"a\\x\"}", "position 20 of the passes: Invalid \\escape"),
+        ('shrink{criterion="a\\x"}', "position 20 of the passes: Invalid \\escape"),
         ("simplfy", "no pass is called 'simplfy' (position 1); did you mean simplify?"),
         ("zzz", "no pass is called 'zzz' (position 1); there are "),
         ("simplify{x=1}", "simplify has no field 'x' (position 10); it has no fields"),
@@ -131,7 +131,7 @@ def test_names_with_signs_are_quoted():
         ("split", "split needs the field bits: split{bits=...}"),
         ("shrink{align=0.5}", "shrink: align must be a whole number, not '0.5' (position 14)"),
         ("shrink{align=1_0}", "shrink: align must be a whole number, not '1_0' (position 14)"),
-        ("shrink{align=\"4\"}", "shrink: align must be a whole number, not '4' (position 14)"),
+        ('shrink{align="4"}', "shrink: align must be a whole number, not '4' (position 14)"),
         ("shrink{ratio=much}", "shrink: ratio must be a number, not 'much' (position 14)"),
         ("shrink{exact=yes}", "shrink: exact must be true or false, not 'yes' (position 14)"),
         ("shrink{align=1,2}", "shrink: align must be a whole number, not '1,2'"),

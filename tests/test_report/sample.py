@@ -12,13 +12,32 @@ from pfir.target import Core, Target
 
 # What others rely on, in the report and in each of its two sides.
 PROMISED = {
-    "pfir", "model", "target", "met", "speedup", "accuracy_drop", "fidelity_data", "baseline", "result", "passes",
-    "search", "stages", "verification",
-}  # fmt: skip
+    "pfir",
+    "model",
+    "target",
+    "met",
+    "speedup",
+    "accuracy_drop",
+    "fidelity_data",
+    "baseline",
+    "result",
+    "passes",
+    "search",
+    "stages",
+    "verification",
+}
 SIDE = {
-    "latency_s", "latency_source", "host_latency_s", "instructions", "accuracy", "fidelity", "macs", "parameters",
-    "size_bytes", "peak_activation_bytes",
-}  # fmt: skip
+    "latency_s",
+    "latency_source",
+    "host_latency_s",
+    "instructions",
+    "accuracy",
+    "fidelity",
+    "macs",
+    "parameters",
+    "size_bytes",
+    "peak_activation_bytes",
+}
 A72 = Core("cortex-a72", 8, 1.5e9, 4e9, 16, 32, 32768, 1 << 20, "Arm Cortex-A72 Software Optimization Guide")
 TARGET = Target("arm", "aarch64-linux-gnu", A72)
 

@@ -44,7 +44,7 @@ def test_words_are_explained_under_the_figure_where_they_stand(title, terms):
 
 
 def test_every_stage_of_a_run_has_plain_words():
-    files = [path.read_text() for path in (Path(pfir.__file__).parent / "compile").glob("*.py")]
+    files = [path.read_text() for path in (Path(pfir.__file__).parent / "compile").rglob("*.py")]
     names = {name for text in files for name in _stage_names(ast.parse(text))}
     assert {"load", "rank branches", "fit layers"} <= names <= STAGES.keys()
 

@@ -21,9 +21,16 @@ def test_the_page_loads_nothing_from_elsewhere():
 
 def test_every_name_is_escaped():
     run = finished(
-        model={"name": EVIL}, goal=EVIL, passes=(EVIL,), command=EVIL, notes=(EVIL,), recipe={EVIL: EVIL},
-        widths=(Width(EVIL, 8, 4),), kept=(Kept(EVIL, EVIL),), versions={EVIL: EVIL},
-    )  # fmt: skip
+        model={"name": EVIL},
+        goal=EVIL,
+        passes=(EVIL,),
+        command=EVIL,
+        notes=(EVIL,),
+        recipe={EVIL: EVIL},
+        widths=(Width(EVIL, 8, 4),),
+        kept=(Kept(EVIL, EVIL),),
+        versions={EVIL: EVIL},
+    )
     text = page(build(run))
     assert "<script" not in text and "\u202e" not in text and "\x1b" not in text
     assert "&lt;script&gt;" in text

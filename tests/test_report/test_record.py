@@ -18,9 +18,19 @@ def test_the_report_holds_what_others_rely_on():
     assert set(report["baseline"]) >= SIDE and set(report["result"]) >= SIDE
     assert set(report["search"]) >= {"trials", "candidates", "seconds"}
     assert set(report["verification"]) == {
-        "device", "against", "max_abs_error", "max_rel_error", "tolerance", "passed", "skipped", "samples",
-        "top1_agreement", "not_verified_on", "reason", "near_zero",
-    }  # fmt: skip
+        "device",
+        "against",
+        "max_abs_error",
+        "max_rel_error",
+        "tolerance",
+        "passed",
+        "skipped",
+        "samples",
+        "top1_agreement",
+        "not_verified_on",
+        "reason",
+        "near_zero",
+    }
 
 
 def test_speedup_and_accuracy_drop_follow_from_the_sides():

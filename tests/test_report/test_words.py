@@ -13,8 +13,10 @@ LOST = "0.27 points of accuracy lost"
 def measured():
     """The sample, as a device would have it."""
     run = finished()
-    sides = [replace(s, latency=Measurement(s.latency.seconds, MEASURED, "a board", 0.02, 9))
-             for s in (run.baseline, run.result)]  # fmt: skip
+    sides = [
+        replace(s, latency=Measurement(s.latency.seconds, MEASURED, "a board", 0.02, 9))
+        for s in (run.baseline, run.result)
+    ]
     return replace(run, baseline=sides[0], result=sides[1])
 
 
@@ -98,12 +100,20 @@ def test_durations_have_a_fitting_unit(seconds, text):
     assert words.duration(seconds) == text
 
 
-@pytest.mark.parametrize("databases, text", [
-    ((), "none of 10 kernels tuned"),
-    (({"name": "shipped", "sha256": "a" * 64, "kernels": 3},), "3 of 10 kernels tuned: shipped"),
-    (({"name": "shipped", "sha256": "a" * 64, "kernels": 3}, {"name": "mine.json", "sha256": "b" * 64, "kernels": 2}),
-     "5 of 10 kernels tuned: 3 shipped, 2 mine.json bbbbbbbbbbbb"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "databases, text",
+    [
+        ((), "none of 10 kernels tuned"),
+        (({"name": "shipped", "sha256": "a" * 64, "kernels": 3},), "3 of 10 kernels tuned: shipped"),
+        (
+            (
+                {"name": "shipped", "sha256": "a" * 64, "kernels": 3},
+                {"name": "mine.json", "sha256": "b" * 64, "kernels": 2},
+            ),
+            "5 of 10 kernels tuned: 3 shipped, 2 mine.json bbbbbbbbbbbb",
+        ),
+    ],
+)
 def test_measured_kernels_are_counted_by_database(databases, text):
     assert words.tuned({"core": "c", "kernels": 10, "databases": databases, "choices": ""}) == text
     assert words.tuned(None) is None

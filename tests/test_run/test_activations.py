@@ -4,7 +4,7 @@ import pytest
 from pfir.errors import UsageError
 from pfir.run.activations import activations
 from pfir.run.memo import Memo
-from tests.structures import build, feeds
+from tests.support.structures import build, feeds
 from tests.test_passes.small import Samples
 from tests.test_run.graphs import Rows, dense
 

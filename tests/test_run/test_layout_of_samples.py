@@ -9,13 +9,13 @@ from pfir.artifact import Artifact, TensorSpec, whole_inputs
 from pfir.data.generated import generated
 from pfir.devices.feeds import ordered, sample
 from pfir.errors import CompileError
-from pfir.passes.attach_teacher import DistillationSettings, attach_teacher
+from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher
 from pfir.run.evaluate import evaluate, reference
 from pfir.run.session import Session
 from pfir.target import parse_target
 from pfir.train.settings import Settings
 from pfir.train.source import Source
-from tests.runs import parsed, random
+from tests.support.runs import parsed, random
 
 BATCHES = ["N", "1", "3"]
 

@@ -8,7 +8,7 @@ from pfir.ir.shapes import infer_shapes
 from pfir.run import memo
 from pfir.run.activations import activations
 from pfir.run.memo import Memo
-from tests.structures import FAMILIES, build, feeds
+from tests.support.structures import FAMILIES, build, feeds
 from tests.test_passes import small
 from tests.test_passes.small import Samples, samples
 
@@ -53,8 +53,12 @@ def test_values_are_those_of_activations_whatever_was_asked_before():
     data = Samples(samples(model, 40))
     remembered = Memo(data, 16)
     for names in (("r0",), ("s", "a1"), ALL, ("x", "w0", "y"), ALL):
-        same(model, joined(remembered(model, names), [n for n in names if n != "w0"]), data,
-             [n for n in names if n != "w0"])  # fmt: skip
+        same(
+            model,
+            joined(remembered(model, names), [n for n in names if n != "w0"]),
+            data,
+            [n for n in names if n != "w0"],
+        )
 
 
 def test_what_is_known_is_where_the_next_run_begins(runs):

@@ -5,7 +5,7 @@ from onnx import helper
 
 from pfir.errors import DataError, FrontendError
 from pfir.run.session import Session
-from tests.models import shared_model
+from tests.support.models import shared_model
 from tests.test_run.graphs import dense, model_of
 
 RNG = np.random.default_rng(0)

@@ -85,10 +85,18 @@ def test_a_file_that_is_no_journal_is_refused_and_kept(tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
-        {"score": "NaN"}, {"score": float("nan")}, {"cost": None}, {"details": 1e308}, {"parameters": 3},
-        {"parameters": {}}, {"asked": {**NONE, "g0": []}}, {"number": "0"}, {"seconds": 10**400}, {"more": 1},
+        {"score": "NaN"},
+        {"score": float("nan")},
+        {"cost": None},
+        {"details": 1e308},
+        {"parameters": 3},
+        {"parameters": {}},
+        {"asked": {**NONE, "g0": []}},
+        {"number": "0"},
+        {"seconds": 10**400},
+        {"more": 1},
     ],
-)  # fmt: skip
+)
 def test_a_line_whose_values_are_none_of_a_trial_is_refused(path, change):
     lines = path.read_text().splitlines()
     path.write_text("\n".join([lines[0], json.dumps(json.loads(lines[1]) | change), *lines[2:], ""]))

@@ -8,9 +8,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pfir.data.base import Dataset
 from pfir.ir.model import Model
-from pfir.passes.attach_teacher import DistillationSettings, attach_teacher
-from pfir.train.batch import with_batch
-from pfir.train.canonicalize import canonicalize
+from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher
+from pfir.train.canonical.batch import with_batch
+from pfir.train.canonical.canonicalize import canonicalize
 from pfir.train.runtime import inference
 from pfir.train.session import TrainSession
 

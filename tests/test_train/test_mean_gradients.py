@@ -9,10 +9,10 @@ import onnx_graphsurgeon as gs
 import pytest
 
 from pfir.errors import DataError
-from pfir.passes.attach_teacher import DistillationSettings, attach_teacher
+from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher
 from pfir.run.session import Session
 from pfir.train.mean_gradients import mean_gradients
-from tests.net import Net
+from tests.support.net import Net
 from tests.test_train.nets import classifier, normal
 
 STEP = 1e-2

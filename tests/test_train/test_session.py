@@ -7,7 +7,7 @@ import pytest
 from onnx import helper
 
 from pfir.errors import CompileError
-from pfir.passes.attach_teacher import DistillationSettings, attach_teacher
+from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher
 from pfir.train import session as module
 from pfir.train.gradients import build_gradients
 from pfir.train.session import TrainSession

@@ -6,9 +6,18 @@ from pfir.errors import UsageError
 from pfir.train.settings import Settings
 
 WRONG = [
-    {"epochs": 0}, {"batch": 0}, {"learning_rate": 0}, {"learning_rate": float("nan")}, {"momentum": 1.0},
-    {"weight_decay": -1}, {"warmup_share": 1.0}, {"clip": 0}, {"time_budget_s": -1}, {"jobs": 0}, {"augment": "twirl"},
-]  # fmt: skip
+    {"epochs": 0},
+    {"batch": 0},
+    {"learning_rate": 0},
+    {"learning_rate": float("nan")},
+    {"momentum": 1.0},
+    {"weight_decay": -1},
+    {"warmup_share": 1.0},
+    {"clip": 0},
+    {"time_budget_s": -1},
+    {"jobs": 0},
+    {"augment": "twirl"},
+]
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=str)

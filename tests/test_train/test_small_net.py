@@ -6,7 +6,7 @@ from examples.train_small_net import PREPROCESS, build
 from pfir.data import open_data, parse_preprocess
 from pfir.frontends import load
 from pfir.run.evaluate import accuracy
-from pfir.train.canonicalize import check_trainable
+from pfir.train.canonical.canonicalize import check_trainable
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 

@@ -5,7 +5,7 @@ import pytest
 
 from pfir.artifact import TensorSpec
 from pfir.data.generated import generated
-from pfir.passes.attach_teacher import attach_teacher
+from pfir.passes.distillation.attach_teacher import attach_teacher
 from pfir.run.session import Session
 from pfir.train.settings import Settings
 from pfir.train.source import VIEWS, Source

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pfir.passes.attach_teacher import attach_teacher
+from pfir.passes.distillation.attach_teacher import attach_teacher
 from pfir.run.session import Session
 from pfir.train import teacher
 from pfir.train.teacher import Remembered, Teacher

@@ -8,7 +8,7 @@ import pytest
 from pfir.artifact import TensorSpec
 from pfir.data.generated import generated
 from pfir.errors import CompileError, DataError
-from pfir.passes.attach_teacher import DistillationSettings, attach_teacher
+from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher
 from pfir.run.evaluate import accuracy
 from pfir.train.settings import Settings
 from pfir.train.trainer import fit

@@ -6,7 +6,7 @@ from pfir.artifact import Artifact, Kernel
 from pfir.backends.base import Backend
 from pfir.backends.ort.host import OrtHost
 from pfir.errors import CompileError
-from pfir.ir.cost import kernels
+from pfir.ir.costs.model_cost import kernels
 from pfir.ir.model import Model
 from pfir.target import Target
 

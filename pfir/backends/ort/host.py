@@ -7,13 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from pfir.artifact import Artifact
-from pfir.children import run_module
 from pfir.devices.base import Device
 from pfir.devices.feeds import named, ordered, sample
 from pfir.devices.host import MIN_REPEAT_S, REPEATS, cpu_name, summarise
 from pfir.devices.worker import Worker
 from pfir.errors import DeviceError, UsageError
 from pfir.measurement import Measurement
+from pfir.system.children import run_module
 
 
 class OrtHost(Device):

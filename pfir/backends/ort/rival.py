@@ -9,10 +9,10 @@ from importlib.resources import files
 
 from onnx import ModelProto
 
-from pfir.children import environment, run_text
 from pfir.errors import DeviceError
 from pfir.ir.model import Model
-from pfir.scratch import scratch_folder
+from pfir.system.children import environment, run_text
+from pfir.system.scratch import scratch_folder
 
 SECONDS = 0.4
 CONSTANTS_SINCE = 4
@@ -60,9 +60,14 @@ def _command(python: str | None, *arguments: str) -> tuple[str, ...]:
 def _run(command: tuple[str, ...], threads: int, timeout_s: float) -> str:
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=timeout_s,
-            env=environment(OMP_NUM_THREADS=str(threads)), stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_s,
+            env=environment(OMP_NUM_THREADS=str(threads)),
+            stdin=subprocess.DEVNULL,
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         reason = f"no answer within {timeout_s:.0f} s" if isinstance(error, subprocess.TimeoutExpired) else error
         raise DeviceError(f"onnxruntime of {command[0]} cannot be timed: {reason}") from error

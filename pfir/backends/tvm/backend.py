@@ -8,12 +8,12 @@ from pathlib import Path
 
 from pfir.artifact import SLOW_KERNELS, Artifact, Kernel, Tuning
 from pfir.backends.base import Backend, Tunable
-from pfir.backends.tvm import store
-from pfir.backends.tvm.build import build
-from pfir.backends.tvm.database import databases, known, read
-from pfir.backends.tvm.lower import lower, sketch
-from pfir.backends.tvm.tunable import tunables, tuning
-from pfir.ir.cost import kernels
+from pfir.backends.tvm.library import store
+from pfir.backends.tvm.library.build import build
+from pfir.backends.tvm.lowering.lower import lower, sketch
+from pfir.backends.tvm.tuning.database import databases, known, read
+from pfir.backends.tvm.tuning.tunable import tunables, tuning
+from pfir.ir.costs.model_cost import kernels
 from pfir.ir.model import Model
 from pfir.target import Target, parse_target
 
@@ -60,8 +60,11 @@ class TvmBackend(Backend):
             found = build(module, target), slow
             store.keep(name, *found)
         library, slow = found
-        notes = {"tvm": version("apache-tvm"), "llvm_target": f"{target.triple} {target.cpu}".strip(),
-                 "arithmetic": target.computes}  # fmt: skip
+        notes = {
+            "tvm": version("apache-tvm"),
+            "llvm_target": f"{target.triple} {target.cpu}".strip(),
+            "arithmetic": target.computes,
+        }
         if slow:
             notes[SLOW_KERNELS] = ", ".join(slow)
         return Artifact(

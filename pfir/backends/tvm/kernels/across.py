@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from pfir.backends.tvm.form import KernelSpec
 from pfir.backends.tvm.kernels.axis import Axis
 from pfir.backends.tvm.kernels.common import split, tail, to_index
 from pfir.backends.tvm.kernels.offsets import Offsets, from_value
 from pfir.backends.tvm.kernels.written import argument, fence, start, store, where
-from pfir.backends.tvm.tiles import Tile
+from pfir.backends.tvm.lowering.form import KernelSpec
+from pfir.backends.tvm.schedule.tiles import Tile
 
 
 def pack(weight: np.ndarray, bias: np.ndarray | None, tile: Tile) -> np.ndarray:
@@ -199,8 +199,14 @@ class _Strip:
                 continue
             for part, to in zip(self.region.parts, self._sums(t - ky), strict=True):
                 buffer, begin = read(part + kx - taps[0])
-                store(self.sums, self.lanes, lambda e, buffer=buffer, begin=begin, to=to, tap=ky * axis.kernel + kx: (
-                    self.sums[to, e] + buffer[begin + e] * self.weights[tap, e], [to, e]))  # fmt: skip
+                store(
+                    self.sums,
+                    self.lanes,
+                    lambda e, buffer=buffer, begin=begin, to=to, tap=ky * axis.kernel + kx: (
+                        self.sums[to, e] + buffer[begin + e] * self.weights[tap, e],
+                        [to, e],
+                    ),
+                )
 
     def _finish(self, y: int, further: Any) -> None:
         """The rest of the kernel's steps for an output row."""

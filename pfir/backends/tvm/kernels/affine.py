@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from pfir.backends.tvm.form import KernelSpec
 from pfir.backends.tvm.kernels.common import split, tail
 from pfir.backends.tvm.kernels.written import along, argument, store
-from pfir.backends.tvm.tiles import Tile
+from pfir.backends.tvm.lowering.form import KernelSpec
+from pfir.backends.tvm.schedule.tiles import Tile
 
 _SHARED = 4096  # values of a single stretch from which on threads share it
 
@@ -57,8 +57,10 @@ def affine(spec: KernelSpec, tile: Tile) -> Any:
 
             def one(place: Any) -> tuple[Any, list[Any]]:
                 at = [*positions, (inner, place)]
-                readers = [_Reader(buffer, firsts[j] + sum(p * run.operands[j] for run, p in at))
-                           for j, buffer in enumerate(data)]  # fmt: skip
+                readers = [
+                    _Reader(buffer, firsts[j] + sum(p * run.operands[j] for run, p in at))
+                    for j, buffer in enumerate(data)
+                ]
                 main = readers[0].broadcast(()) if spec.own else None
                 return tail(spec, readers, (), main), [sum(p * run.result for run, p in at)]
 
@@ -108,5 +110,7 @@ def _shared(runs: list[Run], tile: Tile) -> list[Run]:
     if tile.threads == 1 or len(runs) > 1 or rest or share < _SHARED:
         return runs
     only = runs[0]
-    return [Run(tile.threads, only.result * share, tuple(step * share for step in only.operands)),
-            Run(share, only.result, only.operands)]  # fmt: skip
+    return [
+        Run(tile.threads, only.result * share, tuple(step * share for step in only.operands)),
+        Run(share, only.result, only.operands),
+    ]

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from math import gcd
 from typing import Any
 
-from pfir.backends.tvm.expressions import HALF, const, expression
-from pfir.backends.tvm.form import Form, KernelSpec, Step
-from pfir.backends.tvm.tiles import Tile
+from pfir.backends.tvm.lowering.expressions import HALF, const, expression
+from pfir.backends.tvm.lowering.form import Form, KernelSpec, Step
+from pfir.backends.tvm.schedule.tiles import Tile
 from pfir.target import FLOAT16, FLOAT32
 
 _FEWEST_LANES = 2

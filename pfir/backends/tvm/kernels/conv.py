@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from pfir.backends.tvm.expressions import const
-from pfir.backends.tvm.form import KernelSpec
 from pfir.backends.tvm.kernels.common import (
     load_together,
     loads_together,
@@ -23,7 +21,9 @@ from pfir.backends.tvm.kernels.common import (
     vectorize_inner,
 )
 from pfir.backends.tvm.kernels.parts import add_up, parts, whole
-from pfir.backends.tvm.tiles import Tile
+from pfir.backends.tvm.lowering.expressions import const
+from pfir.backends.tvm.lowering.form import KernelSpec
+from pfir.backends.tvm.schedule.tiles import Tile
 
 FEW_CHANNELS = 4
 

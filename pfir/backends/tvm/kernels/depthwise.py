@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from pfir.backends.tvm.expressions import const
-from pfir.backends.tvm.form import Form, KernelSpec
 from pfir.backends.tvm.kernels.axis import LOOPED, Axis, Run, Taps
 from pfir.backends.tvm.kernels.common import bias_first, tail
 from pfir.backends.tvm.kernels.offsets import Offsets, flat, from_value
 from pfir.backends.tvm.kernels.written import Argument, barrier
-from pfir.backends.tvm.tiles import FEWEST_LANES, Tile
+from pfir.backends.tvm.lowering.expressions import const
+from pfir.backends.tvm.lowering.form import Form, KernelSpec
+from pfir.backends.tvm.schedule.tiles import FEWEST_LANES, Tile
 
 _CHUNK_BYTES = 16 * 1024
 _MOST_TAPS = 49

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
-from pfir.backends.tvm.form import Form
+from pfir.backends.tvm.lowering.form import Form
 from pfir.target import Target
 
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pfir.backends.tvm.expressions import const, maximum
-from pfir.backends.tvm.form import KernelSpec
 from pfir.backends.tvm.kernels.axis import Axis, Taps
 from pfir.backends.tvm.kernels.common import as_float, tail
 from pfir.backends.tvm.kernels.written import along, argument, store
-from pfir.backends.tvm.tiles import Tile
+from pfir.backends.tvm.lowering.expressions import const, maximum
+from pfir.backends.tvm.lowering.form import KernelSpec
+from pfir.backends.tvm.schedule.tiles import Tile
 from pfir.target import FLOAT16, FLOAT32
 
 LOWEST = {FLOAT16: -65504.0, FLOAT32: -3.4028234663852886e38}
@@ -40,8 +40,11 @@ def pool(spec: KernelSpec, tile: Tile) -> Any:
                 under = _under(spec, run.taps)
                 with T.serial(0, run.count) as i:
                     x = run.start(i)
-                    along(channels, tile.lanes, lambda channel, lanes, x=x, under=under:
-                          line.tile(x, under, channel, lanes))  # fmt: skip
+                    along(
+                        channels,
+                        tile.lanes,
+                        lambda channel, lanes, x=x, under=under: line.tile(x, under, channel, lanes),
+                    )
     return ib.get()
 
 
@@ -94,14 +97,29 @@ class _Line:
         with T.serial(first, last) as ky:
             row = self.y * self.spec["strides"][0] + ky * self.spec["dilations"][0] - self.spec["pads"][0]
             for at, i in places.items():
-                store(columns, lanes, lambda e, at=at, i=i, row=row: (
-                    self._with(columns[i, e], self._pixel(row, begin + at, channel + e)), [i, e]))  # fmt: skip
+                store(
+                    columns,
+                    lanes,
+                    lambda e, at=at, i=i, row=row: (
+                        self._with(columns[i, e], self._pixel(row, begin + at, channel + e)),
+                        [i, e],
+                    ),
+                )
         for i, window in enumerate(under):
             cells = [places[at] for at in window]
-            store(self.out.tensor, lanes, lambda e, i=i, cells=cells: (
-                self._result(x + i, channel + e, [columns[cell, e] for cell in cells] or [const(start, dtype)],
-                             (last - first) * len(cells)),
-                [self.batch, self.y, x + i, channel + e]))  # fmt: skip
+            store(
+                self.out.tensor,
+                lanes,
+                lambda e, i=i, cells=cells: (
+                    self._result(
+                        x + i,
+                        channel + e,
+                        [columns[cell, e] for cell in cells] or [const(start, dtype)],
+                        (last - first) * len(cells),
+                    ),
+                    [self.batch, self.y, x + i, channel + e],
+                ),
+            )
 
     @property
     def average(self) -> bool:

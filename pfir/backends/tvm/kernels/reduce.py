@@ -5,10 +5,10 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from pfir.backends.tvm.expressions import const
-from pfir.backends.tvm.form import KernelSpec
 from pfir.backends.tvm.kernels.common import as_float, parallel, placeholders, schedule_of, tail, to_index
-from pfir.backends.tvm.tiles import Tile
+from pfir.backends.tvm.lowering.expressions import const
+from pfir.backends.tvm.lowering.form import KernelSpec
+from pfir.backends.tvm.schedule.tiles import Tile
 from pfir.target import FLOAT32
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pfir.backends.tvm.expressions import const, exp, maximum, minimum
-from pfir.backends.tvm.form import KernelSpec
 from pfir.backends.tvm.kernels.common import Operand, as_float, split, tail, to_index
 from pfir.backends.tvm.kernels.pool import LOWEST
 from pfir.backends.tvm.kernels.written import along, argument, store
-from pfir.backends.tvm.tiles import Tile
+from pfir.backends.tvm.lowering.expressions import const, exp, maximum, minimum
+from pfir.backends.tvm.lowering.form import KernelSpec
+from pfir.backends.tvm.schedule.tiles import Tile
 from pfir.target import FLOAT32
 
 _TOGETHER = 4
@@ -45,8 +45,11 @@ def softmax(spec: KernelSpec, tile: Tile) -> Any:
     def one(row: Any, data: Any, out: Any, operands: list[Operand]) -> None:
         n = spec["n"]
         most = _fold("max", n, tile, lambda i: data[row * n + i])
-        along(n, tile.lanes, lambda at, lanes: store(
-            out, lanes, lambda e: (exp(data[row * n + at + e] - most), [row * n + at + e])))  # fmt: skip
+        along(
+            n,
+            tile.lanes,
+            lambda at, lanes: store(out, lanes, lambda e: (exp(data[row * n + at + e] - most), [row * n + at + e])),
+        )
         share = _held(const(1) / _fold("sum", n, tile, lambda i: out[row * n + i]))
         _scale(out, row * n, n, tile.lanes, share)
 
@@ -82,8 +85,7 @@ def norm(spec: KernelSpec, tile: Tile) -> Any:
             place = row % spec.operands[1].size if spec["by_row"] else i
             return (data[row * n + i] - mean) * share * scale[place] + offset[place]
 
-        along(n, tile.lanes, lambda at, lanes: store(
-            out, lanes, lambda e: (value(at + e), [row * n + at + e])))  # fmt: skip
+        along(n, tile.lanes, lambda at, lanes: store(out, lanes, lambda e: (value(at + e), [row * n + at + e])))
 
     return _kernel(spec, tile, one)
 
@@ -127,8 +129,14 @@ def _fold(kind: str, n: int, tile: Tile, value: Callable[[Any], Any]) -> Any:
     with T.serial(n // block * together, n // lanes) as i:
         store(totals, lanes, lambda e: (combine(totals[0, e], value(i * lanes + e)), [0, e]))
     if rest := n % lanes:
-        store(totals, lanes, lambda e: (combine(totals[0, e], tirx.Select(
-            e >= lanes - rest, value(n - lanes + e), const(neutral))), [0, e]))  # fmt: skip
+        store(
+            totals,
+            lanes,
+            lambda e: (
+                combine(totals[0, e], tirx.Select(e >= lanes - rest, value(n - lanes + e), const(neutral))),
+                [0, e],
+            ),
+        )
     return _across(totals, together, lanes, combine)
 
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from pfir.backends.tvm.form import Form, KernelSpec
 from pfir.backends.tvm.kernels.common import split
 from pfir.backends.tvm.kernels.written import Argument, argument, start
-from pfir.backends.tvm.tiles import Tile
+from pfir.backends.tvm.lowering.form import Form, KernelSpec
+from pfir.backends.tvm.schedule.tiles import Tile
 from pfir.target import FLOAT16, FLOAT32
 
 _QUARTER = 4
@@ -90,8 +90,11 @@ def _write(data: Argument, out: Argument, tile: Tile) -> None:
     with tasks as task, T.serial(0, rounds) as index, T.unroll(0, beside) as one:
         source, result = (T.decl_buffer((end.form.size,), end.form.dtype, data=end.tensor.data) for end in (data, out))
         first_block = start(task % groups * beside + one, groups * beside, side, first.size)
-        places = [*zip(outer, split(task // groups, [run.size for run in outer]), strict=True), (first, first_block),
-                  (second, start(index, rounds, side, second.size))]  # fmt: skip
+        places = [
+            *zip(outer, split(task // groups, [run.size for run in outer]), strict=True),
+            (first, first_block),
+            (second, start(index, rounds, side, second.size)),
+        ]
         _block(
             side,
             lambda row, column, lanes: _vector(source, _at(places, "source") + row * along.source + column, lanes),

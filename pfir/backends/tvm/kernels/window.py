@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from pfir.backends.tvm.expressions import const
-from pfir.backends.tvm.form import KernelSpec
 from pfir.backends.tvm.kernels.common import parallel, placeholders, schedule_of, tail, vectorize_inner
-from pfir.backends.tvm.tiles import Tile
+from pfir.backends.tvm.lowering.expressions import const
+from pfir.backends.tvm.lowering.form import KernelSpec
+from pfir.backends.tvm.schedule.tiles import Tile
 
 _UNROLLED_WINDOW = 49
 _STRIP_BYTES = 16 * 1024
@@ -97,9 +97,10 @@ def _strip(spec: KernelSpec, tile: Tile) -> int:
     """Output rows that share one copy of their input: as many as keep it in half of a small first-level cache."""
     rows, columns = spec.out.shape[2], _extents(spec, tile)[0]
     fitting = [
-        n for n in range(1, rows + 1)
+        n
+        for n in range(1, rows + 1)
         if rows % n == 0 and prod(_reach(spec, n, columns)) * tile.block * 4 <= _STRIP_BYTES
-    ]  # fmt: skip
+    ]
     return max(fitting, default=1)
 
 

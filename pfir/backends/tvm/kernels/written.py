@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from pfir.backends.tvm.form import Form
 from pfir.backends.tvm.kernels.common import Operand
-from pfir.backends.tvm.tiles import FEWEST_LANES
+from pfir.backends.tvm.lowering.form import Form
+from pfir.backends.tvm.schedule.tiles import FEWEST_LANES
 
 # Multiply-adds of a tile up to which LLVM writes out the loop over them, and would load all of it ahead.
 WRITTEN_OUT = 400

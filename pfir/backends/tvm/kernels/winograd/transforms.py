@@ -1,0 +1,55 @@
+"""Winograd's transforms along one axis, for tiles of 2 and 4 positions: of a kernel of 3, of the input, of the result.
+
+Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016, arXiv:1509.09308, section 4; the
+last point of F(2, 3) has its sign turned in the input and in the result.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pfir.backends.tvm.lowering.expressions import like
+
+WEIGHTS = {
+    2: np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]),
+    4: np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / np.array([24.0]),
+}
+
+
+def forward(m: int, d: list[Any]) -> list[Any]:
+    """The m + 2 points of as many values along one axis of the input."""
+    if m == 2:
+        return [d[0] - d[2], d[1] + d[2], d[2] - d[1], d[3] - d[1]]
+    even, odd = weighted([(d[4], 1), (d[2], -4)]), weighted([(d[3], 1), (d[1], -4)])
+    half, twice = d[4] - d[2], weighted([(d[3] - d[1], 2)])
+    return [
+        weighted([(half, 1), (d[0] - d[2], 4)]),
+        even + odd,
+        even - odd,
+        half + twice,
+        half - twice,
+        weighted([(d[5], 1), (d[3], -5), (d[1], 4)]),
+    ]
+
+
+def backward(m: int, p: list[Any]) -> list[Any]:
+    """The m values along one axis of the result from its m + 2 points."""
+    ends = {0: [(p[0], 1)], m - 1: [(p[-1], 1)]}
+    pairs = [(pair, *p[2 * pair + 1 : 2 * pair + 3]) for pair in range(m // 2)]
+    return [weighted([*ends.get(at, ()), *(both(at, *pair) for pair in pairs)]) for at in range(m)]
+
+
+def both(at: int, pair: int, one: Any, other: Any) -> tuple[Any, float]:
+    """What value `at` of the result takes from one pair of points, those of opposite signs, and its weight."""
+    return (one - other if at % 2 else one + other), 2.0 ** (pair * at)
+
+
+def weighted(terms: list[tuple[Any, float]]) -> Any:
+    """The sum of the terms by their weights."""
+    total = None
+    for value, weight in terms:
+        part = value if weight == 1 else value * like(value, weight)
+        total = part if total is None else total + part
+    return total

@@ -1,0 +1,1 @@
+"""From kernels to a shared library, built once."""

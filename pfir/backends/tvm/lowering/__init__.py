@@ -1,0 +1,1 @@
+"""From ONNX nodes to kernels: what is fused, and what each kernel is."""

@@ -1,0 +1,80 @@
+"""What heads a kernel, and what its operators have in common: shapes, optional inputs, borders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from pfir.backends.tvm.lowering.form import Form, channels_last
+from pfir.backends.tvm.lowering.values import Program, Value
+from pfir.backends.tvm.schedule.tiles import Tile
+from pfir.target import FLOAT32
+
+
+@dataclass(frozen=True)
+class Lead:
+    """A kernel's main computation: its generator, its operands, and a bias to add, `[C]` on the channel axis."""
+
+    family: str
+    attributes: dict[str, Any]
+    operands: list[Value]
+    out: Form
+    tile: Tile
+    bias: np.ndarray | None = None
+
+
+Values = Callable[[gs.Tensor], Value]
+
+
+def scalar(node: gs.Node) -> bool:
+    """Whether data without any axis goes in or comes out: no kernel of ours has loops for that."""
+    return not node.outputs[0].shape or not node.inputs[0].shape
+
+
+def shape_of(tensor: gs.Tensor) -> tuple[int, ...]:
+    """The sizes of a tensor, all of which are known here."""
+    return tuple(int(size) for size in tensor.shape)
+
+
+def array_of(tensor: gs.Tensor) -> np.ndarray | None:
+    """The value of a constant, None of any other tensor."""
+    return tensor.values if isinstance(tensor, gs.Constant) else None
+
+
+def optional(node: gs.Node, index: int) -> gs.Tensor | None:
+    """An input that may be left out, None where it is."""
+    present = len(node.inputs) > index and not node.inputs[index].is_empty()
+    return node.inputs[index] if present else None
+
+
+def pads_of(node: gs.Node, sizes: tuple[int, ...], kernel: tuple[int, ...]) -> tuple[int, ...]:
+    """Begin and end pads of each spatial axis, `auto_pad` worked out."""
+    rank = len(kernel)
+    mode = node.attrs.get("auto_pad", "NOTSET")
+    if mode == "VALID":
+        return (0,) * (2 * rank)
+    if mode == "NOTSET":
+        return tuple(int(p) for p in node.attrs.get("pads", [0] * (2 * rank)))
+    strides, dilations = each_of(node, "strides", rank), each_of(node, "dilations", rank)
+    total = [
+        max(0, (-(-size // s) - 1) * s + (k - 1) * d + 1 - size)
+        for size, s, k, d in zip(sizes, strides, kernel, dilations, strict=True)
+    ]
+    small = [t // 2 for t in total]
+    large = [t - s for t, s in zip(total, small, strict=True)]
+    return (*small, *large) if mode == "SAME_UPPER" else (*large, *small)
+
+
+def each_of(node: gs.Node, name: str, rank: int) -> tuple[int, ...]:
+    """An attribute of one whole number an axis, 1 where it is left out."""
+    return tuple(int(v) for v in node.attrs.get(name, [1] * rank))
+
+
+def as_image(program: Program, data: Value) -> Value:
+    """The data in that order, floats of the program's type."""
+    dtype = program.dtype if data.form.dtype == FLOAT32 else data.form.dtype
+    return program.laid_out(data, channels_last(data.form.shape, dtype))

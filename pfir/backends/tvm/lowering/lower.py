@@ -1,0 +1,268 @@
+"""ONNX nodes to a Relax module of our own kernels, one group of nodes after the other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from pfir.backends.tvm.lowering.anchor import Lead, Values, array_of
+from pfir.backends.tvm.lowering.anchors import LEADS, lead
+from pfir.backends.tvm.lowering.fallback import as_modelled, imported, refusal
+from pfir.backends.tvm.lowering.form import Form, KernelSpec, Step, plain, same_memory
+from pfir.backends.tvm.lowering.fuse import Group, elementwise, groups, is_float
+from pfir.backends.tvm.lowering.moves import MOVERS, mover, split, view
+from pfir.backends.tvm.lowering.normalization import over_rows
+from pfir.backends.tvm.lowering.values import Program, Value
+from pfir.backends.tvm.schedule.tiles import plain_tile
+from pfir.backends.tvm.tuning.database import NOTHING, Known
+from pfir.errors import CompileError
+from pfir.ir.model import Model
+from pfir.ir.shapes import infer_shapes
+from pfir.target import FLOAT32, Target
+
+NO_OPS = ("Identity", "Dropout")
+
+
+def lower(model: Model, target: Target, known: Known = NOTHING) -> tuple[Any, tuple[str, ...]]:
+    """A Relax module whose `main` takes the model's inputs in order and returns the tuple of its outputs; beside it
+    the nodes that no kernel of ours computes.
+
+    Args:
+        known: What was measured on the target's core.
+
+    Raises:
+        CompileError: A node is covered neither by our kernels nor by TVM's importer.
+    """
+    program = written(model, target, known)
+    return program.builder.get(), tuple(program.slow)
+
+
+def written(model: Model, target: Target, known: Known = NOTHING) -> Program:
+    """The program of the same module, which knows its kernels and how often each is called.
+
+    Raises:
+        CompileError: As in `lower`.
+    """
+    from tvm import relax
+
+    model = sized(model)
+    program = Program(target, relax.BlockBuilder(), model.graph.opset, known)
+    forms = [plain(tuple(spec.shape), spec.dtype) for spec in model.inputs()]
+    variables = [relax.Var(f"input_{i}", relax.TensorType(form.memory, form.dtype)) for i, form in enumerate(forms)]
+    values = {spec.name: Value(v, f) for spec, v, f in zip(model.inputs(), variables, forms, strict=True)}
+    with program.builder.function("main", variables):
+        with program.builder.dataflow():
+            outputs = Lowering(program, values).graph(model.graph)
+            result = program.builder.emit_output(relax.Tuple(outputs))
+        program.builder.emit_func_output(result)
+    return program
+
+
+def sketch(model: Model, target: Target) -> None:
+    """Walk the model as `lower` does, without making kernels: seconds for any model.
+
+    Raises:
+        CompileError: As in `lower`.
+    """
+    model = sized(model)
+    values = {spec.name: Value(None, plain(tuple(spec.shape), spec.dtype)) for spec in model.inputs()}
+    Lowering(Program(target, None, model.graph.opset), values).graph(model.graph)
+
+
+def sized(model: Model) -> Model:
+    """A copy whose tensors all have a dtype and fixed sizes.
+
+    Raises:
+        CompileError: One is not known; the message names it and the node.
+    """
+    model = model.clone()
+    if any(_unknown(tensor) for node in model.nodes() for tensor in node.outputs if tensor.name):
+        infer_shapes(model)
+    for tensor in model.graph.inputs:
+        if _unknown(tensor):
+            raise CompileError(f"input {tensor.name} is {list(tensor.shape or [])}; fix its sizes by --input-shape")
+    for node in model.nodes():
+        for tensor in node.outputs:
+            if tensor.name and _unknown(tensor):
+                raise refusal(node, f"the shape of its output {tensor.name} is not known before it runs")
+    return model
+
+
+def _unknown(tensor: gs.Tensor) -> bool:
+    shape = tensor.shape
+    return tensor.dtype is None or shape is None or not all(isinstance(size, int | np.integer) for size in shape)
+
+
+def grouped(graph: gs.Graph) -> list[Group]:
+    """The nodes of a graph by the kernels that compute them."""
+    nodes = [node for node in graph.nodes if node.op != "Constant"]
+    return groups(nodes, {tensor.name for tensor in graph.outputs}, set(LEADS) | set(MOVERS))
+
+
+class Lowering:
+    """The values computed so far, by tensor name; inputs, outputs and what the importer computes are of the types that
+    the model gives them, other floats of the program's."""
+
+    def __init__(self, program: Program, values: dict[str, Value]) -> None:
+        self.program, self.values = program, values
+        self.ends: frozenset[str] = frozenset()
+
+    def graph(self, graph: gs.Graph) -> list[Any]:
+        self.ends = frozenset(tensor.name for tensor in graph.outputs)
+        for group in grouped(graph):
+            self.group(group)
+        return [self._border(tensor) for tensor in graph.outputs]
+
+    def value(self, tensor: gs.Tensor) -> Value:
+        """The tensor, floats in the program's type."""
+        return self._with_floats(tensor, self.program.dtype)
+
+    def _full(self, tensor: gs.Tensor) -> Value:
+        """The tensor, floats as the model has them."""
+        return self._with_floats(tensor, FLOAT32)
+
+    def _with_floats(self, tensor: gs.Tensor, dtype: str) -> Value:
+        given = self.given(tensor)
+        return self.program.laid_out(given, replace(given.form, dtype=dtype)) if is_float(tensor) else given
+
+    def given(self, tensor: gs.Tensor) -> Value:
+        if tensor.name not in self.values:
+            self.values[tensor.name] = self.program.constant(array_of(tensor))
+        return self.values[tensor.name]
+
+    def group(self, group: Group) -> None:
+        from tvm.s_tir.schedule import ScheduleError
+
+        head, program = group.head, self.program
+        if all(node.op in NO_OPS for node in group.nodes):
+            self.values[group.output.name] = self.given(head.inputs[0])
+            return
+        if elementwise(head):
+            start, nodes = self._chain(group), group.nodes
+        else:
+            start = lead(program, group, self._read_by(head)) or mover(program, head, self.value)
+            nodes = group.nodes[1:]
+        if start is None:
+            self._alone(head)
+            if nodes:
+                self.group(Group(nodes))
+            return
+        try:
+            self.values[group.output.name] = self._emit(start, head.outputs[0], nodes)
+        except ScheduleError:
+            self._unscheduled(group)
+
+    def _read_by(self, head: gs.Node) -> Values:
+        """How a lead reads: a convolution copies an image that lies in ONNX's order anyway, and converts it there."""
+        image = head.op == "Conv" and self.given(head.inputs[0]).form.order == (0, 1, 2, 3)
+        return self.given if image else self.value
+
+    def _unscheduled(self, group: Group) -> None:
+        """Our schedule does not fit these sizes: slow and right, from the importer, is what is left."""
+        for node in group.nodes:
+            same = node.op in NO_OPS
+            made = self.value(node.inputs[0]) if same else imported(self.program, node, self.given)[0]
+            self.values[node.outputs[0].name] = made
+
+    def _alone(self, node: gs.Node) -> None:
+        program = self.program
+        if node.op == "Split":
+            results = [
+                self._emit(part, output, ())
+                for part, output in zip(split(program, node, self.value), node.outputs, strict=True)
+            ]
+        else:
+            same = view(program, node, self.value) or over_rows(program, node, self._full)
+            results = [same] if same is not None else imported(program, node, self.given)
+        for tensor, value in zip(node.outputs, results, strict=False):
+            self.values[tensor.name] = value
+
+    def _chain(self, group: Group) -> Lead:
+        """Element-wise nodes alone: in the order of the first operand that has the result's shape."""
+        shape = tuple(int(s) for s in group.output.shape)
+        inner = {t.name for node in group.nodes for t in node.outputs}
+        forms = [
+            self.value(t).form
+            for node in group.nodes
+            for t in node.inputs
+            if isinstance(t, gs.Variable) and not t.is_empty() and t.name not in inner
+        ]
+        order = next((form.order for form in forms if form.shape == shape), plain(shape).order)
+        return Lead("affine", {"kind": "steps"}, [], Form(shape, order), plain_tile(self.program.target))
+
+    def _emit(self, start: Lead, tensor: gs.Tensor, nodes: tuple[gs.Node, ...]) -> Value:
+        """The kernel of a lead with the element-wise nodes behind it."""
+        operands = list(start.operands)
+        steps: list[Step] = []
+        places: dict[str, tuple[str, Any]] = {tensor.name: ("main", 0)}
+        if start.attributes.get("kind") == "steps":
+            places.clear()
+        if start.bias is not None:
+            operands.append(self.program.constant(_along_channels(start)))
+            steps.append(Step("Add", (), (("main", 0), ("operand", len(operands) - 1))))
+            places[tensor.name] = ("step", 0)
+        for node in nodes:
+            arguments = tuple(self._argument(t, places, operands, start.out) for t in _arguments(node))
+            if node.op in NO_OPS and arguments[0][0] in ("main", "step"):
+                places[node.outputs[0].name] = arguments[0]
+                continue
+            steps.append(Step(node.op, _attributes(node), arguments))
+            places[node.outputs[0].name] = ("step", len(steps) - 1)
+        attributes = tuple(sorted(start.attributes.items()))
+        dtype = self.program.dtype if start.out.dtype == FLOAT32 else start.out.dtype
+        spec = KernelSpec(
+            start.family,
+            attributes,
+            tuple(o.form for o in operands),
+            len(start.operands),
+            tuple(steps),
+            self._result(start, nodes[-1].outputs[0] if nodes else tensor, dtype),
+            dtype,
+        )
+        return self.program.call(spec, start.tile, operands)
+
+    def _result(self, start: Lead, tensor: gs.Tensor, dtype: str) -> Form:
+        """The form of a result: float32 where the graph's output is just that, in this order."""
+        form = plain(start.out.shape)
+        ends = tensor.name in self.ends and is_float(tensor) and same_memory(replace(start.out, dtype=FLOAT32), form)
+        return replace(start.out, dtype=FLOAT32 if ends else dtype)
+
+    def _argument(self, tensor: gs.Tensor, places: dict, operands: list[Value], out: Form) -> tuple[str, Any]:
+        if tensor.name in places:
+            return places[tensor.name]
+        array = array_of(tensor)
+        if array is not None and array.size == 1:
+            return ("number", float(array.reshape(-1)[0]))
+        value = self.value(tensor)
+        alike = value.form.shape == out.shape
+        operands.append(self.program.laid_out(value, Form(out.shape, out.order, value.form.dtype)) if alike else value)
+        places[tensor.name] = ("operand", len(operands) - 1)
+        return places[tensor.name]
+
+    def _border(self, tensor: gs.Tensor) -> Any:
+        """A graph output."""
+        return as_modelled(self.program, tensor, self.given(tensor)).var
+
+
+def _along_channels(start: Lead) -> np.ndarray:
+    """The bias, shaped so that it broadcasts along the channel axis of the result."""
+    rank = len(start.out.shape)
+    channel_axis = start.out.order[-1]
+    return start.bias.astype(np.float32).reshape((-1,) + (1,) * (rank - 1 - channel_axis))
+
+
+def _arguments(node: gs.Node) -> list[gs.Tensor]:
+    return node.inputs[:1] if node.op in ("Clip", "Dropout") else [t for t in node.inputs if not t.is_empty()]
+
+
+def _attributes(node: gs.Node) -> tuple[tuple[str, Any], ...]:
+    """What the operator's expression needs; the bounds of a Clip as numbers whichever opset it is of."""
+    attributes = {k: v for k, v in node.attrs.items() if isinstance(v, int | float | str)}
+    if node.op == "Clip":
+        for name, tensor in zip(("min", "max"), node.inputs[1:], strict=False):
+            if not tensor.is_empty():
+                attributes[name] = float(array_of(tensor).reshape(-1)[0])
+    return tuple(sorted(attributes.items()))

@@ -1,0 +1,175 @@
+"""The module under construction: Relax values with their forms, and kernels that are made once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pfir.backends.tvm.kernels.across import across
+from pfir.backends.tvm.kernels.affine import affine
+from pfir.backends.tvm.kernels.conv import conv
+from pfir.backends.tvm.kernels.depthwise import depthwise
+from pfir.backends.tvm.kernels.direct.convolution import direct
+from pfir.backends.tvm.kernels.move import move
+from pfir.backends.tvm.kernels.pool import pool
+from pfir.backends.tvm.kernels.products.dots import dots
+from pfir.backends.tvm.kernels.products.matmul import matmul
+from pfir.backends.tvm.kernels.products.product import product
+from pfir.backends.tvm.kernels.reduce import reduce
+from pfir.backends.tvm.kernels.rows import norm, reduce_rows, softmax
+from pfir.backends.tvm.kernels.transpose import covers as turns
+from pfir.backends.tvm.kernels.transpose import transpose
+from pfir.backends.tvm.kernels.window import window
+from pfir.backends.tvm.kernels.winograd.kernel import winograd
+from pfir.backends.tvm.lowering.form import Form, KernelSpec, plain, same_memory
+from pfir.backends.tvm.schedule.candidate_schedules import Way, modelled
+from pfir.backends.tvm.schedule.tiles import Tile, plain_tile
+from pfir.backends.tvm.schedule.workload import Work
+from pfir.backends.tvm.tuning.database import NOTHING, Known
+from pfir.target import FLOAT32, Target
+
+FAMILIES = {
+    "across": across,
+    "affine": affine,
+    "conv": conv,
+    "depthwise": depthwise,
+    "direct": direct,
+    "dots": dots,
+    "matmul": matmul,
+    "move": move,
+    "norm": norm,
+    "pool": pool,
+    "product": product,
+    "reduce": reduce,
+    "reduce_rows": reduce_rows,
+    "softmax": softmax,
+    "transpose": transpose,
+    "window": window,
+    "winograd": winograd,
+}
+# Families that give the function itself, where the others give a schedule of it.
+WRITTEN = (
+    "across",
+    "affine",
+    "depthwise",
+    "direct",
+    "dots",
+    "matmul",
+    "norm",
+    "pool",
+    "product",
+    "reduce_rows",
+    "softmax",
+    "transpose",
+    "winograd",
+)
+
+
+@dataclass(frozen=True)
+class Value:
+    """A tensor of the program and how it lies in memory."""
+
+    var: Any
+    form: Form
+
+
+@dataclass
+class Program:
+    """A Relax function being written, for one target.
+
+    Args:
+        target: What kernels are made for.
+        builder: Relax's block builder; None for a sketch, in which only forms are followed and nothing is made.
+        opset: The model's ONNX operator set.
+        known: What was measured on the target's core.
+        kernels: Those made so far.
+        calls: How often each is called in one inference.
+        works: What there was a choice of ways for, in order.
+        copies: Tensors in another order than they were made in, by tensor and order.
+        slow: The nodes, with their operators, that run on TVM's unscheduled code instead of kernels of ours.
+    """
+
+    target: Target
+    builder: Any
+    opset: int
+    known: Known = NOTHING
+    kernels: dict[tuple[KernelSpec, Tile], Any] = field(default_factory=dict)
+    calls: Counter[tuple[KernelSpec, Tile]] = field(default_factory=Counter)
+    copies: dict[tuple[Value, Form], Value] = field(default_factory=dict)
+    slow: list[str] = field(default_factory=list)
+    works: list[Work] = field(default_factory=list)
+
+    @property
+    def dtype(self) -> str:
+        """What floats are, between the float32 inputs and outputs."""
+        return self.target.arithmetic
+
+    def way(self, work: Work) -> Way:
+        """How the work is done: as was measured to be fastest, else as the model of the core says."""
+        self.works.append(work)
+        return self.known.way(self.target, work) or modelled(self.target, work)
+
+    def constant(self, array: np.ndarray) -> Value:
+        from tvm import relax
+
+        array = np.ascontiguousarray(array)
+        if array.dtype == FLOAT32 != self.dtype:
+            with np.errstate(over="ignore"):  # what float16 cannot hold is infinite, and verification says so
+                array = array.astype(self.dtype)
+        if self.builder is None:
+            return Value(None, plain(array.shape, array.dtype.name))
+        return Value(relax.const(array, array.dtype.name), plain(array.shape, array.dtype.name))
+
+    def call(self, spec: KernelSpec, tile: Tile, operands: list[Value]) -> Value:
+        """The result of a kernel, made now if none of its kind exists yet."""
+        from tvm import relax
+
+        if self.builder is None:
+            return Value(None, spec.out)
+        memory = result_memory(spec)
+        kernel = self.kernels.get((spec, tile))
+        if kernel is None:
+            kernel = self.kernels[spec, tile] = self._make(spec, tile)
+        self.calls[spec, tile] += 1
+        result = relax.call_tir(kernel, [o.var for o in operands], relax.TensorType(memory, spec.out.dtype))
+        return self.view(Value(self.builder.emit(result), plain(memory, spec.out.dtype)), spec.out)
+
+    def view(self, value: Value, form: Form) -> Value:
+        """The same bytes under another form of as many elements."""
+        from tvm import relax
+
+        if value.form.memory == form.memory or self.builder is None:
+            return Value(value.var, form)
+        return Value(self.builder.emit(relax.op.reshape(value.var, list(form.memory))), form)
+
+    def laid_out(self, value: Value, form: Form) -> Value:
+        """The same tensor in another memory order, or of another type of float, copied only where it has to be."""
+        if same_memory(value.form, form):
+            return self.view(value, form)
+        if (value, form) not in self.copies:
+            family, kind = ("transpose", ()) if turns(value.form, form) else ("affine", (("kind", "copy"),))
+            spec = KernelSpec(family, kind, (value.form,), 1, (), form, form.dtype)
+            self.copies[value, form] = self.call(spec, plain_tile(self.target), [value])
+        return self.copies[value, form]
+
+    def plain(self, value: Value) -> Value:
+        return self.laid_out(value, plain(value.form.shape, value.form.dtype))
+
+    def _make(self, spec: KernelSpec, tile: Tile) -> Any:
+        name = f"{spec.family}_{len(self.kernels)}"
+        made = FAMILIES[spec.family](spec, tile)
+        function = made if spec.family in WRITTEN else made.mod["main"]
+        function = function.with_attr("global_symbol", name).with_attr("tirx.noalias", True)
+        return self.builder.add_func(function, name)
+
+
+def result_memory(spec: KernelSpec) -> tuple[int, ...]:
+    """The sizes that the kernel itself writes: a grouped convolution keeps its groups apart."""
+    groups = dict(spec.attributes).get("group", 1) if spec.family == "conv" else 1
+    if groups == 1:
+        return spec.out.memory
+    *lead, channels = spec.out.memory
+    return (*lead, groups, channels // groups)

@@ -1,0 +1,1 @@
+"""How a kernel is computed: tiles, blocks, algorithms, and which are worth measuring."""

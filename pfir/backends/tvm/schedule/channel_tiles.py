@@ -1,0 +1,74 @@
+"""Register tiles of kernels whose channels do not mix: depthwise convolutions and other windows."""
+
+from __future__ import annotations
+
+from pfir.backends.tvm.schedule.tiles import FEWEST_LANES, Tile, by_lane, lane_choices, scheduled_ahead
+from pfir.target import Target
+
+_PER_TILE = 10  # instructions of a loop and its addresses
+_LANES_A_BLOCK = 7  # a depthwise block of n lanes costs as much as n + 7 do, measured on Zen 4
+
+
+def channel_tile(target: Target, columns: int, channels: int) -> Tile:
+    """The tile of a depthwise or pooling kernel: one vector of channels by several columns."""
+    lanes = min(lane_choices(target), key=lambda n: (-(-channels // n) * n, -n))
+    limit = min(target.core.vector_registers // 3, columns, 8)
+    rows = min(range(1, limit + 1), key=lambda r: (-(-columns // r) * (r + 2), -r))
+    return Tile(lanes, 1, rows, 1, target.threads)
+
+
+def depthwise_tile(
+    target: Target, sizes: tuple[int, int], channels: int, kernel: tuple[int, int], strides: tuple[int, int]
+) -> Tile:
+    """The tile of a depthwise convolution with `sizes` rows and columns of output that costs the fewest instructions.
+
+    Its vectors are no wider than `channels`, at least `FEWEST_LANES` of them. A tile loads each input row under it
+    once, and each weight; two lines share rows. What it holds at a time are the accumulators, one input row and a
+    weight a line.
+    """
+    return depthwise_tiles(target, sizes, channels, kernel, strides)[0]
+
+
+def depthwise_tiles(
+    target: Target, sizes: tuple[int, int], channels: int, kernel: tuple[int, int], strides: tuple[int, int]
+) -> list[Tile]:
+    """The tiles that stay in registers, those with the fewest instructions first."""
+    narrow = [n for n in lane_choices(target) if n <= max(channels, FEWEST_LANES)]
+    lanes = min(narrow, key=lambda n: (-(-channels // n) * (n + _LANES_A_BLOCK), -n))
+    options = [
+        (_depthwise_loads(sizes[1], rows, lines, kernel, strides) / lines, -rows, lines)
+        for rows in range(1, min(8, sizes[1]) + 1)
+        for lines in _lines(sizes, rows, kernel[0], strides[0])
+        if lines * rows + _under(rows, kernel[1], strides[1]) + lines <= _held(target) or rows == 1
+    ]
+    ahead = scheduled_ahead(target)
+    return [Tile(lanes, 1, -rows, 1, target.threads, lines, in_turn=ahead) for _, rows, lines in sorted(options)]
+
+
+def _held(target: Target) -> int:
+    """Registers that a depthwise tile may plan with, beside what LLVM loads ahead: more for a core that it knows."""
+    return target.core.vector_registers - (4 if by_lane(target) else 6)
+
+
+def _lines(sizes: tuple[int, int], rows: int, kernel: int, stride: int) -> tuple[int, ...]:
+    """Rows of output that a tile of so many columns may have: two where they share enough input rows, all where the
+    tile is the whole image. Wide kernels with strides hold too much at a time."""
+    whole = (sizes[0],) if rows == sizes[1] and sizes[0] > 2 else ()
+    return (1, 2, *whole) if sizes[0] > 1 and (stride == 1 or kernel <= 3) else (1,)
+
+
+def _under(outputs: int, kernel: int, stride: int) -> int:
+    """Input positions under so many neighbouring outputs."""
+    return (outputs - 1) * stride + kernel
+
+
+def _depthwise_loads(columns: int, rows: int, lines: int, kernel: tuple[int, int], strides: tuple[int, int]) -> float:
+    """Instructions beside multiply-adds and results that `lines` rows of output cost; weights are loaded in pairs."""
+    tiles, rest = divmod(columns, rows)
+    widths = [rows] * tiles + ([rest] if rest else [])
+    return sum(
+        _under(lines, kernel[0], strides[0]) * _under(width, kernel[1], strides[1])
+        + kernel[0] * kernel[1] / 2
+        + _PER_TILE
+        for width in widths
+    )

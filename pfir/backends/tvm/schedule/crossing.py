@@ -1,0 +1,38 @@
+"""Which depthwise convolutions run across their columns, and by which tiles: where whole vectors would waste lanes."""
+
+from __future__ import annotations
+
+from pfir.backends.tvm.schedule.tiles import FEWEST_LANES, Tile
+from pfir.backends.tvm.schedule.workload import Work
+from pfir.target import Target
+
+# Lanes of whole vectors by those used, from which on it is faster: on Arm, in instructions at 7 to 28 columns, the
+# strips' own loads are as many as the lanes of 18 channels save; on Zen 4 all that fill no vectors gain but 61 of 64.
+_WASTE = {"arm": 1.2, "x86": 1.05}
+# Vectors that share the weights of a strip: on Arm two share the addresses, on x86 one is the fastest.
+_VECTORS = {"arm": 2, "x86": 1}
+# Rows of a strip: in the first-level cache more of them would drive each other out, 14 do not on Zen 4.
+_ROWS = {"arm": 32, "x86": 14}
+_OTHERS = 2  # registers
+_HALVED = 16  # lanes of vectors of which one or three halves do as well
+
+
+def across_tile(target: Target, work: Work) -> Tile | None:
+    """The tile of a depthwise convolution where it is faster across its columns, None elsewhere."""
+    lanes, channels, machine = target.lanes, work.out[1], "arm" if target.arm64 else target.triple[:3]
+    wasted = -(-channels // lanes) * lanes / channels
+    halves = lanes >= _HALVED and channels % (lanes // 2) == 0 and channels < 2 * lanes
+    if wasted < _WASTE.get(machine, float("inf")) or halves or not _crosses(work):
+        return None
+    taps, vectors = work.kernel[0] * work.kernel[1], _VECTORS[machine]
+    if taps + work.kernel[0] * vectors + _OTHERS > target.core.vector_registers:
+        return None
+    rows = -(-work.out[2] // _ROWS[machine])
+    return Tile(lanes, vectors, -(-work.out[2] // rows), 1, target.threads, across=True)
+
+
+def _crosses(work: Work) -> bool:
+    """Whether its rows can: each step goes one column on, rows are many enough to share weights, and nothing that
+    follows reads other values by their channel."""
+    single = work.strides == work.dilations == (1, 1) and work.out[1] == work.data[1] >= FEWEST_LANES
+    return single and work.out[2] >= 2 * work.kernel[0] and "reads" not in work.after

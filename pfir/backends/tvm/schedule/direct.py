@@ -1,0 +1,266 @@
+"""How a direct convolution is shared out: blocks of output channels, each with vectors and rows of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from math import prod
+
+from pfir.backends.tvm.schedule.tiles import FEWEST_LANES, Tile, by_lane, most_rows
+from pfir.backends.tvm.schedule.workload import Work
+from pfir.target import FLOAT32, Target
+
+NHWC = (0, 2, 3, 1)
+# Multiply-adds of a step that hide the latency of one.
+_ENOUGH = 7
+_MOST_SINGLES = 5
+_MOST_ROWS = 14
+# Multiply-adds of a run up to which LLVM writes out the loop over it, and spills single channels' values (Arm).
+_WRITTEN_OUT = 400
+# A second kind of blocks is code of its own, and has to save this much; so many blocks may be less than would fit.
+_TWO_KINDS, _FEWER = 1.02, 3
+# Accumulators of a tile over few channels on x86, whose next tiles then begin before it ends, as measured for 3x3.
+_FEW = 8
+_LATENCY = 4  # cycles of a multiply-add on x86
+# Beside the multiply-adds: instructions (Arm) or cycles (x86) of a row of the result, of a tile, of a vector of
+# results, of a single one.
+_A_LINE = {"arm": 15, "x86": 40}
+_A_TILE = {"arm": 60, "x86": 60}
+_A_RESULT = {"arm": 3, "x86": 1}
+_A_SINGLE = {"arm": 9, "x86": 3}
+
+
+@dataclass(frozen=True)
+class Block:
+    """Output channels that one register tile computes.
+
+    Args:
+        lanes: Of each vector of channels, side by side.
+        singles: Channels behind the vectors, each summed across the lanes of vectors of input values.
+        rows: Output positions of a tile, at most.
+        count: Such blocks, one after the other.
+    """
+
+    lanes: tuple[int, ...]
+    singles: int
+    rows: int
+    count: int = 1
+
+    @property
+    def channels(self) -> int:
+        return sum(self.lanes) + self.singles
+
+    def turns(self, rows: int, steps: int) -> int:
+        """Among how many accumulators the steps of a tile of so many rows take turns, each in place of one."""
+        if not self.lanes:
+            return 1
+        return min(steps, -(-_ENOUGH * steps // (rows * (len(self.lanes) * steps + self.singles))))
+
+    def __str__(self) -> str:
+        vectors = "+".join(str(lanes) for lanes in self.lanes) + (f" and {self.singles}" if self.singles else "")
+        return f"{self.count} of {vectors} x {self.rows}"
+
+
+@dataclass(frozen=True)
+class Direct:
+    """A convolution in blocks of channels, the last of which is as narrow as what is left.
+
+    Args:
+        blocks: Cover the output channels of a group in this order; the very last vector may overlap the one before it,
+            or be wider than all channels.
+        steps: Input values that are unrolled.
+        threads: Threads that share the kernel's outer loops.
+    """
+
+    blocks: tuple[Block, ...]
+    steps: int
+    threads: int = 1
+
+    @property
+    def tile(self) -> Tile:
+        """The first block's, as other kernels know it."""
+        first = self.blocks[0]
+        return Tile(max(first.lanes), len(first.lanes), first.rows, self.steps, self.threads)
+
+    def __str__(self) -> str:
+        """All that decides the kernel but its threads, in words that a database keeps."""
+        return f"direct {', '.join(str(block) for block in self.blocks)}, {self.steps} steps"
+
+
+def covers(target: Target, work: Work) -> bool:
+    """Whether the kernel can be made: it reads vectors of values where the core multiplies by a lane of a register, and
+    writes vectors of channels."""
+    if not (target.arm64 or target.triple.startswith("x86")) or work.spread != (1, 1) or work.dtype != FLOAT32:
+        return False
+    wide = FEWEST_LANES if by_lane(target) else min(8, target.lanes)
+    copied = not bordered(work.order, work.channels) or (work.data[1] <= FEWEST_LANES and _beside(work))
+    return copied and _fewest(work) >= FEWEST_LANES and work.out[1] // work.group >= wide
+
+
+def bordered(order: tuple[int, ...], channels: int) -> bool:
+    """Whether the input is copied first, its channels side by side and with the border around it: few channels of an
+    image, which lies in ONNX's order, or would give the taps that the border leaves no whole vector."""
+    return order != NHWC or channels < FEWEST_LANES
+
+
+def _beside(work: Work) -> bool:
+    """Whether the taps of a row of the kernel lie side by side."""
+    return work.group == 1 and work.dilations[1] == 1
+
+
+def _fewest(work: Work) -> int:
+    """The fewest values side by side that a position reads."""
+    return work.channels * (work.kernel[1] if bordered(work.order, work.channels) and _beside(work) else 1)
+
+
+def direct_plan(target: Target, work: Work) -> Direct:
+    """The plan that takes the least time by the model of the core, of work that `covers` holds for."""
+    return _plan(target, work, _shapes(target, work))[1]
+
+
+def direct_plans(target: Target, work: Work) -> list[Direct]:
+    """The preferred plan, then those without single channels and of fewer vectors."""
+    most = _shapes(target, work)
+    fewer = [shape for shape in most if not shape[1]], [shape for shape in most if len(shape[0]) <= 2]
+    return list(dict.fromkeys(_plan(target, work, shapes)[1] for shapes in (most, *fewer)))
+
+
+def direct_cost(target: Target, work: Work) -> float:
+    """Instructions (Arm) or cycles (x86) of the preferred plan, of a kernel that `covers` the work."""
+    return _plan(target, work, _shapes(target, work))[0] * work.out[0] * work.out[2] * work.group
+
+
+Shape = tuple[tuple[int, ...], int]
+
+
+def _shapes(target: Target, work: Work) -> list[Shape]:
+    """Vectors and single channels that a block may have."""
+    lanes, arm = target.lanes, by_lane(target)
+    vectors = [(lanes,) * n for n in range(1, 5)]
+    if not arm and lanes // 2 >= FEWEST_LANES:
+        vectors += [(lanes // 2,), (lanes, lanes, lanes // 2)]
+    singles = (2 if arm else _MOST_SINGLES) if _fewest(work) >= _steps(target, True) else 0
+    return [(v, s) for v in vectors for s in range(singles + 1)]
+
+
+def _steps(target: Target, singles: bool) -> int:
+    """Input values that are unrolled: a vector of them where they come as one."""
+    return min(8, target.lanes) if singles and not by_lane(target) else 4
+
+
+def _plan(target: Target, work: Work, shapes: list[Shape]) -> tuple[float, Direct]:
+    """The blocks, of at most two kinds, that cover the channels in the least time, and before them what they cost for a
+    row of the result."""
+    channels = work.out[1] // work.group
+    priced = [(block, cost) for shape in shapes for block, cost in [_best(target, work, shape)] if block is not None]
+    options = [option for first in priced for option in _covering(channels, first, priced)]
+    cost, blocks = min(options, key=lambda option: option[0])
+    steps = _steps(target, any(block.singles for block in blocks))
+    return cost, Direct(blocks, steps, target.threads)
+
+
+Priced = tuple[Block, float]
+
+
+def _covering(channels: int, first: Priced, others: list[Priced]) -> Iterator[tuple[float, tuple[Block, ...]]]:
+    """Blocks that cover the channels and what they cost: some of the first kind, then at most one other kind."""
+    block, cost = first
+    most = -(-channels // block.channels)
+    for count in range(max(1, most - _FEWER), most + 1):
+        done, begun = count * block.channels, (replace(block, count=count),)
+        if done >= channels:
+            if _fits_behind(block, done - block.channels, channels):
+                yield count * cost, begun
+            continue
+        for other, price in others:
+            more = -(-(channels - done) // other.channels)
+            if other != block and _fits_behind(other, done + (more - 1) * other.channels, channels):
+                yield (count * cost + more * price) * _TWO_KINDS, (*begun, replace(other, count=more))
+
+
+def _fits_behind(block: Block, done: int, channels: int) -> bool:
+    """Whether the block may come behind `done` channels: if too wide for what is left, it is the last, its last vector
+    then overlaps the one before it, or is the only one of all."""
+    left = channels - done
+    if block.channels <= left:
+        return True
+    alone = done == 0 and len(block.lanes) == 1
+    return not block.singles and left > sum(block.lanes[:-1]) and (alone or channels >= block.lanes[-1])
+
+
+def _best(target: Target, work: Work, shape: Shape) -> tuple[Block | None, float]:
+    """The block of a shape with as many rows as take the least time for a row of the result; None where it would not
+    stay in registers."""
+    columns, found = work.out[3], []
+    for most in range(1, min(columns, _most_rows(target, work)) + 1):
+        tiles = -(-columns // most)
+        rows, more = divmod(columns, tiles)
+        if _stays(target, work, Block(*shape, rows + (more > 0))):
+            cost = more * _cost(target, work, Block(*shape, rows + 1)) if more else 0.0
+            found.append((cost + (tiles - more) * _cost(target, work, Block(*shape, rows)), rows + (more > 0)))
+    if not found:
+        return None, 0.0
+    cost, rows = min(found)
+    return Block(*shape, rows), cost + _A_LINE["arm" if by_lane(target) else "x86"]
+
+
+def _most_rows(target: Target, work: Work) -> int:
+    return min(_MOST_ROWS, most_rows(target, work.data[1] * work.strides[1]))
+
+
+def _stays(target: Target, work: Work, block: Block) -> bool:
+    """Whether accumulators and operands stay in registers (Arm: found by disassembly for generic code and the cores
+    A53 and A76)."""
+    vectors, singles, rows, registers = len(block.lanes), block.singles, block.rows, target.core.vector_registers
+    held = block.turns(rows, _steps(target, singles > 0)) * vectors * rows + singles * rows
+    if by_lane(target):
+        run = work.channels * work.kernel[1]
+        few = not singles or (rows <= 4 and vectors * rows * run > _WRITTEN_OUT)
+        return few and held + vectors + rows <= registers - (4 if singles else 8)
+    if work.channels <= FEWEST_LANES and held > _FEW:
+        return rows == 1
+    if singles:
+        return held + rows + 1 <= registers
+    return held <= registers - 4 and (vectors == 1 or held + vectors + 1 <= registers)
+
+
+def _cost(target: Target, work: Work, block: Block) -> float:
+    """Instructions (Arm) or cycles (x86) of a whole tile."""
+    vectors, singles, rows = len(block.lanes), block.singles, block.rows
+    values, core = _taps(work) * work.channels, "arm" if by_lane(target) else "x86"
+    each = _arm_step(vectors, singles, rows) if core == "arm" else _x86_step(target, block)
+    ends = rows * (vectors * _A_RESULT[core] + singles * _A_SINGLE[core])
+    return values * each + _A_TILE[core] + ends
+
+
+@lru_cache(maxsize=64)
+def _taps(work: Work) -> float:
+    """Those of the kernel that meet the image, on average over all positions."""
+    if bordered(work.order, work.channels):
+        return prod(work.kernel)
+    sizes = zip(work.data[2:], work.out[2:], work.kernel, work.strides, work.dilations, work.pads, strict=True)
+    return prod(
+        sum(0 <= at * stride + tap * step - pad < size for at in range(out) for tap in range(kernel)) / out
+        for size, out, kernel, stride, step, pad in sizes
+    )
+
+
+def _arm_step(vectors: int, singles: int, rows: int) -> float:
+    """Instructions for one input value of each row; weights come in pairs of vectors, values in fours."""
+    return max(vectors * rows, _ENOUGH) + vectors / 2 + (singles * rows + rows + singles + 4) / 4
+
+
+def _x86_step(target: Target, block: Block) -> float:
+    """Cycles for one input value of each row. Two vectors of at most 256 bits are multiplied and two loaded a cycle;
+    one or two vectors of channels take each row's value from memory, more share a register. Measured on Zen 4."""
+    steps = _steps(target, True)
+    rows, loads = block.rows, min(len(block.lanes), 2) if len(block.lanes) < 3 else 1
+    multiplies = sum(_share(target, lanes) for lanes in block.lanes) + block.singles * _share(target, steps) / steps
+    loaded = rows * loads / 2 + sum(block.lanes) / 16 + (block.singles and (rows + block.singles) / 2 / steps)
+    return max(rows * multiplies, loaded, _LATENCY / block.turns(rows, steps))
+
+
+def _share(target: Target, lanes: int) -> float:
+    """Cycles of a multiply-add."""
+    return max(2 * lanes, target.core.macs_per_cycle) / target.core.macs_per_cycle / 2

@@ -1,0 +1,118 @@
+"""The kernels of a model that can be computed in several ways, each to be built alone and measured."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import onnx_graphsurgeon as gs
+
+from pfir.artifact import Artifact, Database, TensorSpec, Tuning
+from pfir.backends.base import Tunable
+from pfir.backends.tvm.library.build import build
+from pfir.backends.tvm.lowering.form import Form, plain
+from pfir.backends.tvm.lowering.fuse import Group
+from pfir.backends.tvm.lowering.lower import Lowering, grouped, sized
+from pfir.backends.tvm.lowering.values import Program, Value
+from pfir.backends.tvm.schedule.candidate_schedules import ways
+from pfir.backends.tvm.schedule.workload import Work
+from pfir.backends.tvm.tuning.database import Entry, Known, core_name, digest
+from pfir.ir.model import Model
+from pfir.target import Target
+
+LIBRARY = "kernel.so"
+
+
+def tunables(model: Model, target: Target) -> tuple[Tunable, ...]:
+    """Each distinct one once, in order of execution.
+
+    Raises:
+        CompileError: The model cannot be compiled.
+    """
+    found = group_kernels(model, target)
+    return tuple(
+        Tunable(name, tuple(map(str, ways(target, kernel.work))), kernel.build, kernel.calls, kernel.work.macs)
+        for name, kernel in found.items()
+    )
+
+
+def tuning(model: Model, target: Target, known: Known) -> Tuning:
+    """Which of its kernels are computed as is known to be the fastest.
+
+    Raises:
+        CompileError: The model cannot be compiled.
+    """
+    works = {name: kernel.work for name, kernel in group_kernels(model, target).items()}
+    found = {name: known.way(target, work) for name, work in works.items()}
+    taken = {name: str(way) for name, way in found.items() if way is not None}
+    counts = Counter(known.sources[name] for name in taken)
+    databases = tuple(Database(*source, count) for source, count in counts.items())
+    return Tuning(core_name(target), len(works), databases, digest([f"{name}: {way}" for name, way in taken.items()]))
+
+
+def group_kernels(model: Model, target: Target) -> dict[str, GroupKernel]:
+    """The kernels with a choice of ways, by the text of their work.
+
+    Raises:
+        CompileError: The model cannot be compiled.
+    """
+    model = sized(model)
+    program = Program(target, None, model.graph.opset)
+    values = {spec.name: Value(None, plain(tuple(spec.shape), spec.dtype)) for spec in model.inputs()}
+    lowering, calls = Lowering(program, values), Counter()
+    found: dict[str, tuple[Work, Group, dict[str, Form]]] = {}
+    for group in grouped(model.graph):
+        forms = {tensor.name: lowering.value(tensor).form for tensor in _read(group)}
+        before = len(program.works)
+        lowering.group(group)
+        for work in program.works[before:]:
+            calls[str(work)] += 1
+            found.setdefault(str(work), (work, group, forms))
+    opset = model.graph.opset
+    return {name: GroupKernel(*parts, opset, target, calls[name]) for name, parts in found.items()}
+
+
+def _read(group: Group) -> list[gs.Variable]:
+    """The tensors that a group reads and does not make."""
+    made = {tensor.name for node in group.nodes for tensor in node.outputs}
+    read = {tensor.name: tensor for node in group.nodes for tensor in node.inputs if isinstance(tensor, gs.Variable)}
+    return [tensor for name, tensor in read.items() if name not in made and not tensor.is_empty()]
+
+
+@dataclass(frozen=True)
+class GroupKernel:
+    """One group of nodes, with how what it reads lies in memory, and how often such a kernel is called."""
+
+    work: Work
+    group: Group
+    forms: Mapping[str, Form]
+    opset: int
+    target: Target
+    calls: int
+
+    def build(self, way: str) -> Artifact:
+        """The kernel alone as a library.
+
+        Raises:
+            CompileError: TVM or the linker refuses.
+        """
+        from tvm import relax
+
+        program = Program(self.target, relax.BlockBuilder(), self.opset, Known({str(self.work): Entry(way)}))
+        variables = {
+            name: relax.Var(f"input_{i}", relax.TensorType(form.memory, form.dtype))
+            for i, (name, form) in enumerate(self.forms.items())
+        }
+        values = {name: Value(variables[name], form) for name, form in self.forms.items()}
+        lowering = Lowering(program, values)
+        with program.builder.function("main", list(variables.values())):
+            with program.builder.dataflow():
+                lowering.group(self.group)
+                result = lowering.values[self.group.output.name]
+                output = program.builder.emit_output(relax.Tuple([result.var]))
+            program.builder.emit_func_output(output)
+        library = build(program.builder.get(), self.target)
+        inputs = tuple(TensorSpec(name, form.dtype, form.memory) for name, form in self.forms.items())
+        outputs = (TensorSpec(self.group.output.name, result.form.dtype, result.form.memory),)
+        return Artifact("tvm", self.target, {LIBRARY: library}, LIBRARY, inputs, outputs)

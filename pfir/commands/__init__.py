@@ -1,0 +1,1 @@
+"""The commands beside compile: opt, inspect, evaluate, bench and tune."""

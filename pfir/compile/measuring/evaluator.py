@@ -1,0 +1,102 @@
+"""Judging a model: latency on the device of the run, cost, accuracy and fidelity; the original and the result alike."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from pfir.backends.base import Backend
+from pfir.compile.calibration.samples import Samples
+from pfir.compile.methods.pricing import Limits, limits_for
+from pfir.compile.prepare import fixed
+from pfir.compile.request import Request
+from pfir.data.base import Dataset
+from pfir.devices.base import Device
+from pfir.devices.estimation.calibrate import calibrated
+from pfir.devices.estimation.estimate import EstimateDevice
+from pfir.ir.costs.model_cost import model_cost
+from pfir.ir.model import Model
+from pfir.measurement import Measurement
+from pfir.report.record import Side
+from pfir.run.evaluate import Reference, Scores, evaluate, reference
+from pfir.target import Target
+
+MOST_ANSWER_BYTES = 64 << 20
+"""Of the original's outputs on the samples that measure, which both sides are compared with."""
+
+
+class Judge:
+    """One device, one backend, one target for both sides, so that no two sources are ever compared.
+
+    Args:
+        device: An estimator, or what runs and measures libraries.
+    """
+
+    def __init__(self, backend: Backend, device: Device, target: Target, request: Request) -> None:
+        self._backend, self._device, self._target, self._request = backend, device, target, request
+        self._latencies: dict[int, tuple[Model, Measurement]] = {}
+        self._reference: Reference | None = None
+
+    def latency(self, model: Model) -> Measurement:
+        """Of one inference; a model that was asked for before is not measured again."""
+        known = self._latencies.get(id(model))
+        if known is None:
+            sized = fixed(model, self._request)
+            known = self._latencies[id(model)] = (model, self._latency(sized))
+        return known[1]
+
+    def estimator(self, baseline: Model) -> EstimateDevice:
+        """What prices candidates: the device if it estimates, else an estimator scaled to the measured baseline."""
+        if isinstance(self._device, EstimateDevice):
+            return self._device
+        kernels = self._backend.kernels(fixed(baseline, self._request), self._target)
+        return calibrated(self._target, self.latency(baseline), kernels)
+
+    def limits(self, baseline: Model) -> Limits:
+        """The bounds that the goals put on candidates."""
+        cost = model_cost(fixed(baseline, self._request))
+        return limits_for(self._request.goals, self.latency(baseline).seconds, cost.macs, cost.size_bytes)
+
+    def excess(self, model: Model, baseline: Model) -> float:
+        """The model's share of the latency that the goals allow; 0 where they allow any, or nothing is measured."""
+        allowed = self.limits(baseline).latency_s
+        if allowed is None or isinstance(self._device, EstimateDevice):
+            return 0.0
+        return self.latency(model).seconds / allowed
+
+    def side(self, model: Model, samples: Samples, original: Model) -> Side:
+        """All figures of one side; accuracy only with labels, fidelity to the original."""
+        cost = model_cost(fixed(model, self._request))
+        scores = self._scores(model, samples.validation, original)
+        accuracy = None if self._request.metric == "fidelity" else scores.accuracy
+        return Side(
+            self.latency(model),
+            cost.macs,
+            cost.parameters,
+            cost.size_bytes,
+            cost.peak_activation_bytes,
+            accuracy,
+            scores.fidelity,
+        )
+
+    def _scores(self, model: Model, data: Dataset, original: Model) -> Scores:
+        """Against the original, whose answers are kept for the next side where they are small."""
+        threads = self._request.jobs or 1
+        if _answer_bytes(original, self._request) * len(data) > MOST_ANSWER_BYTES:
+            return evaluate(model, data, original, threads)
+        if self._reference is None:
+            self._reference = reference(original, data, threads)
+        return evaluate(model, data, self._reference, threads)
+
+    def _latency(self, sized: Model) -> Measurement:
+        if isinstance(self._device, EstimateDevice):
+            return self._device.estimate(self._backend.kernels(sized, self._target))
+        return self._device.measure(self._backend.build(sized, self._target))
+
+
+def _answer_bytes(model: Model, request: Request) -> float:
+    """Bytes of the outputs for one sample."""
+    sized = fixed(model, request)
+    samples = max((t.shape[0] for t in sized.inputs() if t.shape), default=1)
+    return sum(math.prod(t.shape) * np.dtype(t.dtype).itemsize for t in sized.outputs()) / samples

@@ -1,0 +1,208 @@
+"""Libraries of the original and the result: for the target, and for this machine, measured side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pfir.artifact import Artifact
+from pfir.backends.base import Backend
+from pfir.compile.measuring.verification import Place, verify_somewhere
+from pfir.compile.measuring.verification_places import ANYWHERE, AUTO, EMULATED, HOST, NONE, Where, emulates
+from pfir.devices import open_device
+from pfir.devices.base import Device
+from pfir.devices.estimation.estimate import EstimateDevice
+from pfir.errors import BackendError, DeviceError, UsageError
+from pfir.ir.model import Model
+from pfir.report.progress import Progress
+from pfir.report.record import Verification
+from pfir.run.session import Session
+from pfir.target import FLOAT32, Target, parse_target, with_arithmetic
+
+ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class HostLatency:
+    """Seconds of one inference on this machine, original and result taken in turn; None where that was not possible."""
+
+    baseline_s: float | None
+    result_s: float | None
+    note: str | None = None
+
+
+def host_latency(backend: Backend, baseline: Model, result: Model, arithmetic: str = FLOAT32) -> HostLatency:
+    """Both models, built by the same backend for this machine, one thread, measured in turn: medians of the rounds;
+    in float32 where this machine does not have the arithmetic."""
+    host, note = _host(arithmetic)
+    try:
+        built = [backend.build(m, host) for m in (baseline, result)]
+        with host_device(backend) as device:
+            rounds = [[device.measure(a).seconds for a in built] for _ in range(ROUNDS)]
+    except BackendError as error:
+        return HostLatency(None, None, f"not measured on this machine: {error}")
+    before, after = np.median(rounds, axis=0)
+    return HostLatency(float(before), float(after), note)
+
+
+def _host(arithmetic: str) -> tuple[Target, str | None]:
+    try:
+        return with_arithmetic(parse_target(HOST), arithmetic), None
+    except UsageError:
+        return parse_target(HOST), "This machine has no fp16 arithmetic: the latencies on it are of float32 code."
+
+
+def run_device(url: str | None, backend: Backend, target: Target) -> Device:
+    """The device of `--device`, which can run this backend's libraries for this target.
+
+    Raises:
+        UsageError: There is no such device, or it runs other libraries.
+    """
+    if url == HOST and _architecture(target) != _architecture(parse_target(HOST)):
+        raise UsageError(
+            f"--device host measures this machine, which runs no library for {target.name}; give --device "
+            "rpc://HOST:PORT of one that does, or --target host"
+        )
+    if backend.name != "ort" or url is None:
+        return open_device(url, target)
+    if url != HOST:
+        raise UsageError(f"--device {url} runs libraries of the tvm backend; --backend ort knows the device host only")
+    from pfir.backends.ort import OrtHost
+
+    return OrtHost(target.threads)
+
+
+def host_device(backend: Backend) -> Device:
+    """This machine, as what runs this backend's libraries."""
+    if backend.name == "ort":
+        from pfir.backends.ort import OrtHost
+
+        return OrtHost()
+    from pfir.devices.host import HostDevice
+
+    return HostDevice()
+
+
+def verify_result(
+    backend: Backend,
+    artifact: Artifact,
+    model: Model,
+    device: Device,
+    feeds: Sequence[Mapping[str, np.ndarray]],
+    progress: Progress,
+    emulated: Device | None = None,
+    where: Where = ANYWHERE,
+) -> Verification:
+    """Compare the library with ONNX Runtime on the same model: on the device, the emulated one, or as a host build.
+
+    What ONNX Runtime itself runs is not compared: it would be with itself.
+
+    Args:
+        artifact: The library for the target.
+        model: What it was built from, every size fixed.
+        device: The device of the run; an estimator runs nothing, so the emulated device or the host takes its place.
+        feeds: Sets of inputs, at least one, the first of samples.
+        emulated: What `emulation` gave.
+        where: Which of these places the user wants.
+
+    Raises:
+        VerifyError: The outputs differ, or the library fails while running.
+        DeviceError: The one place that the user wants cannot be set up.
+    """
+    if backend.name == "ort":
+        return Verification(HOST, None, skipped="not applicable: ONNX Runtime itself runs the result")
+    if where.choice == NONE:
+        return Verification(NONE, False, skipped="--verify none")
+    session = Session(model)
+    cases = [(inputs, session.predict(inputs)) for inputs in feeds]
+    # Where this machine has no fp16 arithmetic its code rounds to float16 after each operation: slow, and as exact.
+    host = replace(parse_target(HOST), arithmetic=artifact.target.arithmetic)
+
+    with host_device(backend) as here:
+
+        def on_host() -> tuple[Artifact, Device]:
+            return _as_device_error(lambda: backend.build(model, host)), here
+
+        places = [*_places(where, artifact, device, emulated), (HOST, on_host)]
+        if where.choice == EMULATED:
+            places = places[:1]
+        found = where.insist(verify_somewhere(places, cases, host.arithmetic, progress.note))
+    if where.choice == HOST and _architecture(artifact.target) != _architecture(host):
+        found = replace(found, not_verified_on=_architecture(artifact.target), reason="--verify host")
+    return replace(found, device=HOST) if found.device.startswith(HOST) else found
+
+
+def _places(where: Where, artifact: Artifact, device: Device, emulated: Device | None) -> list[Place]:
+    """Where the library itself can run, as far as the user wants it there."""
+    if where.choice == AUTO:
+        return _everywhere(artifact, device, emulated)
+    wanted = where.choice == EMULATED and emulated is not None
+    return [(_architecture(artifact.target), lambda: (artifact, emulated))] if wanted else []
+
+
+def _everywhere(artifact: Artifact, device: Device, emulated: Device | None) -> list[Place]:
+    """Where the library itself can run, or is not known to; none where it is for a machine as this one."""
+    if not isinstance(device, EstimateDevice):
+        return [(device.name, lambda: (artifact, device))]
+    if emulated is not None:
+        return [(_architecture(artifact.target), lambda: (artifact, emulated))]
+    if _architecture(artifact.target) == _architecture(parse_target(HOST)):
+        return []
+
+    def nowhere() -> tuple[Artifact, Device]:
+        raise DeviceError(f"no emulated device runs libraries for {artifact.target.triple}")
+
+    return [(_architecture(artifact.target), nowhere)]
+
+
+def emulation(
+    backend: Backend, target: Target, progress: Progress, where: Where = ANYWHERE
+) -> AbstractContextManager[Device | None]:
+    """The emulated device, set up on first use, that runs and counts such libraries; None where there is none, or the
+    user wants none.
+
+    Raises:
+        DeviceError: The user wants it and nothing else, and it cannot be set up.
+    """
+    if not emulates(backend.name, target) or where.choice not in (AUTO, EMULATED):
+        return nullcontext()
+    from pfir.devices.emulation.emulated import EmulatedDevice
+
+    device = EmulatedDevice(progress=progress.note, offline=where.offline)
+    if where.choice == EMULATED:
+        device.set_up()
+    return device
+
+
+def instructions(
+    backend: Backend,
+    models: Sequence[Model],
+    target: Target,
+    feeds: Mapping[str, np.ndarray],
+    progress: Progress,
+    emulated: Device | None,
+) -> list[int | None]:
+    """Instructions of one inference of each model, counted on the emulated device; None where it cannot count."""
+    if emulated is None:
+        return [None] * len(models)
+    try:
+        return [emulated.instructions(backend.build(m, target), feeds) for m in models]
+    except BackendError as error:
+        progress.note(f"instructions were not counted: {error}")
+        return [None] * len(models)
+
+
+def _architecture(target: Target) -> str:
+    return target.triple.partition("-")[0]
+
+
+def _as_device_error(build):
+    try:
+        return build()
+    except DeviceError:
+        raise
+    except BackendError as error:
+        raise DeviceError(str(error)) from error

@@ -1,0 +1,44 @@
+"""What a run works with, fixed before the search, and what it ends up with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pfir.backends.base import Backend
+from pfir.compile.calibration.samples import Samples
+from pfir.compile.plan import Plan
+from pfir.compile.prepare import Original
+from pfir.compile.request import Request
+from pfir.compile.selection.searching import Found
+from pfir.compile.stages import Stages
+from pfir.compile.training.fine_tuning import Tuned
+from pfir.report.progress import Progress
+from pfir.target import Target
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Everything but the device and the output folder."""
+
+    request: Request
+    target: Target
+    backend: Backend
+    original: Original
+    samples: Samples
+    plan: Plan
+    stages: Stages
+    progress: Progress
+
+    def has_time(self, seconds: float) -> bool:
+        """Whether so many seconds are left of the time budget; always where no clock may change the run."""
+        left = self.plan.left_s(self.stages.elapsed_s)
+        return left is None or left >= seconds
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The compressed model and how it came about."""
+
+    found: Found
+    tuned: Tuned
+    notes: tuple[str, ...] = ()

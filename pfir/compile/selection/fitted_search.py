@@ -1,0 +1,186 @@
+"""Candidates fitted to the original layer by layer: a second search, among those that are worth their time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pfir.compile.deadline import NEVER, Deadline
+from pfir.compile.methods.pricing import Limits
+from pfir.compile.methods.warm_starts import warm_starts
+from pfir.compile.plan import Plan
+from pfir.compile.request import Request
+from pfir.compile.selection.searching import BATCH, Found, Ground, Teller, fingerprint, kept_as, points
+from pfir.errors import OutOfTime
+from pfir.ir.model import Model
+from pfir.ir.shapes import infer_shapes
+from pfir.passes.base import Activations, Context
+from pfir.passes.pruning.refit import refit
+from pfir.report.progress import Progress
+from pfir.run.evaluate import Scores, evaluate
+from pfir.run.memo import Memo
+from pfir.search import Problem, Settings, Trial, search
+
+MACS_PER_SECOND = 1e10
+SECONDS_PER_LAYER = 0.3
+"""What inference and least squares reach at least on one core of today; they only decide whether there is time."""
+
+
+class Fitting:
+    """Fits candidates of a model, judges them, and keeps the best one's model.
+
+    Args:
+        values: Activations on the calibration data, remembered between candidates.
+        seed: Of the samples that fits are made on.
+    """
+
+    def __init__(self, ground: Ground, values: Activations, seed: int) -> None:
+        self.ground, self._values, self._seed = ground, values, seed
+        self._best: tuple[float, Mapping[str, float], Model] | None = None
+
+    def nearest(self, candidate: Found) -> tuple[Model, Scores]:
+        """The candidate's model, fitted or as it is, whichever is nearer to the original, and what it is worth."""
+        options = [(m, self.judged(m)) for m in (candidate.model, self.fitted(candidate))]
+        return min(options, key=lambda option: option[1].divergence)
+
+    def fitted(self, candidate: Found) -> Model:
+        """The candidate's model, each layer fitted to what the original gives there."""
+        model = candidate.model.clone()
+        infer_shapes(model)
+        context, ground = Context(self._values, seed=self._seed), self.ground
+        refit(model, ground.candidates.model, ground.coupling, candidate.removed, context, original=ground.teacher)
+        return model
+
+    def model_of(self, parameters: Mapping[str, float], candidate: Found) -> Model:
+        """The model that scored best with these parameters; made again where another search scored them."""
+        if self._best is not None and self._best[1] == parameters:
+            return self._best[2]
+        return self.nearest(candidate)[0]
+
+    def __call__(self, parameters: Mapping[str, float]) -> tuple[float, dict[str, float]]:
+        """As `Score`, of the candidate at its nearest."""
+        model, found = self.nearest(kept_as(self.ground, self.ground.candidates.removed(parameters)))
+        if self._best is None or -found.divergence > self._best[0]:
+            self._best = (-found.divergence, dict(parameters), model)
+        details = {"fidelity": found.fidelity, **self.ground.pricing.costs(parameters)}
+        return -found.divergence, details
+
+    def judged(self, model: Model) -> Scores:
+        """Against the original, on the scoring samples."""
+        score = self.ground.score
+        return evaluate(model, score.data, score.reference, score.threads)
+
+
+def fitted_if_nearer(ground: Ground, found: Found, plan: Plan, seed: int, ends: Deadline) -> Found:
+    """The candidate with its layers fitted, where there is time for it and it brings the model nearer."""
+    if not _affordable(ground, found, plan, ends):
+        return found
+    try:
+        return replace(found, model=_fitting(ground, seed, ends).nearest(found)[0])
+    except OutOfTime:
+        return found
+
+
+def best_fitted(
+    ground: Ground,
+    limits: Limits,
+    first: Found,
+    plan: Plan,
+    request: Request,
+    journal: Path,
+    progress: Progress,
+    ends: Deadline = NEVER,
+    keeps: Callable[[Found], bool] = lambda found: True,
+) -> Found:
+    """The candidate that is nearest to the original once its layers are fitted, or the first as it is.
+
+    Fitting ranks candidates anew: what is far from the original untouched can come nearer than others do. So the
+    second search starts from the first one's finalists and from its starts, and scores what is fitted.
+
+    Args:
+        limits: That candidates keep by estimate.
+        first: What the first search found, with its finalists.
+        plan: Its trials bound this search too. Nothing is fitted where one candidate would take more than the plan has
+            for fitting, or where fitting does not help the first.
+        journal: Each trial is here before the next starts, and a search goes on from it.
+        ends: When it must be over, in the middle of a trial if need be.
+        keeps: Whether a candidate keeps the limits when it is measured.
+    """
+    if not _affordable(ground, first, plan, ends):
+        return first
+    fitting = _fitting(ground, request.seed, ends)
+    try:
+        before, fitted = fitting.judged(first.model).divergence, fitting.fitted(first)
+        if fitting.judged(fitted).divergence >= before:
+            return first
+        trials = _searched(fitting, limits, first, _settings(ground, plan, request, ends), request, journal, progress)
+    except OutOfTime:
+        return first
+    for trial in trials:
+        candidate = kept_as(ground, ground.candidates.removed(trial.parameters))
+        if keeps(candidate):
+            progress.note(f"fitted layer by layer: divergence {before:.4f} -> {-trial.score:.4f}")
+            return _as_found(fitting, candidate, trial, trials, first)
+    return replace(first, model=fitted)
+
+
+def _as_found(fitting: Fitting, candidate: Found, best: Trial, trials: Sequence[Trial], first: Found) -> Found:
+    """The candidate of the best trial, with the trials of both searches."""
+    return replace(
+        candidate,
+        model=fitting.model_of(best.parameters, candidate),
+        parameters=best.parameters,
+        trials=(*(replace(t, chosen=False) for t in first.trials), *points(trials, best)),
+        seconds=first.seconds + sum(t.seconds for t in trials),
+    )
+
+
+def _fitting(ground: Ground, seed: int, ends: Deadline) -> Fitting:
+    return Fitting(ground, ends.guard(Memo(ground.calibration, BATCH)), seed)
+
+
+def _affordable(ground: Ground, found: Found, plan: Plan, ends: Deadline) -> bool:
+    """Whether anything was removed, and there is time to fit a candidate at all."""
+    return bool(found.removed) and _seconds(ground) <= min(plan.fitting_s, ends.left_s())
+
+
+def _settings(ground: Ground, plan: Plan, request: Request, ends: Deadline) -> Settings:
+    """As many trials as the clock allows or, where it has no say, as many as should fit into the same time."""
+    if plan.clocked:
+        return Settings(plan.trials, request.seed, time_budget_s=ends.left_s())
+    return Settings(min(plan.trials, max(1, int(plan.fitting_s / _seconds(ground)))), request.seed)
+
+
+def _searched(
+    fitting: Fitting,
+    limits: Limits,
+    first: Found,
+    settings: Settings,
+    request: Request,
+    journal: Path,
+    progress: Progress,
+) -> tuple[Trial, ...]:
+    """The trials that have a score, best first."""
+    ground = fitting.ground
+    prices = ground.pricing.within(limits)
+    problem = Problem(
+        space=prices.space(0.3),
+        cost=prices,
+        limit=1.0,
+        score=fitting,
+        snap=prices.snap,
+        warm_starts=(*first.finalists, *warm_starts(ground.pricing, ground.candidates.importance)),
+        fingerprint=f"fitted {fingerprint(ground, request)}",
+    )
+    result = search(problem, settings, journal, Teller(progress, settings.trials, settings.time_budget_s))
+    scored = [t for t in result.trials if t.score is not None]
+    return tuple(sorted(scored, key=lambda t: (-t.score, t.cost, t.number)))
+
+
+def _seconds(ground: Ground) -> float:
+    """Both models run once over the calibration data, and each layer is solved."""
+    model = ground.candidates.model
+    macs = ground.pricing.scalable.macs_at(ground.pricing.sizes)
+    layers = sum(node.op in ("Conv", "Gemm", "MatMul", "ConvTranspose") for node in model.nodes())
+    return max(1e-3, 2 * len(ground.calibration) * macs / MACS_PER_SECOND + SECONDS_PER_LAYER * layers)

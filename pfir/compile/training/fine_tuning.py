@@ -1,0 +1,186 @@
+"""Fine-tuning of a pruned model with the original as its teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from pfir.compile.calibration.samples import Samples
+from pfir.compile.deadline import Deadline
+from pfir.compile.methods.candidates import adopt
+from pfir.data.base import Dataset
+from pfir.errors import CompileError
+from pfir.ir.model import Model
+from pfir.ir.training import TrainingGraph
+from pfir.passes.base import Activations, Context
+from pfir.passes.batch_norm.fold import FoldBatchNorm
+from pfir.passes.batch_norm.restore import RestoreBatchNorm
+from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher, is_classifier
+from pfir.passes.distillation.losses import PREFIX as LOSS
+from pfir.passes.pipeline import run
+from pfir.report.progress import Progress
+from pfir.report.record import Epoch
+from pfir.run.evaluate import Scores, evaluate
+from pfir.system.memory import give_back
+from pfir.train.settings import Settings
+from pfir.train.trainer import fit
+
+MANY_SAMPLES = 10_000
+FEW_SAMPLES = 800
+LEARNING_RATE = {"many": 0.05, "few": 0.01, "values": 0.003}
+"""Peaks with many samples and with few; `values` for what is no classifier, and has few: MediaPipe's face net, whose
+loss has a curvature of 1,900 along its weights, learns at 0.003 from the first epoch on."""
+CLIP = 2.0
+"""Without it the first steps at such a rate wreck a network whose loss is T^2 times a divergence."""
+LABEL_WEIGHT = 0.3
+LEAST_S = 1.0
+SAME_WHEN_FLIPPED = 0.85
+"""Images whose mirror image the original puts into the same class this often may be mirrored in training."""
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A fine-tuned model with its curve; the untrained one where training did not help."""
+
+    model: Model
+    curve: tuple[Epoch, ...] = ()
+    notes: tuple[str, ...] = ()
+    settings: Mapping[str, object] | None = None
+
+
+def fine_tune(
+    student: Model,
+    teacher: Model,
+    samples: Samples,
+    activations: Activations,
+    epochs: int,
+    budget_s: float | None,
+    seed: int,
+    jobs: int | None,
+    checkpoint: Path | None,
+    progress: Progress,
+) -> Tuned:
+    """The student after distillation; as it was, with a note, where it cannot be trained or training made it worse.
+
+    Args:
+        student: Pruned; not changed.
+        budget_s: Seconds at most; None for no limit.
+    """
+    ends = Deadline.within(budget_s)
+    settings = _settings(teacher, samples, epochs, budget_s, seed, jobs, checkpoint)
+    try:
+        restored, _ = run((RestoreBatchNorm(),), student, Context(activations=activations, seed=seed))
+        graph = without_slopes(attach_teacher(restored, teacher, _distillation(samples)))
+        give_back()
+        timed = settings if budget_s is None else replace(settings, time_budget_s=max(ends.left_s(), LEAST_S))
+        result = fit(graph, samples.train, timed, lambda p: _tell(progress, p, timed))
+    except CompileError as error:
+        return Tuned(student, notes=(f"not fine-tuned: {error}",))
+    give_back()  # the buffers of training, before two models are run on what judges them
+    restored.set_arrays(result.arrays)
+    folded, _ = run((FoldBatchNorm(),), restored, Context())
+    tuned = student.clone()
+    adopt(tuned, folded)
+    tuned.record("fine-tune")
+    curve = tuple(_epoch(entry) for entry in result.curve)
+    chosen = {
+        "epochs": len(curve),
+        "batch": settings.batch,
+        "learning_rate": settings.learning_rate,
+        "weight_decay": settings.weight_decay,
+        "augment": settings.augment,
+        "renew": settings.renew,
+        "seed": seed,
+    }
+    before, after = (evaluate(m, samples.judging, teacher, settings.threads) for m in (student, tuned))
+    if _worse(before, after):
+        note = "fine-tuning made the model worse and was dropped; more data or epochs may help"
+        return Tuned(student, curve, (*result.notes, note))
+    return Tuned(tuned, curve, tuple(result.notes), chosen)
+
+
+def without_slopes(graph: TrainingGraph) -> TrainingGraph:
+    """The graph with every slope of PRelu as it is.
+
+    Behind a slope there may be a layer of any size, and no BatchNormalization between: in MediaPipe's face net the loss
+    has a curvature of 35,000 along one of 24 slopes before an output, and of 1,900 along all else together. A rate that
+    this slope could bear teaches the rest nothing.
+    """
+    slopes = {t.name for n in graph.model.nodes() if n.op == "PRelu" for t in n.inputs[1:]}
+    return replace(graph, trainable=tuple(n for n in graph.trainable if n not in slopes))
+
+
+def augmentation(teacher: Model, data: Dataset) -> str:
+    """`flip-crop` for images that the original classifies alike when mirrored, else `none`."""
+    probe = data.batch(np.arange(min(len(data), 256)))
+    if len(probe) != 1 or next(iter(probe.values())).ndim != 4 or not is_classifier(teacher):
+        return "none"
+    name, images = next(iter(probe.items()))
+    mirrored = np.ascontiguousarray(np.flip(images, 2 if images.shape[3] < images.shape[1] else 3))
+    from pfir.run.session import Session
+
+    session = Session(teacher)
+    answers = [next(iter(session.predict({name: x}).values())).argmax(1) for x in (images, mirrored)]
+    return "flip-crop" if np.mean(answers[0] == answers[1]) >= SAME_WHEN_FLIPPED else "none"
+
+
+def _settings(
+    teacher: Model,
+    samples: Samples,
+    epochs: int,
+    budget_s: float | None,
+    seed: int,
+    jobs: int | None,
+    checkpoint: Path | None,
+) -> Settings:
+    many = len(samples.train) >= MANY_SAMPLES
+    return Settings(
+        epochs=epochs,
+        batch=128 if many else min(32, len(samples.train)),
+        learning_rate=LEARNING_RATE["many" if many else "few" if is_classifier(teacher) else "values"],
+        weight_decay=1e-4,
+        clip=CLIP,
+        seed=seed,
+        jobs=jobs,
+        augment=augmentation(teacher, samples.train) if samples.kind == "given" else "none",
+        renew=samples.kind == "generated",
+        time_budget_s=budget_s,
+        checkpoint=checkpoint,
+    )
+
+
+def _distillation(samples: Samples) -> DistillationSettings:
+    labelled = samples.labelled
+    # A few hundred samples tell less about the statistics of a layer than the calibration data did.
+    frozen = len(samples.train) < FEW_SAMPLES
+    return DistillationSettings(
+        teacher_weight=1.0, label_weight=LABEL_WEIGHT if labelled else 0.0, frozen_batch_norm=frozen
+    )
+
+
+def _worse(before: Scores, after: Scores) -> bool:
+    return after.divergence > before.divergence and after.fidelity < before.fidelity
+
+
+def _epoch(entry: dict) -> Epoch:
+    known = ("step", "epoch", "loss", "learning_rate", "seconds")
+    return Epoch(
+        entry["epoch"],
+        entry["loss"],
+        {k.removeprefix(f"{LOSS}_").replace("_", " "): v for k, v in entry.items() if k not in known},
+    )
+
+
+def _tell(progress: Progress, p, settings: Settings) -> None:
+    if p.note:
+        progress.note(p.note)
+    share = p.step / max(p.steps, 1)
+    if settings.time_budget_s and p.seconds_left is not None:
+        share = max(share, 1 - p.seconds_left / settings.time_budget_s)
+    progress.step(
+        min(1.0, share),
+        f"epoch {p.epoch}, loss {p.loss:.4f}, rate {p.learning_rate:.2g}, {p.samples_per_s:.0f} samples/s",
+    )

@@ -1,0 +1,1 @@
+"""An aarch64 device emulated on this machine."""

@@ -1,0 +1,1 @@
+"""Latency told from a model of the core."""

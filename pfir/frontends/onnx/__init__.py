@@ -1,0 +1,1 @@
+"""ONNX files, which may come from anywhere."""

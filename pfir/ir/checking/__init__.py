@@ -1,0 +1,1 @@
+"""Whether a model is whole, and small enough to be looked at."""

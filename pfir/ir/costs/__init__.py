@@ -1,0 +1,1 @@
+"""What a model costs, in numbers or as formulas over its sizes."""

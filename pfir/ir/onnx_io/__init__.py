@@ -1,0 +1,1 @@
+"""Between ONNX files and graphs, with nothing lost on the way."""

@@ -1,0 +1,1 @@
+"""BatchNormalization folded, put back, and estimated anew."""

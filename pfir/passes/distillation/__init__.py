@@ -1,0 +1,1 @@
+"""A student and its teacher as one graph with a loss."""

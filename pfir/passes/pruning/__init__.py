@@ -1,0 +1,1 @@
+"""Channels removed: which, how, and what makes up for them."""

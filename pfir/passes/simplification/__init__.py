@@ -1,0 +1,1 @@
+"""The same function and interface in fewer nodes."""

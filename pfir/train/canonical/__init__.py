@@ -1,0 +1,1 @@
+"""The training copy of a model, in operators that have gradients."""

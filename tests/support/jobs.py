@@ -1,0 +1,77 @@
+"""A small job for `pfir compile`: a net of three convolutions on 16x16 images, and data that it labels itself."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pfir.backends.ort import host
+from pfir.compile import flow
+from pfir.compile.flow import compile_model
+from pfir.compile.measuring import latency as building
+from pfir.compile.outcome import Outcome
+from pfir.compile.request import Goals, Request
+from pfir.ir.model import Model
+from pfir.report.progress import Silent
+from pfir.run.session import Session
+from tests.support.structures import Net
+
+CLASSES = 5
+
+
+def small_net(seed: int = 0) -> Model:
+    """Three convolutions, two with BatchNorm, and a classifier; any batch of [3, 16, 16]."""
+    net = Net(seed)
+    x = net.relu(net.norm(net.conv(net.input("N", 3, 16, 16), 3, 16, bias=False), 16))
+    x = net.relu(net.norm(net.conv(x, 16, 24, bias=False, strides=[2, 2]), 24))
+    x = net.relu(net.conv(x, 24, 32))
+    x = net.op("Flatten", net.op("GlobalAveragePool", x))
+    return net.model((net.dense(x, 32, CLASSES),))
+
+
+def images(count: int = 96, seed: int = 1) -> np.ndarray:
+    """float32 [count, 3, 16, 16]: each of its own brightness and contrast, so that a random net tells them apart."""
+    rng = np.random.default_rng(seed)
+    scale, shift = rng.uniform(0.2, 3, (2, count, 3, 1, 1))
+    return (rng.standard_normal((count, 3, 16, 16)) * scale + (shift - 1.5) * 2).astype(np.float32)
+
+
+def write_model(folder: Path, model: Model | None = None, name: str = "net.onnx") -> Path:
+    """The model, else the small net, as a file."""
+    path = folder / name
+    (model or small_net()).save(path)
+    return path
+
+
+def write_data(folder: Path, model: Model | None = None, count: int = 96, name: str = "data.npz") -> Path:
+    """Images with the classes that the model gives them, so that it is right on all of them."""
+    path, x = folder / name, images(count)
+    answers = next(iter(Session(model or small_net()).predict({"in0": x}).values()))
+    np.savez(path, x=x, y=answers.argmax(1))
+    return path
+
+
+@contextmanager
+def short_measurements():
+    """How fast this machine is does not matter to most runs; test_building and test_end_to_end measure it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flow, "host_latency", lambda *_: building.HostLatency(None, None))
+        patch.setattr(building, "ROUNDS", 1)
+        patch.setattr(host, "REPEATS", 3)
+        patch.setattr(host, "MIN_REPEAT_S", 0.001)
+        yield
+
+
+def request(model: Path, output: Path, **options) -> Request:
+    """Twice as fast, four trials, no training, on ONNX Runtime; each option replaces one of these."""
+    goals = options.pop("goals", Goals(speedup=2.0))
+    defaults = {"target": "arm", "backend": "ort", "trials": 4, "epochs": 0, "jobs": 1}
+    return Request(model=model, output=output, goals=goals, **{**defaults, **options})
+
+
+def run(model: Path, output: Path, **options) -> Outcome:
+    """Such a job, done."""
+    return compile_model(request(model, output, **options), Silent())

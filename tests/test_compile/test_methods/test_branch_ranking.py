@@ -1,0 +1,77 @@
+"""The branches that matter least come first, half of them at most, and what is left costs what the estimate says."""
+
+import math
+
+import numpy as np
+import pytest
+
+from pfir.compile.deadline import Deadline
+from pfir.compile.methods.branch_ranking import SHARE, ranked_branches
+from pfir.compile.methods.pricing import BRANCHES
+from pfir.devices.estimation.estimate import EstimateDevice
+from pfir.ir.costs.model_cost import kernels
+from pfir.ir.shapes import fix_sizes
+from pfir.passes.base import Context
+from pfir.passes.simplification.simplify import Simplify
+from pfir.target import parse_target
+from tests.support.jobs import CLASSES, write_data, write_model
+from tests.support.structures import Net
+from tests.test_compile.test_selection.search_context import ground
+
+STRENGTHS = (1.0, 0.01, 2.0, 0.1)
+
+
+def net_of_branches():
+    """A stem, four residual blocks whose branches are scaled by `STRENGTHS`, and a classifier."""
+    net = Net(0)
+    x = net.relu(net.conv(net.input("N", 3, 16, 16), 3, 16))
+    for strength in STRENGTHS:
+        inner = net.relu(_convolution(net, x, 0.1))
+        x = net.relu(net.op("Add", _convolution(net, inner, 0.1 * strength), x))
+    x = net.op("Flatten", net.op("GlobalAveragePool", x))
+    return net.model((net.op("MatMul", x, net.const(0.1 * net.rng.standard_normal((16, CLASSES)), np.float32)),))
+
+
+def _convolution(net, x, scale):
+    weight = net.const(scale * net.rng.standard_normal((16, 16, 3, 3)), np.float32)
+    return net.op("Conv", x, weight, kernel_shape=[3, 3], pads=[1] * 4)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("depth")
+    model = net_of_branches()
+    return ground(write_model(folder, model), data=str(write_data(folder, model)))
+
+
+def test_the_weakest_branches_are_the_first_to_go(found):
+    ranked = found.pricing.branches
+    order = [found.coupling.branches.index(b) for b in ranked]
+    assert len(ranked) == math.ceil(SHARE * len(STRENGTHS))
+    assert order == [1, 3]
+
+
+def test_the_order_is_the_same_each_time(found):
+    assert ranked_branches(found.candidates, found.score.data) == found.pricing.branches
+
+
+def test_no_branch_is_ranked_once_the_time_is_over(found):
+    assert ranked_branches(found.candidates, found.score.data, Deadline(0.0)) == ()
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_a_candidate_without_branches_costs_its_price(found, count):
+    parameters = found.pricing.space(0.3).defaults() | {BRANCHES: float(count)}
+    removed = found.candidates.removed(parameters)
+    model = found.candidates.build(removed)
+    Simplify().apply(model, Context())
+    real = EstimateDevice(parse_target("arm")).estimate(kernels(fix_sizes(model, 1))).seconds
+    assert real == pytest.approx(found.pricing.latency_s(parameters))
+    assert sum(n.op == "Conv" for n in model.nodes()) == 1 + 2 * (len(STRENGTHS) - count)
+
+
+def test_the_price_of_all_that_may_go_is_the_least(found):
+    prices = found.pricing
+    assert prices.narrowest()[BRANCHES] == len(prices.branches)
+    assert all(prices.kept(prices.narrowest())[g] == 0 for b in prices.branches for g in b.groups)
+    assert prices.snap(prices.narrowest()) == prices.snap(prices.snap(prices.narrowest()))

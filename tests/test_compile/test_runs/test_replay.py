@@ -1,0 +1,113 @@
+import json
+
+import pytest
+
+from pfir.backends.tvm.tuning.database import Entry, add
+from pfir.commands import tune as tune_module
+from pfir.commands.tune import Tune
+from pfir.compile.replay import tuned_otherwise
+from pfir.compile.request import Goals
+from pfir.errors import UsageError
+from pfir.recipe import read_recipe, sha256
+from pfir.target import parse_target
+from tests.support.jobs import request, run, small_net, write_model
+
+HOST = parse_target("host")
+
+
+@pytest.fixture(scope="module")
+def recipe(finished):
+    return finished / "recipe.json"
+
+
+def test_a_recipe_replays_byte_identically_without_search_or_training(
+    recipe, finished, model, data, tmp_path, monkeypatch
+):
+    for name in ("search_for", "fine_tune", "ground_for"):
+        monkeypatch.setattr(f"pfir.compile.selection.choosing.{name}", lambda *_: pytest.fail("not in a replay"))
+    report = run(model, tmp_path / "out", data=data, recipe=recipe, epochs=2).report
+    for name in ("model.onnx", "weights.npz"):
+        assert (tmp_path / "out" / name).read_bytes() == (finished / name).read_bytes()
+    assert report["search"]["trials"] == 0 and report["training"] == []
+    assert report["result"]["accuracy"] == json.loads((finished / "report.json").read_text())["result"]["accuracy"]
+
+
+def test_a_replay_can_be_replayed(recipe, finished, model, tmp_path):
+    first = run(model, tmp_path / "first", recipe=recipe).folder
+    run(model, tmp_path / "second", recipe=first / "recipe.json")
+    assert (tmp_path / "second/model.onnx").read_bytes() == (finished / "model.onnx").read_bytes()
+
+
+def test_a_run_tells_which_kernels_were_measured_and_a_replay_by_others_says_so(model, tmp_path):
+    mine = tmp_path / "mine.json"
+    kernel = tune_module._kernels(Tune((model,), "host"), HOST)[0]
+    add(mine, HOST, {kernel.name: Entry(kernel.ways[1], 1.1)})
+    options = {"backend": "tvm", "target": "host", "passes": "simplify", "goals": Goals(macs=0.9)}
+    tuned = run(model, tmp_path / "a", tuned=str(mine), depfile=tmp_path / "made.d", **options).report["tuned"]
+    assert {"name": "mine.json", "sha256": sha256(mine.read_bytes()), "kernels": 1} in tuned["databases"]
+    assert str(mine) in (tmp_path / "made.d").read_text()
+    for name in ("manifest.json", "recipe.json", "report.json"):
+        assert json.loads((tmp_path / "a" / name).read_text())["tuned"] == tuned
+    assert f"mine.json {sha256(mine.read_bytes())[:12]}" in (tmp_path / "a/report.html").read_text()
+    recipe = tmp_path / "a/recipe.json"
+    assert tuned_otherwise(request(model, tmp_path, recipe=recipe), read_recipe(recipe).tuning) == ()
+    notes = run(model, tmp_path / "b", recipe=recipe, tuned="none", **options).report["notes"]
+    assert any("not the recipe's: it was built by other measured kernels" in note for note in notes)
+    assert (tmp_path / "b/model.so").read_bytes() != (tmp_path / "a/model.so").read_bytes()
+
+
+def test_a_replay_needs_no_data(recipe, finished, model, tmp_path):
+    run(model, tmp_path / "out", recipe=recipe)
+    assert (tmp_path / "out/model.onnx").read_bytes() == (finished / "model.onnx").read_bytes()
+
+
+def test_retraining_keeps_the_channels_and_trains_anew(recipe, finished, model, data, tmp_path):
+    report = run(model, tmp_path / "out", data=data, recipe=recipe, retrain=True, epochs=1).report
+    again, before = (json.loads((f / "recipe.json").read_text()) for f in (tmp_path / "out", finished))
+    assert again["removed"] == before["removed"] and report["search"]["trials"] == 0
+    assert len(report["training"]) == 1
+
+
+def test_retraining_as_before_gives_the_same_weights(recipe, finished, model, data, tmp_path):
+    run(model, tmp_path / "out", data=data, recipe=recipe, retrain=True, epochs=2)
+    assert (tmp_path / "out/model.onnx").read_bytes() == (finished / "model.onnx").read_bytes()
+
+
+def test_a_recipe_of_kept_nodes_and_passes_replays(model, tmp_path):
+    options = {"keep": ("Conv_1",), "passes": "remove-dead-channels,prune-channels{ratio=0.5}"}
+    run(model, tmp_path / "a", **options)
+    run(model, tmp_path / "b", recipe=tmp_path / "a/recipe.json", **options)
+    assert (tmp_path / "b/model.onnx").read_bytes() == (tmp_path / "a/model.onnx").read_bytes()
+
+
+def test_a_recipe_that_removed_nothing_replays(model, tmp_path):
+    options = {"passes": "simplify", "goals": Goals(macs=0.9)}
+    run(model, tmp_path / "a", **options)
+    run(model, tmp_path / "b", recipe=tmp_path / "a/recipe.json", goals=Goals(macs=0.9))
+    assert (tmp_path / "b/model.onnx").read_bytes() == (tmp_path / "a/model.onnx").read_bytes()
+
+
+def test_a_recipe_of_another_model_is_refused(recipe, tmp_path):
+    other = write_model(tmp_path, small_net(seed=9), "other.onnx")
+    with pytest.raises(UsageError, match="another model"):
+        run(other, tmp_path / "out", recipe=recipe)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "removed", [{"Conv_99": [0]}, {"Conv_1": [99]}, {"Conv_1": [-1]}, {"Conv_1": list(range(16))}, {"Gemm_11": [0]}]
+)
+def test_a_recipe_with_channels_that_cannot_go_is_refused(removed, recipe, model, tmp_path):
+    content = json.loads(recipe.read_text()) | {"removed": removed}
+    (tmp_path / "recipe.json").write_text(json.dumps(content))
+    (tmp_path / "weights.npz").write_bytes(recipe.with_name("weights.npz").read_bytes())
+    with pytest.raises(UsageError):
+        run(model, tmp_path / "out", recipe=tmp_path / "recipe.json")
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_of_another_recipe_are_refused(recipe, model, tmp_path):
+    (tmp_path / "recipe.json").write_text(recipe.read_text())
+    (tmp_path / "weights.npz").write_bytes(b"PK")
+    with pytest.raises(UsageError, match="SHA-256 differs"):
+        run(model, tmp_path / "out", recipe=tmp_path / "recipe.json")

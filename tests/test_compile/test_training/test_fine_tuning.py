@@ -1,0 +1,118 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from pfir.compile.methods.pricing import PREFIX
+from pfir.compile.training import fine_tuning as finetune
+from pfir.compile.training.fine_tuning import augmentation, fine_tune, without_slopes
+from pfir.data import open_data
+from pfir.errors import CompileError
+from pfir.passes.distillation.attach_teacher import attach_teacher
+from pfir.report.progress import Silent
+from pfir.run.evaluate import evaluate
+from tests.support.jobs import images, write_data, write_model
+from tests.support.structures import Net
+from tests.test_compile.test_selection.search_context import ground, setting
+from tests.test_train.nets import after_conv
+
+
+@pytest.fixture(scope="module")
+def job(model, tmp_path_factory):
+    """The ground, the samples and a student with half its channels."""
+    folder = tmp_path_factory.mktemp("job")
+    data = str(write_data(folder, count=400))
+    found = ground(model, data=data)
+    samples = setting(model, data=data).samples
+    removed = found.candidates.removed({PREFIX + g: 0.75 for g in found.pricing.groups})
+    return found, samples, found.candidates.build(removed)
+
+
+def _tuned(job, epochs=6, student=None, budget=None):
+    found, samples, pruned = job
+    teacher = found.candidates.model
+    args = (samples, found.activations, epochs, budget, 0, 1, None, Silent())
+    return fine_tune(student or pruned, teacher, *args)
+
+
+def test_training_brings_the_student_nearer_to_its_teacher(job):
+    found, samples, student = job
+    tuned = _tuned(job)
+    before, after = (evaluate(m, samples.scoring, found.candidates.model) for m in (student, tuned.model))
+    assert tuned.settings["epochs"] == 6 == len(tuned.curve)
+    assert after.divergence < before.divergence
+    assert tuned.curve[-1].loss < tuned.curve[0].loss
+
+
+def test_without_data_training_on_ever_new_inputs_brings_it_nearer_on_unseen_ones(model):
+    found, samples = ground(model), setting(model).samples
+    samples = dataclasses.replace(samples, train=samples.train.subset(np.arange(192)))
+    student = found.candidates.build(found.candidates.removed({PREFIX + g: 0.75 for g in found.pricing.groups}))
+    tuned = _tuned((found, samples, student), epochs=12)
+    before, after = (evaluate(m, samples.validation, found.candidates.model) for m in (student, tuned.model))
+    assert tuned.settings["renew"] and after.divergence < before.divergence
+
+
+def test_slopes_stay_and_all_else_is_trained():
+    model = after_conv("PRelu", constants={"slope": np.full((4, 1, 1), 0.1, np.float32)})
+    graph = attach_teacher(model, model)
+    assert set(graph.trainable) - set(without_slopes(graph).trainable) == {"slope"}
+    assert without_slopes(graph).trainable == ("weight", "bias")
+
+
+def test_training_changes_weights_only(job):
+    before, tuned = job[2], _tuned(job, epochs=2).model
+    assert [(n.name, n.op) for n in tuned.nodes()] == [(n.name, n.op) for n in before.nodes()]
+    assert {n: t.values.shape for n, t in tuned.initializers().items()} == {
+        n: t.values.shape for n, t in before.initializers().items()
+    }
+    assert tuned.provenance == (*before.provenance, "fine-tune")
+
+
+def test_training_leaves_the_student_and_the_teacher_alone(job):
+    student, teacher = job[2].to_bytes(), job[0].candidates.model.to_bytes()
+    _tuned(job, epochs=1)
+    assert (job[2].to_bytes(), job[0].candidates.model.to_bytes()) == (student, teacher)
+
+
+def test_the_same_seed_trains_the_same_weights(job):
+    assert _tuned(job, epochs=2).model.to_bytes() == _tuned(job, epochs=2).model.to_bytes()
+
+
+def test_training_that_makes_it_worse_is_dropped_with_a_note(job, monkeypatch):
+    monkeypatch.setattr(finetune, "_worse", lambda *_: True)
+    tuned = _tuned(job, epochs=1)
+    assert tuned.model is job[2] and "was dropped" in tuned.notes[-1] and tuned.settings is None
+
+
+def test_a_model_that_cannot_be_trained_stays_with_a_note(job, monkeypatch):
+    def refuse(*_):
+        raise CompileError("operator X has no gradient")
+
+    monkeypatch.setattr(finetune, "attach_teacher", refuse)
+    tuned = _tuned(job)
+    assert tuned.model is job[2] and tuned.notes == ("not fine-tuned: operator X has no gradient",)
+
+
+def test_images_are_mirrored_only_where_the_original_does_not_mind(model, tmp_path):
+    mirrored = images(64)
+    mirrored[..., 8:] = mirrored[..., 7::-1]
+    np.savez(tmp_path / "same.npz", x=mirrored)
+    net = Net(0)
+    left = np.zeros((3 * 256, 2), np.float32)
+    left.reshape(3, 16, 16, 2)[..., :8, 0] = 1
+    left.reshape(3, 16, 16, 2)[..., 8:, 1] = 1
+    x = net.op("Flatten", net.input("N", 3, 16, 16))
+    minds = net.model((net.op("MatMul", x, net.const(left)),))
+    same = open_data(tmp_path / "same.npz", minds.inputs())
+    assert augmentation(ground(model).candidates.model, same) == "flip-crop"
+    np.savez(tmp_path / "other.npz", x=images(64) + np.linspace(-9, 9, 16, dtype=np.float32))
+    assert augmentation(minds, open_data(tmp_path / "other.npz", minds.inputs())) == "none"
+
+
+def test_what_is_no_image_is_not_mirrored(tmp_path):
+    net = Net(0)
+    signal = net.model((net.dense(net.input("N", 8), 8, 3),))
+    path = write_model(tmp_path, signal)
+    np.savez(tmp_path / "x.npz", x=np.ones((5, 8), np.float32))
+    assert path.exists() and augmentation(signal, open_data(tmp_path / "x.npz", signal.inputs())) == "none"

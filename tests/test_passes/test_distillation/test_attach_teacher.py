@@ -1,0 +1,113 @@
+"""The distillation rewrite: what it learns from, what it leaves alone, what it refuses."""
+
+import numpy as np
+import pytest
+from onnx import helper
+
+from pfir.errors import UsageError
+from pfir.ir.training import trainable_initializers
+from pfir.passes.distillation.attach_teacher import (
+    DistillationSettings,
+    attach_teacher,
+    is_classifier,
+)
+from tests.test_train.nets import after_conv, classifier, model_of, normal
+
+
+def with_softmax():
+    nodes = [
+        helper.make_node("Flatten", ["image"], ["f"], "flatten"),
+        helper.make_node("Gemm", ["f", "w", "b"], ["scores"], "gemm"),
+        helper.make_node("Softmax", ["scores"], ["classes"], "softmax"),
+    ]
+    held = {"w": normal(12, 4), "b": normal(4)}
+    return model_of(nodes, held, {"image": ["N", 3, 2, 2]}, {"classes": ["N", 4]})
+
+
+def test_neither_model_changes():
+    student, teacher = classifier(), classifier(seed=1)
+    before = student.to_bytes(), teacher.to_bytes()
+    attach_teacher(student, teacher, DistillationSettings(label_weight=0.5))
+    assert (student.to_bytes(), teacher.to_bytes()) == before
+
+
+def test_a_classifier_learns_from_teacher_and_labels():
+    graph = attach_teacher(classifier(), classifier(seed=1), DistillationSettings(label_weight=0.5))
+    assert graph.metrics == ("pfir_loss_distillation", "pfir_loss_cross_entropy")
+    assert graph.teacher_inputs == {"logits": "pfir_loss_teacher_logits"}
+    assert graph.labels == "pfir_loss_labels"
+
+
+def test_without_label_weight_no_labels_are_asked_for():
+    assert attach_teacher(classifier(), classifier()).labels is None
+
+
+def test_a_softmax_at_the_end_is_looked_through():
+    graph = attach_teacher(with_softmax(), with_softmax())
+    assert [t.name for t in graph.teacher.graph.outputs] == ["scores"]
+    assert is_classifier(with_softmax())
+
+
+def test_other_outputs_learn_their_relative_error():
+    graph = attach_teacher(after_conv("Relu"), after_conv("Relu"))
+    assert graph.metrics == ("pfir_loss_error_y",)
+    assert graph.variances == {"y": "pfir_loss_variance_y"}
+    assert not is_classifier(after_conv("Relu"))
+
+
+def test_features_become_outputs_of_the_teacher():
+    graph = attach_teacher(classifier(), classifier(), DistillationSettings(features=("r",)))
+    assert [t.name for t in graph.teacher.graph.outputs] == ["logits", "r"]
+    assert set(graph.teacher_inputs) == {"logits", "r"}
+
+
+def test_weights_biases_and_scales_are_trained_but_statistics_are_not():
+    assert trainable_initializers(classifier()) == ("w", "scale", "shift", "fw", "fb")
+
+
+def test_a_bias_beside_a_matmul_is_trained_and_a_constant_elsewhere_is_not():
+    nodes = [
+        helper.make_node("Add", ["x", "offset"], ["a"], "shift"),
+        helper.make_node("MatMul", ["a", "w"], ["m"], "matmul"),
+        helper.make_node("Add", ["m", "b"], ["y"], "bias"),
+    ]
+    held = {"offset": normal(4), "w": normal(4, 3), "b": normal(3)}
+    assert trainable_initializers(model_of(nodes, held, {"x": ["N", 4]}, {"y": ["N", 3]})) == ("w", "b")
+
+
+def test_a_teacher_with_other_outputs_is_refused():
+    with pytest.raises(UsageError, match="the teacher's outputs are classes; the student's are logits"):
+        attach_teacher(classifier(), with_softmax())
+
+
+def test_a_teacher_whose_classes_cannot_be_told_is_refused():
+    teacher = classifier()
+    teacher.graph.outputs[0].shape = None
+    with pytest.raises(UsageError, match="the teacher's output logits has no known number of classes"):
+        attach_teacher(classifier(), teacher)
+
+
+def test_an_unknown_feature_is_refused():
+    with pytest.raises(UsageError, match="feature nowhere is not a tensor of both"):
+        attach_teacher(classifier(), classifier(), DistillationSettings(features=("nowhere",)))
+
+
+def test_features_without_a_teacher_are_refused():
+    with pytest.raises(UsageError, match="features are given but no teacher"):
+        attach_teacher(classifier(), None, DistillationSettings(label_weight=1, features=("r",)))
+
+
+def test_no_teacher_and_no_classes_leave_nothing_to_learn():
+    with pytest.raises(UsageError, match="not class scores"):
+        attach_teacher(after_conv("Relu"), None, DistillationSettings(label_weight=1))
+
+
+def test_weights_of_zero_leave_nothing_to_learn():
+    with pytest.raises(UsageError, match="nothing to learn from"):
+        attach_teacher(classifier(), classifier(), DistillationSettings(teacher_weight=0))
+
+
+@pytest.mark.parametrize("wrong", [{"temperature": 0}, {"teacher_weight": -1}, {"label_weight": np.nan}])
+def test_settings_out_of_range_are_refused(wrong):
+    with pytest.raises(UsageError, match=f"{next(iter(wrong))} is"):
+        DistillationSettings(**wrong)
