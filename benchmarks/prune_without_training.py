@@ -113,7 +113,7 @@ SUBJECTS = {
 
 
 @dataclass(frozen=True)
-class Ground:
+class SearchContext:
     """A model ready to be pruned, with its samples and its own answers on them."""
 
     start: Model
@@ -141,9 +141,9 @@ def main() -> None:
     wanted = [c for c in _cells() if _chosen(c, arguments.only) and (arguments.again or c not in rows)]
     for subject in SUBJECTS:
         cells = [c for c in wanted if c.split()[0] == subject]
-        ground = _ground(SUBJECTS[subject], arguments) if cells else None
+        search_context = _ground(SUBJECTS[subject], arguments) if cells else None
         for cell in cells:
-            _store(results, rows, cell, _pruned(ground, *cell.split()[1:]))
+            _store(results, rows, cell, _pruned(search_context, *cell.split()[1:]))
     for cell in (c for c in wanted if c.startswith("graphs")):
         _store(results, rows, cell, _timed(cell.split()[1]))
     results.with_suffix(".md").write_text(_table(rows))
@@ -184,14 +184,14 @@ def _store(results: Path, rows: dict, cell: str, row: dict) -> None:
     os.replace(fresh, results)
 
 
-def _ground(subject: Subject, arguments: argparse.Namespace) -> Ground:
+def _ground(subject: Subject, arguments: argparse.Namespace) -> SearchContext:
     model = load(arguments.shared / "models" / subject.file)
     start, _ = run(BASELINE, model, Context())
     give_biases(start)
     start, _ = run((RemoveDeadChannels(),), start, Context())
     calibration, evaluation = _samples(subject, fix_sizes(model), arguments)
     macs = model_cost(fix_sizes(start)).macs
-    return Ground(start, macs, calibration, evaluation, reference(start, evaluation))
+    return SearchContext(start, macs, calibration, evaluation, reference(start, evaluation))
 
 
 def _samples(subject: Subject, model: Model, arguments: argparse.Namespace) -> tuple[Dataset, Dataset]:
@@ -213,23 +213,23 @@ def _drawn(data: Dataset, first: int, count: int) -> Dataset:
     return data.subset(np.sort(order[first : first + count]))
 
 
-def _pruned(ground: Ground, *words: str) -> dict:
-    settings = {"calibration": len(ground.calibration), "samples": len(ground.evaluation)}
+def _pruned(search_context: SearchContext, *words: str) -> dict:
+    settings = {"calibration": len(search_context.calibration), "samples": len(search_context.evaluation)}
     if words == ("original",):
-        return ground.scores(ground.start) | settings
+        return search_context.scores(search_context.start) | settings
     share, criterion, way = words
     before, after = _around(criterion, way)
-    model, _ = run(before, ground.start, ground.context())
+    model, _ = run(before, search_context.start, search_context.context())
     each = PruneChannels(macs=float(share), criterion=criterion, **(WAYS | SCHEDULES)[way])
     start = time.process_time()
     try:
-        model, _ = run((each,), model, ground.context())
+        model, _ = run((each,), model, search_context.context())
     except PfirError as error:
         return {"refused": str(error)} | settings
     seconds = time.process_time() - start
-    model, _ = run(after, model, ground.context())
-    macs = model_cost(fix_sizes(model)).macs / ground.macs
-    return ground.scores(model) | {"seconds": round(seconds, 2), "macs": macs} | settings
+    model, _ = run(after, model, search_context.context())
+    macs = model_cost(fix_sizes(model)).macs / search_context.macs
+    return search_context.scores(model) | {"seconds": round(seconds, 2), "macs": macs} | settings
 
 
 def _around(criterion: str, way: str) -> tuple[tuple[Pass, ...], tuple[Pass, ...]]:

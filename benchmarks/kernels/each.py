@@ -75,8 +75,8 @@ def beside(kernel: GroupKernel, rounds: int) -> dict[str, object]:
     """Both sides of both pairs, in turn."""
     host = parse_target("host")
     model = alone(kernel)
-    way = known(host).way(host, kernel.work) or modelled(host, kernel.work)
-    graph, inner = TvmBackend().build(model, host), kernel.build(str(way))
+    schedule = known(host).schedule(host, kernel.workload) or modelled(host, kernel.workload)
+    graph, inner = TvmBackend().build(model, host), kernel.build(str(schedule))
     times: dict[str, list[float]] = defaultdict(list)
     with HostDevice() as device:
         for _ in range(rounds):
@@ -89,7 +89,9 @@ def beside(kernel: GroupKernel, rounds: int) -> dict[str, object]:
         f"{pair}_ratio": float(np.median(np.divide(times[f"{pair}_s"], times[f"onnxruntime_{pair}_s"])))
         for pair in ("graph", "kernel")
     }
-    return {"way": str(way), "version": timing.version} | {k: float(np.median(v)) for k, v in times.items()} | ratios
+    return (
+        {"way": str(schedule), "version": timing.version} | {k: float(np.median(v)) for k, v in times.items()} | ratios
+    )
 
 
 def alone(kernel: GroupKernel) -> Model:

@@ -83,18 +83,18 @@ def _inputs(artifact: Artifact) -> list[np.ndarray]:
 def nothing(target: Target) -> Artifact:
     """A library that multiplies one value."""
     made = kernel("dense", 1, 1, target)
-    return made.build(str(modelled(target, made.work)))
+    return made.build(str(modelled(target, made.workload)))
 
 
 def row(kind: str, channels: int, image: int, target: Target, count: Count, call: int) -> tuple[int, float, str]:
     """Instructions, the same per multiply-accumulate, and the way."""
     size, stride = KINDS[kind]
     made = kernel(kind, channels, image, target)
-    way = str(modelled(target, made.work))
-    instructions = count(made.build(way)) - call
+    schedule = str(modelled(target, made.workload))
+    instructions = count(made.build(schedule)) - call
     positions, each = ((-(-image // stride)) ** 2, size**2) if size else (1, 1)
     macs = positions * each * channels * (1 if kind == "depthwise" else channels)
-    return instructions, instructions / macs, way
+    return instructions, instructions / macs, schedule
 
 
 def kernel(kind: str, channels: int, image: int, target: Target) -> GroupKernel:
@@ -122,10 +122,10 @@ def page(command: str, options: argparse.Namespace, found: dict, call: int) -> I
             continue
         yield f"\n## {kind}\n"
         yield "| channels | instructions | per MAC | from | of its per MAC | way |\n|---|---|---|---|---|---|"
-        for channels, (instructions, per_mac, way) in rows.items():
+        for channels, (instructions, per_mac, schedule) in rows.items():
             full = 1 << (channels - 1).bit_length()
             share = f"{per_mac / rows[full][1]:.2f}" if full in rows else ""
-            yield f"| {channels} | {instructions} | {per_mac:.3f} | {full} | {share} | {way} |"
+            yield f"| {channels} | {instructions} | {per_mac:.3f} | {full} | {share} | {schedule} |"
 
 
 if __name__ == "__main__":

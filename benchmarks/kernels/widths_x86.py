@@ -48,8 +48,8 @@ def row(kind: str, pair: tuple[int, int], options: argparse.Namespace, device: H
     """A pruned width and the full one, in turn."""
     target = parse_target("host")
     made = [of_kind(kind, channels, options.size, target) for channels in pair]
-    ways = [str(modelled(target, one.work)) for one in made]
-    built = [one.build(way) for one, way in zip(made, ways, strict=True)]
+    candidates = [str(modelled(target, one.workload)) for one in made]
+    built = [one.build(schedule) for one, schedule in zip(made, candidates, strict=True)]
     least = [
         min(times)
         for times in zip(*([device.measure(a).seconds for a in built] for _ in range(options.rounds)), strict=True)
@@ -57,7 +57,7 @@ def row(kind: str, pair: tuple[int, int], options: argparse.Namespace, device: H
     power = 1 if kind.startswith("depthwise") else 2
     share = (least[0] / pair[0] ** power) / (least[1] / pair[1] ** power)
     times = " | ".join(f"{1e6 * seconds:.2f}" for seconds in least)
-    return f"| {pair[0]} of {pair[1]} | {times} | {least[0] / least[1]:.2f} | {share:.2f} | {ways[0]} |"
+    return f"| {pair[0]} of {pair[1]} | {times} | {least[0] / least[1]:.2f} | {share:.2f} | {candidates[0]} |"
 
 
 def of_kind(kind: str, channels: int, size: int, target: Target) -> GroupKernel:

@@ -17,14 +17,14 @@ class Tunable:
 
     Args:
         name: Equal names stand for equal work.
-        ways: What can be chosen; the first is what a backend chooses that has measured nothing.
+        candidates: What can be chosen; the first is what a backend chooses that has measured nothing.
         build: A library of this kernel alone, computed in one of the ways; its weights are the model's.
         calls: How often one inference calls it.
         macs: Multiply-accumulates of one call.
     """
 
     name: str
-    ways: tuple[str, ...]
+    candidates: tuple[str, ...]
     build: Callable[[str], Artifact]
     calls: int = 1
     macs: int = 0

@@ -125,7 +125,7 @@ def _job(asked: Tune, target: Target) -> Job:
 
 def _holds(entry: Entry | None, kernel: Tunable) -> bool:
     """Whether the entry was chosen among just these ways, by this compiler."""
-    return entry is not None and entry.among == digest(kernel.ways) and entry.tvm == version("apache-tvm")
+    return entry is not None and entry.among == digest(kernel.candidates) and entry.tvm == version("apache-tvm")
 
 
 def _measure(job: Job, device: Device, budget_s: float, progress: Progress) -> None:
@@ -136,9 +136,9 @@ def _measure(job: Job, device: Device, budget_s: float, progress: Progress) -> N
     for i, kernel in enumerate(job.todo):
         if i and time.monotonic() - began >= budget_s:
             return
-        progress.step(i / count, f"{kernel.name}, {counted(len(kernel.ways), 'way')}")
+        progress.step(i / count, f"{kernel.name}, {counted(len(kernel.candidates), 'way')}")
         try:
-            row = _row(kernel, fastest([kernel.build(way) for way in kernel.ways], device))
+            row = _row(kernel, fastest([kernel.build(schedule) for schedule in kernel.candidates], device))
             device.forget()
         except BackendError as error:
             raise type(error)(f"{error}{_kept(job)}") from error
@@ -171,9 +171,9 @@ def _row(kernel: Tunable, found: Fastest) -> dict[str, object]:
     return {
         "kernel": kernel.name,
         "calls": kernel.calls,
-        "ways": len(kernel.ways),
-        "modelled": kernel.ways[0],
-        "fastest": kernel.ways[found.index],
+        "ways": len(kernel.candidates),
+        "modelled": kernel.candidates[0],
+        "fastest": kernel.candidates[found.index],
         "modelled_s": found.seconds[0],
         "fastest_s": found.seconds[1],
         "gain": found.gain,
@@ -183,7 +183,7 @@ def _row(kernel: Tunable, found: Fastest) -> dict[str, object]:
 
 def _entry(row: Mapping[str, object], kernel: Tunable, device: str) -> Entry:
     gain = round(float(row["gain"]), 3)
-    return Entry(str(row["fastest"]), gain, device, version("apache-tvm"), digest(kernel.ways))
+    return Entry(str(row["fastest"]), gain, device, version("apache-tvm"), digest(kernel.candidates))
 
 
 def _where(device: Device) -> str:

@@ -14,7 +14,7 @@ from pfir.compile.measuring.latency import HostLatency
 from pfir.compile.measuring.layer_latency import layers
 from pfir.compile.outcome import Outcome
 from pfir.compile.request import Goals, Request
-from pfir.compile.run_context import Chosen, Setting
+from pfir.compile.run_context import Chosen, RunContext
 from pfir.compile.selection.searching import pruning_text
 from pfir.compile.versions import versions
 from pfir.compile.workspace import Workspace
@@ -24,7 +24,7 @@ from pfir.ir.coupling.groups import Coupling
 from pfir.measurement import speedup
 from pfir.recipe import RECIPE, WEIGHTS, Recipe, pack_weights, sha256
 from pfir.report import html, record
-from pfir.report.record import Kept, Run, Side, Verification, Width
+from pfir.report.record import Kept, RunRecord, Side, Verification, Width
 from pfir.run.trial import refusal
 
 MODEL = "model.onnx"
@@ -35,14 +35,14 @@ ROUNDING = 1.005
 
 
 def deliver(
-    setting: Setting,
+    run_context: RunContext,
     chosen: Chosen,
     artifact: Artifact,
     verification: Verification,
     before: Side,
     after: Side,
     host: HostLatency,
-    room: Workspace,
+    workspace: Workspace,
 ) -> Outcome:
     """Write everything into the output folder.
 
@@ -50,12 +50,12 @@ def deliver(
         UsageError: The folder cannot be written; nothing has appeared in it then.
         VerifyError: ONNX Runtime does not open the model.
     """
-    model = chosen.tuned.model.to_bytes()
+    model = chosen.fine_tuned.model.to_bytes()
     if (fault := refusal(model)) is not None:
         raise VerifyError(f"ONNX Runtime does not open the result, so nothing is written: {fault}")
-    weights = pack_weights({n: t.values for n, t in chosen.tuned.model.initializers().items()})
-    recipe = _recipe(setting, chosen, artifact, weights)
-    run = replace(_run(setting, chosen, verification, before, after, host, recipe), tuning=artifact.tuning)
+    weights = pack_weights({n: t.values for n, t in chosen.fine_tuned.model.initializers().items()})
+    recipe = _recipe(run_context, chosen, artifact, weights)
+    run = replace(_run(run_context, chosen, verification, before, after, host, recipe), tuning=artifact.tuning)
     report = record.build(run)
     files = {
         MODEL: model,
@@ -66,10 +66,10 @@ def deliver(
         PAGE: html.page(report).encode(),
     }
     inputs = {spec.name: list(spec.shape) for spec in artifact.inputs}
-    facts = {"arithmetic": setting.target.computes, "tuned": report["tuned"], "inputs": inputs}
-    room.deliver(files | room.journals(), facts)
-    _write_depfile(setting.request)
-    return Outcome(report, run.met, room.folder)
+    facts = {"arithmetic": run_context.target.computes, "tuned": report["tuned"], "inputs": inputs}
+    workspace.deliver(files | workspace.journals(), facts)
+    _write_depfile(run_context.request)
+    return Outcome(report, run.met, workspace.folder)
 
 
 def is_met(goals: Goals, before: Side, after: Side) -> bool:
@@ -91,62 +91,62 @@ def _drop(before: Side, after: Side) -> float:
 
 
 def _run(
-    setting: Setting,
+    run_context: RunContext,
     chosen: Chosen,
     verification: Verification,
     before: Side,
     after: Side,
     host: HostLatency,
     recipe: Recipe,
-) -> Run:
-    notes = (*setting.samples.notes, *chosen.notes, *chosen.tuned.notes, *([host.note] if host.note else []))
+) -> RunRecord:
+    notes = (*run_context.samples.notes, *chosen.notes, *chosen.fine_tuned.notes, *([host.note] if host.note else []))
     found = chosen.found
-    return Run(
+    return RunRecord(
         version=__version__,
-        model=_identity(setting),
-        target=setting.target,
-        backend=setting.backend.name,
-        goal=setting.request.goals.text(),
-        goals={name: value for name, value in asdict(setting.request.goals).items() if value is not None},
-        met=is_met(setting.request.goals, before, after),
+        model=_identity(run_context),
+        target=run_context.target,
+        backend=run_context.backend.name,
+        goal=run_context.request.goals.text(),
+        goals={name: value for name, value in asdict(run_context.request.goals).items() if value is not None},
+        met=is_met(run_context.request.goals, before, after),
         baseline=replace(before, fidelity=1.0),
         result=after,
         verification=verification,
-        fidelity_data=setting.samples.kind,
+        fidelity_data=run_context.samples.kind,
         passes=recipe.passes,
-        stages=tuple(setting.stages.finished),
+        stages=tuple(run_context.stages.finished),
         search_seconds=found.seconds,
         trials=found.trials,
         widths=tuple(Width(g, a, b) for g, (a, b) in found.widths.items()),
-        layers=layers(setting, chosen.tuned.model, before.latency),
+        layers=layers(run_context, chosen.fine_tuned.model, before.latency),
         kept=_kept(found.coupling),
-        training=chosen.tuned.curve,
+        training=chosen.fine_tuned.curve,
         notes=notes,
         command=shlex.join(["pfir", *sys.argv[1:]]),
         recipe={"file": RECIPE, "weights": WEIGHTS, "groups pruned": len(recipe.removed)},
         versions=versions(),
-        seed=setting.request.seed,
+        seed=run_context.request.seed,
     )
 
 
-def _identity(setting: Setting) -> dict[str, str]:
-    original = setting.original
-    return {"name": original.model.name, "file": setting.request.model.name, "sha256": original.sha256}
+def _identity(run_context: RunContext) -> dict[str, str]:
+    original = run_context.original
+    return {"name": original.model.name, "file": run_context.request.model.name, "sha256": original.sha256}
 
 
-def _recipe(setting: Setting, chosen: Chosen, artifact: Artifact, weights: bytes) -> Recipe:
+def _recipe(run_context: RunContext, chosen: Chosen, artifact: Artifact, weights: bytes) -> Recipe:
     found = chosen.found
     pruning = pruning_text(found.widths)
-    passes = (*setting.original.passes, *([pruning] if pruning else []))
+    passes = (*run_context.original.passes, *([pruning] if pruning else []))
     return Recipe(
-        model_sha256=setting.original.sha256,
+        model_sha256=run_context.original.sha256,
         removed={g: tuple(int(c) for c in channels) for g, channels in found.removed.items()},
         passes=passes,
-        training=dict(chosen.tuned.settings or {}),
+        training=dict(chosen.fine_tuned.settings or {}),
         weights_sha256=sha256(weights),
-        seed=setting.request.seed,
+        seed=run_context.request.seed,
         versions=versions(),
-        arithmetic=setting.target.arithmetic,
+        arithmetic=run_context.target.arithmetic,
         tuning=artifact.tuning,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pfir.compile.calibration.samples import open_samples
-from pfir.compile.measuring.evaluator import Judge
+from pfir.compile.measuring.evaluator import Evaluator
 from pfir.compile.methods.pricing import Limits, pricing
 from pfir.compile.methods.reach import Reach, without_branches
 from pfir.compile.outcome import Outcome
@@ -59,12 +59,12 @@ def _ranges(request: Request, checked: Checked, original: Original, pruning: Pru
     if not coupling.free():
         raise Infeasible(nothing_free(coupling))
     estimator = EstimateDevice(checked.target)
-    judge = Judge(checked.backend, estimator, checked.target, request)
+    evaluator = Evaluator(checked.backend, estimator, checked.target, request)
     scalable = ScalableKernels(fixed(original.start, request), channel_counts(coupling))
     prices = pricing(coupling, scalable, estimator, pruning.align, Limits())
-    baseline_s = judge.latency(original.baseline).seconds
+    baseline_s = evaluator.latency(original.baseline).seconds
     ends = tuple(Reach(without_branches(prices, coupling.branches, costly), baseline_s) for costly in (False, True))
-    _check(ends, judge.limits(original.baseline))
+    _check(ends, evaluator.limits(original.baseline))
     return _told(request, original, coupling, ends, checked.target.core.name)
 
 

@@ -10,14 +10,14 @@ from pfir.artifact import Tuning
 from pfir.compile.prepare import Original
 from pfir.compile.request import Request
 from pfir.compile.selection.searching import Found, pruning_text
-from pfir.compile.training.fine_tuning import Tuned
+from pfir.compile.training.fine_tuning import FineTuned
 from pfir.errors import UsageError
 from pfir.ir.coupling.channels import channel_groups, remove_channels
 from pfir.recipe import Recipe, read_recipe, read_weights
 from pfir.report import words
 
 
-def replay(original: Original, request: Request) -> tuple[Found, Tuned]:
+def replay(original: Original, request: Request) -> tuple[Found, FineTuned]:
     """The model of the recipe.
 
     Raises:
@@ -33,7 +33,7 @@ def replay(original: Original, request: Request) -> tuple[Found, Tuned]:
     model.set_arrays(arrays)
     if recipe.training:
         model.record("fine-tune")
-    return found, Tuned(model, settings=recipe.training)
+    return found, FineTuned(model, settings=recipe.training)
 
 
 def check_recipe(original: Original, request: Request) -> None:

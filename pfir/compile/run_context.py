@@ -11,13 +11,13 @@ from pfir.compile.prepare import Original
 from pfir.compile.request import Request
 from pfir.compile.selection.searching import Found
 from pfir.compile.stages import Stages
-from pfir.compile.training.fine_tuning import Tuned
+from pfir.compile.training.fine_tuning import FineTuned
 from pfir.report.progress import Progress
 from pfir.target import Target
 
 
 @dataclass(frozen=True)
-class Setting:
+class RunContext:
     """Everything but the device and the output folder."""
 
     request: Request
@@ -40,5 +40,5 @@ class Chosen:
     """The compressed model and how it came about."""
 
     found: Found
-    tuned: Tuned
+    fine_tuned: FineTuned
     notes: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ from itertools import zip_longest
 import onnx_graphsurgeon as gs
 
 from pfir.ir.costs.symbolic_cost import CONTRACTIONS
-from pfir.ir.onnx_io.metadata import shell_of
+from pfir.ir.onnx_io.metadata import metadata_of
 
 _SCOPES, _NAMESPACE = "pkg.torch.onnx.name_scopes", "namespace"
 _WEIGHT = ".weight"
@@ -33,7 +33,7 @@ def name_by_modules(graph: gs.Graph) -> None:
             name = path if node is owner else f"{path}/{node.name}"
             if not re.search(r"[./]", node.name) and name not in taken:
                 taken.add(name)
-                shell_of(node).name, node.name = node.name, name
+                metadata_of(node).name, node.name = node.name, name
 
 
 def names_meant(graph: gs.Graph, name: str) -> tuple[str, ...]:
@@ -54,8 +54,8 @@ def _nodes(graph: gs.Graph) -> list[gs.Node]:
 
 def _written(node: gs.Node) -> str:
     """The name that a node has in its file, if it is another one than here."""
-    shell = shell_of(node)
-    return "" if shell is None else shell.name
+    metadata = metadata_of(node)
+    return "" if metadata is None else metadata.name
 
 
 def _by_path(nodes: list[gs.Node]) -> dict[str, list[gs.Node]]:
@@ -96,8 +96,8 @@ def _from_slashes(name: str) -> str:
 
 def _scope(node: gs.Node) -> str | None:
     """The innermost module that the metadata name; "" is the model itself."""
-    shell = shell_of(node)
-    notes = {} if shell is None else {p.key: p.value for p in shell.metadata_props if len(p.value) <= _LONGEST}
+    metadata = metadata_of(node)
+    notes = {} if metadata is None else {p.key: p.value for p in metadata.metadata_props if len(p.value) <= _LONGEST}
     if _SCOPES in notes:
         scopes = re.findall(r"'([^']*)'", notes[_SCOPES])
     else:

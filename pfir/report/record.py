@@ -142,7 +142,7 @@ class Epoch:
 
 
 @dataclass(frozen=True)
-class Run:
+class RunRecord:
     """A finished compilation.
 
     Args:
@@ -189,7 +189,7 @@ class Run:
             raise UsageError(f"fidelity data is given or generated, not {self.fidelity_data}")
 
 
-def build(run: Run) -> dict[str, object]:
+def build(run: RunRecord) -> dict[str, object]:
     """The content of report.json: plain values only, every number finite or null.
 
     Raises:
@@ -243,7 +243,7 @@ def dump(report: Mapping[str, object]) -> str:
     return json.dumps(report, indent=2, allow_nan=False) + "\n"
 
 
-def warnings(run: Run) -> tuple[str, ...]:
+def warnings(run: RunRecord) -> tuple[str, ...]:
     """What the numbers themselves demand to be said."""
     found = [_disagreement(run), _unsafe(run), _rounded(run), *_unverified(run.verification)]
     return tuple(text for text in found if text)
@@ -277,7 +277,7 @@ def ratios(baseline: Side, result: Side) -> dict[str, float]:
     return found
 
 
-def _disagreement(run: Run) -> str:
+def _disagreement(run: RunRecord) -> str:
     found = ratios(run.baseline, run.result)
     if max(found.values()) <= (1 + DISAGREEMENT) * min(found.values()):
         return ""
@@ -285,7 +285,7 @@ def _disagreement(run: Run) -> str:
     return f"The speed-ups disagree by more than {DISAGREEMENT:.0%}: {listed}."
 
 
-def _unsafe(run: Run) -> str:
+def _unsafe(run: RunRecord) -> str:
     fidelity = run.result.fidelity
     if run.result.accuracy is not None or fidelity is None or fidelity >= SAFE_FIDELITY:
         return ""
@@ -295,11 +295,11 @@ def _unsafe(run: Run) -> str:
     )
 
 
-def _check(run: Run) -> str:
+def _check(run: RunRecord) -> str:
     return "by a measure of your own" if run.fidelity_data == "given" else "on data (--data)"
 
 
-def _rounded(run: Run) -> str:
+def _rounded(run: RunRecord) -> str:
     if run.target.arithmetic == FLOAT32:
         return ""
     check, said = run.verification, "fp16 arithmetic on both sides, so that it is no part of the speed-up"

@@ -16,7 +16,7 @@ from pfir.backends.tvm.library.build import tvm_target
 from pfir.backends.tvm.library.stack import tir_pipeline
 from pfir.backends.tvm.lowering.lower import written
 from pfir.backends.tvm.lowering.values import Program, result_memory
-from pfir.backends.tvm.schedule import candidate_schedules as ways
+from pfir.backends.tvm.schedule import candidate_schedules as candidates
 from pfir.backends.tvm.schedule.algorithms import plan
 from pfir.target import FLOAT32, parse_target
 from tests.test_backends.bundle import Bundle
@@ -58,7 +58,9 @@ def convolutions(outputs: int, arithmetic: str = FLOAT32) -> Program:
     b.output("depthwise", b.node("Conv", first, b.random(c, 1, 3, 3), group=c, pads=[1, 1, 1, 1]))
     b.output("pool", b.node("MaxPool", first, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ways, "winograd_or_direct", lambda target, channels, out: plan(target, channels, out, outputs))
+        patch.setattr(
+            candidates, "winograd_or_direct", lambda target, channels, out: plan(target, channels, out, outputs)
+        )
         return written(b.model(), replace(parse_target(_TARGET), threads=1, arithmetic=arithmetic))
 
 

@@ -27,7 +27,7 @@ def _few(monkeypatch, **changes):
     kept = module._kernels
 
     def kernels(asked, target):
-        return [replace(kernel, ways=kernel.ways[:2], **changes) for kernel in kept(asked, target)[:2]]
+        return [replace(kernel, candidates=kernel.candidates[:2], **changes) for kernel in kept(asked, target)[:2]]
 
     monkeypatch.setattr(module, "_kernels", kernels)
 
@@ -35,7 +35,7 @@ def _few(monkeypatch, **changes):
 @pytest.fixture
 def few(monkeypatch):
     """There are two kernels of two ways, and no library takes time to build."""
-    _few(monkeypatch, build=lambda way: way)
+    _few(monkeypatch, build=lambda schedule: schedule)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_the_fastest_ways_are_kept_and_built_by_afterwards(model, tmp_path, seco
     assert len(set(names)) == len(names) == 2 and not found["earlier"] and not found["left"]
     entries = known(HOST, path).entries
     for row in found["kernels"]:
-        assert entries[row["kernel"]].way == row["fastest"] != row["modelled"]
+        assert entries[row["kernel"]].schedule == row["fastest"] != row["modelled"]
         assert entries[row["kernel"]].gain == 1.25 and entries[row["kernel"]].device
     assert "2 of 2 kernels faster than as modelled" in lines(found)[-2] and str(path) in lines(found)[-1]
 

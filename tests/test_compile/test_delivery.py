@@ -103,6 +103,6 @@ def test_a_depfile_that_cannot_be_written_any_more_is_told(model, tmp_path, monk
 def test_a_result_that_onnx_runtime_does_not_open_is_not_delivered(monkeypatch):
     monkeypatch.setattr(delivery, "refusal", lambda data: f"{data.decode()} is not to its taste")
     model = SimpleNamespace(to_bytes=lambda: b"this")
-    chosen = SimpleNamespace(tuned=SimpleNamespace(model=model))
+    chosen = SimpleNamespace(fine_tuned=SimpleNamespace(model=model))
     with pytest.raises(VerifyError, match="does not open the result, so nothing is written: this is not to its taste"):
         delivery.deliver(None, chosen, None, None, None, None, None, None)

@@ -9,7 +9,7 @@ from pfir.compile.selection import searching
 from pfir.errors import Infeasible
 from tests.support.jobs import run, write_model
 from tests.test_compile.test_methods.test_branch_ranking import net_of_branches
-from tests.test_compile.test_selection.search_context import ground
+from tests.test_compile.test_selection.search_context import search_context
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_it_tells_ranges_for_every_goal_and_runs_no_data(model, tmp_path, no_dat
 
 @pytest.mark.parametrize("key", ["speedup", "macs", "size_bytes"])
 def test_what_a_search_can_reach_lies_between_the_ends_that_are_told(key, tmp_path):
-    found = ground(write_model(tmp_path, net_of_branches()))
+    found = search_context(write_model(tmp_path, net_of_branches()))
     branches = found.coupling.branches
     assert len(branches) > 1
     ends = [

@@ -7,16 +7,17 @@ from contextlib import nullcontext
 
 import pytest
 
-from pfir.compile import lock, workspace
+from pfir.compile import lock
+from pfir.compile import workspace as workspace_module
 from pfir.compile.workspace import Workspace
 from pfir.errors import UsageError
 
 
 def begun(folder, **options):
     """A workspace in which a run goes on."""
-    room = Workspace(folder, **options)
-    room.begin()
-    return room
+    workspace = Workspace(folder, **options)
+    workspace.begin()
+    return workspace
 
 
 def test_delivered_files_are_listed_with_their_hashes_and_no_state_remains(tmp_path):
@@ -54,23 +55,23 @@ def test_a_failed_run_without_trials_leaves_no_folder(tmp_path):
 
 @pytest.mark.parametrize("attempt", [0, 1])
 def test_a_failed_run_keeps_its_finished_trials(tmp_path, attempt):
-    room = Workspace(tmp_path / "out")
-    room.journal(attempt).write_text("{}\n{}\n")
-    room.abandon()
-    assert room.journal(attempt).exists()
+    workspace = Workspace(tmp_path / "out")
+    workspace.journal(attempt).write_text("{}\n{}\n")
+    workspace.abandon()
+    assert workspace.journal(attempt).exists()
 
 
 def test_a_failed_run_keeps_what_it_has_trained(tmp_path):
-    room = Workspace(tmp_path / "out")
-    room.checkpoint.write_bytes(b"x")
-    room.abandon()
-    assert room.checkpoint.exists()
+    workspace = Workspace(tmp_path / "out")
+    workspace.checkpoint.write_bytes(b"x")
+    workspace.abandon()
+    assert workspace.checkpoint.exists()
 
 
 def test_a_failed_run_drops_a_journal_without_trials(tmp_path):
-    room = Workspace(tmp_path / "out")
-    room.journal().write_text("{}\n")
-    room.abandon()
+    workspace = Workspace(tmp_path / "out")
+    workspace.journal().write_text("{}\n")
+    workspace.abandon()
     assert not (tmp_path / "out").exists()
 
 
@@ -93,16 +94,16 @@ def test_a_folder_that_cannot_be_made_is_refused_in_one_line(tmp_path):
 
 
 def test_a_full_disk_delivers_nothing(tmp_path, monkeypatch):
-    room = Workspace(tmp_path / "out")
+    workspace = Workspace(tmp_path / "out")
 
     def full(path, content):
         if path.name == "report.json":
             raise OSError(28, os.strerror(28))
         path.write_bytes(content)
 
-    monkeypatch.setattr(workspace, "_write", full)
+    monkeypatch.setattr(workspace_module, "_write", full)
     with pytest.raises(UsageError, match="no space left"):
-        room.deliver({"model.onnx": b"abc", "report.json": b"{}"})
+        workspace.deliver({"model.onnx": b"abc", "report.json": b"{}"})
     assert [p.name for p in (tmp_path / "out").iterdir()] == [".pfir"]
 
 
@@ -188,7 +189,7 @@ def test_a_file_system_without_locks_goes_without(tmp_path, monkeypatch, number,
 def test_what_an_interrupted_run_left_stays_until_the_next_begins(tmp_path):
     begun(tmp_path / "out").journal().write_text("{}\n{}\n")
     Workspace(tmp_path / "out", force=True).abandon()
-    room = Workspace(tmp_path / "out", force=True)
-    assert room.journal().exists()
-    room.begin()
-    assert not room.journal().exists()
+    workspace = Workspace(tmp_path / "out", force=True)
+    assert workspace.journal().exists()
+    workspace.begin()
+    assert not workspace.journal().exists()

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from pfir.measurement import ESTIMATED, Measurement
-from pfir.report import Epoch, Kept, Layer, Run, Side, Stage, Trial, Verification, Width
+from pfir.report import Epoch, Kept, Layer, RunRecord, Side, Stage, Trial, Verification, Width
 from pfir.target import Core, Target
 
 # What others rely on, in the report and in each of its two sides.
@@ -46,7 +46,7 @@ def latency(seconds: float) -> Measurement:
     return Measurement(seconds, ESTIMATED, "roofline of cortex-a72", spread=0.25)
 
 
-def finished(layers: int = 19, **changes) -> Run:
+def finished(layers: int = 19, **changes) -> RunRecord:
     """A run at 2.53x whose numbers hang together."""
     rng = np.random.default_rng(0)
     before = 16 * 2 ** (3 * np.arange(layers) // layers)
@@ -54,7 +54,7 @@ def finished(layers: int = 19, **changes) -> Run:
     times = 0.0124 * rng.uniform(0.35, 0.9, 60)
     scores = np.clip(1 - 0.5 * np.exp(-times * 250) - rng.uniform(0, 0.25, 60), 0, 1)
     chosen = int(np.argmax(scores * (times < 0.006)))
-    run = Run(
+    run = RunRecord(
         version="0.1.0",
         model={"name": "resnet56", "file": "resnet56.onnx"},
         target=TARGET,

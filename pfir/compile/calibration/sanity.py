@@ -11,7 +11,7 @@ from pfir.compile.calibration.mismatch import explanation
 from pfir.compile.calibration.samples import Samples, affordable
 from pfir.compile.prepare import fixed
 from pfir.compile.request import Request
-from pfir.compile.run_context import Setting
+from pfir.compile.run_context import RunContext
 from pfir.data.base import Dataset
 from pfir.errors import DataError
 from pfir.ir.model import Model
@@ -57,25 +57,25 @@ class Doubt:
         )
 
 
-def with_checked_data(setting: Setting) -> Setting:
+def with_checked_data(run_context: RunContext) -> RunContext:
     """The run as it is if the given data suits the original, after saying how the data was read.
 
     Raises:
         DataError: The original is hardly better than chance on it, or far less right than it is sure; with
             `--allow-low-accuracy` the run gets a note instead.
     """
-    samples, request = setting.samples, setting.request
+    samples, request = run_context.samples, run_context.request
     for note in dict.fromkeys((*samples.train.notes, *samples.validation.notes)):
-        setting.progress.note(note)
-    most = min(MOST_SAMPLES, affordable(fixed(setting.original.baseline, request), request))
+        run_context.progress.note(note)
+    most = min(MOST_SAMPLES, affordable(fixed(run_context.original.baseline, request), request))
     for path, datasets in _named(request, samples):
-        found = doubt(setting.original.model, datasets, most, request.seed, request.jobs or 1)
+        found = doubt(run_context.original.model, datasets, most, request.seed, request.jobs or 1)
         if found is not None and not request.allow_low_accuracy:
             raise DataError(f"{path}: {found} ({OPTION} goes on all the same)")
         if found is not None:
-            setting.progress.note(f"{path}: {found}")
-            setting = replace(setting, samples=replace(samples, notes=(*samples.notes, f"{path}: {found}.")))
-    return setting
+            run_context.progress.note(f"{path}: {found}")
+            run_context = replace(run_context, samples=replace(samples, notes=(*samples.notes, f"{path}: {found}.")))
+    return run_context
 
 
 def doubt(model: Model, datasets: Sequence[Dataset], most: int, seed: int = 0, threads: int = 1) -> Doubt | None:

@@ -26,7 +26,7 @@ MOST_ANSWER_BYTES = 64 << 20
 """Of the original's outputs on the samples that measure, which both sides are compared with."""
 
 
-class Judge:
+class Evaluator:
     """One device, one backend, one target for both sides, so that no two sources are ever compared.
 
     Args:

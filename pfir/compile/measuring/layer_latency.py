@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from pfir.artifact import Kernel
 from pfir.compile.prepare import fixed
-from pfir.compile.run_context import Setting
+from pfir.compile.run_context import RunContext
 from pfir.devices.estimation.estimate import EstimateDevice, KernelArrays
 from pfir.ir.model import Model
 from pfir.measurement import Measurement
 from pfir.report.record import Layer
 
 
-def layers(setting: Setting, result: Model, baseline: Measurement) -> tuple[Layer, ...]:
+def layers(run_context: RunContext, result: Model, baseline: Measurement) -> tuple[Layer, ...]:
     """The kernels of both, what takes longest in the original first.
 
     Args:
@@ -22,12 +22,13 @@ def layers(setting: Setting, result: Model, baseline: Measurement) -> tuple[Laye
             so that the original's layers take as long together.
     """
     sides = [
-        setting.backend.kernels(fixed(m, setting.request), setting.target) for m in (setting.original.baseline, result)
+        run_context.backend.kernels(fixed(m, run_context.request), run_context.target)
+        for m in (run_context.original.baseline, result)
     ]
     if not sides[0]:
         return ()
-    factor = baseline.seconds / sum(_seconds(EstimateDevice(setting.target), sides[0]).values())
-    return compared(*sides, EstimateDevice(setting.target, factor))
+    factor = baseline.seconds / sum(_seconds(EstimateDevice(run_context.target), sides[0]).values())
+    return compared(*sides, EstimateDevice(run_context.target, factor))
 
 
 def compared(before: Sequence[Kernel], after: Sequence[Kernel], device: EstimateDevice) -> tuple[Layer, ...]:

@@ -11,7 +11,7 @@ from pfir.compile.methods.pricing import Limits
 from pfir.compile.methods.warm_starts import warm_starts
 from pfir.compile.plan import Plan
 from pfir.compile.request import Request
-from pfir.compile.selection.searching import BATCH, Found, Ground, Teller, fingerprint, kept_as, points
+from pfir.compile.selection.searching import BATCH, Found, SearchContext, Teller, fingerprint, kept_as, points
 from pfir.errors import OutOfTime
 from pfir.ir.model import Model
 from pfir.ir.shapes import infer_shapes
@@ -35,8 +35,8 @@ class Fitting:
         seed: Of the samples that fits are made on.
     """
 
-    def __init__(self, ground: Ground, values: Activations, seed: int) -> None:
-        self.ground, self._values, self._seed = ground, values, seed
+    def __init__(self, search_context: SearchContext, values: Activations, seed: int) -> None:
+        self.search_context, self._values, self._seed = search_context, values, seed
         self._best: tuple[float, Mapping[str, float], Model] | None = None
 
     def nearest(self, candidate: Found) -> tuple[Model, Scores]:
@@ -48,8 +48,15 @@ class Fitting:
         """The candidate's model, each layer fitted to what the original gives there."""
         model = candidate.model.clone()
         infer_shapes(model)
-        context, ground = Context(self._values, seed=self._seed), self.ground
-        refit(model, ground.candidates.model, ground.coupling, candidate.removed, context, original=ground.teacher)
+        context, search_context = Context(self._values, seed=self._seed), self.search_context
+        refit(
+            model,
+            search_context.candidates.model,
+            search_context.coupling,
+            candidate.removed,
+            context,
+            original=search_context.teacher,
+        )
         return model
 
     def model_of(self, parameters: Mapping[str, float], candidate: Found) -> Model:
@@ -60,30 +67,30 @@ class Fitting:
 
     def __call__(self, parameters: Mapping[str, float]) -> tuple[float, dict[str, float]]:
         """As `Score`, of the candidate at its nearest."""
-        model, found = self.nearest(kept_as(self.ground, self.ground.candidates.removed(parameters)))
+        model, found = self.nearest(kept_as(self.search_context, self.search_context.candidates.removed(parameters)))
         if self._best is None or -found.divergence > self._best[0]:
             self._best = (-found.divergence, dict(parameters), model)
-        details = {"fidelity": found.fidelity, **self.ground.pricing.costs(parameters)}
+        details = {"fidelity": found.fidelity, **self.search_context.pricing.costs(parameters)}
         return -found.divergence, details
 
     def judged(self, model: Model) -> Scores:
         """Against the original, on the scoring samples."""
-        score = self.ground.score
+        score = self.search_context.score
         return evaluate(model, score.data, score.reference, score.threads)
 
 
-def fitted_if_nearer(ground: Ground, found: Found, plan: Plan, seed: int, ends: Deadline) -> Found:
+def fitted_if_nearer(search_context: SearchContext, found: Found, plan: Plan, seed: int, ends: Deadline) -> Found:
     """The candidate with its layers fitted, where there is time for it and it brings the model nearer."""
-    if not _affordable(ground, found, plan, ends):
+    if not _affordable(search_context, found, plan, ends):
         return found
     try:
-        return replace(found, model=_fitting(ground, seed, ends).nearest(found)[0])
+        return replace(found, model=_fitting(search_context, seed, ends).nearest(found)[0])
     except OutOfTime:
         return found
 
 
 def best_fitted(
-    ground: Ground,
+    search_context: SearchContext,
     limits: Limits,
     first: Found,
     plan: Plan,
@@ -107,18 +114,20 @@ def best_fitted(
         ends: When it must be over, in the middle of a trial if need be.
         keeps: Whether a candidate keeps the limits when it is measured.
     """
-    if not _affordable(ground, first, plan, ends):
+    if not _affordable(search_context, first, plan, ends):
         return first
-    fitting = _fitting(ground, request.seed, ends)
+    fitting = _fitting(search_context, request.seed, ends)
     try:
         before, fitted = fitting.judged(first.model).divergence, fitting.fitted(first)
         if fitting.judged(fitted).divergence >= before:
             return first
-        trials = _searched(fitting, limits, first, _settings(ground, plan, request, ends), request, journal, progress)
+        trials = _searched(
+            fitting, limits, first, _settings(search_context, plan, request, ends), request, journal, progress
+        )
     except OutOfTime:
         return first
     for trial in trials:
-        candidate = kept_as(ground, ground.candidates.removed(trial.parameters))
+        candidate = kept_as(search_context, search_context.candidates.removed(trial.parameters))
         if keeps(candidate):
             progress.note(f"fitted layer by layer: divergence {before:.4f} -> {-trial.score:.4f}")
             return _as_found(fitting, candidate, trial, trials, first)
@@ -136,20 +145,20 @@ def _as_found(fitting: Fitting, candidate: Found, best: Trial, trials: Sequence[
     )
 
 
-def _fitting(ground: Ground, seed: int, ends: Deadline) -> Fitting:
-    return Fitting(ground, ends.guard(Memo(ground.calibration, BATCH)), seed)
+def _fitting(search_context: SearchContext, seed: int, ends: Deadline) -> Fitting:
+    return Fitting(search_context, ends.guard(Memo(search_context.calibration, BATCH)), seed)
 
 
-def _affordable(ground: Ground, found: Found, plan: Plan, ends: Deadline) -> bool:
+def _affordable(search_context: SearchContext, found: Found, plan: Plan, ends: Deadline) -> bool:
     """Whether anything was removed, and there is time to fit a candidate at all."""
-    return bool(found.removed) and _seconds(ground) <= min(plan.fitting_s, ends.left_s())
+    return bool(found.removed) and _seconds(search_context) <= min(plan.fitting_s, ends.left_s())
 
 
-def _settings(ground: Ground, plan: Plan, request: Request, ends: Deadline) -> Settings:
+def _settings(search_context: SearchContext, plan: Plan, request: Request, ends: Deadline) -> Settings:
     """As many trials as the clock allows or, where it has no say, as many as should fit into the same time."""
     if plan.clocked:
         return Settings(plan.trials, request.seed, time_budget_s=ends.left_s())
-    return Settings(min(plan.trials, max(1, int(plan.fitting_s / _seconds(ground)))), request.seed)
+    return Settings(min(plan.trials, max(1, int(plan.fitting_s / _seconds(search_context)))), request.seed)
 
 
 def _searched(
@@ -162,25 +171,25 @@ def _searched(
     progress: Progress,
 ) -> tuple[Trial, ...]:
     """The trials that have a score, best first."""
-    ground = fitting.ground
-    prices = ground.pricing.within(limits)
+    search_context = fitting.search_context
+    prices = search_context.pricing.within(limits)
     problem = Problem(
         space=prices.space(0.3),
         cost=prices,
         limit=1.0,
         score=fitting,
         snap=prices.snap,
-        warm_starts=(*first.finalists, *warm_starts(ground.pricing, ground.candidates.importance)),
-        fingerprint=f"fitted {fingerprint(ground, request)}",
+        warm_starts=(*first.finalists, *warm_starts(search_context.pricing, search_context.candidates.importance)),
+        fingerprint=f"fitted {fingerprint(search_context, request)}",
     )
     result = search(problem, settings, journal, Teller(progress, settings.trials, settings.time_budget_s))
     scored = [t for t in result.trials if t.score is not None]
     return tuple(sorted(scored, key=lambda t: (-t.score, t.cost, t.number)))
 
 
-def _seconds(ground: Ground) -> float:
+def _seconds(search_context: SearchContext) -> float:
     """Both models run once over the calibration data, and each layer is solved."""
-    model = ground.candidates.model
-    macs = ground.pricing.scalable.macs_at(ground.pricing.sizes)
+    model = search_context.candidates.model
+    macs = search_context.pricing.scalable.macs_at(search_context.pricing.sizes)
     layers = sum(node.op in ("Conv", "Gemm", "MatMul", "ConvTranspose") for node in model.nodes())
-    return max(1e-3, 2 * len(ground.calibration) * macs / MACS_PER_SECOND + SECONDS_PER_LAYER * layers)
+    return max(1e-3, 2 * len(search_context.calibration) * macs / MACS_PER_SECOND + SECONDS_PER_LAYER * layers)

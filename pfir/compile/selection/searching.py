@@ -11,7 +11,7 @@ import numpy as np
 
 from pfir.compile.calibration.samples import Samples
 from pfir.compile.deadline import NEVER, Deadline
-from pfir.compile.measuring.evaluator import Judge
+from pfir.compile.measuring.evaluator import Evaluator
 from pfir.compile.methods.branch_ranking import ranked_branches
 from pfir.compile.methods.candidates import Candidates, Score
 from pfir.compile.methods.pricing import Limits, Pricing, pricing
@@ -44,7 +44,7 @@ BATCH = 16
 
 
 @dataclass(frozen=True)
-class Ground:
+class SearchContext:
     """What every candidate of a model is made and priced with.
 
     Args:
@@ -89,7 +89,9 @@ class Found:
     finalists: tuple[Mapping[str, float], ...] = ()
 
 
-def ground_for(original: Original, pruning: PruneChannels, request: Request, judge: Judge, samples: Samples) -> Ground:
+def search_context_for(
+    original: Original, pruning: PruneChannels, request: Request, evaluator: Evaluator, samples: Samples
+) -> SearchContext:
     """Analyse the model: its groups, what its consumers read, which channels matter, what widths cost.
 
     Raises:
@@ -109,32 +111,39 @@ def ground_for(original: Original, pruning: PruneChannels, request: Request, jud
     statistics = collect(start, coupling, context)
     importance = scores(start, coupling, pruning.criterion, context, statistics)
     scalable = ScalableKernels(fixed(start, request), channel_counts(coupling))
-    prices = pricing(coupling, scalable, judge.estimator(original.baseline), pruning.align, Limits())
+    prices = pricing(coupling, scalable, evaluator.estimator(original.baseline), pruning.align, Limits())
     candidates = Candidates(start, coupling, importance, statistics, prices)
     score = Score(candidates, samples.scoring, reference(teacher, samples.scoring))
-    baseline_s = judge.latency(original.baseline).seconds
-    return Ground(teacher, coupling, candidates, prices, score, baseline_s, samples.calibration)
+    baseline_s = evaluator.latency(original.baseline).seconds
+    return SearchContext(teacher, coupling, candidates, prices, score, baseline_s, samples.calibration)
 
 
-def with_branches(ground: Ground, deadline: Deadline = NEVER) -> Ground:
+def with_branches(search_context: SearchContext, deadline: Deadline = NEVER) -> SearchContext:
     """The ground on which branches may go, too; to rank them costs a search a few dozen trials."""
-    pricing = replace(ground.pricing, branches=ranked_branches(ground.candidates, ground.score.data, deadline))
-    candidates = replace(ground.candidates, pricing=pricing)
-    return replace(ground, candidates=candidates, pricing=pricing, score=replace(ground.score, candidates=candidates))
+    pricing = replace(
+        search_context.pricing, branches=ranked_branches(search_context.candidates, search_context.score.data, deadline)
+    )
+    candidates = replace(search_context.candidates, pricing=pricing)
+    return replace(
+        search_context,
+        candidates=candidates,
+        pricing=pricing,
+        score=replace(search_context.score, candidates=candidates),
+    )
 
 
-def fastest(ground: Ground) -> float:
+def largest_speedup(search_context: SearchContext) -> float:
     """The largest speed-up that pruning can give."""
-    return Reach(ground.pricing, ground.baseline_s).speedup
+    return Reach(search_context.pricing, search_context.baseline_s).speedup
 
 
-def check_reachable(ground: Ground, limits: Limits) -> None:
+def check_reachable(search_context: SearchContext, limits: Limits) -> None:
     """Return only if pruning can meet the limits.
 
     Raises:
         Infeasible: It cannot; the text says what can be reached.
     """
-    Reach(ground.pricing, ground.baseline_s).check(limits)
+    Reach(search_context.pricing, search_context.baseline_s).check(limits)
 
 
 def as_it_is(model: Model) -> Found:
@@ -142,30 +151,32 @@ def as_it_is(model: Model) -> Found:
     return Found(model, {}, {}, (), 0.0, channel_groups(model))
 
 
-def fixed_choice(ground: Ground, pruning: PruneChannels) -> Found:
+def fixed_choice(search_context: SearchContext, pruning: PruneChannels) -> Found:
     """What the ratios or the share of MACs of `--passes` ask for, without search.
 
     Raises:
         UsageError: A group is named that is not there or must stay.
         Infeasible: The share of MACs cannot be reached.
     """
-    base = ground.candidates
+    base = search_context.candidates
     if pruning.macs is not None:
-        removed = choose_by_macs(ground.pricing.scalable, base.coupling, base.importance, pruning.macs, pruning.align)
-        return kept_as(ground, removed)
+        removed = choose_by_macs(
+            search_context.pricing.scalable, base.coupling, base.importance, pruning.macs, pruning.align
+        )
+        return kept_as(search_context, removed)
     named = by_group(base.model, base.coupling, pruning.ratios)
     demand_known(base.coupling, named)
-    ratios = {g.name: named.get(g.name, pruning.ratio or 0.0) for g in ground.coupling.free()}
-    return kept_as(ground, choose(base.coupling, base.importance, ratios, pruning.align))
+    ratios = {g.name: named.get(g.name, pruning.ratio or 0.0) for g in search_context.coupling.free()}
+    return kept_as(search_context, choose(base.coupling, base.importance, ratios, pruning.align))
 
 
-def kept_as(ground: Ground, removed: Mapping[str, np.ndarray]) -> Found:
+def kept_as(search_context: SearchContext, removed: Mapping[str, np.ndarray]) -> Found:
     """The model without these channels, the others making up for them."""
-    widths = {n: (g.size, g.size - len(removed.get(n, ()))) for n, g in ground.pricing.groups.items()}
-    model = ground.candidates.build(removed)
+    widths = {n: (g.size, g.size - len(removed.get(n, ()))) for n, g in search_context.pricing.groups.items()}
+    model = search_context.candidates.build(removed)
     if text := pruning_text(widths):
         model.record(text)
-    return Found(model, removed, widths, (), 0.0, ground.coupling)
+    return Found(model, removed, widths, (), 0.0, search_context.coupling)
 
 
 def pruning_text(widths: Mapping[str, tuple[int, int]]) -> str:
@@ -177,7 +188,7 @@ def pruning_text(widths: Mapping[str, tuple[int, int]]) -> str:
 
 
 def search_for(
-    ground: Ground,
+    search_context: SearchContext,
     limits: Limits,
     plan: Plan,
     request: Request,
@@ -191,26 +202,26 @@ def search_for(
         Infeasible: No candidate can keep the limits.
     """
     seconds = None if plan.search_s is None else min(plan.search_s, ends.left_s())
-    prices = ground.pricing.within(limits)
+    prices = search_context.pricing.within(limits)
     problem = Problem(
         space=prices.space(0.3),
         cost=prices,
         limit=1.0,
-        score=replace(ground.score, candidates=replace(ground.candidates, pricing=prices)),
+        score=replace(search_context.score, candidates=replace(search_context.candidates, pricing=prices)),
         snap=prices.snap,
-        warm_starts=warm_starts(ground.pricing, ground.candidates.importance),
-        fingerprint=fingerprint(ground, request),
+        warm_starts=warm_starts(search_context.pricing, search_context.candidates.importance),
+        fingerprint=fingerprint(search_context, request),
     )
     settings = Settings(trials=plan.trials, seed=request.seed, jobs=1, time_budget_s=seconds)
     result = search(problem, settings, journal, Teller(progress, plan.trials, seconds))
-    return _found(ground, result)
+    return _found(search_context, result)
 
 
-def fingerprint(ground: Ground, request: Request) -> str:
+def fingerprint(search_context: SearchContext, request: Request) -> str:
     """What trials of one journal share; not the measured latencies, which differ from run to run."""
-    sizes = (sorted(ground.pricing.sizes.items()), [b.name for b in ground.pricing.branches])
+    sizes = (sorted(search_context.pricing.sizes.items()), [b.name for b in search_context.pricing.branches])
     built = (request.target, request.fp16, request.backend)
-    return repr((request.goals.text(), *built, ground.score.data.fingerprint(), sizes))
+    return repr((request.goals.text(), *built, search_context.score.data.fingerprint(), sizes))
 
 
 class Teller:
@@ -236,9 +247,9 @@ class Teller:
             self._progress.step(min(1.0, share), f"trial {trial.number + 1}, best divergence {-self._best:.4f}")
 
 
-def _found(ground: Ground, result: SearchResult) -> Found:
+def _found(search_context: SearchContext, result: SearchResult) -> Found:
     best = finalists(result.trials)
-    found = kept_as(ground, ground.candidates.removed(best[0].parameters))
+    found = kept_as(search_context, search_context.candidates.removed(best[0].parameters))
     return replace(
         found,
         parameters=best[0].parameters,

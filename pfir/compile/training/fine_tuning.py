@@ -42,7 +42,7 @@ SAME_WHEN_FLIPPED = 0.85
 
 
 @dataclass(frozen=True)
-class Tuned:
+class FineTuned:
     """A fine-tuned model with its curve; the untrained one where training did not help."""
 
     model: Model
@@ -62,7 +62,7 @@ def fine_tune(
     jobs: int | None,
     checkpoint: Path | None,
     progress: Progress,
-) -> Tuned:
+) -> FineTuned:
     """The student after distillation; as it was, with a note, where it cannot be trained or training made it worse.
 
     Args:
@@ -78,7 +78,7 @@ def fine_tune(
         timed = settings if budget_s is None else replace(settings, time_budget_s=max(ends.left_s(), LEAST_S))
         result = fit(graph, samples.train, timed, lambda p: _tell(progress, p, timed))
     except CompileError as error:
-        return Tuned(student, notes=(f"not fine-tuned: {error}",))
+        return FineTuned(student, notes=(f"not fine-tuned: {error}",))
     give_back()  # the buffers of training, before two models are run on what judges them
     restored.set_arrays(result.arrays)
     folded, _ = run((FoldBatchNorm(),), restored, Context())
@@ -98,8 +98,8 @@ def fine_tune(
     before, after = (evaluate(m, samples.judging, teacher, settings.threads) for m in (student, tuned))
     if _worse(before, after):
         note = "fine-tuning made the model worse and was dropped; more data or epochs may help"
-        return Tuned(student, curve, (*result.notes, note))
-    return Tuned(tuned, curve, tuple(result.notes), chosen)
+        return FineTuned(student, curve, (*result.notes, note))
+    return FineTuned(tuned, curve, tuple(result.notes), chosen)
 
 
 def without_slopes(graph: TrainingGraph) -> TrainingGraph:

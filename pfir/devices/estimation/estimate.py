@@ -87,12 +87,12 @@ def estimate_seconds(
     """Seconds of each kernel; every argument has one shape, `family` indexes FAMILIES, the rest is as in Kernel."""
     core, threads = target.core, target.threads
     peak = target.macs_per_cycle * core.clock_hz * core.efficiency * threads**THREAD_SCALING
-    work = macs * tile_cost(target, macs, written_bytes, family, channels_out, channels_in)
+    workload = macs * tile_cost(target, macs, written_bytes, family, channels_out, channels_in)
     moved = (read_bytes + written_bytes) * target.value_bytes / FLOAT_BYTES
-    seconds = np.maximum(work / (_FAMILY_SHARE[family] * peak), _memory_seconds(target, moved))
-    for way in ways_for(target):
-        work, more = tiled_work(target, way, written_bytes / FLOAT_BYTES, channels_out, channels_in)
-        tiled = np.maximum(work / peak, _memory_seconds(target, moved + target.value_bytes * more))
+    seconds = np.maximum(workload / (_FAMILY_SHARE[family] * peak), _memory_seconds(target, moved))
+    for schedule in ways_for(target):
+        workload, more = tiled_work(target, schedule, written_bytes / FLOAT_BYTES, channels_out, channels_in)
+        tiled = np.maximum(workload / peak, _memory_seconds(target, moved + target.value_bytes * more))
         seconds = np.where(family == FAMILIES.index("conv3x3"), np.minimum(seconds, tiled), seconds)
     overhead = OVERHEAD_CYCLES + (THREAD_START_CYCLES if threads > 1 else 0.0)
     return seconds + overhead / core.clock_hz

@@ -11,7 +11,7 @@ from pfir.target import FLOAT32, Target
 
 
 @dataclass(frozen=True)
-class Way:
+class Schedule:
     """Tiles of `outputs` rows and columns.
 
     Args:
@@ -25,17 +25,17 @@ class Way:
     back: float
 
 
-WAYS = (Way(4, 180.0, 150.0), Way(2, 60.0, 45.0))
+WAYS = (Schedule(4, 180.0, 150.0), Schedule(2, 60.0, 45.0))
 
 
-def ways_for(target: Target) -> tuple[Way, ...]:
+def ways_for(target: Target) -> tuple[Schedule, ...]:
     """Those that a target's arithmetic is exact enough for: in float16 the transforms of 4x4 tiles, whose weights reach
     from 1/24 to 8, would cost about ten times the error of a direct convolution."""
-    return WAYS if target.arithmetic == FLOAT32 else tuple(way for way in WAYS if way.outputs == 2)
+    return WAYS if target.arithmetic == FLOAT32 else tuple(schedule for schedule in WAYS if schedule.outputs == 2)
 
 
 def tiled_work(
-    target: Target, way: Way, values: np.ndarray, channels_out: np.ndarray, channels_in: np.ndarray
+    target: Target, schedule: Schedule, values: np.ndarray, channels_out: np.ndarray, channels_in: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Multiply-adds that take as long at the rate of the largest register tile, and the values that transformed weights
     are more than those of the direct convolution; both [K].
@@ -52,9 +52,9 @@ def tiled_work(
     """
     lanes = target.lanes if target.triple.startswith(("aarch64", "armv7")) else 1
     outputs, inputs = np.maximum(channels_out, 1.0), np.maximum(channels_in, 1.0)
-    tiles = np.ceil(np.sqrt(values / outputs) / way.outputs) ** 2
+    tiles = np.ceil(np.sqrt(values / outputs) / schedule.outputs) ** 2
     out_vectors, in_vectors = np.ceil(outputs / target.lanes), np.ceil(inputs / target.lanes)
-    points = (way.outputs + 2) ** 2
+    points = (schedule.outputs + 2) ** 2
     products = points * inputs * cheapest_tile(target, out_vectors, inputs, inputs)
-    transforms = (in_vectors * way.there + out_vectors * way.back) / instructions(*TILES[-1], lanes)
+    transforms = (in_vectors * schedule.there + out_vectors * schedule.back) / instructions(*TILES[-1], lanes)
     return tiles * (products + transforms) * target.lanes, (points - 9) * outputs * inputs

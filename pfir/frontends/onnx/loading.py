@@ -17,7 +17,7 @@ from pfir.frontends.onnx.structure import sort_nodes
 from pfir.frontends.onnx.survival import ended_by
 from pfir.ir.checking.layer_checks import layer_fault
 from pfir.ir.checking.onnx_checks import ENDLESS, forget_shapes, form_fault, infer
-from pfir.ir.checking.weightless import skeleton_of
+from pfir.ir.checking.weightless import weightless_of
 from pfir.ir.model import NEWEST_IR_VERSION, Model
 from pfir.ir.onnx_io import walk
 from pfir.ir.onnx_io.tensors import to_array
@@ -53,7 +53,7 @@ def _load(path: Path, data: bytes) -> Model:
     alone = _check_arrays(proto, outside)
     if (end := ended_by(lambda: _native_checks(proto, outside))) is not None:
         raise FrontendError(f"onnx cannot check it: its own code {end}")
-    form = form_fault(skeleton_of(proto))
+    form = form_fault(weightless_of(proto))
     if form is not None:
         raise FrontendError(f"onnx.checker refuses it: {form}")
     converted = convert_opset(proto, outside)
@@ -110,8 +110,8 @@ def _check_arrays(proto: ModelProto, outside: ExternalData) -> bool:
 
 def _native_checks(proto: ModelProto, outside: ExternalData) -> None:
     """All that onnx's compiled code is asked about a file: it has assertions and null pointers that models reach."""
-    form_fault(skeleton_of(proto))
-    light = skeleton_of(convert_opset(proto, outside))
+    form_fault(weightless_of(proto))
+    light = weightless_of(convert_opset(proto, outside))
     infer(light)
     infer(forget_shapes(light))
 
@@ -126,7 +126,7 @@ def _check_shapes(proto: ModelProto, file: bytes | Path | None) -> bool:
     Raises:
         FrontendError: Operators are given shapes that they cannot take, or an inner tensor would exceed 4 GiB.
     """
-    light = skeleton_of(proto)
+    light = weightless_of(proto)
     inferred, fault = infer(light)
     consistent = fault is None
     if not consistent and fault != ENDLESS:

@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 from pfir.errors import FrontendError, VerifyError
 from pfir.ir.checking.layer_checks import layer_fault
 from pfir.ir.checking.onnx_checks import form_fault, infer
-from pfir.ir.checking.weightless import skeleton_of
+from pfir.ir.checking.weightless import weightless_of
 from pfir.ir.model import Model
 
 # Where an infinite value can only be a damaged weight; elsewhere it may be meant (the mask of an attention, a bound).
@@ -153,7 +153,7 @@ def _shown(node: gs.Node) -> str:
 
 
 def _check_with_onnx(model: Model) -> None:
-    light = skeleton_of(model.to_proto())
+    light = weightless_of(model.to_proto())
     fault = form_fault(light)
     if fault is None and model.consistent:
         inferred, fault = infer(light)

@@ -7,7 +7,7 @@ from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 _KEPT_BYTES = 4096
 
 
-def skeleton_of(model: ModelProto) -> ModelProto:
+def weightless_of(model: ModelProto) -> ModelProto:
     """A copy in which large initializers of the main graph became inputs of their type and shape.
 
     What passes onnx's checks in one passes in the other: small initializers, which shapes are computed from, stay.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pfir.ir.constants.channel_sums import Contraction, contraction, integer_contraction
+from pfir.ir.constants.channel_sums import ChannelSums, contraction, integer_contraction
 from pfir.ir.edit import STANDARD_DOMAINS, operand
 from pfir.ir.weights import numbers
 
@@ -26,7 +26,7 @@ _STEP = 2.0**-10
 
 
 @dataclass(frozen=True)
-class Taker:
+class Absorber:
     """A layer whose bias can stand in for constants that it reads.
 
     Args:
@@ -76,7 +76,7 @@ def too_coarse(numbers: np.ndarray, dtype: np.dtype, beside: np.ndarray | float 
     return ~np.isfinite(lost) | (felt if np.dtype(dtype).itemsize < 4 else np.zeros_like(felt))
 
 
-def taker(node: gs.Node, site: tuple[str, int], shapes: Mapping[str, tuple | None]) -> Taker | None:
+def absorber(node: gs.Node, site: tuple[str, int], shapes: Mapping[str, tuple | None]) -> Absorber | None:
     """How a layer's bias takes over constants along an axis that it reads; None where it cannot.
 
     Args:
@@ -97,14 +97,14 @@ def bias_dtype(node: gs.Node) -> np.dtype:
     return np.dtype(np.int32) if node.op in _QUANTIZED else numbers(node.inputs[1]).dtype
 
 
-def _of_linear(node: gs.Node, found: Contraction) -> Taker:
+def _of_linear(node: gs.Node, found: ChannelSums) -> Absorber:
     dtype = bias_dtype(node)
     scale = node.attrs.get("beta", 1.0) if node.op in ("FusedGemm", "Gemm") else 1.0
     sums, bias = found.sums / scale, np.broadcast_to(found.bias / scale, len(found.sums))
-    return Taker(sums, np.ones(sums.shape[1], bool), bias, dtype, (node.outputs[0].name, found.out_axis))
+    return Absorber(sums, np.ones(sums.shape[1], bool), bias, dtype, (node.outputs[0].name, found.out_axis))
 
 
-def _of_recurrent(node: gs.Node, site: tuple[str, int]) -> Taker | None:
+def _of_recurrent(node: gs.Node, site: tuple[str, int]) -> Absorber | None:
     """W x + b of the input and R h + c of the state, with a half of the bias for each."""
     place = int(site[0] == node.inputs[2].name)
     weights, bias = numbers(node.inputs[1 + place]), numbers(operand(node, 3))
@@ -117,4 +117,4 @@ def _of_recurrent(node: gs.Node, site: tuple[str, int]) -> Taker | None:
         able = ~weights[:, 2 * rows // 3 :].any((0, 1))  # What the candidate reads has been reset before.
     sums = weights.astype(np.float64).reshape(-1, width)
     made = (node.inputs[1].name, 1)
-    return Taker(sums, able, halves[:, place].ravel().astype(np.float64), bias_dtype(node), made, directions, place)
+    return Absorber(sums, able, halves[:, place].ravel().astype(np.float64), bias_dtype(node), made, directions, place)

@@ -13,7 +13,7 @@ from pfir.ir.weights import numbers, zero_of
 _LARGEST_MATRIX = 1 << 23
 
 
-class Contraction:
+class ChannelSums:
     """A convolution or dense layer as a matrix over channels.
 
     Args:
@@ -28,7 +28,7 @@ class Contraction:
         self.uniform, self.in_axis, self.out_axis = uniform, in_axis, out_axis
 
 
-def contraction(node: gs.Node, shapes: Mapping[str, tuple | None]) -> Contraction | None:
+def contraction(node: gs.Node, shapes: Mapping[str, tuple | None]) -> ChannelSums | None:
     """A node as a matrix over channels; None where it is none, or its numbers are computed.
 
     Args:
@@ -65,7 +65,7 @@ def _is_fused(node: gs.Node) -> bool:
     return node.domain == "com.microsoft" and node.op in ("FusedConv", "FusedGemm", "FusedMatMul") and not turned
 
 
-def integer_contraction(node: gs.Node, shapes: Mapping[str, tuple | None]) -> Contraction | None:
+def integer_contraction(node: gs.Node, shapes: Mapping[str, tuple | None]) -> ChannelSums | None:
     """The same of a node on integers: its weights and bias without their zero points, but also without scales."""
     foreign = node.domain not in (*STANDARD_DOMAINS, "com.microsoft") or node.attrs.get("channels_last", 0)
     if node.op not in _INTEGER or foreign:
@@ -96,16 +96,16 @@ _INTEGER = {
 }
 
 
-def _conv(node: gs.Node, weight: np.ndarray, bias: np.ndarray) -> Contraction:
+def _conv(node: gs.Node, weight: np.ndarray, bias: np.ndarray) -> ChannelSums:
     sums, touches = _summed(weight, node.attrs.get("group", 1))
     padded = any(node.attrs.get("pads", ())) or node.attrs.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
-    return Contraction(sums, touches, bias.astype(np.float64), not padded, 1, 1)
+    return ChannelSums(sums, touches, bias.astype(np.float64), not padded, 1, 1)
 
 
-def _conv_transpose(node: gs.Node, weight: np.ndarray, bias: np.ndarray) -> Contraction:
+def _conv_transpose(node: gs.Node, weight: np.ndarray, bias: np.ndarray) -> ChannelSums:
     """Where windows overlap more counts than elsewhere, so no constant but zero stays one."""
     sums, touches = _summed(weight, node.attrs.get("group", 1))
-    return Contraction(sums.T, touches.T, bias.astype(np.float64), False, 1, 1)
+    return ChannelSums(sums.T, touches.T, bias.astype(np.float64), False, 1, 1)
 
 
 def _summed(weight: np.ndarray, group: int) -> tuple[np.ndarray, np.ndarray]:
@@ -119,21 +119,21 @@ def _summed(weight: np.ndarray, group: int) -> tuple[np.ndarray, np.ndarray]:
     return sums, touches
 
 
-def _gemm(node: gs.Node, weight: np.ndarray, bias: np.ndarray) -> Contraction | None:
+def _gemm(node: gs.Node, weight: np.ndarray, bias: np.ndarray) -> ChannelSums | None:
     scaled = weight.astype(np.float64) * node.attrs.get("alpha", 1.0)
     return _rows(node, scaled, bias.astype(np.float64) * node.attrs.get("beta", 1.0))
 
 
-def _rows(node: gs.Node, weight: np.ndarray, bias: np.ndarray) -> Contraction | None:
+def _rows(node: gs.Node, weight: np.ndarray, bias: np.ndarray) -> ChannelSums | None:
     """A product with a matrix, which may be transposed, and one bias for all rows of the result."""
     if node.attrs.get("transA", 0) or bias.ndim > 1 and bias.shape[0] != 1:
         return None
     matrix = (weight if node.attrs.get("transB", 0) else weight.T).astype(np.float64)
-    return Contraction(matrix, matrix != 0, bias.ravel().astype(np.float64), True, 1, 1)
+    return ChannelSums(matrix, matrix != 0, bias.ravel().astype(np.float64), True, 1, 1)
 
 
-def _matmul(rank: int, weight: np.ndarray) -> Contraction | None:
+def _matmul(rank: int, weight: np.ndarray) -> ChannelSums | None:
     if rank < 2:
         return None
     matrix = weight.T.astype(np.float64)
-    return Contraction(matrix, matrix != 0, np.zeros(1), True, rank - 1, rank - 1)
+    return ChannelSums(matrix, matrix != 0, np.zeros(1), True, rank - 1, rank - 1)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pfir.ir.constants.bias_absorption import Taker, taker
+from pfir.ir.constants.bias_absorption import Absorber, absorber
 from pfir.ir.constants.constancy import Constancy
 from pfir.ir.constants.fold import constants_to_initializers
 from pfir.ir.coupling.analysis import follow, ordered
@@ -50,15 +50,15 @@ def find_dead(model: Model, coupling: Coupling) -> Dead:
     constancy = Constancy(trace, root)
     for node in ordered(shaped.graph):
         constancy.visit(node)
-    takers = _takers(trace, root, constancy, nonzero)
-    foldable = _foldable(root, takers)
+    absorbers = _absorbers(trace, root, constancy, nonzero)
+    foldable = _foldable(root, absorbers)
     while True:  # Each time fewer: without those that some bias cannot hold.
         removed = {name: _spared(~live[roots] | foldable[roots]) for name, roots in free.items()}
         removed = {name: np.flatnonzero(gone) for name, gone in removed.items() if gone.any()}
         chosen = _chosen(free, removed, root.size)
-        beyond = _beyond(takers, chosen & live)
+        beyond = _beyond(absorbers, chosen & live)
         if not beyond.size:
-            return Dead(removed, _shifts(trace, root, takers, chosen, live))
+            return Dead(removed, _shifts(trace, root, absorbers, chosen, live))
         foldable[beyond] = False
 
 
@@ -136,7 +136,7 @@ def _links(root: np.ndarray, nonzero: np.ndarray | None, use: Use, made: list[Us
 
 
 @dataclass(frozen=True)
-class _Taking:
+class _Absorption:
     """A consumer whose bias may take over constants of the channels that it reads.
 
     Args:
@@ -144,21 +144,23 @@ class _Taking:
         roots: [C] root labels of the channels.
         reads: [C] whether it may have weights for them that are not zero.
         values: [C] their constants, NaN where there is none.
-        taker: What its bias can take over; None if that is nothing.
+        absorber: What its bias can take over; None if that is nothing.
     """
 
     key: str
     roots: np.ndarray
     reads: np.ndarray
     values: np.ndarray
-    taker: Taker | None
+    absorber: Absorber | None
 
     def taken(self, channels: np.ndarray) -> np.ndarray:
         """[C] the constants that it reads of these channels (by root label), zero for others."""
         return np.where(channels[self.roots] & self.reads & ~np.isnan(self.values), self.values, 0.0)
 
 
-def _takers(trace: Trace, root: np.ndarray, constancy: Constancy, nonzero: dict[str, np.ndarray]) -> list[_Taking]:
+def _absorbers(
+    trace: Trace, root: np.ndarray, constancy: Constancy, nonzero: dict[str, np.ndarray]
+) -> list[_Absorption]:
     """Every consumer with what it reads."""
     found = []
     for use in (u for u in trace.uses if u.consumes):
@@ -169,8 +171,8 @@ def _takers(trace: Trace, root: np.ndarray, constancy: Constancy, nonzero: dict[
             values = np.full(labels.size, np.nan)
         roots = root[labels]
         reads = _weighed(root, nonzero.get(use.tensor), use)[roots]
-        takes = taker(node, use.data, trace.shapes) if (values[~np.isnan(values)] != 0).any() else None
-        found.append(_Taking(node_key(node), roots, reads, values, takes))
+        takes = absorber(node, use.data, trace.shapes) if (values[~np.isnan(values)] != 0).any() else None
+        found.append(_Absorption(node_key(node), roots, reads, values, takes))
     return found
 
 
@@ -184,35 +186,35 @@ def _weighed(root: np.ndarray, nonzero: np.ndarray | None, use: Use) -> np.ndarr
     return weighed
 
 
-def _foldable(root: np.ndarray, takers: list[_Taking]) -> np.ndarray:
+def _foldable(root: np.ndarray, absorbers: list[_Absorption]) -> np.ndarray:
     """By root label: whether every consumer can do without it, its value being a constant there."""
     good, read = np.ones(root.size, bool), np.zeros(root.size, bool)
-    for taking in takers:
+    for taking in absorbers:
         read[taking.roots] = True
-        able = np.zeros(taking.values.size, bool) if taking.taker is None else taking.taker.able
+        able = np.zeros(taking.values.size, bool) if taking.absorber is None else taking.absorber.able
         changes = np.isnan(taking.values) | ((taking.values != 0) & ~able)
         good[taking.roots[taking.reads & changes]] = False
     return good & read
 
 
-def _beyond(takers: list[_Taking], removed: np.ndarray) -> np.ndarray:
+def _beyond(absorbers: list[_Absorption], removed: np.ndarray) -> np.ndarray:
     """Root labels of channels that would go, though the bias of a consumer cannot hold what stands for them."""
     beyond = [np.zeros(0, np.int64)]
-    for taking in takers:
+    for taking in absorbers:
         taken = taking.taken(removed)
-        if taken.any() and not taking.taker.fits(taken):
+        if taken.any() and not taking.absorber.fits(taken):
             beyond.append(taking.roots[taken != 0])
     return np.concatenate(beyond)
 
 
-def _shifts(trace: Trace, root: np.ndarray, takers: list[_Taking], chosen: np.ndarray, live: np.ndarray) -> dict:
+def _shifts(trace: Trace, root: np.ndarray, absorbers: list[_Absorption], chosen: np.ndarray, live: np.ndarray) -> dict:
     """What the consumers' biases take over from removed channels that are read and not zero."""
     found: dict[str, np.ndarray] = {}
-    for taking in takers:
+    for taking in absorbers:
         taken = taking.taken(chosen & live)
         if not taken.any():
             continue
-        part = taking.taker
+        part = taking.absorber
         made = trace.labels(*part.made)
         stays = np.ones(len(part.sums) // part.directions, bool) if made is None else ~chosen[root[made]]
         found[taking.key] = found.get(taking.key, 0.0) + part.shift(taken, stays)

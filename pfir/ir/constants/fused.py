@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pfir.ir.constants.channel_sums import Contraction, contraction
+from pfir.ir.constants.channel_sums import ChannelSums, contraction
 from pfir.ir.constants.known_constants import KnownConstants, Values, only_zero
 from pfir.ir.constants.layers import read, through
 from pfir.ir.coupling.zero_points import point
@@ -50,7 +50,7 @@ def _attention(known: KnownConstants, node: gs.Node, axis: int) -> Values | None
         return None
     rows = weight[:, 2 * weight.shape[1] // 3 :].astype(np.float64)
     bias = np.zeros(len(rows.T)) if bias is None else bias[-len(rows.T) :].astype(np.float64)
-    found = Contraction(rows.T, rows.T != 0, bias, True, place, place)
+    found = ChannelSums(rows.T, rows.T != 0, bias, True, place, place)
     return through(found, read(known, node, found))
 
 

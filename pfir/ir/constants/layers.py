@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pfir.ir.constants.channel_sums import Contraction, contraction
+from pfir.ir.constants.channel_sums import ChannelSums, contraction
 from pfir.ir.constants.known_constants import KnownConstants, Values
 from pfir.ir.coupling.op import Op
 from pfir.ir.coupling.rules.contraction import letters
@@ -56,7 +56,7 @@ def _contraction(known: KnownConstants, node: gs.Node, axis: int) -> Values | No
     return through(found, read(known, node, found)) if axis == found.out_axis else None
 
 
-def through(found: Contraction, values: Values) -> Values:
+def through(found: ChannelSums, values: Values) -> Values:
     """What a layer makes of constant channels, NaN where it reads others."""
     blocked = np.isnan(values) | (values != 0 if not found.uniform else False)
     reached = (found.touches & blocked).any(1)
@@ -64,7 +64,7 @@ def through(found: Contraction, values: Values) -> Values:
     return np.where(reached, np.nan, total)
 
 
-def read(known: KnownConstants, node: gs.Node, found: Contraction) -> Values:
+def read(known: KnownConstants, node: gs.Node, found: ChannelSums) -> Values:
     """What a layer takes its input channels for; unknown where they are not as many as it has weights for."""
     values, width = known.read(node, (node.inputs[0].name, found.in_axis)), found.sums.shape[1]
     return np.full(width, np.nan) if values is None or values.size != width else values

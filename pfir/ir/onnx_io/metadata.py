@@ -13,13 +13,13 @@ _SHELL = "onnx_shell"
 _ORIGIN = "came_as"
 
 
-def keep(owner: Any, shell: Any) -> None:
+def keep(owner: Any, metadata: Any) -> None:
     """Hang the shell on a GraphSurgeon object; an empty one is not kept."""
-    if shell is not None and shell.ByteSize():
-        owner.__dict__[_SHELL] = shell
+    if metadata is not None and metadata.ByteSize():
+        owner.__dict__[_SHELL] = metadata
 
 
-def shell_of(owner: Any) -> Any | None:
+def metadata_of(owner: Any) -> Any | None:
     """The shell of a GraphSurgeon object; None where everything it came with is in the object itself."""
     return owner.__dict__.get(_SHELL)
 

@@ -118,17 +118,17 @@ def _variable(proto: ValueInfoProto, scope: ChainMap[str, gs.Tensor]) -> gs.Tens
 
 
 def _describe(variable: gs.Variable, proto: ValueInfoProto) -> None:
-    shell = _notes(proto, ValueInfoProto())
+    metadata = _notes(proto, ValueInfoProto())
     kind = proto.type.WhichOneof("value")
     if kind == "tensor_type":
         _describe_tensor(variable, proto.type.tensor_type)
         dims = proto.type.tensor_type.shape.dim
         if proto.type.denotation or any(d.denotation or (d.dim_param and not symbol(d.dim_param)) for d in dims):
-            shell.type.CopyFrom(proto.type)
+            metadata.type.CopyFrom(proto.type)
     elif kind:
         variable.type = kind
-        shell.type.CopyFrom(proto.type)
-    keep(variable, shell)
+        metadata.type.CopyFrom(proto.type)
+    keep(variable, metadata)
 
 
 def _describe_tensor(variable: gs.Variable, proto: onnx.TypeProto.Tensor) -> None:
@@ -195,40 +195,40 @@ def _free(name: str, taken: set[str]) -> str:
     return name
 
 
-def _notes(proto: Any, shell: Any) -> Any:
+def _notes(proto: Any, metadata: Any) -> Any:
     """The doc string and metadata of a message, in an empty message of its kind."""
     if proto.doc_string:
-        shell.doc_string = proto.doc_string
-    shell.metadata_props.extend(proto.metadata_props)
-    return shell
+        metadata.doc_string = proto.doc_string
+    metadata.metadata_props.extend(proto.metadata_props)
+    return metadata
 
 
 def _node_shell(proto: NodeProto) -> NodeProto:
     """All that a gs.Node has no field for, and the types of empty lists, which no value shows."""
-    shell = NodeProto()
+    metadata = NodeProto()
     for field, value in proto.ListFields():
         if field.name not in (*_NODE_FIELDS, "attribute"):
-            _copy_field(shell, field.name, value)
+            _copy_field(metadata, field.name, value)
     for attribute in proto.attribute:
         if attribute.doc_string or (attribute.type in _LISTS and not getattr(attribute, _LISTS[attribute.type])):
-            shell.attribute.add(name=attribute.name, type=attribute.type, doc_string=attribute.doc_string)
-    return shell
+            metadata.attribute.add(name=attribute.name, type=attribute.type, doc_string=attribute.doc_string)
+    return metadata
 
 
-def _copy_field(shell: Any, name: str, value: Any) -> None:
+def _copy_field(metadata: Any, name: str, value: Any) -> None:
     if isinstance(value, str | bytes | int | float):
-        setattr(shell, name, value)
+        setattr(metadata, name, value)
     elif hasattr(value, "CopyFrom"):
-        getattr(shell, name).CopyFrom(value)
+        getattr(metadata, name).CopyFrom(value)
     else:
-        getattr(shell, name).extend(value)
+        getattr(metadata, name).extend(value)
 
 
 def _graph_shell(proto: GraphProto, constants: Mapping[str, gs.Tensor] | set[str]) -> GraphProto:
     """Metadata, quantization notes, and the order of the inputs where some are initializers too."""
-    shell = GraphProto()
-    shell.metadata_props.extend(proto.metadata_props)
-    shell.quantization_annotation.extend(proto.quantization_annotation)
+    metadata = GraphProto()
+    metadata.metadata_props.extend(proto.metadata_props)
+    metadata.quantization_annotation.extend(proto.quantization_annotation)
     if any(v.name in constants for v in proto.input):
-        shell.input.extend(proto.input)
-    return shell
+        metadata.input.extend(proto.input)
+    return metadata

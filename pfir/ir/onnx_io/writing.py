@@ -13,7 +13,7 @@ import onnx_graphsurgeon as gs
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto
 from onnx_graphsurgeon.ir.tensor import LazyValues, SparseValues
 
-from pfir.ir.onnx_io.metadata import shell_of
+from pfir.ir.onnx_io.metadata import metadata_of
 from pfir.ir.onnx_io.tensors import element_type, fill_proto, symbol
 
 Fill = Callable[[TensorProto, np.ndarray], None]
@@ -65,8 +65,8 @@ def _owners(graph: gs.Graph) -> dict[int, _Path]:
         for tensor in _constants(each):
             known = owners.get(id(tensor))
             owners[id(tensor)] = path if known is None else _common(known, path)
-    shell = shell_of(graph)
-    for name in (v.name for v in shell.input) if shell is not None else ():
+    metadata = metadata_of(graph)
+    for name in (v.name for v in metadata.input) if metadata is not None else ():
         owners.update((i, ()) for i in _named(graph, name))
     return owners
 
@@ -98,7 +98,7 @@ class _Writer:
     written: set[int] = field(default_factory=set)
 
     def graph(self, graph: gs.Graph, proto: GraphProto, path: _Path) -> None:
-        shell = shell_of(graph)
+        metadata = metadata_of(graph)
         proto.name = graph.name or "graph"
         if graph.doc_string:
             proto.doc_string = graph.doc_string
@@ -106,10 +106,10 @@ class _Writer:
         bodies = 0
         for node in graph.nodes:
             bodies = self._node(node, proto.node.add(), path, bodies)
-        _interface(graph, proto, shell, self.ir_version < 4 and not path)
+        _interface(graph, proto, metadata, self.ir_version < 4 and not path)
         _hints(graph, proto)
-        if shell is not None:
-            _notes(graph, proto, shell)
+        if metadata is not None:
+            _notes(graph, proto, metadata)
 
     def _initializers(self, graph: gs.Graph, proto: GraphProto, path: _Path) -> None:
         reach = (each for each, _ in _graphs(graph)) if path in self._shared() else (graph,)
@@ -136,15 +136,15 @@ class _Writer:
             proto.CopyFrom(tensor._values.tensor)
         else:
             self.fill(proto, tensor._values)
-        if (shell := shell_of(tensor)) is not None and isinstance(shell, TensorProto):
-            proto.MergeFrom(shell)
+        if (metadata := metadata_of(tensor)) is not None and isinstance(metadata, TensorProto):
+            proto.MergeFrom(metadata)
         if tensor.name:
             proto.name = tensor.name
 
     def _node(self, node: gs.Node, proto: NodeProto, path: _Path, bodies: int) -> int:
         """Write a node; returns the number of bodies of this graph written so far."""
-        shell = shell_of(node)
-        hints = _hints_of(shell, proto)
+        metadata = metadata_of(node)
+        hints = _hints_of(metadata, proto)
         proto.op_type, proto.name = node.op, proto.name or node.name or ""
         if node.domain:
             proto.domain = node.domain
@@ -169,12 +169,12 @@ class _Writer:
         return bodies
 
 
-def _hints_of(shell: NodeProto | None, proto: NodeProto) -> dict[str, AttributeProto]:
-    if shell is None:
+def _hints_of(metadata: NodeProto | None, proto: NodeProto) -> dict[str, AttributeProto]:
+    if metadata is None:
         return {}
-    proto.CopyFrom(shell)
+    proto.CopyFrom(metadata)
     del proto.attribute[:]
-    return {a.name: a for a in shell.attribute}
+    return {a.name: a for a in metadata.attribute}
 
 
 @cache
@@ -216,8 +216,8 @@ def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
-def _interface(graph: gs.Graph, proto: GraphProto, shell: GraphProto | None, all_inputs: bool) -> None:
-    doubled = list(shell.input) if shell is not None else []
+def _interface(graph: gs.Graph, proto: GraphProto, metadata: GraphProto | None, all_inputs: bool) -> None:
+    doubled = list(metadata.input) if metadata is not None else []
     constants = {t.name: t for t in _constants_by_name(graph, proto)} if doubled or all_inputs else {}
     inputs = list(graph.inputs)
     for place, value in enumerate(doubled):
@@ -248,14 +248,14 @@ def _hints(graph: gs.Graph, proto: GraphProto) -> None:
 
 def _known(tensor: gs.Tensor) -> bool:
     return isinstance(tensor, gs.Variable) and (
-        tensor.dtype is not None or tensor.shape is not None or shell_of(tensor) is not None
+        tensor.dtype is not None or tensor.shape is not None or metadata_of(tensor) is not None
     )
 
 
 def _value(tensor: gs.Tensor, proto: ValueInfoProto) -> None:
-    shell = shell_of(tensor)
-    if isinstance(shell, ValueInfoProto):
-        proto.CopyFrom(shell)
+    metadata = metadata_of(tensor)
+    if isinstance(metadata, ValueInfoProto):
+        proto.CopyFrom(metadata)
     proto.name = tensor.name
     if isinstance(tensor, gs.Variable) and (tensor.type or "tensor_type") != "tensor_type":
         _plain_container(tensor, proto)
@@ -296,10 +296,10 @@ def _as_it_came(dim: onnx.TensorShapeProto.Dimension, meaning: str, word: str) -
         dim.dim_param = word
 
 
-def _notes(graph: gs.Graph, proto: GraphProto, shell: GraphProto) -> None:
+def _notes(graph: gs.Graph, proto: GraphProto, metadata: GraphProto) -> None:
     """Metadata, and the quantization notes of tensors that are still there."""
-    proto.metadata_props.extend(shell.metadata_props)
+    proto.metadata_props.extend(metadata.metadata_props)
     names = {t.name for n in graph.nodes for t in (*n.inputs, *n.outputs)}
-    for note in shell.quantization_annotation:
+    for note in metadata.quantization_annotation:
         if note.tensor_name in names:
             proto.quantization_annotation.append(note)

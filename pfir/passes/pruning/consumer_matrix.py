@@ -15,7 +15,7 @@ MAX_FEATURES = 2304  # 256 channels of 3x3 windows; beyond it a Gram matrix cost
 
 
 @dataclass(frozen=True)
-class Contraction:
+class ConsumerMatrix:
     """y = W x for every window x, where W is [G, O, F] and a feature is (channel, tap) with the tap running fastest.
 
     Args:
@@ -143,21 +143,21 @@ class Contraction:
         return [(t - a, a) for a, t in zip(small, totals, strict=True)]
 
 
-def contraction(node: gs.Node, part: Slice) -> Contraction | None:
+def contraction(node: gs.Node, part: Slice) -> ConsumerMatrix | None:
     """How this node contracts over the axis of a consuming slice; None where it is not of a form known here."""
     if part.shared_axes or node.op not in _READERS:
         return None
     return _READERS[node.op](node, part)
 
 
-def _conv(node: gs.Node, part: Slice) -> Contraction | None:
+def _conv(node: gs.Node, part: Slice) -> ConsumerMatrix | None:
     weight = node.inputs[1]
     if part.axis != 1 or not _is(weight, part) or weight.values.ndim < 3:
         return None
     kernel = weight.values.shape[2:]
     taps = math.prod(kernel)
     window = weight.values.shape[1] * taps <= MAX_FEATURES
-    return Contraction(
+    return ConsumerMatrix(
         node.name,
         node.op,
         part.tensor,
@@ -170,18 +170,18 @@ def _conv(node: gs.Node, part: Slice) -> Contraction | None:
     )
 
 
-def _conv_transpose(node: gs.Node, part: Slice) -> Contraction | None:
+def _conv_transpose(node: gs.Node, part: Slice) -> ConsumerMatrix | None:
     weight = node.inputs[1]
     if part.axis != 0 or not _is(weight, part) or node.attrs.get("group", 1) != 1:
         return None
     # Which taps meet in an output differs from place to place, so that no bias can hold the mean.
     geometry = _geometry(node, weight.values.shape[2:])
-    return Contraction(
+    return ConsumerMatrix(
         node.name, node.op, part.tensor, node.inputs[0].name, weight.values.shape[0], window=False, **geometry
     )
 
 
-def _gemm(node: gs.Node, part: Slice) -> Contraction | None:
+def _gemm(node: gs.Node, part: Slice) -> ConsumerMatrix | None:
     weight, by_row = node.inputs[1], bool(node.attrs.get("transB", 0))
     if node.attrs.get("transA", 0) or part.axis != int(by_row) or not _is(weight, part):
         return None
@@ -189,19 +189,19 @@ def _gemm(node: gs.Node, part: Slice) -> Contraction | None:
     alpha, beta = node.attrs.get("alpha", 1.0), node.attrs.get("beta", 1.0)
     bias = {**bias, "bias_scale": alpha / beta} if bias and beta else {}
     channels = weight.values.shape[int(by_row)]
-    return Contraction(
+    return ConsumerMatrix(
         node.name, node.op, part.tensor, node.inputs[0].name, channels, transposed=not by_row, axis=-1, **bias
     )
 
 
-def _matmul(node: gs.Node, part: Slice) -> Contraction | None:
+def _matmul(node: gs.Node, part: Slice) -> ConsumerMatrix | None:
     left, right = node.inputs
     if _is(right, part) and right.values.ndim == 2 and part.axis == 0:
         bias = _added(node, right.values.shape[1])
         size = right.values.shape[0]
-        return Contraction(node.name, node.op, part.tensor, left.name, size, transposed=True, axis=-1, **bias)
+        return ConsumerMatrix(node.name, node.op, part.tensor, left.name, size, transposed=True, axis=-1, **bias)
     if _is(left, part) and left.values.ndim == 2 and part.axis == 1:
-        return Contraction(node.name, node.op, part.tensor, right.name, left.values.shape[1], axis=-2)
+        return ConsumerMatrix(node.name, node.op, part.tensor, right.name, left.values.shape[1], axis=-2)
     return None
 
 
@@ -246,7 +246,7 @@ def _own(tensor: gs.Tensor, size: int) -> bool:
     return isinstance(tensor, gs.Constant) and tensor.values.size == size and len(tensor.outputs) == 1
 
 
-def result_of(node: gs.Node, layer: Contraction) -> gs.Tensor:
+def result_of(node: gs.Node, layer: ConsumerMatrix) -> gs.Tensor:
     """What the node gives once its bias is added."""
     added = node.op == "MatMul" and layer.bias is not None
     return node.outputs[0].outputs[0].outputs[0] if added else node.outputs[0]

@@ -15,7 +15,7 @@ from pfir.passes.base import Context, Slopes
 from pfir.passes.distillation.attach_teacher import is_classifier
 from pfir.passes.pruning.attach_heads import Head, attach_heads
 from pfir.passes.pruning.auxiliary_heads import fitted_heads, head_points, stage_of
-from pfir.passes.pruning.consumer_matrix import Contraction, result_of
+from pfir.passes.pruning.consumer_matrix import ConsumerMatrix, result_of
 from pfir.passes.pruning.moments import Statistics, contractions
 from pfir.passes.pruning.reconstruct import reconstruct
 
@@ -60,7 +60,7 @@ class Discrimination:
     def _alone(self, group: Group) -> Coupling:
         return replace(self.coupling, groups=(group,))
 
-    def _joint(self, group: Group, uses: Mapping[str, tuple[Contraction, ...]]):
+    def _joint(self, group: Group, uses: Mapping[str, tuple[ConsumerMatrix, ...]]):
         nodes = {node.name: node for node in self.model.graph.nodes}
         matched = dict.fromkeys(result_of(nodes[c.node], c).name for shared in uses.values() for c in shared)
         head = self.heads[stage_of(self.model, [h.point for h in self.heads], group) :][:1]

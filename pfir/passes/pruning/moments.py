@@ -11,7 +11,7 @@ from pfir.errors import UsageError
 from pfir.ir.coupling.groups import Coupling
 from pfir.ir.model import Model
 from pfir.passes.base import Context
-from pfir.passes.pruning.consumer_matrix import Contraction, contraction, some
+from pfir.passes.pruning.consumer_matrix import ConsumerMatrix, contraction, some
 
 RIDGE = 1e-5  # Share of its own energy that each feature's diagonal is raised by at least.
 NOISE = 0.1  # How much more, for each feature per row beyond `SCARCE`.
@@ -33,7 +33,7 @@ class Moments:
         alone: Whether no other node uses the weight, so that a bias may carry the mean.
     """
 
-    contraction: Contraction
+    contraction: ConsumerMatrix
     second: np.ndarray
     mean: np.ndarray
     count: int
@@ -85,10 +85,10 @@ def collect(model: Model, coupling: Coupling, context: Context) -> Statistics:
     return {tensor: m for tensor, m in moments.items() if np.isfinite(m.second).all()}
 
 
-def contractions(model: Model, coupling: Coupling) -> dict[str, tuple[Contraction, ...]]:
+def contractions(model: Model, coupling: Coupling) -> dict[str, tuple[ConsumerMatrix, ...]]:
     """The contractions over channels of free groups by weight initializer; a weight with any other use is left out."""
     nodes = {node.name: node for node in model.nodes()}
-    uses: dict[str, dict[str, set[Contraction | None]]] = {}
+    uses: dict[str, dict[str, set[ConsumerMatrix | None]]] = {}
     for part in (part for group in coupling.free() for part in group.consuming):
         found = contraction(nodes[part.node], part) if part.node in nodes and not part.inner else None
         uses.setdefault(part.tensor, {}).setdefault(part.node, set()).add(found)
@@ -120,7 +120,7 @@ def regularised(gram: np.ndarray, ridge: float) -> np.ndarray:
 class _Sum:
     """Sums over rows; float32 products of one batch, float64 sums over batches."""
 
-    def __init__(self, part: Contraction) -> None:
+    def __init__(self, part: ConsumerMatrix) -> None:
         self.part, self.count = part, 0
         self.second: np.ndarray | float = 0.0
         self.first: np.ndarray | float = 0.0

@@ -13,7 +13,7 @@ from pfir.ir.coupling.groups import Coupling, Slice
 from pfir.ir.model import Model
 from pfir.ir.shapes import infer_shapes
 from pfir.passes.base import Context
-from pfir.passes.pruning.consumer_matrix import Contraction, contraction, result_of, some
+from pfir.passes.pruning.consumer_matrix import ConsumerMatrix, contraction, result_of, some
 from pfir.passes.pruning.moments import AT_LEAST, ENOUGH, regularised, scarcity
 
 HELD_OUT = 4  # One sample of so many judges what the others taught.
@@ -82,7 +82,7 @@ class _Fit:
         kept: The target's channels that the pruned model has; None for all.
     """
 
-    layer: Contraction
+    layer: ConsumerMatrix
     factor: float
     target: str
     shortcut: str | None
@@ -183,7 +183,7 @@ class _Sums:
         return 2 if self.count > ENOUGH * features + AT_LEAST else max(16, features // 24, AT_LEAST // features)
 
 
-def _layer(node: gs.Node) -> Contraction | None:
+def _layer(node: gs.Node) -> ConsumerMatrix | None:
     """The node as a contraction that can be fitted: alone with its weight, and with its bias if it has one."""
     weight = next((t for t in node.inputs[1:2] if isinstance(t, gs.Constant)), None)
     if node.op not in ("Conv", "Gemm", "MatMul") or weight is None or len(weight.outputs) != 1:

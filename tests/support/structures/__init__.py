@@ -40,7 +40,7 @@ _SETTINGS = {
 _ROOMS = (convolutions, layouts, mixing, weights, attention, recurrent, bodies, operators, quantized, sharing)
 
 FAMILIES: dict[str, tuple[Structure, dict]] = {
-    f.__name__: (f, _SETTINGS.get(f.__name__, {})) for room in _ROOMS for f in room.FAMILIES
+    f.__name__: (f, _SETTINGS.get(f.__name__, {})) for workspace in _ROOMS for f in workspace.FAMILIES
 }
 FAMILIES |= {
     "half_precision": (convolutions.chain, {"dtype": np.float16}),

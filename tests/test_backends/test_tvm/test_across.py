@@ -7,10 +7,10 @@ import pytest
 
 from pfir.backends.tvm.kernels.across import pack
 from pfir.backends.tvm.lowering.lower import written
-from pfir.backends.tvm.schedule.candidate_schedules import ways
+from pfir.backends.tvm.schedule.candidate_schedules import candidates
 from pfir.backends.tvm.schedule.crossing import across_tile
 from pfir.backends.tvm.schedule.tiles import Tile
-from pfir.backends.tvm.schedule.workload import Work
+from pfir.backends.tvm.schedule.workload import Workload
 from pfir.target import parse_target
 from tests.test_backends.bundle import Bundle, answers_of_cases, bundled, error
 
@@ -74,9 +74,9 @@ def test_vectors_run_on_where_lanes_would_be_wasted_and_nothing_else_is_read(tar
     assert (families.count("across"), families.count("depthwise")) == (len(CROSSING), len(OTHERS))
 
 
-def _work(channels: int, kernel: int = 3, **other) -> Work:
+def _work(channels: int, kernel: int = 3, **other) -> Workload:
     sizes = (1, channels, 28, 28)
-    return Work("depthwise", sizes, sizes, (0, 2, 3, 1), (kernel, kernel), group=channels, **other)
+    return Workload("depthwise", sizes, sizes, (0, 2, 3, 1), (kernel, kernel), group=channels, **other)
 
 
 @pytest.mark.parametrize(
@@ -90,8 +90,8 @@ def _work(channels: int, kernel: int = 3, **other) -> Work:
         _work(13, after="reads+computes"),
     ],
 )
-def test_steps_over_columns_whole_vectors_and_too_many_weights_do_not_run_on(work):
-    assert all(across_tile(parse_target(target), work) is None for target in ("x86-64:x86-64-v4", "arm", "armv7"))
+def test_steps_over_columns_whole_vectors_and_too_many_weights_do_not_run_on(workload):
+    assert all(across_tile(parse_target(target), workload) is None for target in ("x86-64:x86-64-v4", "arm", "armv7"))
 
 
 def test_a_width_of_three_halves_of_a_vector_takes_halves():
@@ -103,7 +103,7 @@ def test_a_width_of_three_halves_of_a_vector_takes_halves():
 def test_no_strip_has_more_rows_than_its_cache_holds_and_other_ways_are_there_to_measure():
     target = parse_target("x86-64:x86-64-v4,threads=2")
     assert across_tile(target, _work(13)) == Tile(16, 1, 14, 1, 2, across=True)
-    first, second, *_ = ways(target, _work(13))
+    first, second, *_ = candidates(target, _work(13))
     assert str(first) == "tile 1 x 16 lanes x 14 across columns, 1 steps" and not second.across
 
 

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pfir.backends.tvm.kernels.direct.convolution import pack
-from pfir.backends.tvm.lowering import anchors as leads
+from pfir.backends.tvm.lowering import anchors as anchors
 from pfir.backends.tvm.lowering.lower import written
-from pfir.backends.tvm.schedule import candidate_schedules as ways
+from pfir.backends.tvm.schedule import candidate_schedules as candidates
 from pfir.backends.tvm.schedule.algorithms import habits
 from pfir.backends.tvm.schedule.direct import NHWC, Block, bordered, covers, direct_plan, direct_plans
-from pfir.backends.tvm.schedule.workload import Work
+from pfir.backends.tvm.schedule.workload import Workload
 from pfir.target import known_targets, parse_target
 from tests.test_backends.bundle import Bundle, answers_of_program, bundled, error
 
@@ -75,8 +75,8 @@ def results(request):
     planned, which, threads = request.param
     model, target = bundled(CASES), replace(parse_target("host"), threads=threads)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ways, "direct_plan", lambda _, work: direct_plans(planned, work)[which])
-        patch.setattr(leads, "habits", lambda _: habits(planned) | {"fenced": False})
+        patch.setattr(candidates, "direct_plan", lambda _, workload: direct_plans(planned, workload)[which])
+        patch.setattr(anchors, "habits", lambda _: habits(planned) | {"fenced": False})
         program = written(model, target)
     assert sum(calls for (spec, _), calls in program.calls.items() if spec.family == "direct") == len(CASES)
     ours, theirs = answers_of_program(program, model)
@@ -100,7 +100,7 @@ def test_the_library_computes_what_onnx_runtime_computes(results, name):
     order=st.sampled_from((NHWC, (0, 1, 2, 3))),
 )
 def test_blocks_cover_all_channels_and_stay_in_registers(target, channels, out, sizes, kernel, stride, group, order):
-    work = Work(
+    workload = Workload(
         "conv",
         (1, channels * group, *(size * stride for size in sizes)),
         (1, out * group, *sizes),
@@ -109,10 +109,10 @@ def test_blocks_cover_all_channels_and_stay_in_registers(target, channels, out, 
         (stride, stride),
         group=group,
     )
-    if not covers(target, work):
+    if not covers(target, workload):
         return
-    assert direct_plan(target, work) == direct_plans(target, work)[0]
-    for plan in direct_plans(target, work):
+    assert direct_plan(target, workload) == direct_plans(target, workload)[0]
+    for plan in direct_plans(target, workload):
         *before, last = (block for block in plan.blocks for _ in range(block.count))
         assert sum(block.channels for block in before) + sum(last.lanes[:-1]) < out
         assert sum(block.channels for block in before) + last.channels >= out
@@ -133,6 +133,6 @@ def test_the_last_vector_holds_channels_that_the_one_before_it_holds_too():
 @pytest.mark.parametrize("channels", (13, 20, 26, 52))
 @pytest.mark.parametrize("target", (ARM, X86), ids=("arm", "x86"))
 def test_narrow_widths_compute_at_most_a_quarter_more_than_they_need(target, channels):
-    work = Work("conv", (1, channels, 28, 28), (1, channels, 14, 14), NHWC, (3, 3), (2, 2), pads=(1, 1))
-    plan = direct_plan(target, work)
+    workload = Workload("conv", (1, channels, 28, 28), (1, channels, 14, 14), NHWC, (3, 3), (2, 2), pads=(1, 1))
+    plan = direct_plan(target, workload)
     assert sum(block.count * block.channels for block in plan.blocks) <= 1.25 * channels

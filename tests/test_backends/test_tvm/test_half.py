@@ -18,10 +18,10 @@ from pfir.backends.tvm.kernels.parts import parts
 from pfir.backends.tvm.library import store
 from pfir.backends.tvm.library.build import build
 from pfir.backends.tvm.lowering.lower import written
-from pfir.backends.tvm.schedule import candidate_schedules as ways
+from pfir.backends.tvm.schedule import candidate_schedules as candidates
 from pfir.backends.tvm.schedule.algorithms import Winograd, outputs_for, plan
 from pfir.backends.tvm.schedule.tiles import matrix_tile
-from pfir.backends.tvm.schedule.workload import Work
+from pfir.backends.tvm.schedule.workload import Workload
 from pfir.backends.tvm.tuning.database import core_name
 from pfir.devices.host import HostDevice
 from pfir.target import FLOAT16, FLOAT32, HALF_TERMS, parse_target, with_arithmetic
@@ -257,7 +257,7 @@ def _float64(weight: np.ndarray, x: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(("outputs", "bound"), [(None, 6), (2, 12)], ids=["direct", "tiles of 2x2"])
 def test_the_error_of_a_convolution_against_float64_is_a_few_roundings(monkeypatch, outputs, bound):
     chosen = (lambda *_: None) if outputs is None else (lambda *where: plan(*where, outputs))
-    monkeypatch.setattr(ways, "winograd_or_direct", chosen)
+    monkeypatch.setattr(candidates, "winograd_or_direct", chosen)
     bundle, channels = Bundle(), (16, 64, 128)
     for c in channels:
         x = bundle.node("Relu", bundle.node("Transpose", bundle.input(1, 8, 8, c), perm=[0, 3, 1, 2]))
@@ -279,8 +279,10 @@ def test_the_error_of_a_convolution_against_float64_is_a_few_roundings(monkeypat
 def test_no_tiles_of_4x4_where_float16_computes():
     assert outputs_for(A76) == (2,)
     shape = (1, 32, 16, 16)
-    work = Work("conv", shape, shape, (0, 2, 3, 1), (3, 3), pads=(1, 1), dtype=FLOAT16)
-    assert {way.outputs for way in ways.ways(A76, work) if isinstance(way, Winograd)} == {2}
+    workload = Workload("conv", shape, shape, (0, 2, 3, 1), (3, 3), pads=(1, 1), dtype=FLOAT16)
+    assert {
+        schedule.outputs for schedule in candidates.candidates(A76, workload) if isinstance(schedule, Winograd)
+    } == {2}
 
 
 def test_a_register_holds_twice_as_many_values():

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pfir.backends.tvm.kernels.winograd.kernel import pack
-from pfir.backends.tvm.lowering import anchors as leads
+from pfir.backends.tvm.lowering import anchors as anchors
 from pfir.backends.tvm.lowering.lower import written
-from pfir.backends.tvm.schedule import candidate_schedules as ways
+from pfir.backends.tvm.schedule import candidate_schedules as candidates
 from pfir.backends.tvm.schedule.algorithms import OUTPUTS, habits, plan, winograd_or_direct
 from pfir.backends.tvm.schedule.remainders import strip_remainder
 from pfir.backends.tvm.schedule.tiles import Tile
@@ -71,9 +71,9 @@ def _plan(target, channels, out, outputs, steps):
 def _answers(outputs: int, threads: int, as_on_arm: bool) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     model, target = bundled(CASES), replace(parse_target("host"), threads=threads)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ways, "winograd_or_direct", lambda *where: _plan(*where, outputs, 4 if as_on_arm else None))
+        patch.setattr(candidates, "winograd_or_direct", lambda *where: _plan(*where, outputs, 4 if as_on_arm else None))
         if as_on_arm:
-            patch.setattr(leads, "habits", lambda target: habits(parse_target("arm")) | {"fenced": False})
+            patch.setattr(anchors, "habits", lambda target: habits(parse_target("arm")) | {"fenced": False})
         program = written(model, target)
     assert sum(calls for (spec, _), calls in program.calls.items() if spec.family == "winograd") == len(CASES)
     ours, theirs = answers_of_program(program, model)

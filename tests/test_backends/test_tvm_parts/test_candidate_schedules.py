@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from pfir.backends.tvm import TvmBackend
 from pfir.backends.tvm.schedule.algorithms import Winograd
-from pfir.backends.tvm.schedule.candidate_schedules import modelled, ways
+from pfir.backends.tvm.schedule.candidate_schedules import candidates, modelled
 from pfir.backends.tvm.schedule.direct import Direct
 from pfir.backends.tvm.schedule.products import dots_last
-from pfir.backends.tvm.schedule.workload import Work
+from pfir.backends.tvm.schedule.workload import Workload
 from pfir.backends.tvm.tuning.tunable import group_kernels
 from pfir.devices.feeds import sample
 from pfir.devices.host import HostDevice
@@ -25,13 +25,19 @@ SIZES = st.integers(1, 200)
 NHWC = (0, 2, 3, 1)
 
 
-def _works(channels: int, out: int, height: int, width: int, groups: int) -> list[Work]:
-    def conv(kernel: int, **other) -> Work:
+def _works(channels: int, out: int, height: int, width: int, groups: int) -> list[Workload]:
+    def conv(kernel: int, **other) -> Workload:
         sizes = (1, channels * groups, height, width), (1, out * groups, height, width)
-        return Work("conv", *sizes, NHWC, (kernel, kernel), group=groups, **other)
+        return Workload("conv", *sizes, NHWC, (kernel, kernel), group=groups, **other)
 
-    deep = Work("depthwise", (1, out, height, width), (1, out, height, width), NHWC, (3, 3), group=out)
-    return [conv(3), conv(5), conv(3, strides=(2, 2)), deep, Work("product", (height, channels), (height, out), (0, 1))]
+    deep = Workload("depthwise", (1, out, height, width), (1, out, height, width), NHWC, (3, 3), group=out)
+    return [
+        conv(3),
+        conv(5),
+        conv(3, strides=(2, 2)),
+        deep,
+        Workload("product", (height, channels), (height, out), (0, 1)),
+    ]
 
 
 @settings(max_examples=30, deadline=None)
@@ -45,15 +51,15 @@ def _works(channels: int, out: int, height: int, width: int, groups: int) -> lis
 )
 def test_the_modelled_way_is_first_and_each_is_there_once(target, channels, out, sizes, groups, threads):
     target = replace(target, threads=threads)
-    for work in _works(channels, out, *sizes, groups):
-        found = ways(target, work)
-        assert found[0] == modelled(target, work)
-        assert len({str(way) for way in found}) == len(found)
-        for way in found:
-            tile = way.tile if isinstance(way, Winograd | Direct) else way
-            values = work.channels * (work.kernel[1] if isinstance(way, Direct) else 1)
+    for workload in _works(channels, out, *sizes, groups):
+        found = candidates(target, workload)
+        assert found[0] == modelled(target, workload)
+        assert len({str(schedule) for schedule in found}) == len(found)
+        for schedule in found:
+            tile = schedule.tile if isinstance(schedule, Winograd | Direct) else schedule
+            values = workload.channels * (workload.kernel[1] if isinstance(schedule, Direct) else 1)
             assert tile.threads == threads and 1 <= tile.unroll <= values
-            assert not isinstance(way, Winograd) or -(-work.out[2] // way.outputs) % way.strip == 0
+            assert not isinstance(schedule, Winograd) or -(-workload.out[2] // schedule.outputs) % schedule.strip == 0
 
 
 def _net() -> Bundle:
@@ -72,7 +78,7 @@ def test_the_last_way_computes_what_the_first_does():
     assert [kernel.name.split()[0] for kernel in kernels] == ["conv", "conv", "depthwise", "product"]
     with HostDevice() as device:
         for kernel in kernels:
-            first, other = (kernel.build(way) for way in (kernel.ways[0], kernel.ways[-1]))
+            first, other = (kernel.build(schedule) for schedule in (kernel.candidates[0], kernel.candidates[-1]))
             feeds = dict(zip((spec.name for spec in first.inputs), sample(first), strict=True))
             wanted, found = device.run(first, feeds), device.run(other, feeds)
             assert all(error(found[name], wanted[name]) < 1e-5 and np.any(wanted[name]) for name in wanted)
@@ -80,9 +86,9 @@ def test_the_last_way_computes_what_the_first_does():
 
 @pytest.mark.parametrize("inner", (16, 24, 30))
 def test_what_is_summed_across_lanes_of_input_channels_takes_whole_vectors_of_them(inner):
-    found = ways(parse_target("arm"), Work("product", (49, inner), (49, 9), (0, 1)))
-    dotted = [way for way in found if dots_last(way)]
-    assert dotted and all(way.unroll % 4 == 0 for way in dotted)
+    found = candidates(parse_target("arm"), Workload("product", (49, inner), (49, 9), (0, 1)))
+    dotted = [schedule for schedule in found if dots_last(schedule)]
+    assert dotted and all(schedule.unroll % 4 == 0 for schedule in dotted)
 
 
 def test_what_follows_a_kernel_is_part_of_its_work_and_its_calls_are_counted():
@@ -93,7 +99,7 @@ def test_what_follows_a_kernel_is_part_of_its_work_and_its_calls_are_counted():
     y = b.node("Add", b.node("Conv", x, b.random(8, 8, 3, 3), pads=[1] * 4), x)
     b.output("y", b.node("Mul", y, b.node("Sigmoid", y)))
     kernels = group_kernels(b.model(), parse_target("arm"))
-    assert [(kernel.work.after, kernel.calls) for kernel in kernels.values()] == [
+    assert [(kernel.workload.after, kernel.calls) for kernel in kernels.values()] == [
         ("plain", 1),
         ("plain", 3),
         ("reads+computes", 1),
@@ -116,5 +122,5 @@ def test_what_follows_a_kernel_is_part_of_its_work_and_its_calls_are_counted():
     ],
 )
 def test_other_work_has_another_name(change):
-    work = Work("conv", (1, 16, 8, 8), (1, 16, 8, 8), NHWC, (3, 3))
-    assert str(replace(work, **change)) != str(work)
+    workload = Workload("conv", (1, 16, 8, 8), (1, 16, 8, 8), NHWC, (3, 3))
+    assert str(replace(workload, **change)) != str(workload)

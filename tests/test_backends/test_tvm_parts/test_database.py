@@ -12,8 +12,8 @@ import pytest
 from pfir.artifact import Database
 from pfir.backends.tvm import TvmBackend
 from pfir.backends.tvm.library import store
-from pfir.backends.tvm.schedule.candidate_schedules import ways
-from pfir.backends.tvm.schedule.workload import Work
+from pfir.backends.tvm.schedule.candidate_schedules import candidates
+from pfir.backends.tvm.schedule.workload import Workload
 from pfir.backends.tvm.tuning import database
 from pfir.backends.tvm.tuning.database import NONE, NOTHING, SHIPPED, Entry, Known, add, core_name, known, read, sha256
 from pfir.backends.tvm.tuning.tunable import group_kernels
@@ -22,8 +22,8 @@ from pfir.target import known_targets, parse_target
 from tests.test_backends.bundle import Bundle
 
 ARM = parse_target("arm")
-WORK = Work("conv", (1, 16, 8, 8), (1, 16, 8, 8), (0, 2, 3, 1), (3, 3), pads=(1, 1))
-SECOND = str(ways(ARM, WORK)[1])
+WORK = Workload("conv", (1, 16, 8, 8), (1, 16, 8, 8), (0, 2, 3, 1), (3, 3), pads=(1, 1))
+SECOND = str(candidates(ARM, WORK)[1])
 
 
 @pytest.fixture(autouse=True)
@@ -41,18 +41,18 @@ def _net() -> Bundle:
 
 def test_a_measured_way_is_found_for_exactly_its_work():
     found = Known({str(WORK): Entry(SECOND)})
-    assert str(found.way(ARM, WORK)) == SECOND
-    assert found.way(ARM, replace(WORK, after="reads")) is None
+    assert str(found.schedule(ARM, WORK)) == SECOND
+    assert found.schedule(ARM, replace(WORK, after="reads")) is None
 
 
 def test_a_way_that_is_not_proposed_is_passed_over():
-    assert Known({str(WORK): Entry("tile of another version")}).way(ARM, WORK) is None
+    assert Known({str(WORK): Entry("tile of another version")}).schedule(ARM, WORK) is None
 
 
 def test_a_core_has_its_own_entries(tmp_path):
     path = tmp_path / "kernels.json"
     add(path, ARM, {str(WORK): Entry(SECOND, 1.1)})
-    assert known(ARM, path).way(ARM, WORK) is not None
+    assert known(ARM, path).schedule(ARM, WORK) is not None
     for other in ("arm:cortex-a76", "arm,threads=2", "armv7", "host"):
         assert not set(known(parse_target(other), path).entries) & {str(WORK)}
 
@@ -74,13 +74,13 @@ def test_adding_keeps_what_was_not_measured_again(tmp_path):
 
 def test_the_users_entries_come_first_and_a_named_file_instead_of_them(monkeypatch, tmp_path):
     shipped, user, named = (tmp_path / f"{name}.json" for name in ("shipped", "user", "named"))
-    for path, way in ((shipped, "1"), (user, "2"), (named, "3")):
-        add(path, ARM, {"work": Entry(way, 1.1), way: Entry(way, 1.1)})
+    for path, schedule in ((shipped, "1"), (user, "2"), (named, "3")):
+        add(path, ARM, {"work": Entry(schedule, 1.1), schedule: Entry(schedule, 1.1)})
     monkeypatch.setattr(database, "SHIPPED", shipped)
-    assert known(ARM).entries["work"].way == "1"
+    assert known(ARM).entries["work"].schedule == "1"
     monkeypatch.setattr(database, "user_file", lambda: user)
-    assert known(ARM).entries["work"].way == "2" and known(ARM).entries["1"].way == "1"
-    assert known(ARM, named).entries["work"].way == "3" and "2" not in known(ARM, named).entries
+    assert known(ARM).entries["work"].schedule == "2" and known(ARM).entries["1"].schedule == "1"
+    assert known(ARM, named).entries["work"].schedule == "3" and "2" not in known(ARM, named).entries
 
 
 def test_a_way_that_was_not_beaten_says_nothing_but_hides_what_ships(monkeypatch, tmp_path):
@@ -166,10 +166,10 @@ def test_a_file_that_cannot_be_written_is_refused(tmp_path):
 def test_a_library_is_built_as_was_measured_and_the_same_each_time(tmp_path):
     path, model = tmp_path / "kernels.json", _net().model()
     kernel = list(group_kernels(model, ARM).values())[1]
-    found = [str(way) for way in ways(ARM, kernel.work)]
+    found = [str(schedule) for schedule in candidates(ARM, kernel.workload)]
 
-    def built(way: str) -> bytes:
-        add(path, ARM, {str(kernel.work): Entry(way, 1.1)})
+    def built(schedule: str) -> bytes:
+        add(path, ARM, {str(kernel.workload): Entry(schedule, 1.1)})
         return TvmBackend(path).build(model, ARM).files["model.so"]
 
     modelled = TvmBackend().build(model, ARM).files["model.so"]
@@ -180,8 +180,8 @@ def test_a_library_is_built_as_was_measured_and_the_same_each_time(tmp_path):
 def test_the_kernels_that_were_measured_are_counted(tmp_path):
     path, model = tmp_path / "mine.json", _net().model()
     kernels = list(group_kernels(model, ARM).values())
-    second = str(ways(ARM, kernels[0].work)[1])
-    add(path, ARM, {str(kernels[0].work): Entry(second, 1.1), "of another model": Entry("x", 1.1)})
+    second = str(candidates(ARM, kernels[0].workload)[1])
+    add(path, ARM, {str(kernels[0].workload): Entry(second, 1.1), "of another model": Entry("x", 1.1)})
     found, none = (TvmBackend(tuned).tuning(model, ARM) for tuned in (path, "none"))
     assert (found.core, found.kernels) == (core_name(ARM), len(kernels)) == (none.core, none.kernels)
     assert found.databases == (Database("mine.json", sha256(path), 1),) and none.databases == ()
@@ -200,14 +200,14 @@ def test_what_is_known_is_part_of_a_librarys_key():
     assert str(Known({"work": Entry("2")})) == known_ways[2]
 
 
-def _work(text: str) -> Work:
+def _work(text: str) -> Workload:
     """The work of a name."""
     family, _, sizes, *fields, after = text.split()
     data, out = (tuple(int(n) for n in part.split("x")) for part in sizes.split("->"))
     given = dict(field.split("=") for field in fields)
     order, group = tuple(int(axis) for axis in given.pop("order")), int(given.pop("group", 1))
     pairs = {name: tuple(int(n) for n in value.split("x")) for name, value in given.items()}
-    return Work(family, data, out, order, group=group, after=after, **pairs)
+    return Workload(family, data, out, order, group=group, after=after, **pairs)
 
 
 def test_every_shipped_entry_names_work_and_a_way_that_is_proposed_but_not_modelled():
@@ -217,9 +217,9 @@ def test_every_shipped_entry_names_work_and_a_way_that_is_proposed_but_not_model
         target = targets.get(core) or _x86(name)
         assert core_name(target) == core and architecture in target.triple
         for text, entry in entries.items():
-            work = _work(text)
-            assert str(work) == text
-            assert entry["way"] in [str(way) for way in ways(target, work)][1:]
+            workload = _work(text)
+            assert str(workload) == text
+            assert entry["way"] in [str(schedule) for schedule in candidates(target, workload)][1:]
             assert entry["gain"] >= 1.03 and entry["device"] and entry["tvm"]
 
 

@@ -16,9 +16,9 @@ from pfir.target import FLOAT16, FLOAT32
 from tests.test_backends.fences import call_between_fences, convolutions, fenced, rows
 
 
-def _end(work: Callable, *arguments: Any) -> int | None:
+def _end(workload: Callable, *arguments: Any) -> int | None:
     """How a process of its own that does the work ends."""
-    process = multiprocessing.get_context("spawn").Process(target=work, args=arguments)
+    process = multiprocessing.get_context("spawn").Process(target=workload, args=arguments)
     process.start()
     process.join()
     return process.exitcode

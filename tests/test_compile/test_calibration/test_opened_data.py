@@ -11,7 +11,7 @@ from pfir.errors import DataError, UsageError
 from tests.support.jobs import images, write_model
 from tests.support.structures import Net
 from tests.support.templates import nearest_template, noisy
-from tests.test_compile.test_selection.search_context import setting
+from tests.test_compile.test_selection.search_context import run_context
 
 X, Y = noisy(48)
 TWO = nearest_template(more_outputs=True)
@@ -30,7 +30,7 @@ def test_labels_serve_one_of_several_outputs(tmp_path):
 
 def test_a_drop_can_be_asked_of_a_model_with_several_outputs(tmp_path):
     options = {"data": written(tmp_path, x=X, y=Y), "goals": Goals(max_drop=1.0)}
-    found = setting(write_model(tmp_path, TWO), **options).samples
+    found = run_context(write_model(tmp_path, TWO), **options).samples
     assert found.labelled and any("held against" in note for note in found.notes)
 
 
@@ -39,7 +39,7 @@ def test_labels_that_fit_no_output_are_left_out_and_it_is_said_why(tmp_path):
     assert data.labels is None and len(data) == 48
     assert "the labels serve nothing: label 47 is no class of its output" in said[0]
     with pytest.raises(DataError, match="--metric accuracy needs labels.*label 47 is no class"):
-        setting(write_model(tmp_path, TWO), data=written(tmp_path, x=X, y=np.arange(48)), metric="accuracy")
+        run_context(write_model(tmp_path, TWO), data=written(tmp_path, x=X, y=np.arange(48)), metric="accuracy")
 
 
 def test_labels_of_no_classifier_are_said_to_serve_nothing(tmp_path):
@@ -58,7 +58,7 @@ def test_evaluate_warns_of_data_that_does_not_suit(tmp_path):
 def test_how_data_is_read_is_said_with_data_alone(tmp_path, option):
     path = write_model(tmp_path)
     with pytest.raises(UsageError, match=f"--{option} says how to read data"):
-        setting(path, **{option: "scale=1"})
+        run_context(path, **{option: "scale=1"})
     options = {"preprocess": None, "classes": None, option: "scale=1"}
     with pytest.raises(UsageError, match=f"--{option} says how to read data"):
         optimize(path, "simplify", tmp_path / "o.onnx", None, keep=(), only=(), seed=0, **options)

@@ -6,11 +6,11 @@ from pfir.compile.request import Goals
 from pfir.errors import DataError
 from tests.support.jobs import images, write_model
 from tests.support.structures import Net
-from tests.test_compile.test_selection.search_context import setting
+from tests.test_compile.test_selection.search_context import run_context
 
 
 def _open(tmp_path, net=None, **options):
-    return setting(write_model(tmp_path, net), **options).samples
+    return run_context(write_model(tmp_path, net), **options).samples
 
 
 def _write(tmp_path, x, name="d.npz", **more):

@@ -12,7 +12,7 @@ from pfir.report.progress import Silent
 from tests.support.jobs import images, run, small_net, write_data, write_model
 from tests.support.structures import Net
 from tests.support.templates import CLASSES, nearest_template, noisy
-from tests.test_compile.test_selection.search_context import setting
+from tests.test_compile.test_selection.search_context import run_context
 
 X, Y = noisy(240)
 MODEL = nearest_template()
@@ -135,7 +135,7 @@ def test_a_run_stops_before_its_search(tmp_path):
 
 def test_a_run_goes_on_with_a_note_if_told_to(tmp_path):
     np.savez(tmp_path / "d.npz", x=X * 255, y=Y)
-    start = setting(write_model(tmp_path, MODEL), data=str(tmp_path / "d.npz"), allow_low_accuracy=True)
+    start = run_context(write_model(tmp_path, MODEL), data=str(tmp_path / "d.npz"), allow_low_accuracy=True)
     assert "divided by 255" in with_checked_data(start).samples.notes[-1]
 
 
@@ -144,7 +144,7 @@ def test_given_validation_is_doubted_by_its_own_name(tmp_path):
     np.savez(tmp_path / "v.npz", x=X, y=OTHER_ORDER[Y])
     paths = {name: str(tmp_path / f"{name[0]}.npz") for name in ("data", "validation")}
     with pytest.raises(DataError, match="v.npz: the model"):
-        with_checked_data(setting(write_model(tmp_path, MODEL), **paths))
+        with_checked_data(run_context(write_model(tmp_path, MODEL), **paths))
 
 
 class Heard(Silent):
@@ -157,7 +157,9 @@ class Heard(Silent):
 
 def test_how_the_data_was_read_is_said_before_the_search(tmp_path):
     np.savez(tmp_path / "d.npz", x=images(20).astype(np.float64), y=np.zeros(20, int))
-    start = setting(write_model(tmp_path), data=str(tmp_path / "d.npz"), preprocess="scale=1", allow_low_accuracy=True)
+    start = run_context(
+        write_model(tmp_path), data=str(tmp_path / "d.npz"), preprocess="scale=1", allow_low_accuracy=True
+    )
     heard = Heard()
     with_checked_data(replace(start, progress=heard))
     assert any("used as given" in note for note in heard.notes)

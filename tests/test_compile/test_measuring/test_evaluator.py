@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from pfir.compile.measuring.evaluator import Judge
+from pfir.compile.measuring.evaluator import Evaluator
 from pfir.compile.methods.pricing import Limits
 from pfir.compile.prepare import fixed, open_backend
 from pfir.compile.request import Goals
@@ -11,7 +11,7 @@ from pfir.devices.base import Device
 from pfir.measurement import ESTIMATED, MEASURED, Measurement
 from pfir.target import parse_target
 from tests.support.jobs import request
-from tests.test_compile.test_selection.search_context import setting
+from tests.test_compile.test_selection.search_context import run_context
 
 
 class Fixed(Device):
@@ -28,44 +28,44 @@ class Fixed(Device):
 
 
 def _judge(model, device=None, **options):
-    start = setting(model, **options)
-    judge = Judge(start.backend, device or open_device(None, start.target), start.target, start.request)
-    return judge, start.original, start.samples
+    start = run_context(model, **options)
+    evaluator = Evaluator(start.backend, device or open_device(None, start.target), start.target, start.request)
+    return evaluator, start.original, start.samples
 
 
 def test_both_sides_of_one_model_are_the_same(model, data):
-    judge, original, samples = _judge(model, data=data)
-    side = judge.side(original.baseline, samples, original.model)
-    assert side == judge.side(original.baseline, samples, original.model)
+    evaluator, original, samples = _judge(model, data=data)
+    side = evaluator.side(original.baseline, samples, original.model)
+    assert side == evaluator.side(original.baseline, samples, original.model)
     assert (side.accuracy, side.fidelity, side.latency.source) == (1.0, 1.0, ESTIMATED)
 
 
 def test_accuracy_is_left_out_where_fidelity_is_asked_for(model, data):
-    judge, original, samples = _judge(model, data=data, metric="fidelity")
-    side = judge.side(original.baseline, samples, original.model)
+    evaluator, original, samples = _judge(model, data=data, metric="fidelity")
+    side = evaluator.side(original.baseline, samples, original.model)
     assert side.accuracy is None and side.fidelity == 1.0
 
 
 def test_a_model_is_measured_once(model):
     device = Fixed()
-    judge, original, _ = _judge(model, device)
-    assert judge.latency(original.baseline).seconds == judge.latency(original.baseline).seconds == 0.5
+    evaluator, original, _ = _judge(model, device)
+    assert evaluator.latency(original.baseline).seconds == evaluator.latency(original.baseline).seconds == 0.5
     assert device.count == 1
 
 
 def test_limits_follow_from_the_baseline(model):
-    judge, original, _ = _judge(model, Fixed(), goals=Goals(speedup=2.0))
-    assert judge.limits(original.baseline) == Limits(0.25, None, None)
+    evaluator, original, _ = _judge(model, Fixed(), goals=Goals(speedup=2.0))
+    assert evaluator.limits(original.baseline) == Limits(0.25, None, None)
 
 
 def test_excess_is_told_only_by_a_device_that_measures(model):
-    judge, original, _ = _judge(model, Fixed(), goals=Goals(speedup=2.0))
-    assert judge.excess(original.start, original.baseline) == 2.0
+    evaluator, original, _ = _judge(model, Fixed(), goals=Goals(speedup=2.0))
+    assert evaluator.excess(original.start, original.baseline) == 2.0
     estimating, original, _ = _judge(model)
     assert estimating.excess(original.start, original.baseline) == 0.0
 
 
 def test_an_estimator_beside_a_device_gives_the_measured_baseline(model):
-    judge, original, _ = _judge(model, Fixed())
+    evaluator, original, _ = _judge(model, Fixed())
     kernels = open_backend("ort").kernels(fixed(original.baseline, request(model, Path("x"))), parse_target("arm"))
-    assert judge.estimator(original.baseline).estimate(kernels).seconds == pytest.approx(0.5)
+    assert evaluator.estimator(original.baseline).estimate(kernels).seconds == pytest.approx(0.5)

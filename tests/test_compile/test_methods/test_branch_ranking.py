@@ -16,7 +16,7 @@ from pfir.passes.simplification.simplify import Simplify
 from pfir.target import parse_target
 from tests.support.jobs import CLASSES, write_data, write_model
 from tests.support.structures import Net
-from tests.test_compile.test_selection.search_context import ground
+from tests.test_compile.test_selection.search_context import search_context
 
 STRENGTHS = (1.0, 0.01, 2.0, 0.1)
 
@@ -41,7 +41,7 @@ def _convolution(net, x, scale):
 def found(tmp_path_factory):
     folder = tmp_path_factory.mktemp("depth")
     model = net_of_branches()
-    return ground(write_model(folder, model), data=str(write_data(folder, model)))
+    return search_context(write_model(folder, model), data=str(write_data(folder, model)))
 
 
 def test_the_weakest_branches_are_the_first_to_go(found):

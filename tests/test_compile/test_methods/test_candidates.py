@@ -5,12 +5,12 @@ from pfir.compile.methods.candidates import adopt
 from pfir.compile.methods.pricing import PREFIX
 from pfir.run.session import Session
 from tests.support.jobs import images, small_net
-from tests.test_compile.test_selection.search_context import ground
+from tests.test_compile.test_selection.search_context import search_context
 
 
 @pytest.fixture(scope="module")
 def found(model, data):
-    return ground(model, data=data)
+    return search_context(model, data=data)
 
 
 def _every(found, ratio):

@@ -5,12 +5,12 @@ import pytest
 from pfir.compile.methods.pricing import PREFIX, Limits, limits_for
 from pfir.compile.request import Goals
 from pfir.ir.costs.model_cost import model_cost
-from tests.test_compile.test_selection.search_context import ground
+from tests.test_compile.test_selection.search_context import search_context
 
 
 @pytest.fixture(scope="module")
 def found(model):
-    return ground(model)
+    return search_context(model)
 
 
 def _candidate(found, *ratios):

@@ -7,7 +7,7 @@ from pfir.compile.methods.warm_starts import SHARES, warm_starts, wide_read
 from pfir.ir.coupling.groups import Group
 from tests.support.jobs import CLASSES, write_data, write_model
 from tests.support.structures import Net
-from tests.test_compile.test_selection.search_context import ground
+from tests.test_compile.test_selection.search_context import search_context
 
 
 def residual_net():
@@ -24,7 +24,7 @@ def residual_net():
 def residual_ground(tmp_path_factory):
     folder = tmp_path_factory.mktemp("residual")
     model = residual_net()
-    return ground(write_model(folder, model), data=str(write_data(folder, model)))
+    return search_context(write_model(folder, model), data=str(write_data(folder, model)))
 
 
 def groups(**readers):
@@ -40,7 +40,7 @@ def test_where_all_are_read_alike_none_is_wide_read():
 
 
 def test_each_start_names_every_group_within_its_bounds(model, data):
-    found = ground(model, data=data)
+    found = search_context(model, data=data)
     starts = warm_starts(found.pricing, found.candidates.importance)
     space = found.pricing.space(0.3)
     channels = [s for s in starts if not s.get(BRANCHES)]

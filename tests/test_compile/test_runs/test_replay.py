@@ -23,7 +23,7 @@ def recipe(finished):
 def test_a_recipe_replays_byte_identically_without_search_or_training(
     recipe, finished, model, data, tmp_path, monkeypatch
 ):
-    for name in ("search_for", "fine_tune", "ground_for"):
+    for name in ("search_for", "fine_tune", "search_context_for"):
         monkeypatch.setattr(f"pfir.compile.selection.choosing.{name}", lambda *_: pytest.fail("not in a replay"))
     report = run(model, tmp_path / "out", data=data, recipe=recipe, epochs=2).report
     for name in ("model.onnx", "weights.npz"):
@@ -41,7 +41,7 @@ def test_a_replay_can_be_replayed(recipe, finished, model, tmp_path):
 def test_a_run_tells_which_kernels_were_measured_and_a_replay_by_others_says_so(model, tmp_path):
     mine = tmp_path / "mine.json"
     kernel = tune_module._kernels(Tune((model,), "host"), HOST)[0]
-    add(mine, HOST, {kernel.name: Entry(kernel.ways[1], 1.1)})
+    add(mine, HOST, {kernel.name: Entry(kernel.candidates[1], 1.1)})
     options = {"backend": "tvm", "target": "host", "passes": "simplify", "goals": Goals(macs=0.9)}
     tuned = run(model, tmp_path / "a", tuned=str(mine), depfile=tmp_path / "made.d", **options).report["tuned"]
     assert {"name": "mine.json", "sha256": sha256(mine.read_bytes()), "kernels": 1} in tuned["databases"]

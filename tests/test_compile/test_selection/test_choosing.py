@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from pfir.compile import deadline, stages
-from pfir.compile.measuring.evaluator import Judge
+from pfir.compile.measuring.evaluator import Evaluator
 from pfir.compile.request import Goals
-from pfir.compile.selection.searching import ground_for
+from pfir.compile.selection.searching import search_context_for
 from pfir.devices import open_device
 from pfir.errors import DataError, Infeasible, UsageError
 from pfir.frontends import load
@@ -20,7 +20,7 @@ from pfir.run.evaluate import reference
 from pfir.search import searching
 from pfir.train import trainer
 from tests.support.jobs import images, run
-from tests.test_compile.test_selection.search_context import setting
+from tests.test_compile.test_selection.search_context import run_context
 
 
 def _widths(outcome):
@@ -149,7 +149,7 @@ def test_a_device_that_measures_slower_than_estimated_is_searched_again(model, t
         asked.append(candidate)
         return 1.2 if len(asked) == 1 else 0.9
 
-    monkeypatch.setattr(Judge, "excess", excess)
+    monkeypatch.setattr(Evaluator, "excess", excess)
     done = run(model, tmp_path / "out", goals=Goals(speedup=1.5))
     names = [s["name"] for s in done.report["stages"]]
     assert "search again (2)" in names and (tmp_path / "out/2.search.jsonl").exists()
@@ -158,7 +158,7 @@ def test_a_device_that_measures_slower_than_estimated_is_searched_again(model, t
 
 
 def test_a_limit_tightened_beyond_reach_delivers_the_best_that_was_found(model, tmp_path, monkeypatch):
-    monkeypatch.setattr("pfir.compile.measuring.evaluator.Judge.excess", lambda self, candidate, baseline: 50.0)
+    monkeypatch.setattr("pfir.compile.measuring.evaluator.Evaluator.excess", lambda self, candidate, baseline: 50.0)
     done = run(model, tmp_path / "out", goals=Goals(speedup=1.5))
     assert [s["name"] for s in done.report["stages"]].count("search again (2)") == 1
     assert any("50.00 times the latency that the goal allows" in note for note in done.report["notes"])
@@ -171,7 +171,7 @@ def test_of_several_searches_the_one_that_measured_nearest_is_delivered(model, t
     def excess(self, candidate, baseline):
         return measured.setdefault(id(candidate), (1.4, 1.1, 1.2)[min(len(measured), 2)])
 
-    monkeypatch.setattr("pfir.compile.measuring.evaluator.Judge.excess", excess)
+    monkeypatch.setattr("pfir.compile.measuring.evaluator.Evaluator.excess", excess)
     done = run(model, tmp_path / "out", goals=Goals(speedup=1.2))
     assert any("measured 1.10 times the latency" in note for note in done.report["notes"])
 
@@ -187,13 +187,13 @@ def test_with_trials_and_epochs_given_no_clock_changes_the_model(model, data, tm
 
 
 def test_the_original_teaches_even_behind_a_lossy_pass(model):
-    start = setting(model)
+    start = run_context(model)
     damaged = start.original.start.clone()
     first = next(n for n, t in damaged.initializers().items() if t.values.ndim == 4)
     damaged.set_arrays({first: 0 * damaged.initializers()[first].values})
     original = replace(start.original, start=damaged)
-    judge = Judge(start.backend, open_device(None, start.target), start.target, start.request)
-    found = ground_for(original, original.pruning, start.request, judge, start.samples)
+    evaluator = Evaluator(start.backend, open_device(None, start.target), start.target, start.request)
+    found = search_context_for(original, original.pruning, start.request, evaluator, start.samples)
     assert found.teacher is original.baseline
     answers = reference(original.baseline, found.score.data).outputs
     for name, expected in answers.items():

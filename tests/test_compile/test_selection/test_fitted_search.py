@@ -17,14 +17,14 @@ from pfir.report.progress import Silent
 from pfir.report.record import Trial
 from pfir.run.memo import Memo
 from tests.support.jobs import request
-from tests.test_compile.test_selection.search_context import ground
+from tests.test_compile.test_selection.search_context import search_context
 
 TRIALS = 12
 
 
 @pytest.fixture(scope="module")
 def found(model, data):
-    return ground(model, data=data)
+    return search_context(model, data=data)
 
 
 @pytest.fixture(scope="module")

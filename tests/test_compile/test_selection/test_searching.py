@@ -4,18 +4,25 @@ import pytest
 from pfir.compile.methods.pricing import Limits
 from pfir.compile.plan import plan
 from pfir.compile.request import Goals
-from pfir.compile.selection.searching import check_reachable, fastest, fixed_choice, kept_as, pruning_text, search_for
+from pfir.compile.selection.searching import (
+    check_reachable,
+    fixed_choice,
+    kept_as,
+    largest_speedup,
+    pruning_text,
+    search_for,
+)
 from pfir.errors import Infeasible, UsageError
 from pfir.passes.pruning.prune_channels import PruneChannels
 from pfir.passes.spec import parse
 from pfir.report.progress import Silent
 from tests.support.jobs import request
-from tests.test_compile.test_selection.search_context import ground
+from tests.test_compile.test_selection.search_context import search_context
 
 
 @pytest.fixture(scope="module")
 def found(model, data):
-    return ground(model, data=data)
+    return search_context(model, data=data)
 
 
 def _search(found, tmp_path, limits, **options):
@@ -35,7 +42,7 @@ def test_what_is_found_is_within_the_limit(found, tmp_path, share):
 
 
 def test_a_search_can_rank_by_discrimination(found, model, data):
-    judged = ground(model, data=data, passes="prune-channels{criterion=dcp}").candidates.importance
+    judged = search_context(model, data=data, passes="prune-channels{criterion=dcp}").candidates.importance
     assert judged.keys() == found.candidates.importance.keys()
     for name, values in judged.items():
         assert np.isfinite(values).all() and (values > 0).all()
@@ -49,7 +56,7 @@ def test_the_journal_of_another_goal_is_refused(found, tmp_path):
 
 
 def test_what_the_range_promises_can_be_reached(found, tmp_path):
-    most = fastest(found)
+    most = largest_speedup(found)
     check_reachable(found, Limits(latency_s=found.baseline_s / most * 1.0001))
     with pytest.raises(Infeasible, match=f"at most about {most:.2g}x faster by estimate, "):
         check_reachable(found, Limits(latency_s=found.baseline_s / most * 0.99))

@@ -13,7 +13,7 @@ from pfir.report.progress import Silent
 from pfir.run.evaluate import evaluate
 from tests.support.jobs import images, write_data, write_model
 from tests.support.structures import Net
-from tests.test_compile.test_selection.search_context import ground, setting
+from tests.test_compile.test_selection.search_context import run_context, search_context
 from tests.test_train.nets import after_conv
 
 
@@ -22,13 +22,13 @@ def job(model, tmp_path_factory):
     """The ground, the samples and a student with half its channels."""
     folder = tmp_path_factory.mktemp("job")
     data = str(write_data(folder, count=400))
-    found = ground(model, data=data)
-    samples = setting(model, data=data).samples
+    found = search_context(model, data=data)
+    samples = run_context(model, data=data).samples
     removed = found.candidates.removed({PREFIX + g: 0.75 for g in found.pricing.groups})
     return found, samples, found.candidates.build(removed)
 
 
-def _tuned(job, epochs=6, student=None, budget=None):
+def _fine_tuned(job, epochs=6, student=None, budget=None):
     found, samples, pruned = job
     teacher = found.candidates.model
     args = (samples, found.activations, epochs, budget, 0, 1, None, Silent())
@@ -37,7 +37,7 @@ def _tuned(job, epochs=6, student=None, budget=None):
 
 def test_training_brings_the_student_nearer_to_its_teacher(job):
     found, samples, student = job
-    tuned = _tuned(job)
+    tuned = _fine_tuned(job)
     before, after = (evaluate(m, samples.scoring, found.candidates.model) for m in (student, tuned.model))
     assert tuned.settings["epochs"] == 6 == len(tuned.curve)
     assert after.divergence < before.divergence
@@ -45,10 +45,10 @@ def test_training_brings_the_student_nearer_to_its_teacher(job):
 
 
 def test_without_data_training_on_ever_new_inputs_brings_it_nearer_on_unseen_ones(model):
-    found, samples = ground(model), setting(model).samples
+    found, samples = search_context(model), run_context(model).samples
     samples = dataclasses.replace(samples, train=samples.train.subset(np.arange(192)))
     student = found.candidates.build(found.candidates.removed({PREFIX + g: 0.75 for g in found.pricing.groups}))
-    tuned = _tuned((found, samples, student), epochs=12)
+    tuned = _fine_tuned((found, samples, student), epochs=12)
     before, after = (evaluate(m, samples.validation, found.candidates.model) for m in (student, tuned.model))
     assert tuned.settings["renew"] and after.divergence < before.divergence
 
@@ -61,7 +61,7 @@ def test_slopes_stay_and_all_else_is_trained():
 
 
 def test_training_changes_weights_only(job):
-    before, tuned = job[2], _tuned(job, epochs=2).model
+    before, tuned = job[2], _fine_tuned(job, epochs=2).model
     assert [(n.name, n.op) for n in tuned.nodes()] == [(n.name, n.op) for n in before.nodes()]
     assert {n: t.values.shape for n, t in tuned.initializers().items()} == {
         n: t.values.shape for n, t in before.initializers().items()
@@ -71,17 +71,17 @@ def test_training_changes_weights_only(job):
 
 def test_training_leaves_the_student_and_the_teacher_alone(job):
     student, teacher = job[2].to_bytes(), job[0].candidates.model.to_bytes()
-    _tuned(job, epochs=1)
+    _fine_tuned(job, epochs=1)
     assert (job[2].to_bytes(), job[0].candidates.model.to_bytes()) == (student, teacher)
 
 
 def test_the_same_seed_trains_the_same_weights(job):
-    assert _tuned(job, epochs=2).model.to_bytes() == _tuned(job, epochs=2).model.to_bytes()
+    assert _fine_tuned(job, epochs=2).model.to_bytes() == _fine_tuned(job, epochs=2).model.to_bytes()
 
 
 def test_training_that_makes_it_worse_is_dropped_with_a_note(job, monkeypatch):
     monkeypatch.setattr(finetune, "_worse", lambda *_: True)
-    tuned = _tuned(job, epochs=1)
+    tuned = _fine_tuned(job, epochs=1)
     assert tuned.model is job[2] and "was dropped" in tuned.notes[-1] and tuned.settings is None
 
 
@@ -90,7 +90,7 @@ def test_a_model_that_cannot_be_trained_stays_with_a_note(job, monkeypatch):
         raise CompileError("operator X has no gradient")
 
     monkeypatch.setattr(finetune, "attach_teacher", refuse)
-    tuned = _tuned(job)
+    tuned = _fine_tuned(job)
     assert tuned.model is job[2] and tuned.notes == ("not fine-tuned: operator X has no gradient",)
 
 
@@ -105,7 +105,7 @@ def test_images_are_mirrored_only_where_the_original_does_not_mind(model, tmp_pa
     x = net.op("Flatten", net.input("N", 3, 16, 16))
     minds = net.model((net.op("MatMul", x, net.const(left)),))
     same = open_data(tmp_path / "same.npz", minds.inputs())
-    assert augmentation(ground(model).candidates.model, same) == "flip-crop"
+    assert augmentation(search_context(model).candidates.model, same) == "flip-crop"
     np.savez(tmp_path / "other.npz", x=images(64) + np.linspace(-9, 9, 16, dtype=np.float32))
     assert augmentation(minds, open_data(tmp_path / "other.npz", minds.inputs())) == "none"
 

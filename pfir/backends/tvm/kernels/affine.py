@@ -19,7 +19,7 @@ _SHARED = 4096  # values of a single stretch from which on threads share it
 
 
 @dataclass(frozen=True)
-class Run:
+class MergedAxes:
     """Axes that count as one: their elements, and how far apart two of these lie in the result and each operand."""
 
     size: int
@@ -68,7 +68,7 @@ def affine(spec: KernelSpec, tile: Tile) -> Any:
     return ib.get()
 
 
-def runs_of(spec: KernelSpec) -> list[Run]:
+def runs_of(spec: KernelSpec) -> list[MergedAxes]:
     """The runs of axes longer than 1, the innermost last; one run of a single element where there is none."""
     strides = [_strides(spec, j) for j in range(len(spec.operands))]
     memory, runs = spec.out.memory, []
@@ -78,10 +78,10 @@ def runs_of(spec: KernelSpec) -> list[Run]:
         if size == 1:
             continue
         if runs and runs[-1].result == size * result and runs[-1].operands == tuple(size * step for step in steps):
-            runs[-1] = Run(runs[-1].size * size, result, steps)
+            runs[-1] = MergedAxes(runs[-1].size * size, result, steps)
         else:
-            runs.append(Run(size, result, steps))
-    return runs or [Run(1, 1, (0,) * len(strides))]
+            runs.append(MergedAxes(size, result, steps))
+    return runs or [MergedAxes(1, 1, (0,) * len(strides))]
 
 
 def _strides(spec: KernelSpec, operand: int) -> list[int]:
@@ -104,13 +104,13 @@ def _first(spec: KernelSpec, operand: int) -> int:
     return sum(spec["starts"][axis] * prod(form.memory[place + 1 :]) for place, axis in enumerate(form.order))
 
 
-def _shared(runs: list[Run], tile: Tile) -> list[Run]:
+def _shared(runs: list[MergedAxes], tile: Tile) -> list[MergedAxes]:
     """The runs, a single long one shared evenly among the threads where whole vectors allow it."""
     share, rest = divmod(runs[-1].size, tile.threads)
     if tile.threads == 1 or len(runs) > 1 or rest or share < _SHARED:
         return runs
     only = runs[0]
     return [
-        Run(tile.threads, only.result * share, tuple(step * share for step in only.operands)),
-        Run(share, only.result, only.operands),
+        MergedAxes(tile.threads, only.result * share, tuple(step * share for step in only.operands)),
+        MergedAxes(share, only.result, only.operands),
     ]

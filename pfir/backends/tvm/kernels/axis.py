@@ -38,25 +38,29 @@ class Axis:
         before = self.pad - position * self.stride + self.step - 1
         return tirx.max(0, before // self.step), tirx.min(self.kernel, (self.size + before) // self.step)
 
-    def runs(self, width: int) -> Iterator[Run]:
+    def runs(self, width: int) -> Iterator[TileRun]:
         """All outputs in tiles of `width`, and one of what is left; those side by side that read alike together."""
         for taps, run in groupby(self._tiles(width), lambda tile: tuple(map(self.inside, tile))):
             alike = list(run)
-            yield Run(alike[0].start, len(alike), taps)
+            yield TileRun(alike[0].start, len(alike), taps)
 
-    def looped(self, width: int) -> Iterator[Run]:
+    def looped(self, width: int) -> Iterator[TileRun]:
         """Likewise, but of tiles that lack taps or are narrower each output by itself, its taps as they come."""
         whole = (tuple(range(self.kernel)),) * width
         for alike, run in groupby(self._tiles(width), lambda tile: tuple(map(self.inside, tile)) == whole):
             outputs = [output for tile in run for output in tile]
-            yield Run(outputs[0], len(outputs) // width, whole) if alike else Run(outputs[0], len(outputs), LOOPED)
+            yield (
+                TileRun(outputs[0], len(outputs) // width, whole)
+                if alike
+                else TileRun(outputs[0], len(outputs), LOOPED)
+            )
 
     def _tiles(self, width: int) -> list[range]:
         return [range(first, min(first + width, self.out)) for first in range(0, self.out, width)]
 
 
 @dataclass(frozen=True)
-class Run:
+class TileRun:
     """Tiles side by side.
 
     Args:

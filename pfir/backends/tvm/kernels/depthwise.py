@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pfir.backends.tvm.kernels.axis import LOOPED, Axis, Run, Taps
+from pfir.backends.tvm.kernels.axis import LOOPED, Axis, Taps, TileRun
 from pfir.backends.tvm.kernels.common import bias_first, tail
 from pfir.backends.tvm.kernels.offsets import Offsets, flat, from_value
 from pfir.backends.tvm.kernels.written import Argument, barrier
@@ -104,7 +104,7 @@ class _Writer:
         where nothing else loops inside."""
         from tvm import tirx
 
-        def alike(run: Run) -> Any:
+        def alike(run: TileRun) -> Any:
             return _loop("t", run.count, lambda t: self._row(b, run.start(t), run.taps, blocks))
 
         return tirx.stmt_seq(*map(alike, self.passes)) if len(self.passes) > 1 else alike(*self.passes)
@@ -132,7 +132,7 @@ class _Writer:
         """All tiles of the rows from `y` on."""
         from tvm import tirx
 
-        def along(run: Run) -> Any:
+        def along(run: TileRun) -> Any:
             def tile(i: Any) -> Any:
                 x = run.start(i)
                 return _loop("c", blocks[1], lambda c: self._tile(_Place(b, y, x, blocks[0] + c, lines, run.taps)))

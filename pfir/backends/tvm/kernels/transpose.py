@@ -27,7 +27,7 @@ _COSTS = {4: 2, 8: 1, 16: 1}  # of a value in blocks of each size; measured on Z
 
 
 @dataclass(frozen=True)
-class Run:
+class MovedAxes:
     """Axes that lie beside each other in the source as in the result: their elements, and how far apart two are."""
 
     size: int
@@ -44,16 +44,16 @@ def covers(data: Form, out: Form) -> bool:
     return across is not along and min(across.size, along.size) >= _QUARTER
 
 
-def runs_of(data: Form, out: Form) -> list[Run]:
+def runs_of(data: Form, out: Form) -> list[MovedAxes]:
     """The runs of axes longer than 1, in the result's order."""
     source, result = _strides(data), _strides(out)
-    runs: list[Run] = []
+    runs: list[MovedAxes] = []
     for axis in out.order:
         size = out.shape[axis]
         if runs and runs[-1].source == size * source[axis] and size > 1:
-            runs[-1] = Run(runs[-1].size * size, source[axis], result[axis])
+            runs[-1] = MovedAxes(runs[-1].size * size, source[axis], result[axis])
         elif size > 1:
-            runs.append(Run(size, source[axis], result[axis]))
+            runs.append(MovedAxes(size, source[axis], result[axis]))
     return runs
 
 
@@ -117,7 +117,7 @@ def _groups(blocks: int, side: int) -> tuple[int, int]:
     return min(choices, key=lambda choice: choice[0] * (choice[1] + _GROUP_COST))
 
 
-def _at(places: Sequence[tuple[Run, Any]], side: str) -> Any:
+def _at(places: Sequence[tuple[MovedAxes, Any]], side: str) -> Any:
     return sum(position * getattr(run, side) for run, position in places)
 
 

@@ -16,7 +16,7 @@ from pfir.target import FLOAT32
 
 
 @dataclass(frozen=True)
-class Lead:
+class Anchor:
     """A kernel's main computation: its generator, its operands, and a bias to add, `[C]` on the channel axis."""
 
     family: str

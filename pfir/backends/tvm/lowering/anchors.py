@@ -16,7 +16,7 @@ from pfir.backends.tvm.kernels.direct import convolution as direct
 from pfir.backends.tvm.kernels.products import dots, matmul
 from pfir.backends.tvm.kernels.winograd import kernel as winograd
 from pfir.backends.tvm.lowering.anchor import (
-    Lead,
+    Anchor,
     Values,
     array_of,
     as_image,
@@ -36,21 +36,21 @@ from pfir.backends.tvm.schedule.algorithms import Winograd, habits
 from pfir.backends.tvm.schedule.channel_tiles import channel_tile, depthwise_tile
 from pfir.backends.tvm.schedule.direct import Direct
 from pfir.backends.tvm.schedule.tiles import by_lane, matrix_tile, overlapped_tile, plain_tile
-from pfir.backends.tvm.schedule.workload import Work, kind_after
+from pfir.backends.tvm.schedule.workload import Workload, kind_after
 
 _SEVERAL = 4  # rows; fewer hide no latency, so that a product wants all its columns at a time
 
 
-def lead(program: Program, group: Group, value: Values) -> Lead | None:
+def anchor(program: Program, group: Group, value: Values) -> Anchor | None:
     """What the kernel of a group's first node computes, or None where no generator of ours covers it."""
     node = group.head
-    make = LEADS.get(node.op)
+    make = ANCHORS.get(node.op)
     if make is None or scalar(node) or not is_float(node.inputs[0]):
         return None
     return make(program, group, value)
 
 
-def _conv(program: Program, group: Group, value: Values) -> Lead | None:
+def _conv(program: Program, group: Group, value: Values) -> Anchor | None:
     node = group.head
     weight, bias = array_of(node.inputs[1]), _bias(node, 2)
     shape, out = shape_of(node.inputs[0]), shape_of(node.outputs[0])
@@ -65,7 +65,7 @@ def _conv(program: Program, group: Group, value: Values) -> Lead | None:
     axes = [Axis(*sizes) for sizes in zip(shape[2:], out[2:], kernel, strides, dilations, pads[:2], strict=True)]
     if groups == 1 and all(axis.out == 1 and len(axis.inside(0)) == axis.size for axis in axes):
         return _over_image(program, as_image(program, data), weight, axes, bias, after)
-    work = Work(
+    workload = Workload(
         "conv",
         shape,
         out,
@@ -79,12 +79,12 @@ def _conv(program: Program, group: Group, value: Values) -> Lead | None:
         dtype=program.dtype,
     )
     if weight.shape[1] == 1 and groups == shape[1] and groups > 1:
-        work = replace(work, family="depthwise", order=channels_last(shape).order)
-        return _depthwise(program, work, as_image(program, data), weight, bias, pads, group.nodes[1:])
-    return _direct(program, work, data, weight, bias)
+        workload = replace(workload, family="depthwise", order=channels_last(shape).order)
+        return _depthwise(program, workload, as_image(program, data), weight, bias, pads, group.nodes[1:])
+    return _direct(program, workload, data, weight, bias)
 
 
-def _over_image(program: Program, data: Value, weight: np.ndarray, axes: list[Axis], bias: Any, after: str) -> Lead:
+def _over_image(program: Program, data: Value, weight: np.ndarray, axes: list[Axis], bias: Any, after: str) -> Anchor:
     """A convolution with one output, which reads the whole image: the product of all its values."""
     rows, columns = (axis.inside(0) for axis in axes)
     matrix = weight[:, :, rows][:, :, :, columns].transpose(2, 3, 1, 0).reshape(-1, len(weight))
@@ -104,46 +104,63 @@ def _bias(node: gs.Node, index: int) -> Any:
     return array.reshape(-1) if array.any() else None
 
 
-def _direct(program: Program, work: Work, data: Value, weight: np.ndarray, bias: Any) -> Lead:
+def _direct(program: Program, workload: Workload, data: Value, weight: np.ndarray, bias: Any) -> Anchor:
     """Few channels are read as they lie: a copy would take longer than the scattered reads."""
-    if work.channels > conv.FEW_CHANNELS:
-        work, data = replace(work, order=channels_last(work.data).order), as_image(program, data)
-    way, out = program.way(work), channels_last(work.out)
-    if isinstance(way, Winograd):
-        attributes = {"pads": work.pads, "outputs": way.outputs, "strip": way.strip, "lanes": way.lanes}
+    if workload.channels > conv.FEW_CHANNELS:
+        workload, data = replace(workload, order=channels_last(workload.data).order), as_image(program, data)
+    schedule, out = program.schedule(workload), channels_last(workload.out)
+    if isinstance(schedule, Winograd):
+        attributes = {
+            "pads": workload.pads,
+            "outputs": schedule.outputs,
+            "strip": schedule.strip,
+            "lanes": schedule.lanes,
+        }
         attributes |= habits(program.target)
-        packed = program.constant(winograd.pack(weight, way.outputs, way.tile))
-        return Lead("winograd", attributes, [data, packed], out, way.tile, bias)
-    if isinstance(way, Direct):
-        attributes = _geometry(work) | {"group": work.group, "kernel": work.kernel, "blocks": way.blocks}
+        packed = program.constant(winograd.pack(weight, schedule.outputs, schedule.tile))
+        return Anchor("winograd", attributes, [data, packed], out, schedule.tile, bias)
+    if isinstance(schedule, Direct):
+        attributes = _geometry(workload) | {
+            "group": workload.group,
+            "kernel": workload.kernel,
+            "blocks": schedule.blocks,
+        }
         attributes |= {name: value for name, value in habits(program.target).items() if name in ("by_lane", "fenced")}
-        packed = program.constant(direct.pack(weight, work.group, way.blocks))
-        return Lead("direct", attributes, [data, packed], out, way.tile, bias)
-    attributes = _geometry(work) | {"spread": work.spread, "group": work.group}
-    return Lead("conv", attributes, [data, program.constant(conv.pack(weight, work.group, way))], out, way, bias)
+        packed = program.constant(direct.pack(weight, workload.group, schedule.blocks))
+        return Anchor("direct", attributes, [data, packed], out, schedule.tile, bias)
+    attributes = _geometry(workload) | {"spread": workload.spread, "group": workload.group}
+    return Anchor(
+        "conv", attributes, [data, program.constant(conv.pack(weight, workload.group, schedule))], out, schedule, bias
+    )
 
 
-def _geometry(work: Work) -> dict[str, Any]:
-    return {"strides": work.strides, "dilations": work.dilations, "pads": work.pads}
+def _geometry(workload: Workload) -> dict[str, Any]:
+    return {"strides": workload.strides, "dilations": workload.dilations, "pads": workload.pads}
 
 
 def _depthwise(
-    program: Program, work: Work, data: Value, weight: np.ndarray, bias: Any, pads: tuple, after: Sequence[gs.Node]
-) -> Lead:
-    out = channels_last(work.out)
-    if work.out[1] != work.data[1] or not depthwise.covers(data.form, weight):
-        tile = channel_tile(program.target, work.out[3], work.out[1])
-        attributes = _geometry(work) | {"kernel": work.kernel, "pads": pads}
-        return Lead("window", attributes, [data, program.constant(window.pack(weight, tile))], out, tile, bias)
-    tile, by_channel = program.way(work), _by_channel(after)
-    beside = {"offsets": offsets.needed(program.target, work.out[1])}
+    program: Program,
+    workload: Workload,
+    data: Value,
+    weight: np.ndarray,
+    bias: Any,
+    pads: tuple,
+    after: Sequence[gs.Node],
+) -> Anchor:
+    out = channels_last(workload.out)
+    if workload.out[1] != workload.data[1] or not depthwise.covers(data.form, weight):
+        tile = channel_tile(program.target, workload.out[3], workload.out[1])
+        attributes = _geometry(workload) | {"kernel": workload.kernel, "pads": pads}
+        return Anchor("window", attributes, [data, program.constant(window.pack(weight, tile))], out, tile, bias)
+    tile, by_channel = program.schedule(workload), _by_channel(after)
+    beside = {"offsets": offsets.needed(program.target, workload.out[1])}
     if tile.across and not by_channel:
         packed = program.constant(across.pack(weight, bias, tile))
-        return Lead("across", {"kernel": work.kernel, "pads": work.pads} | beside, [data, packed], out, tile)
+        return Anchor("across", {"kernel": workload.kernel, "pads": workload.pads} | beside, [data, packed], out, tile)
     if tile.across:
-        tile = depthwise_tile(program.target, work.out[2:], work.out[1], work.kernel, work.strides)
+        tile = depthwise_tile(program.target, workload.out[2:], workload.out[1], workload.kernel, workload.strides)
     packed = program.constant(depthwise.pack(weight, tile))
-    return Lead("depthwise", _geometry(work) | beside, [data, packed], out, tile, bias)
+    return Anchor("depthwise", _geometry(workload) | beside, [data, packed], out, tile, bias)
 
 
 def _by_channel(nodes: Sequence[gs.Node]) -> bool:
@@ -152,27 +169,29 @@ def _by_channel(nodes: Sequence[gs.Node]) -> bool:
     return any(array is not None and array.size > 1 for array in arrays)
 
 
-def _product(program: Program, data: Value, matrix: np.ndarray, bias: Any, out: Form, after: str) -> Lead:
+def _product(program: Program, data: Value, matrix: np.ndarray, bias: Any, out: Form, after: str) -> Anchor:
     """`matrix` is `[I, O]`; the summed axis is brought to the end of the data's memory."""
     axis = out.order[-1]
     if data.form.order[-1] != axis or _outer(data.form) != _outer(out):
         data = program.laid_out(data, Form(data.form.shape, out.order, program.dtype))
     rows, (inner, channels) = prod(out.memory[:-1]), matrix.shape
-    tile = program.way(Work("product", (rows, inner), (rows, channels), (0, 1), after=after, dtype=program.dtype))
+    tile = program.schedule(
+        Workload("product", (rows, inner), (rows, channels), (0, 1), after=after, dtype=program.dtype)
+    )
     if tile.dots:
-        return Lead("dots", {}, [data, program.constant(dots.pack(matrix, tile))], out, tile, bias)
+        return Anchor("dots", {}, [data, program.constant(dots.pack(matrix, tile))], out, tile, bias)
     ragged = channels > tile.lanes and channels % tile.lanes and not tile.narrows
     if not by_lane(program.target) and ragged and rows >= _SEVERAL:
         tile = overlapped_tile(program.target, tile, rows, channels, inner)
     attributes = {"by_lane": program.target.arm64, "registers": program.target.core.vector_registers}
-    return Lead("product", attributes, [data, program.constant(products.pack(matrix, tile))], out, tile, bias)
+    return Anchor("product", attributes, [data, program.constant(products.pack(matrix, tile))], out, tile, bias)
 
 
 def _outer(form: Form) -> tuple[int, ...]:
     return form.order[:-1]
 
 
-def _conv_transpose(program: Program, group: Group, value: Values) -> Lead | None:
+def _conv_transpose(program: Program, group: Group, value: Values) -> Anchor | None:
     """A convolution to the phases of the result, else one of the spread input with the weights turned around."""
     node = group.head
     weight, bias = array_of(node.inputs[1]), _bias(node, 2)
@@ -187,7 +206,7 @@ def _conv_transpose(program: Program, group: Group, value: Values) -> Lead | Non
     if max(strides) > 1 and groups == 1 and dilations == (1, 1) and within:
         return _phases(program, Phases(strides, pads, kernel, out[2:]), data, weight, bias)
     begin = tuple((k - 1) * d - p for k, d, p in zip(kernel, dilations, pads, strict=True))
-    work = Work(
+    workload = Workload(
         "conv",
         shape,
         out,
@@ -200,14 +219,14 @@ def _conv_transpose(program: Program, group: Group, value: Values) -> Lead | Non
         after=kind_after(group.nodes),
         dtype=program.dtype,
     )
-    return _direct(program, work, data, turned(weight, groups), bias)
+    return _direct(program, workload, data, turned(weight, groups), bias)
 
 
-def _phases(program: Program, phases: Phases, data: Value, weight: np.ndarray, bias: Any) -> Lead:
+def _phases(program: Program, phases: Phases, data: Value, weight: np.ndarray, bias: Any) -> Anchor:
     """All phases as channels of one convolution, then each value at its place."""
     batch, out = data.form.shape[0], weight.shape[1]
     made = phases.weights(weight)
-    work = Work(
+    workload = Workload(
         "conv",
         data.form.shape,
         (batch, len(made), *phases.sizes),
@@ -217,9 +236,9 @@ def _phases(program: Program, phases: Phases, data: Value, weight: np.ndarray, b
         dtype=program.dtype,
     )
     if phases.taps == (1, 1) and phases.sizes == data.form.shape[2:]:
-        inner = _product(program, data, made[:, :, 0, 0].T, None, channels_last(work.out), work.after)
+        inner = _product(program, data, made[:, :, 0, 0].T, None, channels_last(workload.out), workload.after)
     else:
-        inner = _direct(program, work, data, made, None)
+        inner = _direct(program, workload, data, made, None)
     spec = KernelSpec(
         inner.family,
         tuple(sorted(inner.attributes.items())),
@@ -232,7 +251,7 @@ def _phases(program: Program, phases: Phases, data: Value, weight: np.ndarray, b
     shifts = tuple(p - f * s for p, f, s in zip(phases.pads, phases.first, phases.strides, strict=True))
     attributes = {"kind": "phases", "strides": phases.strides, "shifts": shifts}
     shown = channels_last((batch, out, *phases.out))
-    return Lead(
+    return Anchor(
         "move", attributes, [program.call(spec, inner.tile, inner.operands)], shown, plain_tile(program.target), bias
     )
 
@@ -250,7 +269,7 @@ def _transposed_pads(node: gs.Node, shape: tuple, kernel: tuple, strides: tuple,
     return tuple(max(0, t) - max(0, t) // 2 for t in total)
 
 
-def _gemm(program: Program, group: Group, value: Values) -> Lead | None:
+def _gemm(program: Program, group: Group, value: Values) -> Anchor | None:
     node = group.head
     weight, attrs = array_of(node.inputs[1]), node.attrs
     bias, out = optional(node, 2), plain(shape_of(node.outputs[0]))
@@ -264,7 +283,7 @@ def _gemm(program: Program, group: Group, value: Values) -> Lead | None:
     return _product(program, value(node.inputs[0]), matrix, vector, out, kind_after(group.nodes))
 
 
-def _matmul(program: Program, group: Group, value: Values) -> Lead | None:
+def _matmul(program: Program, group: Group, value: Values) -> Anchor | None:
     node = group.head
     weight, shape = array_of(node.inputs[1]), shape_of(node.inputs[0])
     if min(len(shape), len(node.inputs[1].shape)) < 2 or node.inputs[1].dtype != np.float32:
@@ -275,17 +294,17 @@ def _matmul(program: Program, group: Group, value: Values) -> Lead | None:
     return _product(program, value(node.inputs[0]), weight, None, out, after)
 
 
-def _batched_product(program: Program, node: gs.Node, value: Values) -> Lead:
+def _batched_product(program: Program, node: gs.Node, value: Values) -> Anchor:
     """Neither side is a constant matrix; the right one gets its columns side by side."""
     left, right = (value(tensor) for tensor in node.inputs)
     *_, rows, inner = left.form.shape
     columns, last = right.form.shape[-1], len(right.form.shape) - 1
     right = right if right.form.order[-1] == last else program.plain(right)
     tile = matmul.fitted(matrix_tile(program.target, rows, columns, inner), rows, columns)
-    return Lead("matmul", {}, [left, right], plain(shape_of(node.outputs[0])), tile)
+    return Anchor("matmul", {}, [left, right], plain(shape_of(node.outputs[0])), tile)
 
 
-LEADS: dict[str, Callable[[Program, Group, Values], Lead | None]] = {
+ANCHORS: dict[str, Callable[[Program, Group, Values], Anchor | None]] = {
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
     "Gemm": _gemm,

@@ -32,13 +32,13 @@ class Group:
         return self.nodes[-1].outputs[0]
 
 
-def groups(nodes: list[gs.Node], kept: set[str], leads: set[str]) -> list[Group]:
+def groups(nodes: list[gs.Node], kept: set[str], anchors: set[str]) -> list[Group]:
     """Every node in exactly one group; groups ordered by their last node.
 
     Args:
         nodes: In topological order.
         kept: Names of tensors that must exist afterwards: the graph's outputs.
-        leads: Operators, beside the element-wise ones, whose kernels take a tail.
+        anchors: Operators, beside the element-wise ones, whose kernels take a tail.
     """
     position = {id(node): i for i, node in enumerate(nodes)}
     taken: set[int] = set()
@@ -46,7 +46,7 @@ def groups(nodes: list[gs.Node], kept: set[str], leads: set[str]) -> list[Group]
     for node in nodes:
         if id(node) in taken:
             continue
-        members = _grow(node, position, taken, kept) if node.op in leads or elementwise(node) else [node]
+        members = _grow(node, position, taken, kept) if node.op in anchors or elementwise(node) else [node]
         taken.update(id(member) for member in members)
         found.append(Group(tuple(members)))
     return sorted(found, key=lambda group: position[id(group.nodes[-1])])

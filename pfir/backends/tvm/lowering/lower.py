@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pfir.backends.tvm.lowering.anchor import Lead, Values, array_of
-from pfir.backends.tvm.lowering.anchors import LEADS, lead
+from pfir.backends.tvm.lowering.anchor import Anchor, Values, array_of
+from pfir.backends.tvm.lowering.anchors import ANCHORS, anchor
 from pfir.backends.tvm.lowering.fallback import as_modelled, imported, refusal
 from pfir.backends.tvm.lowering.form import Form, KernelSpec, Step, plain, same_memory
 from pfir.backends.tvm.lowering.fuse import Group, elementwise, groups, is_float
@@ -99,7 +99,7 @@ def _unknown(tensor: gs.Tensor) -> bool:
 def grouped(graph: gs.Graph) -> list[Group]:
     """The nodes of a graph by the kernels that compute them."""
     nodes = [node for node in graph.nodes if node.op != "Constant"]
-    return groups(nodes, {tensor.name for tensor in graph.outputs}, set(LEADS) | set(MOVERS))
+    return groups(nodes, {tensor.name for tensor in graph.outputs}, set(ANCHORS) | set(MOVERS))
 
 
 class Lowering:
@@ -143,7 +143,7 @@ class Lowering:
         if elementwise(head):
             start, nodes = self._chain(group), group.nodes
         else:
-            start = lead(program, group, self._read_by(head)) or mover(program, head, self.value)
+            start = anchor(program, group, self._read_by(head)) or mover(program, head, self.value)
             nodes = group.nodes[1:]
         if start is None:
             self._alone(head)
@@ -180,7 +180,7 @@ class Lowering:
         for tensor, value in zip(node.outputs, results, strict=False):
             self.values[tensor.name] = value
 
-    def _chain(self, group: Group) -> Lead:
+    def _chain(self, group: Group) -> Anchor:
         """Element-wise nodes alone: in the order of the first operand that has the result's shape."""
         shape = tuple(int(s) for s in group.output.shape)
         inner = {t.name for node in group.nodes for t in node.outputs}
@@ -191,9 +191,9 @@ class Lowering:
             if isinstance(t, gs.Variable) and not t.is_empty() and t.name not in inner
         ]
         order = next((form.order for form in forms if form.shape == shape), plain(shape).order)
-        return Lead("affine", {"kind": "steps"}, [], Form(shape, order), plain_tile(self.program.target))
+        return Anchor("affine", {"kind": "steps"}, [], Form(shape, order), plain_tile(self.program.target))
 
-    def _emit(self, start: Lead, tensor: gs.Tensor, nodes: tuple[gs.Node, ...]) -> Value:
+    def _emit(self, start: Anchor, tensor: gs.Tensor, nodes: tuple[gs.Node, ...]) -> Value:
         """The kernel of a lead with the element-wise nodes behind it."""
         operands = list(start.operands)
         steps: list[Step] = []
@@ -224,7 +224,7 @@ class Lowering:
         )
         return self.program.call(spec, start.tile, operands)
 
-    def _result(self, start: Lead, tensor: gs.Tensor, dtype: str) -> Form:
+    def _result(self, start: Anchor, tensor: gs.Tensor, dtype: str) -> Form:
         """The form of a result: float32 where the graph's output is just that, in this order."""
         form = plain(start.out.shape)
         ends = tensor.name in self.ends and is_float(tensor) and same_memory(replace(start.out, dtype=FLOAT32), form)
@@ -247,7 +247,7 @@ class Lowering:
         return as_modelled(self.program, tensor, self.given(tensor)).var
 
 
-def _along_channels(start: Lead) -> np.ndarray:
+def _along_channels(start: Anchor) -> np.ndarray:
     """The bias, shaped so that it broadcasts along the channel axis of the result."""
     rank = len(start.out.shape)
     channel_axis = start.out.order[-1]

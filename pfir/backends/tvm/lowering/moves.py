@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pfir.backends.tvm.lowering.anchor import Lead, Values, array_of, scalar
+from pfir.backends.tvm.lowering.anchor import Anchor, Values, array_of, scalar
 from pfir.backends.tvm.lowering.form import Form, channels_last, plain
 from pfir.backends.tvm.lowering.fuse import is_float
 from pfir.backends.tvm.lowering.values import Program, Value
@@ -25,13 +25,13 @@ def view(program: Program, node: gs.Node, value: Values) -> Value | None:
     return None
 
 
-def mover(program: Program, node: gs.Node, value: Values) -> Lead | None:
+def mover(program: Program, node: gs.Node, value: Values) -> Anchor | None:
     """What the moving kernel of this node's first output computes, or None where it is not covered."""
     make = MOVERS.get(node.op)
     return make(program, node, value) if make and not scalar(node) else None
 
 
-def split(program: Program, node: gs.Node, value: Values) -> list[Lead]:
+def split(program: Program, node: gs.Node, value: Values) -> list[Anchor]:
     """The kernels of every output of a Split."""
     data = value(node.inputs[0])
     axis = int(node.attrs.get("axis", 0)) % len(data.form.shape)
@@ -41,7 +41,7 @@ def split(program: Program, node: gs.Node, value: Values) -> list[Lead]:
         starts = tuple(offset if i == axis else 0 for i in range(len(shape)))
         attributes = {"kind": "slice", "starts": starts, "steps": (1,) * len(shape)}
         form = Form(shape, data.form.order, data.form.dtype)
-        parts.append(Lead("affine", attributes, [data], form, plain_tile(program.target)))
+        parts.append(Anchor("affine", attributes, [data], form, plain_tile(program.target)))
         offset += shape[axis]
     return parts
 
@@ -83,7 +83,7 @@ def _constant_inputs(node: gs.Node, first: int) -> bool:
     return all(t.is_empty() or array_of(t) is not None for t in node.inputs[first:])
 
 
-def _slice(program: Program, node: gs.Node, value: Values) -> Lead | None:
+def _slice(program: Program, node: gs.Node, value: Values) -> Anchor | None:
     starts = _ints(node, "starts", 1)
     if starts is None or not _constant_inputs(node, 1):
         return None
@@ -98,7 +98,7 @@ def _slice(program: Program, node: gs.Node, value: Values) -> Lead | None:
         begin[axis % rank] = min(max(start, 0), size - 1 if step < 0 else size)
         stride[axis % rank] = step
     attributes = {"kind": "slice", "starts": tuple(begin), "steps": tuple(stride)}
-    return Lead(
+    return Anchor(
         "affine",
         attributes,
         [data],
@@ -107,7 +107,7 @@ def _slice(program: Program, node: gs.Node, value: Values) -> Lead | None:
     )
 
 
-def _pad(program: Program, node: gs.Node, value: Values) -> Lead | None:
+def _pad(program: Program, node: gs.Node, value: Values) -> Anchor | None:
     pads, mode = _ints(node, "pads", 1), node.attrs.get("mode", "constant")
     if pads is None or mode not in ("constant", "edge", "reflect") or not _constant_inputs(node, 1):
         return None
@@ -122,18 +122,18 @@ def _pad(program: Program, node: gs.Node, value: Values) -> Lead | None:
         fill = float(array_of(node.inputs[2]).reshape(-1)[0])
     attributes = {"kind": "pad", "begins": tuple(begins), "ends": tuple(ends), "mode": mode, "value": float(fill)}
     form = Form(_shape(node.outputs[0]), data.form.order, data.form.dtype)
-    return Lead("move", attributes, [data], form, plain_tile(program.target))
+    return Anchor("move", attributes, [data], form, plain_tile(program.target))
 
 
-def _concat(program: Program, node: gs.Node, value: Values) -> Lead:
+def _concat(program: Program, node: gs.Node, value: Values) -> Anchor:
     parts = [value(tensor) for tensor in node.inputs if 0 not in tensor.shape]
     first = max(parts, key=lambda part: part.form.size).form
     form = Form(_shape(node.outputs[0]), first.order, first.dtype)
     axis = int(node.attrs["axis"]) % len(form.shape)
-    return Lead("move", {"kind": "concat", "axis": axis}, parts, form, plain_tile(program.target))
+    return Anchor("move", {"kind": "concat", "axis": axis}, parts, form, plain_tile(program.target))
 
 
-def _resize(program: Program, node: gs.Node, value: Values) -> Lead | None:
+def _resize(program: Program, node: gs.Node, value: Values) -> Anchor | None:
     attrs, out = node.attrs, _shape(node.outputs[0])
     mode = attrs.get("mode", "nearest")
     mode = mode.decode() if isinstance(mode, bytes) else mode
@@ -156,7 +156,7 @@ def _resize(program: Program, node: gs.Node, value: Values) -> Lead | None:
         "nearest": "floor" if old else attrs.get("nearest_mode", "round_prefer_floor"),
         "scales": _scales(node, data.form.shape, out),
     }
-    return Lead("move", attributes, [data], Form(out, data.form.order), plain_tile(program.target))
+    return Anchor("move", attributes, [data], Form(out, data.form.order), plain_tile(program.target))
 
 
 def _scales(node: gs.Node, shape: tuple[int, ...], out: tuple[int, ...]) -> tuple[float, ...]:
@@ -170,13 +170,13 @@ def _scales(node: gs.Node, shape: tuple[int, ...], out: tuple[int, ...]) -> tupl
     return tuple(float(s) for s in given)
 
 
-def _expand(program: Program, node: gs.Node, value: Values) -> Lead:
+def _expand(program: Program, node: gs.Node, value: Values) -> Anchor:
     data = value(node.inputs[0])
     form = plain(_shape(node.outputs[0]), data.form.dtype)
-    return Lead("affine", {"kind": "copy"}, [data], form, plain_tile(program.target))
+    return Anchor("affine", {"kind": "copy"}, [data], form, plain_tile(program.target))
 
 
-def _gather(program: Program, node: gs.Node, value: Values) -> Lead | None:
+def _gather(program: Program, node: gs.Node, value: Values) -> Anchor | None:
     """Constant places only; negative ones count from the end, and any outside are left to the importer's rules."""
     places, data = array_of(node.inputs[1]), value(node.inputs[0])
     axis = int(node.attrs.get("axis", 0)) % max(1, len(data.form.shape))
@@ -189,15 +189,15 @@ def _gather(program: Program, node: gs.Node, value: Values) -> Lead | None:
     table = program.constant(np.atleast_1d(positive))
     form = plain(_shape(node.outputs[0]), data.form.dtype)
     attributes = {"kind": "gather", "axis": axis, "rank": places.ndim}
-    return Lead("move", attributes, [data, table], form, plain_tile(program.target))
+    return Anchor("move", attributes, [data, table], form, plain_tile(program.target))
 
 
-def _blocks(kind: str) -> Callable[[Program, gs.Node, Values], Lead]:
-    def make(program: Program, node: gs.Node, value: Values) -> Lead:
+def _blocks(kind: str) -> Callable[[Program, gs.Node, Values], Anchor]:
+    def make(program: Program, node: gs.Node, value: Values) -> Anchor:
         data = value(node.inputs[0])
         mode = node.attrs.get("mode", "DCR")
         attributes = {"kind": kind, "block": int(node.attrs["blocksize"]), "mode": mode}
-        return Lead(
+        return Anchor(
             "move",
             attributes,
             [data],
@@ -208,7 +208,7 @@ def _blocks(kind: str) -> Callable[[Program, gs.Node, Values], Lead]:
     return make
 
 
-MOVERS: dict[str, Callable[[Program, gs.Node, Values], Lead | None]] = {
+MOVERS: dict[str, Callable[[Program, gs.Node, Values], Anchor | None]] = {
     "Slice": _slice,
     "Pad": _pad,
     "Concat": _concat,

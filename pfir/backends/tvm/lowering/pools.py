@@ -7,7 +7,7 @@ from math import prod
 
 import onnx_graphsurgeon as gs
 
-from pfir.backends.tvm.lowering.anchor import Lead, Values, array_of, as_image, each_of, optional, pads_of, shape_of
+from pfir.backends.tvm.lowering.anchor import Anchor, Values, array_of, as_image, each_of, optional, pads_of, shape_of
 from pfir.backends.tvm.lowering.form import Form, channels_last
 from pfir.backends.tvm.lowering.fuse import Group
 from pfir.backends.tvm.lowering.values import Program
@@ -15,10 +15,10 @@ from pfir.backends.tvm.schedule.channel_tiles import channel_tile
 from pfir.backends.tvm.schedule.tiles import plain_tile
 
 
-def pool(kind: str) -> Callable[[Program, Group, Values], Lead | None]:
+def pool(kind: str) -> Callable[[Program, Group, Values], Anchor | None]:
     """Makes the lead of a pool of this kind, max or average."""
 
-    def make(program: Program, group: Group, value: Values) -> Lead | None:
+    def make(program: Program, group: Group, value: Values) -> Anchor | None:
         node = group.head
         shape, out = shape_of(node.inputs[0]), channels_last(shape_of(node.outputs[0]))
         if len(shape) != 4 or len([t for t in node.outputs if t.name]) > 1:
@@ -34,15 +34,15 @@ def pool(kind: str) -> Callable[[Program, Group, Values], Lead | None]:
             "counts_pads": bool(node.attrs.get("count_include_pad", 0)),
         }
         tile = channel_tile(program.target, out.shape[3], out.shape[1])
-        return Lead("pool", attributes, [as_image(program, value(node.inputs[0]))], out, tile)
+        return Anchor("pool", attributes, [as_image(program, value(node.inputs[0]))], out, tile)
 
     return make
 
 
-def reduce(kind: str) -> Callable[[Program, Group, Values], Lead | None]:
+def reduce(kind: str) -> Callable[[Program, Group, Values], Anchor | None]:
     """Makes the lead of a reduction over whole axes: mean, sum, max or min."""
 
-    def make(program: Program, group: Group, value: Values) -> Lead | None:
+    def make(program: Program, group: Group, value: Values) -> Anchor | None:
         node = group.head
         data = value(node.inputs[0])
         axes = _axes(node, len(data.form.shape))
@@ -52,8 +52,8 @@ def reduce(kind: str) -> Callable[[Program, Group, Values], Lead | None]:
         out = Form(shape, data.form.order)
         if _innermost(data.form, axes):
             attributes = {"kind": kind, "n": prod(data.form.shape[axis] for axis in axes)}
-            return Lead("reduce_rows", attributes, [data], out, plain_tile(program.target))
-        return Lead("reduce", {"kind": kind, "axes": axes}, [data], out, plain_tile(program.target))
+            return Anchor("reduce_rows", attributes, [data], out, plain_tile(program.target))
+        return Anchor("reduce", {"kind": kind, "axes": axes}, [data], out, plain_tile(program.target))
 
     return make
 

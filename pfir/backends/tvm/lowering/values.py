@@ -25,9 +25,9 @@ from pfir.backends.tvm.kernels.transpose import transpose
 from pfir.backends.tvm.kernels.window import window
 from pfir.backends.tvm.kernels.winograd.kernel import winograd
 from pfir.backends.tvm.lowering.form import Form, KernelSpec, plain, same_memory
-from pfir.backends.tvm.schedule.candidate_schedules import Way, modelled
+from pfir.backends.tvm.schedule.candidate_schedules import Schedule, modelled
 from pfir.backends.tvm.schedule.tiles import Tile, plain_tile
-from pfir.backends.tvm.schedule.workload import Work
+from pfir.backends.tvm.schedule.workload import Workload
 from pfir.backends.tvm.tuning.database import NOTHING, Known
 from pfir.target import FLOAT32, Target
 
@@ -100,17 +100,17 @@ class Program:
     calls: Counter[tuple[KernelSpec, Tile]] = field(default_factory=Counter)
     copies: dict[tuple[Value, Form], Value] = field(default_factory=dict)
     slow: list[str] = field(default_factory=list)
-    works: list[Work] = field(default_factory=list)
+    works: list[Workload] = field(default_factory=list)
 
     @property
     def dtype(self) -> str:
         """What floats are, between the float32 inputs and outputs."""
         return self.target.arithmetic
 
-    def way(self, work: Work) -> Way:
+    def schedule(self, workload: Workload) -> Schedule:
         """How the work is done: as was measured to be fastest, else as the model of the core says."""
-        self.works.append(work)
-        return self.known.way(self.target, work) or modelled(self.target, work)
+        self.works.append(workload)
+        return self.known.schedule(self.target, workload) or modelled(self.target, workload)
 
     def constant(self, array: np.ndarray) -> Value:
         from tvm import relax
@@ -171,5 +171,5 @@ def result_memory(spec: KernelSpec) -> tuple[int, ...]:
     groups = dict(spec.attributes).get("group", 1) if spec.family == "conv" else 1
     if groups == 1:
         return spec.out.memory
-    *lead, channels = spec.out.memory
-    return (*lead, groups, channels // groups)
+    *anchor, channels = spec.out.memory
+    return (*anchor, groups, channels // groups)

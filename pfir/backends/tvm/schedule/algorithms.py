@@ -8,11 +8,11 @@ from math import prod
 from pfir.backends.tvm.schedule.direct import NHWC, covers, direct_cost
 from pfir.backends.tvm.schedule.remainders import strip_remainder
 from pfir.backends.tvm.schedule.tiles import Tile, by_lane, matrix_tile, matrix_tiles, shared, strip_tile
-from pfir.backends.tvm.schedule.workload import Work
+from pfir.backends.tvm.schedule.workload import Workload
 from pfir.devices.estimation.winograd import WAYS, ways_for
 from pfir.target import FLOAT32, Target
 
-OUTPUTS = tuple(way.outputs for way in WAYS)
+OUTPUTS = tuple(schedule.outputs for schedule in WAYS)
 # Vector instructions a multiply-add of the inner loops: on Arm two in five are loads, x86 takes operands from memory.
 _PER_MULTIPLY = {"arm": 1.3, "x86": 1.1}
 # Beside them on Arm, for some tiles at one point of one block.
@@ -59,7 +59,7 @@ def winograd_or_direct(target: Target, channels: int, out: tuple[int, ...]) -> W
 
 def outputs_for(target: Target) -> tuple[int, ...]:
     """Those of `OUTPUTS` that the target's arithmetic is exact enough for."""
-    exact = {way.outputs for way in ways_for(target)}
+    exact = {schedule.outputs for schedule in ways_for(target)}
     return tuple(outputs for outputs in OUTPUTS if outputs in exact)
 
 
@@ -140,9 +140,11 @@ def _seconds(target: Target, channels: int, out: tuple[int, ...], outputs: int |
 
 def _direct(target: Target, channels: int, out: tuple[int, ...]) -> float:
     batch, channels_out, height, width = out
-    work = Work("conv", (batch, channels, height, width), out, NHWC, (3, 3), pads=(1, 1), dtype=target.arithmetic)
-    if by_lane(target) and covers(target, work):
-        return direct_cost(target, work)
+    workload = Workload(
+        "conv", (batch, channels, height, width), out, NHWC, (3, 3), pads=(1, 1), dtype=target.arithmetic
+    )
+    if by_lane(target) and covers(target, workload):
+        return direct_cost(target, workload)
     tile = matrix_tile(target, width, channels_out, channels)
     columns = -(-width // tile.rows) * tile.rows
     return batch * height * columns * _multiply_adds(target, tile, channels_out) * 9 * channels
@@ -155,8 +157,8 @@ def _tiled(target: Target, channels: int, out: tuple[int, ...], outputs: int) ->
     products = points * channels * _multiply_adds(target, made.tile, out[1])
     groups = tiles / made.tile.rows * -(-out[1] // made.tile.block) if by_lane(target) else 0
     there, back = (_vectors(target, size) for size in (channels, out[1]))
-    way = next(way for way in ways_for(target) if way.outputs == outputs)
-    return tiles * (products + there * way.there + back * way.back) + groups * points * _A_POINT
+    schedule = next(schedule for schedule in ways_for(target) if schedule.outputs == outputs)
+    return tiles * (products + there * schedule.there + back * schedule.back) + groups * points * _A_POINT
 
 
 def _multiply_adds(target: Target, tile: Tile, channels_out: int) -> float:

@@ -19,76 +19,76 @@ from pfir.backends.tvm.schedule.tiles import (
     product_tile,
     stem_tiles,
 )
-from pfir.backends.tvm.schedule.workload import Work
+from pfir.backends.tvm.schedule.workload import Workload
 from pfir.target import Target
 
-Way = Tile | Winograd | Direct
+Schedule = Tile | Winograd | Direct
 
 _TILES = 6  # of the model's ranking
 _PLANS = 4
 _STEPS = (1, 2, 4, 8)
 
 
-def modelled(target: Target, work: Work) -> Way:
+def modelled(target: Target, workload: Workload) -> Schedule:
     """The way that takes the least time by the model of the core."""
-    if work.family == "product":
-        sizes = work.out[0], work.out[1], work.data[1]
+    if workload.family == "product":
+        sizes = workload.out[0], workload.out[1], workload.data[1]
         return remainder_tile(target, *sizes) or product_tile(target, *sizes)
-    if work.family == "depthwise":
-        plain = depthwise_tiles(target, work.out[2:], work.out[1], work.kernel, work.strides)
-        return across_tile(target, work) or plain[0]
-    tiled = winograd_or_direct(target, work.channels, work.out) if _squares(work) else None
-    if tiled or not covers(target, work):
-        return tiled or _matrix_tiles(target, work)[0]
-    return direct_plan(target, work)
+    if workload.family == "depthwise":
+        plain = depthwise_tiles(target, workload.out[2:], workload.out[1], workload.kernel, workload.strides)
+        return across_tile(target, workload) or plain[0]
+    tiled = winograd_or_direct(target, workload.channels, workload.out) if _squares(workload) else None
+    if tiled or not covers(target, workload):
+        return tiled or _matrix_tiles(target, workload)[0]
+    return direct_plan(target, workload)
 
 
-def ways(target: Target, work: Work) -> tuple[Way, ...]:
+def candidates(target: Target, workload: Workload) -> tuple[Schedule, ...]:
     """Each way once, the modelled one first; every one of them computes the same."""
-    others = {"product": _products, "depthwise": _depthwise, "conv": _convolutions}[work.family]
-    return tuple(dict.fromkeys((modelled(target, work), *others(target, work))))
+    others = {"product": _products, "depthwise": _depthwise, "conv": _convolutions}[workload.family]
+    return tuple(dict.fromkeys((modelled(target, workload), *others(target, workload))))
 
 
-def _squares(work: Work) -> bool:
+def _squares(workload: Workload) -> bool:
     """Whether Winograd's algorithm applies: 3x3 over channels side by side, nothing strided, dilated or grouped."""
-    single = work.strides == work.dilations == work.spread == (1, 1)
-    return single and work.group == 1 and work.kernel == (3, 3) and work.order == (0, 2, 3, 1)
+    single = workload.strides == workload.dilations == workload.spread == (1, 1)
+    return single and workload.group == 1 and workload.kernel == (3, 3) and workload.order == (0, 2, 3, 1)
 
 
-def _sizes(work: Work) -> tuple[int, int, int]:
+def _sizes(workload: Workload) -> tuple[int, int, int]:
     """Columns, and output and input channels of a group."""
-    return work.out[3], work.out[1] // work.group, work.channels
+    return workload.out[3], workload.out[1] // workload.group, workload.channels
 
 
-def _matrix_tiles(target: Target, work: Work) -> list[Tile]:
-    if work.channels > FEW_CHANNELS:
-        return matrix_tiles(target, *_sizes(work))
-    return stem_tiles(target, *_sizes(work), work.kernel[1], work.strides[1])
+def _matrix_tiles(target: Target, workload: Workload) -> list[Tile]:
+    if workload.channels > FEW_CHANNELS:
+        return matrix_tiles(target, *_sizes(workload))
+    return stem_tiles(target, *_sizes(workload), workload.kernel[1], workload.strides[1])
 
 
-def _convolutions(target: Target, work: Work) -> Iterator[Way]:
-    tiles = _matrix_tiles(target, work)
-    if _squares(work):
+def _convolutions(target: Target, workload: Workload) -> Iterator[Schedule]:
+    tiles = _matrix_tiles(target, workload)
+    if _squares(workload):
         yield tiles[0]
         for outputs in outputs_for(target):
-            yield from plans(target, work.channels, work.out, outputs)[:_PLANS]
-    if covers(target, work):
-        yield from direct_plans(target, work)
+            yield from plans(target, workload.channels, workload.out, outputs)[:_PLANS]
+    if covers(target, workload):
+        yield from direct_plans(target, workload)
     yield from tiles[:_TILES]
-    if work.channels <= FEW_CHANNELS:
-        yield from matrix_tiles(target, *_sizes(work))[:_TILES]
-    yield from _steps(tiles[0], work.channels)
+    if workload.channels <= FEW_CHANNELS:
+        yield from matrix_tiles(target, *_sizes(workload))[:_TILES]
+    yield from _steps(tiles[0], workload.channels)
 
 
-def _products(target: Target, work: Work) -> Iterator[Way]:
-    tiles = matrix_tiles(target, work.out[0], work.out[1], work.data[1])
-    yield product_tile(target, work.out[0], work.out[1], work.data[1])
+def _products(target: Target, workload: Workload) -> Iterator[Schedule]:
+    tiles = matrix_tiles(target, workload.out[0], workload.out[1], workload.data[1])
+    yield product_tile(target, workload.out[0], workload.out[1], workload.data[1])
     yield from tiles[: 2 * _TILES]
-    yield from _steps(modelled(target, work), work.data[1])
+    yield from _steps(modelled(target, workload), workload.data[1])
 
 
-def _depthwise(target: Target, work: Work) -> Iterator[Way]:
-    tiles = depthwise_tiles(target, work.out[2:], work.out[1], work.kernel, work.strides)
+def _depthwise(target: Target, workload: Workload) -> Iterator[Schedule]:
+    tiles = depthwise_tiles(target, workload.out[2:], workload.out[1], workload.kernel, workload.strides)
     yield from tiles[:_TILES]
     narrower = tiles[0].lanes // 2
     if narrower >= FEWEST_LANES:

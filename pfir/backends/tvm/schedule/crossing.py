@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pfir.backends.tvm.schedule.tiles import FEWEST_LANES, Tile
-from pfir.backends.tvm.schedule.workload import Work
+from pfir.backends.tvm.schedule.workload import Workload
 from pfir.target import Target
 
 # Lanes of whole vectors by those used, from which on it is faster: on Arm, in instructions at 7 to 28 columns, the
@@ -17,22 +17,22 @@ _OTHERS = 2  # registers
 _HALVED = 16  # lanes of vectors of which one or three halves do as well
 
 
-def across_tile(target: Target, work: Work) -> Tile | None:
+def across_tile(target: Target, workload: Workload) -> Tile | None:
     """The tile of a depthwise convolution where it is faster across its columns, None elsewhere."""
-    lanes, channels, machine = target.lanes, work.out[1], "arm" if target.arm64 else target.triple[:3]
+    lanes, channels, machine = target.lanes, workload.out[1], "arm" if target.arm64 else target.triple[:3]
     wasted = -(-channels // lanes) * lanes / channels
     halves = lanes >= _HALVED and channels % (lanes // 2) == 0 and channels < 2 * lanes
-    if wasted < _WASTE.get(machine, float("inf")) or halves or not _crosses(work):
+    if wasted < _WASTE.get(machine, float("inf")) or halves or not _crosses(workload):
         return None
-    taps, vectors = work.kernel[0] * work.kernel[1], _VECTORS[machine]
-    if taps + work.kernel[0] * vectors + _OTHERS > target.core.vector_registers:
+    taps, vectors = workload.kernel[0] * workload.kernel[1], _VECTORS[machine]
+    if taps + workload.kernel[0] * vectors + _OTHERS > target.core.vector_registers:
         return None
-    rows = -(-work.out[2] // _ROWS[machine])
-    return Tile(lanes, vectors, -(-work.out[2] // rows), 1, target.threads, across=True)
+    rows = -(-workload.out[2] // _ROWS[machine])
+    return Tile(lanes, vectors, -(-workload.out[2] // rows), 1, target.threads, across=True)
 
 
-def _crosses(work: Work) -> bool:
+def _crosses(workload: Workload) -> bool:
     """Whether its rows can: each step goes one column on, rows are many enough to share weights, and nothing that
     follows reads other values by their channel."""
-    single = work.strides == work.dilations == (1, 1) and work.out[1] == work.data[1] >= FEWEST_LANES
-    return single and work.out[2] >= 2 * work.kernel[0] and "reads" not in work.after
+    single = workload.strides == workload.dilations == (1, 1) and workload.out[1] == workload.data[1] >= FEWEST_LANES
+    return single and workload.out[2] >= 2 * workload.kernel[0] and "reads" not in workload.after

@@ -8,7 +8,7 @@ from functools import lru_cache
 from math import prod
 
 from pfir.backends.tvm.schedule.tiles import FEWEST_LANES, Tile, by_lane, most_rows
-from pfir.backends.tvm.schedule.workload import Work
+from pfir.backends.tvm.schedule.workload import Workload
 from pfir.target import FLOAT32, Target
 
 NHWC = (0, 2, 3, 1)
@@ -51,7 +51,7 @@ class Block:
     def channels(self) -> int:
         return sum(self.lanes) + self.singles
 
-    def turns(self, rows: int, steps: int) -> int:
+    def copies(self, rows: int, steps: int) -> int:
         """Among how many accumulators the steps of a tile of so many rows take turns, each in place of one."""
         if not self.lanes:
             return 1
@@ -88,14 +88,14 @@ class Direct:
         return f"direct {', '.join(str(block) for block in self.blocks)}, {self.steps} steps"
 
 
-def covers(target: Target, work: Work) -> bool:
+def covers(target: Target, workload: Workload) -> bool:
     """Whether the kernel can be made: it reads vectors of values where the core multiplies by a lane of a register, and
     writes vectors of channels."""
-    if not (target.arm64 or target.triple.startswith("x86")) or work.spread != (1, 1) or work.dtype != FLOAT32:
+    if not (target.arm64 or target.triple.startswith("x86")) or workload.spread != (1, 1) or workload.dtype != FLOAT32:
         return False
     wide = FEWEST_LANES if by_lane(target) else min(8, target.lanes)
-    copied = not bordered(work.order, work.channels) or (work.data[1] <= FEWEST_LANES and _beside(work))
-    return copied and _fewest(work) >= FEWEST_LANES and work.out[1] // work.group >= wide
+    copied = not bordered(workload.order, workload.channels) or (workload.data[1] <= FEWEST_LANES and _beside(workload))
+    return copied and _fewest(workload) >= FEWEST_LANES and workload.out[1] // workload.group >= wide
 
 
 def bordered(order: tuple[int, ...], channels: int) -> bool:
@@ -104,43 +104,45 @@ def bordered(order: tuple[int, ...], channels: int) -> bool:
     return order != NHWC or channels < FEWEST_LANES
 
 
-def _beside(work: Work) -> bool:
+def _beside(workload: Workload) -> bool:
     """Whether the taps of a row of the kernel lie side by side."""
-    return work.group == 1 and work.dilations[1] == 1
+    return workload.group == 1 and workload.dilations[1] == 1
 
 
-def _fewest(work: Work) -> int:
+def _fewest(workload: Workload) -> int:
     """The fewest values side by side that a position reads."""
-    return work.channels * (work.kernel[1] if bordered(work.order, work.channels) and _beside(work) else 1)
+    return workload.channels * (
+        workload.kernel[1] if bordered(workload.order, workload.channels) and _beside(workload) else 1
+    )
 
 
-def direct_plan(target: Target, work: Work) -> Direct:
+def direct_plan(target: Target, workload: Workload) -> Direct:
     """The plan that takes the least time by the model of the core, of work that `covers` holds for."""
-    return _plan(target, work, _shapes(target, work))[1]
+    return _plan(target, workload, _shapes(target, workload))[1]
 
 
-def direct_plans(target: Target, work: Work) -> list[Direct]:
+def direct_plans(target: Target, workload: Workload) -> list[Direct]:
     """The preferred plan, then those without single channels and of fewer vectors."""
-    most = _shapes(target, work)
+    most = _shapes(target, workload)
     fewer = [shape for shape in most if not shape[1]], [shape for shape in most if len(shape[0]) <= 2]
-    return list(dict.fromkeys(_plan(target, work, shapes)[1] for shapes in (most, *fewer)))
+    return list(dict.fromkeys(_plan(target, workload, shapes)[1] for shapes in (most, *fewer)))
 
 
-def direct_cost(target: Target, work: Work) -> float:
+def direct_cost(target: Target, workload: Workload) -> float:
     """Instructions (Arm) or cycles (x86) of the preferred plan, of a kernel that `covers` the work."""
-    return _plan(target, work, _shapes(target, work))[0] * work.out[0] * work.out[2] * work.group
+    return _plan(target, workload, _shapes(target, workload))[0] * workload.out[0] * workload.out[2] * workload.group
 
 
 Shape = tuple[tuple[int, ...], int]
 
 
-def _shapes(target: Target, work: Work) -> list[Shape]:
+def _shapes(target: Target, workload: Workload) -> list[Shape]:
     """Vectors and single channels that a block may have."""
     lanes, arm = target.lanes, by_lane(target)
     vectors = [(lanes,) * n for n in range(1, 5)]
     if not arm and lanes // 2 >= FEWEST_LANES:
         vectors += [(lanes // 2,), (lanes, lanes, lanes // 2)]
-    singles = (2 if arm else _MOST_SINGLES) if _fewest(work) >= _steps(target, True) else 0
+    singles = (2 if arm else _MOST_SINGLES) if _fewest(workload) >= _steps(target, True) else 0
     return [(v, s) for v in vectors for s in range(singles + 1)]
 
 
@@ -149,11 +151,13 @@ def _steps(target: Target, singles: bool) -> int:
     return min(8, target.lanes) if singles and not by_lane(target) else 4
 
 
-def _plan(target: Target, work: Work, shapes: list[Shape]) -> tuple[float, Direct]:
+def _plan(target: Target, workload: Workload, shapes: list[Shape]) -> tuple[float, Direct]:
     """The blocks, of at most two kinds, that cover the channels in the least time, and before them what they cost for a
     row of the result."""
-    channels = work.out[1] // work.group
-    priced = [(block, cost) for shape in shapes for block, cost in [_best(target, work, shape)] if block is not None]
+    channels = workload.out[1] // workload.group
+    priced = [
+        (block, cost) for shape in shapes for block, cost in [_best(target, workload, shape)] if block is not None
+    ]
     options = [option for first in priced for option in _covering(channels, first, priced)]
     cost, blocks = min(options, key=lambda option: option[0])
     steps = _steps(target, any(block.singles for block in blocks))
@@ -189,57 +193,65 @@ def _fits_behind(block: Block, done: int, channels: int) -> bool:
     return not block.singles and left > sum(block.lanes[:-1]) and (alone or channels >= block.lanes[-1])
 
 
-def _best(target: Target, work: Work, shape: Shape) -> tuple[Block | None, float]:
+def _best(target: Target, workload: Workload, shape: Shape) -> tuple[Block | None, float]:
     """The block of a shape with as many rows as take the least time for a row of the result; None where it would not
     stay in registers."""
-    columns, found = work.out[3], []
-    for most in range(1, min(columns, _most_rows(target, work)) + 1):
+    columns, found = workload.out[3], []
+    for most in range(1, min(columns, _most_rows(target, workload)) + 1):
         tiles = -(-columns // most)
         rows, more = divmod(columns, tiles)
-        if _stays(target, work, Block(*shape, rows + (more > 0))):
-            cost = more * _cost(target, work, Block(*shape, rows + 1)) if more else 0.0
-            found.append((cost + (tiles - more) * _cost(target, work, Block(*shape, rows)), rows + (more > 0)))
+        if _stays(target, workload, Block(*shape, rows + (more > 0))):
+            cost = more * _cost(target, workload, Block(*shape, rows + 1)) if more else 0.0
+            found.append((cost + (tiles - more) * _cost(target, workload, Block(*shape, rows)), rows + (more > 0)))
     if not found:
         return None, 0.0
     cost, rows = min(found)
     return Block(*shape, rows), cost + _A_LINE["arm" if by_lane(target) else "x86"]
 
 
-def _most_rows(target: Target, work: Work) -> int:
-    return min(_MOST_ROWS, most_rows(target, work.data[1] * work.strides[1]))
+def _most_rows(target: Target, workload: Workload) -> int:
+    return min(_MOST_ROWS, most_rows(target, workload.data[1] * workload.strides[1]))
 
 
-def _stays(target: Target, work: Work, block: Block) -> bool:
+def _stays(target: Target, workload: Workload, block: Block) -> bool:
     """Whether accumulators and operands stay in registers (Arm: found by disassembly for generic code and the cores
     A53 and A76)."""
     vectors, singles, rows, registers = len(block.lanes), block.singles, block.rows, target.core.vector_registers
-    held = block.turns(rows, _steps(target, singles > 0)) * vectors * rows + singles * rows
+    held = block.copies(rows, _steps(target, singles > 0)) * vectors * rows + singles * rows
     if by_lane(target):
-        run = work.channels * work.kernel[1]
+        run = workload.channels * workload.kernel[1]
         few = not singles or (rows <= 4 and vectors * rows * run > _WRITTEN_OUT)
         return few and held + vectors + rows <= registers - (4 if singles else 8)
-    if work.channels <= FEWEST_LANES and held > _FEW:
+    if workload.channels <= FEWEST_LANES and held > _FEW:
         return rows == 1
     if singles:
         return held + rows + 1 <= registers
     return held <= registers - 4 and (vectors == 1 or held + vectors + 1 <= registers)
 
 
-def _cost(target: Target, work: Work, block: Block) -> float:
+def _cost(target: Target, workload: Workload, block: Block) -> float:
     """Instructions (Arm) or cycles (x86) of a whole tile."""
     vectors, singles, rows = len(block.lanes), block.singles, block.rows
-    values, core = _taps(work) * work.channels, "arm" if by_lane(target) else "x86"
+    values, core = _taps(workload) * workload.channels, "arm" if by_lane(target) else "x86"
     each = _arm_step(vectors, singles, rows) if core == "arm" else _x86_step(target, block)
     ends = rows * (vectors * _A_RESULT[core] + singles * _A_SINGLE[core])
     return values * each + _A_TILE[core] + ends
 
 
 @lru_cache(maxsize=64)
-def _taps(work: Work) -> float:
+def _taps(workload: Workload) -> float:
     """Those of the kernel that meet the image, on average over all positions."""
-    if bordered(work.order, work.channels):
-        return prod(work.kernel)
-    sizes = zip(work.data[2:], work.out[2:], work.kernel, work.strides, work.dilations, work.pads, strict=True)
+    if bordered(workload.order, workload.channels):
+        return prod(workload.kernel)
+    sizes = zip(
+        workload.data[2:],
+        workload.out[2:],
+        workload.kernel,
+        workload.strides,
+        workload.dilations,
+        workload.pads,
+        strict=True,
+    )
     return prod(
         sum(0 <= at * stride + tap * step - pad < size for at in range(out) for tap in range(kernel)) / out
         for size, out, kernel, stride, step, pad in sizes
@@ -258,7 +270,7 @@ def _x86_step(target: Target, block: Block) -> float:
     rows, loads = block.rows, min(len(block.lanes), 2) if len(block.lanes) < 3 else 1
     multiplies = sum(_share(target, lanes) for lanes in block.lanes) + block.singles * _share(target, steps) / steps
     loaded = rows * loads / 2 + sum(block.lanes) / 16 + (block.singles and (rows + block.singles) / 2 / steps)
-    return max(rows * multiplies, loaded, _LATENCY / block.turns(rows, steps))
+    return max(rows * multiplies, loaded, _LATENCY / block.copies(rows, steps))
 
 
 def _share(target: Target, lanes: int) -> float:

@@ -40,8 +40,8 @@ def _dots(target: Target, rows: int, channels_out: int, channels_in: int) -> Til
     registers = target.core.vector_registers
     tile_rows = min(rows, FEWEST_LANES, (registers - channels_out) // (channels_out + 1))
     sums = tile_rows * channels_out
-    turns = min(steps, -(-_LATENT // sums), (registers - tile_rows - channels_out) // sums)
-    return Tile(target.lanes, channels_out, tile_rows, turns, target.threads, dots=True)
+    copies = min(steps, -(-_LATENT // sums), (registers - tile_rows - channels_out) // sums)
+    return Tile(target.lanes, channels_out, tile_rows, copies, target.threads, dots=True)
 
 
 def _dotted(target: Target, channels_out: int, channels_in: int) -> Tile | None:

@@ -14,7 +14,7 @@ _FUNCTIONS = ("Sigmoid", "Tanh", "Exp", "Erf", "Gelu", "Elu", "Selu")
 
 
 @dataclass(frozen=True)
-class Work:
+class Workload:
     """A convolution, depthwise convolution or matrix product with constant weights.
 
     Args:

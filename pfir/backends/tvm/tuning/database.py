@@ -20,8 +20,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pfir.backends.tvm.schedule.candidate_schedules import Way, ways
-from pfir.backends.tvm.schedule.workload import Work
+from pfir.backends.tvm.schedule.candidate_schedules import Schedule, candidates
+from pfir.backends.tvm.schedule.workload import Workload
 from pfir.devices.emulation.cached import default_cache
 from pfir.errors import UsageError
 from pfir.target import FLOAT32, Target
@@ -38,14 +38,14 @@ class Entry:
     """What was measured of one kernel.
 
     Args:
-        way: The fastest, as text.
+        schedule: The fastest, as text.
         gain: The modelled way's time as a multiple of it; 1 where the modelled way is the fastest.
         device: What it was measured on.
         tvm: The version that compiled it.
         among: `digest` of the ways that it was chosen among.
     """
 
-    way: str
+    schedule: str
     gain: float = 1.0
     device: str = ""
     tvm: str = ""
@@ -64,14 +64,18 @@ class Known:
     entries: Mapping[str, Entry] = field(default_factory=dict)
     sources: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
-    def way(self, target: Target, work: Work) -> Way | None:
+    def schedule(self, target: Target, workload: Workload) -> Schedule | None:
         """The measured way of exactly this work; None where there is none."""
-        entry = self.entries.get(str(work))
-        return None if entry is None else next((way for way in ways(target, work) if str(way) == entry.way), None)
+        entry = self.entries.get(str(workload))
+        return (
+            None
+            if entry is None
+            else next((schedule for schedule in candidates(target, workload) if str(schedule) == entry.schedule), None)
+        )
 
     def __str__(self) -> str:
         """All that a library may depend on."""
-        return json.dumps({work: entry.way for work, entry in self.entries.items()}, sort_keys=True)
+        return json.dumps({workload: entry.schedule for workload, entry in self.entries.items()}, sort_keys=True)
 
 
 NOTHING = Known()
@@ -86,10 +90,10 @@ def known(target: Target, tuned: str | Path | None = None) -> Known:
     entries, sources = {}, {}
     for name, path in databases(tuned):
         content = sha256(path)
-        for work, entry in read(path).get(core_name(target), {}).items():
-            entries[work], sources[work] = entry, (name, content)
-    taken = {work: entry for work, entry in entries.items() if entry.gain > 1}
-    return Known(taken, {work: sources[work] for work in taken})
+        for workload, entry in read(path).get(core_name(target), {}).items():
+            entries[workload], sources[workload] = entry, (name, content)
+    taken = {workload: entry for workload, entry in entries.items() if entry.gain > 1}
+    return Known(taken, {workload: sources[workload] for workload in taken})
 
 
 def databases(tuned: str | Path | None = None) -> tuple[tuple[str, Path], ...]:
@@ -164,16 +168,22 @@ def _parsed(path: Path, content: bytes) -> dict[str, dict[str, Entry]]:
 
 
 def _entries(path: Path, works: Any) -> dict[str, Entry]:
-    return {work: _entry(path, work, dict(_named(path, entry))) for work, entry in _named(path, works)}
+    return {workload: _entry(path, workload, dict(_named(path, entry))) for workload, entry in _named(path, works)}
 
 
-def _entry(path: Path, work: str, values: dict[str, Any]) -> Entry:
+def _entry(path: Path, workload: str, values: dict[str, Any]) -> Entry:
     texts = {name: values.get(name, "") for name in ("way", "device", "tvm", "among")}
     gain = values.get("gain", 1.0)
     right = all(isinstance(text, str) for text in texts.values()) and isinstance(gain, int | float)
     if not right or not texts["way"] or values.keys() - {*texts, "gain"}:
-        raise _no_database(path, f"its entry of {work[:80]!r} is none")
-    return Entry(gain=gain, **texts)
+        raise _no_database(path, f"its entry of {workload[:80]!r} is none")
+    return Entry(schedule=texts.pop("way"), gain=gain, **texts)
+
+
+def _written(entry: Entry) -> dict[str, Any]:
+    """An entry as the file has it, where a schedule is called a way."""
+    values = asdict(entry)
+    return {"way": values.pop("schedule"), **values}
 
 
 def _named(path: Path, value: Any) -> ItemsView[str, Any]:
@@ -196,7 +206,7 @@ def add(path: Path, target: Target, entries: Mapping[str, Entry]) -> None:
     cores: dict[str, dict[str, Any]] = read(path) if path.exists() else {}
     name = core_name(target)
     merged = {**cores, name: {**cores.get(name, {}), **entries}}
-    plain = {core: {w: asdict(e) for w, e in sorted(found.items())} for core, found in sorted(merged.items())}
+    plain = {core: {w: _written(e) for w, e in sorted(found.items())} for core, found in sorted(merged.items())}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _replace(path, json.dumps({"format": FORMAT, "cores": plain}, indent=1) + "\n")

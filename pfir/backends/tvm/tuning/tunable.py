@@ -15,8 +15,8 @@ from pfir.backends.tvm.lowering.form import Form, plain
 from pfir.backends.tvm.lowering.fuse import Group
 from pfir.backends.tvm.lowering.lower import Lowering, grouped, sized
 from pfir.backends.tvm.lowering.values import Program, Value
-from pfir.backends.tvm.schedule.candidate_schedules import ways
-from pfir.backends.tvm.schedule.workload import Work
+from pfir.backends.tvm.schedule.candidate_schedules import candidates
+from pfir.backends.tvm.schedule.workload import Workload
 from pfir.backends.tvm.tuning.database import Entry, Known, core_name, digest
 from pfir.ir.model import Model
 from pfir.target import Target
@@ -32,7 +32,9 @@ def tunables(model: Model, target: Target) -> tuple[Tunable, ...]:
     """
     found = group_kernels(model, target)
     return tuple(
-        Tunable(name, tuple(map(str, ways(target, kernel.work))), kernel.build, kernel.calls, kernel.work.macs)
+        Tunable(
+            name, tuple(map(str, candidates(target, kernel.workload))), kernel.build, kernel.calls, kernel.workload.macs
+        )
         for name, kernel in found.items()
     )
 
@@ -43,12 +45,14 @@ def tuning(model: Model, target: Target, known: Known) -> Tuning:
     Raises:
         CompileError: The model cannot be compiled.
     """
-    works = {name: kernel.work for name, kernel in group_kernels(model, target).items()}
-    found = {name: known.way(target, work) for name, work in works.items()}
-    taken = {name: str(way) for name, way in found.items() if way is not None}
+    works = {name: kernel.workload for name, kernel in group_kernels(model, target).items()}
+    found = {name: known.schedule(target, workload) for name, workload in works.items()}
+    taken = {name: str(schedule) for name, schedule in found.items() if schedule is not None}
     counts = Counter(known.sources[name] for name in taken)
     databases = tuple(Database(*source, count) for source, count in counts.items())
-    return Tuning(core_name(target), len(works), databases, digest([f"{name}: {way}" for name, way in taken.items()]))
+    return Tuning(
+        core_name(target), len(works), databases, digest([f"{name}: {schedule}" for name, schedule in taken.items()])
+    )
 
 
 def group_kernels(model: Model, target: Target) -> dict[str, GroupKernel]:
@@ -61,14 +65,14 @@ def group_kernels(model: Model, target: Target) -> dict[str, GroupKernel]:
     program = Program(target, None, model.graph.opset)
     values = {spec.name: Value(None, plain(tuple(spec.shape), spec.dtype)) for spec in model.inputs()}
     lowering, calls = Lowering(program, values), Counter()
-    found: dict[str, tuple[Work, Group, dict[str, Form]]] = {}
+    found: dict[str, tuple[Workload, Group, dict[str, Form]]] = {}
     for group in grouped(model.graph):
         forms = {tensor.name: lowering.value(tensor).form for tensor in _read(group)}
         before = len(program.works)
         lowering.group(group)
-        for work in program.works[before:]:
-            calls[str(work)] += 1
-            found.setdefault(str(work), (work, group, forms))
+        for workload in program.works[before:]:
+            calls[str(workload)] += 1
+            found.setdefault(str(workload), (workload, group, forms))
     opset = model.graph.opset
     return {name: GroupKernel(*parts, opset, target, calls[name]) for name, parts in found.items()}
 
@@ -84,14 +88,14 @@ def _read(group: Group) -> list[gs.Variable]:
 class GroupKernel:
     """One group of nodes, with how what it reads lies in memory, and how often such a kernel is called."""
 
-    work: Work
+    workload: Workload
     group: Group
     forms: Mapping[str, Form]
     opset: int
     target: Target
     calls: int
 
-    def build(self, way: str) -> Artifact:
+    def build(self, schedule: str) -> Artifact:
         """The kernel alone as a library.
 
         Raises:
@@ -99,7 +103,7 @@ class GroupKernel:
         """
         from tvm import relax
 
-        program = Program(self.target, relax.BlockBuilder(), self.opset, Known({str(self.work): Entry(way)}))
+        program = Program(self.target, relax.BlockBuilder(), self.opset, Known({str(self.workload): Entry(schedule)}))
         variables = {
             name: relax.Var(f"input_{i}", relax.TensorType(form.memory, form.dtype))
             for i, (name, form) in enumerate(self.forms.items())

@@ -69,31 +69,31 @@ class RegisterTile:
         from tvm.tirx.script import builder as T
 
         lanes, steps = self.block.lanes, self.layer.tile.unroll
-        turns = self.block.turns(self.rows, steps)
-        sums = [T.alloc_buffer((turns, self.rows, width), FLOAT32, scope="local") for width in lanes]
+        copies = self.block.copies(self.rows, steps)
+        sums = [T.alloc_buffer((copies, self.rows, width), FLOAT32, scope="local") for width in lanes]
         singles = [T.alloc_buffer((self.rows, steps), FLOAT32, scope="local") for _ in range(self.block.singles)]
-        self._begin(sums, singles, turns)
+        self._begin(sums, singles, copies)
         first, last = self.layer.lines(self.place.y)
         if self.taps:
             with T.serial(first, last) as ky:
                 for tap, count, who in self.taps:
-                    self._stretch(ky, tap, count, who, lambda run: self._run(run, sums, singles, turns))
+                    self._stretch(ky, tap, count, who, lambda run: self._run(run, sums, singles, copies))
         for i in range(self.rows):
             for j, width in enumerate(lanes):
-                self._vector(i, j, width, lambda e, i=i, j=j: _total([sums[j][turn, i, e] for turn in range(turns)]))
+                self._vector(i, j, width, lambda e, i=i, j=j: _total([sums[j][copy, i, e] for copy in range(copies)]))
             for s, single in enumerate(singles):
                 self._single(i, self.place.channel + sum(lanes) + s, single)
 
-    def _begin(self, sums: list[Any], singles: list[Any], turns: int) -> None:
+    def _begin(self, sums: list[Any], singles: list[Any], copies: int) -> None:
         """Sums start from the bias; where several are added up in the end, only one of them."""
-        for i, (j, width), turn in pairs(range(self.rows), enumerate(self.block.lanes), range(turns)):
-            biased = turn == 0 and width <= self.layer.channels
+        for i, (j, width), copy in pairs(range(self.rows), enumerate(self.block.lanes), range(copies)):
+            biased = copy == 0 and width <= self.layer.channels
             store(
                 sums[j],
                 width,
-                lambda e, i=i, j=j, turn=turn, biased=biased: (
+                lambda e, i=i, j=j, copy=copy, biased=biased: (
                     self._bias(self._channel(j) + e) if biased else const(0),
-                    [turn, i, e],
+                    [copy, i, e],
                 ),
             )
         for i, single in pairs(range(self.rows), singles):
@@ -113,7 +113,7 @@ class RegisterTile:
             length = layer.inner * (count if beside else 1)
             body(_Run(row, start + (tap + kx) * layer.step, first, length, who))
 
-    def _run(self, run: _Run, sums: list[Any], singles: list[Any], turns: int) -> None:
+    def _run(self, run: _Run, sums: list[Any], singles: list[Any], copies: int) -> None:
         """Add what a run gives, in rounds of some values; those left over are loaded with some that are done."""
         from tvm.tirx.script import builder as T
 
@@ -126,7 +126,7 @@ class RegisterTile:
             values = self._values(run, start, count) if together else None
             value = values if spec["by_lane"] else lambda i, k: self._pixel(run, i, start + k)
             for k in range(done, count):
-                self._step(run, sums, k % turns, start + k, lambda i, k=k: value(i, k))
+                self._step(run, sums, k % copies, start + k, lambda i, k=k: value(i, k))
             for s, single in enumerate(singles):
                 self._add_single(run, single, s, start, values, done)
 
@@ -150,7 +150,7 @@ class RegisterTile:
             store(cells, count, lambda e, i=i: (self._pixel(run, i, start + e), [i, e]))
         return lambda i, k: cells[i, k]
 
-    def _step(self, run: _Run, sums: list[Any], turn: int, k: Any, value: Callable[[int], Any]) -> None:
+    def _step(self, run: _Run, sums: list[Any], copy: int, k: Any, value: Callable[[int], Any]) -> None:
         """Multiply one value of each position by its weights for all vectors."""
         weights = self.place.weights + (run.first + k) * sum(self.block.lanes)
         for i, (j, lanes) in pairs(run.who, enumerate(self.block.lanes)):
@@ -159,8 +159,8 @@ class RegisterTile:
                 sums[j],
                 lanes,
                 lambda e, i=i, j=j, at=at: (
-                    sums[j][turn, i, e] + value(i) * self.buffers.operands[1].tensor[at + e],
-                    [turn, i, e],
+                    sums[j][copy, i, e] + value(i) * self.buffers.operands[1].tensor[at + e],
+                    [copy, i, e],
                 ),
             )
 

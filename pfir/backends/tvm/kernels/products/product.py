@@ -130,7 +130,7 @@ class _RegisterTile:
         return sorted(found, key=lambda place: self.vectors[place[1]].rows)
 
     @property
-    def turns(self) -> int:
+    def copies(self) -> int:
         """How often there are as many: enough to hide the latency, while they fill no more than half of the core's."""
         count, room = len(self.registers), self.kernel.spec["registers"] // 2
         return max(1, min(self.kernel.tile.unroll, -(-_ENOUGH // count), room // count))
@@ -140,7 +140,7 @@ class _RegisterTile:
         from tvm.tirx.script import builder as T
 
         kernel, unroll = self.kernel, self.kernel.tile.unroll
-        sums = self._allocated(self.turns)
+        sums = self._allocated(self.copies)
         if kernel.parts > 1:
             self._results(self._by_parts(sums))
             return
@@ -195,13 +195,13 @@ class _RegisterTile:
         return total
 
     def _clear(self, sums: list[Any], begin: Callable[[int, Any], Any] | None = None) -> None:
-        """Let the first turn's sums start from `begin`, by vector and lane, if it is given, all others from zero."""
+        """Let the first copy's sums start from `begin`, by vector and lane, if it is given, all others from zero."""
         zero = const(0, self.kernel.spec.dtype)
-        for turn in range(self.turns):
+        for copy in range(self.copies):
             for i, j in self.places:
-                vector, first = self.vectors[j], begin is not None and turn == 0
+                vector, first = self.vectors[j], begin is not None and copy == 0
                 if not first or vector.columns < vector.lanes:
-                    store(sums[j], vector.lanes, lambda e, turn=turn, i=i, j=j: (zero, [turn, *self._cell(i, j, e)]))
+                    store(sums[j], vector.lanes, lambda e, copy=copy, i=i, j=j: (zero, [copy, *self._cell(i, j, e)]))
                 for lane, lanes in vector.pieces if first else ():
                     store(
                         sums[j],
@@ -223,9 +223,9 @@ class _RegisterTile:
             if dotted is not None and some == dotted.together:
                 dotted.step(start + begin, value)
             for k in range(some):
-                self._step(sums, start + begin + k, (begin + k) % self.turns, lambda i, k=k, value=value: value(i, k))
+                self._step(sums, start + begin + k, (begin + k) % self.copies, lambda i, k=k, value=value: value(i, k))
 
-    def _step(self, sums: list[Any], channel: Any, turn: int, value: Callable[[int], Any]) -> None:
+    def _step(self, sums: list[Any], channel: Any, copy: int, value: Callable[[int], Any]) -> None:
         """Multiply an input channel, whose values are given by row."""
         weights = self.weights + channel * self.blocks.width
         begins = [sum(vector.width for vector in self.vectors[:j]) for j in range(len(self.vectors))]
@@ -234,9 +234,9 @@ class _RegisterTile:
                 sums[j],
                 self.vectors[j].width,
                 lambda e, i=i, j=j: (
-                    sums[j][turn, i, e]
+                    sums[j][copy, i, e]
                     + self._of_rows(value, i, j, e) * self.kernel.operands[1].tensor[weights + begins[j] + e],
-                    [turn, i, e],
+                    [copy, i, e],
                 ),
             )
 
@@ -278,10 +278,10 @@ class _RegisterTile:
         return self.kernel.operands[bias](*(self._column(j, e) if size > 1 else 0 for size in form.shape))
 
     def _sum(self, sums: list[Any], j: int, cell: list[Any]) -> Any:
-        """Over all turns."""
+        """Over all copies."""
         total = sums[j][(0, *cell)]
-        for turn in range(1, self.turns):
-            total = total + sums[j][(turn, *cell)]
+        for copy in range(1, self.copies):
+            total = total + sums[j][(copy, *cell)]
         return total
 
     def _results(self, total: Callable[[int, int, Any], Any]) -> None:
