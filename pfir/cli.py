@@ -192,12 +192,12 @@ def opt_command(
     seed: Annotated[int, typer.Option(min=0, help="Of every random choice.")] = 0,
 ) -> None:
     """Apply passes to a model and write it; the interface stays as it is."""
-    from pfir.commands.opt import optimize
+    from pfir.commands.opt import OptRequest, optimize
     from pfir.compile.request import parse_input_shapes
 
     pinned = (tuple(keep or ()), tuple(only or ()))
     shapes = parse_input_shapes(tuple(input_shape or ()))
-    for note in optimize(model, passes, output, data, preprocess, *pinned, seed, shapes, classes):
+    for note in optimize(OptRequest(model, passes, output, data, preprocess, classes, *pinned, seed, shapes)):
         typer.echo(visible(note))
 
 

@@ -26,7 +26,7 @@ class Recipe:
 
     Args:
         model_sha256: Of the original file.
-        removed: Group name to the channel indices that were removed.
+        parts: What each compressing method did, by key: of pruning, group name to channels under "removed".
         passes: The passes' texts, for the reader.
         training: Settings of the fine-tuning, empty if there was none.
         weights_sha256: Of the weights file beside the recipe; replaying refuses another one.
@@ -37,7 +37,7 @@ class Recipe:
     """
 
     model_sha256: str
-    removed: Mapping[str, tuple[int, ...]]
+    parts: Mapping[str, object]
     passes: tuple[str, ...] = ()
     training: Mapping[str, object] = field(default_factory=dict)
     weights_sha256: str = ""
@@ -52,7 +52,7 @@ class Recipe:
             "format": FORMAT,
             "model_sha256": self.model_sha256,
             "passes": list(self.passes),
-            "removed": {group: list(channels) for group, channels in self.removed.items()},
+            **self.parts,
             "training": dict(self.training),
             "weights": {"file": WEIGHTS, "sha256": self.weights_sha256},
             "seed": self.seed,
@@ -73,10 +73,9 @@ def read_recipe(path: Path) -> Recipe:
         content = json.loads(path.read_text())
         if content["format"] != FORMAT:
             raise UsageError(f"{path} has recipe format {content['format']}; this pfir reads format {FORMAT}")
-        removed = {str(g): tuple(int(c) for c in channels) for g, channels in content["removed"].items()}
         return Recipe(
             str(content["model_sha256"]),
-            removed,
+            _parts(content),
             tuple(content["passes"]),
             dict(content["training"]),
             str(content["weights"]["sha256"]),
@@ -91,6 +90,12 @@ def read_recipe(path: Path) -> Recipe:
         if isinstance(error, UsageError):
             raise
         raise UsageError(f"{path} is not a recipe.json of pfir") from error
+
+
+def _parts(content: Mapping[str, object]) -> dict[str, object]:
+    removed = {str(g): [int(c) for c in channels] for g, channels in content["removed"].items()}
+    applied = [str(text) for text in content.get("applied", ())]
+    return {"removed": removed} | ({"applied": applied} if applied else {})
 
 
 def _arithmetic(content: Mapping[str, object]) -> str:

@@ -12,9 +12,8 @@ from pfir.recipe import Recipe, pack_weights, read_recipe, read_weights, sha256
 def _written(folder, arrays):
     content = pack_weights(arrays)
     tuning = Tuning("core", 3, (Database("mine.json", "cd" * 32, 2),), "ef")
-    recipe = Recipe(
-        "ab" * 32, {"conv/1": (0, 3)}, ("prune-channels{ratio=0.5}",), {"epochs": 2}, sha256(content), 7, tuning=tuning
-    )
+    parts, passes = {"removed": {"conv/1": [0, 3]}}, ("prune-channels{ratio=0.5}",)
+    recipe = Recipe("ab" * 32, parts, passes, {"epochs": 2}, sha256(content), 7, tuning=tuning)
     (folder / "recipe.json").write_text(recipe.to_json())
     (folder / "weights.npz").write_bytes(content)
     return recipe

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from pfir.compile.calibration.opened_data import open_given
-from pfir.compile.selection.searching import BATCH
+from pfir.compile.selection.search_context import BATCH
 from pfir.compile.training.gradients import LossGradients
 from pfir.compile.training.learning import Learning
 from pfir.compile.workspace import check_file
@@ -27,23 +27,34 @@ from pfir.run.trial import LARGE, LATE, check_safe, refusal, trial
 MOST_CALIBRATION = 256
 
 
-def optimize(
-    path: Path,
-    passes: str,
-    output: Path,
-    data: str | None,
-    preprocess: str | None,
-    keep: tuple[str, ...],
-    only: tuple[str, ...],
-    seed: int,
-    input_shapes: Mapping[str, Sequence[int]] | None = None,
-    classes: Path | None = None,
-) -> tuple[str, ...]:
-    """Apply the passes and write the model; what they say is returned.
+@dataclass(frozen=True)
+class OptRequest:
+    """One call of `pfir opt`; the fields are its options.
 
     Args:
         input_shapes: Full shapes by input name, where the model does not tell all sizes; they serve the costs that
             passes look at, and the model that is written takes all sizes that it took.
+    """
+
+    model: Path
+    passes: str
+    output: Path
+    data: str | None = None
+    preprocess: str | None = None
+    classes: Path | None = None
+    keep: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    seed: int = 0
+    input_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.data is None and (self.preprocess or self.classes):
+            name = "preprocess" if self.preprocess else "classes"
+            raise UsageError(f"--{name} says how to read data; give it with --data")
+
+
+def optimize(request: OptRequest) -> tuple[str, ...]:
+    """Apply the passes and write the model; what they say is returned.
 
     Raises:
         UsageError: The passes cannot be read, or lack a field or data.
@@ -51,21 +62,18 @@ def optimize(
         VerifyError: ONNX Runtime does not open what they make, though it opens what was given; nothing is written.
         Infeasible: A pass finds nothing that it may do.
     """
-    if data is None and (preprocess or classes):
-        raise UsageError(f"--{'preprocess' if preprocess else 'classes'} says how to read data; give it with --data")
-    chosen = parse(passes)
-    check_file(output)
-    model = load(path)
-    shapes = dict(input_shapes or {})
+    chosen = parse(request.passes)
+    check_file(request.output)
+    model = load(request.model)
+    shapes = dict(request.input_shapes)
     if shapes:
         fix_sizes(model, None, shapes)  # a shape that contradicts the model is told before any work
-    context = Context(keep=keep, only=only, seed=seed, input_shapes=shapes)
-    context = _with_data(context, model, data, preprocess, classes)
-    result, notes = run(chosen, model, context)
+    context = Context(keep=request.keep, only=request.only, seed=request.seed, input_shapes=shapes)
+    result, notes = run(chosen, model, _with_data(context, model, request))
     result = result if result.provenance != model.provenance else model  # no pass changed anything that counts
     warnings: list[str] = []
-    result.save(output, lambda file: warnings.extend(loading_notes(file, model)))
-    return (*notes, *warnings, f"{output}: {len(result.graph.nodes)} nodes, {len(model.graph.nodes)} before")
+    result.save(request.output, lambda file: warnings.extend(loading_notes(file, model)))
+    return (*notes, *warnings, f"{request.output}: {len(result.graph.nodes)} nodes, {len(model.graph.nodes)} before")
 
 
 def loading_notes(written: Path, given: Model) -> tuple[str, ...]:
@@ -88,15 +96,13 @@ def loading_notes(written: Path, given: Model) -> tuple[str, ...]:
     return (f"note: ONNX Runtime opens neither this model nor the one that was given: {fault}",)
 
 
-def _with_data(
-    context: Context, model: Model, data: str | None, preprocess: str | None, classes: Path | None
-) -> Context:
+def _with_data(context: Context, model: Model, request: OptRequest) -> Context:
     """The context with activations and gradients, where there is data to take them on."""
-    if data is None:
+    if request.data is None:
         return context
     check_safe(model)
     sized = fix_sizes(model, None, context.input_shapes) if context.input_shapes else model
-    whole, _ = open_given(data, sized, preprocess, classes)
+    whole, _ = open_given(request.data, sized, request.preprocess, request.classes)
     # A folder of images is in the order of its classes.
     some = np.random.default_rng(context.seed).permutation(len(whole))[:MOST_CALIBRATION]
     dataset = whole.subset(np.sort(some))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pfir import __version__
@@ -12,15 +13,14 @@ from pfir.artifact import Artifact
 from pfir.backends.tvm.tuning.database import SHIPPED_NAME, databases
 from pfir.compile.measuring.latency import HostLatency
 from pfir.compile.measuring.layer_latency import layers
+from pfir.compile.methods.base import Choice
 from pfir.compile.outcome import Outcome
 from pfir.compile.request import Goals, Request
 from pfir.compile.run_context import Chosen, RunContext
-from pfir.compile.selection.searching import pruning_text
 from pfir.compile.versions import versions
 from pfir.compile.workspace import Workspace
 from pfir.errors import UsageError, VerifyError
 from pfir.frontends import outside_files
-from pfir.ir.coupling.groups import Coupling
 from pfir.measurement import speedup
 from pfir.recipe import RECIPE, WEIGHTS, Recipe, pack_weights, sha256
 from pfir.report import html, record
@@ -34,28 +34,40 @@ ROUNDING = 1.005
 """A goal counts as met within half a percent: widths come in steps."""
 
 
-def deliver(
-    run_context: RunContext,
-    chosen: Chosen,
-    artifact: Artifact,
-    verification: Verification,
-    before: Side,
-    after: Side,
-    host: HostLatency,
-    workspace: Workspace,
-) -> Outcome:
+@dataclass(frozen=True)
+class Delivery:
+    """What a run ends up with, before it is written.
+
+    Args:
+        chosen: The compressed model, and how it came about.
+        artifact: Its library for the target.
+        verification: Of that library.
+        before, after: All figures of the original and of the result.
+        host: Latencies of both on this machine.
+    """
+
+    chosen: Chosen
+    artifact: Artifact
+    verification: Verification
+    before: Side
+    after: Side
+    host: HostLatency
+
+
+def deliver(run_context: RunContext, delivery: Delivery, workspace: Workspace) -> Outcome:
     """Write everything into the output folder.
 
     Raises:
         UsageError: The folder cannot be written; nothing has appeared in it then.
         VerifyError: ONNX Runtime does not open the model.
     """
+    chosen, artifact = delivery.chosen, delivery.artifact
     model = chosen.fine_tuned.model.to_bytes()
     if (fault := refusal(model)) is not None:
         raise VerifyError(f"ONNX Runtime does not open the result, so nothing is written: {fault}")
     weights = pack_weights({n: t.values for n, t in chosen.fine_tuned.model.initializers().items()})
     recipe = _recipe(run_context, chosen, artifact, weights)
-    run = replace(_run(run_context, chosen, verification, before, after, host, recipe), tuning=artifact.tuning)
+    run = _run(run_context, delivery, recipe)
     report = record.build(run)
     files = {
         MODEL: model,
@@ -90,15 +102,8 @@ def _drop(before: Side, after: Side) -> float:
     return before.accuracy - after.accuracy
 
 
-def _run(
-    run_context: RunContext,
-    chosen: Chosen,
-    verification: Verification,
-    before: Side,
-    after: Side,
-    host: HostLatency,
-    recipe: Recipe,
-) -> RunRecord:
+def _run(run_context: RunContext, delivery: Delivery, recipe: Recipe) -> RunRecord:
+    chosen, before, after, host = delivery.chosen, delivery.before, delivery.after, delivery.host
     notes = (*run_context.samples.notes, *chosen.notes, *chosen.fine_tuned.notes, *([host.note] if host.note else []))
     found = chosen.found
     return RunRecord(
@@ -111,36 +116,36 @@ def _run(
         met=is_met(run_context.request.goals, before, after),
         baseline=replace(before, fidelity=1.0),
         result=after,
-        verification=verification,
+        verification=delivery.verification,
         fidelity_data=run_context.samples.kind,
         passes=recipe.passes,
         stages=tuple(run_context.stages.finished),
         search_seconds=found.seconds,
         trials=found.trials,
-        widths=tuple(Width(g, a, b) for g, (a, b) in found.widths.items()),
+        widths=tuple(Width(g, a, b) for g, (a, b) in found.changes.items()),
         layers=layers(run_context, chosen.fine_tuned.model, before.latency),
-        kept=_kept(found.coupling),
+        kept=tuple(Kept(*pin) for choice in found.choices for pin in choice.kept),
         training=chosen.fine_tuned.curve,
         notes=notes,
         command=shlex.join(["pfir", *sys.argv[1:]]),
-        recipe={"file": RECIPE, "weights": WEIGHTS, "groups pruned": len(recipe.removed)},
+        recipe={"file": RECIPE, "weights": WEIGHTS, "groups pruned": len(recipe.parts["removed"])},
         versions=versions(),
         seed=run_context.request.seed,
+        tuning=delivery.artifact.tuning,
     )
 
 
 def _identity(run_context: RunContext) -> dict[str, str]:
-    original = run_context.original
-    return {"name": original.model.name, "file": run_context.request.model.name, "sha256": original.sha256}
+    prepared, file = run_context.prepared, run_context.request.model.name
+    return {"name": prepared.models.original.name, "file": file, "sha256": prepared.sha256}
 
 
 def _recipe(run_context: RunContext, chosen: Chosen, artifact: Artifact, weights: bytes) -> Recipe:
     found = chosen.found
-    pruning = pruning_text(found.widths)
-    passes = (*run_context.original.passes, *([pruning] if pruning else []))
+    passes = (*run_context.prepared.passes, *found.texts)
     return Recipe(
-        model_sha256=run_context.original.sha256,
-        removed={g: tuple(int(c) for c in channels) for g, channels in found.removed.items()},
+        model_sha256=run_context.prepared.sha256,
+        parts=_parts(found.choices),
         passes=passes,
         training=dict(chosen.fine_tuned.settings or {}),
         weights_sha256=sha256(weights),
@@ -151,9 +156,14 @@ def _recipe(run_context: RunContext, chosen: Chosen, artifact: Artifact, weights
     )
 
 
-def _kept(coupling: Coupling) -> tuple[Kept, ...]:
-    pins = {(p.node, p.reason): None for g in coupling.groups for p in g.pins}
-    return tuple(Kept(node, reason) for node, reason in pins)
+def _parts(choices: Sequence[Choice]) -> dict[str, object]:
+    """The parts of all methods; that nothing was pruned is said, too."""
+    parts: dict[str, object] = {"removed": {}}
+    for choice in choices:
+        for key, part in choice.recipe().items():
+            known = parts.get(key)
+            parts[key] = [*known, *part] if isinstance(known, list) else part
+    return parts
 
 
 def check_depfile(request: Request) -> None:

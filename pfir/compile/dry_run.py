@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from pfir.compile.calibration.samples import open_samples
 from pfir.compile.measuring.evaluator import Evaluator
-from pfir.compile.methods.pricing import Limits, pricing
-from pfir.compile.methods.reach import Reach, without_branches
+from pfir.compile.methods.base import Method
+from pfir.compile.methods.passes import whole_cost
+from pfir.compile.methods.pricing import Limits, Pricing
+from pfir.compile.methods.reach import Reach
 from pfir.compile.outcome import Outcome
 from pfir.compile.plan import plan
 from pfir.compile.preflight import Checked
-from pfir.compile.prepare import Original, fixed, prepare
+from pfir.compile.prepare import Prepared, fixed, prepare
 from pfir.compile.replay import check_recipe
 from pfir.compile.request import Request
-from pfir.compile.selection.searching import nothing_free
+from pfir.compile.selection.search_context import method_for
 from pfir.compile.stages import Stages
 from pfir.devices.estimation.estimate import EstimateDevice
-from pfir.errors import Infeasible
-from pfir.ir.costs.model_cost import model_cost
-from pfir.ir.costs.scalable import ScalableKernels
-from pfir.ir.coupling.channels import channel_counts, channel_groups
-from pfir.ir.coupling.groups import Coupling
-from pfir.passes.pruning.prune_channels import PruneChannels
+from pfir.ir.costs.model_cost import Cost, model_cost
 from pfir.report import words
 
 
@@ -35,37 +33,39 @@ def dry_run(request: Request, checked: Checked, stages: Stages) -> Outcome:
         Infeasible: No channel may go, or the goal is out of reach; the text says what is within it.
     """
     with stages("load"):
-        original = prepare(request, checked.target.lanes)
-        check_recipe(original, request)
-        sized = fixed(original.start, request)
+        prepared = prepare(request, checked.target.lanes)
+        check_recipe(prepared, request)
+        sized = fixed(prepared.models.start, request)
         checked.backend.check(sized)
         if request.data is not None:
-            open_samples(request, sized, original.model)
-    said = _without_search(request, original)
+            open_samples(request, sized, prepared.models.original)
+    said = _without_search(request, prepared)
     if said is not None:
         return Outcome({"plan": said}, True, None, (said, "nothing will be searched"))
     with stages("analyse"):
-        return _ranges(request, checked, original, original.pruning)
+        return _ranges(request, checked, prepared)
 
 
-def _without_search(request: Request, original: Original) -> str | None:
+def _without_search(request: Request, prepared: Prepared) -> str | None:
     if request.recipe is not None and not request.retrain:
         return f"plan: {request.recipe} is replayed: the channels and the weights that it names"
-    return None if original.pruning else f"{plan(request).text()}; --passes prunes nothing"
+    return None if prepared.searched else f"{plan(request).text()}; --passes prunes nothing"
 
 
-def _ranges(request: Request, checked: Checked, original: Original, pruning: PruneChannels) -> Outcome:
-    coupling = channel_groups(original.start, request.keep, request.only)
-    if not coupling.free():
-        raise Infeasible(nothing_free(coupling))
-    estimator = EstimateDevice(checked.target)
+def _ranges(request: Request, checked: Checked, prepared: Prepared) -> Outcome:
+    models, estimator = prepared.models, EstimateDevice(checked.target)
     evaluator = Evaluator(checked.backend, estimator, checked.target, request)
-    scalable = ScalableKernels(fixed(original.start, request), channel_counts(coupling))
-    prices = pricing(coupling, scalable, estimator, pruning.align, Limits())
-    baseline_s = evaluator.latency(original.baseline).seconds
-    ends = tuple(Reach(without_branches(prices, coupling.branches, costly), baseline_s) for costly in (False, True))
-    _check(ends, evaluator.limits(original.baseline))
-    return _told(request, original, coupling, ends, checked.target.core.name)
+    methods = tuple(method_for(each, models.start, request, None) for each in prepared.searched)
+    prices = Pricing(methods, whole_cost(methods, models.start, partial(fixed, request=request)), estimator)
+    baseline_s = evaluator.latency(models.baseline).seconds
+    ends = tuple(_end(prices, baseline_s, costly_first) for costly_first in (False, True))
+    _check(ends, evaluator.limits(models.baseline))
+    return _told(request, model_cost(fixed(models.baseline, request)), methods, ends, checked.target.core.name)
+
+
+def _end(prices: Pricing, baseline_s: float, costly_first: bool) -> Reach:
+    """What a search can reach at least, or at most, as far as that shows without any trial."""
+    return Reach(prices.of(tuple(m.bounded(prices.device, costly_first) for m in prices.methods)), baseline_s)
 
 
 def _check(ends: Sequence[Reach], limits: Limits) -> None:
@@ -74,15 +74,14 @@ def _check(ends: Sequence[Reach], limits: Limits) -> None:
         max(ends, key=lambda end: end.speedup).check(limits)
 
 
-def _told(request: Request, original: Original, coupling: Coupling, ends: Sequence[Reach], core: str) -> Outcome:
-    cost = model_cost(fixed(original.baseline, request))
+def _told(request: Request, cost: Cost, methods: Sequence[Method], ends: Sequence[Reach], core: str) -> Outcome:
     speedups = sorted(end.speedup for end in ends)
     sizes = sorted(cost.size_bytes / max(end.size_bytes, 1) for end in ends)
     shares = sorted((end.macs / max(cost.macs, 1) for end in ends), reverse=True)
     least_s = ends[0].baseline_s / speedups[0]
     lines = (
         plan(request).text(),
-        f"{len(coupling.free())} of {len(coupling.groups)} groups of channels may be pruned",
+        *(method.summary for method in methods),
         f"reachable speed-up: 1.00x to {_range('{:.2f}x', speedups)} (--speedup); latency: "
         f"{words.duration(ends[0].baseline_s)} to {words.duration(least_s)} (--latency); estimates for {core}",
         f"reachable size: 1.00x to {_range('{:.2f}x', sizes)} smaller (--size)",

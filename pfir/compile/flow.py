@@ -1,4 +1,4 @@
-"""The one data flow: load, prepare, search, fine-tune, build, verify, report."""
+"""The one data flow of `pfir compile`: load, analyse and select, train, build, verify, measure, deliver."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from pfir.artifact import SLOW_KERNELS, Artifact
 from pfir.compile.calibration.samples import open_samples
 from pfir.compile.calibration.sanity import with_checked_data
-from pfir.compile.delivery import deliver
+from pfir.compile.delivery import Delivery, deliver
 from pfir.compile.dry_run import dry_run
 from pfir.compile.measuring.evaluator import Evaluator
 from pfir.compile.measuring.latency import HostLatency, emulation, host_latency, instructions, verify_result
@@ -21,8 +21,9 @@ from pfir.compile.preflight import Checked, check_early
 from pfir.compile.prepare import fixed, prepare
 from pfir.compile.replay import check_recipe, tuned_otherwise
 from pfir.compile.request import Request
-from pfir.compile.run_context import RunContext
+from pfir.compile.run_context import Chosen, RunContext
 from pfir.compile.selection.choosing import choose
+from pfir.compile.selection.selection import Selection
 from pfir.compile.stages import Stages
 from pfir.compile.workspace import Workspace
 from pfir.devices.base import Device
@@ -42,71 +43,75 @@ def compile_model(request: Request, progress: Progress) -> Outcome:
         return dry_run(request, checked, stages)
     workspace = Workspace(request.output, request.force, request.resume)
     try:
-        run_context = _setting(request, checked, stages, progress)
+        run = loaded(request, checked, stages, progress)
         workspace.begin()
-        with (
-            checked.device as device,
-            emulation(run_context.backend, run_context.target, progress, request.where) as emulated,
-        ):
-            return _run(run_context, device, emulated, workspace)
+        with checked.device as device, emulation(run.backend, run.target, progress, request.where) as emulated:
+            return _compressed(run, device, emulated, workspace)
     except BaseException:
         workspace.abandon()
         raise
 
 
-def _setting(request: Request, checked: Checked, stages: Stages, progress: Progress) -> RunContext:
+def loaded(request: Request, checked: Checked, stages: Stages, progress: Progress) -> RunContext:
+    """The model and the data, opened, checked against each other and against the backend."""
     with stages("load"):
-        original = prepare(request, checked.target.lanes)
-        check_recipe(original, request)
-        sized = fixed(original.start, request)
+        prepared = prepare(request, checked.target.lanes)
+        check_recipe(prepared, request)
+        sized = fixed(prepared.models.start, request)
         checked.backend.check(sized)
-        samples = open_samples(request, sized, original.model)
-    return RunContext(request, checked.target, checked.backend, original, samples, plan(request), stages, progress)
+        samples = open_samples(request, sized, prepared.models.original)
+    return RunContext(request, checked.target, checked.backend, prepared, samples, plan(request), stages, progress)
 
 
-def _run(run_context: RunContext, device: Device, emulated: Device | None, workspace: Workspace) -> Outcome:
-    run_context.progress.note(run_context.plan.text())
-    run_context.progress.budget(None if run_context.plan.fixed_epochs else run_context.plan.total_s)
-    evaluator = Evaluator(run_context.backend, device, run_context.target, run_context.request)
-    with run_context.stages("judge the original"):
-        before = evaluator.side(run_context.original.baseline, run_context.samples, run_context.original.model)
-        limits = evaluator.limits(run_context.original.baseline)
-        run_context = with_checked_data(run_context)
-    chosen = choose(run_context, evaluator, limits, workspace)
-    with run_context.stages("build"):
-        result = fixed(chosen.fine_tuned.model, run_context.request)
-        tuning = run_context.backend.tuning(result, run_context.target)
-        artifact = replace(run_context.backend.build(result, run_context.target), tuning=tuning)
-        notes = (*chosen.notes, *slow_kernels(artifact), *tuned_otherwise(run_context.request, tuning))
-        chosen = replace(chosen, notes=notes)
-    with run_context.stages("verify"):
-        feeds = inputs_to_verify(run_context.samples.validation, result, artifact)
-        where = run_context.request.where
+def _compressed(run: RunContext, device: Device, emulated: Device | None, workspace: Workspace) -> Outcome:
+    """The run on the device: the original judged, a candidate selected and trained, then built and delivered."""
+    run.progress.note(run.plan.text())
+    run.progress.budget(None if run.plan.fixed_epochs else run.plan.total_s)
+    evaluator = Evaluator(run.backend, device, run.target, run.request)
+    with run.stages("judge the original"):
+        before = evaluator.side(run.models.baseline, run.samples, run.models.original)
+        limits = evaluator.limits(run.models.baseline)
+        run = with_checked_data(run)
+    chosen = choose(Selection(run, evaluator, workspace, limits))
+    with run.stages("build"):
+        result = fixed(chosen.fine_tuned.model, run.request)
+        artifact = _built(run, result)
+        chosen = _with_notes(run, chosen, artifact)
+    with run.stages("verify"):
+        feeds = inputs_to_verify(run.samples.validation, result, artifact)
         verification = verify_result(
-            run_context.backend, artifact, result, device, feeds, run_context.progress, emulated, where
+            run.backend, artifact, result, device, feeds, run.progress, emulated, run.request.where
         )
-    with run_context.stages("measure"):
-        after = evaluator.side(chosen.fine_tuned.model, run_context.samples, run_context.original.model)
-        sized = (fixed(run_context.original.baseline, run_context.request), result)
-        host, counted = _beside_the_target(run_context, sized, feeds[0], emulated)
+    with run.stages("measure"):
+        after = evaluator.side(chosen.fine_tuned.model, run.samples, run.models.original)
+        host, counted = _beside_the_target(run, (fixed(run.models.baseline, run.request), result), feeds[0], emulated)
         before = replace(before, host_latency_s=host.baseline_s, instructions=counted[0])
         after = replace(after, host_latency_s=host.result_s, instructions=counted[1])
-    return deliver(run_context, chosen, artifact, verification, before, after, host, workspace)
+    return deliver(run, Delivery(chosen, artifact, verification, before, after, host), workspace)
+
+
+def _built(run: RunContext, result: Model) -> Artifact:
+    return replace(run.backend.build(result, run.target), tuning=run.backend.tuning(result, run.target))
+
+
+def _with_notes(run: RunContext, chosen: Chosen, artifact: Artifact) -> Chosen:
+    told = (*slow_kernels(artifact), *tuned_otherwise(run.request, artifact.tuning))
+    return replace(chosen, notes=(*chosen.notes, *told))
 
 
 def _beside_the_target(
-    run_context: RunContext, sized: tuple[Model, Model], feeds: Mapping[str, np.ndarray], emulated: Device | None
+    run: RunContext, sized: tuple[Model, Model], feeds: Mapping[str, np.ndarray], emulated: Device | None
 ) -> tuple[HostLatency, list[int | None]]:
     """Latencies on this machine and instructions on the emulated one, each only where the time budget has room for it.
 
     What building for the target and verifying there took tells what they will take.
     """
-    backend, target, stages = run_context.backend, run_context.target, run_context.stages
+    backend, target, stages = run.backend, run.target, run.stages
     host, counted = HostLatency(None, None, "not measured on this machine: no time was left (--time-budget)"), None
-    if run_context.has_time(2 * stages.seconds("build")):
+    if run.has_time(2 * stages.seconds("build")):
         host = host_latency(backend, *sized, target.arithmetic)
-    if run_context.has_time(stages.seconds("build") + stages.seconds("verify")):
-        counted = instructions(backend, sized, target, feeds, run_context.progress, emulated)
+    if run.has_time(stages.seconds("build") + stages.seconds("verify")):
+        counted = instructions(backend, sized, target, feeds, run.progress, emulated)
     return host, counted or [None, None]
 
 

@@ -33,33 +33,48 @@ CRITERION = "reconstruction"
 
 
 @dataclass(frozen=True)
-class Original:
-    """The model that was given.
+class RunModels:
+    """The models that play a part in a run, before any is compressed.
 
     Args:
-        model: As loaded.
-        baseline: Simplified and folded: what any compiler would do, so no part of the speed-up.
-        start: The baseline without dead channels: where compression begins.
-        sha256: Of the file.
-        pruning: How channels are chosen; None where `--passes` leaves pruning out.
-        passes: The texts of what led to `start`.
+        original: The model as loaded: what fidelity is measured against.
+        baseline: The original simplified and folded, as any compiler would do: the side "before" of every figure.
+        teacher: What candidates are scored, fitted and taught by; it computes what the original does.
+        start: Where compression begins: the baseline once the passes in front have changed it, perhaps for good.
     """
 
-    model: Model
+    original: Model
     baseline: Model
+    teacher: Model
     start: Model
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The model that was given, ready to be compressed.
+
+    Args:
+        models: The parts that it plays.
+        sha256: Of the file.
+        searched: The passes that become methods of the search, in order; none where `--passes` names none.
+        passes: The texts of what led to `models.start`.
+        is_compressed: Whether a pass in front gave up some of the function already.
+    """
+
+    models: RunModels
     sha256: str
-    pruning: PruneChannels | None
+    searched: tuple[Pass, ...]
     passes: tuple[str, ...]
+    is_compressed: bool = False
 
 
-def prepare(request: Request, lanes: int) -> Original:
+def prepare(request: Request, lanes: int) -> Prepared:
     """Load and simplify.
 
     Raises:
         FrontendError: The model cannot be used.
     """
-    first, pruning = chosen_passes(_passes_text(request), lanes)
+    first, searched = chosen_passes(_passes_text(request), lanes)
     model = load(request.model)
     check_safe(model)
     check_finite(model)
@@ -68,7 +83,9 @@ def prepare(request: Request, lanes: int) -> Original:
     context = Context(keep=request.keep, only=request.only, seed=request.seed)
     start, _ = run(first, baseline, context)
     texts = tuple(format_pass(p) for p in (*BASELINE, *first))
-    return Original(model, baseline, start, _sha256(request.model), pruning, texts)
+    is_compressed = any(p.compresses and format_pass(p) in start.provenance for p in first)
+    models = RunModels(original=model, baseline=baseline, teacher=baseline, start=start)
+    return Prepared(models, _sha256(request.model), searched, texts, is_compressed)
 
 
 def check_passes(request: Request, lanes: int) -> None:
@@ -95,32 +112,55 @@ def wanted_target(request: Request) -> Target:
     return with_arithmetic(target, FLOAT16)
 
 
-def chosen_passes(text: str | None, lanes: int) -> tuple[tuple[Pass, ...], PruneChannels | None]:
-    """What comes before pruning, and the pruning: pfir's own choice, or that of `--passes`.
+def chosen_passes(text: str | None, lanes: int) -> tuple[tuple[Pass, ...], tuple[Pass, ...]]:
+    """What is done before the search, and the passes that it completes: pfir's own choice, or that of `--passes`.
+
+    prune-channels is among the latter even where its fields are fixed: what it removes is made up for by the others.
 
     Args:
         lanes: Values in a vector register: what widths are multiples of, unless the text says otherwise.
 
     Raises:
-        UsageError: The text is no list of passes, something stands behind prune-channels, or it has a schedule.
+        UsageError: The text is no list of passes, one stands behind prune-channels that leaves the search nothing to
+            choose, one in front that does, or prune-channels has a schedule.
     """
     default = PruneChannels(criterion=CRITERION, reconstruct=True, align=lanes)
     if text is None:
-        return (RemoveDeadChannels(),), default
+        return (RemoveDeadChannels(),), (default,)
     passes = parse(text)
-    places = [i for i, p in enumerate(passes) if isinstance(p, PruneChannels)]
-    if not places:
-        return passes, None
-    if places != [len(passes) - 1]:
-        raise UsageError("--passes: prune-channels comes once, as the last pass")
-    if passes[-1].steps > 1 or passes[-1].group_wise:
+    first = next((i for i, p in enumerate(passes) if p.is_open or isinstance(p, PruneChannels)), len(passes))
+    searched = passes[first:]
+    _check_order(searched)
+    return passes[:first], tuple(_in_compile(p, text, lanes) for p in searched)
+
+
+def _check_order(searched: tuple[Pass, ...]) -> None:
+    """Return only if the passes can be searched together, in this order.
+
+    Raises:
+        UsageError: They cannot.
+    """
+    if any(isinstance(p, PruneChannels) for p in searched[1:]):
+        raise UsageError("--passes: prune-channels comes once, as the last pass but those whose fields are searched")
+    if fixed := [p.name for p in searched[1:] if not p.is_open]:
+        raise UsageError(
+            "--passes: prune-channels comes once, as the last pass; "
+            f"{fixed[0]} behind it leaves nothing to the search: put it in front"
+        )
+
+
+def _in_compile(each: Pass, text: str, lanes: int) -> Pass:
+    """The pass as `pfir compile` uses it: prune-channels with what it leaves unsaid, chosen for compile."""
+    if not isinstance(each, PruneChannels):
+        return each
+    if each.steps > 1 or each.group_wise:
         raise UsageError("--passes: steps and group_wise are for pfir opt; compile removes channels at once")
-    if passes[-1].within_heads:
+    if each.within_heads:
         raise UsageError("--passes: within_heads is for pfir opt; compile removes whole heads")
-    named = replace(passes[-1], reconstruct=True)
+    named = replace(each, reconstruct=True)
     if "criterion=" not in text:
         named = replace(named, criterion=CRITERION)
-    return passes[:-1], named if "align=" in text else replace(named, align=lanes)
+    return named if "align=" in text else replace(named, align=lanes)
 
 
 def _passes_text(request: Request) -> str | None:

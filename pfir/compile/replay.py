@@ -1,30 +1,30 @@
-"""Replaying a recipe: the same channels go and the same weights come, without search or training."""
+"""Replaying a recipe: the methods do the same again and the same weights come, without search or training."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
-import numpy as np
-
 from pfir.artifact import Tuning
-from pfir.compile.prepare import Original
+from pfir.compile.methods.base import Choice, Method
+from pfir.compile.prepare import Prepared
 from pfir.compile.request import Request
-from pfir.compile.selection.searching import Found, pruning_text
+from pfir.compile.selection.search_context import method_for
+from pfir.compile.selection.searching import Found, as_it_is
 from pfir.compile.training.fine_tuning import FineTuned
 from pfir.errors import UsageError
-from pfir.ir.coupling.channels import channel_groups, remove_channels
 from pfir.recipe import Recipe, read_recipe, read_weights
 from pfir.report import words
 
 
-def replay(original: Original, request: Request) -> tuple[Found, FineTuned]:
+def replay(prepared: Prepared, request: Request) -> tuple[Found, FineTuned]:
     """The model of the recipe.
 
     Raises:
         UsageError: The recipe is of another model, or its weights do not fit.
     """
-    recipe = _recipe(original, request)
-    found = pruned(original, request, recipe)
+    recipe = _recipe(prepared, request)
+    found = rebuilt(prepared, request, recipe)
     arrays = read_weights(request.recipe, recipe)
     model = found.model.clone()
     constants = model.initializers()
@@ -36,7 +36,7 @@ def replay(original: Original, request: Request) -> tuple[Found, FineTuned]:
     return found, FineTuned(model, settings=recipe.training)
 
 
-def check_recipe(original: Original, request: Request) -> None:
+def check_recipe(prepared: Prepared, request: Request) -> None:
     """Return only if the request has no recipe, or one of this model with its weights beside it.
 
     Raises:
@@ -44,18 +44,19 @@ def check_recipe(original: Original, request: Request) -> None:
     """
     if request.recipe is None:
         return
-    recipe = _recipe(original, request)
+    recipe = _recipe(prepared, request)
     if not request.retrain:
         read_weights(request.recipe, recipe)
 
 
-def read_removal(original: Original, request: Request) -> dict[str, np.ndarray]:
-    """Group name to the channels that the recipe removed.
+def recipe_choices(prepared: Prepared, request: Request, methods: Sequence[Method]) -> tuple[Choice, ...]:
+    """What the recipe says of each method.
 
     Raises:
-        UsageError: The recipe is of another model.
+        UsageError: The recipe is of another model, or says nothing of a method.
     """
-    return {g: np.array(channels, np.int64) for g, channels in _recipe(original, request).removed.items()}
+    recipe = _recipe(prepared, request)
+    return tuple(method.read(recipe.parts) for method in methods)
 
 
 def tuned_otherwise(request: Request, tuning: Tuning | None) -> tuple[str, ...]:
@@ -69,24 +70,24 @@ def tuned_otherwise(request: Request, tuning: Tuning | None) -> tuple[str, ...]:
     return (f"The library is not the recipe's: it was built by other measured kernels ({then} then, {now} now).",)
 
 
-def _recipe(original: Original, request: Request) -> Recipe:
+def _recipe(prepared: Prepared, request: Request) -> Recipe:
     recipe = read_recipe(request.recipe)
-    if recipe.model_sha256 != original.sha256:
+    if recipe.model_sha256 != prepared.sha256:
         raise UsageError(f"{request.recipe} was made for another model than {request.model}: its SHA-256 differs")
     return recipe
 
 
-def pruned(original: Original, request: Request, recipe: Recipe) -> Found:
-    """The original without the recipe's channels; its other weights are as they were.
+def rebuilt(prepared: Prepared, request: Request, recipe: Recipe) -> Found:
+    """The model as the recipe's methods left it, its other weights as they were: the recipe brings its own.
 
     Raises:
         UsageError: The model has no such groups.
     """
-    coupling = channel_groups(original.start, request.keep, request.only)
-    removed = {g: np.array(channels, np.int64) for g, channels in recipe.removed.items()}
-    model = original.start.clone()
-    remove_channels(model, coupling, removed)
-    widths = {g.name: (g.size, g.size - len(removed.get(g.name, ()))) for g in coupling.free()}
-    if text := pruning_text(widths):
-        model.record(text)
-    return Found(model, removed, widths, (), 0.0, coupling)
+    if not prepared.searched:
+        return as_it_is(prepared.models.start)
+    methods = tuple(method_for(each, prepared.models.start, request, None) for each in prepared.searched)
+    choices = tuple(method.read(recipe.parts) for method in methods)
+    model = prepared.models.start.clone()
+    for method, choice in zip(methods, choices, strict=True):
+        model = method.build(model, choice)
+    return Found(model, choices)

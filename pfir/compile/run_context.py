@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pfir.backends.base import Backend
 from pfir.compile.calibration.samples import Samples
 from pfir.compile.plan import Plan
-from pfir.compile.prepare import Original
+from pfir.compile.prepare import Prepared, RunModels
 from pfir.compile.request import Request
 from pfir.compile.selection.searching import Found
 from pfir.compile.stages import Stages
@@ -23,11 +23,16 @@ class RunContext:
     request: Request
     target: Target
     backend: Backend
-    original: Original
+    prepared: Prepared
     samples: Samples
     plan: Plan
     stages: Stages
     progress: Progress
+
+    @property
+    def models(self) -> RunModels:
+        """The models that play a part in the run."""
+        return self.prepared.models
 
     def has_time(self, seconds: float) -> bool:
         """Whether so many seconds are left of the time budget; always where no clock may change the run."""

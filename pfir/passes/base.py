@@ -59,12 +59,29 @@ class Pass(ABC):
     """A rewrite of a model. Subclasses are frozen dataclasses; their fields are their text."""
 
     name: ClassVar[str]
+    compresses: ClassVar[bool] = False
+    """Whether it gives up some of the function for a lower cost, so that training afterwards may help."""
     settled: ClassVar[bool] = True
     """Whether constants are brought where passes look for them before this one (`pfir.ir.constants.settle`)."""
 
-    def space(self, model: Model, context: Context) -> Space:  # noqa: ARG002
-        """What a search may choose for this model; empty if there is nothing to choose."""
+    @property
+    def is_open(self) -> bool:
+        """Whether fields that decide how much is done were left out: `pfir compile` then searches them."""
+        return False
+
+    def space(self, model: Model, context: Context) -> Space:
+        """What a search may choose for this model; empty if all is fixed, or there is nothing to choose."""
+        del model, context
         return Space()
+
+    def with_parameters(self, parameters: Mapping[str, float]) -> Pass:
+        """This pass with its open fields as a search chose them.
+
+        Args:
+            parameters: A value for each parameter of `space`.
+        """
+        del parameters
+        return self
 
     @abstractmethod
     def apply(self, model: Model, context: Context) -> Change:

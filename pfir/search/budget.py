@@ -24,12 +24,12 @@ def project(
 ) -> Parameters:
     """The candidate, snapped, with a cost of at most the limit and as near to it as single steps reach.
 
-    The ratios are scaled together, which keeps their proportions; where that does not suffice they are lifted towards
-    their highest, and only then those that are held. What snapping took beyond the limit is then given back in single
+    Savings are scaled together, which keeps their proportions; where that does not suffice all are lifted towards
+    their cheapest, and only then those that are held. What snapping took beyond the limit is then given back in single
     steps, first where it took most.
 
     Args:
-        parameters: One value for each parameter of the space; larger costs less.
+        parameters: One value for each parameter of the space.
         cost: Of snapped parameters.
         limit: In the unit of the cost.
         snap: See `Problem`.
@@ -71,7 +71,7 @@ class _Cached:
         return self._seen[key]
 
     def ends(self, space: Space) -> tuple[float, float]:
-        return self({p.name: p.high for p in space.parameters}), self({p.name: p.low for p in space.parameters})
+        return self({p.name: p.cheapest for p in space.parameters}), self({p.name: p.dearest for p in space.parameters})
 
 
 def _first_within(wanted: Parameters, cost: _Cached, limit: float, space: Space) -> Parameters:
@@ -86,51 +86,57 @@ def _first_within(wanted: Parameters, cost: _Cached, limit: float, space: Space)
 
 
 def _along(wanted: Parameters, t: float, space: Space) -> Parameters:
-    """A path of rising values: lowest at t=0, as wanted at 1, scaled up to 2, then lifted to the highest at 3.
+    """A path that gets cheaper: dearest at t=0, as wanted at 1, scaled up to 2, then lifted to the cheapest at 3.
 
-    What is held stays as wanted up to 3 and is lifted to the highest at 4.
+    What is held stays as wanted up to 3 and is lifted to the cheapest at 4.
     """
     return {p.name: _moved(wanted[p.name], p, t) for p in space.parameters}
 
 
 def _moved(value: float, p: Parameter, t: float) -> float:
-    above = value - p.low
     if p.held:
-        return _clipped(value + max(t - 3.0, 0.0) * (p.high - value), p)
+        return _clipped(value + max(t - 3.0, 0.0) * (p.cheapest - value), p)
+    sign = -1.0 if p.low_is_cheap else 1.0
+    saved = sign * (value - p.dearest)
     if t <= 1:
-        return p.low + above * t
-    scaled = min(above * _LARGEST_SCALE ** (min(t, 2.0) - 1), p.high - p.low)
+        return p.dearest + sign * (saved * t)
+    scaled = min(saved * _LARGEST_SCALE ** (min(t, 2.0) - 1), p.high - p.low)
     lift = min(max(t - 2.0, 0.0), 1.0)
-    return _clipped(p.low + scaled + lift * (p.high - p.low - scaled), p)
+    return _clipped(p.dearest + sign * (scaled + lift * (p.high - p.low - scaled)), p)
 
 
 def _filled(scaled: Parameters, cost: _Cached, limit: float, space: Space) -> Parameters:
-    """Snapped, then one step less for one parameter after another, as long as the cost stays within the limit.
+    """Snapped, then one step dearer for one parameter after another, as long as the cost stays within the limit.
 
     A parameter whose step went beyond the limit is not tried again: whatever is given back elsewhere only adds cost.
     """
     built = cost.snap(scaled)
-    open_ = sorted((p for p in space.parameters if not p.held), key=lambda p: scaled[p.name] - built[p.name])
+    open_ = sorted((p for p in space.parameters if not p.held), key=lambda p: _beyond(scaled[p.name], built[p.name], p))
     while open_:
         remaining = []
         for p in open_:
-            less = _one_less(built, p, cost.snap)
-            if less is not None and cost(less) <= limit:
-                built = less
+            dearer = _one_dearer(built, p, cost.snap)
+            if dearer is not None and cost(dearer) <= limit:
+                built = dearer
                 remaining.append(p)
         open_ = remaining
     return built
 
 
-def _one_less(built: Parameters, p: Parameter, snap: Callable[[Parameters], Parameters]) -> Parameters | None:
-    """The built parameters with the next smaller value of this one, or None at its lowest."""
-    grid = (p.high - p.low) / _STEPS
+def _beyond(wanted: float, built: float, p: Parameter) -> float:
+    """How much of what was wanted snapping gave back; negative where it took more, of ranges one to the other alike."""
+    return built - wanted if p.low_is_cheap else wanted - built
+
+
+def _one_dearer(built: Parameters, p: Parameter, snap: Callable[[Parameters], Parameters]) -> Parameters | None:
+    """The built parameters with the next dearer value of this one, or None at its dearest."""
+    grid = (p.high - p.low) / _STEPS * (1.0 if p.low_is_cheap else -1.0)
     value = built[p.name]
-    while value > p.low:
-        value = max(p.low, value - grid)
-        less = snap(built | {p.name: value})
-        if less[p.name] < built[p.name]:
-            return less
+    while value != p.dearest:
+        value = _clipped(value + grid, p)
+        dearer = snap(built | {p.name: value})
+        if _beyond(dearer[p.name], built[p.name], p) < 0:
+            return dearer
     return None
 
 

@@ -22,7 +22,7 @@ class Optimizer:
     """Proposes candidates and learns from their losses (lower is better).
 
     Args:
-        space: Each parameter is searched over [low, high].
+        space: Each parameter is searched over its range, or its values.
         seed: With the same seed and the same losses the proposals are the same.
         trials: How many there will be; some optimizers plan by it.
         jobs: How many are asked for before the first is told.
@@ -62,7 +62,7 @@ class Optimizer:
         """The next candidate, and the handle by which its loss is told."""
         handle = self._optimizer.ask()
         values = zip(self._space.parameters, handle.value, strict=True)
-        return {p.name: float(p.low + v * (p.high - p.low)) for p, v in values}, handle
+        return {p.name: p.at(v) for p, v in values}, handle
 
     def tell(self, handle: object, loss: float | None) -> None:
         """The loss of an asked candidate; None or a value that is not finite counts as worse than all before."""
@@ -87,8 +87,7 @@ class Optimizer:
 
     def _vector(self, parameters: Mapping[str, float]) -> np.ndarray:
         """[n] in [0, 1]; a parameter without a range stands at 0."""
-        spans = [(p, p.high - p.low) for p in self._space.parameters]
-        return np.array([np.clip((parameters[p.name] - p.low) / s, 0, 1) if s else 0.0 for p, s in spans])
+        return np.array([p.share(parameters[p.name]) for p in self._space.parameters])
 
     def _worse_than_all(self) -> float:
         """An honest bad value: further above the worst loss than the worst is above the best."""

@@ -17,7 +17,7 @@ class Problem:
     """Find the parameters of the highest score whose cost is at most the limit.
 
     Args:
-        space: What may be chosen; larger values cost less (ratios: shares removed).
+        space: What may be chosen; each parameter tells which end of its range is the cheap one.
         cost: Parameters to cost, such as estimated seconds; cheap, called many times for each candidate.
         limit: Highest cost allowed; None for no limit, then candidates are taken as they are asked.
         score: Parameters to quality, higher is better, perhaps with details for the journal (JSON values). It may raise

@@ -3,7 +3,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from pfir.commands.opt import optimize
+from pfir.commands.opt import OptRequest, optimize
 from pfir.errors import DataError, FrontendError, UsageError, VerifyError
 from pfir.frontends import load
 from pfir.ir.model import Model
@@ -16,7 +16,7 @@ from tests.support.structures import build
 
 
 def _optimize(model, output, passes, data=None, keep=(), only=()):
-    return optimize(model, passes, output, data, None, keep, only, 0)
+    return optimize(OptRequest(model, passes, output, data, keep=keep, only=only))
 
 
 def test_simplifying_changes_no_output(model, tmp_path):
@@ -83,13 +83,13 @@ def test_given_sizes_count_the_cost_and_leave_the_model_dynamic(tmp_path):
     net, passes = Net(0), "prune-channels{macs=0.5}"
     path = write_model(tmp_path, net.model((net.head(net.relu(net.conv(net.input("N", 3, "H", "W"), 3, 8)), 8),)))
     with pytest.raises(UsageError, match=r"--input-shape in0=1x3x\?x\?"):
-        optimize(path, passes, tmp_path / "out.onnx", None, None, (), (), 0)
-    optimize(path, passes, tmp_path / "out.onnx", None, None, (), (), 0, {"in0": (1, 3, 8, 8)})
+        optimize(OptRequest(path, passes, tmp_path / "out.onnx"))
+    optimize(OptRequest(path, passes, tmp_path / "out.onnx", input_shapes={"in0": (1, 3, 8, 8)}))
     after = load(tmp_path / "out.onnx")
     assert after.inputs() == load(path).inputs() and next(after.nodes()).inputs[1].shape[0] == 4
     assert Session(after).predict({"in0": np.zeros((2, 3, 5, 6), np.float32)})
     with pytest.raises(UsageError, match="the model fixes it to 3"):
-        optimize(path, "simplify", tmp_path / "no.onnx", None, None, (), (), 0, {"in0": (1, 4, 8, 8)})
+        optimize(OptRequest(path, "simplify", tmp_path / "no.onnx", input_shapes={"in0": (1, 4, 8, 8)}))
     assert not (tmp_path / "no.onnx").exists()
 
 

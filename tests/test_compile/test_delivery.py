@@ -105,4 +105,4 @@ def test_a_result_that_onnx_runtime_does_not_open_is_not_delivered(monkeypatch):
     model = SimpleNamespace(to_bytes=lambda: b"this")
     chosen = SimpleNamespace(fine_tuned=SimpleNamespace(model=model))
     with pytest.raises(VerifyError, match="does not open the result, so nothing is written: this is not to its taste"):
-        delivery.deliver(None, chosen, None, None, None, None, None, None)
+        delivery.deliver(None, delivery.Delivery(chosen, None, None, None, None, None), None)

@@ -3,19 +3,20 @@
 import pytest
 
 from pfir.compile.calibration import samples
-from pfir.compile.methods.reach import Reach, without_branches
+from pfir.compile.methods import channels as pruned_channels
+from pfir.compile.methods import pruning
+from pfir.compile.methods.reach import Reach
 from pfir.compile.request import Goals
-from pfir.compile.selection import searching
 from pfir.errors import Infeasible
 from tests.support.jobs import run, write_model
 from tests.test_compile.test_methods.test_branch_ranking import net_of_branches
-from tests.test_compile.test_selection.search_context import search_context
+from tests.test_compile.test_selection.search_context import channels, search_context
 
 
 @pytest.fixture
 def no_data_runs(monkeypatch):
     """What takes long: made inputs, statistics of activations, trials without branches."""
-    for place, name in ((samples, "generated"), (searching, "collect"), (searching, "ranked_branches")):
+    for place, name in ((samples, "generated"), (pruning, "collect"), (pruned_channels, "ranked_branches")):
         monkeypatch.setattr(place, name, lambda *_: pytest.fail("data was run through the model"))
 
 
@@ -31,12 +32,10 @@ def test_it_tells_ranges_for_every_goal_and_runs_no_data(model, tmp_path, no_dat
 @pytest.mark.parametrize("key", ["speedup", "macs", "size_bytes"])
 def test_what_a_search_can_reach_lies_between_the_ends_that_are_told(key, tmp_path):
     found = search_context(write_model(tmp_path, net_of_branches()))
-    branches = found.coupling.branches
+    branches = channels(found).coupling.branches
     assert len(branches) > 1
-    ends = [
-        getattr(Reach(without_branches(found.pricing, branches, costly), found.baseline_s), key)
-        for costly in (False, True)
-    ]
+    bounded = [channels(found).bounded(found.pricing.device, costly) for costly in (False, True)]
+    ends = [getattr(Reach(found.pricing.of((method,)), found.baseline_s), key) for method in bounded]
     assert min(ends) <= getattr(Reach(found.pricing, found.baseline_s), key) <= max(ends)
 
 

@@ -14,12 +14,12 @@ from tests.support.structures import Net
 
 
 def test_the_baseline_computes_what_the_model_does_without_batch_norm(model):
-    original = prepare(request(model, Path("x")), 4)
-    assert_same(original.model, original.baseline, tolerance=1e-4)
-    assert_same(original.model, original.start, tolerance=1e-4)
-    assert "BatchNormalization" not in {n.op for n in original.baseline.nodes()}
-    assert original.sha256 == hashlib.sha256(model.read_bytes()).hexdigest()
-    assert original.passes == ("simplify", "fold-batch-norm", "remove-dead-channels")
+    prepared = prepare(request(model, Path("x")), 4)
+    assert_same(prepared.models.original, prepared.models.baseline, tolerance=1e-4)
+    assert_same(prepared.models.original, prepared.models.start, tolerance=1e-4)
+    assert "BatchNormalization" not in {n.op for n in prepared.models.baseline.nodes()}
+    assert prepared.sha256 == hashlib.sha256(model.read_bytes()).hexdigest()
+    assert prepared.passes == ("simplify", "fold-batch-norm", "remove-dead-channels")
 
 
 def test_a_bias_of_zeros_changes_no_output():
@@ -42,19 +42,19 @@ def test_a_model_with_weights_that_are_not_finite_is_refused(tmp_path):
 
 
 def test_without_passes_pruning_is_by_reconstruction_and_aligned():
-    first, pruning = chosen_passes(None, 8)
+    first, (pruning,) = chosen_passes(None, 8)
     assert first == (RemoveDeadChannels(),)
     assert (pruning.criterion, pruning.align, pruning.reconstruct) == (CRITERION, 8, True)
 
 
 def test_what_the_text_says_stays_and_the_rest_is_filled_in():
-    first, pruning = chosen_passes("simplify,prune-channels{criterion=magnitude align=2}", 8)
+    first, (pruning,) = chosen_passes("simplify,prune-channels{criterion=magnitude align=2}", 8)
     assert first == (Simplify(),) and (pruning.criterion, pruning.align) == ("magnitude", 2)
-    assert chosen_passes("prune-channels", 8)[1].align == 8
+    assert chosen_passes("prune-channels", 8)[1][0].align == 8
 
 
 def test_passes_without_pruning_leave_it_out():
-    assert chosen_passes("simplify", 4) == ((Simplify(),), None)
+    assert chosen_passes("simplify", 4) == ((Simplify(),), ())
 
 
 @pytest.mark.parametrize("text", ["prune-channels,simplify", "prune-channels{ratio=0.1},prune-channels{ratio=0.1}"])

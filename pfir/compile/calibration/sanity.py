@@ -67,9 +67,9 @@ def with_checked_data(run_context: RunContext) -> RunContext:
     samples, request = run_context.samples, run_context.request
     for note in dict.fromkeys((*samples.train.notes, *samples.validation.notes)):
         run_context.progress.note(note)
-    most = min(MOST_SAMPLES, affordable(fixed(run_context.original.baseline, request), request))
+    most = min(MOST_SAMPLES, affordable(fixed(run_context.models.baseline, request), request))
     for path, datasets in _named(request, samples):
-        found = doubt(run_context.original.model, datasets, most, request.seed, request.jobs or 1)
+        found = doubt(run_context.models.original, datasets, most, request.seed, request.jobs or 1)
         if found is not None and not request.allow_low_accuracy:
             raise DataError(f"{path}: {found} ({OPTION} goes on all the same)")
         if found is not None:

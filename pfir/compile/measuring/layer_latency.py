@@ -23,7 +23,7 @@ def layers(run_context: RunContext, result: Model, baseline: Measurement) -> tup
     """
     sides = [
         run_context.backend.kernels(fixed(m, run_context.request), run_context.target)
-        for m in (run_context.original.baseline, result)
+        for m in (run_context.models.baseline, result)
     ]
     if not sides[0]:
         return ()

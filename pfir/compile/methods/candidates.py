@@ -1,48 +1,41 @@
-"""Candidates: from a share to remove per group to a pruned, reconstructed model and what it is worth untrained."""
+"""Candidates: from the parameters of a search to a compressed model, and what it is worth untrained."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
+from pfir.compile.methods.base import Choice, Parameters
 from pfir.compile.methods.pricing import Pricing
 from pfir.data.base import Dataset
-from pfir.ir.coupling.groups import Coupling
 from pfir.ir.model import Model
-from pfir.passes.pruning.moments import Statistics
-from pfir.passes.pruning.prune_channels import apply_removal, choose
 from pfir.run.evaluate import Reference, evaluate
+
+Choices = tuple[Choice, ...]
+"""One for each method."""
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Everything that candidates of one model are made of.
+    """The candidates of one model.
 
     Args:
-        model: The original, simplified and folded.
-        coupling: Its groups.
-        importance: Group name to one score a channel, [size]; the least important go first.
-        statistics: Moments of the original's activations.
-        pricing: Snaps shares to widths.
+        model: Where compression begins; it is not changed.
+        pricing: The methods, and what they cost.
     """
 
     model: Model
-    coupling: Coupling
-    importance: Mapping[str, np.ndarray]
-    statistics: Statistics
     pricing: Pricing
 
-    def removed(self, parameters: Mapping[str, float]) -> dict[str, np.ndarray]:
-        """Group name to the channels that go."""
-        whole = {name: np.arange(self.pricing.groups[name].size) for name in self.pricing.gone(parameters)}
-        return choose(self.coupling, self.importance, self.pricing.ratios(parameters), self.pricing.align) | whole
+    def choices(self, parameters: Parameters) -> Choices:
+        """What each method does by these parameters."""
+        return tuple(method.choose(parameters) for method in self.pricing.methods)
 
-    def build(self, removed: Mapping[str, np.ndarray]) -> Model:
-        """The model without these channels, its other weights making up for them."""
+    def build(self, choices: Sequence[Choice]) -> Model:
+        """The model once every method has done what was chosen."""
         model = self.model.clone()
-        apply_removal(model, self.coupling, removed, self.statistics)
+        for method, choice in zip(self.pricing.methods, choices, strict=True):
+            model = method.build(model, choice)
         return model
 
 
@@ -59,8 +52,8 @@ class Score:
     reference: Reference
     threads: int = 1
 
-    def __call__(self, parameters: Mapping[str, float]) -> tuple[float, dict[str, float]]:
-        model = self.candidates.build(self.candidates.removed(parameters))
+    def __call__(self, parameters: Parameters) -> tuple[float, dict[str, float]]:
+        model = self.candidates.build(self.candidates.choices(parameters))
         found = evaluate(model, self.data, self.reference, self.threads)
         details = {"fidelity": found.fidelity, **self.candidates.pricing.costs(parameters)}
         return -found.divergence, details

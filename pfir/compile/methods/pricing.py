@@ -1,19 +1,15 @@
-"""What a candidate costs, from its widths alone: one number that is at most 1 when every goal is met."""
+"""What a candidate costs, from its parameters alone: one number that is at most 1 when every goal is met."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
+from pfir.compile.methods.base import Method, ModelCost, Parameters
 from pfir.compile.request import Goals
 from pfir.devices.estimation.estimate import EstimateDevice
-from pfir.ir.costs.scalable import ScalableKernels
-from pfir.ir.coupling.groups import Branch, Coupling, Group
-from pfir.passes.pruning.prune_channels import HIGHEST_RATIO, kept_channels
-from pfir.space import Parameter, Space
-
-PREFIX = "ratio:"
-BRANCHES = "branches"
+from pfir.space import Space
 
 
 @dataclass(frozen=True)
@@ -27,95 +23,83 @@ class Limits:
 
 @dataclass(frozen=True)
 class Pricing:
-    """Costs of candidates of one model: plain dictionaries `ratio:<group>` -> share removed, and how many branches go.
+    """Costs of the candidates that a set of methods makes of one model.
 
     Args:
-        scalable: The model's kernels as functions of its widths.
-        device: Estimates their latency.
-        groups: The free groups by name.
-        align: Widths are snapped to multiples of this many channels.
+        methods: In the order in which they change the model.
+        original: The cost of the model before any of them.
+        device: Estimates latency.
         limits: What must not be exceeded.
-        branches: Those that may go, the first first.
     """
 
-    scalable: ScalableKernels
+    methods: tuple[Method, ...]
+    original: ModelCost
     device: EstimateDevice
-    groups: Mapping[str, Group]
-    align: int
-    limits: Limits
-    branches: tuple[Branch, ...] = ()
+    limits: Limits = Limits()
 
     @property
-    def sizes(self) -> dict[str, int]:
-        """Channels of each free group."""
-        return {n: g.size for n, g in self.groups.items()}
+    def nouns(self) -> str:
+        """What the methods are called together, such as `pruning and factorize`."""
+        return " and ".join(method.noun for method in self.methods)
 
-    def ratios(self, parameters: Mapping[str, float]) -> dict[str, float]:
-        """Share removed by group name."""
-        return {n: parameters[PREFIX + n] for n in self.groups}
+    @property
+    def is_fixed(self) -> bool:
+        """Whether there is nothing to search."""
+        return not self.space().parameters
 
-    def space(self, start: float) -> Space:
-        """One ratio a group, and where there are branches how many of them go."""
-        ratios = tuple(Parameter(PREFIX + g, 0.0, HIGHEST_RATIO, start) for g in self.groups)
-        most = (Parameter(BRANCHES, 0.0, float(len(self.branches)), 0.0, held=True),) if self.branches else ()
-        return Space(ratios + most)
+    def space(self) -> Space:
+        """The parameters of all methods."""
+        return Space(tuple(p for method in self.methods for p in method.space().parameters))
 
-    def narrowest(self) -> dict[str, float]:
-        """The cheapest candidate of the space."""
-        return {p.name: p.high for p in self.space(0.0).parameters}
+    def snap(self, parameters: Parameters) -> dict[str, float]:
+        """The parameters that will really be built."""
+        return {name: value for method in self.methods for name, value in method.snap(parameters).items()}
 
-    def gone(self, parameters: Mapping[str, float]) -> tuple[str, ...]:
-        """The groups that go whole, with their branches."""
-        count = round(parameters.get(BRANCHES, 0.0))
-        return tuple(dict.fromkeys(name for branch in self.branches[:count] for name in branch.groups))
+    def warm_starts(self) -> tuple[dict[str, float], ...]:
+        """The candidates that a person would try first: those of each method, side by side."""
+        defaults = self.space().defaults()
+        rows = zip_longest(*(method.warm_starts() for method in self.methods), fillvalue={})
+        return tuple(defaults | {name: v for part in row for name, v in part.items()} for row in rows)
 
-    def kept(self, parameters: Mapping[str, float]) -> dict[str, int]:
-        """Channels that each group keeps: never more removed than asked, a multiple of `align` where there is one."""
-        return self._widths(parameters) | dict.fromkeys(self.gone(parameters), 0)
+    def cheapest(self) -> dict[str, float]:
+        """The parameters that cost least."""
+        return {p.name: p.cheapest for p in self.space().parameters}
 
-    def snap(self, parameters: Mapping[str, float]) -> dict[str, float]:
-        """The ratios that will really be built; those of groups that go whole are as if they did not."""
-        ratios = {PREFIX + g: 1 - k / self.groups[g].size for g, k in self._widths(parameters).items()}
-        return ratios | ({BRANCHES: float(round(parameters[BRANCHES]))} if self.branches else {})
+    def cost_of(self, parameters: Parameters) -> ModelCost:
+        """What the model costs once all methods have changed it."""
+        cost = self.original
+        for method in self.methods:
+            cost = method.cost(cost, parameters)
+        return cost
 
-    def _widths(self, parameters: Mapping[str, float]) -> dict[str, int]:
-        return {n: kept_channels(g, parameters[PREFIX + n], self.align) for n, g in self.groups.items()}
-
-    def latency_s(self, parameters: Mapping[str, float]) -> float:
+    def latency_s(self, parameters: Parameters) -> float:
         """Estimated seconds of one inference."""
-        return self.device.estimate(self.scalable.at(self.kept(parameters))).seconds
+        return self.device.estimate(self.cost_of(parameters).kernels).seconds
 
-    def costs(self, parameters: Mapping[str, float]) -> dict[str, float]:
+    def costs(self, parameters: Parameters) -> dict[str, float]:
         """What a candidate takes, by the names of the limits."""
-        kept = self.kept(parameters)
-        return {
-            "latency_s": self.latency_s(parameters),
-            "macs": self.scalable.macs_at(kept),
-            "size_bytes": self.scalable.size_bytes_at(kept),
-        }
+        cost = self.cost_of(parameters)
+        seconds = self.device.estimate(cost.kernels).seconds
+        return {"latency_s": seconds, "macs": cost.macs, "size_bytes": cost.size_bytes}
 
     def __call__(self, parameters: Mapping[str, float]) -> float:
         """The largest share of a limit that the candidate takes."""
-        kept = self.kept(parameters)
-        shares = [0.0]
+        cost, shares = self.cost_of(parameters), [0.0]
         if self.limits.latency_s:
-            shares.append(self.device.estimate(self.scalable.at(kept)).seconds / self.limits.latency_s)
+            shares.append(self.device.estimate(cost.kernels).seconds / self.limits.latency_s)
         if self.limits.macs:
-            shares.append(self.scalable.macs_at(kept) / self.limits.macs)
+            shares.append(cost.macs / self.limits.macs)
         if self.limits.size_bytes:
-            shares.append(self.scalable.size_bytes_at(kept) / self.limits.size_bytes)
+            shares.append(cost.size_bytes / self.limits.size_bytes)
         return max(shares)
 
     def within(self, limits: Limits) -> Pricing:
         """The same under other limits."""
         return replace(self, limits=limits)
 
-
-def pricing(
-    coupling: Coupling, scalable: ScalableKernels, device: EstimateDevice, align: int, limits: Limits
-) -> Pricing:
-    """The prices of a model's candidates."""
-    return Pricing(scalable, device, {g.name: g for g in coupling.free()}, align, limits)
+    def of(self, methods: tuple[Method, ...]) -> Pricing:
+        """The same with other methods."""
+        return replace(self, methods=methods)
 
 
 def limits_for(goals: Goals, latency_s: float, macs: float, size_bytes: float) -> Limits:

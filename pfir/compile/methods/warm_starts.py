@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pfir.compile.methods.pricing import BRANCHES, PREFIX, Pricing
-from pfir.ir.coupling.groups import Group
-from pfir.passes.pruning.prune_channels import HIGHEST_RATIO
+from pfir.compile.methods.branch_ranking import BRANCHES
+from pfir.ir.coupling.groups import Branch, Group
+from pfir.passes.pruning.prune_channels import HIGHEST_RATIO, RATIO
 
 SHARES = (0.3, 0.5, 0.7)
 DEPTHS = (0.25, 0.5, 0.75, 1.0)
 """Shares of the branches that may go."""
 
 
-def warm_starts(pricing: Pricing, importance: Mapping[str, np.ndarray]) -> tuple[dict[str, float], ...]:
+def warm_starts(
+    groups: Mapping[str, Group], branches: Sequence[Branch], importance: Mapping[str, np.ndarray]
+) -> tuple[dict[str, float], ...]:
     """The same share everywhere; one threshold for the channels of all groups; both again with wide-read groups whole;
     and where branches may go, two of these again with more and more of them gone.
 
@@ -24,19 +26,20 @@ def warm_starts(pricing: Pricing, importance: Mapping[str, np.ndarray]) -> tuple
     against 83.6 % of held-out images).
 
     Args:
-        pricing: Knows the groups that may be pruned.
+        groups: Those that may be pruned, by name.
+        branches: Those that may go.
         importance: Group name to one score a channel.
     """
-    uniform = {PREFIX + g: 0.5 for g in pricing.groups}
+    uniform = {RATIO + g: 0.5 for g in groups}
     starts = [uniform, *(_below(importance, share) for share in SHARES)]
-    if spared := wide_read(pricing.groups):
+    if spared := wide_read(groups):
         narrow = {g: s for g, s in importance.items() if g not in spared}
-        whole = {PREFIX + g: 0.0 for g in spared}
+        whole = {RATIO + g: 0.0 for g in spared}
         starts += [uniform | whole, *(_below(narrow, share) | whole for share in SHARES)]
-    if not pricing.branches:
+    if not branches:
         return tuple(starts)
     same, *ranked = starts[-1 - len(SHARES) :]
-    counts = sorted({round(share * len(pricing.branches)) for share in DEPTHS} - {0})
+    counts = sorted({round(share * len(branches)) for share in DEPTHS} - {0})
     shallow = [start | {BRANCHES: float(n)} for n in counts for start in (same, ranked[len(ranked) // 2])]
     return (*(start | {BRANCHES: 0.0} for start in starts), *shallow)
 
@@ -51,4 +54,4 @@ def wide_read(groups: Mapping[str, Group]) -> frozenset[str]:
 def _below(importance: Mapping[str, np.ndarray], share: float) -> dict[str, float]:
     """Global ranking: this share of all channels goes, wherever they are."""
     threshold = np.quantile(np.concatenate(list(importance.values())), share)
-    return {PREFIX + g: min(HIGHEST_RATIO, float(np.mean(s < threshold))) for g, s in importance.items()}
+    return {RATIO + g: min(HIGHEST_RATIO, float(np.mean(s < threshold))) for g, s in importance.items()}

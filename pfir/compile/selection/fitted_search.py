@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
-from pfir.compile.deadline import NEVER, Deadline
+from pfir.compile.deadline import Deadline
 from pfir.compile.methods.pricing import Limits
-from pfir.compile.methods.warm_starts import warm_starts
 from pfir.compile.plan import Plan
-from pfir.compile.request import Request
-from pfir.compile.selection.searching import BATCH, Found, SearchContext, Teller, fingerprint, kept_as, points
+from pfir.compile.selection.search_context import BATCH, SearchContext
+from pfir.compile.selection.searching import Found, SearchRun, Teller, built_by, fingerprint, points
 from pfir.errors import OutOfTime
 from pfir.ir.model import Model
 from pfir.ir.shapes import infer_shapes
 from pfir.passes.base import Activations, Context
-from pfir.passes.pruning.refit import refit
-from pfir.report.progress import Progress
 from pfir.run.evaluate import Scores, evaluate
 from pfir.run.memo import Memo
 from pfir.search import Problem, Settings, Trial, search
@@ -48,15 +44,9 @@ class Fitting:
         """The candidate's model, each layer fitted to what the original gives there."""
         model = candidate.model.clone()
         infer_shapes(model)
-        context, search_context = Context(self._values, seed=self._seed), self.search_context
-        refit(
-            model,
-            search_context.candidates.model,
-            search_context.coupling,
-            candidate.removed,
-            context,
-            original=search_context.teacher,
-        )
+        context, searched = Context(self._values, seed=self._seed), self.search_context
+        for method, choice in zip(searched.pricing.methods, candidate.choices, strict=True):
+            method.fit(model, choice, context, searched.models.teacher)
         return model
 
     def model_of(self, parameters: Mapping[str, float], candidate: Found) -> Model:
@@ -67,7 +57,7 @@ class Fitting:
 
     def __call__(self, parameters: Mapping[str, float]) -> tuple[float, dict[str, float]]:
         """As `Score`, of the candidate at its nearest."""
-        model, found = self.nearest(kept_as(self.search_context, self.search_context.candidates.removed(parameters)))
+        model, found = self.nearest(built_by(self.search_context, parameters))
         if self._best is None or -found.divergence > self._best[0]:
             self._best = (-found.divergence, dict(parameters), model)
         details = {"fidelity": found.fidelity, **self.search_context.pricing.costs(parameters)}
@@ -93,43 +83,34 @@ def best_fitted(
     search_context: SearchContext,
     limits: Limits,
     first: Found,
-    plan: Plan,
-    request: Request,
-    journal: Path,
-    progress: Progress,
-    ends: Deadline = NEVER,
+    how: SearchRun,
     keeps: Callable[[Found], bool] = lambda found: True,
 ) -> Found:
     """The candidate that is nearest to the original once its layers are fitted, or the first as it is.
 
-    Fitting ranks candidates anew: what is far from the original untouched can come nearer than others do. So the
-    second search starts from the first one's finalists and from its starts, and scores what is fitted.
+    The second search starts from the finalists of the first, and its trials bound it as those of the first did.
 
     Args:
         limits: That candidates keep by estimate.
         first: What the first search found, with its finalists.
-        plan: Its trials bound this search too. Nothing is fitted where one candidate would take more than the plan has
-            for fitting, or where fitting does not help the first.
-        journal: Each trial is here before the next starts, and a search goes on from it.
-        ends: When it must be over, in the middle of a trial if need be.
+        how: Nothing is fitted where one candidate would take more than the plan has for fitting, or where fitting does
+            not help the first; the search ends in the middle of a trial if need be.
         keeps: Whether a candidate keeps the limits when it is measured.
     """
-    if not _affordable(search_context, first, plan, ends):
+    if not _affordable(search_context, first, how.plan, how.ends):
         return first
-    fitting = _fitting(search_context, request.seed, ends)
+    fitting = _fitting(search_context, how.request.seed, how.ends)
     try:
         before, fitted = fitting.judged(first.model).divergence, fitting.fitted(first)
         if fitting.judged(fitted).divergence >= before:
             return first
-        trials = _searched(
-            fitting, limits, first, _settings(search_context, plan, request, ends), request, journal, progress
-        )
+        trials = _searched(fitting, limits, first, how)
     except OutOfTime:
         return first
     for trial in trials:
-        candidate = kept_as(search_context, search_context.candidates.removed(trial.parameters))
+        candidate = built_by(search_context, trial.parameters)
         if keeps(candidate):
-            progress.note(f"fitted layer by layer: divergence {before:.4f} -> {-trial.score:.4f}")
+            how.progress.note(f"fitted layer by layer: divergence {before:.4f} -> {-trial.score:.4f}")
             return _as_found(fitting, candidate, trial, trials, first)
     return replace(first, model=fitted)
 
@@ -150,46 +131,41 @@ def _fitting(search_context: SearchContext, seed: int, ends: Deadline) -> Fittin
 
 
 def _affordable(search_context: SearchContext, found: Found, plan: Plan, ends: Deadline) -> bool:
-    """Whether anything was removed, and there is time to fit a candidate at all."""
-    return bool(found.removed) and _seconds(search_context) <= min(plan.fitting_s, ends.left_s())
+    """Whether a method that fits has changed anything, and there is time to fit a candidate at all."""
+    pairs = zip(search_context.pricing.methods, found.choices, strict=True)
+    changed = any(method.fits and choice.text for method, choice in pairs)
+    return changed and _seconds(search_context) <= min(plan.fitting_s, ends.left_s())
 
 
-def _settings(search_context: SearchContext, plan: Plan, request: Request, ends: Deadline) -> Settings:
-    """As many trials as the clock allows or, where it has no say, as many as should fit into the same time."""
-    if plan.clocked:
-        return Settings(plan.trials, request.seed, time_budget_s=ends.left_s())
-    return Settings(min(plan.trials, max(1, int(plan.fitting_s / _seconds(search_context)))), request.seed)
-
-
-def _searched(
-    fitting: Fitting,
-    limits: Limits,
-    first: Found,
-    settings: Settings,
-    request: Request,
-    journal: Path,
-    progress: Progress,
-) -> tuple[Trial, ...]:
+def _searched(fitting: Fitting, limits: Limits, first: Found, how: SearchRun) -> tuple[Trial, ...]:
     """The trials that have a score, best first."""
     search_context = fitting.search_context
-    prices = search_context.pricing.within(limits)
+    prices, settings = search_context.pricing.within(limits), _settings(search_context, how)
     problem = Problem(
-        space=prices.space(0.3),
+        space=prices.space(),
         cost=prices,
         limit=1.0,
         score=fitting,
         snap=prices.snap,
-        warm_starts=(*first.finalists, *warm_starts(search_context.pricing, search_context.candidates.importance)),
-        fingerprint=f"fitted {fingerprint(search_context, request)}",
+        warm_starts=(*first.finalists, *prices.warm_starts()),
+        fingerprint=f"fitted {fingerprint(search_context, how.request)}",
     )
-    result = search(problem, settings, journal, Teller(progress, settings.trials, settings.time_budget_s))
-    scored = [t for t in result.trials if t.score is not None]
+    teller = Teller(how.progress, settings.trials, settings.time_budget_s)
+    scored = [t for t in search(problem, settings, how.journal, teller).trials if t.score is not None]
     return tuple(sorted(scored, key=lambda t: (-t.score, t.cost, t.number)))
+
+
+def _settings(search_context: SearchContext, how: SearchRun) -> Settings:
+    """As many trials as the clock allows or, where it has no say, as many as should fit into the same time."""
+    plan, seed = how.plan, how.request.seed
+    if plan.clocked:
+        return Settings(plan.trials, seed, time_budget_s=how.ends.left_s())
+    return Settings(min(plan.trials, max(1, int(plan.fitting_s / _seconds(search_context)))), seed)
 
 
 def _seconds(search_context: SearchContext) -> float:
     """Both models run once over the calibration data, and each layer is solved."""
     model = search_context.candidates.model
-    macs = search_context.pricing.scalable.macs_at(search_context.pricing.sizes)
+    macs = search_context.pricing.original.macs
     layers = sum(node.op in ("Conv", "Gemm", "MatMul", "ConvTranspose") for node in model.nodes())
     return max(1e-3, 2 * len(search_context.calibration) * macs / MACS_PER_SECOND + SECONDS_PER_LAYER * layers)

@@ -51,31 +51,42 @@ class FineTuned:
     settings: Mapping[str, object] | None = None
 
 
+@dataclass(frozen=True)
+class FineTuning:
+    """How a model is fine-tuned.
+
+    Args:
+        epochs: Passes over the data, at least 1.
+        budget_s: Seconds at most; None for no limit.
+        seed: Of every random choice.
+        jobs: Threads; None for one a core.
+        checkpoint: Where the state is kept that a killed run goes on from; None for nowhere.
+    """
+
+    epochs: int
+    budget_s: float | None = None
+    seed: int = 0
+    jobs: int | None = None
+    checkpoint: Path | None = None
+
+
 def fine_tune(
-    student: Model,
-    teacher: Model,
-    samples: Samples,
-    activations: Activations,
-    epochs: int,
-    budget_s: float | None,
-    seed: int,
-    jobs: int | None,
-    checkpoint: Path | None,
-    progress: Progress,
+    student: Model, teacher: Model, samples: Samples, activations: Activations, how: FineTuning, progress: Progress
 ) -> FineTuned:
     """The student after distillation; as it was, with a note, where it cannot be trained or training made it worse.
 
     Args:
-        student: Pruned; not changed.
-        budget_s: Seconds at most; None for no limit.
+        student: The compressed model; not changed.
+        teacher: What it learns from.
+        activations: Of any model, on the calibration data.
     """
-    ends = Deadline.within(budget_s)
-    settings = _settings(teacher, samples, epochs, budget_s, seed, jobs, checkpoint)
+    ends = Deadline.within(how.budget_s)
+    settings = _settings(teacher, samples, how)
     try:
-        restored, _ = run((RestoreBatchNorm(),), student, Context(activations=activations, seed=seed))
+        restored, _ = run((RestoreBatchNorm(),), student, Context(activations=activations, seed=how.seed))
         graph = without_slopes(attach_teacher(restored, teacher, _distillation(samples)))
         give_back()
-        timed = settings if budget_s is None else replace(settings, time_budget_s=max(ends.left_s(), LEAST_S))
+        timed = settings if how.budget_s is None else replace(settings, time_budget_s=max(ends.left_s(), LEAST_S))
         result = fit(graph, samples.train, timed, lambda p: _tell(progress, p, timed))
     except CompileError as error:
         return FineTuned(student, notes=(f"not fine-tuned: {error}",))
@@ -93,7 +104,7 @@ def fine_tune(
         "weight_decay": settings.weight_decay,
         "augment": settings.augment,
         "renew": settings.renew,
-        "seed": seed,
+        "seed": how.seed,
     }
     before, after = (evaluate(m, samples.judging, teacher, settings.threads) for m in (student, tuned))
     if _worse(before, after):
@@ -127,28 +138,20 @@ def augmentation(teacher: Model, data: Dataset) -> str:
     return "flip-crop" if np.mean(answers[0] == answers[1]) >= SAME_WHEN_FLIPPED else "none"
 
 
-def _settings(
-    teacher: Model,
-    samples: Samples,
-    epochs: int,
-    budget_s: float | None,
-    seed: int,
-    jobs: int | None,
-    checkpoint: Path | None,
-) -> Settings:
+def _settings(teacher: Model, samples: Samples, how: FineTuning) -> Settings:
     many = len(samples.train) >= MANY_SAMPLES
     return Settings(
-        epochs=epochs,
+        epochs=how.epochs,
         batch=128 if many else min(32, len(samples.train)),
         learning_rate=LEARNING_RATE["many" if many else "few" if is_classifier(teacher) else "values"],
         weight_decay=1e-4,
         clip=CLIP,
-        seed=seed,
-        jobs=jobs,
+        seed=how.seed,
+        jobs=how.jobs,
         augment=augmentation(teacher, samples.train) if samples.kind == "given" else "none",
         renew=samples.kind == "generated",
-        time_budget_s=budget_s,
-        checkpoint=checkpoint,
+        time_budget_s=how.budget_s,
+        checkpoint=how.checkpoint,
     )
 
 

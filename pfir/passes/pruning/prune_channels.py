@@ -25,6 +25,8 @@ from pfir.passes.pruning.remainder import Remainder
 from pfir.space import Parameter, Space
 
 HIGHEST_RATIO = 0.9
+RATIO = "ratio:"
+"""Names of parameters to search: this and the name of a group."""
 """The most that a search may take from one group: beyond it layers collapse before they get faster."""
 
 
@@ -73,6 +75,7 @@ class PruneChannels(Pass):
     """
 
     name: ClassVar[str] = "prune-channels"
+    compresses: ClassVar[bool] = True
 
     ratio: float | None = None
     macs: float | None = None
@@ -101,13 +104,26 @@ class PruneChannels(Pass):
         if any(share == 1 for _, share in self.ratios) and (self.steps > 1 or self.group_wise):
             raise UsageError("a ratio of 1 removes a branch, which goes at once: give neither steps nor group_wise")
 
+    @property
+    def is_open(self) -> bool:
+        return self.ratio is None and self.macs is None and not self.ratios
+
     def space(self, model: Model, context: Context) -> Space:
         """One parameter `ratio:<group>` for each group that may lose channels, in [0, 0.9]."""
-        free = channel_groups(model, context.keep, context.only, self.within_heads).free()
-        return Space(tuple(Parameter(f"ratio:{g.name}", 0.0, HIGHEST_RATIO, 0.0) for g in free))
+        return self.space_of(channel_groups(model, context.keep, context.only, self.within_heads))
+
+    def space_of(self, coupling: Coupling) -> Space:
+        """The space of a model of this coupling."""
+        if not self.is_open:
+            return Space()
+        return Space(tuple(Parameter(RATIO + g.name, 0.0, HIGHEST_RATIO, 0.0) for g in coupling.free()))
+
+    def with_parameters(self, parameters: Mapping[str, float]) -> PruneChannels:
+        chosen = ((name.removeprefix(RATIO), ratio) for name, ratio in parameters.items() if ratio)
+        return replace(self, ratios=tuple(chosen))
 
     def apply(self, model: Model, context: Context) -> Change:
-        if self.ratio is None and self.macs is None and not self.ratios:
+        if self.is_open:
             raise UsageError("prune-channels needs one of the fields ratio, macs and ratios")
         check_finite(model)
         coupling = channel_groups(model, context.keep, context.only, self.within_heads)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pfir.commands.evaluate import evaluate_file, summary
-from pfir.commands.opt import optimize
+from pfir.commands.opt import OptRequest, optimize
 from pfir.compile.calibration.opened_data import open_given
 from pfir.compile.request import Goals
 from pfir.errors import DataError, UsageError
@@ -61,4 +61,4 @@ def test_how_data_is_read_is_said_with_data_alone(tmp_path, option):
         run_context(path, **{option: "scale=1"})
     options = {"preprocess": None, "classes": None, option: "scale=1"}
     with pytest.raises(UsageError, match=f"--{option} says how to read data"):
-        optimize(path, "simplify", tmp_path / "o.onnx", None, keep=(), only=(), seed=0, **options)
+        optimize(OptRequest(path, "simplify", tmp_path / "o.onnx", **options))

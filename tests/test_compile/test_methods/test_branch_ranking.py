@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from pfir.compile.deadline import Deadline
-from pfir.compile.methods.branch_ranking import SHARE, ranked_branches
-from pfir.compile.methods.pricing import BRANCHES
+from pfir.compile.methods.branch_ranking import BRANCHES, SHARE
 from pfir.devices.estimation.estimate import EstimateDevice
 from pfir.ir.costs.model_cost import kernels
 from pfir.ir.shapes import fix_sizes
@@ -16,7 +15,7 @@ from pfir.passes.simplification.simplify import Simplify
 from pfir.target import parse_target
 from tests.support.jobs import CLASSES, write_data, write_model
 from tests.support.structures import Net
-from tests.test_compile.test_selection.search_context import search_context
+from tests.test_compile.test_selection.search_context import channels, search_context
 
 STRENGTHS = (1.0, 0.01, 2.0, 0.1)
 
@@ -45,24 +44,24 @@ def found(tmp_path_factory):
 
 
 def test_the_weakest_branches_are_the_first_to_go(found):
-    ranked = found.pricing.branches
-    order = [found.coupling.branches.index(b) for b in ranked]
+    ranked = channels(found).branches
+    order = [channels(found).coupling.branches.index(b) for b in ranked]
     assert len(ranked) == math.ceil(SHARE * len(STRENGTHS))
     assert order == [1, 3]
 
 
 def test_the_order_is_the_same_each_time(found):
-    assert ranked_branches(found.candidates, found.score.data) == found.pricing.branches
+    assert channels(found).ranked(found.score.data).branches == channels(found).branches
 
 
 def test_no_branch_is_ranked_once_the_time_is_over(found):
-    assert ranked_branches(found.candidates, found.score.data, Deadline(0.0)) == ()
+    assert channels(found).ranked(found.score.data, Deadline(0.0)).branches == ()
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_a_candidate_without_branches_costs_its_price(found, count):
-    parameters = found.pricing.space(0.3).defaults() | {BRANCHES: float(count)}
-    removed = found.candidates.removed(parameters)
+    parameters = found.pricing.space().defaults() | {BRANCHES: float(count)}
+    removed = found.candidates.choices(parameters)
     model = found.candidates.build(removed)
     Simplify().apply(model, Context())
     real = EstimateDevice(parse_target("arm")).estimate(kernels(fix_sizes(model, 1))).seconds
@@ -71,7 +70,7 @@ def test_a_candidate_without_branches_costs_its_price(found, count):
 
 
 def test_the_price_of_all_that_may_go_is_the_least(found):
-    prices = found.pricing
-    assert prices.narrowest()[BRANCHES] == len(prices.branches)
-    assert all(prices.kept(prices.narrowest())[g] == 0 for b in prices.branches for g in b.groups)
-    assert prices.snap(prices.narrowest()) == prices.snap(prices.snap(prices.narrowest()))
+    prices, method = found.pricing, channels(found)
+    assert prices.cheapest()[BRANCHES] == len(method.branches)
+    assert all(method.kept(prices.cheapest())[g] == 0 for b in method.branches for g in b.groups)
+    assert prices.snap(prices.cheapest()) == prices.snap(prices.snap(prices.cheapest()))

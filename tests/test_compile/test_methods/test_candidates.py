@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from pfir.compile.methods.candidates import adopt
-from pfir.compile.methods.pricing import PREFIX
+from pfir.passes.pruning.prune_channels import RATIO
 from pfir.run.session import Session
 from tests.support.jobs import images, small_net
-from tests.test_compile.test_selection.search_context import search_context
+from tests.test_compile.test_selection.search_context import channels, search_context
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +14,7 @@ def found(model, data):
 
 
 def _every(found, ratio):
-    return {PREFIX + g: ratio for g in found.pricing.groups}
+    return {RATIO + g: ratio for g in channels(found).groups}
 
 
 def test_removing_nothing_changes_nothing(found):
@@ -39,9 +39,9 @@ def test_removing_nearly_everything_scores_worse_than_a_little(found):
 def test_reconstruction_is_nearer_to_the_original_than_plain_removal(found):
     from pfir.ir.coupling.channels import remove_channels
 
-    removed = found.candidates.removed(_every(found, 0.6))
+    removed = found.candidates.choices(_every(found, 0.6))
     plain = found.candidates.model.clone()
-    remove_channels(plain, found.coupling, removed)
+    remove_channels(plain, channels(found).coupling, removed[0].removed)
     feeds = {"in0": images(64, seed=5)}
     expected, by_removal, rebuilt = (
         next(iter(Session(m).predict(feeds).values()))

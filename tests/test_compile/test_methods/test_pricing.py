@@ -2,10 +2,11 @@ import itertools
 
 import pytest
 
-from pfir.compile.methods.pricing import PREFIX, Limits, limits_for
+from pfir.compile.methods.pricing import Limits, limits_for
 from pfir.compile.request import Goals
 from pfir.ir.costs.model_cost import model_cost
-from tests.test_compile.test_selection.search_context import search_context
+from pfir.passes.pruning.prune_channels import RATIO
+from tests.test_compile.test_selection.search_context import channels, search_context
 
 
 @pytest.fixture(scope="module")
@@ -14,16 +15,16 @@ def found(model):
 
 
 def _candidate(found, *ratios):
-    return dict(zip((PREFIX + g for g in found.pricing.groups), ratios, strict=True))
+    return dict(zip((RATIO + g for g in channels(found).groups), ratios, strict=True))
 
 
 @pytest.mark.parametrize("ratios", [(0, 0, 0), (0.5, 0.5, 0.5), (0.9, 0, 0.3), (0.1, 0.77, 0.6)])
 def test_prices_are_those_of_the_model_that_is_built(found, ratios):
     candidate = _candidate(found, *ratios)
-    cost = model_cost(found.candidates.build(found.candidates.removed(candidate)))
-    kept = found.pricing.kept(candidate)
-    assert found.pricing.scalable.macs_at(kept) == cost.macs
-    assert found.pricing.scalable.size_bytes_at(kept) == cost.size_bytes
+    cost = model_cost(found.candidates.build(found.candidates.choices(candidate)))
+    kept = channels(found).kept(candidate)
+    assert channels(found).scalable.macs_at(kept) == cost.macs
+    assert channels(found).scalable.size_bytes_at(kept) == cost.size_bytes
 
 
 def test_snapping_twice_is_snapping_once_and_removes_no_more_than_asked(found):
@@ -42,8 +43,8 @@ def test_removing_more_never_costs_more(found):
 
 def test_a_price_is_the_largest_share_of_a_limit(found):
     whole = _candidate(found, 0, 0, 0)
-    kept, seconds = found.pricing.kept(whole), found.pricing.latency_s(whole)
-    limits = Limits(seconds * 2, found.pricing.scalable.macs_at(kept) / 3, None)
+    kept, seconds = channels(found).kept(whole), found.pricing.latency_s(whole)
+    limits = Limits(seconds * 2, channels(found).scalable.macs_at(kept) / 3, None)
     assert found.pricing.within(limits)(whole) == pytest.approx(3.0)
     assert found.pricing.within(Limits())(whole) == 0
 

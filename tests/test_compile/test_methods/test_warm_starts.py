@@ -2,12 +2,13 @@
 
 import pytest
 
-from pfir.compile.methods.pricing import BRANCHES, PREFIX
-from pfir.compile.methods.warm_starts import SHARES, warm_starts, wide_read
+from pfir.compile.methods.branch_ranking import BRANCHES
+from pfir.compile.methods.warm_starts import SHARES, wide_read
 from pfir.ir.coupling.groups import Group
+from pfir.passes.pruning.prune_channels import RATIO
 from tests.support.jobs import CLASSES, write_data, write_model
 from tests.support.structures import Net
-from tests.test_compile.test_selection.search_context import search_context
+from tests.test_compile.test_selection.search_context import channels, search_context
 
 
 def residual_net():
@@ -21,7 +22,7 @@ def residual_net():
 
 
 @pytest.fixture(scope="module")
-def residual_ground(tmp_path_factory):
+def residual(tmp_path_factory):
     folder = tmp_path_factory.mktemp("residual")
     model = residual_net()
     return search_context(write_model(folder, model), data=str(write_data(folder, model)))
@@ -41,30 +42,30 @@ def test_where_all_are_read_alike_none_is_wide_read():
 
 def test_each_start_names_every_group_within_its_bounds(model, data):
     found = search_context(model, data=data)
-    starts = warm_starts(found.pricing, found.candidates.importance)
-    space = found.pricing.space(0.3)
-    channels = [s for s in starts if not s.get(BRANCHES)]
-    assert len(channels) in (1 + len(SHARES), 2 * (1 + len(SHARES)))
+    starts = channels(found).warm_starts()
+    space = found.pricing.space()
+    narrow = [s for s in starts if not s.get(BRANCHES)]
+    assert len(narrow) in (1 + len(SHARES), 2 * (1 + len(SHARES)))
     for start in starts:
         assert set(start) == set(space.names)
         assert all(p.low <= start[p.name] <= p.high for p in space.parameters)
 
 
-def test_half_of_the_starts_keep_a_wide_read_group_whole(residual_ground):
-    spared = wide_read(residual_ground.pricing.groups)
-    starts = warm_starts(residual_ground.pricing, residual_ground.candidates.importance)
-    whole = [s for s in starts if all(s[PREFIX + g] == 0 for g in spared)]
+def test_half_of_the_starts_keep_a_wide_read_group_whole(residual):
+    spared = wide_read(channels(residual).groups)
+    starts = channels(residual).warm_starts()
+    whole = [s for s in starts if all(s[RATIO + g] == 0 for g in spared)]
     assert spared and len(whole) >= len(starts) // 2
     assert all(any(v > 0 for v in s.values()) for s in whole)
 
 
-def test_where_branches_may_go_some_starts_are_without_them(residual_ground):
-    most = len(residual_ground.pricing.branches)
-    starts = warm_starts(residual_ground.pricing, residual_ground.candidates.importance)
+def test_where_branches_may_go_some_starts_are_without_them(residual):
+    most = len(channels(residual).branches)
+    starts = channels(residual).warm_starts()
     assert most == 2
     assert [s[BRANCHES] for s in starts if s[BRANCHES]] == [1, 1, 2, 2]
 
 
-def test_a_residual_stream_is_the_wide_read_group(residual_ground):
-    (stream,) = wide_read(residual_ground.pricing.groups)
-    assert len(residual_ground.pricing.groups[stream].producers) == 4
+def test_a_residual_stream_is_the_wide_read_group(residual):
+    (stream,) = wide_read(channels(residual).groups)
+    assert len(channels(residual).groups[stream].producers) == 4

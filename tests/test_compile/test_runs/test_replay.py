@@ -23,8 +23,8 @@ def recipe(finished):
 def test_a_recipe_replays_byte_identically_without_search_or_training(
     recipe, finished, model, data, tmp_path, monkeypatch
 ):
-    for name in ("search_for", "fine_tune", "search_context_for"):
-        monkeypatch.setattr(f"pfir.compile.selection.choosing.{name}", lambda *_: pytest.fail("not in a replay"))
+    for name in ("measured_search.search_for", "selection.fine_tune", "choosing.search_context_for"):
+        monkeypatch.setattr(f"pfir.compile.selection.{name}", lambda *_: pytest.fail("not in a replay"))
     report = run(model, tmp_path / "out", data=data, recipe=recipe, epochs=2).report
     for name in ("model.onnx", "weights.npz"):
         assert (tmp_path / "out" / name).read_bytes() == (finished / name).read_bytes()

@@ -11,7 +11,7 @@ import pytest
 from pfir.compile import deadline, stages
 from pfir.compile.measuring.evaluator import Evaluator
 from pfir.compile.request import Goals
-from pfir.compile.selection.searching import search_context_for
+from pfir.compile.selection.search_context import search_context_for
 from pfir.devices import open_device
 from pfir.errors import DataError, Infeasible, UsageError
 from pfir.frontends import load
@@ -113,7 +113,7 @@ def test_keeping_everything_leaves_nothing_to_prune(model, tmp_path):
 
 @pytest.mark.parametrize("kept", [(), ("Conv_1", "Conv_4", "Conv_7")], ids=["free", "all kept"])
 def test_a_latency_that_the_model_keeps_already_costs_no_channel(kept, model, tmp_path, monkeypatch):
-    monkeypatch.setattr("pfir.compile.selection.choosing.search_for", lambda *_: pytest.fail("a trial was made"))
+    monkeypatch.setattr("pfir.compile.selection.measured_search.search_for", lambda *_: pytest.fail("a trial was made"))
     done = run(model, tmp_path / "out", keep=kept, goals=Goals(latency_s=10.0))
     assert done.met and done.report["result"]["macs"] == done.report["baseline"]["macs"]
     assert headline(done.report).startswith("nothing was removed: the model already meets the goal")
@@ -188,13 +188,13 @@ def test_with_trials_and_epochs_given_no_clock_changes_the_model(model, data, tm
 
 def test_the_original_teaches_even_behind_a_lossy_pass(model):
     start = run_context(model)
-    damaged = start.original.start.clone()
+    damaged = start.models.start.clone()
     first = next(n for n, t in damaged.initializers().items() if t.values.ndim == 4)
     damaged.set_arrays({first: 0 * damaged.initializers()[first].values})
-    original = replace(start.original, start=damaged)
+    prepared = replace(start.prepared, models=replace(start.models, start=damaged))
     evaluator = Evaluator(start.backend, open_device(None, start.target), start.target, start.request)
-    found = search_context_for(original, original.pruning, start.request, evaluator, start.samples)
-    assert found.teacher is original.baseline
-    answers = reference(original.baseline, found.score.data).outputs
+    found = search_context_for(prepared, start.request, evaluator, start.samples)
+    assert found.models.teacher is start.models.baseline
+    answers = reference(start.models.baseline, found.score.data).outputs
     for name, expected in answers.items():
         np.testing.assert_array_equal(found.score.reference.outputs[name], expected)

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 
 from pfir.compile.deadline import NEVER
-from pfir.compile.methods.pricing import PREFIX, Limits
+from pfir.compile.methods.pricing import Limits
 from pfir.compile.plan import plan
-from pfir.compile.selection import fitted_search as refitting
 from pfir.compile.selection.fitted_search import Fitting, best_fitted, fitted_if_nearer
-from pfir.compile.selection.searching import kept_as
+from pfir.compile.selection.searching import SearchRun
 from pfir.errors import OutOfTime
+from pfir.passes.pruning.prune_channels import RATIO
 from pfir.report.progress import Silent
 from pfir.report.record import Trial
 from pfir.run.memo import Memo
 from tests.support.jobs import request
-from tests.test_compile.test_selection.search_context import search_context
+from tests.test_compile.test_selection.search_context import search_context, without
 
 TRIALS = 12
 
@@ -34,8 +34,8 @@ def candidates(found):
 
 
 def candidate(found, removed):
-    built = kept_as(found, removed)
-    ratios = {PREFIX + g: 1 - after / before for g, (before, after) in built.widths.items()}
+    built = without(found, removed)
+    ratios = {RATIO + g: 1 - after / before for g, (before, after) in built.changes.items()}
     return replace(built, parameters=ratios)
 
 
@@ -48,7 +48,7 @@ def best(found, candidates, model, folder, hours=100.0, keeps=lambda c: True):
     limits = Limits(found.baseline_s / 1.1)
     first = replace(candidates[0], finalists=tuple(c.parameters for c in candidates))
     plan_, wanted = asked(model, hours)
-    return best_fitted(found, limits, first, plan_, wanted, folder / "fitted.jsonl", Silent(), keeps=keeps)
+    return best_fitted(found, limits, first, SearchRun(plan_, wanted, folder / "fitted.jsonl", Silent()), keeps)
 
 
 @pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)])
@@ -77,10 +77,10 @@ def test_it_goes_on_from_its_journal(found, candidates, model, tmp_path, monkeyp
 
 def test_what_a_device_finds_too_slow_is_passed_over(found, candidates, model, tmp_path):
     fastest = best(found, candidates, model, tmp_path)
-    other = best(found, candidates, model, tmp_path, keeps=lambda c: c.widths != fastest.widths)
-    assert other.widths != fastest.widths
+    other = best(found, candidates, model, tmp_path, keeps=lambda c: c.changes != fastest.changes)
+    assert other.changes != fastest.changes
     first = best(found, candidates, model, tmp_path, keeps=lambda c: False)
-    assert first.widths == candidates[0].widths
+    assert first.changes == candidates[0].changes
 
 
 def test_the_given_candidates_are_not_changed(found, candidates, model, tmp_path):
@@ -126,5 +126,5 @@ def test_fitting_that_makes_it_worse_is_dropped(found, candidates, model, tmp_pa
     def wreck(model, *_, **__):
         model.set_arrays({n: np.zeros_like(t.values) for n, t in model.initializers().items()})
 
-    monkeypatch.setattr(refitting, "refit", wreck)
+    monkeypatch.setattr("pfir.compile.methods.channels.refit", wreck)
     assert best(found, candidates, model, tmp_path).model is candidates[0].model

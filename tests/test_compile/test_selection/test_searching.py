@@ -1,23 +1,17 @@
 import numpy as np
 import pytest
 
+from pfir.compile.methods.channels import pruning_text
 from pfir.compile.methods.pricing import Limits
 from pfir.compile.plan import plan
 from pfir.compile.request import Goals
-from pfir.compile.selection.searching import (
-    check_reachable,
-    fixed_choice,
-    kept_as,
-    largest_speedup,
-    pruning_text,
-    search_for,
-)
+from pfir.compile.selection.searching import SearchRun, built_by, check_reachable, largest_speedup, search_for
 from pfir.errors import Infeasible, UsageError
 from pfir.passes.pruning.prune_channels import PruneChannels
 from pfir.passes.spec import parse
 from pfir.report.progress import Silent
 from tests.support.jobs import request
-from tests.test_compile.test_selection.search_context import search_context
+from tests.test_compile.test_selection.search_context import channels, search_context, with_pruning, without
 
 
 @pytest.fixture(scope="module")
@@ -27,26 +21,26 @@ def found(model, data):
 
 def _search(found, tmp_path, limits, **options):
     asked = request(tmp_path / "net.onnx", tmp_path, **options)
-    return search_for(found, limits, plan(asked), asked, tmp_path / "search.jsonl", Silent())
+    return search_for(found, limits, SearchRun(plan(asked), asked, tmp_path / "search.jsonl", Silent()))
 
 
 @pytest.mark.parametrize("share", [0.8, 0.5, 0.25])
 def test_what_is_found_is_within_the_limit(found, tmp_path, share):
     limits = Limits(latency_s=found.baseline_s * share)
     best = _search(found, tmp_path, limits)
-    kept = {n: after for n, (_, after) in best.widths.items()}
-    assert found.pricing.device.estimate(found.pricing.scalable.at(kept)).seconds <= limits.latency_s * (1 + 1e-9)
+    kept = {n: after for n, (_, after) in best.changes.items()}
+    assert found.pricing.device.estimate(channels(found).scalable.at(kept)).seconds <= limits.latency_s * (1 + 1e-9)
     assert len(best.trials) == 4 and sum(trial.chosen for trial in best.trials) == 1
     assert all(trial.latency_s <= limits.latency_s * (1 + 1e-9) for trial in best.trials)
     assert all(trial.macs > 0 and trial.size_bytes > 0 and trial.divergence >= 0 for trial in best.trials)
 
 
 def test_a_search_can_rank_by_discrimination(found, model, data):
-    judged = search_context(model, data=data, passes="prune-channels{criterion=dcp}").candidates.importance
-    assert judged.keys() == found.candidates.importance.keys()
+    judged = channels(search_context(model, data=data, passes="prune-channels{criterion=dcp}")).importance
+    assert judged.keys() == channels(found).importance.keys()
     for name, values in judged.items():
         assert np.isfinite(values).all() and (values > 0).all()
-        assert not np.array_equal(values, found.candidates.importance[name])
+        assert not np.array_equal(values, channels(found).importance[name])
 
 
 def test_the_journal_of_another_goal_is_refused(found, tmp_path):
@@ -78,14 +72,15 @@ def test_what_can_be_reached_begins_with_what_was_asked_for(limits, text, found)
 def test_the_text_of_a_removal_removes_the_same(found):
     widths = {"Conv_1": (16, 12), "Conv_4": (24, 16), "Conv_7": (32, 31)}
     (again,) = parse(pruning_text(widths))
-    chosen = fixed_choice(found, again)
-    assert chosen.widths == widths
+    chosen = built_by(with_pruning(found, again), {})
+    changed = {g: w for g, w in chosen.changes.items() if g in widths}
+    assert changed == widths
     assert chosen.model.provenance[-1] == pruning_text(widths)
 
 
 def test_nothing_removed_has_no_text_and_no_provenance(found):
     assert pruning_text({"a": (4, 4)}) == ""
-    assert kept_as(found, {}).model.provenance == found.candidates.model.provenance
+    assert without(found, {}).model.provenance == found.candidates.model.provenance
 
 
 def test_names_that_need_quotes_keep_their_meaning():
@@ -97,15 +92,15 @@ def test_names_that_need_quotes_keep_their_meaning():
 @pytest.mark.parametrize(("group", "word"), [("Conv_99", "no group"), ("Gemm_11", "must stay")])
 def test_a_ratio_for_a_group_that_cannot_be_pruned_is_refused(found, group, word):
     with pytest.raises(UsageError, match=word):
-        fixed_choice(found, PruneChannels(ratios=((group, 0.5),)))
+        built_by(with_pruning(found, PruneChannels(ratios=((group, 0.5),))), {})
 
 
 def test_a_share_of_the_macs_that_cannot_be_is_refused(found):
     with pytest.raises(Infeasible, match="allow"):
-        fixed_choice(found, PruneChannels(macs=1e-6))
+        built_by(with_pruning(found, PruneChannels(macs=1e-6)), {})
 
 
 def test_removal_and_widths_agree(found):
-    kept = kept_as(found, {"Conv_4": np.arange(5)})
+    kept = without(found, {"Conv_4": np.arange(5)})
     weights = {n.name: n.inputs[1].values.shape for n in kept.model.nodes() if n.op == "Conv"}
-    assert kept.widths["Conv_4"] == (24, 19) and weights["Conv_4"][0] == 19 and weights["Conv_7"][1] == 19
+    assert kept.changes["Conv_4"] == (24, 19) and weights["Conv_4"][0] == 19 and weights["Conv_7"][1] == 19

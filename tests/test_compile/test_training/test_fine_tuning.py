@@ -3,17 +3,17 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pfir.compile.methods.pricing import PREFIX
 from pfir.compile.training import fine_tuning as finetune
-from pfir.compile.training.fine_tuning import augmentation, fine_tune, without_slopes
+from pfir.compile.training.fine_tuning import FineTuning, augmentation, fine_tune, without_slopes
 from pfir.data import open_data
 from pfir.errors import CompileError
 from pfir.passes.distillation.attach_teacher import attach_teacher
+from pfir.passes.pruning.prune_channels import RATIO
 from pfir.report.progress import Silent
 from pfir.run.evaluate import evaluate
 from tests.support.jobs import images, write_data, write_model
 from tests.support.structures import Net
-from tests.test_compile.test_selection.search_context import run_context, search_context
+from tests.test_compile.test_selection.search_context import channels, run_context, search_context
 from tests.test_train.nets import after_conv
 
 
@@ -24,15 +24,15 @@ def job(model, tmp_path_factory):
     data = str(write_data(folder, count=400))
     found = search_context(model, data=data)
     samples = run_context(model, data=data).samples
-    removed = found.candidates.removed({PREFIX + g: 0.75 for g in found.pricing.groups})
+    removed = found.candidates.choices({RATIO + g: 0.75 for g in channels(found).groups})
     return found, samples, found.candidates.build(removed)
 
 
 def _fine_tuned(job, epochs=6, student=None, budget=None):
     found, samples, pruned = job
     teacher = found.candidates.model
-    args = (samples, found.activations, epochs, budget, 0, 1, None, Silent())
-    return fine_tune(student or pruned, teacher, *args)
+    how = FineTuning(epochs, budget, jobs=1)
+    return fine_tune(student or pruned, teacher, samples, found.activations, how, Silent())
 
 
 def test_training_brings_the_student_nearer_to_its_teacher(job):
@@ -47,7 +47,7 @@ def test_training_brings_the_student_nearer_to_its_teacher(job):
 def test_without_data_training_on_ever_new_inputs_brings_it_nearer_on_unseen_ones(model):
     found, samples = search_context(model), run_context(model).samples
     samples = dataclasses.replace(samples, train=samples.train.subset(np.arange(192)))
-    student = found.candidates.build(found.candidates.removed({PREFIX + g: 0.75 for g in found.pricing.groups}))
+    student = found.candidates.build(found.candidates.choices({RATIO + g: 0.75 for g in channels(found).groups}))
     tuned = _fine_tuned((found, samples, student), epochs=12)
     before, after = (evaluate(m, samples.validation, found.candidates.model) for m in (student, tuned.model))
     assert tuned.settings["renew"] and after.divergence < before.divergence

@@ -1,0 +1,159 @@
+"""Any pass whose fields may be searched, as a method: a candidate is built to be priced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+
+from pfir.artifact import Kernel
+from pfir.compile.methods.base import Choice, Method, ModelCost, Parameters
+from pfir.errors import UsageError
+from pfir.ir.costs.model_cost import Cost, kernels, model_cost
+from pfir.ir.model import Model
+from pfir.passes.base import Context, Pass
+from pfir.passes.pipeline import run
+from pfir.passes.spec import format_pass, parse
+from pfir.space import Space
+
+APPLIED = "applied"
+"""The key of recipes under which the passes stand that a search completed."""
+
+
+@dataclass(frozen=True)
+class AppliedPass(Choice):
+    """A pass with all its fields."""
+
+    chosen: Pass
+
+    @property
+    def text(self) -> str:
+        return format_pass(self.chosen)
+
+    def recipe(self) -> dict[str, object]:
+        return {APPLIED: [self.text]}
+
+
+@dataclass(frozen=True)
+class BuiltCost(ModelCost):
+    """The cost of a model that is at hand.
+
+    Args:
+        source: Makes the model.
+        fixed: Gives it the sizes that its library will have.
+        key: See `ModelCost`.
+    """
+
+    source: Callable[[], Model]
+    fixed: Callable[[Model], Model]
+    key: tuple = ()
+
+    def model(self) -> Model:
+        return self._model
+
+    @cached_property
+    def kernels(self) -> tuple[Kernel, ...]:
+        return kernels(self._sized)
+
+    @property
+    def macs(self) -> int:
+        return self._cost.macs
+
+    @property
+    def size_bytes(self) -> int:
+        return self._cost.size_bytes
+
+    @cached_property
+    def _model(self) -> Model:
+        return self.source()
+
+    @cached_property
+    def _sized(self) -> Model:
+        return self.fixed(self._model)
+
+    @cached_property
+    def _cost(self) -> Cost:
+        return model_cost(self._sized)
+
+
+@dataclass(frozen=True)
+class SearchedPass(Method):
+    """A pass whose open fields are searched.
+
+    Args:
+        model: What it is applied to, as far as it was not changed by methods before it.
+        searched: The pass.
+        fixed: Gives a model the sizes that its library will have.
+        keep, only: As in `Context`.
+    """
+
+    model: Model
+    searched: Pass
+    fixed: Callable[[Model], Model]
+    keep: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    _known: dict[tuple, ModelCost] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def noun(self) -> str:
+        return self.searched.name
+
+    def space(self) -> Space:
+        """The space of the pass, its parameters under the name of the pass."""
+        return self._space
+
+    def choose(self, parameters: Parameters) -> AppliedPass:
+        own = {p.name: p.nearest(parameters[self._prefix + p.name]) for p in self._own.parameters}
+        return AppliedPass(self.searched.with_parameters(own))
+
+    def read(self, parts: Mapping[str, object]) -> AppliedPass:
+        found = [p for text in parts.get(APPLIED, ()) for p in parse(str(text)) if p.name == self.searched.name]
+        if len(found) != 1:
+            raise UsageError(f"the recipe does not say how {self.searched.name} was applied")
+        return AppliedPass(found[0])
+
+    def build(self, model: Model, choice: Choice) -> Model:
+        return _applied(model, choice.chosen, self._context)
+
+    def cost(self, before: ModelCost, parameters: Parameters) -> ModelCost:
+        """The cost of the model that is built by these parameters, which is kept: a search asks for it many times."""
+        choice = self.choose(parameters)
+        key = (before.key, choice.text)
+        if key not in self._known:
+            source = partial(_applied_to, before, choice.chosen, self._context)
+            self._known[key] = BuiltCost(source, self.fixed, key)
+        return self._known[key]
+
+    @property
+    def _prefix(self) -> str:
+        return f"{self.searched.name}."
+
+    @cached_property
+    def _context(self) -> Context:
+        return Context(keep=self.keep, only=self.only)
+
+    @cached_property
+    def _own(self) -> Space:
+        return self.searched.space(self.model, self._context)
+
+    @cached_property
+    def _space(self) -> Space:
+        return Space(tuple(replace(p, name=self._prefix + p.name) for p in self._own.parameters))
+
+
+def whole_cost(methods: Sequence[Method], model: Model, fixed: Callable[[Model], Model]) -> ModelCost:
+    """The cost of a model before any of these methods, counted as the first of them counts that has its own way."""
+    counted = (method.whole() for method in methods)
+    return next((cost for cost in counted if cost is not None), BuiltCost(partial(_itself, model), fixed))
+
+
+def _itself(model: Model) -> Model:
+    return model
+
+
+def _applied_to(before: ModelCost, chosen: Pass, context: Context) -> Model:
+    return _applied(before.model(), chosen, context)
+
+
+def _applied(model: Model, chosen: Pass, context: Context) -> Model:
+    return run((chosen,), model, context)[0]

@@ -1,0 +1,34 @@
+"""Channel pruning, analysed on a model: its groups, and where data are at hand what its channels are worth."""
+
+from __future__ import annotations
+
+from pfir.compile.methods.channels import ChannelPruning, demand_free
+from pfir.compile.prepare import fixed
+from pfir.compile.request import Request
+from pfir.ir.costs.scalable import ScalableKernels
+from pfir.ir.coupling.channels import channel_counts, channel_groups
+from pfir.ir.model import Model
+from pfir.passes.base import Context
+from pfir.passes.pruning.criteria import scores
+from pfir.passes.pruning.moments import collect
+from pfir.passes.pruning.prune_channels import PruneChannels
+
+
+def analysed_pruning(pruning: PruneChannels, model: Model, request: Request, context: Context | None) -> ChannelPruning:
+    """The method for a model.
+
+    Args:
+        context: Activations and gradients, to choose channels by; None where channels are only counted.
+
+    Raises:
+        UsageError: `--keep` or `--only` names a node that the model lacks.
+        Infeasible: No channel may be removed.
+    """
+    coupling = channel_groups(model, request.keep, request.only)
+    demand_free(coupling)
+    scalable = ScalableKernels(fixed(model, request), channel_counts(coupling))
+    if context is None:
+        return ChannelPruning(model, coupling, scalable, pruning)
+    statistics = collect(model, coupling, context)
+    importance = scores(model, coupling, pruning.criterion, context, statistics)
+    return ChannelPruning(model, coupling, scalable, pruning, importance, statistics)

@@ -1,0 +1,72 @@
+"""A search whose best candidate is measured, repeated under a tighter limit until the device confirms it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from pfir.compile.methods.pricing import Limits
+from pfir.compile.selection.fitted_search import best_fitted
+from pfir.compile.selection.search_context import SearchContext
+from pfir.compile.selection.searching import Found, search_for
+from pfir.compile.selection.selection import Selection
+from pfir.errors import Infeasible
+
+ROUNDS = 3
+"""Searches at most, each with a tighter limit, when a device measures less speed-up than the estimate promised."""
+MARGIN = 0.98
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """A search under some limits, and the best candidate's share of the latency that the goals allow."""
+
+    limits: Limits
+    found: Found
+    excess: float
+
+
+def measured_search(selection: Selection, search_context: SearchContext) -> tuple[Found, tuple[str, ...]]:
+    """The best candidate, fitted; where a device measures, the first that it confirms.
+
+    Where none confirms it, the one that came nearest is delivered, and a note says so.
+    """
+    run = selection.run
+    nearest = min(_attempts(selection, search_context), key=lambda a: max(a.excess, 1.0))
+    allowed = max(nearest.excess, 1.0)
+    notes = () if nearest.excess <= 1 else (_missed(nearest),)
+
+    def keeps(candidate: Found) -> bool:
+        return selection.evaluator.excess(candidate.model, run.models.baseline) <= allowed
+
+    with run.stages("fit layers"):
+        how = selection.how(selection.workspace.journal(fitted=True), run.plan.fitting_ends(selection.elapsed_s))
+        return best_fitted(search_context, nearest.limits, nearest.found, how, keeps), notes
+
+
+def _attempts(selection: Selection, search_context: SearchContext) -> list[_Attempt]:
+    """Searches, the last of which found what keeps the limit when it is measured, or was one too many."""
+    run, limits = selection.run, selection.limits
+    attempts: list[_Attempt] = []
+    while len(attempts) < ROUNDS:
+        number = len(attempts)
+        with run.stages("search" if not number else f"search again ({number + 1})"):
+            how = selection.how(selection.workspace.journal(number), run.plan.choosing_ends(selection.elapsed_s))
+            try:
+                found = search_for(search_context, limits, how)
+            except Infeasible:
+                if not attempts:
+                    raise
+                break
+        attempts.append(_Attempt(limits, found, selection.evaluator.excess(found.model, run.models.baseline)))
+        if (excess := attempts[-1].excess) <= 1:
+            break
+        run.progress.note(f"measured, it takes {excess:.2f} times what is allowed; the limit is tightened")
+        limits = replace(limits, latency_s=limits.latency_s / excess * MARGIN)
+    return attempts
+
+
+def _missed(nearest: _Attempt) -> str:
+    return (
+        f"The device measured {nearest.excess:.2f} times the latency that the goal allows for the best candidate; "
+        "no narrower one was confirmed. This one came nearest."
+    )

@@ -1,0 +1,110 @@
+"""What a search stands on: the methods, analysed on the model, and what their candidates are priced and scored with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from pfir.compile.calibration.samples import Samples
+from pfir.compile.deadline import NEVER, Deadline
+from pfir.compile.measuring.evaluator import Evaluator
+from pfir.compile.methods.base import Method
+from pfir.compile.methods.candidates import Candidates, Score
+from pfir.compile.methods.passes import SearchedPass, whole_cost
+from pfir.compile.methods.pricing import Pricing
+from pfir.compile.methods.pruning import analysed_pruning
+from pfir.compile.prepare import Prepared, RunModels, fixed
+from pfir.compile.request import Request
+from pfir.compile.training.gradients import LossGradients
+from pfir.compile.training.learning import Learning
+from pfir.data.base import Dataset
+from pfir.ir.model import Model
+from pfir.passes.base import Activations, Context, Pass
+from pfir.passes.pruning.prune_channels import PruneChannels
+from pfir.run.activations import activations
+from pfir.run.evaluate import reference
+
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class SearchContext:
+    """What every candidate of a model is made and priced with.
+
+    Args:
+        models: The parts that models play.
+        candidates: Makes them.
+        score: Of a candidate, untrained.
+        baseline_s: Seconds that one inference of the baseline takes.
+        calibration: What activations are taken on.
+    """
+
+    models: RunModels
+    candidates: Candidates
+    score: Score
+    baseline_s: float
+    calibration: Dataset
+
+    @property
+    def pricing(self) -> Pricing:
+        """What candidates cost."""
+        return self.candidates.pricing
+
+    def activations(self, model: Model, names: Sequence[str]) -> Iterator[Mapping[str, np.ndarray]]:
+        """The named tensors on the calibration data."""
+        return activations(model, names, self.calibration, BATCH)
+
+    def ranked(self, deadline: Deadline = NEVER) -> SearchContext:
+        """The context once each method knows what only trials on data tell; the deadline ends them early."""
+        data = self.score.data
+        return self._of(tuple(method.ranked(data, deadline) for method in self.pricing.methods))
+
+    def _of(self, methods: tuple[Method, ...]) -> SearchContext:
+        candidates = replace(self.candidates, pricing=self.pricing.of(methods))
+        return replace(self, candidates=candidates, score=replace(self.score, candidates=candidates))
+
+
+def search_context_for(prepared: Prepared, request: Request, evaluator: Evaluator, samples: Samples) -> SearchContext:
+    """Analyse the model for each method: what may go, what its consumers read, what matters, what a choice costs.
+
+    Raises:
+        UsageError: `--keep` or `--only` names a node that the model lacks.
+        Infeasible: A method finds nothing that it may do.
+    """
+    models = prepared.models
+    context = _context(models, samples, request)
+    methods = tuple(method_for(each, models.start, request, context) for each in prepared.searched)
+    pricing = Pricing(
+        methods,
+        whole_cost(methods, models.start, partial(fixed, request=request)),
+        evaluator.estimator(models.baseline),
+    )
+    candidates = Candidates(models.start, pricing)
+    score = Score(candidates, samples.scoring, reference(models.teacher, samples.scoring))
+    baseline_s = evaluator.latency(models.baseline).seconds
+    return SearchContext(models, candidates, score, baseline_s, samples.calibration)
+
+
+def method_for(each: Pass, model: Model, request: Request, context: Context | None) -> Method:
+    """The method that completes a pass on a model.
+
+    Args:
+        context: What its analysis needs from data; None where nothing will be built, only priced.
+    """
+    if isinstance(each, PruneChannels):
+        return analysed_pruning(each, model, request, context)
+    return SearchedPass(model, each, partial(fixed, request=request), request.keep, request.only)
+
+
+def calibrated(samples: Samples) -> Activations:
+    """The activations of any model on the calibration data."""
+    return lambda model, names: activations(model, names, samples.calibration, BATCH)
+
+
+def _context(models: RunModels, samples: Samples, request: Request) -> Context:
+    gradients = LossGradients(models.teacher, samples.calibration, len(samples.calibration))
+    context = Context(calibrated(samples), gradients, seed=request.seed)
+    return Learning(models.teacher, samples.calibration, request.seed).given_to(context, train=False)
