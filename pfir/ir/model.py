@@ -77,6 +77,11 @@ class Model:
             self.source_runs,
         )
 
+    def __reduce__(self) -> tuple:
+        """Pickle as the bytes of an ONNX file: GraphSurgeon's lists know their owners and do not survive a pickle."""
+        rest = (self.name, self.source, self.header and self.header.SerializeToString(), self.consistent)
+        return _unpickled, (self.to_proto().SerializeToString(), *rest, self.source_runs)
+
     def until(self, names: Sequence[str]) -> Model:
         """Another model that ends at these tensors of the main graph, without the nodes that they do not need."""
         copy = self.clone()
@@ -152,6 +157,15 @@ class Model:
 
     def nodes(self) -> Iterator[gs.Node]:
         return iter(self.graph.nodes)
+
+
+def _unpickled(
+    data: bytes, name: str, source: bytes | None, header: bytes | None, consistent: bool, source_runs: bool
+) -> Model:
+    model = Model.from_proto(onnx.ModelProto.FromString(data), name)
+    model.source, model.consistent, model.source_runs = source, consistent, source_runs
+    model.header = None if header is None else onnx.ModelProto.FromString(header)
+    return model
 
 
 def _header(proto: onnx.ModelProto) -> onnx.ModelProto:

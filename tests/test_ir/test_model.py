@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import ml_dtypes
 import numpy as np
 import onnx
@@ -15,6 +17,9 @@ from pfir.frontends import load
 from pfir.ir.checking.verify import verify_model
 from pfir.ir.model import Model
 from pfir.ir.onnx_io.saving import save_model
+from pfir.passes.base import Context
+from pfir.passes.pipeline import run
+from pfir.passes.simplification.simplify import Simplify
 from tests.support.models import REAL, shared_model
 
 
@@ -411,3 +416,12 @@ def _two_files() -> onnx.ModelProto:
     x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [2, 40]) for n in "xy")
     graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"], name="m")], "g", [x], [y], [weight])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.mark.parametrize("name", REAL[:2])
+def test_a_pickled_model_is_the_same_model(name):
+    model = load(shared_model(name))
+    for given in (model, run((Simplify(),), model, Context())[0]):
+        again = pickle.loads(pickle.dumps(given))
+        assert again.to_bytes() == given.to_bytes()
+        assert (again.name, again.provenance, again.source) == (given.name, given.provenance, given.source)

@@ -89,3 +89,40 @@ def test_the_same_build_is_costed_once():
 def test_a_parameter_without_a_range_stays():
     space = Space((Parameter("a", 0.0, 0.9, 0.5), Parameter("b", 0.0, 0.0, 0.0)))
     assert project({"a": 0.5, "b": 0.0}, lambda p: 1 - p["a"], 0.5, space)["b"] == 0.0
+
+
+BITS = Space(
+    (
+        Parameter("ratio", 0.0, 0.9, 0.45),
+        Parameter("bits0", 2.0, 16.0, 8.0, values=(2.0, 4.0, 8.0, 16.0), low_is_cheap=True),
+        Parameter("bits1", 2.0, 16.0, 8.0, low_is_cheap=True),
+    )
+)
+
+
+def bits_cost(parameters):
+    """Bytes of two layers: fewer channels and fewer bits cost less."""
+    return (1 - parameters["ratio"]) * (parameters["bits0"] + parameters["bits1"]) / 32
+
+
+def bits_snap(parameters):
+    return {p.name: p.nearest(parameters[p.name]) for p in BITS.parameters}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.tuples(st.floats(0, 0.9), st.sampled_from((2.0, 4.0, 8.0, 16.0)), st.floats(2, 16)), st.floats(0.02, 1.0))
+def test_parameters_that_run_both_ways_meet_the_limit(values, limit):
+    wanted = dict(zip(BITS.names, values, strict=True))
+    built = project(wanted, bits_cost, limit, BITS, bits_snap)
+    assert bits_cost(built) <= limit and built == bits_snap(built)
+    assert built["bits0"] in (2.0, 4.0, 8.0, 16.0)
+    if bits_cost(wanted) <= limit:
+        assert all(_saved(p, built) <= _saved(p, wanted) + 1e-9 for p in BITS.parameters)
+
+
+def _saved(p, parameters):
+    return abs(parameters[p.name] - p.dearest)
+
+
+def test_the_ends_of_a_space_are_the_cheap_and_the_dear_values():
+    assert reachable(bits_cost, BITS, bits_snap) == pytest.approx((0.1 * 4 / 32, 1.0))
