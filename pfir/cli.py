@@ -101,7 +101,9 @@ def compile_command(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
-    jobs: Annotated[int | None, typer.Option(help="Threads; default: one a core to train, one to evaluate.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Candidates scored at a time, and threads; default: 1, to train one a core.")
+    ] = None,
     depfile: Annotated[Path | None, typer.Option(help="Write a Makefile rule of what was read.")] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder for the results.")] = Path("pfir-out"),
     force: Annotated[bool, typer.Option("--force", help="Replace what the folder holds.")] = False,

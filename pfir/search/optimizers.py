@@ -15,7 +15,6 @@ Parameters = dict[str, float]
 # uniform ratio's loss (random search 0.80, 0.74, 0.69; CMA 0.88, 0.73, 0.48). NGOpt, which is COBYLA here, is at 0.87,
 # 0.48, 0.41: better with many trials, but poor with few, and it works in sequence only.
 DEFAULT = "OnePlusOne"
-_CLOSE = 1e-9
 
 
 class Optimizer:
@@ -72,18 +71,15 @@ class Optimizer:
             self._losses.append(value)
         self._optimizer.tell(handle, value)
 
-    def replay(self, asked: Mapping[str, float], loss: float | None) -> None:
-        """Learn from a trial of an earlier run, such that a run in sequence goes on as if it had not stopped."""
+    def learn(self, parameters: Mapping[str, float], loss: float | None) -> None:
+        """Learn from a candidate that was not asked for, as far as the optimizer can."""
         from nevergrad.common.errors import TellNotAskedNotSupportedError
 
-        again, handle = self.ask()
-        if all(abs(again[n] - asked[n]) <= _CLOSE for n in self._space.names):
-            return self.tell(handle, loss)
-        # Several workers were told in another order than they were asked: the candidate is new to this optimizer.
         try:
-            return self.tell(self._optimizer.parametrization.spawn_child(new_value=self._vector(asked)), loss)
+            self.tell(self._optimizer.parametrization.spawn_child(new_value=self._vector(parameters)), loss)
         except TellNotAskedNotSupportedError:
-            return self.tell(handle, loss)
+            _, handle = self.ask()
+            self.tell(handle, loss)
 
     def _vector(self, parameters: Mapping[str, float]) -> np.ndarray:
         """[n] in [0, 1]; a parameter without a range stands at 0."""

@@ -10,9 +10,9 @@ from pfir.errors import Infeasible, OutOfTime
 from pfir.search.budget import project
 from pfir.search.executors import Executor, Outcome, executor
 from pfir.search.journal import Journal
-from pfir.search.optimizers import Optimizer
 from pfir.search.pareto import best, pareto
-from pfir.search.problem import Parameters, Problem, SearchResult, Settings, Trial
+from pfir.search.problem import Problem, SearchResult, Settings, Trial
+from pfir.search.proposals import Proposal, Proposer
 
 
 def search(
@@ -45,25 +45,27 @@ def search(
 
 
 class _Search:
+    """One search, which gives the same trials for a seed and a number of jobs at any speed of the machine.
+
+    With n jobs the optimizer is told of trial k just before candidate k + n is proposed, whoever finishes first. The
+    trials of a journal are proposed again like all others, and have their outcome at once.
+    """
+
     def __init__(self, problem: Problem, settings: Settings, book: Journal | None, on_trial) -> None:
         self._problem, self._settings, self._book, self._on_trial = problem, settings, book, on_trial
-        self._trials: list[Trial] = []
-        self._open: dict[int, tuple[Parameters, Parameters, float, object]] = {}
+        self._past = {trial.number: trial for trial in (book.trials if book else ())}
+        self._trials: dict[int, Trial] = {}
+        self._open: dict[int, Proposal] = {}
+        self._told, self._next = 0, 0
         self._begun = time.monotonic()
-        self._optimizer = Optimizer(
-            problem.space, settings.seed, settings.trials, settings.jobs, problem.warm_starts, settings.optimizer
-        )
+        self._proposer = Proposer(problem, settings)
 
     def run(self) -> SearchResult:
-        for trial in self._book.trials if self._book else ():
-            self._optimizer.replay(trial.asked, _loss(trial.score))
-            self._trials.append(trial)
-        self._next = max((trial.number for trial in self._trials), default=-1) + 1
         workers = executor(self._problem.score, self._settings.jobs)
         try:
             self._work(workers)
         except OutOfTime:
-            if not any(trial.score is not None for trial in self._trials):
+            if all(trial.score is None for trial in self._trials.values()):
                 raise
         finally:
             workers.close()
@@ -71,8 +73,8 @@ class _Search:
 
     def _work(self, workers: Executor) -> None:
         while True:
-            while workers.free() and self._may_start():
-                self._start(workers)
+            while workers.free() and self._may_start() and self._start(workers):
+                pass
             done = workers.finished()
             if not done:
                 return
@@ -80,50 +82,54 @@ class _Search:
                 self._note(number, outcome)
 
     def _may_start(self) -> bool:
-        started = len(self._trials) + len(self._open)
-        if started >= self._settings.trials:
+        """Whether another candidate may start now: time and trials are left, and all is told that it depends on."""
+        if self._next >= self._settings.trials or not self._tell_before(self._next):
             return False
         budget = self._settings.time_budget_s
-        return started == 0 or budget is None or time.monotonic() - self._begun < budget
+        is_past = self._next in self._past or self._next == 0
+        return is_past or budget is None or time.monotonic() - self._begun < budget
 
-    def _start(self, workers: Executor) -> None:
-        asked, handle = self._optimizer.ask()
-        parameters = self._projected(asked)
-        number, self._next = self._next, self._next + 1
-        self._open[number] = (asked, parameters, float(self._problem.cost(parameters)), handle)
-        twin = self._twin(parameters)
-        if twin is None:
-            workers.submit(number, parameters)
+    def _tell_before(self, number: int) -> bool:
+        """Tell the optimizer of what the candidate of this number depends on; whether all of it is finished."""
+        while self._told <= number - self._settings.jobs:
+            if self._told not in self._trials:
+                return False
+            self._proposer.learn(self._open.pop(self._told), self._trials[self._told])
+            self._told += 1
+        return True
+
+    def _start(self, workers: Executor) -> bool:
+        """Start a candidate that nobody has built; whether there was one."""
+        number, waiting = self._next, [proposal.parameters for proposal in self._open.values()]
+        proposal = self._proposer.propose(waiting)
+        past = self._past.get(number)
+        if past is not None and (proposal is None or not proposal.is_of(past)):
+            proposal = Proposal(past.asked, past.parameters)  # of a run with another number of jobs
+        if proposal is None:
+            return False
+        self._next += 1
+        self._open[number] = proposal
+        if past is None:
+            workers.submit(number, proposal.parameters)
         else:
-            self._note(number, Outcome(twin.score, dict(twin.details) | {"same_as": twin.number}))
-
-    def _projected(self, asked: Parameters) -> Parameters:
-        problem = self._problem
-        if problem.limit is None:
-            return problem.snap(asked)
-        return project(asked, problem.cost, problem.limit, problem.space, problem.snap)
-
-    def _twin(self, parameters: Parameters) -> Trial | None:
-        """An earlier trial that built the same: scoring it again would tell nothing new."""
-        return next((t for t in self._trials if t.parameters == parameters and t.score is not None), None)
+            self._trials[number] = past
+        return True
 
     def _note(self, number: int, outcome: Outcome) -> None:
-        asked, parameters, cost, handle = self._open.pop(number)
-        trial = Trial(number, asked, parameters, cost, outcome.score, outcome.details, outcome.seconds)
+        proposal = self._open[number]
+        cost = float(self._problem.cost(proposal.parameters))
+        trial = Trial(
+            number, proposal.asked, proposal.parameters, cost, outcome.score, outcome.details, outcome.seconds
+        )
         if self._book is not None:
             self._book.append(trial)
-        self._trials.append(trial)
-        self._optimizer.tell(handle, _loss(trial.score))
+        self._trials[number] = trial
         self._on_trial(trial)
 
     def _result(self) -> SearchResult:
-        trials = tuple(sorted(self._trials, key=lambda trial: trial.number))
+        trials = tuple(self._trials[number] for number in sorted(self._trials))
         found = best(trials)
         if found is None:
             reason = trials[0].details.get("failed", "unknown")
             raise Infeasible(f"all {len(trials)} candidates failed; the first: {reason}")
         return SearchResult(trials, found, pareto(trials))
-
-
-def _loss(score: float | None) -> float | None:
-    return None if score is None else -score

@@ -46,6 +46,12 @@ def broken_score(parameters):
     raise ZeroDivisionError("a fault of ours")
 
 
+def uneven_score(parameters):
+    """As `score`, later for some candidates than for others."""
+    time.sleep(0.2 if parameters["g0"] > 0.3 else 0.0)
+    return score(parameters)
+
+
 def slow_score(parameters):
     time.sleep(0.05)
     return score(parameters)

@@ -53,7 +53,7 @@ def test_another_problems_journal_is_refused(tmp_path):
         search(Problem(SPACE, cost, 0.5, score, fingerprint="other"), Settings(2), tmp_path / "j")
 
 
-def test_a_candidate_that_was_built_before_is_not_scored_again():
+def test_a_candidate_that_was_built_before_neither_counts_nor_costs():
     scored = []
 
     def counted(parameters):
@@ -61,8 +61,33 @@ def test_a_candidate_that_was_built_before_is_not_scored_again():
         return score(parameters)
 
     result = search(problem(counted, snap=snap, warm_starts=(UNIFORM, UNIFORM)), Settings(30))
-    assert len(scored) == len(set(scored)) < 30
-    assert result.trials[1].details["same_as"] == 0 and result.trials[1].score == result.trials[0].score
+    assert len(scored) == len(set(scored)) == 30 == len(result.trials)
+    assert [t.number for t in result.trials] == list(range(30))
+
+
+def test_a_space_whose_candidates_were_all_built_ends_the_search():
+    def coarse(parameters):
+        return {n: 0.9 if r > 0.45 else 0.0 for n, r in parameters.items()}
+
+    result = search(problem(limit=None, snap=coarse), Settings(200))
+    assert 12 <= len(result.trials) <= 16
+    assert len({tuple(t.parameters.values()) for t in result.trials}) == len(result.trials)
+
+
+def test_several_jobs_give_the_same_trials_whoever_finishes_first(tmp_path):
+    one, two = (search(problem(s, snap=snap), Settings(8, jobs=2)).trials for s in (score, problems.uneven_score))
+    assert plain(one) == plain(two)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_search_cut_anywhere_goes_on_as_if_it_was_not(jobs, tmp_path):
+    whole = search(problem(snap=snap), Settings(12, jobs=jobs), tmp_path / "whole")
+    lines = (tmp_path / "whole").read_bytes().splitlines(keepends=True)
+    (tmp_path / "j").write_bytes(b"".join(lines[:7]))
+    told = []
+    resumed = search(problem(snap=snap), Settings(12, jobs=jobs), tmp_path / "j", told.append)
+    assert plain(resumed.trials) == plain(whole.trials)
+    assert len(told) == 6
 
 
 def test_failed_trials_are_told_and_kept():

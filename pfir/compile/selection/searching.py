@@ -123,7 +123,7 @@ def search_for(search_context: SearchContext, limits: Limits, how: SearchRun) ->
         warm_starts=prices.warm_starts(),
         fingerprint=fingerprint(search_context, request),
     )
-    settings = Settings(trials=plan.trials, seed=request.seed, jobs=1, time_budget_s=seconds)
+    settings = Settings(plan.trials, request.seed, jobs=request.jobs or 1, time_budget_s=seconds)
     result = search(problem, settings, how.journal, Teller(how.progress, plan.trials, seconds))
     return _found(search_context, result)
 

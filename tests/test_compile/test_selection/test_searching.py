@@ -35,6 +35,13 @@ def test_what_is_found_is_within_the_limit(found, tmp_path, share):
     assert all(trial.macs > 0 and trial.size_bytes > 0 and trial.divergence >= 0 for trial in best.trials)
 
 
+def test_candidates_can_be_scored_in_processes(found, tmp_path):
+    best = _search(found, tmp_path, Limits(latency_s=found.baseline_s * 0.5), jobs=2)
+    alone = found.score(best.parameters)
+    assert len(best.trials) == 4
+    assert max(-trial.divergence for trial in best.trials) == pytest.approx(alone[0])
+
+
 def test_a_search_can_rank_by_discrimination(found, model, data):
     judged = channels(search_context(model, data=data, passes="prune-channels{criterion=dcp}")).importance
     assert judged.keys() == channels(found).importance.keys()
