@@ -9,7 +9,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.ir.edit import Names, array, bypass, held, is_op, only_consumer, producer, sweep
-from pfir.ir.linear import Linear, linear_layer
+from pfir.ir.linear import plain_layer
+from pfir.ir.linear_edits import EditableLayer, editable_layer
 from pfir.ir.model import Model
 from pfir.ir.shapes import infer_shapes
 from pfir.passes.base import Change, Context, Pass
@@ -55,7 +56,7 @@ def _fold_backwards(graph: gs.Graph) -> int:
     holding, names = held(graph), Names(graph)
     count = 0
     for node in list(graph.nodes):
-        layer = linear_layer(graph, node, names, holding)
+        layer = editable_layer(graph, node, names, holding)
         while layer is not None:
             behind = only_consumer(node.outputs[0], holding)
             affine = _affine(behind, node.outputs[0], layer) if behind is not None else None
@@ -76,7 +77,7 @@ def _fold_forwards(graph: gs.Graph) -> int:
         behind = only_consumer(node.outputs[0], holding)
         if affine is None or behind is None or [t is node.outputs[0] for t in behind.inputs[:2]] != [True, False]:
             continue
-        layer = linear_layer(graph, behind, names, holding)
+        layer = editable_layer(graph, behind, names, holding)
         if layer is not None and layer.scale_inputs(affine.scale, affine.shift):
             bypass(node, holding)
             count += 1
@@ -84,7 +85,7 @@ def _fold_forwards(graph: gs.Graph) -> int:
     return count
 
 
-def _affine(node: gs.Node, source: gs.Tensor, layer: Linear) -> _Affine | None:
+def _affine(node: gs.Node, source: gs.Tensor, layer: EditableLayer) -> _Affine | None:
     """What a node does to each channel of a layer's output."""
     if is_op(node, "BatchNormalization"):
         return _batch_norm(node) if node.inputs[0] is source and layer.axis_is_one else None
@@ -114,7 +115,7 @@ def _arithmetic(op: str, value: np.ndarray, first: bool) -> _Affine | None:
     return _Affine(1.0 / value, zero) if first and value.all() else None
 
 
-def _per_channel(value: np.ndarray, layer: Linear) -> np.ndarray | None:
+def _per_channel(value: np.ndarray, layer: EditableLayer) -> np.ndarray | None:
     """A constant as one value per output channel [C] or for all [1]; None if it varies elsewhere or adds axes."""
     if value.dtype.kind != "f" or value.ndim > layer.rank:
         return None
@@ -155,7 +156,7 @@ def _why(node: gs.Node, holding: set[str]) -> str:
     before = producer(node.inputs[0])
     if before is None:
         return "it reads a graph input, and what reads it cannot take it"
-    if before.op not in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
+    if plain_layer(before) is None:
         return f"it follows {before.op} ({before.name}), which has no weights, and what reads it cannot take it"
     if only_consumer(node.inputs[0], holding) is None:
         return f"the output of {before.name} is read elsewhere too"
