@@ -17,6 +17,7 @@ from pfir.ir.coupling.trace import (
     display_name,
     node_key,
 )
+from pfir.ir.operators.table import operator_of
 
 __all__ = ["Op", "Unfollowed", "not_too_wide"]
 
@@ -44,6 +45,7 @@ class Op:
         self.order = order
         self.name = display_name(node)
         self.kind = node.op
+        self.operator = operator_of(node)
         self.inputs = [t.name for t in node.inputs]
         self.outputs = [t.name for t in node.outputs]
         self._asked: set[tuple[int, int]] = set()

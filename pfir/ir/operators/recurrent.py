@@ -18,7 +18,7 @@ _LSTM_GATES = (
     Gate("cell", 1),
 )
 _LSTM_FUNCTIONS = ("sigmoid", "tanh", "tanh")
-"""The last one stands in front of the output gate."""
+"""The last one is what the cell goes through in front of the output gate."""
 
 _LSTM = Cell(_LSTM_GATES, _LSTM_FUNCTIONS, _STATE, states=(5, 6), peepholes=7)
 _GRU = Cell(

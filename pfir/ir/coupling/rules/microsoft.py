@@ -7,7 +7,7 @@ import numpy as np
 from pfir.ir.coupling.edits import Fill, Literal
 from pfir.ir.coupling.op import Op, Unfollowed, not_too_wide
 from pfir.ir.coupling.rules.contraction import NOT_CONTRACTED, conv, matmul
-from pfir.ir.coupling.rules.integers import OTHER_POINT, demand_scalars, follow_columns
+from pfir.ir.coupling.rules.integers import OTHER_POINT, demand_scalars, follow_columns, weight_places
 from pfir.ir.coupling.rules.normalization import STATISTICS
 from pfir.ir.coupling.trace import Labels
 from pfir.ir.coupling.zero_points import zero_stays_zero
@@ -52,11 +52,11 @@ def quantized_attention(op: Op) -> None:
     """As `attention`, x and W being integers with scale and zero point each, those of W may be [3*H*D]."""
     if op.has(8):
         raise Unfollowed("it has a past")
-    demand_scalars(op, (3, 6))
+    demand_scalars(op, op.operator.data)
     if not zero_stays_zero(op.node, 0):
         op.pin(op.labels(0, 2), OTHER_POINT)
     _attend(op)
-    follow_columns(op, 1, 1, (4, 7))
+    follow_columns(op, 1, 1, weight_places(op))
 
 
 def _attend(op: Op) -> None:
