@@ -56,9 +56,9 @@ def mac_terms(node: gs.Node) -> tuple[Term, ...]:
 
 
 def weight_of(node: gs.Node) -> gs.Tensor | None:
-    """The second factor of a contraction."""
+    """The weight of a contraction; of one whose equation decides that, the second factor."""
     operator = operator_of(node)
-    return None if operator is None or operator.weight is None else operand(node, operator.weight.place)
+    return operand(node, 1 if operator is None or operator.weight is None else operator.weight.place)
 
 
 def _rule_applies(node: gs.Node, operator: Operator) -> bool:

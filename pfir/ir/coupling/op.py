@@ -64,12 +64,6 @@ class Op:
             raise Unfollowed(f"the rank of {self.inputs[i]} is unknown")
         return found
 
-    def out_shape(self, j: int = 0) -> tuple:
-        found = self.trace.shapes.get(self.outputs[j])
-        if found is None:
-            raise Unfollowed(f"the rank of {self.outputs[j]} is unknown")
-        return found
-
     def rank(self, i: int) -> int:
         return len(self.shape(i))
 
