@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 from pfir.ir.constants.channel_sums import ChannelSums, contraction
 from pfir.ir.constants.known_constants import KnownConstants, Values, only_zero
 from pfir.ir.constants.layers import read, through
-from pfir.ir.coupling.zero_points import point
+from pfir.ir.coupling.zero_points import read_with
 from pfir.ir.edit import operand
 from pfir.ir.weights import meant, numbers
 
@@ -58,10 +58,10 @@ def _quantized_attention(known: KnownConstants, node: gs.Node, axis: int) -> Val
     """As `_attention`; of integers only zero is followed."""
     weight = meant(node.inputs[1]) if isinstance(node.inputs[1], gs.Constant) else None
     bias, values = numbers(operand(node, 2)), known.at((node.inputs[0].name, 2))
-    if axis != 2 or weight is None or bias is None or not isinstance(point(node, 6), int):
+    if axis != 2 or weight is None or bias is None or not isinstance(read_with(node, 0), int):
         return None
     rows = weight[:, 2 * weight.shape[1] // 3 :].T
-    zero = np.zeros(rows.shape[1], bool) if values is None else values == point(node, 6)
+    zero = np.zeros(rows.shape[1], bool) if values is None else values == read_with(node, 0)
     return np.where(((rows != 0) & ~zero).any(1), np.nan, bias[-len(rows) :].astype(np.float64))
 
 
