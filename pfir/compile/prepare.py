@@ -126,7 +126,7 @@ def chosen_passes(text: str | None, lanes: int) -> tuple[tuple[Pass, ...], Prune
 
 
 def _passes_text(request: Request) -> str | None:
-    """Of `--passes`, else of the recipe that is replayed; None where pfir chooses."""
+    """The text of `--passes`, else that of the recipe that is replayed; None where pfir chooses."""
     if request.passes is not None or request.recipe is None:
         return request.passes
     behind = read_recipe(request.recipe).passes[len(BASELINE) :]

@@ -85,12 +85,12 @@ class LinearLayer:
 
     @property
     def weight(self) -> gs.Tensor:
-        """W, which may be computed."""
+        """The tensor W, which may be computed."""
         return self.node.inputs[self.place]
 
     @property
     def data(self) -> gs.Tensor:
-        """What is multiplied with W."""
+        """The tensor x, which is multiplied with W."""
         return self.node.inputs[self.data_place]
 
     @property
@@ -156,14 +156,14 @@ class LinearLayer:
         return self._said_of_integers(scale=False)
 
     def windows(self, kernel: tuple[int, ...]) -> Windows:
-        """Where a convolution with this kernel looks; a product looks at single positions."""
+        """The windows of a convolution with this kernel; a product looks at single positions."""
         return windows_of(self.node, kernel)
 
     def _attribute(self, name: str) -> float:
         return float(self.node.attrs.get(name, 1.0)) if name else 1.0
 
     def _said_of_integers(self, scale: bool) -> gs.Tensor | None:
-        """From the node itself, or from the DequantizeLinear that makes W."""
+        """What the node itself, or the DequantizeLinear that makes W, is told of its integers: scale or zero point."""
         node, operator, place = self.node, self.operator, self.place
         if not self.is_integer:
             node, place = producer(self.weight), 0

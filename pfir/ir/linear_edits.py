@@ -37,12 +37,12 @@ class EditableLayer:
 
     @property
     def channels(self) -> int:
-        """Those of the output, C."""
+        """The number of output channels, C."""
         return self.layer.layout.outputs(self.weight.shape)
 
     @property
     def axis(self) -> int:
-        """Where they lie in the output, from the front."""
+        """The axis of the output that holds them, from the front."""
         return self.layer.result_axis % self.rank
 
     @property
@@ -66,12 +66,12 @@ class EditableLayer:
         return np.sqrt(np.square(self._blocks()).sum(axis=(2, 3))).ravel()
 
     def scale_outputs(self, scale: np.ndarray, shift: np.ndarray) -> bool:
-        """y becomes scale * y + shift, both float64 [C] or [1]; False, and nothing done, if it cannot."""
+        """Make y scale * y + shift, both float64 [C] or [1]; False, and nothing done, if the layer cannot hold that."""
         by_output = np.broadcast_to(scale, (self.channels,)).reshape(self.layer.layout.groups, -1, 1, 1)
         return self._set(self._blocks() * by_output, self.bias() * scale + shift)
 
     def scale_inputs(self, scale: np.ndarray, shift: np.ndarray) -> bool:
-        """y = W x + b becomes W (scale * x + shift) + b, both float64 [inputs]; False if padding makes that inexact."""
+        """Make y = W x + b give W (scale * x + shift) + b, both float64 [inputs]; False if padding forbids that."""
         if self.layer.is_transposed or (shift.any() and self.layer.adds_zeros):
             return False
         moved, scaled = self._by_input(shift), self._by_input(scale)
@@ -113,15 +113,15 @@ class EditableLayer:
         if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
             return False
         had_bias = self.layer.bias is not None
-        if bias.any() and not self._can_hold_a_bias():
+        if bias.any() and not self._make_place_for_bias():
             return False
         self._set_weight(weight)
         if had_bias or bias.any():
             self._set_bias_values(bias)
         return True
 
-    def _can_hold_a_bias(self) -> bool:
-        """A product of matrices can once it is a Gemm, which it becomes here; one of stacks cannot."""
+    def _make_place_for_bias(self) -> bool:
+        """Turn a product of matrices into a Gemm, which has a place for a bias; False for one of stacks, which stays."""
         if self.layer.operator.bias is not None:
             return True
         if self.rank != 2 or self.weight.ndim != 2:
@@ -173,5 +173,5 @@ def _output_rank(layer: LinearLayer, weight: np.ndarray) -> int | None:
 
 
 def _is_per_channel(bias: np.ndarray, channels: int) -> bool:
-    """A Gemm's bias may also vary over rows; such a one is left alone."""
+    """Whether a bias is one number for each output channel; a Gemm's may also vary over rows."""
     return bias.size == 1 or (bias.size == channels and bias.shape[-1] == channels)

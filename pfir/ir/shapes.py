@@ -201,7 +201,7 @@ def _fold_until_known(model: Model) -> None:
 
 
 def _computed(tensors: Sequence[gs.Tensor]) -> list[gs.Variable]:
-    """Those that are no constants, whose shape is that of their values."""
+    """The tensors that are no constants: the shape of a constant is that of its values."""
     return [t for t in tensors if isinstance(t, gs.Variable)]
 
 

@@ -66,7 +66,7 @@ class Windows:
 
 
 def windows_of(node: gs.Node, kernel: tuple[int, ...]) -> Windows:
-    """Where a node looks whose weight has this kernel."""
+    """The windows of a node whose weight has this kernel."""
     rank, attrs = len(kernel), node.attrs
     return Windows(
         tuple(kernel),

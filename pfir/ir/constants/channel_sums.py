@@ -46,7 +46,7 @@ def contraction(node: gs.Node, shapes: Mapping[str, tuple | None]) -> ChannelSum
 
 
 def integer_contraction(node: gs.Node, shapes: Mapping[str, tuple | None]) -> ChannelSums | None:
-    """The same of a node on integers: its weights and bias without their zero points, but also without scales."""
+    """A node on integers as a matrix over channels; weights are told less their zero points, all without scales."""
     layer = _second_is_weight(node)
     if layer is None or not layer.is_integer or node.attrs.get("channels_last", 0):
         return None

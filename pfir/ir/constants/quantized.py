@@ -68,7 +68,7 @@ def _lies_along(known: KnownConstants, node: gs.Node, axis: int) -> bool:
 
 
 def _contraction(known: KnownConstants, node: gs.Node, axis: int) -> Values | None:
-    """Sums are exact; where the result is quantized, they are rounded."""
+    """The constants behind a convolution or product: exact sums, which are rounded where the result is quantized."""
     found = integer_contraction(node, known.trace.shapes)
     if found is None or axis != found.out_axis:
         return None
@@ -90,7 +90,7 @@ def _sum(known: KnownConstants, node: gs.Node, axis: int) -> Values | None:
 
 
 def _product(known: KnownConstants, node: gs.Node, axis: int) -> Values | None:
-    """It is zero where a factor is."""
+    """The constants of a product, which is zero where a factor is."""
     width = known.trace.axes[node.outputs[0].name][axis].size
     parts = [np.full(width, np.nan) if p is None else np.broadcast_to(p, width) for p in _operands(known, node, axis)]
     return _rounded(np.where((np.stack(parts) == 0).any(0), 0.0, parts[0] * parts[1]), node)
@@ -118,7 +118,7 @@ def _pool(node: gs.Node, x: Values) -> Values:
 
 
 def _concat(known: KnownConstants, node: gs.Node, axis: int) -> Values | None:
-    """Each part gets the scale of the whole."""
+    """The constants of the parts, each in the scale of the whole."""
     name = node.outputs[0].name
     parts = [_part(known, node, i, axis) for i in range(operator_of(node).data, len(node.inputs), 3)]
     if any(p is None for p in parts):

@@ -109,7 +109,7 @@ def _agreed(one: State, other: State) -> State:
 
 
 def _everywhere(values: np.ndarray) -> np.ndarray:
-    """What all directions agree on."""
+    """The values that all directions agree on."""
     return np.where((values == values[:1]).all(0), values[0], np.nan)
 
 
@@ -161,7 +161,7 @@ def _function(name: str) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _bounded(function: Callable) -> Callable[[np.ndarray], np.ndarray]:
-    """Behind bounds only zero is sure to be itself."""
+    """The function of an argument that is clipped: behind bounds only zero is sure to be itself."""
     return lambda x: function(only_zero(x))
 
 

@@ -39,10 +39,10 @@ def is_sized(tensor: gs.Tensor | None) -> bool:
 
 
 def mac_terms(node: gs.Node) -> tuple[Term, ...]:
-    """Multiply-accumulates of one run of a node, zero of what is no contraction, or has unknown sizes or too few.
+    """Multiply-accumulates of one run of a node; none for what is no contraction, or has unknown sizes or too few.
 
-    Of an If those of the branch that is the dearest at these sizes; of a Loop or a Scan those of its body, as often as
-    it is known to run.
+    An If counts as its dearest branch at these sizes; a Loop or a Scan counts as its body, as often as it is known to
+    run.
     """
     bodies = [graph for graph in node.attrs.values() if isinstance(graph, gs.Graph)]
     if bodies:
@@ -80,7 +80,7 @@ def _repeated(node: gs.Node, body: gs.Graph) -> tuple[Term, ...]:
 
 
 def _full(node: gs.Node, terms: tuple[Term, ...]) -> int:
-    """What terms of a node with bodies amount to at the sizes that its tensors have."""
+    """The value of the terms of a node with bodies, at the sizes that its tensors have."""
     if not terms:
         return 0
     inner = (n for graph in node.attrs.values() if isinstance(graph, gs.Graph) for n in graph.nodes)
@@ -97,7 +97,7 @@ def sizes_around(nodes: Iterable[gs.Node]) -> dict[str, tuple[int, ...]]:
 
 
 def _runs_of_loop(node: gs.Node) -> Term:
-    """As often as its first input says; once where nobody knows, or where only its condition ends it."""
+    """The runs of a Loop: as many as its first input says, one where nobody knows or only its condition ends it."""
     count = array(operand(node, 0))
     return Term(int(count.ravel()[0]) if count is not None and count.size and count.ravel()[0] < _ENDLESS else 1, ())
 

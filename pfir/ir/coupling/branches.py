@@ -105,7 +105,7 @@ def _serving(result: gs.Tensor, holding: set[str]) -> dict[int, gs.Node]:
 
 
 def _homes(coupling: Coupling) -> dict[str, list[Group]]:
-    """Tensor to the groups that run through it."""
+    """The groups that run through each tensor, by its name."""
     homes: dict[str, list[Group]] = {}
     for group in coupling.groups:
         for tensor in dict.fromkeys(m.tensor for m in group.members):

@@ -17,7 +17,7 @@ MAX_FEATURES = 2304  # 256 channels of 3x3 windows; beyond it a Gram matrix cost
 
 @dataclass(frozen=True)
 class ConsumerMatrix:
-    """y = W x for every window x, where W is [G, O, F] and a feature is (channel, tap) with the tap running fastest.
+    """The layer y = W x for every window x: W is [G, O, F], a feature is (channel, tap), the tap running fastest.
 
     Args:
         node: The node's name.
@@ -92,7 +92,7 @@ class ConsumerMatrix:
         return self._windows(x, places) if self.window else self._positions(x, places)
 
     def outputs(self, matrix: np.ndarray) -> np.ndarray:
-        """Sums over what adds up to one output channel: [G, O, ...] or [G, O * taps, ...] to [channels out, ...]."""
+        """The sums over what adds up to one output channel: [G, O, ...] or [G, O * taps, ...] -> [all outputs, ...]."""
         if self.window:
             return matrix.reshape(-1, *matrix.shape[2:])
         return matrix.reshape(-1, self.windows.taps, *matrix.shape[2:]).sum(1)

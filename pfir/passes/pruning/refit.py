@@ -65,7 +65,7 @@ def refit(
 
 
 def _shapes(model: Model) -> dict[str, tuple[int | str, ...] | None]:
-    """Tensor name to shape, as far as it is known."""
+    """The shape of each tensor by name, as far as it is known."""
     copy = model.clone()
     infer_shapes(copy)
     return {t.name: None if t.shape is None else tuple(t.shape) for n in copy.nodes() for t in n.outputs}
@@ -212,7 +212,7 @@ def _same_rank(one: gs.Tensor, other: gs.Tensor) -> bool:
 
 
 def _lost(coupling: Coupling, removed: Mapping[str, np.ndarray]) -> dict[tuple[str, int], np.ndarray]:
-    """Tensor and axis to the positions that went."""
+    """The positions that went, by tensor and axis."""
     lost: dict[tuple[str, int], list[np.ndarray]] = {}
     for name, channels in removed.items():
         for member in coupling.group(name).members:

@@ -13,10 +13,10 @@ NOT_CONTRACTED = "the other side of the product keeps its size"
 
 
 def conv(op: Op, summand: int = 0) -> None:
-    """W [O, I/g, *k], b [O]: out axis 1 is W axis 0, in axis 1 is W axis 1 (g times); a summand [N, O, *d].
+    """A convolution with W [O, I/g, *k], b [O]: out axis 1 is W axis 0, in axis 1 is W axis 1 (g times).
 
     Args:
-        summand: Which input is added; 0 for none.
+        summand: Which input [N, O, *d] is added; 0 for none.
     """
     group, weight, bias = op.attr("group", 1), op.operator.weight.place, op.operator.bias
     made = op.labels(weight, 0)
@@ -60,7 +60,7 @@ def _same_place_in_every_group(op: Op, labels: Labels, group: int) -> None:
 
 
 def conv_transpose(op: Op) -> None:
-    """W [I, O/g, *k], b [O]: in axis 1 is W axis 0, out axis 1 is W axis 1 (g times)."""
+    """A transposed convolution with W [I, O/g, *k], b [O]: in axis 1 is W axis 0, out axis 1 is W axis 1 (g times)."""
     group = op.attr("group", 1)
     taken, rows, columns = op.labels(0, 1), op.labels(1, 0), op.labels(1, 1)
     op.out(0, op.rank(0) - 1, None)
@@ -87,7 +87,7 @@ def conv_transpose(op: Op) -> None:
 
 
 def gemm(op: Op) -> None:
-    """A [M, K], B [K, N], either transposed, C broadcast to [M, N]."""
+    """The product of A [M, K] and B [K, N], either transposed, and C broadcast to [M, N]."""
     right, bias = op.operator.weight.place, op.operator.bias
     m, k = (1, 0) if op.attr("transA", 0) else (0, 1)
     k_too, n = (1, 0) if op.attr("transB", 0) else (0, 1)
@@ -112,7 +112,10 @@ def _add_bias(op: Op, bias: int, result: tuple[Labels, Labels]) -> None:
 
 
 def matmul(op: Op, turned_left: bool = False, turned_right: bool = False) -> None:
-    """[*batch, M, K] x [*batch, K, N]; either side may be constant, stacked, one vector, or have its axes swapped."""
+    """The product [*batch, M, K] x [*batch, K, N].
+
+    Either side may be constant, stacked, one vector, or have its axes swapped.
+    """
     second = op.operator.weight.place
     left, right = op.rank(0), op.rank(second)
     if not left or not right:
@@ -192,16 +195,16 @@ def letters(op: Op) -> tuple[list[list[str]], list[str]]:
 
 
 def _named_axes(text: str, count: int) -> list[str]:
-    """Letter by letter; the ellipsis becomes `count` names, aligned at its end."""
+    """The names of the axes of a term, letter by letter; the ellipsis becomes `count` names, aligned at its end."""
     before, _, after = text.partition("...")
     dots = [f".{k}" for k in range(count, 0, -1)] if "..." in text else []
     return [*before, *dots, *after]
 
 
 def recurrent(op: Op) -> None:
-    """X [S, B, I], W [D, G*H, I], R [D, G*H, H], B [D, 2*G*H], states [D, B, H], P [D, 3*H]: I and H may shrink.
+    """A layer with X [S, B, I], W [D, G*H, I], R [D, G*H, H], B [D, 2*G*H], states [D, B, H], P [D, 3*H].
 
-    Axes of W and R may lie the other way round. A hidden unit goes from all gates and both directions at once.
+    I and H may shrink; a hidden unit goes from all gates and both directions at once.
     """
     if op.attr("hidden_size") is None:
         raise Unfollowed("it has no hidden_size")
@@ -215,7 +218,7 @@ def recurrent(op: Op) -> None:
 
 
 def tie_cell(op: Op, hidden: Labels) -> None:
-    """Whatever has rows for hidden units: weights and biases of all gates, peepholes, and the states to begin with."""
+    """Tie all that has rows for hidden units: weights and biases of the gates, peepholes, states to begin with."""
     operator, cell = op.operator, op.operator.cell
     gates = len(cell.gates)
     for weight in operator.weights:
@@ -228,14 +231,14 @@ def tie_cell(op: Op, hidden: Labels) -> None:
 
 
 def give_states(op: Op, hidden: Labels, site: tuple[str, int], width: int) -> None:
-    """Sequences [S, D, B, H], then last states [D, B, H]; the size H is that of an axis of R."""
+    """Make the outputs sequences [S, D, B, H], then last states [D, B, H]; the size H is that of an axis of R."""
     op.rewrite(Literal(op.key, "hidden_size", (width,), (Fill(0, site, 0, width),), scalar=True))
     for j in range(len(op.outputs)):
         op.out(j, 3 if j == 0 else 2, hidden)
 
 
 def tie_gates(op: Op, hidden: Labels, i: int, gates: int, axis: int = 1) -> None:
-    """This axis of the input holds as many rows for each hidden unit as there are gates."""
+    """Tie an axis of an input that holds as many rows for each hidden unit as there are gates."""
     if not op.has(i):
         return
     rows = op.labels(i, axis)

@@ -28,9 +28,9 @@ def dynamic_quantize(op: Op) -> None:
 
 
 def quantized_matmul(op: Op) -> None:
-    """[.., M, K] x [K, N]; what is said of the integers of the second factor may be said of each of the N columns.
+    """The product [.., M, K] x [K, N] with one scale and zero point for the data, and for the result.
 
-    That is its scale and zero point, where the operator has them, and a bias.
+    Those of the second factor may be [N], as is a bias; an operator that counts in steps has no scales.
     """
     demand_scalars(op, op.operator.data)
     second = op.operator.weight.place
@@ -41,7 +41,10 @@ def quantized_matmul(op: Op) -> None:
 
 
 def matmul_quantizing(op: Op) -> None:
-    """[.., M, K] x [K, N]: the first factor is quantized in the range of the run, with zero in it; a bias [N]."""
+    """The product [.., M, K] x [K, N] and a bias [N]; the first factor is quantized in the range of the run.
+
+    Zero is always in that range, so zeros may go, while other numbers count.
+    """
     matmul(op)
     for axis in range(op.rank(0)):
         op.consume(0, axis)
@@ -72,7 +75,7 @@ def recurrent_quantizing(op: Op) -> None:
 
 
 def quantized_gemm(op: Op) -> None:
-    """A [M, K], B [K, N], either transposed, with scale and zero point each, those of B may be [N]; C [N], and more."""
+    """The product of A [M, K] and B [K, N], either transposed, and C [N]; scale and zero point of B may be [N]."""
     demand_scalars(op, op.operator.data)
     if not zero_stays_zero(op.node, 0):
         op.pin(op.labels(0, 0 if op.attr("transA", 0) else 1), OTHER_POINT)
@@ -81,7 +84,7 @@ def quantized_gemm(op: Op) -> None:
 
 
 def quantized_conv(op: Op) -> None:
-    """A convolution of integers; what is said of those of W, which may be [O], goes with its output channels."""
+    """A convolution of integers; scale and zero point of W may be [O]."""
     _demand_channels_first(op)
     demand_scalars(op, op.operator.data)
     if not zero_stays_zero(op.node, 0):
@@ -91,7 +94,7 @@ def quantized_conv(op: Op) -> None:
 
 
 def _follow_columns(op: Op, axis: int) -> None:
-    """Of a product what is said of the second factor's integers, and a bias, go with its columns."""
+    """Tie the scale and the zero point of a product's second factor, and a bias, to its columns."""
     bias = () if op.operator.bias is None else (op.operator.bias,)
     follow_columns(op, op.operator.weight.place, axis, (*weight_places(op), *bias))
 
@@ -106,7 +109,7 @@ def _places(said: Integers | None) -> tuple[int, ...]:
 
 
 def follow_columns(op: Op, weight: int, axis: int, vectors: tuple[int, ...]) -> None:
-    """Scales, zero points and biases of single output channels go with the weights' axis."""
+    """Tie scales, zero points and biases of single output channels to the axis of the weights that makes them."""
     for i in vectors:
         if op.has(i) and any(dim != 1 for dim in op.shape(i)):
             if op.rank(i) != 1:
@@ -136,26 +139,26 @@ def _demand_channels_first(op: Op) -> None:
 
 
 def quantized_sum(op: Op) -> None:
-    """A and B with scale and zero point each, position by position."""
+    """The sum or product of A and B, position by position, with scale and zero point each."""
     demand_scalars(op, *op.operator.integers)
     elementwise(op, tuple(op.operator.integers))
 
 
 def quantized_unary(op: Op) -> None:
-    """x with scale and zero point, position by position."""
+    """A function of x, position by position, with a scale and a zero point."""
     demand_scalars(op, op.operator.data)
     same(op)
 
 
 def quantized_pool(op: Op) -> None:
-    """Windows of x, which has a scale and a zero point."""
+    """A pool over x with a scale and a zero point."""
     _demand_channels_first(op)
     demand_scalars(op, op.operator.data)
     pool(op)
 
 
 def quantized_concat(op: Op) -> None:
-    """Scale and zero point of the result, then of each part after it."""
+    """Parts side by side: scale and zero point of the result come first, then each part with its own."""
     parts = range(op.operator.data, len(op.inputs), 3)
     _demand_one_number(op, [i for i in range(len(op.inputs)) if i not in parts])
     concat(op, parts)

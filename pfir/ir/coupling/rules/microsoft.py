@@ -42,7 +42,7 @@ def skip_layer_norm(op: Op) -> None:
 
 
 def attention(op: Op) -> None:
-    """x [N, S, E] with W [E, 3*H*D] and b [3*H*D] for q, k and v, in H heads, all at once: whole heads go."""
+    """Attention of x [N, S, E] with W [E, 3*H*D] and b [3*H*D] for q, k and v at once, in H heads: whole heads go."""
     if any(op.has(i) for i in range(4, len(op.inputs))) or op.attr("qkv_hidden_sizes"):
         raise Unfollowed("it has a past, a bias of scores, or widths of their own for q, k and v")
     _attend(op)
@@ -70,7 +70,7 @@ def _attend(op: Op) -> None:
 
 
 def multi_head_attention(op: Op) -> None:
-    """q [N, S, H*D], k [N, T, H*D] and v [N, T, H*V] in H heads: whole heads go."""
+    """Attention of q [N, S, H*D], k [N, T, H*D] and v [N, T, H*V] in H heads: whole heads go."""
     if any(op.has(i) for i in range(3, len(op.inputs))) or not (op.has(1) and op.has(2)):
         raise Unfollowed("it has a bias, a mask or a past, or gets q, k and v packed together")
     heads = _heads(op, [(0, 2), (1, 2), (2, 2)], parts=1)
