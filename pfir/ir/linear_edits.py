@@ -121,7 +121,7 @@ class EditableLayer:
         return True
 
     def _make_place_for_bias(self) -> bool:
-        """Turn a product of matrices into a Gemm, which has a place for a bias; False for one of stacks, which stays."""
+        """Turn a product of matrices into a Gemm, which has a place for a bias; False for one of stacks."""
         if self.layer.operator.bias is not None:
             return True
         if self.rank != 2 or self.weight.ndim != 2:

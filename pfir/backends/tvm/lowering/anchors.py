@@ -37,7 +37,6 @@ from pfir.backends.tvm.schedule.channel_tiles import channel_tile, depthwise_til
 from pfir.backends.tvm.schedule.direct import Direct
 from pfir.backends.tvm.schedule.tiles import by_lane, matrix_tile, overlapped_tile, plain_tile
 from pfir.backends.tvm.schedule.workload import Workload, kind_after
-from pfir.ir.linear import linear_layer
 
 _SEVERAL = 4  # rows; fewer hide no latency, so that a product wants all its columns at a time
 
@@ -272,12 +271,12 @@ def _transposed_pads(node: gs.Node, shape: tuple, kernel: tuple, strides: tuple,
 
 def _gemm(program: Program, group: Group, value: Values) -> Anchor | None:
     node = group.head
-    layer, out = linear_layer(node), plain(shape_of(node.outputs[0]))
-    weight, bias = array_of(layer.weight), layer.bias
-    if weight is None or layer.turns_data or (bias is not None and array_of(bias) is None):
+    weight, attrs = array_of(node.inputs[1]), node.attrs
+    bias, out = optional(node, 2), plain(shape_of(node.outputs[0]))
+    if weight is None or attrs.get("transA", 0) or (bias is not None and array_of(bias) is None):
         return None
-    matrix = layer.layout.blocks(weight)[0, :, :, 0].T * np.float32(layer.factor)
-    addend = None if bias is None else array_of(bias) * np.float32(layer.bias_factor)
+    matrix = (weight.T if attrs.get("transB", 0) else weight) * np.float32(attrs.get("alpha", 1.0))
+    addend = None if bias is None else array_of(bias) * np.float32(attrs.get("beta", 1.0))
     if addend is not None and addend.size not in (1, out.shape[1]):
         return None
     vector = None if addend is None else np.broadcast_to(addend.reshape(-1), (out.shape[1],))
