@@ -75,7 +75,7 @@ class Fitting:
         return -found.divergence, details
 
     def judged(self, model: Model) -> Scores:
-        """The scores of a model against the original, on the scoring samples."""
+        """Against the original, on the scoring samples."""
         score = self.search_context.score
         return evaluate(model, score.data, score.reference, score.threads)
 
@@ -189,7 +189,7 @@ def _searched(
 
 
 def _seconds(search_context: SearchContext) -> float:
-    """The time of one fit: both models run once over the calibration data, and each layer is solved."""
+    """Both models run once over the calibration data, and each layer is solved."""
     model = search_context.candidates.model
     macs = search_context.pricing.scalable.macs_at(search_context.pricing.sizes)
     layers = sum(plain_layer(node) is not None for node in model.nodes())
