@@ -109,6 +109,12 @@ class LinearLayer:
         return self.operator.form is Form.TRANSPOSED_CONVOLUTION
 
     @property
+    def is_laid_out(self) -> bool:
+        """Whether `layout` tells how W lies: not of a stack of matrices or a vector, where its shape is known."""
+        shape = self.weight.shape
+        return self.is_convolution or shape is None or len(shape) == 2
+
+    @property
     def is_integer(self) -> bool:
         """Whether W is one of integers that the node itself takes for other numbers."""
         return self.place in self.operator.integers
@@ -178,7 +184,8 @@ class LinearLayer:
 def linear_layer(node: gs.Node) -> LinearLayer | None:
     """The node as a linear layer; None of other nodes.
 
-    Of a product the first factor is the weight where it alone is constant, else the second one, constant or not.
+    Of a product the first factor is the weight where it alone is constant, else the second one, constant or not; either
+    may be a stack of matrices.
     """
     operator = operator_of(node)
     if operator is None or not operator.is_linear or len(node.inputs) <= max(operator.data, operator.weight.place):
@@ -196,9 +203,12 @@ def plain_layer(node: gs.Node) -> LinearLayer | None:
 
 
 def linear_layers(model: Model) -> Iterator[LinearLayer]:
-    """The layers of a model whose weights depend on no input, in the order of its nodes, without those in bodies."""
+    """The layers of a model whose weights depend on no input and are laid out, in the order of its nodes.
+
+    Layers in bodies are left out.
+    """
     found = (linear_layer(node) for node in model.nodes())
-    return (layer for layer in found if layer is not None and _is_made_of_constants(layer.weight))
+    return (x for x in found if x is not None and x.is_laid_out and _is_made_of_constants(x.weight))
 
 
 def _convolution(node: gs.Node, operator: Operator) -> LinearLayer:

@@ -20,8 +20,7 @@ def test_matrix_times_features_is_what_onnx_runtime_computes(family):
     model = build(family, 5)
     values = values_of(model, feeds(model, 5))
     for layer in linear_layers(model):
-        if values[layer.weight.name].ndim == 2 or layer.is_convolution:
-            _check(layer, values)
+        _check(layer, values)
 
 
 def _check(layer, values):
@@ -153,6 +152,14 @@ def test_the_layers_of_a_model_are_those_whose_weights_depend_on_no_input():
     products_of_activations = [n for n in build("attention", 0).nodes() if n.op == "MatMul"]
     found = [layer.node.name for layer in linear_layers(build("attention", 0))]
     assert len(products_of_activations) == len(found) + 2
+
+
+def test_a_stack_of_matrices_is_a_layer_without_a_layout():
+    model = build("stacked_matmul", 0)
+    stacks = [n for n in model.nodes() if n.op == "MatMul" and isinstance(n.inputs[1], gs.Constant)]
+    stacks = [linear_layer(node) for node in stacks if node.inputs[1].values.ndim > 2]
+    assert stacks and not any(layer.is_laid_out for layer in stacks)
+    assert not {layer.node.name for layer in stacks} & {layer.node.name for layer in linear_layers(model)}
 
 
 def test_scales_and_zero_points_are_told_of_integers_and_of_what_dequantizes_them():
