@@ -51,8 +51,7 @@ def products(layer: LinearLayer, weight: np.ndarray, x: np.ndarray) -> np.ndarra
         features = features.reshape(*features.shape[:3], -1, features.shape[-1])
         y = np.einsum("goit,ngipt->ngop", layer.layout.blocks(weight), features)
         return y.reshape(batch, -1, *windows.shape[2 : 2 + rank])
-    matrix = layer.layout.blocks(weight)[0, :, :, 0] if weight.ndim == 2 else None
-    assert matrix is not None, "stacks of weights are no layer"
+    matrix = layer.layout.blocks(weight)[0, :, :, 0]
     moved = np.moveaxis(x if x.ndim > 1 else x[None], layer.data_axis, -1)
     y = np.moveaxis(moved @ matrix.T, -1, layer.result_axis)
     return y if x.ndim > 1 else y[0]

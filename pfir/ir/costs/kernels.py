@@ -11,15 +11,13 @@ import onnx_graphsurgeon as gs
 from pfir.artifact import Kernel
 from pfir.ir.costs.symbolic_cost import CONTRACTIONS, Dim, Term, axes, is_sized, mac_terms, weight_of
 from pfir.ir.edit import array, held, is_op, operand
+from pfir.ir.operators.elementwise import N_ARY, UNARY
 from pfir.ir.operators.records import Form
 from pfir.ir.operators.table import has_form
 
+# What a kernel does to its results one by one, on the way or at its end.
 ELEMENTWISE = frozenset(
-    "Abs Acos Acosh Add And Asin Asinh Atan Atanh BatchNormalization BitShift Cast Ceil Celu Clip Cos Cosh "
-    "DequantizeLinear Div Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish IsInf IsNaN "
-    "LeakyRelu Less LessOrEqual Log Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow QuantizeLinear QuickGelu "
-    "Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub Sum Swish Tan Tanh "
-    "ThresholdedRelu Where Xor".split()
+    (*UNARY, *N_ARY, "BatchNormalization", "Cast", "DequantizeLinear", "QuantizeLinear", "QuickGelu")
 )
 _POOLS = frozenset("AveragePool LpPool MaxPool MaxUnpool".split())
 _MOVES = frozenset(

@@ -17,18 +17,10 @@ from pfir.ir.coupling.rules import (
     reshape,
     selection,
 )
+from pfir.ir.operators.elementwise import N_ARY, UNARY
 
 Rule = Callable[[Op], None]
 
-_UNARY = (
-    "Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Ceil Celu Clip Cos Cosh Elu Erf Exp Floor Gelu "
-    "HardSigmoid HardSwish IsInf IsNaN LeakyRelu Log Mish Neg Not Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin "
-    "Sinh Softplus Softsign Sqrt Swish Tan Tanh ThresholdedRelu"
-)
-_N_ARY = (
-    "Add And BitShift BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min "
-    "Mod Mul Or PRelu Pow Sub Sum Where Xor"
-)
 _POOLS = ("AveragePool", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "LpPool", "MaxPool")
 _REDUCTIONS = (
     "ArgMax ArgMin ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum "
@@ -50,8 +42,8 @@ ONNX: dict[str, Rule] = {
     "QLinearMatMul": integers.quantized_matmul,
     "RNN": contraction.recurrent,
     # Position by position.
-    **dict.fromkeys(_UNARY.split(), elementwise.same),
-    **dict.fromkeys(_N_ARY.split(), elementwise.elementwise),
+    **dict.fromkeys(UNARY, elementwise.same),
+    **dict.fromkeys(N_ARY, elementwise.elementwise),
     "Cast": elementwise.carry,
     "CastLike": elementwise.like,
     "CumSum": elementwise.running_sum,
