@@ -7,7 +7,8 @@ import onnx_graphsurgeon as gs
 
 from pfir.artifact import TensorSpec
 from pfir.data.generated import generated
-from pfir.ir.edit import array, is_op, operand
+from pfir.ir.batch_norm import BatchNorm, batch_norm
+from pfir.ir.edit import array
 from pfir.ir.linear import Layout, LinearLayer, plain_layer
 from pfir.ir.windows import Windows
 
@@ -33,15 +34,15 @@ def inputs_of_norm(node: gs.Node, tensor: gs.Tensor, spec: TensorSpec, order: tu
         order: Axis i of the tensor is axis order[i] of the input.
         spec: The input, every size fixed.
     """
-    if is_op(node, "BatchNormalization"):
-        seen = _statistics(node)
-        return seen if node.inputs[0] is tensor else None
+    own = batch_norm(node)
+    if own is not None:
+        return _statistics(own) if node.inputs[0] is tensor else None
     layer = plain_layer(node)
     if layer is None or layer.is_transposed or layer.turns_data or layer.operator.bias is None:
         return None
-    norm = node.outputs[0].outputs[0] if len(node.outputs[0].outputs) == 1 else None
+    norm = batch_norm(node.outputs[0].outputs[0]) if len(node.outputs[0].outputs) == 1 else None
     weight = _weight(layer)
-    if layer.data is not tensor or norm is None or weight is None or not is_op(norm, "BatchNormalization"):
+    if layer.data is not tensor or norm is None or weight is None:
         return None
     seen, bias = _statistics(norm), array(layer.bias)
     if seen is None or (bias is None and layer.bias is not None):
@@ -52,11 +53,11 @@ def inputs_of_norm(node: gs.Node, tensor: gs.Tensor, spec: TensorSpec, order: tu
     return _fitted(layer, weight, seen[0] - offset, seen[1] ** 2, seen[2], spec, order)
 
 
-def _statistics(norm: gs.Node) -> Moments | None:
-    mean, variance = (array(operand(norm, i)) for i in (3, 4))
+def _statistics(norm: BatchNorm) -> Moments | None:
+    mean, variance = norm.statistics
     if mean is None or variance is None or not (np.isfinite(mean).all() and (variance >= 0).all()):
         return None
-    return mean.astype(np.float64), np.sqrt(variance.astype(np.float64)), norm.name
+    return mean.astype(np.float64), np.sqrt(variance.astype(np.float64)), norm.node.name
 
 
 def _weight(layer: LinearLayer) -> np.ndarray | None:

@@ -9,8 +9,9 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.errors import UsageError
+from pfir.ir.batch_norm import batch_norm
 from pfir.ir.costs.symbolic_cost import CONTRACTIONS
-from pfir.ir.edit import Names, held, insert_after, is_op
+from pfir.ir.edit import Names, held, insert_after
 from pfir.ir.linear_edits import EditableLayer, editable_layer
 from pfir.ir.model import Model
 from pfir.ir.operators.records import Form
@@ -65,7 +66,7 @@ def _bare_layers(graph: gs.Graph) -> list[EditableLayer]:
 
 
 def _has_batch_norm(node: gs.Node) -> bool:
-    return any(is_op(n, "BatchNormalization") for n in node.outputs[0].outputs)
+    return any(batch_norm(reader) is not None for reader in node.outputs[0].outputs)
 
 
 def _is_head(node: gs.Node, holding: set[str]) -> bool:
