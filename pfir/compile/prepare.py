@@ -15,6 +15,8 @@ from pfir.compile.request import Request
 from pfir.errors import UsageError
 from pfir.frontends import load
 from pfir.ir.checking.verify import check_finite
+from pfir.ir.edit import set_input
+from pfir.ir.linear import plain_layer
 from pfir.ir.model import Model
 from pfir.ir.shapes import fix_sizes
 from pfir.passes.base import Context, Pass
@@ -164,7 +166,7 @@ def _in_compile(each: Pass, text: str, lanes: int) -> Pass:
 
 
 def _passes_text(request: Request) -> str | None:
-    """Of `--passes`, else of the recipe that is replayed; None where pfir chooses."""
+    """The text of `--passes`, else that of the recipe that is replayed; None where pfir chooses."""
     if request.passes is not None or request.recipe is None:
         return request.passes
     behind = read_recipe(request.recipe).passes[len(BASELINE) :]
@@ -200,14 +202,14 @@ def open_backend(name: str, tuned: str | None = None, note: Callable[[str], None
 
 def give_biases(model: Model) -> None:
     """Give each convolution without a bias one of zeros: a place for the mean in least squares and in training."""
-    for node in model.nodes():
-        if node.op not in ("Conv", "ConvTranspose") or len(node.inputs) != 2:
+    for layer in filter(None, map(plain_layer, model.nodes())):
+        node, weight = layer.node, layer.weight
+        if not layer.is_convolution or len(node.inputs) != 2:
             continue
-        weight = node.inputs[1]
         if not isinstance(weight, gs.Constant) or np.dtype(weight.dtype).kind != "f":
             continue
-        outputs = weight.shape[0] if node.op == "Conv" else weight.shape[1] * node.attrs.get("group", 1)
-        node.inputs.append(gs.Constant(f"{node.name}.pfir_bias", np.zeros(outputs, weight.values.dtype)))
+        zeros = np.zeros(layer.layout.outputs(weight.shape), weight.values.dtype)
+        set_input(node, layer.operator.bias, gs.Constant(f"{node.name}.pfir_bias", zeros))
 
 
 def _sha256(path: Path) -> str:

@@ -1,205 +1,240 @@
-"""Convolutions and dense layers as what they have in common: weights and a bias with input and output channels."""
+"""Convolutions and products with a matrix as what they have in common: y = W x + b, and how W lies in memory."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pfir.ir.edit import Names, array, is_op, operand, opset
+from pfir.ir.edit import is_op, operand, producer
+from pfir.ir.model import Model
+from pfir.ir.operators.records import Form, Operator
+from pfir.ir.operators.table import OPERATORS, operator_of
+from pfir.ir.windows import Windows, windows_of
+
+PLAIN = tuple(o.name for o in OPERATORS if o.is_linear and "" in o.domains and not o.integers)
+"""ONNX's own linear operators on floats: what passes edit."""
 
 
 @dataclass(frozen=True)
-class Linear:
-    """A node y = W x + b with constant float weights.
+class Layout:
+    """How a weight lies in memory: [G * O, I, *k], or [G * I, O, *k] where input channels come first.
 
     Args:
-        graph: Where it lives.
-        names: Its names.
-        holding: Tensors that others need (`held`).
-        node: Conv, ConvTranspose, Gemm or MatMul.
-        channels: Of the output, C.
-        rank: Of the output.
-        axis: Of the output on which the channels lie.
+        groups: G, how many groups of channels have weights of their own.
+        inputs_first: Whether the first axis holds the input channels.
     """
 
-    graph: gs.Graph
-    names: Names
-    holding: set[str]
+    groups: int = 1
+    inputs_first: bool = False
+
+    def blocks(self, weight: np.ndarray) -> np.ndarray:
+        """The weight as [G, O, I, taps]: one matrix for each group and each position of the kernel."""
+        rows, columns, *kernel = weight.shape
+        split = weight.reshape(self.groups, rows // self.groups, columns, math.prod(kernel))
+        return split.swapaxes(1, 2) if self.inputs_first else split
+
+    def weight(self, blocks: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """The inverse of `blocks`, for a weight of this shape."""
+        return np.ascontiguousarray(blocks.swapaxes(1, 2) if self.inputs_first else blocks).reshape(shape)
+
+    def outputs(self, shape: tuple[int, ...]) -> int:
+        """The number of output channels of a weight of this shape."""
+        return shape[1] * self.groups if self.inputs_first else shape[0]
+
+    def inputs(self, shape: tuple[int, ...]) -> int:
+        """The number of input channels of a weight of this shape."""
+        return shape[0] if self.inputs_first else shape[1] * self.groups
+
+    @staticmethod
+    def across_groups(blocks: np.ndarray) -> np.ndarray:
+        """[G, O, I, ...] -> [G * O, G * I, ...], zero between groups."""
+        groups, outputs, inputs, *rest = blocks.shape
+        if groups == 1:
+            return blocks[0]
+        whole = np.zeros((groups, outputs, groups, inputs, *rest), blocks.dtype)
+        for group, block in enumerate(blocks):
+            whole[group, :, group] = block
+        return whole.reshape(groups * outputs, groups * inputs, *rest)
+
+
+@dataclass(frozen=True, eq=False)
+class LinearLayer:
+    """A node y = a (W x) + c b; a and c are 1 unless attributes say otherwise.
+
+    Args:
+        node: What computes it.
+        operator: The record of its operator.
+        place: The input that holds W.
+        data_place: The input that holds x.
+        layout: How W lies in memory.
+        data_axis: Axis of x that holds the input channels, from the end where the operator works on the last axes.
+        result_axis: Axis of y that holds the output channels, likewise.
+    """
+
     node: gs.Node
-    channels: int
-    rank: int
-    axis: int
+    operator: Operator
+    place: int
+    data_place: int
+    layout: Layout
+    data_axis: int
+    result_axis: int
 
     @property
-    def axis_is_one(self) -> bool:
-        """Whether the channels lie where BatchNormalization expects them."""
-        return self.axis == 1
+    def weight(self) -> gs.Tensor:
+        """The tensor W, which may be computed."""
+        return self.node.inputs[self.place]
 
     @property
-    def weight(self) -> np.ndarray:
-        return self.node.inputs[1].values
+    def data(self) -> gs.Tensor:
+        """The tensor x, which is multiplied with W."""
+        return self.node.inputs[self.data_place]
 
-    def bias(self) -> np.ndarray:
-        """float64 [C], what is added to each output channel; zeros where the node has no bias."""
-        value = array(operand(self.node, 2))
-        if value is None:
-            return np.zeros(self.channels)
-        factor = float(self.node.attrs.get("beta", 1.0)) if self.node.op == "Gemm" else 1.0
-        return np.broadcast_to(factor * value.astype(np.float64).ravel(), (self.channels,)).copy()
+    @property
+    def bias(self) -> gs.Tensor | None:
+        """The tensor b; None without one."""
+        return None if self.operator.bias is None else operand(self.node, self.operator.bias)
 
-    def output_norms(self) -> np.ndarray:
-        """float64 [C], the L2 norm of the weights behind each output channel."""
-        squares = np.square(self.weight.astype(np.float64))
-        if self.node.op == "ConvTranspose":
-            # [C_in, C/group, *k]: the outputs of a group are made from that group's inputs alone.
-            groups = int(self.node.attrs.get("group", 1))
-            parts = squares.reshape(groups, len(squares) // groups, squares.shape[1], -1)
-            return np.sqrt(parts.sum(axis=(1, 3))).ravel()
-        return np.sqrt(squares.sum(axis=tuple(i for i in range(squares.ndim) if i != self._output_axis())))
+    @property
+    def is_convolution(self) -> bool:
+        """Whether it sums over windows, transposed or not."""
+        return self.operator.form in (Form.CONVOLUTION, Form.TRANSPOSED_CONVOLUTION)
 
-    def scale_outputs(self, scale: np.ndarray, shift: np.ndarray) -> bool:
-        """y becomes scale * y + shift, both float64 [C] or [1]; False, and nothing done, if it cannot."""
-        weight = self.weight.astype(np.float64) * self._on_output(np.broadcast_to(scale, (self.channels,)))
-        return self._set(weight, self.bias() * scale + shift)
+    @property
+    def is_transposed(self) -> bool:
+        """Whether each input makes a window of outputs."""
+        return self.operator.form is Form.TRANSPOSED_CONVOLUTION
 
-    def scale_inputs(self, scale: np.ndarray, shift: np.ndarray) -> bool:
-        """y = W x + b becomes W (scale * x + shift) + b, both float64 [inputs]; False if padding makes that inexact."""
-        if self.node.op == "ConvTranspose" or (shift.any() and _pads(self.node)):
-            return False
-        moved = self._per_input(shift)
-        scaled = self._per_input(scale)
-        if moved is None or scaled is None:
-            return False
-        weight = self.weight.astype(np.float64)
-        added = (weight * moved).sum(axis=tuple(i for i in range(weight.ndim) if i != self._output_axis()))
-        if self.node.op == "Gemm":
-            added = added * float(self.node.attrs.get("alpha", 1.0))
-        return self._set(weight * scaled, self.bias() + added)
+    @property
+    def is_laid_out(self) -> bool:
+        """Whether `layout` tells how W lies: not of a stack of matrices or a vector, where its shape is known."""
+        shape = self.weight.shape
+        return self.is_convolution or shape is None or len(shape) == 2
 
-    def set_bias(self, bias: np.ndarray | None) -> None:
-        """Replace the bias [C]; None removes it."""
-        node = self.node
-        while len(node.inputs) > 2:
-            node.inputs.pop()
-        if node.op == "Gemm":
-            node.attrs["beta"] = 1.0
-            # Before opset 11 a Gemm must have one.
-            bias = np.zeros(self.channels) if bias is None and opset(self.graph) < 11 else bias
-        if bias is not None:
-            name = self.names.fresh(f"{node.name or node.outputs[0].name}.bias")
-            node.inputs.append(gs.Constant(name, bias.astype(self.weight.dtype)))
+    @property
+    def is_integer(self) -> bool:
+        """Whether W is one of integers that the node itself takes for other numbers."""
+        return self.place in self.operator.integers
 
-    def _output_axis(self) -> int:
-        if self.node.op == "Conv":
-            return 0
-        return 0 if self.node.op == "Gemm" and self.node.attrs.get("transB", 0) else 1
+    @property
+    def turns_data(self) -> bool:
+        """Whether axes of x are swapped, or those of a batch, before it is multiplied."""
+        return any(self.node.attrs.get(name, 0) for name in ("transA", "transBatchA", "transBatchB"))
 
-    def _on_output(self, values: np.ndarray) -> np.ndarray:
-        """One value per output channel, shaped to multiply the weights."""
-        shape = [1] * self.weight.ndim
-        if self.node.op == "ConvTranspose":
-            # [C_in, C/group, *k]: the group of an output channel is that of the input channel.
-            groups = int(self.node.attrs.get("group", 1))
-            per_group = np.repeat(values.reshape(groups, -1), self.weight.shape[0] // groups, axis=0)
-            return per_group.reshape(*per_group.shape, *shape[2:])
-        shape[self._output_axis()] = self.channels
-        return values.reshape(shape)
+    @property
+    def factor(self) -> float:
+        """What the product is multiplied by: a."""
+        return self._attribute(self.operator.scaled_by)
 
-    def _per_input(self, values: np.ndarray) -> np.ndarray | None:
-        """One value per input channel, shaped to multiply the weights."""
-        weight, node = self.weight, self.node
-        if node.op != "Conv":
-            axis = 1 - self._output_axis()
-            shape = [1, 1]
-            shape[axis] = -1
-            fits = values.size in (1, weight.shape[axis]) and not node.attrs.get("transA", 0) and self.rank == 2
-            return values.reshape(shape) if fits else None
-        groups = int(node.attrs.get("group", 1))
-        if values.size == 1:
-            values = np.repeat(values, groups * weight.shape[1])
-        if values.size != groups * weight.shape[1]:
-            return None
-        rows = np.repeat(values.reshape(groups, -1), weight.shape[0] // groups, axis=0)
-        return rows.reshape(*rows.shape, *[1] * (weight.ndim - 2))
+    @property
+    def bias_factor(self) -> float:
+        """What the bias is multiplied by: c."""
+        return self._attribute(self.operator.bias_scaled_by)
 
-    def _set(self, weight: np.ndarray, bias: np.ndarray) -> bool:
-        node, dtype = self.node, self.weight.dtype
-        with np.errstate(over="ignore"):
-            weight, bias = weight.astype(dtype), bias.astype(dtype)
-        if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
-            return False
-        had_bias = operand(node, 2) is not None
-        if node.op == "MatMul" and bias.any() and not self._becomes_gemm():
-            return False
-        self._set_weight(weight)
-        if had_bias or bias.any():
-            self._set_bias_values(bias)
-        return True
+    @property
+    def output_axis(self) -> int:
+        """Axis of W that holds the output channels, of one group where input channels come first."""
+        return int(self.layout.inputs_first)
 
-    def _becomes_gemm(self) -> bool:
-        """A product of matrices can hold a bias as Gemm; one of stacks cannot."""
-        if self.rank != 2 or self.weight.ndim != 2:
-            return False
-        self.node.op = "Gemm"
-        return True
+    @property
+    def input_axis(self) -> int:
+        """Axis of W that holds the input channels, of one group where output channels come first."""
+        return 1 - self.output_axis
 
-    def _set_weight(self, weight: np.ndarray) -> None:
-        tensor = self.node.inputs[1]
-        if self._is_shared(tensor):
-            self.node.inputs[1] = gs.Constant(self.names.fresh(f"{tensor.name}_folded"), weight)
-        else:
-            tensor.values = weight
+    @property
+    def adds_zeros(self) -> bool:
+        """Whether some sums lack inputs: beside the border of a convolution, and everywhere of a transposed one."""
+        attrs = self.node.attrs
+        padded = any(attrs.get("pads", ())) or attrs.get("auto_pad", "NOTSET") in ("SAME_UPPER", "SAME_LOWER")
+        return self.is_transposed or (self.is_convolution and padded)
 
-    def _set_bias_values(self, bias: np.ndarray) -> None:
-        tensor = operand(self.node, 2)
-        if tensor is None or self._is_shared(tensor):
-            self.set_bias(bias)
-            return
-        tensor.values = bias
-        if self.node.op == "Gemm":
-            self.node.attrs["beta"] = 1.0
+    @property
+    def weight_scale(self) -> gs.Tensor | None:
+        """The scale of the integers that W is given as; None where W is one of floats, or counts in steps."""
+        return self._said_of_integers(scale=True)
 
-    def _is_shared(self, tensor: gs.Tensor) -> bool:
-        return len(tensor.outputs) > 1 or tensor.name in self.holding
+    @property
+    def weight_zero_point(self) -> gs.Tensor | None:
+        """The integer that stands for zero in W; None where W is one of floats, or where it is 0."""
+        return self._said_of_integers(scale=False)
+
+    def windows(self, kernel: tuple[int, ...]) -> Windows:
+        """The windows of a convolution with this kernel; a product looks at single positions."""
+        return windows_of(self.node, kernel)
+
+    def _attribute(self, name: str) -> float:
+        return float(self.node.attrs.get(name, 1.0)) if name else 1.0
+
+    def _said_of_integers(self, scale: bool) -> gs.Tensor | None:
+        """What the node itself, or the DequantizeLinear that makes W, is told of its integers: scale or zero point."""
+        node, operator, place = self.node, self.operator, self.place
+        if not self.is_integer:
+            node, place = producer(self.weight), 0
+            if node is None or not is_op(node, "DequantizeLinear"):
+                return None
+            operator = operator_of(node)
+        found = operator.integers[place]
+        at = found.scale if scale else found.zero_point
+        return None if at is None else operand(node, at)
 
 
-def linear_layer(graph: gs.Graph, node: gs.Node, names: Names, holding: set[str]) -> Linear | None:
-    """The node as a linear layer, if it is one with constant float weights and bias."""
-    if not is_op(node, "Conv", "ConvTranspose", "Gemm", "MatMul") or len(node.inputs) < 2:
+def linear_layer(node: gs.Node) -> LinearLayer | None:
+    """The node as a linear layer; None of other nodes.
+
+    Of a product the first factor is the weight where it alone is constant, else the second one, constant or not; either
+    may be a stack of matrices.
+    """
+    operator = operator_of(node)
+    if operator is None or not operator.is_linear or len(node.inputs) <= max(operator.data, operator.weight.place):
         return None
-    weight, bias = array(node.inputs[1]), array(operand(node, 2))
-    if weight is None or weight.dtype not in (np.float16, np.float32, np.float64):
-        return None
-    if operand(node, 2) is not None and bias is None:
-        return None
-    place = _channel_axis(node, weight)
-    if place is None or (bias is not None and not _is_per_channel(bias, place[0])):
-        return None
-    return Linear(graph, names, holding, node, *place)
+    if operator.form in (Form.CONVOLUTION, Form.TRANSPOSED_CONVOLUTION):
+        return _convolution(node, operator)
+    if operator.form is Form.MATMUL and _is_weight_first(node, operator):
+        return LinearLayer(node, operator, operator.data, operator.weight.place, Layout(), -2, -2)
+    return _product(node, operator)
 
 
-def _channel_axis(node: gs.Node, weight: np.ndarray) -> tuple[int, int, int] | None:
-    """Output channels, rank of the output, and the axis of the channels in it."""
-    if node.op == "Conv":
-        return weight.shape[0], weight.ndim, 1
-    if node.op == "ConvTranspose":
-        return weight.shape[1] * int(node.attrs.get("group", 1)), weight.ndim, 1
-    if node.op == "Gemm":
-        return weight.shape[0 if node.attrs.get("transB", 0) else 1], 2, 1
-    left = node.inputs[0]
-    if weight.ndim != 2 or left.shape is None or len(left.shape) < 2:
-        return None
-    return weight.shape[1], len(left.shape), len(left.shape) - 1
+def plain_layer(node: gs.Node) -> LinearLayer | None:
+    """The node as a linear layer, if it is one of ONNX's own on floats."""
+    return linear_layer(node) if is_op(node, *PLAIN) else None
 
 
-def _is_per_channel(bias: np.ndarray, channels: int) -> bool:
-    """A Gemm's bias may also vary over rows; such a one is left alone."""
-    return bias.size == 1 or (bias.size == channels and bias.shape[-1] == channels)
+def linear_layers(model: Model) -> Iterator[LinearLayer]:
+    """The layers of a model whose weights depend on no input and are laid out, in the order of its nodes.
+
+    Layers in bodies are left out.
+    """
+    found = (linear_layer(node) for node in model.nodes())
+    return (x for x in found if x is not None and x.is_laid_out and _is_made_of_constants(x.weight))
 
 
-def _pads(node: gs.Node) -> bool:
-    if node.op != "Conv":
-        return False
-    return any(node.attrs.get("pads", [])) or node.attrs.get("auto_pad", "NOTSET") in ("SAME_UPPER", "SAME_LOWER")
+def _convolution(node: gs.Node, operator: Operator) -> LinearLayer:
+    layout = Layout(int(node.attrs.get("group", 1)), inputs_first=operator.weight.inputs == 0)
+    axis = -1 if node.attrs.get("channels_last", 0) else 1
+    return LinearLayer(node, operator, operator.weight.place, operator.data, layout, axis, axis)
+
+
+def _product(node: gs.Node, operator: Operator) -> LinearLayer:
+    turned = bool(operator.weight.turned_by and node.attrs.get(operator.weight.turned_by, 0))
+    data_axis = -2 if node.attrs.get("transA", 0) else -1
+    return LinearLayer(
+        node, operator, operator.weight.place, operator.data, Layout(inputs_first=not turned), data_axis, -1
+    )
+
+
+def _is_made_of_constants(tensor: gs.Tensor) -> bool:
+    node = producer(tensor)
+    if node is None:
+        return isinstance(tensor, gs.Constant)
+    given = [t for t in node.inputs if not t.is_empty()]
+    return node.op == "Constant" or (bool(given) and all(map(_is_made_of_constants, given)))
+
+
+def _is_weight_first(node: gs.Node, operator: Operator) -> bool:
+    """Whether the first factor alone is constant."""
+    return isinstance(node.inputs[operator.data], gs.Constant) and not isinstance(
+        node.inputs[operator.weight.place], gs.Constant
+    )

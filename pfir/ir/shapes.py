@@ -15,26 +15,28 @@ from pfir.ir.edit import STANDARD_DOMAINS, remove_dead
 from pfir.ir.model import Model
 from pfir.ir.onnx_io import walk
 from pfir.ir.onnx_io.tensors import fill_small, numpy_dtype, symbol
+from pfir.ir.operators.records import Form
+from pfir.ir.operators.table import operator_named
 
 _ROUNDS = 12
 
-# ONNX Runtime's own operators by what they are apart from fused activations and scales, with the inputs that decide
-# sizes; and those that keep sizes and type.
+# ONNX Runtime's own operators by what they are apart from fused activations and scales, and those that keep sizes and
+# type.
 _PLAIN_FORM = {
-    "DequantizeLinear": ("DequantizeLinear", slice(0, 3)),
-    "DynamicQuantizeMatMul": ("MatMul", slice(0, 2)),
-    "FusedConv": ("Conv", slice(0, 3)),
-    "FusedGemm": ("Gemm", slice(0, 3)),
-    "QLinearAdd": ("Add", slice(0, 4, 3)),
-    "QLinearAveragePool": ("AveragePool", slice(0, 1)),
-    "QLinearConcat": ("Concat", slice(2, None, 3)),
-    "QLinearConv": ("QLinearConv", slice(None)),
-    "QGemm": ("Gemm", slice(0, 7, 3)),
-    "QLinearGlobalAveragePool": ("GlobalAveragePool", slice(0, 1)),
-    "QLinearMul": ("Mul", slice(0, 4, 3)),
-    "QuantizeLinear": ("QuantizeLinear", slice(0, 3)),
+    "DequantizeLinear": "DequantizeLinear",
+    "DynamicQuantizeMatMul": "MatMul",
+    "FusedConv": "Conv",
+    "FusedGemm": "Gemm",
+    "QLinearAdd": "Add",
+    "QLinearAveragePool": "AveragePool",
+    "QLinearConcat": "Concat",
+    "QLinearConv": "QLinearConv",
+    "QGemm": "Gemm",
+    "QLinearGlobalAveragePool": "GlobalAveragePool",
+    "QLinearMul": "Mul",
+    "QuantizeLinear": "QuantizeLinear",
 }
-_TO_FLOAT = {"MatMulIntegerToFloat": ("MatMulInteger", slice(0, 2)), "QGemm": ("Gemm", slice(0, 7, 3))}
+_TO_FLOAT = {"MatMulIntegerToFloat": "MatMulInteger", "QGemm": "Gemm"}
 _LIKE_INPUT = frozenset(
     (
         *("BiasGelu", "FastGelu", "Gelu", "GroupNorm", "QLinearLeakyRelu", "QLinearSigmoid", "QuickGelu"),
@@ -107,25 +109,41 @@ def _stand_in(node: onnx.NodeProto) -> None:
     if any(a.name == "channels_last" and a.i for a in node.attribute):
         return
     if node.domain == "com.microsoft" and node.op_type in _PLAIN_FORM:
-        (node.op_type, places), node.domain = _PLAIN_FORM[node.op_type], ""
+        inputs = _without_scales(node, _PLAIN_FORM[node.op_type])
+        node.op_type, node.domain = _PLAIN_FORM[node.op_type], ""
         kept = [a for a in node.attribute if not a.name.startswith(("activation", "channels_last"))]
         del node.attribute[:]
         node.attribute.extend(kept)
-        node.input[:] = node.input[places]
+        node.input[:] = inputs
     elif node.op_type in (_LIKE_INPUT if node.domain == "com.microsoft" else ("GroupNormalization",)):
         node.op_type, node.domain = "Identity", ""
         del node.attribute[:]
         del node.input[1:]
 
 
+def _without_scales(node: onnx.NodeProto, plain: str) -> list[str]:
+    """The inputs that an operator shares with its plain form; all of them where that is the same but for the domain."""
+    operator = operator_named(node.op_type, node.domain)
+    if node.op_type == plain:
+        return list(node.input)
+    if operator.form is Form.CONCAT:
+        return list(node.input[operator.data :: 3])
+    if not operator.is_linear:
+        return [node.input[i] for i in operator.integers]
+    bias = operator.bias if operator_named(plain).bias is not None else None
+    places = (operator.data, operator.weight.place, bias)
+    return [node.input[i] for i in places if i is not None and i < len(node.input)]
+
+
 def _by_way_of_integers(node: onnx.NodeProto) -> list[onnx.NodeProto]:
     """The node; where it gives floats made of integers, an operator that onnx knows and a Cast for it."""
     if node.domain != "com.microsoft" or node.op_type not in _TO_FLOAT:
         return [node]
-    if node.op_type == "QGemm" and any(node.input[7:]):  # The result has a scale: it is of integers.
+    made = operator_named(node.op_type, node.domain).result
+    if made is not None and any(node.input[made.scale :]):  # The result has a scale: it is of integers.
         return [node]
-    (kind, places), result = _TO_FLOAT[node.op_type], f"{node.output[0]}#integers"
-    plain = onnx.helper.make_node(kind, list(node.input)[places], [result])
+    kind, result = _TO_FLOAT[node.op_type], f"{node.output[0]}#integers"
+    plain = onnx.helper.make_node(kind, _without_scales(node, kind), [result])
     plain.attribute.extend(node.attribute)
     return [plain, onnx.helper.make_node("Cast", [result], [node.output[0]], to=onnx.TensorProto.FLOAT)]
 
@@ -183,7 +201,7 @@ def _fold_until_known(model: Model) -> None:
 
 
 def _computed(tensors: Sequence[gs.Tensor]) -> list[gs.Variable]:
-    """Those that are no constants, whose shape is that of their values."""
+    """The tensors that are no constants: the shape of a constant is that of its values."""
     return [t for t in tensors if isinstance(t, gs.Variable)]
 
 

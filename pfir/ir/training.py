@@ -8,23 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from pfir.ir.edit import is_op
 from pfir.ir.model import Model
+from pfir.ir.operators.table import operator_of
 
-# Input positions that hold what an operator learns; Add is judged by what it follows (see _weights_of).
-_WEIGHTS = {
-    "Conv": (1, 2),
-    "ConvTranspose": (1, 2),
-    "Gemm": (0, 1, 2),
-    "MatMul": (0, 1),
-    "BatchNormalization": (1, 2),
-    "LayerNormalization": (1, 2),
-    "InstanceNormalization": (1, 2),
-    "GroupNormalization": (1, 2),
-    "PRelu": (1,),
-    "LSTM": (1, 2, 3),
-    "GRU": (1, 2, 3),
-    "Gather": (0,),
-}
+# ONNX Runtime has no gradient of the first; the others pick single numbers, which are settings rather than embeddings.
+_NOT_LEARNT = ("RNN", "GatherElements", "GatherND")
 
 
 @dataclass(frozen=True)
@@ -72,5 +61,6 @@ def _weights_of(node: gs.Node) -> list[gs.Constant]:
         # A bias beside a MatMul; an Add of anything else is arithmetic that the model's author wrote.
         produced = [t.inputs[0].op for t in node.inputs if t.inputs]
         return [t for t in node.inputs if isinstance(t, gs.Constant)] if produced == ["MatMul"] else []
-    inputs = [node.inputs[i] for i in _WEIGHTS.get(node.op, ()) if i < len(node.inputs)]
-    return [t for t in inputs if isinstance(t, gs.Constant)]
+    operator = operator_of(node) if is_op(node, node.op) and node.op not in _NOT_LEARNT else None
+    places = () if operator is None else operator.parameters
+    return [node.inputs[i] for i in places if i < len(node.inputs) and isinstance(node.inputs[i], gs.Constant)]

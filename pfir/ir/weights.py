@@ -12,6 +12,7 @@ from pfir.ir.coupling.zero_points import point_input, scale_input
 from pfir.ir.edit import array, is_op
 from pfir.ir.model import Model
 from pfir.ir.onnx_io.tensors import numpy_dtype
+from pfir.ir.operators.table import operator_of
 
 
 def numbers(tensor: gs.Tensor | None) -> np.ndarray | None:
@@ -98,7 +99,11 @@ def _channel_axis(node: gs.Node) -> int:
     """Along which axis of its weights a node has scales and zero points."""
     if node.op == "DequantizeLinear":
         return node.attrs.get("axis", 1)
-    return 0 if "Conv" in node.op or node.attrs.get("transB", 0) else -1
+    operator = operator_of(node)
+    weight = None if operator is None else operator.weight
+    if weight is None:
+        return -1
+    return weight.inputs if weight.turned_by and node.attrs.get(weight.turned_by, 0) else weight.outputs
 
 
 def _along(vector: np.ndarray, shape: tuple[int, ...], axis: int) -> np.ndarray | None:

@@ -7,7 +7,10 @@ import onnx_graphsurgeon as gs
 
 from pfir.artifact import TensorSpec
 from pfir.data.generated import generated
-from pfir.ir.edit import array, is_op, operand
+from pfir.ir.batch_norm import BatchNorm, batch_norm
+from pfir.ir.edit import array
+from pfir.ir.linear import Layout, LinearLayer, plain_layer
+from pfir.ir.windows import Windows
 
 SAMPLES = 24
 PATCHES = 4096
@@ -31,51 +34,46 @@ def inputs_of_norm(node: gs.Node, tensor: gs.Tensor, spec: TensorSpec, order: tu
         order: Axis i of the tensor is axis order[i] of the input.
         spec: The input, every size fixed.
     """
-    if is_op(node, "BatchNormalization"):
-        seen = _statistics(node)
-        return seen if node.inputs[0] is tensor else None
-    if not is_op(node, "Conv", "Gemm") or node.inputs[0] is not tensor or node.attrs.get("transA", 0):
+    own = batch_norm(node)
+    if own is not None:
+        return _statistics(own) if node.inputs[0] is tensor else None
+    layer = plain_layer(node)
+    if layer is None or layer.is_transposed or layer.turns_data or layer.operator.bias is None:
         return None
-    norm = node.outputs[0].outputs[0] if len(node.outputs[0].outputs) == 1 else None
-    weight = _weight(node)
-    if norm is None or weight is None or not is_op(norm, "BatchNormalization"):
+    norm = batch_norm(node.outputs[0].outputs[0]) if len(node.outputs[0].outputs) == 1 else None
+    weight = _weight(layer)
+    if layer.data is not tensor or norm is None or weight is None:
         return None
-    seen = _statistics(norm)
-    bias = array(operand(node, 2))
-    if seen is None or (bias is None and operand(node, 2) is not None):
+    seen, bias = _statistics(norm), array(layer.bias)
+    if seen is None or (bias is None and layer.bias is not None):
         return None
-    offset = np.zeros(1) if bias is None else bias.astype(np.float64).ravel() * float(node.attrs.get("beta", 1.0))
+    offset = np.zeros(1) if bias is None else bias.astype(np.float64).ravel() * layer.bias_factor
     if offset.size not in (1, len(weight)):
         return None
-    return _fitted(node, weight, seen[0] - offset, seen[1] ** 2, seen[2], spec, order)
+    return _fitted(layer, weight, seen[0] - offset, seen[1] ** 2, seen[2], spec, order)
 
 
-def _statistics(norm: gs.Node) -> Moments | None:
-    mean, variance = (array(operand(norm, i)) for i in (3, 4))
+def _statistics(norm: BatchNorm) -> Moments | None:
+    mean, variance = norm.statistics
     if mean is None or variance is None or not (np.isfinite(mean).all() and (variance >= 0).all()):
         return None
-    return mean.astype(np.float64), np.sqrt(variance.astype(np.float64)), norm.name
+    return mean.astype(np.float64), np.sqrt(variance.astype(np.float64)), norm.node.name
 
 
-def _weight(node: gs.Node) -> np.ndarray | None:
-    """float64 [outputs, inputs of all groups, *k], zero between groups; of a Gemm [outputs, 1, inputs]."""
-    weight = array(node.inputs[1])
+def _weight(layer: LinearLayer) -> np.ndarray | None:
+    """float64 [outputs, inputs of all groups, taps], zero between groups; of a Gemm [outputs, 1, inputs].
+
+    What a Gemm reads is taken for one channel: a whole image or signal, flattened.
+    """
+    weight = array(layer.weight)
     if weight is None or weight.dtype.kind != "f":
         return None
-    weight = weight.astype(np.float64)
-    if node.op == "Gemm":
-        plain = weight if node.attrs.get("transB", 0) else weight.T
-        return plain[:, None, :] * float(node.attrs.get("alpha", 1.0))
-    groups = int(node.attrs.get("group", 1))
-    rows = weight.shape[0] // groups
-    full = np.zeros((weight.shape[0], groups, *weight.shape[1:]))
-    for group in range(groups):
-        full[group * rows : (group + 1) * rows, group] = weight[group * rows : (group + 1) * rows]
-    return full.reshape(weight.shape[0], groups * weight.shape[1], *weight.shape[2:])
+    whole = Layout.across_groups(layer.layout.blocks(weight.astype(np.float64)))
+    return whole if layer.is_convolution else whole.swapaxes(1, 2) * layer.factor
 
 
 def _fitted(
-    node: gs.Node,
+    layer: LinearLayer,
     weight: np.ndarray,
     mean: np.ndarray,
     variance: np.ndarray,
@@ -85,33 +83,31 @@ def _fitted(
 ) -> Moments | None:
     if weight[0].size > LARGEST_PATCH or len(weight) < weight.shape[1] or not (variance > 0).any():
         return None
-    sums = weight.reshape(*weight.shape[:2], -1).sum(axis=2)
+    sums = weight.sum(axis=2)
     if np.linalg.matrix_rank(sums) < weight.shape[1]:
         return None
     means = np.linalg.lstsq(sums, mean, rcond=None)[0]
-    patches = _patches(node, weight.shape, spec, order)
+    patches = _patches(layer, spec, order)
     if patches is None:
         return None
     # [outputs, C, C]: what channels i and j bring to the variance of each output, for fields of variance 1.
-    parts = np.einsum("oik,pik->opi", weight.reshape(*weight.shape[:2], -1), patches)
+    parts = np.einsum("oik,pik->opi", weight, patches)
     forms = np.einsum("opi,opj->oij", parts, parts) / len(patches)
     deviations = _deviations(forms, variance)
     good = np.isfinite(means).all() and np.isfinite(deviations).all() and (deviations > 0).all()
     return (means, deviations, name) if good else None
 
 
-def _patches(node: gs.Node, shape: tuple[int, ...], spec: TensorSpec, order: tuple[int, ...]) -> np.ndarray | None:
+def _patches(layer: LinearLayer, spec: TensorSpec, order: tuple[int, ...]) -> np.ndarray | None:
     """What the layer reads at random places of generated inputs of variance 1: [P, C, taps]."""
     x = generated([spec], SAMPLES, seed=0).batch(np.arange(SAMPLES))[spec.name].astype(np.float64).transpose(order)
-    if node.op == "Gemm":
+    if not layer.is_convolution:
         return x.reshape(SAMPLES, 1, -1)
-    kernel = shape[2:]
-    dilations = node.attrs.get("dilations") or [1] * len(kernel)
-    spans = [d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]
-    if any(n < span for n, span in zip(x.shape[2:], spans, strict=True)):
+    own = layer.windows(layer.weight.shape[2:])
+    here = Windows(own.kernel, (1,) * len(own.kernel), own.dilations, (0,) * 2 * len(own.kernel))
+    if min(here.grid(x.shape[2:])) < 1:
         return None
-    windows = np.lib.stride_tricks.sliding_window_view(x, spans, axis=tuple(range(2, x.ndim)))
-    windows = windows[(..., *(slice(None, None, d) for d in dilations))]
+    windows = here.of(x)
     rng = np.random.default_rng(0)
     sample, *places = (rng.integers(0, n, PATCHES) for n in (windows.shape[0], *windows.shape[2 : x.ndim]))
     return windows[(sample, slice(None), *places)].reshape(PATCHES, x.shape[1], -1)

@@ -11,6 +11,7 @@ from pfir.compile.plan import Plan
 from pfir.compile.selection.search_context import BATCH, SearchContext
 from pfir.compile.selection.searching import Found, SearchRun, Teller, built_by, fingerprint, points
 from pfir.errors import OutOfTime
+from pfir.ir.linear import plain_layer
 from pfir.ir.model import Model
 from pfir.ir.shapes import infer_shapes
 from pfir.passes.base import Activations, Context
@@ -167,5 +168,5 @@ def _seconds(search_context: SearchContext) -> float:
     """Both models run once over the calibration data, and each layer is solved."""
     model = search_context.candidates.model
     macs = search_context.pricing.original.macs
-    layers = sum(node.op in ("Conv", "Gemm", "MatMul", "ConvTranspose") for node in model.nodes())
+    layers = sum(plain_layer(node) is not None for node in model.nodes())
     return max(1e-3, 2 * len(search_context.calibration) * macs / MACS_PER_SECOND + SECONDS_PER_LAYER * layers)

@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
 
 from pfir.ir.edit import STANDARD_DOMAINS
 from pfir.ir.onnx_io import walk
+from pfir.ir.operators.records import Form, Operator
+from pfir.ir.operators.table import operator_named
 
 Dims = list[int | None] | None
 """The sizes of a tensor, None for one that is not known; None where its rank is not."""
 
-# Operator to the places of data, weight and bias.
-_CONVOLUTIONS = {
-    "Conv": (0, 1, 2),
-    "ConvTranspose": (0, 1, 2),
-    "ConvInteger": (0, 1, None),
-    "QLinearConv": (0, 3, 8),
-    "FusedConv": (0, 1, 2),
-}
-_NORMS = {"BatchNormalization": range(1, 5), "InstanceNormalization": range(1, 3)}
-_GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 _WINDOWS = ("kernel_shape", "strides", "dilations")
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A node as its check sees it.
+
+    Args:
+        names: Of its inputs, "" where one is left out.
+        operator: The record of its operator.
+        attributes: By name.
+        dims: The shapes of its inputs.
+    """
+
+    names: Sequence[str]
+    operator: Operator
+    attributes: Mapping[str, AttributeProto]
+    dims: list[Dims]
+
+    def shape(self, place: int | None) -> Dims:
+        """The shape of an input; None where it is not known, or where there is none."""
+        return self.dims[place] if place is not None and place < len(self.dims) else None
+
+    def number(self, name: str, default: int | None) -> int | None:
+        """An attribute that is a whole number."""
+        return self.attributes[name].i if name in self.attributes else default
 
 
 def layer_fault(inferred: ModelProto) -> str | None:
@@ -57,24 +75,26 @@ def _faults(node: NodeProto, shapes: Mapping[str, Dims]) -> Iterator[str]:
     for name in _WINDOWS:
         if name in attributes and min(attributes[name].ints, default=1) < 1:
             yield f"has {name} {list(attributes[name].ints)}, which must be positive"
-    rule = _RULES.get(node.op_type)
-    if rule is not None and not _channels_last(attributes):
-        yield from rule(node, attributes, [shapes.get(name) if name else None for name in node.input])
+    operator = operator_named(node.op_type, node.domain)
+    if operator is not None and operator.form in _RULES and not _channels_last(attributes):
+        dims = [shapes.get(name) if name else None for name in node.input]
+        yield from _RULES[operator.form](_Layer(node.input, operator, attributes, dims))
 
 
 def _channels_last(attributes: Mapping[str, AttributeProto]) -> bool:
     return "channels_last" in attributes and attributes["channels_last"].i != 0
 
 
-def _convolution(node: NodeProto, attributes: Mapping[str, AttributeProto], dims: list[Dims]) -> Iterator[str]:
+def _convolution(layer: _Layer) -> Iterator[str]:
     """Data [N, C, *k]; a weight [M, C / group, *k], or [C, M / group, *k] transposed; a bias [M]."""
-    data, weight, bias = (dims[i] if i is not None and i < len(dims) else None for i in _CONVOLUTIONS[node.op_type])
-    group = attributes["group"].i if "group" in attributes else 1
+    place, transposed = layer.operator.weight.place, layer.operator.form is Form.TRANSPOSED_CONVOLUTION
+    data, weight, bias = (layer.shape(i) for i in (layer.operator.data, place, layer.operator.bias))
+    group = layer.number("group", 1)
     if group < 1:
         yield f"has {group} groups"
     if weight is None:
         return
-    name = node.input[_CONVOLUTIONS[node.op_type][1]]
+    name = layer.names[place]
     if 0 in weight:
         yield f"has a weight {name!r} without elements, of the shape {weight}"
     if data is not None and len(data) != len(weight):
@@ -82,7 +102,6 @@ def _convolution(node: NodeProto, attributes: Mapping[str, AttributeProto], dims
     if len(weight) < 3:
         yield f"has a weight {name!r} of {len(weight)} axes; at least 3 are needed"
         return
-    transposed = node.op_type == "ConvTranspose"
     inputs = weight[0] if transposed else _times(weight[1], group)
     outputs = _times(weight[1], group) if transposed else weight[0]
     if data is not None and _differ(data[1], inputs):
@@ -91,19 +110,20 @@ def _convolution(node: NodeProto, attributes: Mapping[str, AttributeProto], dims
         yield f"makes {outputs} channels in {group} groups"
     if bias is not None and (len(bias) != 1 or _differ(bias[0], outputs)):
         yield f"makes {outputs} channels, but its bias has the shape {bias}"
-    yield from _windows(attributes, weight[2:])
+    yield from _windows(layer.attributes, weight[2:])
 
 
-def _gemm(node: NodeProto, attributes: Mapping[str, AttributeProto], dims: list[Dims]) -> Iterator[str]:
+def _gemm(layer: _Layer) -> Iterator[str]:
     """A weight [K, N], or [N, K] transposed; a bias that broadcasts to [M, N]."""
-    weight, bias = (dims[i] if i < len(dims) else None for i in (1, 2))
+    record, place = layer.operator.weight, layer.operator.bias
+    weight, bias = layer.shape(record.place), layer.shape(place)
     if weight is not None and 0 in weight:
-        yield f"has a weight {node.input[1]!r} without elements, of the shape {weight}"
+        yield f"has a weight {layer.names[record.place]!r} without elements, of the shape {weight}"
     if weight is None or bias is None or len(weight) != 2:
         return
-    outputs = weight[0 if "transB" in attributes and attributes["transB"].i else 1]
+    outputs = weight[record.inputs if layer.number(record.turned_by, 0) else record.outputs]
     if len(bias) > 2 or (bias and bias[-1] != 1 and _differ(bias[-1], outputs)):
-        yield f"makes {outputs} channels, but its bias {node.input[2]!r} has the shape {bias}"
+        yield f"makes {outputs} channels, but its bias {layer.names[place]!r} has the shape {bias}"
 
 
 def _windows(attributes: Mapping[str, AttributeProto], kernel: list[int | None]) -> Iterator[str]:
@@ -116,27 +136,34 @@ def _windows(attributes: Mapping[str, AttributeProto], kernel: list[int | None])
             yield f"has kernel_shape {given}, but a weight for {kernel}"
 
 
-def _norm(node: NodeProto, attributes: Mapping[str, AttributeProto], dims: list[Dims]) -> Iterator[str]:  # noqa: ARG001
-    """Data [N, C, *], vectors [C]."""
-    channels = dims[0][1] if dims and dims[0] is not None and len(dims[0]) > 1 else None
-    for place in _NORMS[node.op_type]:
-        vector = dims[place] if place < len(dims) else None
+def _norm(layer: _Layer) -> Iterator[str]:
+    """Data [N, C, *], vectors [C]; where attributes decide along which axis they lie, nothing is known of them."""
+    operator, data = layer.operator, layer.shape(layer.operator.data)
+    if operator.channel_axis is None:
+        return
+    channels = data[operator.channel_axis] if data is not None and len(data) > operator.channel_axis else None
+    for place in (*operator.factors, *operator.statistics):
+        vector = layer.shape(place)
         if vector is not None and (len(vector) != 1 or _differ(vector[0], channels)):
-            yield f"gets {channels} channels, but {node.input[place]!r} has the shape {vector}"
+            yield f"gets {channels} channels, but {layer.names[place]!r} has the shape {vector}"
 
 
-def _recurrent(node: NodeProto, attributes: Mapping[str, AttributeProto], dims: list[Dims]) -> Iterator[str]:
-    """Data [*, *, I], weights [D, gates * H, I] and [D, gates * H, H], a bias [D, 2 * gates * H]."""
-    given = [dims[i] if i < len(dims) else None for i in range(4)]
-    hidden = attributes["hidden_size"].i if "hidden_size" in attributes else None
+def _recurrent(layer: _Layer) -> Iterator[str]:
+    """Data [*, *, I], weights for [D, gates * H] outputs of I and of H inputs, a bias [D, 2 * gates * H]."""
+    cell, data = layer.operator.cell, layer.shape(layer.operator.data)
+    hidden = layer.number("hidden_size", None)
+    attributes = layer.attributes
     double = "direction" in attributes and attributes["direction"].s == b"bidirectional"
-    directions, rows = 2 if double else 1, _times(hidden, _GATES[node.op_type])
-    size = given[0][2] if given[0] is not None and len(given[0]) == 3 else None
-    wanted = ([None] * 3, [directions, rows, size], [directions, rows, hidden], [directions, _times(rows, 2)])
-    for name, found, fitting in zip(node.input, given, wanted, strict=False):
+    directions, rows = 2 if double else 1, _times(hidden, len(cell.gates))
+    size = data[2] if data is not None and len(data) == 3 else None
+    needed = {layer.operator.data: [None] * 3, layer.operator.bias: [directions, _times(rows, 2)]}
+    for weight, inputs in zip(layer.operator.weights, (size, hidden), strict=True):
+        needed[weight.place] = [directions, *((rows, inputs) if weight.outputs < weight.inputs else (inputs, rows))]
+    for place in sorted(needed):
+        found, fitting = layer.shape(place), needed[place]
         if found is not None and (len(found) != len(fitting) or any(map(_differ, found, fitting))):
             shown = ["?" if n is None else n for n in fitting]
-            yield f"gets {name!r} of the shape {found}, where {shown} is needed"
+            yield f"gets {layer.names[place]!r} of the shape {found}, where {shown} is needed"
 
 
 def _times(size: int | None, count: int) -> int | None:
@@ -147,9 +174,10 @@ def _differ(a: int | None, b: int | None) -> bool:
     return a is not None and b is not None and a != b
 
 
-_RULES: dict[str, Callable[[NodeProto, Mapping[str, AttributeProto], list[Dims]], Iterator[str]]] = {
-    **dict.fromkeys(_CONVOLUTIONS, _convolution),
-    **dict.fromkeys(("Gemm", "FusedGemm"), _gemm),
-    **dict.fromkeys(_NORMS, _norm),
-    **dict.fromkeys(_GATES, _recurrent),
+_RULES: dict[Form, Callable[[_Layer], Iterator[str]]] = {
+    Form.CONVOLUTION: _convolution,
+    Form.TRANSPOSED_CONVOLUTION: _convolution,
+    Form.GEMM: _gemm,
+    Form.NORMALIZATION: _norm,
+    Form.RECURRENT: _recurrent,
 }

@@ -12,24 +12,14 @@ from pfir.ir.checking.layer_checks import layer_fault
 from pfir.ir.checking.onnx_checks import form_fault, infer
 from pfir.ir.checking.weightless import weightless_of
 from pfir.ir.model import Model
+from pfir.ir.operators.records import ONNX, Form
+from pfir.ir.operators.table import OPERATORS
 
 # Where an infinite value can only be a damaged weight; elsewhere it may be meant (the mask of an attention, a bound).
 _WEIGHTED = frozenset(
-    (
-        "Conv",
-        "ConvTranspose",
-        "Gemm",
-        "MatMul",
-        "BatchNormalization",
-        "InstanceNormalization",
-        "LayerNormalization",
-        "GroupNormalization",
-        "LSTM",
-        "GRU",
-        "RNN",
-        "PRelu",
-        "Einsum",
-    )
+    o.name
+    for o in OPERATORS
+    if ONNX in o.domains and not o.integers and (o.weights or o.factors or o.form is Form.EINSUM)
 )
 
 

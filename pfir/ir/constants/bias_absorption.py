@@ -9,18 +9,12 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.ir.constants.channel_sums import ChannelSums, contraction, integer_contraction
-from pfir.ir.edit import STANDARD_DOMAINS, operand
+from pfir.ir.edit import operand
+from pfir.ir.linear import linear_layer
+from pfir.ir.operators.records import Form, Operator
+from pfir.ir.operators.table import operator_of
 from pfir.ir.weights import numbers
 
-# Input that holds the bias; a MatMul has none, what it is to add goes behind it.
-BIAS_INPUTS = {
-    **dict.fromkeys(("Conv", "FusedConv", "FusedGemm", "FusedMatMul", "Gemm", "MatMul"), 2),
-    **dict.fromkeys(("GRU", "LSTM", "RNN"), 3),
-    "QGemm": 6,
-    "QLinearConv": 8,
-}
-_QUANTIZED = ("QGemm", "QLinearConv")
-_RECURRENT = ("GRU", "LSTM", "RNN")
 _STEP = 2.0**-10
 """Half the distance between float16 numbers up to four: a bias that is no coarser serves activations of usual size."""
 
@@ -83,38 +77,55 @@ def absorber(node: gs.Node, site: tuple[str, int], shapes: Mapping[str, tuple | 
         site: A tensor that the node reads and the axis that it sums over.
         shapes: Dimensions by tensor, None for an unknown rank.
     """
-    if node.op in _RECURRENT and node.domain in STANDARD_DOMAINS:
-        return _of_recurrent(node, site)
-    found = integer_contraction(node, shapes) if node.op in _QUANTIZED else contraction(node, shapes)
-    if found is None or not found.uniform or node.inputs[0].name != site[0] or node.op not in BIAS_INPUTS:
+    operator = operator_of(node)
+    if operator is None or not (operator.is_linear or operator.form is Form.RECURRENT):
         return None
-    silent = "Gemm" in node.op and node.attrs.get("beta", 1.0) == 0  # It takes nothing of its bias.
-    return None if silent else _of_linear(node, found)
+    if operator.form is Form.RECURRENT:
+        return None if operator.integers else _of_recurrent(node, operator, site)
+    found = integer_contraction(node, shapes) if _counts_in_steps(operator) else contraction(node, shapes)
+    if found is None or not found.uniform or node.inputs[0].name != site[0]:
+        return None
+    factor = linear_layer(node).bias_factor
+    return None if factor == 0 else _of_linear(node, found, factor)  # At zero it takes nothing of its bias.
 
 
 def bias_dtype(node: gs.Node) -> np.dtype:
     """What the numbers of a layer's bias are."""
-    return np.dtype(np.int32) if node.op in _QUANTIZED else numbers(node.inputs[1]).dtype
+    operator = operator_of(node)
+    return np.dtype(np.int32) if _counts_in_steps(operator) else numbers(node.inputs[operator.weight.place]).dtype
 
 
-def _of_linear(node: gs.Node, found: ChannelSums) -> Absorber:
-    dtype = bias_dtype(node)
-    scale = node.attrs.get("beta", 1.0) if node.op in ("FusedGemm", "Gemm") else 1.0
-    sums, bias = found.sums / scale, np.broadcast_to(found.bias / scale, len(found.sums))
-    return Absorber(sums, np.ones(sums.shape[1], bool), bias, dtype, (node.outputs[0].name, found.out_axis))
+def _counts_in_steps(operator: Operator) -> bool:
+    """Whether the bias is one of integers, which is so where the result may be."""
+    return operator.bias is not None and operator.result is not None
 
 
-def _of_recurrent(node: gs.Node, site: tuple[str, int]) -> Absorber | None:
+def _of_linear(node: gs.Node, found: ChannelSums, factor: float) -> Absorber:
+    sums, bias = found.sums / factor, np.broadcast_to(found.bias / factor, len(found.sums))
+    made = (node.outputs[0].name, found.out_axis)
+    return Absorber(sums, np.ones(sums.shape[1], bool), bias, bias_dtype(node), made)
+
+
+def _of_recurrent(node: gs.Node, operator: Operator, site: tuple[str, int]) -> Absorber | None:
     """W x + b of the input and R h + c of the state, with a half of the bias for each."""
-    place = int(site[0] == node.inputs[2].name)
-    weights, bias = numbers(node.inputs[1 + place]), numbers(operand(node, 3))
-    if weights is None or (bias is None and operand(node, 3) is not None):
+    half = int(site[0] == node.inputs[operator.cell.recurrence.place].name)
+    weights, bias = numbers(node.inputs[operator.weights[half].place]), operand(node, operator.bias)
+    given = numbers(bias)
+    if weights is None or (given is None and bias is not None):
         return None
     directions, rows, width = weights.shape
-    halves = np.zeros((directions, 2, rows)) if bias is None else bias.reshape(directions, 2, rows)
-    able = np.ones(width, bool)
-    if node.op == "GRU" and place == 1 and not node.attrs.get("linear_before_reset", 0):
-        able = ~weights[:, 2 * rows // 3 :].any((0, 1))  # What the candidate reads has been reset before.
+    halves = np.zeros((directions, 2, rows)) if given is None else given.reshape(directions, 2, rows)
     sums = weights.astype(np.float64).reshape(-1, width)
-    made = (node.inputs[1].name, 1)
-    return Absorber(sums, able, halves[:, place].ravel().astype(np.float64), bias_dtype(node), made, directions, place)
+    able = _exact(operator, node, weights) if half else np.ones(width, bool)
+    made = (node.inputs[operator.weight.place].name, operator.weight.outputs)
+    return Absorber(sums, able, halves[:, half].ravel().astype(np.float64), bias_dtype(node), made, directions, half)
+
+
+def _exact(operator: Operator, node: gs.Node, weights: np.ndarray) -> np.ndarray:
+    """[H] which units of the state no gate reads behind a reset, where their value is no constant any more."""
+    directions, _, width = weights.shape
+    gates = operator.cell.gates
+    if node.attrs.get("linear_before_reset", 0) or not any(gate.after_reset for gate in gates):
+        return np.ones(width, bool)
+    by_gate = weights.reshape(directions, len(gates), -1, width)
+    return ~by_gate[:, [gate.after_reset for gate in gates]].any((0, 1, 2))

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pfir.ir.edit import STANDARD_DOMAINS, is_op, operand
+from pfir.ir.linear import Layout, LinearLayer, linear_layer
+from pfir.ir.operators.records import Form
 from pfir.ir.weights import numbers, zero_of
 
 _LARGEST_MATRIX = 1 << 23
@@ -20,7 +21,8 @@ class ChannelSums:
         sums: [O, C] sum of the weights between two channels.
         touches: [O, C] whether any of them is not zero.
         bias: [O], or zero.
-        uniform: Whether a constant input channel gives a constant everywhere (no zeros are padded in).
+        uniform: Whether a constant input channel gives a constant everywhere: no zeros are padded in, and no window
+            overlaps more others than its neighbour does.
     """
 
     def __init__(self, sums, touches, bias, uniform: bool, in_axis: int, out_axis: int):
@@ -29,111 +31,67 @@ class ChannelSums:
 
 
 def contraction(node: gs.Node, shapes: Mapping[str, tuple | None]) -> ChannelSums | None:
-    """A node as a matrix over channels; None where it is none, or its numbers are computed.
+    """A node on floats as a matrix over channels; None where it is none, or its numbers are computed.
 
     Args:
         shapes: Dimensions by tensor, None for an unknown rank.
     """
-    if not is_op(node, "Conv", "ConvTranspose", "Gemm", "MatMul") and not _is_fused(node):
+    layer = _second_is_weight(node)
+    if layer is None or layer.operator.integers:
         return None
-    weight = numbers(node.inputs[1])
-    bias = np.zeros(1) if operand(node, 2) is None else numbers(operand(node, 2))
-    if weight is None or bias is None or _is_sparse(node, weight):
+    weight, bias = numbers(layer.weight), _bias(layer)
+    if weight is None or bias is None:
         return None
-    if node.op in ("Conv", "FusedConv"):
-        return _conv(node, weight, bias)
-    if node.op == "ConvTranspose":
-        return _conv_transpose(node, weight, bias)
-    if weight.ndim != 2:
-        return None
-    if node.op in ("Gemm", "FusedGemm"):
-        return _gemm(node, weight, bias)
-    weight = weight.T if node.attrs.get("transB", 0) else weight
-    rank = len(shapes.get(node.inputs[0].name) or ())
-    return _matmul(rank, weight * node.attrs.get("alpha", 1.0))
-
-
-def _is_sparse(node: gs.Node, weight: np.ndarray) -> bool:
-    """Whether a convolution has so many groups that its matrix over channels, nearly all zeros, would fill memory."""
-    group = node.attrs.get("group", 1)
-    return group > 1 and weight.shape[0] * weight.shape[1] * group > _LARGEST_MATRIX
-
-
-def _is_fused(node: gs.Node) -> bool:
-    """ONNX Runtime's own, with an activation or a factor in it."""
-    turned = any(node.attrs.get(name, 0) for name in ("transA", "transBatchA", "transBatchB"))
-    return node.domain == "com.microsoft" and node.op in ("FusedConv", "FusedGemm", "FusedMatMul") and not turned
+    return _summed(layer, weight.astype(np.float64) * layer.factor, bias * layer.bias_factor, shapes)
 
 
 def integer_contraction(node: gs.Node, shapes: Mapping[str, tuple | None]) -> ChannelSums | None:
-    """The same of a node on integers: its weights and bias without their zero points, but also without scales."""
-    foreign = node.domain not in (*STANDARD_DOMAINS, "com.microsoft") or node.attrs.get("channels_last", 0)
-    if node.op not in _INTEGER or foreign:
+    """A node on integers as a matrix over channels; weights are told less their zero points, all without scales."""
+    layer = _second_is_weight(node)
+    if layer is None or not layer.is_integer or node.attrs.get("channels_last", 0):
         return None
-    place, bias_place = _INTEGER[node.op]
-    weight = numbers(node.inputs[place])
-    zero = None if weight is None else zero_of(node, place, weight.shape)
-    bias = np.zeros(1) if operand(node, bias_place) is None else numbers(operand(node, bias_place))
-    if zero is None or bias is None or weight.dtype.kind not in "iu" or _is_sparse(node, weight):
+    weight, bias = numbers(layer.weight), _bias(layer)
+    zero = None if weight is None else zero_of(node, layer.place, weight.shape)
+    if zero is None or bias is None or weight.dtype.kind not in "iu":
         return None
-    weight = weight.astype(np.int64) - zero
-    if "Conv" in node.op:
-        return _conv(node, weight, bias)
-    if weight.ndim != 2:
+    return _summed(layer, weight.astype(np.int64) - zero, bias, shapes)
+
+
+def _second_is_weight(node: gs.Node) -> LinearLayer | None:
+    """The node as a linear layer whose channels lie where they do in the data and the result."""
+    layer = linear_layer(node)
+    if layer is None or layer.place != layer.operator.weight.place or layer.turns_data:
         return None
-    if node.op == "QGemm":
-        return _rows(node, weight, bias)
-    return _matmul(len(shapes.get(node.inputs[0].name) or ()), weight)
+    return layer
 
 
-# Operator to the inputs that hold its weights and its bias.
-_INTEGER = {
-    "ConvInteger": (1, 9),
-    "MatMulInteger": (1, 9),
-    "QGemm": (3, 6),
-    "QLinearConv": (3, 8),
-    "QLinearMatMul": (3, 9),
-}
+def _bias(layer: LinearLayer) -> np.ndarray | None:
+    """float64, zero without a bias; None where it is computed, or has other axes than the output channels."""
+    bias = np.zeros(1) if layer.bias is None else numbers(layer.bias)
+    rows = bias is not None and bias.ndim > 1 and bias.shape[0] != 1
+    return None if bias is None or rows else bias.ravel().astype(np.float64)
 
 
-def _conv(node: gs.Node, weight: np.ndarray, bias: np.ndarray) -> ChannelSums:
-    sums, touches = _summed(weight, node.attrs.get("group", 1))
-    padded = any(node.attrs.get("pads", ())) or node.attrs.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
-    return ChannelSums(sums, touches, bias.astype(np.float64), not padded, 1, 1)
-
-
-def _conv_transpose(node: gs.Node, weight: np.ndarray, bias: np.ndarray) -> ChannelSums:
-    """Where windows overlap more counts than elsewhere, so no constant but zero stays one."""
-    sums, touches = _summed(weight, node.attrs.get("group", 1))
-    return ChannelSums(sums.T, touches.T, bias.astype(np.float64), False, 1, 1)
-
-
-def _summed(weight: np.ndarray, group: int) -> tuple[np.ndarray, np.ndarray]:
-    """[R, P, *k] of `group` groups -> the sum over k and whether any tap is not zero, both [R, P * group]."""
-    rows, per = weight.shape[:2]
-    taps = weight.reshape(rows, per, -1).astype(np.float64)
-    sums, touches = np.zeros((rows, per * group)), np.zeros((rows, per * group), bool)
-    columns = (np.arange(rows) // (rows // group) * per)[:, None] + np.arange(per)
-    np.put_along_axis(sums, columns, taps.sum(2), 1)
-    np.put_along_axis(touches, columns, taps.any(2), 1)
-    return sums, touches
-
-
-def _gemm(node: gs.Node, weight: np.ndarray, bias: np.ndarray) -> ChannelSums | None:
-    scaled = weight.astype(np.float64) * node.attrs.get("alpha", 1.0)
-    return _rows(node, scaled, bias.astype(np.float64) * node.attrs.get("beta", 1.0))
-
-
-def _rows(node: gs.Node, weight: np.ndarray, bias: np.ndarray) -> ChannelSums | None:
-    """A product with a matrix, which may be transposed, and one bias for all rows of the result."""
-    if node.attrs.get("transA", 0) or bias.ndim > 1 and bias.shape[0] != 1:
+def _summed(
+    layer: LinearLayer, weight: np.ndarray, bias: np.ndarray, shapes: Mapping[str, tuple | None]
+) -> ChannelSums | None:
+    axes = _axes(layer, shapes)
+    if axes is None or _is_sparse(layer, weight) or (not layer.is_convolution and weight.ndim != 2):
         return None
-    matrix = (weight if node.attrs.get("transB", 0) else weight.T).astype(np.float64)
-    return ChannelSums(matrix, matrix != 0, bias.ravel().astype(np.float64), True, 1, 1)
+    taps = layer.layout.blocks(weight)
+    sums, touches = (Layout.across_groups(part) for part in (taps.sum(3, dtype=np.float64), taps.any(3)))
+    return ChannelSums(sums, touches, bias, not layer.adds_zeros, *axes)
 
 
-def _matmul(rank: int, weight: np.ndarray) -> ChannelSums | None:
-    if rank < 2:
-        return None
-    matrix = weight.T.astype(np.float64)
-    return ChannelSums(matrix, matrix != 0, np.zeros(1), True, rank - 1, rank - 1)
+def _axes(layer: LinearLayer, shapes: Mapping[str, tuple | None]) -> tuple[int, int] | None:
+    """The axes of data and result that hold the channels, from the front; None of vectors."""
+    rank = 2 if layer.operator.form is Form.GEMM else len(shapes.get(layer.data.name) or ())
+    if layer.is_convolution:
+        return layer.data_axis, layer.result_axis
+    return None if rank < 2 else (layer.data_axis % rank, layer.result_axis % rank)
+
+
+def _is_sparse(layer: LinearLayer, weight: np.ndarray) -> bool:
+    """Whether a convolution has so many groups that its matrix over channels, nearly all zeros, would fill memory."""
+    groups = layer.layout.groups
+    return groups > 1 and weight.shape[0] * weight.shape[1] * groups > _LARGEST_MATRIX

@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 from pfir.ir.constants.channel_sums import ChannelSums, contraction
 from pfir.ir.constants.known_constants import KnownConstants, Values, only_zero
 from pfir.ir.constants.layers import read, through
-from pfir.ir.coupling.zero_points import point
+from pfir.ir.coupling.zero_points import read_with
 from pfir.ir.edit import operand
 from pfir.ir.weights import meant, numbers
 
@@ -23,7 +23,7 @@ _ACTIVATIONS: dict[str, Callable[[Values], Values]] = {
 
 
 def _layer(known: KnownConstants, node: gs.Node, axis: int) -> Values | None:
-    """A convolution or product, the sum with another tensor and an activation; of others what is zero stays it."""
+    """The constants behind a convolution or product, what is added to it, and an activation function."""
     found = contraction(node, known.trace.shapes)
     if found is None or axis != found.out_axis:
         return None
@@ -36,7 +36,7 @@ def _layer(known: KnownConstants, node: gs.Node, axis: int) -> Values | None:
 
 
 def _activation(known: KnownConstants, node: gs.Node, axis: int) -> Values | None:
-    """Of a sum, where there is a bias; it is zero at zero."""
+    """The zeros behind an activation function of the input, or of its sum with a bias: all are zero at zero."""
     rank = len(known.trace.axes[node.outputs[0].name])
     parts = [known.operand(t, rank, axis) for t in node.inputs if t.name]
     width = known.trace.axes[node.outputs[0].name][axis].size
@@ -44,7 +44,7 @@ def _activation(known: KnownConstants, node: gs.Node, axis: int) -> Values | Non
 
 
 def _attention(known: KnownConstants, node: gs.Node, axis: int) -> Values | None:
-    """Averages of equal values are these, whatever their weights: those of the last third of W x + b."""
+    """The constants of the values, the last third of W x + b: an average of equal numbers is these."""
     weight, bias, place = numbers(node.inputs[1]), numbers(operand(node, 2)), 2
     if axis != place or weight is None or (bias is None and operand(node, 2) is not None):
         return None
@@ -55,18 +55,18 @@ def _attention(known: KnownConstants, node: gs.Node, axis: int) -> Values | None
 
 
 def _quantized_attention(known: KnownConstants, node: gs.Node, axis: int) -> Values | None:
-    """As `_attention`; of integers only zero is followed."""
+    """The constants of `_attention` on integers, of which only zero is followed."""
     weight = meant(node.inputs[1]) if isinstance(node.inputs[1], gs.Constant) else None
     bias, values = numbers(operand(node, 2)), known.at((node.inputs[0].name, 2))
-    if axis != 2 or weight is None or bias is None or not isinstance(point(node, 6), int):
+    if axis != 2 or weight is None or bias is None or not isinstance(read_with(node, 0), int):
         return None
     rows = weight[:, 2 * weight.shape[1] // 3 :].T
-    zero = np.zeros(rows.shape[1], bool) if values is None else values == point(node, 6)
+    zero = np.zeros(rows.shape[1], bool) if values is None else values == read_with(node, 0)
     return np.where(((rows != 0) & ~zero).any(1), np.nan, bias[-len(rows) :].astype(np.float64))
 
 
 def _averages(known: KnownConstants, node: gs.Node, axis: int) -> Values | None:
-    """Those of the third input."""
+    """The constants of the third input, the values: an average of equal numbers is these."""
     return known.at((node.inputs[2].name, 2)) if axis == 2 else None
 
 

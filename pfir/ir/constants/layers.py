@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from pfir.ir.batch_norm import batch_norm
 from pfir.ir.constants.channel_sums import ChannelSums, contraction
 from pfir.ir.constants.known_constants import KnownConstants, Values
 from pfir.ir.coupling.op import Op
@@ -21,13 +22,12 @@ def dilutes(node: gs.Node) -> bool:
 
 
 def _batch_norm(known: KnownConstants, node: gs.Node, axis: int) -> Values | None:
-    values = known.at((node.inputs[0].name, 1))
-    arrays = [array(t) for t in node.inputs[1:5]]
-    if axis != 1 or any(a is None for a in arrays) or node.attrs.get("training_mode", 0):
+    norm, values = batch_norm(node), known.at((node.inputs[0].name, 1))
+    if axis != 1 or norm.arrays is None or norm.trains:
         return None
-    scale, shift, mean, variance = arrays
+    scale, shift, mean, variance = norm.arrays
     values = np.full(scale.size, np.nan) if values is None else values
-    result = (values - mean) / np.sqrt(variance + node.attrs.get("epsilon", 1e-5)) * scale + shift
+    result = (values - mean) / np.sqrt(variance + norm.epsilon) * scale + shift
     return np.where(scale == 0, shift, result)
 
 

@@ -11,27 +11,27 @@ import onnx_graphsurgeon as gs
 from pfir.ir.constants.channel_sums import integer_contraction
 from pfir.ir.constants.known_constants import KnownConstants, Values, only_zero
 from pfir.ir.constants.layers import dilutes, read, through
-from pfir.ir.coupling.zero_points import point
+from pfir.ir.coupling.zero_points import point, scale_input
 from pfir.ir.edit import array, operand
+from pfir.ir.linear import linear_layer
+from pfir.ir.operators.records import Integers
+from pfir.ir.operators.table import operator_of
 
 # How far from half a step a number must be for all runtimes to round it alike, and by how much its own size may be off.
 _TIE = 1e-3
 _ERROR = 1e-5
-# Of a product or convolution: inputs with the scales of both factors and that of the result, and its zero point.
-_SCALES = {"QGemm": (1, 4, 7, 8), "QLinearConv": (1, 4, 6, 7), "QLinearMatMul": (1, 4, 6, 7)}
 
 
-def _rounded(numbers: Values, node: gs.Node, scale: int, zero: int, along: bool = True) -> Values | None:
+def _rounded(numbers: Values, node: gs.Node, along: bool = True) -> Values | None:
     """The integers that a node makes of numbers, NaN where another runtime might make others.
 
     Args:
-        scale: Input that holds the distance of two integers, and `zero` the one that stands for zero.
-        along: Whether a vector of them lies along the axis of the numbers.
+        along: Whether a vector of scales lies along the axis of the numbers.
     """
-    step, middle = array(operand(node, scale)), point(node, zero)
+    made = operator_of(node).result
+    step, middle, given = array(operand(node, made.scale)), point(node, made.zero_point), operand(node, made.zero_point)
     if step is None or not isinstance(middle, int):
         return None
-    given = operand(node, zero)
     other_type = given is None and node.attrs.get("output_dtype", 0)
     if other_type or (step.size > 1 and not along):
         return np.where(numbers == 0, float(middle), np.nan)
@@ -41,9 +41,9 @@ def _rounded(numbers: Values, node: gs.Node, scale: int, zero: int, along: bool 
     return np.where(tied, np.nan, np.clip(np.rint(steps) + middle, limits.min, limits.max))
 
 
-def _real(values: Values | None, node: gs.Node, scale: int, zero: int) -> Values | None:
+def _real(values: Values | None, node: gs.Node, said: Integers) -> Values | None:
     """The numbers that integers stand for, where one scale and one zero point are known."""
-    step, middle = array(operand(node, scale)), point(node, zero)
+    step, middle = array(operand(node, said.scale)), point(node, said.zero_point)
     if values is None or step is None or step.size != 1 or not isinstance(middle, int):
         return None
     return (values - middle) * float(step.ravel()[0])
@@ -51,7 +51,7 @@ def _real(values: Values | None, node: gs.Node, scale: int, zero: int) -> Values
 
 def _quantize(known: KnownConstants, node: gs.Node, axis: int) -> Values | None:
     values = known.at((node.inputs[0].name, axis))
-    return None if values is None else _rounded(values, node, 1, 2, _lies_along(known, node, axis))
+    return None if values is None else _rounded(values, node, _lies_along(known, node, axis))
 
 
 def _dequantize(known: KnownConstants, node: gs.Node, axis: int) -> Values | None:
@@ -68,43 +68,45 @@ def _lies_along(known: KnownConstants, node: gs.Node, axis: int) -> bool:
 
 
 def _contraction(known: KnownConstants, node: gs.Node, axis: int) -> Values | None:
-    """Sums are exact; where the result is quantized, they are rounded."""
+    """The constants behind a convolution or product: exact sums, which are rounded where the result is quantized."""
     found = integer_contraction(node, known.trace.shapes)
     if found is None or axis != found.out_axis:
         return None
     total = through(found, read(known, node, found))
-    if node.op not in _SCALES:
+    layer = linear_layer(node)
+    made = layer.operator.result
+    if made is None:
         return total
-    first, second, made, zero = _SCALES[node.op]
-    steps = [array(operand(node, i)) for i in (first, second)]
+    steps = [array(operand(node, scale_input(node, i))) for i in (layer.data_place, layer.place)]
     if any(step is None for step in steps):
         return None
-    numbers = total * steps[0].astype(np.float64).ravel() * steps[1].ravel() * node.attrs.get("alpha", 1.0)
-    return numbers if operand(node, made) is None else _rounded(numbers, node, made, zero)
+    numbers = total * steps[0].astype(np.float64).ravel() * steps[1].ravel() * layer.factor
+    return numbers if operand(node, made.scale) is None else _rounded(numbers, node)
 
 
 def _sum(known: KnownConstants, node: gs.Node, axis: int) -> Values | None:
     parts = _operands(known, node, axis)
-    return None if any(p is None for p in parts) else _rounded(parts[0] + parts[1], node, 6, 7)
+    return None if any(p is None for p in parts) else _rounded(parts[0] + parts[1], node)
 
 
 def _product(known: KnownConstants, node: gs.Node, axis: int) -> Values | None:
-    """It is zero where a factor is."""
+    """The constants of a product, which is zero where a factor is."""
     width = known.trace.axes[node.outputs[0].name][axis].size
     parts = [np.full(width, np.nan) if p is None else np.broadcast_to(p, width) for p in _operands(known, node, axis)]
-    return _rounded(np.where((np.stack(parts) == 0).any(0), 0.0, parts[0] * parts[1]), node, 6, 7)
+    return _rounded(np.where((np.stack(parts) == 0).any(0), 0.0, parts[0] * parts[1]), node)
 
 
 def _operands(known: KnownConstants, node: gs.Node, axis: int) -> list[Values | None]:
     rank = len(known.trace.axes[node.outputs[0].name])
-    return [_real(known.operand(node.inputs[i], rank, axis), node, i + 1, i + 2) for i in (0, 3)]
+    integers = operator_of(node).integers
+    return [_real(known.operand(node.inputs[i], rank, axis), node, said) for i, said in integers.items()]
 
 
 def _same(
     known: KnownConstants, node: gs.Node, axis: int, function: Callable[[gs.Node, Values], Values]
 ) -> Values | None:
-    real = _real(known.at((node.inputs[0].name, axis)), node, 1, 2)
-    return None if real is None else _rounded(function(node, real), node, 3, 4)
+    real = _real(known.at((node.inputs[0].name, axis)), node, operator_of(node).integers[0])
+    return None if real is None else _rounded(function(node, real), node)
 
 
 def _leaky(node: gs.Node, x: Values) -> Values:
@@ -116,9 +118,9 @@ def _pool(node: gs.Node, x: Values) -> Values:
 
 
 def _concat(known: KnownConstants, node: gs.Node, axis: int) -> Values | None:
-    """Each part gets the scale of the whole."""
+    """The constants of the parts, each in the scale of the whole."""
     name = node.outputs[0].name
-    parts = [_part(known, node, i, axis) for i in range(2, len(node.inputs), 3)]
+    parts = [_part(known, node, i, axis) for i in range(operator_of(node).data, len(node.inputs), 3)]
     if any(p is None for p in parts):
         return None
     if axis == node.attrs.get("axis", 1) % len(known.trace.axes[name]):
@@ -128,9 +130,9 @@ def _concat(known: KnownConstants, node: gs.Node, axis: int) -> Values | None:
 
 def _part(known: KnownConstants, node: gs.Node, i: int, axis: int) -> Values | None:
     width = (known.trace.shapes.get(node.inputs[i].name) or {axis: None})[axis]
-    real = _real(known.at((node.inputs[i].name, axis)), node, i + 1, i + 2)
+    real = _real(known.at((node.inputs[i].name, axis)), node, Integers(i + 1, i + 2))
     if real is not None:
-        return _rounded(real, node, 0, 1)
+        return _rounded(real, node)
     return np.full(width, np.nan) if isinstance(width, int) else None
 
 

@@ -11,13 +11,13 @@ import onnx_graphsurgeon as gs
 from pfir.artifact import Kernel
 from pfir.ir.costs.symbolic_cost import CONTRACTIONS, Dim, Term, axes, is_sized, mac_terms, weight_of
 from pfir.ir.edit import array, held, is_op, operand
+from pfir.ir.operators.elementwise import N_ARY, UNARY
+from pfir.ir.operators.records import Form
+from pfir.ir.operators.table import has_form
 
+# What a kernel does to its results one by one, on the way or at its end.
 ELEMENTWISE = frozenset(
-    "Abs Acos Acosh Add And Asin Asinh Atan Atanh BatchNormalization BitShift Cast Ceil Celu Clip Cos Cosh "
-    "DequantizeLinear Div Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish IsInf IsNaN "
-    "LeakyRelu Less LessOrEqual Log Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow QuantizeLinear QuickGelu "
-    "Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub Sum Swish Tan Tanh "
-    "ThresholdedRelu Where Xor".split()
+    (*UNARY, *N_ARY, "BatchNormalization", "Cast", "DequantizeLinear", "QuantizeLinear", "QuickGelu")
 )
 _POOLS = frozenset("AveragePool LpPool MaxPool MaxUnpool".split())
 _MOVES = frozenset(
@@ -147,7 +147,7 @@ def _family(node: gs.Node) -> str:
 
 
 def _contraction_family(node: gs.Node) -> str:
-    if "Conv" not in node.op:
+    if not has_form(node, Form.CONVOLUTION, Form.TRANSPOSED_CONVOLUTION):
         return "dense" if array(weight_of(node)) is not None else "matmul"
     groups = int(node.attrs.get("group", 1))
     if groups == 1 and _is_3x3(node):
@@ -158,7 +158,7 @@ def _contraction_family(node: gs.Node) -> str:
 def _is_3x3(node: gs.Node) -> bool:
     """Whether a convolution has a 3x3 kernel and neither stride nor dilation, so that Winograd's transforms apply."""
     steps = [*node.attrs.get("strides", [1]), *node.attrs.get("dilations", [1])]
-    return "Transpose" not in node.op and tuple(weight_of(node).shape[2:]) == (3, 3) and set(steps) == {1}
+    return has_form(node, Form.CONVOLUTION) and tuple(weight_of(node).shape[2:]) == (3, 3) and set(steps) == {1}
 
 
 def _set_channels(plan: Plan, node: gs.Node) -> None:
@@ -172,7 +172,7 @@ def _set_channels(plan: Plan, node: gs.Node) -> None:
     plan.channels_out = (out.name, 1)
     if plan.family not in _CONVOLUTIONS:
         return
-    if "Transpose" not in node.op:
+    if has_form(node, Form.CONVOLUTION):
         plan.channels_in, plan.channels_total = (weight_of(node).name, 1), (data.name, 1)
     elif plan.family == "conv":
         plan.channels_in = (data.name, 1)
@@ -180,7 +180,7 @@ def _set_channels(plan: Plan, node: gs.Node) -> None:
 
 def _contracted(node: gs.Node) -> Dim | None:
     left = node.inputs[0]
-    if node.op in ("Einsum", "LSTM", "GRU", "RNN", "DynamicQuantizeLSTM"):
+    if has_form(node, Form.EINSUM, Form.RECURRENT):
         return None
     return (left.name, 0 if node.attrs.get("transA", 0) else len(left.shape) - 1)
 

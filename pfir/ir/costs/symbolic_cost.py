@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 
-from pfir.ir.edit import array, is_op, operand
+from pfir.ir.edit import array, operand
+from pfir.ir.operators.records import Form, Operator
+from pfir.ir.operators.table import OPERATORS, operator_of
 
 Dim = tuple[str, int]
 
@@ -37,37 +39,38 @@ def is_sized(tensor: gs.Tensor | None) -> bool:
 
 
 def mac_terms(node: gs.Node) -> tuple[Term, ...]:
-    """Multiply-accumulates of one run of a node, zero of what is no contraction, or has unknown sizes or too few.
+    """Multiply-accumulates of one run of a node; none for what is no contraction, or has unknown sizes or too few.
 
-    Of an If those of the branch that is the dearest at these sizes; of a Loop or a Scan those of its body, as often as
-    it is known to run.
+    An If counts as its dearest branch at these sizes; a Loop or a Scan counts as its body, as often as it is known to
+    run.
     """
     bodies = [graph for graph in node.attrs.values() if isinstance(graph, gs.Graph)]
     if bodies:
         return max((_repeated(node, body) for body in bodies), key=lambda terms: _full(node, terms))
-    rule = _RULES.get(node.op)
-    if rule is None or not _rule_applies(node):
+    operator = operator_of(node)
+    if operator is None or operator.form not in _RULES or not _rule_applies(node, operator):
         return ()
-    terms, sizes = tuple(rule(node)), sizes_around((node,))
+    terms, sizes = tuple(_RULES[operator.form](node)), sizes_around((node,))
     exist = all(0 <= axis < len(sizes.get(tensor, ())) for term in terms for tensor, axis in term.dims)
     return terms if exist else ()  # a domain that onnx does not check may feed a recurrent layer a vector
 
 
 def weight_of(node: gs.Node) -> gs.Tensor | None:
-    """The second factor of a contraction."""
-    return operand(node, 3 if node.op in ("QLinearConv", "QLinearMatMul", "QGemm") else 1)
+    """The weight of a contraction; of one whose equation decides that, the second factor."""
+    operator = operator_of(node)
+    return operand(node, 1 if operator is None or operator.weight is None else operator.weight.place)
 
 
-def _rule_applies(node: gs.Node) -> bool:
-    known_domain = node.domain == "com.microsoft" or (is_op(node, node.op) and node.op != "Attention")
-    tensors = [operand(node, 0), weight_of(node), node.outputs[0] if node.outputs else None]
-    if node.op == "Einsum":
-        tensors = [*node.inputs, node.outputs[0]]
-    if node.op in _RECURRENT:
-        tensors = [operand(node, i) for i in range(3)]
-    if node.op == "MatMulNBits":
-        tensors = [node.outputs[0]]
-    return known_domain and all(is_sized(t) for t in tensors)
+def _rule_applies(node: gs.Node, operator: Operator) -> bool:
+    """Whether all sizes that the rule of a contraction asks for are known."""
+    read = [operand(node, i) for i in (operator.data, *(weight.place for weight in operator.weights))]
+    if operator.form is Form.EINSUM:
+        read = list(node.inputs)
+    if operator.form is Form.PACKED_MATMUL:
+        read = []  # The sizes stand in attributes.
+    # A recurrent layer may leave out its first output.
+    made = [] if operator.form is Form.RECURRENT else node.outputs[:1]
+    return bool(node.outputs) and all(is_sized(t) for t in (*read, *made))
 
 
 def _repeated(node: gs.Node, body: gs.Graph) -> tuple[Term, ...]:
@@ -77,7 +80,7 @@ def _repeated(node: gs.Node, body: gs.Graph) -> tuple[Term, ...]:
 
 
 def _full(node: gs.Node, terms: tuple[Term, ...]) -> int:
-    """What terms of a node with bodies amount to at the sizes that its tensors have."""
+    """The value of the terms of a node with bodies, at the sizes that its tensors have."""
     if not terms:
         return 0
     inner = (n for graph in node.attrs.values() if isinstance(graph, gs.Graph) for n in graph.nodes)
@@ -94,7 +97,7 @@ def sizes_around(nodes: Iterable[gs.Node]) -> dict[str, tuple[int, ...]]:
 
 
 def _runs_of_loop(node: gs.Node) -> Term:
-    """As often as its first input says; once where nobody knows, or where only its condition ends it."""
+    """The runs of a Loop: as many as its first input says, one where nobody knows or only its condition ends it."""
     count = array(operand(node, 0))
     return Term(int(count.ravel()[0]) if count is not None and count.size and count.ravel()[0] < _ENDLESS else 1, ())
 
@@ -153,29 +156,14 @@ def _attention(node: gs.Node) -> Iterable[Term]:
 
 _ENDLESS = 1 << 31  # above it a count of runs stands for "until the condition says so"
 _RUNS = {"Loop": _runs_of_loop, "Scan": _runs_of_scan}
-_RECURRENT = ("LSTM", "GRU", "RNN", "DynamicQuantizeLSTM")
 _RULES = {
-    "Attention": _attention,
-    "Conv": _conv,
-    "DynamicQuantizeLSTM": _recurrent,
-    "DynamicQuantizeMatMul": _matmul,
-    "FusedConv": _conv,
-    "ConvInteger": _conv,
-    "QLinearConv": _conv,
-    "ConvTranspose": _conv_transpose,
-    "Gemm": _gemm,
-    "FusedGemm": _gemm,
-    "MatMul": _matmul,
-    "FusedMatMul": _matmul,
-    "MatMulInteger": _matmul,
-    "MatMulIntegerToFloat": _matmul,
-    "MatMulNBits": _nbits,
-    "QAttention": _attention,
-    "QGemm": _gemm,
-    "QLinearMatMul": _matmul,
-    "Einsum": _einsum,
-    "LSTM": _recurrent,
-    "GRU": _recurrent,
-    "RNN": _recurrent,
+    Form.ATTENTION: _attention,
+    Form.CONVOLUTION: _conv,
+    Form.EINSUM: _einsum,
+    Form.GEMM: _gemm,
+    Form.MATMUL: _matmul,
+    Form.PACKED_MATMUL: _nbits,
+    Form.RECURRENT: _recurrent,
+    Form.TRANSPOSED_CONVOLUTION: _conv_transpose,
 }
-CONTRACTIONS = frozenset(_RULES)
+CONTRACTIONS = frozenset(operator.name for operator in OPERATORS if operator.form in _RULES)

@@ -10,9 +10,8 @@ import onnx_graphsurgeon as gs
 from pfir.ir.coupling.groups import Branch, Coupling, Group
 from pfir.ir.coupling.trace import node_key
 from pfir.ir.edit import Names, array, bypass, held, is_op, producer, remove_dead
+from pfir.ir.linear import LinearLayer, plain_layer
 from pfir.ir.model import Model
-
-_LAYERS = ("Conv", "Gemm", "MatMul")
 
 
 def find_branches(model: Model, coupling: Coupling, may_go: Callable[[gs.Node], bool]) -> tuple[Branch, ...]:
@@ -60,25 +59,24 @@ def _branch(
     if layer is None or not _bypassed(result, other):
         return None
     dead = _serving(result, holding)
-    if id(layer) not in dead or not all(may_go(n) for n in dead.values()):
+    if id(layer.node) not in dead or not all(may_go(n) for n in dead.values()):
         return None
     inside = _inside(layer, dead, result, coupling, homes)
     if not inside or any(g.pins for g in inside):
         return None
-    return Branch(layer.name or layer.outputs[0].name, node_key(node), place, tuple(g.name for g in inside))
+    return Branch(layer.node.name or node_key(layer.node), node_key(node), place, tuple(g.name for g in inside))
 
 
-def _last_layer(result: gs.Tensor) -> gs.Node | None:
+def _last_layer(result: gs.Tensor) -> LinearLayer | None:
     """The layer whose output this is, a bias added to a MatMul included."""
     node = producer(result)
     if node is not None and is_op(node, "Add"):
         layers = [producer(t) for t in node.inputs if not isinstance(t, gs.Constant)]
-        return layers[0] if len(layers) == 1 and layers[0] is not None and is_op(layers[0], "MatMul") else None
-    return node if node is not None and is_op(node, *_LAYERS) and _plain_bias(node) else None
-
-
-def _plain_bias(node: gs.Node) -> bool:
-    return len(node.inputs) < 3 or isinstance(node.inputs[2], gs.Constant)
+        layer = plain_layer(layers[0]) if len(layers) == 1 and layers[0] is not None else None
+        return layer if layer is not None and layer.operator.bias is None else None
+    layer = None if node is None else plain_layer(node)
+    able = layer is not None and not layer.is_transposed and layer.place == layer.operator.weight.place
+    return layer if able and (layer.bias is None or isinstance(layer.bias, gs.Constant)) else None
 
 
 def _bypassed(result: gs.Tensor, other: gs.Tensor) -> bool:
@@ -107,7 +105,7 @@ def _serving(result: gs.Tensor, holding: set[str]) -> dict[int, gs.Node]:
 
 
 def _homes(coupling: Coupling) -> dict[str, list[Group]]:
-    """Tensor to the groups that run through it."""
+    """The groups that run through each tensor, by its name."""
     homes: dict[str, list[Group]] = {}
     for group in coupling.groups:
         for tensor in dict.fromkeys(m.tensor for m in group.members):
@@ -115,10 +113,10 @@ def _homes(coupling: Coupling) -> dict[str, list[Group]]:
     return homes
 
 
-def _inside(layer: gs.Node, dead: Mapping[int, gs.Node], result: gs.Tensor, coupling: Coupling, homes: Mapping):
+def _inside(layer: LinearLayer, dead: Mapping[int, gs.Node], result: gs.Tensor, coupling: Coupling, homes: Mapping):
     """The groups that run in the branch alone, if together they are all that its last layer reads; else none."""
     made = {t.name for n in dead.values() for t in n.outputs} - {result.name}
-    made -= {t.name for t in layer.outputs}
+    made -= {t.name for t in layer.node.outputs}
     near = {g.name: g for name in made for g in homes.get(name, ())}
     inside = [g for g in coupling.groups if g.name in near and _only_in(g, made)]
     return inside if _read_whole(layer, inside, coupling) else []
@@ -128,11 +126,10 @@ def _only_in(group: Group, tensors: Collection[str]) -> bool:
     return all(m.constant or m.tensor in tensors for m in group.members)
 
 
-def _read_whole(layer: gs.Node, groups: Collection[Group], coupling: Coupling) -> bool:
+def _read_whole(layer: LinearLayer, groups: Collection[Group], coupling: Coupling) -> bool:
     """Whether these groups hold every position of the axis that the layer's weight contracts over."""
-    weight = layer.inputs[1]
-    sites = {(s.tensor, s.axis) for g in groups for s in g.consuming if s.tensor == weight.name}
-    if len(sites) != 1 or is_op(layer, "Conv") and layer.attrs.get("group", 1) != 1:
+    sites = {(s.tensor, s.axis) for g in groups for s in g.consuming if s.tensor == layer.weight.name}
+    if len(sites) != 1 or layer.layout.groups != 1:
         return False
     (site,) = sites
     covered = [m.positions.ravel() for g in groups for m in g.members if (m.tensor, m.axis) == site]
@@ -152,9 +149,10 @@ def _left_over(result: gs.Tensor) -> np.ndarray | None:
     node = producer(result)
     if is_op(node, "Add"):
         return next(array(t) for t in node.inputs if isinstance(t, gs.Constant))
-    if len(node.inputs) < 3 or not array(node.inputs[2]).any():
+    layer = plain_layer(node)
+    if layer.bias is None or not array(layer.bias).any():
         return None
-    bias = array(node.inputs[2])
-    if is_op(node, "Conv"):
-        return bias.reshape(-1, *[1] * len(node.attrs.get("kernel_shape") or node.inputs[1].shape[2:]))
-    return (bias * node.attrs.get("beta", 1.0)).astype(bias.dtype)
+    bias = array(layer.bias)
+    if layer.is_convolution:
+        return bias.reshape(-1, *[1] * len(node.attrs.get("kernel_shape") or layer.weight.shape[2:]))
+    return (bias * layer.bias_factor).astype(bias.dtype)

@@ -8,7 +8,7 @@ import numpy as np
 
 from pfir.errors import UsageError
 from pfir.ir.coupling.analysis import analyse
-from pfir.ir.coupling.groups import Count, Coupling, Group, Site, Slice
+from pfir.ir.coupling.groups import Count, Coupling, Group, Site
 from pfir.ir.coupling.removal import remove
 from pfir.ir.model import Model
 
@@ -107,20 +107,3 @@ def widths(coupling: Coupling, removed: Mapping[str, np.ndarray]) -> dict[Site, 
             site = (member.tensor, member.axis)
             changed[site] = changed.get(site, coupling.sizes[site]) - member.positions.shape[1] * channels.size
     return changed
-
-
-def producer_slices(model: Model, group: Group) -> tuple[Slice, ...]:  # noqa: ARG001 - whose slices is part of the call
-    """The initializer slices that make a group's channels, first producers first.
-
-    Row c of `positions` are channel c's positions: channel c's numbers are `take(array, positions[c], axis)`.
-    A group of padded or constant channels has none; nor has one whose weights are computed or in Constant nodes.
-
-    Args:
-        model: The analysed model or a clone of it.
-    """
-    return group.producing
-
-
-def consumer_slices(model: Model, group: Group) -> tuple[Slice, ...]:  # noqa: ARG001
-    """The weight slices that contract over a group's channels, as `producer_slices`."""
-    return group.consuming

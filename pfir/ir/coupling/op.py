@@ -17,6 +17,7 @@ from pfir.ir.coupling.trace import (
     display_name,
     node_key,
 )
+from pfir.ir.operators.table import operator_of
 
 __all__ = ["Op", "Unfollowed", "not_too_wide"]
 
@@ -44,6 +45,7 @@ class Op:
         self.order = order
         self.name = display_name(node)
         self.kind = node.op
+        self.operator = operator_of(node)
         self.inputs = [t.name for t in node.inputs]
         self.outputs = [t.name for t in node.outputs]
         self._asked: set[tuple[int, int]] = set()
@@ -60,12 +62,6 @@ class Op:
         found = self.trace.shapes.get(self.inputs[i])
         if found is None:
             raise Unfollowed(f"the rank of {self.inputs[i]} is unknown")
-        return found
-
-    def out_shape(self, j: int = 0) -> tuple:
-        found = self.trace.shapes.get(self.outputs[j])
-        if found is None:
-            raise Unfollowed(f"the rank of {self.outputs[j]} is unknown")
         return found
 
     def rank(self, i: int) -> int:
@@ -156,7 +152,7 @@ class Op:
         axes[axis] = labels
 
     def scalar(self, j: int) -> None:
-        """An output without axes."""
+        """Make an output one without axes."""
         if j < len(self.outputs) and self.outputs[j]:
             self.trace.shapes[self.outputs[j]] = ()
             self.trace.axes[self.outputs[j]] = []
@@ -173,7 +169,7 @@ class Op:
             self.trace.shapes[self.outputs[j]] = tuple(b if a is None else a for a, b in zip(found, dims, strict=True))
 
     def learn_rank(self) -> None:
-        """An output whose axes a rule has listed has that many, whatever shape inference knows."""
+        """Give an output whose axes a rule has listed as many, whatever shape inference knows."""
         for j, name in enumerate(self.outputs):
             axes = self.trace.axes.get(name)
             if axes:
@@ -247,14 +243,14 @@ class Op:
             self.trace.pin_tensor(name, self.name, reason)
 
     def pin_unasked(self) -> None:
-        """What the rule did not look at, it did not follow."""
+        """Pin the axes that the rule did not look at, and so did not follow."""
         for i, name in enumerate(self.inputs):
             for axis, labels in enumerate(self.trace.axes.get(name, ())):
                 if (i, axis) not in self._asked:
                     self.pin(labels, f"{self.kind} fixes axis {axis} of {name}")
 
     def pin_if_outputs_are_missing(self) -> None:
-        """A second output that the rule says nothing of may share axes with the first."""
+        """Pin the first output where the rule says nothing of a second one, which may share axes with it."""
         silent = [n for n in self.outputs[1:] if n and n not in self.trace.axes]
         if silent and self.outputs[0] in self.trace.axes:
             self.trace.pin_tensor(self.outputs[0], self.name, f"{self.kind} is not followed to {silent[0]}")

@@ -5,36 +5,12 @@ from __future__ import annotations
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from pfir.ir.operators.records import Integers
+from pfir.ir.operators.table import operator_of
+
 Point = int | str | None
 """The integer, or the name of the tensor that holds it; None if it is not known, or not the same everywhere."""
 
-# Input that holds the zero point of the output.
-_MADE = {
-    "QuantizeLinear": 2,
-    "QLinearConv": 7,
-    "QLinearMatMul": 7,
-    "QLinearAdd": 7,
-    "QLinearMul": 7,
-    "QLinearConcat": 1,
-    "QLinearAveragePool": 4,
-    "QLinearGlobalAveragePool": 4,
-    "QLinearLeakyRelu": 4,
-    "QLinearSigmoid": 4,
-    "QGemm": 8,
-}
-# Input that holds integers, to those that hold their scale, if it is given, and their zero point.
-_READ: dict[str, dict[int, tuple[int | None, int]]] = {
-    "ConvInteger": {0: (None, 2), 1: (None, 3)},
-    "DequantizeLinear": {0: (1, 2)},
-    "DynamicQuantizeLSTM": {1: (8, 9), 2: (10, 11)},
-    "DynamicQuantizeMatMul": {1: (2, 3)},
-    "MatMulInteger": {0: (None, 2), 1: (None, 3)},
-    "MatMulIntegerToFloat": {0: (2, 4), 1: (3, 5)},
-    "QAttention": {0: (3, 6), 1: (4, 7)},
-    "QGemm": {0: (1, 2), 3: (4, 5)},
-    "QLinearConv": {0: (1, 2), 3: (4, 5)},
-    "QLinearMatMul": {0: (1, 2), 3: (4, 5)},
-}
 # Positions go elsewhere, or a maximum of equal numbers is taken.
 _MOVES = frozenset(
     (
@@ -46,12 +22,19 @@ _MOVES = frozenset(
 
 def point_input(node: gs.Node, i: int) -> int | None:
     """The input that holds the zero point of the integers in input i; None if this operator has none."""
-    return _READ.get(node.op, {}).get(i, (None, None))[1]
+    found = _read(node, i)
+    return None if found is None else found.zero_point
 
 
 def scale_input(node: gs.Node, i: int) -> int | None:
     """The input that holds the scale of the integers in input i; None if this operator has none."""
-    return _READ.get(node.op, {}).get(i, (None, None))[0]
+    found = _read(node, i)
+    return None if found is None else found.scale
+
+
+def _read(node: gs.Node, i: int) -> Integers | None:
+    operator = operator_of(node)
+    return None if operator is None else operator.integers.get(i)
 
 
 def made_with(tensor: gs.Tensor) -> Point:
@@ -74,9 +57,12 @@ def made_with(tensor: gs.Tensor) -> Point:
 def _made_by(node: gs.Node) -> Point:
     if node.op == "DynamicQuantizeLinear":
         return node.outputs[2].name
+    operator = operator_of(node)
+    if operator is None or operator.result is None:
+        return None
+    place = operator.result.zero_point
     # Only of QuantizeLinear the zero point may be left out; a QGemm without one makes floats.
-    place = _MADE.get(node.op)
-    return None if place is None or place >= len(node.inputs) and node.op != "QuantizeLinear" else point(node, place)
+    return point(node, place) if place < len(node.inputs) or node.op == "QuantizeLinear" else None
 
 
 def read_with(node: gs.Node, i: int) -> Point:

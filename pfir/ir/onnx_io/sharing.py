@@ -10,37 +10,10 @@ import onnx_graphsurgeon as gs
 
 from pfir.ir.edit import Names
 from pfir.ir.onnx_io.metadata import note_origin, origin_of
+from pfir.ir.operators.table import operator_of
 
 # Above it a constant of several axes is a mask or a table, of which copies would cost more than they free.
 _MOST_ELEMENTS = 4096
-_KERNELS: dict[str, tuple[int, ...]] = {
-    "Attention": (0, 1),
-    "Conv": (0, 1),
-    "ConvInteger": (0, 1),
-    "ConvTranspose": (0, 1),
-    "DynamicQuantizeLSTM": (0, 1, 2),
-    "DynamicQuantizeMatMul": (0, 1),
-    "EmbedLayerNormalization": (2, 3, 4),
-    "FusedConv": (0, 1),
-    "FusedGemm": (0, 1),
-    "FusedMatMul": (0, 1),
-    "GRU": (0, 1, 2),
-    "Gather": (0,),
-    "GatherElements": (0,),
-    "GatherND": (0,),
-    "Gemm": (0, 1),
-    "LSTM": (0, 1, 2),
-    "MatMul": (0, 1),
-    "MatMulInteger": (0, 1),
-    "MatMulIntegerToFloat": (0, 1),
-    "QAttention": (0, 1),
-    "QGemm": (0, 3),
-    "QLinearConv": (0, 3),
-    "QLinearMatMul": (0, 3),
-    "RNN": (0, 1, 2),
-}
-"""Inputs that hold a kernel, or the rows of a table: one that is used twice is tied on purpose, and stays so."""
-
 _POSITION_BY_POSITION = frozenset(
     "Add BiasGelu Div GroupNormalization InstanceNormalization LayerNormalization Max Mean Min Mul PRelu Pow Sub Sum "
     "SkipLayerNormalization Where LSTM GRU RNN".split()
@@ -126,11 +99,17 @@ def _wide_axes(tensor: gs.Constant) -> int:
     return sum(n > 1 for n in tensor.shape)
 
 
+def _kernels(node: gs.Node) -> tuple[int, ...]:
+    """Inputs that hold a kernel, or the rows of a table: one that is used twice is tied on purpose, and stays so."""
+    operator = operator_of(node)
+    return () if operator is None else operator.kernels
+
+
 def _is_copied(tensor: gs.Constant, node: gs.Node, place: int) -> bool:
     """Whether this use is no kernel and no setting of the node, and the constant has something to lose."""
     dtype, wide = np.dtype(tensor.dtype), _wide_axes(tensor)
     number = dtype.kind in "fV" or (dtype.kind in "iu" and dtype.itemsize < 8)
-    if not number or not wide or node.op == "Einsum" or place in _KERNELS.get(node.op, ()):
+    if not number or not wide or node.op == "Einsum" or place in _kernels(node):
         return False
     small = int(np.prod(tensor.shape)) <= _MOST_ELEMENTS
     return wide == 1 or (small and node.op in _POSITION_BY_POSITION)

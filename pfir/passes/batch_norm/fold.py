@@ -8,8 +8,10 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from pfir.ir.batch_norm import BatchNorm, batch_norm
 from pfir.ir.edit import Names, array, bypass, held, is_op, only_consumer, producer, sweep
-from pfir.ir.linear import Linear, linear_layer
+from pfir.ir.linear import plain_layer
+from pfir.ir.linear_edits import EditableLayer, editable_layer
 from pfir.ir.model import Model
 from pfir.ir.shapes import infer_shapes
 from pfir.passes.base import Change, Context, Pass
@@ -37,7 +39,7 @@ class FoldBatchNorm(Pass):
         graph = model.graph
         folded = _fold_backwards(graph) + _fold_forwards(graph)
         notes = [f"folded: {folded}"] if folded else []
-        notes += [f"{n.name} stays: {_why(n, held(graph))}" for n in graph.nodes if is_op(n, "BatchNormalization")]
+        notes += [f"{norm.node.name} stays: {_why(norm, held(graph))}" for norm in _norms(graph)]
         if folded:
             infer_shapes(model)
         return Change(folded > 0, tuple(notes))
@@ -55,7 +57,7 @@ def _fold_backwards(graph: gs.Graph) -> int:
     holding, names = held(graph), Names(graph)
     count = 0
     for node in list(graph.nodes):
-        layer = linear_layer(graph, node, names, holding)
+        layer = editable_layer(graph, node, names, holding)
         while layer is not None:
             behind = only_consumer(node.outputs[0], holding)
             affine = _affine(behind, node.outputs[0], layer) if behind is not None else None
@@ -71,12 +73,12 @@ def _fold_backwards(graph: gs.Graph) -> int:
 def _fold_forwards(graph: gs.Graph) -> int:
     holding, names = held(graph), Names(graph)
     count = 0
-    for node in [n for n in graph.nodes if is_op(n, "BatchNormalization")]:
-        affine = _batch_norm(node)
+    for norm in _norms(graph):
+        affine, node = _of_norm(norm), norm.node
         behind = only_consumer(node.outputs[0], holding)
         if affine is None or behind is None or [t is node.outputs[0] for t in behind.inputs[:2]] != [True, False]:
             continue
-        layer = linear_layer(graph, behind, names, holding)
+        layer = editable_layer(graph, behind, names, holding)
         if layer is not None and layer.scale_inputs(affine.scale, affine.shift):
             bypass(node, holding)
             count += 1
@@ -84,10 +86,11 @@ def _fold_forwards(graph: gs.Graph) -> int:
     return count
 
 
-def _affine(node: gs.Node, source: gs.Tensor, layer: Linear) -> _Affine | None:
+def _affine(node: gs.Node, source: gs.Tensor, layer: EditableLayer) -> _Affine | None:
     """What a node does to each channel of a layer's output."""
-    if is_op(node, "BatchNormalization"):
-        return _batch_norm(node) if node.inputs[0] is source and layer.axis_is_one else None
+    norm = batch_norm(node)
+    if norm is not None:
+        return _of_norm(norm) if node.inputs[0] is source and layer.axis_is_one else None
     if not is_op(node, "Mul", "Div", "Add", "Sub") or _broadcasts_oddly(node):
         return None
     first = node.inputs[0] is source
@@ -114,7 +117,7 @@ def _arithmetic(op: str, value: np.ndarray, first: bool) -> _Affine | None:
     return _Affine(1.0 / value, zero) if first and value.all() else None
 
 
-def _per_channel(value: np.ndarray, layer: Linear) -> np.ndarray | None:
+def _per_channel(value: np.ndarray, layer: EditableLayer) -> np.ndarray | None:
     """A constant as one value per output channel [C] or for all [1]; None if it varies elsewhere or adds axes."""
     if value.dtype.kind != "f" or value.ndim > layer.rank:
         return None
@@ -125,37 +128,32 @@ def _per_channel(value: np.ndarray, layer: Linear) -> np.ndarray | None:
     return value.astype(np.float64).ravel()
 
 
-def _batch_norm(node: gs.Node) -> _Affine | None:
-    """A BatchNormalization in inference mode whose statistics are constants."""
-    values = [array(t) for t in node.inputs[1:5]]
-    if any(v is None for v in values) or _refusal(node):
+def _of_norm(norm: BatchNorm) -> _Affine | None:
+    """What a BatchNormalization does to each channel; None where that is not fixed, or not finite."""
+    if norm.arrays is None or norm.refusal:
         return None
-    scale, bias, mean, var = (v.astype(np.float64) for v in values)
-    spread = var + float(node.attrs.get("epsilon", 1e-5))
+    scale, bias, mean, var = (values.astype(np.float64) for values in norm.arrays)
+    spread = var + float(norm.epsilon)
     if not (spread > 0).all():
         return None
     factor = scale / np.sqrt(spread)
     return _Affine(factor, bias - mean * factor)
 
 
-def _refusal(node: gs.Node) -> str:
-    if node.attrs.get("training_mode", 0):
-        return "it is in training mode"
-    if not node.attrs.get("spatial", 1):
-        return "it has one scale per position (spatial=0)"
-    return "its running statistics are outputs" if any(t.outputs for t in node.outputs[1:]) else ""
+def _norms(graph: gs.Graph) -> list[BatchNorm]:
+    return [norm for norm in map(batch_norm, graph.nodes) if norm is not None]
 
 
-def _why(node: gs.Node, holding: set[str]) -> str:
-    reason = _refusal(node)
-    if reason:
-        return reason
-    if any(array(t) is None for t in node.inputs[1:5]):
+def _why(norm: BatchNorm, holding: set[str]) -> str:
+    node = norm.node
+    if norm.refusal:
+        return norm.refusal
+    if norm.arrays is None:
         return "its scale or statistics are not constant"
     before = producer(node.inputs[0])
     if before is None:
         return "it reads a graph input, and what reads it cannot take it"
-    if before.op not in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
+    if plain_layer(before) is None:
         return f"it follows {before.op} ({before.name}), which has no weights, and what reads it cannot take it"
     if only_consumer(node.inputs[0], holding) is None:
         return f"the output of {before.name} is read elsewhere too"

@@ -9,8 +9,10 @@ from typing import ClassVar
 import onnx_graphsurgeon as gs
 
 from pfir.errors import UsageError
-from pfir.ir.edit import Names, array, is_op, reads, set_input
+from pfir.ir.batch_norm import batch_norm
+from pfir.ir.edit import Names, reads, set_input
 from pfir.ir.model import Model
+from pfir.ir.operators.table import operator_of
 from pfir.ir.shapes import infer_shapes
 from pfir.passes.base import Activations, Change, Context, Pass
 from pfir.passes.batch_norm.channel_statistics import channel_statistics, usable
@@ -55,7 +57,7 @@ def _renew(model: Model, activations: Activations, wave: list[gs.Node]) -> None:
     names = Names(model.graph)
     for node in wave:
         mean, variance = found[node.inputs[0].name]
-        for index, values in ((3, mean), (4, usable(variance))):
+        for index, values in zip(operator_of(node).statistics, (mean, usable(variance)), strict=True):
             old = node.inputs[index]
             # A constant of its own: the one at hand may be shared with other layers.
             set_input(node, index, gs.Constant(names.fresh(f"{old.name}_anew"), values.astype(old.values.dtype)))
@@ -75,6 +77,5 @@ def _waves(graph: gs.Graph) -> Iterator[list[gs.Node]]:
 
 
 def _can_be_done(node: gs.Node) -> bool:
-    if not is_op(node, "BatchNormalization") or node.attrs.get("training_mode", 0) or not node.attrs.get("spatial", 1):
-        return False
-    return all(array(t) is not None for t in node.inputs[3:5]) and not any(t.outputs for t in node.outputs[1:])
+    norm = batch_norm(node)
+    return norm is not None and not norm.refusal and all(values is not None for values in norm.statistics)

@@ -9,10 +9,13 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.errors import UsageError
+from pfir.ir.batch_norm import batch_norm
 from pfir.ir.costs.symbolic_cost import CONTRACTIONS
-from pfir.ir.edit import Names, held, insert_after, is_op
-from pfir.ir.linear import Linear, linear_layer
+from pfir.ir.edit import Names, held, insert_after
+from pfir.ir.linear_edits import EditableLayer, editable_layer
 from pfir.ir.model import Model
+from pfir.ir.operators.records import Form
+from pfir.ir.operators.table import has_form
 from pfir.ir.shapes import infer_shapes
 from pfir.passes.base import Change, Context, Pass
 from pfir.passes.batch_norm.channel_statistics import channel_statistics, usable
@@ -56,14 +59,14 @@ class RestoreBatchNorm(Pass):
         return Change(True, (f"restored: {len(layers)}",))
 
 
-def _bare_layers(graph: gs.Graph) -> list[Linear]:
+def _bare_layers(graph: gs.Graph) -> list[EditableLayer]:
     holding, names = held(graph), Names(graph)
-    layers = [linear_layer(graph, n, names, holding) for n in graph.nodes if is_op(n, "Conv", "ConvTranspose", "Gemm")]
+    layers = [editable_layer(graph, n, names, holding) for n in graph.nodes if not has_form(n, Form.MATMUL)]
     return [x for x in layers if x is not None and not _has_batch_norm(x.node) and not _is_head(x.node, holding)]
 
 
 def _has_batch_norm(node: gs.Node) -> bool:
-    return any(is_op(n, "BatchNormalization") for n in node.outputs[0].outputs)
+    return any(batch_norm(reader) is not None for reader in node.outputs[0].outputs)
 
 
 def _is_head(node: gs.Node, holding: set[str]) -> bool:
@@ -80,7 +83,7 @@ def _is_head(node: gs.Node, holding: set[str]) -> bool:
     return False
 
 
-def _insert(graph: gs.Graph, layer: Linear, mean: np.ndarray, variance: np.ndarray) -> None:
+def _insert(graph: gs.Graph, layer: EditableLayer, mean: np.ndarray, variance: np.ndarray) -> None:
     node, bias, dtype, variance = layer.node, layer.bias(), layer.weight.dtype, usable(variance)
     base = node.name or node.outputs[0].name
     result = node.outputs[0]
@@ -98,7 +101,7 @@ def _insert(graph: gs.Graph, layer: Linear, mean: np.ndarray, variance: np.ndarr
     insert_after(graph, node, norm)
 
 
-def _unit(layer: Linear) -> np.ndarray:
+def _unit(layer: EditableLayer) -> np.ndarray:
     """Give the weights of each output channel unit norm; [C], what they were divided by (1 for those near zero)."""
     norms = layer.output_norms()
     norms = np.where(norms > SMALLEST_NORM, norms, 1.0)

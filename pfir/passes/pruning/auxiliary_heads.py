@@ -9,13 +9,13 @@ import onnx_graphsurgeon as gs
 
 from pfir.errors import UsageError
 from pfir.ir.coupling.groups import Coupling, Group
+from pfir.ir.linear import plain_layer
 from pfir.ir.model import Model
 from pfir.passes.base import Activations
 from pfir.passes.pruning.attach_heads import Head
 
 POINTS = 3
 """Heads between input and output."""
-LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 RIDGE = 1e-3
 STEPS = 300
 _FLOOR = 1e-6
@@ -30,7 +30,7 @@ def head_points(model: Model, coupling: Coupling, count: int = POINTS) -> tuple[
     """
     channels = {m.tensor for group in coupling.groups for m in group.members if m.axis == 1}
     cuts = [(done, name) for done, name, rank in _bottlenecks(model.graph) if name in channels and rank > 2]
-    total = sum(node.op in LAYERS for node in model.graph.nodes)
+    total = sum(plain_layer(node) is not None for node in model.graph.nodes)
     wanted = [total * (i + 1) / (count + 1) for i in range(count)]
     nearest = [min(cuts, key=lambda cut: abs(cut[0] - at))[1] for at in wanted] if cuts else []
     return tuple(dict.fromkeys(nearest))
@@ -88,7 +88,7 @@ def _bottlenecks(graph: gs.Graph) -> Iterator[tuple[int, str, int]]:
     last |= {t.name: len(graph.nodes) for t in graph.outputs}
     alive, done = {t.name for t in graph.inputs}, 0
     for at, node in enumerate(graph.nodes):
-        done += node.op in LAYERS
+        done += plain_layer(node) is not None
         fresh = [t for t in node.outputs if last.get(t.name, -1) > at]
         alive = {name for name in alive if last.get(name, -1) > at} | {t.name for t in fresh}
         if len(alive) == 1 and fresh and done and at + 1 < len(graph.nodes) and fresh[0].shape is not None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from pfir.errors import UsageError
-from pfir.ir.coupling.channels import consumer_slices, producer_slices
 from pfir.ir.coupling.groups import Coupling, Group, Slice
 from pfir.ir.model import Model
 from pfir.ir.weights import every_constant, meant
@@ -56,7 +55,7 @@ def l1(asked: _Question, group: Group) -> np.ndarray | None:
     Source: Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017, arXiv:1608.08710, section 3.1; summed over
     the producers of a coupled group.
     """
-    return _summed(np.abs(rows).sum(1) for rows in asked.rows(producer_slices(asked.model, group), _WEIGHTS))
+    return _summed(np.abs(rows).sum(1) for rows in asked.rows(group.producing, _WEIGHTS))
 
 
 def magnitude(asked: _Question, group: Group) -> np.ndarray | None:
@@ -65,7 +64,7 @@ def magnitude(asked: _Question, group: Group) -> np.ndarray | None:
     Source: Fang et al., "DepGraph: Towards Any Structural Pruning", CVPR 2023, arXiv:2301.12900, section 3.3 (group
     norm, without their learnt sparsity).
     """
-    slices = (*producer_slices(asked.model, group), *consumer_slices(asked.model, group))
+    slices = (*group.producing, *group.consuming)
     total = _summed((rows**2).sum(1) for rows in asked.rows(slices, _WEIGHTS))
     return None if total is None else np.sqrt(total)
 
@@ -76,7 +75,7 @@ def bn_scale(asked: _Question, group: Group) -> np.ndarray | None:
     Source: Liu et al., "Learning Efficient Convolutional Networks through Network Slimming", ICCV 2017,
     arXiv:1708.06519, section 3; summed over the normalisations of a coupled group.
     """
-    return _summed(np.abs(rows).sum(1) for rows in asked.rows(producer_slices(asked.model, group), _NORMALISED))
+    return _summed(np.abs(rows).sum(1) for rows in asked.rows(group.producing, _NORMALISED))
 
 
 def fpgm(asked: _Question, group: Group) -> np.ndarray | None:
@@ -85,7 +84,7 @@ def fpgm(asked: _Question, group: Group) -> np.ndarray | None:
     Source: He et al., "Filter Pruning via Geometric Median for Deep Convolutional Neural Networks Acceleration",
     CVPR 2019, arXiv:1811.00250, section 3.3, equation (6); the filters of all producers of a coupled group joined.
     """
-    parts = list(asked.rows(producer_slices(asked.model, group), _WEIGHTS))
+    parts = list(asked.rows(group.producing, _WEIGHTS))
     if not parts:
         return None
     squares = sum(_distances(rows) for rows in parts)
@@ -98,7 +97,7 @@ def taylor(asked: _Question, group: Group) -> np.ndarray | None:
     Source: Molchanov et al., "Importance Estimation for Neural Network Pruning", CVPR 2019, arXiv:1906.10771,
     section 3.1, equation (8) with the filter as the set; gradients are averaged over the calibration data first.
     """
-    products = asked.products(producer_slices(asked.model, group))
+    products = asked.products(group.producing)
     return _summed(rows.sum(1) ** 2 for rows in products)
 
 
@@ -107,7 +106,7 @@ def group_taylor(asked: _Question, group: Group) -> np.ndarray | None:
 
     Source: as `taylor`, over the groups of Fang et al., "DepGraph", CVPR 2023, arXiv:2301.12900, section 3.3.
     """
-    slices = (*producer_slices(asked.model, group), *consumer_slices(asked.model, group))
+    slices = (*group.producing, *group.consuming)
     total = _summed(rows.sum(1) for rows in asked.products(slices))
     return None if total is None else np.abs(total)
 

@@ -10,6 +10,7 @@ import onnx_graphsurgeon as gs
 
 from pfir.errors import UsageError
 from pfir.ir.coupling.groups import Coupling, Slice
+from pfir.ir.linear import LinearLayer, plain_layer
 from pfir.ir.model import Model
 from pfir.ir.shapes import infer_shapes
 from pfir.passes.base import Context
@@ -64,7 +65,7 @@ def refit(
 
 
 def _shapes(model: Model) -> dict[str, tuple[int | str, ...] | None]:
-    """Tensor name to shape, as far as it is known."""
+    """The shape of each tensor by name, as far as it is known."""
     copy = model.clone()
     infer_shapes(copy)
     return {t.name: None if t.shape is None else tuple(t.shape) for n in copy.nodes() for t in n.outputs}
@@ -99,14 +100,14 @@ class _Fit:
 def _fits(model: Model, coupling: Coupling, removed: Mapping[str, np.ndarray]) -> Iterator[_Fit]:
     lost = _lost(coupling, removed)
     for node in model.nodes():
-        layer = _layer(node)
+        linear = plain_layer(node)
+        layer = None if linear is None else _layer(linear)
         if layer is None:
             continue
         result = result_of(node, layer)
         total, shortcut = _sum_of(result)
-        factor = float(node.attrs.get("alpha", 1.0)) if node.op == "Gemm" else 1.0
         kept = _kept(coupling, lost, result.name, layer.output_axis)
-        yield _Fit(layer, factor, total.name, shortcut, kept)
+        yield _Fit(layer, linear.factor, total.name, shortcut, kept)
 
 
 def _fitted(model: Model, teacher: Model, fit: _Fit, context: Context) -> dict[str, np.ndarray]:
@@ -183,16 +184,16 @@ class _Sums:
         return 2 if self.count > ENOUGH * features + AT_LEAST else max(16, features // 24, AT_LEAST // features)
 
 
-def _layer(node: gs.Node) -> ConsumerMatrix | None:
-    """The node as a contraction that can be fitted: alone with its weight, and with its bias if it has one."""
-    weight = next((t for t in node.inputs[1:2] if isinstance(t, gs.Constant)), None)
-    if node.op not in ("Conv", "Gemm", "MatMul") or weight is None or len(weight.outputs) != 1:
+def _layer(layer: LinearLayer) -> ConsumerMatrix | None:
+    """The layer as a contraction that can be fitted: alone with its weight, and with its bias if it has one."""
+    node, weight = layer.node, layer.weight
+    alone = isinstance(weight, gs.Constant) and len(weight.outputs) == 1
+    if not alone or layer.is_transposed or layer.place != layer.operator.weight.place:
         return None
-    axis = 1 if node.op == "Conv" or node.attrs.get("transB", 0) else 0
-    positions = np.arange(weight.values.shape[axis])[:, None]
-    layer = contraction(node, Slice(node.name, node.op, weight.name, axis, positions, "weight"))
-    shared_bias = len(node.inputs) > 2 and layer is not None and layer.bias is None
-    return None if layer is None or not layer.window or shared_bias else layer
+    positions = np.arange(weight.values.shape[layer.input_axis])[:, None]
+    found = contraction(node, Slice(node.name, node.op, weight.name, layer.input_axis, positions, "weight"))
+    shared_bias = layer.bias is not None and found is not None and found.bias is None
+    return None if found is None or not found.window or shared_bias else found
 
 
 def _sum_of(result: gs.Tensor) -> tuple[gs.Tensor, str | None]:
@@ -211,7 +212,7 @@ def _same_rank(one: gs.Tensor, other: gs.Tensor) -> bool:
 
 
 def _lost(coupling: Coupling, removed: Mapping[str, np.ndarray]) -> dict[tuple[str, int], np.ndarray]:
-    """Tensor and axis to the positions that went."""
+    """The positions that went, by tensor and axis."""
     lost: dict[tuple[str, int], list[np.ndarray]] = {}
     for name, channels in removed.items():
         for member in coupling.group(name).members:

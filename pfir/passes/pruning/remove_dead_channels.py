@@ -8,13 +8,14 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pfir.ir.constants.bias_absorption import BIAS_INPUTS, bias_dtype
+from pfir.ir.constants.bias_absorption import bias_dtype
 from pfir.ir.constants.dead_channels import find_dead
 from pfir.ir.coupling.bodies import every_graph
 from pfir.ir.coupling.channels import channel_groups, remove_channels
 from pfir.ir.coupling.trace import node_key
 from pfir.ir.edit import Names, insert_after, operand, set_input
 from pfir.ir.model import Model
+from pfir.ir.operators.table import operator_of
 from pfir.ir.weights import numbers
 from pfir.passes.base import Change, Context, Pass
 
@@ -60,8 +61,8 @@ def _remove(model: Model, context: Context, within_heads: bool) -> int:
 
 def _add_to_bias(model: Model, key: str, shift: np.ndarray) -> None:
     graph, node = next((g, n) for g in every_graph(model.graph) for n in g.nodes if node_key(n) == key)
-    names, place, dtype = Names(model.graph), BIAS_INPUTS[node.op], bias_dtype(node)
-    if node.op in ("FusedMatMul", "MatMul"):
+    names, place, dtype = Names(model.graph), operator_of(node).bias, bias_dtype(node)
+    if place is None:
         _add_after(graph, names, node, shift.astype(dtype))
         return
     bias = numbers(operand(node, place))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from pfir.ir.operators.table import operator_of
 from pfir.train.canonical.building import Builder, known_shape
 from pfir.train.canonical.padding import explicit_pads
 
@@ -75,9 +76,8 @@ def recurrent(graph: gs.Graph, node: gs.Node) -> bool:  # noqa: ARG001
     shape, recurrence = known_shape(node.inputs[0]), known_shape(node.inputs[2])
     if shape is None or recurrence is None or node.attrs.get("layout", 0):
         return False
-    states = [5, 6] if node.op == "LSTM" else [5]
     size = (recurrence[0], shape[1], recurrence[2])
-    for at in states:
+    for at in operator_of(node).cell.states:
         while len(node.inputs) <= at:
             node.inputs.append(gs.Variable.empty())
         if not node.inputs[at].name:

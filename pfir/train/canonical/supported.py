@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import onnx_graphsurgeon as gs
 
+from pfir.ir.edit import operand
+from pfir.ir.operators.table import operator_of
+
 DIFFERENTIABLE = frozenset(
     {
         "Relu",
@@ -106,6 +109,5 @@ def differentiable(node: gs.Node) -> bool:
         return isinstance(node.inputs[1], gs.Constant)
     if node.op == "Pad":
         return node.attrs.get("mode", "constant") == "constant"
-    if node.op in ("LSTM", "GRU"):
-        return len(node.inputs) < 5 or not node.inputs[4].name
-    return True
+    operator = operator_of(node)
+    return operator is None or operator.cell is None or operand(node, operator.cell.lengths) is None

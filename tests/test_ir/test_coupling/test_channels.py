@@ -15,8 +15,6 @@ from pfir.ir.costs.scalable import ScalableKernels
 from pfir.ir.coupling.channels import (
     channel_counts,
     channel_groups,
-    consumer_slices,
-    producer_slices,
     remove_channels,
     widths,
 )
@@ -62,8 +60,8 @@ def test_a_residual_stream_is_one_group_named_after_its_first_producer():
 def test_slices_name_the_numbers_that_make_and_read_a_group():
     model = _residual()
     group = channel_groups(model).group("Conv_3")
-    made = [(s.node, s.tensor, s.axis, s.role, s.positions.shape) for s in producer_slices(model, group)]
-    read = [(s.node, s.tensor, s.axis, s.role) for s in consumer_slices(model, group)]
+    made = [(s.node, s.tensor, s.axis, s.role, s.positions.shape) for s in group.producing]
+    read = [(s.node, s.tensor, s.axis, s.role) for s in group.consuming]
     assert made == [("Conv_3", "c2", 0, "weight", (5, 1)), ("Conv_3", "c3", 0, "bias", (5, 1))]
     assert read == [("Conv_5", "c4", 1, "weight")]
 

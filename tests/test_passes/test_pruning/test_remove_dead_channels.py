@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, numpy_helper
 
 from pfir.ir.constants.dead_channels import find_dead
-from pfir.ir.coupling.channels import channel_groups, consumer_slices, producer_slices
+from pfir.ir.coupling.channels import channel_groups
 from pfir.ir.weights import every_constant
 from pfir.passes.base import Context
 from pfir.passes.pruning.remove_dead_channels import RemoveDeadChannels
@@ -35,7 +35,7 @@ def kill(model, coupling, seed: int, how: str) -> dict[str, np.ndarray]:
     killed, arrays = {}, {n: t.values.copy() for n, t in constants.items()}
     for group in coupling.free():
         channels = np.sort(rng.choice(group.size, group.size // 2, replace=False))
-        for part in producer_slices(model, group) if how == "producers" else consumer_slices(model, group):
+        for part in group.producing if how == "producers" else group.consuming:
             if part.role not in ("mean", "variance", "slope"):
                 index = [slice(None)] * arrays[part.tensor].ndim
                 index[part.axis] = part.positions[channels].ravel()

@@ -12,15 +12,13 @@ from pfir.ir.coupling.trace import Labels
 NOT_CONTRACTED = "the other side of the product keeps its size"
 
 
-def conv(op: Op, weight: int = 1, bias: int = 2, summand: int = 0) -> None:
-    """W [O, I/g, *k], b [O]: out axis 1 is W axis 0, in axis 1 is W axis 1 (g times); a summand [N, O, *d].
+def conv(op: Op, summand: int = 0) -> None:
+    """A convolution with W [O, I/g, *k], b [O]: out axis 1 is W axis 0, in axis 1 is W axis 1 (g times).
 
     Args:
-        weight: Which input W is.
-        bias: Which input b is; 0 for none.
-        summand: Which input is added; 0 for none.
+        summand: Which input [N, O, *d] is added; 0 for none.
     """
-    group = op.attr("group", 1)
+    group, weight, bias = op.attr("group", 1), op.operator.weight.place, op.operator.bias
     made = op.labels(weight, 0)
     if summand and op.has(summand):
         op.tie(made, op.labels(summand, 1))
@@ -29,7 +27,7 @@ def conv(op: Op, weight: int = 1, bias: int = 2, summand: int = 0) -> None:
     op.out(0, 0, op.labels(0, 0))
     op.out(0, 1, made)
     op.produce(weight, 0, "weight")
-    if bias and op.has(bias):
+    if bias is not None and op.has(bias):
         op.tie(made, op.labels(bias, 0))
         op.produce(bias, 0, "bias")
     taken, per_group = op.labels(0, 1), op.labels(weight, 1)
@@ -62,7 +60,7 @@ def _same_place_in_every_group(op: Op, labels: Labels, group: int) -> None:
 
 
 def conv_transpose(op: Op) -> None:
-    """W [I, O/g, *k], b [O]: in axis 1 is W axis 0, out axis 1 is W axis 1 (g times)."""
+    """A transposed convolution with W [I, O/g, *k], b [O]: in axis 1 is W axis 0, out axis 1 is W axis 1 (g times)."""
     group = op.attr("group", 1)
     taken, rows, columns = op.labels(0, 1), op.labels(1, 0), op.labels(1, 1)
     op.out(0, op.rank(0) - 1, None)
@@ -88,8 +86,9 @@ def conv_transpose(op: Op) -> None:
         op.produce(2, 0, "bias")
 
 
-def gemm(op: Op, right: int = 1, bias: int = 2) -> None:
-    """A [M, K], B [K, N], either transposed, C broadcast to [M, N]; `right` and `bias` are the inputs B and C."""
+def gemm(op: Op) -> None:
+    """The product of A [M, K] and B [K, N], either transposed, and C broadcast to [M, N]."""
+    right, bias = op.operator.weight.place, op.operator.bias
     m, k = (1, 0) if op.attr("transA", 0) else (0, 1)
     k_too, n = (1, 0) if op.attr("transB", 0) else (0, 1)
     op.tie(op.labels(0, k), op.labels(right, k_too), NOT_CONTRACTED)
@@ -112,11 +111,12 @@ def _add_bias(op: Op, bias: int, result: tuple[Labels, Labels]) -> None:
             op.produce(bias, axis, "bias")
 
 
-def matmul(op: Op, turned_left: bool = False, turned_right: bool = False, second: int = 1) -> None:
-    """[*batch, M, K] x [*batch, K, N]; either side may be constant, stacked, one vector, or have its axes swapped.
+def matmul(op: Op, turned_left: bool = False, turned_right: bool = False) -> None:
+    """The product [*batch, M, K] x [*batch, K, N].
 
-    `second` is the input that holds the second factor.
+    Either side may be constant, stacked, one vector, or have its axes swapped.
     """
+    second = op.operator.weight.place
     left, right = op.rank(0), op.rank(second)
     if not left or not right:
         raise Unfollowed("a factor is a scalar")
@@ -195,44 +195,53 @@ def letters(op: Op) -> tuple[list[list[str]], list[str]]:
 
 
 def _named_axes(text: str, count: int) -> list[str]:
-    """Letter by letter; the ellipsis becomes `count` names, aligned at its end."""
+    """The names of the axes of a term, letter by letter; the ellipsis becomes `count` names, aligned at its end."""
     before, _, after = text.partition("...")
     dots = [f".{k}" for k in range(count, 0, -1)] if "..." in text else []
     return [*before, *dots, *after]
 
 
-_GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
-
-
 def recurrent(op: Op) -> None:
-    """X [S, B, I], W [D, G*H, I], R [D, G*H, H], B [D, 2*G*H], states [D, B, H], P [D, 3*H]: I and H may shrink.
+    """A layer with X [S, B, I], W [D, G*H, I], R [D, G*H, H], B [D, 2*G*H], states [D, B, H], P [D, 3*H].
 
-    A hidden unit goes from all gates and both directions at once.
+    I and H may shrink; a hidden unit goes from all gates and both directions at once.
     """
     if op.attr("hidden_size") is None:
         raise Unfollowed("it has no hidden_size")
-    op.tie(op.labels(0, 2), op.labels(1, 2), NOT_CONTRACTED)
-    op.consume(1, 2, (0, 2))
-    hidden, width = op.labels(2, 2), op.attr("hidden_size")
-    for i, gates in ((1, _GATES[op.kind]), (2, _GATES[op.kind]), (3, 2 * _GATES[op.kind]), (7, 3)):
-        tie_gates(op, hidden, i, gates)
-    for i in (5, 6):
+    given, state = op.operator.weights
+    op.tie(op.labels(0, 2), op.labels(given.place, given.inputs), NOT_CONTRACTED)
+    op.consume(given.place, given.inputs, (0, 2))
+    hidden = op.labels(state.place, state.inputs)
+    tie_cell(op, hidden)
+    op.consume(state.place, state.inputs)
+    give_states(op, hidden, (op.inputs[state.place], state.inputs), op.attr("hidden_size"))
+
+
+def tie_cell(op: Op, hidden: Labels) -> None:
+    """Tie all that has rows for hidden units: weights and biases of the gates, peepholes, states to begin with."""
+    operator, cell = op.operator, op.operator.cell
+    gates = len(cell.gates)
+    for weight in operator.weights:
+        tie_gates(op, hidden, weight.place, gates, weight.outputs)
+    tie_gates(op, hidden, operator.bias, 2 * gates)
+    if cell.peepholes is not None:
+        tie_gates(op, hidden, cell.peepholes, sum(gate.peephole is not None for gate in cell.gates))
+    for i in cell.states:
         op.tie(hidden, op.labels(i, 2) if op.has(i) else hidden)
-    op.consume(2, 2)
-    give_states(op, hidden, (op.inputs[2], 2), width)
 
 
 def give_states(op: Op, hidden: Labels, site: tuple[str, int], width: int) -> None:
-    """Sequences [S, D, B, H], then last states [D, B, H]; the size H is that of an axis of R."""
+    """Make the outputs sequences [S, D, B, H], then last states [D, B, H]; the size H is that of an axis of R."""
     op.rewrite(Literal(op.key, "hidden_size", (width,), (Fill(0, site, 0, width),), scalar=True))
     for j in range(len(op.outputs)):
         op.out(j, 3 if j == 0 else 2, hidden)
 
 
 def tie_gates(op: Op, hidden: Labels, i: int, gates: int, axis: int = 1) -> None:
-    """This axis of the input holds as many rows for each hidden unit as there are gates."""
+    """Tie an axis of an input that holds as many rows for each hidden unit as there are gates."""
     if not op.has(i):
         return
     rows = op.labels(i, axis)
     op.tie(None if hidden is None else hidden[None], None if rows is None else rows.reshape(gates, -1))
-    op.produce(i, axis, "weight" if i in (1, 2) else "bias")
+    weights = [weight.place for weight in op.operator.weights]
+    op.produce(i, axis, "weight" if i in weights else "bias")

@@ -7,7 +7,7 @@ import numpy as np
 from pfir.ir.coupling.edits import Fill, Literal
 from pfir.ir.coupling.op import Op, Unfollowed, not_too_wide
 from pfir.ir.coupling.rules.contraction import NOT_CONTRACTED, conv, matmul
-from pfir.ir.coupling.rules.integers import OTHER_POINT, demand_scalars, follow_columns
+from pfir.ir.coupling.rules.integers import OTHER_POINT, demand_scalars, follow_columns, weight_places
 from pfir.ir.coupling.rules.normalization import STATISTICS
 from pfir.ir.coupling.trace import Labels
 from pfir.ir.coupling.zero_points import zero_stays_zero
@@ -42,7 +42,7 @@ def skip_layer_norm(op: Op) -> None:
 
 
 def attention(op: Op) -> None:
-    """x [N, S, E] with W [E, 3*H*D] and b [3*H*D] for q, k and v, in H heads, all at once: whole heads go."""
+    """Attention of x [N, S, E] with W [E, 3*H*D] and b [3*H*D] for q, k and v at once, in H heads: whole heads go."""
     if any(op.has(i) for i in range(4, len(op.inputs))) or op.attr("qkv_hidden_sizes"):
         raise Unfollowed("it has a past, a bias of scores, or widths of their own for q, k and v")
     _attend(op)
@@ -52,11 +52,11 @@ def quantized_attention(op: Op) -> None:
     """As `attention`, x and W being integers with scale and zero point each, those of W may be [3*H*D]."""
     if op.has(8):
         raise Unfollowed("it has a past")
-    demand_scalars(op, (3, 6))
+    demand_scalars(op, op.operator.data)
     if not zero_stays_zero(op.node, 0):
         op.pin(op.labels(0, 2), OTHER_POINT)
     _attend(op)
-    follow_columns(op, 1, 1, (4, 7))
+    follow_columns(op, 1, 1, weight_places(op))
 
 
 def _attend(op: Op) -> None:
@@ -70,7 +70,7 @@ def _attend(op: Op) -> None:
 
 
 def multi_head_attention(op: Op) -> None:
-    """q [N, S, H*D], k [N, T, H*D] and v [N, T, H*V] in H heads: whole heads go."""
+    """Attention of q [N, S, H*D], k [N, T, H*D] and v [N, T, H*V] in H heads: whole heads go."""
     if any(op.has(i) for i in range(3, len(op.inputs))) or not (op.has(1) and op.has(2)):
         raise Unfollowed("it has a bias, a mask or a past, or gets q, k and v packed together")
     heads = _heads(op, [(0, 2), (1, 2), (2, 2)], parts=1)

@@ -17,18 +17,10 @@ from pfir.ir.coupling.rules import (
     reshape,
     selection,
 )
+from pfir.ir.operators.elementwise import N_ARY, UNARY
 
 Rule = Callable[[Op], None]
 
-_UNARY = (
-    "Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Ceil Celu Clip Cos Cosh Elu Erf Exp Floor Gelu "
-    "HardSigmoid HardSwish IsInf IsNaN LeakyRelu Log Mish Neg Not Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin "
-    "Sinh Softplus Softsign Sqrt Swish Tan Tanh ThresholdedRelu"
-)
-_N_ARY = (
-    "Add And BitShift BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min "
-    "Mod Mul Or PRelu Pow Sub Sum Where Xor"
-)
 _POOLS = ("AveragePool", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "LpPool", "MaxPool")
 _REDUCTIONS = (
     "ArgMax ArgMin ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum "
@@ -38,20 +30,20 @@ _REDUCTIONS = (
 ONNX: dict[str, Rule] = {
     # Sums over channels.
     "Conv": contraction.conv,
-    "ConvInteger": integers.conv_integer,
+    "ConvInteger": integers.quantized_conv,
     "ConvTranspose": contraction.conv_transpose,
     "Einsum": contraction.einsum,
     "Gemm": contraction.gemm,
     "GRU": contraction.recurrent,
     "LSTM": contraction.recurrent,
     "MatMul": contraction.matmul,
-    "MatMulInteger": integers.matmul_integer,
+    "MatMulInteger": integers.quantized_matmul,
     "QLinearConv": integers.quantized_conv,
     "QLinearMatMul": integers.quantized_matmul,
     "RNN": contraction.recurrent,
     # Position by position.
-    **dict.fromkeys(_UNARY.split(), elementwise.same),
-    **dict.fromkeys(_N_ARY.split(), elementwise.elementwise),
+    **dict.fromkeys(UNARY, elementwise.same),
+    **dict.fromkeys(N_ARY, elementwise.elementwise),
     "Cast": elementwise.carry,
     "CastLike": elementwise.like,
     "CumSum": elementwise.running_sum,
@@ -122,7 +114,7 @@ MICROSOFT: dict[str, Rule] = {
     "FusedGemm": contraction.gemm,
     "FusedMatMul": microsoft.fused_matmul,
     "Gelu": elementwise.same,
-    "MatMulIntegerToFloat": integers.matmul_integer_to_float,
+    "MatMulIntegerToFloat": integers.quantized_matmul,
     "MultiHeadAttention": microsoft.multi_head_attention,
     "QAttention": microsoft.quantized_attention,
     "QGemm": integers.quantized_gemm,
