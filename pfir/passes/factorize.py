@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import ClassVar
 
@@ -21,6 +21,8 @@ from pfir.ir.weights import numbers
 from pfir.passes.base import Change, Context, Pass
 from pfir.space import Parameter, Space
 
+RANK = "rank:"
+"""Names of parameters to search: this and the name of a layer."""
 LOWEST_RANK = 0.05
 """The least share of its rank that a search may leave a layer."""
 
@@ -66,6 +68,7 @@ class Factorize(Pass):
     """
 
     name: ClassVar[str] = "factorize"
+    compresses: ClassVar[bool] = True
 
     rank: float | None = None
     energy: float | None = None
@@ -79,13 +82,23 @@ class Factorize(Pass):
         if self.rank is not None and self.energy is not None:
             raise UsageError("rank and energy both say how much of a layer stays; give one of them")
 
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing says how much stays, so that it is for a search to choose."""
+        return self.rank is None and self.energy is None and not self.ranks
+
     def space(self, model: Model, context: Context) -> Space:
-        """One parameter `rank:<layer>` for each layer that two may replace, in [0.05, 1]."""
-        names = [layer.node.name for layer in _layers(model) if not layer.refusal]
-        return Space(tuple(Parameter(f"rank:{name}", LOWEST_RANK, 1.0, 1.0) for name in names))
+        """One parameter `rank:<layer>` for each layer that two may replace, in [0.05, 1]; none where all is said."""
+        names = [layer.node.name for layer in _layers(model) if not layer.refusal] if self.is_open else []
+        return Space(tuple(Parameter(RANK + name, LOWEST_RANK, 1.0, 1.0) for name in names))
+
+    def with_parameters(self, parameters: Mapping[str, float]) -> Factorize:
+        """The pass that gives the layers these ranks and leaves the others as they are."""
+        chosen = ((name.removeprefix(RANK), share) for name, share in parameters.items() if share < 1)
+        return replace(self, rank=1.0, ranks=tuple(chosen))
 
     def apply(self, model: Model, context: Context) -> Change:
-        if self.rank is None and self.energy is None and not self.ranks:
+        if self.is_open:
             raise UsageError("factorize needs one of the fields rank, energy and ranks")
         layers, names = tuple(_layers(model)), Names(model.graph)
         named = _by_layer(model, layers, self.ranks)

@@ -232,6 +232,10 @@ def test_a_search_may_choose_the_rank_of_every_layer_that_two_may_replace():
     (parameter,) = Factorize().space(model, Context()).parameters
     assert parameter.name == f"rank:{model.graph.nodes[0].name}"
     assert (parameter.low, parameter.high, parameter.default) == (LOWEST_RANK, 1.0, 1.0)
+    assert not Factorize(rank=0.5).space(model, Context()).parameters, "there is nothing left to choose"
+    for share, count in ((0.25, 3), (1.0, 2)):
+        chosen = Factorize().with_parameters({parameter.name: share})
+        assert len(ops(run_passes((chosen,), model, Context())[0])) == count
 
 
 @pytest.mark.parametrize(
