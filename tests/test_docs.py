@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import re
 import sys
 import types
@@ -18,6 +19,8 @@ from pfir.passes.base import Change, Context, Pass
 from tests.support.runs import ops, parsed, random
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted((*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"))
+DECISIONS = sorted((ROOT / "docs" / "decisions").glob("0*.md"))
 TEXT = (ROOT / "docs" / "writing-a-pass.md").read_text()
 PASS, USE, TESTS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
@@ -102,8 +105,33 @@ def test_what_the_document_names_is_there(name):
     assert hasattr(importlib.import_module(room), thing)
 
 
-def test_files_that_the_document_names_exist():
-    named = re.findall(r"`((?:pfir|tests)/[\w/]+\.py)`", TEXT)
-    assert len(named) >= 4
-    for name in named:
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_what_a_page_links_to_and_the_files_that_it_names_exist(page):
+    text = page.read_text()
+    for link in re.findall(r"\]\(([^)#:]+)\)", re.sub(r"```.*?```", "", text, flags=re.DOTALL)):
+        assert (page.parent / "".join(link.split())).exists(), link
+    for name in re.findall(r"`((?:pfir|tests|benchmarks|docs)/[\w/.]+)`", text):
         assert (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_no_line_of_a_page_is_longer_than_a_line_of_code(page):
+    lines = page.read_text().splitlines()
+    assert not [line for line in lines if len(line) > 120 and not re.search(r"python3 -m venv", line)]
+
+
+def test_the_inventory_of_files_is_up_to_date():
+    spec_ = importlib.util.spec_from_file_location("generate_files", ROOT / "docs" / "generate_files.py")
+    page = importlib.util.module_from_spec(spec_)
+    spec_.loader.exec_module(page)
+    assert (ROOT / "docs" / "files.md").read_text() == page.text(), "run `python docs/generate_files.py`"
+
+
+def test_every_decision_has_a_number_a_date_and_a_status_and_stands_in_the_index():
+    index = (ROOT / "docs" / "decisions" / "README.md").read_text()
+    for number, page in enumerate(DECISIONS, 1):
+        title, _, status = page.read_text().splitlines()[:3]
+        assert page.name.startswith(f"{number:04d}-") and title.startswith(f"# {number}. ")
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d\. (Accepted|Replaced by \d+)(; amended \d{4}-\d\d-\d\d)?\.", status)
+        entry = f"{number}. [{title.split('. ', 1)[1]}]({page.name})\n   {status[:10]}, {status[12:].lower()}"
+        assert entry in index
