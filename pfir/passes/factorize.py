@@ -254,7 +254,7 @@ def _costs_less(shape: Sequence[int], rank: int) -> bool:
 
 
 def _rank_of_share(shape: Sequence[int], share: float) -> int:
-    # 0.7 of 10 is 7, and not the 8 that rounding 7.000000000000001 up would give.
+    # 0.07 of 100 is 7, and not the 8 that rounding 7.000000000000001 up would give.
     return max(1, math.ceil(share * min(shape) - 1e-9))
 
 

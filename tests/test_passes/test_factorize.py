@@ -178,9 +178,15 @@ def test_no_layer_gets_dearer_nor_loses_more_than_asked(rows, columns, share, by
 
 
 def test_a_share_of_the_rank_is_rounded_up_to_whole_numbers_only():
-    model = parsed("net (float[1,10] x) => (float[1,90] y) { y = MatMul(x, w) }", w=random(10, 90))
-    for share, rank in ((0.7, 7), (0.69, 7), (0.71, 8), (0.001, 1)):
-        assert factorized(model, rank=share)[0].initializers()["w_first"].shape == (10, rank)
+    model = parsed("net (float[1,100] x) => (float[1,900] y) { y = MatMul(x, w) }", w=random(100, 900))
+    for share, rank in ((0.07, 7), (0.069, 7), (0.071, 8), (0.001, 1)):
+        assert factorized(model, rank=share)[0].initializers()["w_first"].shape == (100, rank)
+
+
+def test_weights_that_are_an_output_stay():
+    model = parsed(f"net (float[N,{A}] x) => (float[N,{B}] y, float[{A},{B}] w) {{ y = MatMul(x, w) }}", w=random(A, B))
+    after, change = factorized(model, rank=0.25)
+    assert not change.changed and after.to_bytes() == model.to_bytes()
 
 
 def test_a_second_run_goes_on_but_for_all_of_the_energy():

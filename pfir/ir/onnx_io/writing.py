@@ -264,7 +264,7 @@ def _value(tensor: gs.Tensor, proto: ValueInfoProto) -> None:
 
 
 def _plain_container(tensor: gs.Variable, proto: ValueInfoProto) -> None:
-    """A sequence that was built with GraphSurgeon rather than read: its shell says nothing of the type."""
+    """A sequence that was built with GraphSurgeon rather than read: no metadata say of which type it is."""
     if proto.type.WhichOneof("value") is None and tensor.type == "sequence_type" and tensor.dtype is not None:
         inner = onnx.helper.make_tensor_type_proto(element_type(tensor.dtype), tensor.shape)
         proto.type.CopyFrom(onnx.helper.make_sequence_type_proto(inner))
