@@ -6,6 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,6 +37,27 @@ def test_the_compile_commands_of_the_readme_are_taken(command, monkeypatch):
     with pytest.raises(SystemExit) as end:
         cli.app(words[1:], prog_name="pfir")
     assert end.value.code == 0 and len(asked) == 1
+
+
+def test_the_code_that_runs_a_library_runs_it(tmp_path, monkeypatch):
+    """On this machine, a library of the model that the README's command compresses, before it is compressed."""
+    from pfir.backends.tvm import TvmBackend
+    from pfir.compile.prepare import BASELINE
+    from pfir.frontends import load
+    from pfir.ir.shapes import fix_sizes
+    from pfir.passes.base import Context
+    from pfir.passes.pipeline import run
+    from pfir.run.session import Session
+    from pfir.target import parse_target
+
+    model = fix_sizes(run(BASELINE, load(ROOT / "examples" / "small_net.onnx"), Context())[0])
+    library = TvmBackend().build(model, parse_target("host")).files["model.so"]
+    (tmp_path / "model.so").write_bytes(library)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(re.search(r"```python\n(.*?)```", README, re.DOTALL)[1], names)
+    (expected,) = Session(model).predict({model.inputs()[0].name: names["image"]}).values()
+    np.testing.assert_allclose(names["scores"], expected, rtol=1e-3, atol=1e-3)
 
 
 class _Outcome:

@@ -26,12 +26,12 @@ class Deadline:
 
     @staticmethod
     def within(seconds: float | None) -> Deadline:
-        """So many seconds from now; None for never."""
+        """The deadline so many seconds from now; None stands for never."""
         return Deadline() if seconds is None else Deadline(time.monotonic() + seconds)
 
     @property
     def passed(self) -> bool:
-        """Whether it is over."""
+        """Whether the deadline is over."""
         return time.monotonic() >= self.at_s
 
     def left_s(self) -> float:
@@ -43,7 +43,7 @@ class Deadline:
         return Deadline(min(self.at_s, Deadline.within(seconds).at_s))
 
     def check(self) -> None:
-        """Return only if it is not over.
+        """Return only if the deadline is not over.
 
         Raises:
             OutOfTime: It is.

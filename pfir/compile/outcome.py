@@ -28,7 +28,7 @@ class Outcome:
     lines: tuple[str, ...] = ()
 
     def print(self) -> None:
-        """Show it on stdout."""
+        """Show the outcome on stdout."""
         for line in self.lines:
             print(visible(line))
         if self.folder is not None:

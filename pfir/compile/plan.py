@@ -25,13 +25,13 @@ class Plan:
     """What may be spent.
 
     Args:
-        total_s: For the whole run.
-        search_s: For the trials; None where the user fixed their number.
-        fitting_s: For fitting candidates layer by layer.
-        rest_s: Kept back for building, verification and the report.
-        reserved_s: Kept back for fine-tuning; 0 where there is none or the user fixed its epochs.
-        trials: At most this many.
-        epochs: At most this many; 0 means no training.
+        total_s: Seconds for the whole run.
+        search_s: Seconds for the trials; None where the user fixed their number.
+        fitting_s: Seconds for fitting candidates layer by layer.
+        rest_s: Seconds kept back for building, verification and the report.
+        reserved_s: Seconds kept back for fine-tuning; 0 where there is none or the user fixed its epochs.
+        trials: How many trials there are at most.
+        epochs: How many epochs there are at most; 0 means no training.
         fixed_epochs: Whether the user fixed them.
     """
 

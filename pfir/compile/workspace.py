@@ -50,7 +50,7 @@ class Workspace:
         self._test_writing()
 
     def begin(self) -> None:
-        """Clear the way: state of an earlier run goes with `force`, and comes back with `resume`."""
+        """Clear the way: the state of an earlier run goes with `force`, and comes back with `resume`."""
         with _clear_errors(self.folder):
             if self._force:
                 self._forget_state()
@@ -58,12 +58,12 @@ class Workspace:
                 self._reopen_journals()
 
     def journal(self, attempt: int = 0, fitted: bool = False) -> Path:
-        """The journal of a search; one again, under a tighter limit or of fitted candidates, has its own."""
+        """The journal of a search; a further one, of fitted candidates or under a tighter limit, has its own."""
         again = f"{attempt + 1}." if attempt else ""
         return self.state / f"{again}{FITTED if fitted else JOURNAL}"
 
     def journals(self) -> dict[str, bytes]:
-        """What was journalled, by the names under which it is delivered."""
+        """The content of all journals, by the names under which they are delivered."""
         return {path.name: path.read_bytes() for path in sorted(self.state.glob(f"*{JOURNAL}"))}
 
     @property
@@ -94,7 +94,7 @@ class Workspace:
         self._lock.close()
 
     def abandon(self) -> None:
-        """After a failed run: leave nothing behind but finished trials and training."""
+        """Leave nothing of a failed run behind but finished trials and training."""
         if not (self._holds_trials() or self.checkpoint.exists()):
             shutil.rmtree(self.state, ignore_errors=True)
             if self._made and self.folder.exists() and not any(self.folder.iterdir()):

@@ -9,7 +9,7 @@ from pfir.ir.onnx_io.metadata import share
 
 
 def copy_graph(graph: gs.Graph) -> gs.Graph:
-    """A copy whose nodes and tensors are its own and whose arrays, attribute messages and shells are shared.
+    """A copy whose nodes and tensors are its own, and whose arrays, attribute messages and metadata are shared.
 
     Tensors are told apart by identity, not by name, so a body keeps using the outer graph's tensors.
     """

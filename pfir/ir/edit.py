@@ -36,7 +36,7 @@ def producer(tensor: gs.Tensor) -> gs.Node | None:
 
 
 def held(graph: gs.Graph) -> set[str]:
-    """Names that must keep their tensor: graph outputs, and what subgraphs take from outside or hand back."""
+    """The names that must keep their tensor: graph outputs, and what subgraphs take from outside or hand back."""
     names = {t.name for t in graph.outputs}
     for inner in graph.subgraphs(recursive=True):
         names.update(t.name for t in inner.outputs)
@@ -52,13 +52,13 @@ def only_consumer(tensor: gs.Tensor, holding: set[str]) -> gs.Node | None:
 
 
 def replace_uses(old: gs.Tensor, new: gs.Tensor) -> None:
-    """Every node that read `old`, in subgraphs too, reads `new`."""
+    """Let every node that read `old`, in subgraphs too, read `new`."""
     for node in list({id(n): n for n in old.outputs}.values()):
         replace_input(node, old, new)
 
 
 def replace_input(node: gs.Node, old: gs.Tensor, new: gs.Tensor) -> None:
-    """This node reads `new` wherever it read `old`."""
+    """Let this node read `new` wherever it read `old`."""
     for i, tensor in enumerate(node.inputs):
         if tensor is old:
             node.inputs[i] = new
@@ -85,7 +85,7 @@ def bypass(node: gs.Node, holding: set[str], index: int = 0) -> bool:
 
 
 def to_constant(tensor: gs.Variable, values: np.ndarray | gs.Constant) -> None:
-    """The tensor is a constant from now on; the node that wrote it is cut out, until `sweep` takes it away."""
+    """Make a constant of a tensor; the node that wrote it is cut out, until `sweep` takes it away."""
     node = producer(tensor)
     if node is not None:
         cut(node)
@@ -120,7 +120,7 @@ class Names:
 
 
 def set_input(node: gs.Node, index: int, tensor: gs.Tensor) -> None:
-    """The node reads this tensor at this place, which it may not have had."""
+    """Let a node read this tensor at this place, which it may not have had."""
     while len(node.inputs) <= index:
         node.inputs.append(gs.Variable.empty())
     node.inputs[index] = tensor

@@ -8,7 +8,7 @@ from pfir.ir.model import Model
 
 
 def inline_functions(model: Model) -> Model:
-    """The same function without local functions: each call has become the nodes of its body.
+    """The model without local functions: each call has become the nodes of its body.
 
     A model that has none is returned as it is. Provenance and interface stay; the original bytes do not stand for the
     result.

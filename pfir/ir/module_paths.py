@@ -20,10 +20,10 @@ _LONGEST = 4096
 
 
 def name_by_modules(graph: gs.Graph) -> None:
-    """Nodes of which the metadata tell a module, but whose name says nothing of it, are called by it from now on.
+    """Call nodes by the module that their metadata tell, where their own name says nothing of it.
 
-    The layer of a module has the module's path; what else is in there gets its old name behind it. The shell keeps the
-    old name, which is written to files.
+    The layer of a module has the module's path; what else is in there gets its old name behind it. The metadata
+    keep the old name, which is written to files.
     """
     nodes = _nodes(graph)
     taken = {node.name for node in nodes}
@@ -75,7 +75,7 @@ def _owner(nodes: list[gs.Node]) -> gs.Node | None:
 
 
 def _path(node: gs.Node) -> str:
-    """The module of a node; that of its weight where it has one: a convolution that took in a norm says the norm's."""
+    """The module of a node, that of its weight where it has one: a convolution that took in a norm says the norm's."""
     scope = _scope(node)
     if scope is None:
         return ""

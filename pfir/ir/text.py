@@ -18,7 +18,7 @@ _SHOWN_VALUES = 8
 
 
 def print_model(model: Model) -> str:
-    """The whole model: a line of its name and opset, one for its provenance, then graph by graph."""
+    """The text of a whole model: a line of its name and opset, one for its provenance, then graph by graph."""
     head = f"model {printable(model.name)} opset={model.graph.opset} ir={model.ir_version}"
     passes = [f"passes {printable(', '.join(model.provenance))}"] if model.provenance else []
     return "\n".join([head, *passes, *_graph_lines(model.graph, "graph", "")]) + "\n"
@@ -59,7 +59,7 @@ def _argument(tensor: gs.Tensor) -> str:
 
 
 def _array(tensor: gs.Constant) -> str:
-    """Type and shape; the values as well where whole numbers steer the operator (axes, sizes)."""
+    """The type and shape of an array; its values as well where whole numbers steer the operator (axes, sizes)."""
     text = f"{_dtype(tensor.dtype)}{_shape(tensor.shape)}"
     small = isinstance(tensor._values, np.ndarray) and tensor._values.size <= _SHOWN_VALUES
     if small and tensor._values.dtype.kind in "iub":

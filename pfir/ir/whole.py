@@ -16,7 +16,7 @@ _MOST_BYTES = (1 << 31) - (64 << 20)
 
 
 def sized_everywhere(model: Model, input_shapes: Mapping[str, Sequence[int]] | None = None) -> Model:
-    """Another model, as `fix_sizes` gives it; tensors in bodies have the sizes of the first run.
+    """Another model, with the sizes of `fix_sizes`, and in bodies those of the first run.
 
     Raises:
         UsageError: As `fix_sizes`.
@@ -47,7 +47,7 @@ def _size_bodies(graph: gs.Graph) -> None:
 
 
 def _enter(node: gs.Node, body: gs.Graph) -> None:
-    """The inputs of a body have the sizes of what they are at first."""
+    """Give the inputs of a body the sizes of what they are at first."""
     if node.op == "Loop":
         shapes = [[], [], *(t.shape for t in node.inputs[2:])]
     elif node.op == "Scan":

@@ -6,6 +6,7 @@ from pfir.passes.base import Pass
 from pfir.passes.batch_norm.fold import FoldBatchNorm
 from pfir.passes.batch_norm.reestimate import ReestimateBatchNorm
 from pfir.passes.batch_norm.restore import RestoreBatchNorm
+from pfir.passes.factorize import Factorize
 from pfir.passes.pruning.prune_channels import PruneChannels
 from pfir.passes.pruning.remove_dead_channels import RemoveDeadChannels
 from pfir.passes.simplification.inline_functions import InlineFunctions
@@ -16,6 +17,7 @@ PASSES: tuple[type[Pass], ...] = (
     Simplify,
     FoldBatchNorm,
     RemoveDeadChannels,
+    Factorize,
     PruneChannels,
     RestoreBatchNorm,
     ReestimateBatchNorm,

@@ -13,7 +13,7 @@ from pfir.passes.spec import format_pass
 
 
 def run(passes: Sequence[Pass], model: Model, context: Context) -> tuple[Model, tuple[str, ...]]:
-    """Another model, to which the passes were applied in order, and what they noted; the given model is not changed.
+    """Apply passes in order to a copy of a model: the copy, and what they noted; the given model is not changed.
 
     The text of each pass that changed something is added to the provenance. Errors keep their type; which pass they
     come from is added to their text.
@@ -47,7 +47,7 @@ def _apply(each: Pass, model: Model, context: Context) -> Change:
 
 
 def _add_note(error: Exception, note: str) -> None:
-    """As BaseException.add_note, which came with Python 3.11."""
+    """Add a note as BaseException.add_note does, which came with Python 3.11."""
     if hasattr(error, "add_note"):
         error.add_note(note)
     elif error.args and isinstance(error.args[0], str):

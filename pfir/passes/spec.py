@@ -82,7 +82,7 @@ _Item = tuple[_Atom | None, _Atom]
 
 
 class _Parser:
-    """Recursive descent over the text; `_at` is the place of the next character."""
+    """A parser of the text, by recursive descent; `_at` is the place of the next character."""
 
     def __init__(self, text: str) -> None:
         self._text = text

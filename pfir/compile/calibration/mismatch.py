@@ -106,7 +106,7 @@ def _colours(x: np.ndarray, axis: int) -> Iterator[tuple[str, Change]]:
 
 
 def _orders(x: np.ndarray, axis: int) -> Iterator[tuple[str, Change]]:
-    """The axes and channels of images in other orders."""
+    """Images with their axes or channels in other orders."""
     yield "red and blue swapped (RGB for BGR)", lambda v: np.flip(v, axis)
     height, width = (i for i in (1, 2, 3) if i != axis)
     if x.shape[height] == x.shape[width]:
@@ -121,7 +121,7 @@ def _orders(x: np.ndarray, axis: int) -> Iterator[tuple[str, Change]]:
 
 
 def _classes_changed(found: Answers) -> Iterator[Cause]:
-    """Other orders of the classes that help: all by one, or any, learnt on one half of the samples for the other."""
+    """Other orders of the classes that help: all moved by one, or any, learnt on one half and tried on the other."""
     for step, done in ((1, "added to"), (-1, "taken from")):
         hits = int((found.labels + step == found.given).sum())
         if _helps(hits, found.count, found.hits, found.count):
@@ -139,7 +139,7 @@ def _hits_of_learnt(found: Answers, half: np.ndarray) -> int:
 
 
 def _learnt(found: Answers, half: np.ndarray) -> np.ndarray:
-    """The answer to each label, one to one, most frequent pairs first; -1 for labels without one, [K]."""
+    """The answer that goes with each label, [K]: each answer once, frequent pairs first; -1 where none is left."""
     pairs, counts = np.unique(np.stack([found.labels[half], found.given[half]]), axis=1, return_counts=True)
     order, taken = np.full(found.classes, -1), set()
     for label, answer in pairs[:, np.argsort(-counts, kind="stable")].T:

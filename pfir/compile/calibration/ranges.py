@@ -42,7 +42,7 @@ class _Place:
     Args:
         order: Its axis i is axis order[i] of the input.
         scale, shift: float64, of as many axes as the tensor or of none.
-        bounds: Of the input; where a Clip or a quantisation follows.
+        bounds: What the input cannot leave, where a Clip or a quantisation follows it.
         steps: Names of the nodes that scaled or shifted.
     """
 
@@ -130,7 +130,7 @@ def _places(tensor: gs.Tensor, rank: int) -> Iterator[_Place]:
 
 
 def _step(place: _Place, node: gs.Node) -> _Place | None:
-    """The place behind a node; None where it does more than that."""
+    """The place behind a node; None where the node does more than scale, shift, bound or transpose."""
     if not node.outputs or not is_op(node, *_STEPS):
         return None
     return _STEPS[node.op](replace(place, tensor=node.outputs[0]), node, place.tensor)
@@ -214,7 +214,7 @@ _STEPS = {
 
 
 def _from_norms(places: Sequence[_Place], spec: TensorSpec) -> Clue | None:
-    """From the first BatchNormalization, at the input itself or behind the first layer."""
+    """What the first BatchNormalization tells, at the input itself or behind the first layer."""
     for place in places:
         if len(place.order) < 2:
             return None
@@ -227,7 +227,10 @@ def _from_norms(places: Sequence[_Place], spec: TensorSpec) -> Clue | None:
 
 
 def _unscaled(place: _Place, mean: np.ndarray, std: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Moments of the input from those [C] behind scale and shift; None where these differ along other axes."""
+    """The moments of the input that these moments [C] behind scale and shift stand for.
+
+    None where scale or shift differ along other axes.
+    """
     for values in (place.scale, place.shift):
         if values.size not in (1, mean.size) or (values.size > 1 and values.shape[1] != values.size):
             return None
@@ -238,7 +241,7 @@ def _unscaled(place: _Place, mean: np.ndarray, std: np.ndarray) -> tuple[np.ndar
 
 
 def _per_channel(place: _Place, spec: TensorSpec, mean: np.ndarray, std: np.ndarray) -> Range:
-    """One value a channel where the generator's channels are these, else one for all."""
+    """The range of each channel where the generator has these channels too, else one range for all."""
     axis = channel_axis(tuple(spec.shape[1:]))
     if axis is not None and place.order[1] == axis + 1:
         return Range(tuple(mean), tuple(std))
@@ -251,7 +254,10 @@ def _from_bounds(places: Sequence[_Place]) -> Clue | None:
 
 
 def _from_steps(places: Sequence[_Place], spec: TensorSpec) -> Clue | None:
-    """A model that scales its input makes it what networks expect: [0, 1], [-1, 1], or mean 0 and deviation 1."""
+    """What a model that scales its input first must be given, to get what networks expect.
+
+    They expect [0, 1], [-1, 1], or mean 0 and deviation 1.
+    """
     last = next((p for p in reversed(places) if p.steps), None)
     if last is None or not last.scale.all() or len(last.order) < 2:
         return None

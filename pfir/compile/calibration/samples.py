@@ -40,12 +40,13 @@ class Samples:
     """Parts of the data. `validation` shares no sample with the others, `judging` none with `train`.
 
     Args:
-        train: Fine-tuning.
-        calibration: Statistics of activations; part of `train`.
-        scoring: Ranks candidates, against the original; `judging` is the end of it, the rest is part of `train`.
-        judging: Tells whether fine-tuning helped; all of `scoring` where there are too few samples to keep some back,
-            and samples of its own where they are generated.
-        validation: The report's accuracy and fidelity.
+        train: What fine-tuning learns from.
+        calibration: What statistics of activations are taken on; part of `train`.
+        scoring: What candidates are ranked on, against the original; `judging` is the end of it, the rest is part of
+            `train`.
+        judging: What tells whether fine-tuning helped; all of `scoring` where there are too few samples to keep some
+            back, and samples of its own where they are generated.
+        validation: What the report's accuracy and fidelity are measured on.
         notes: What a user should know of how they were chosen.
     """
 
@@ -95,7 +96,7 @@ def open_samples(request: Request, model: Model, original: Model) -> Samples:
 
 
 def _affordable_validation(data: Dataset, request: Request, model: Model) -> tuple[Dataset, tuple[str, ...]]:
-    """The samples that the time budget can measure with, twice, and what to say where they are not all."""
+    """The samples that the time budget lets be measured twice, and what to say where they are not all of them."""
     if request.trials is not None and request.epochs is not None:
         return data, ()
     most = max(LEAST_VALIDATION, int(VALIDATION_MACS_A_SECOND * _budget_s(request) / _sample_macs(model)))
@@ -158,7 +159,7 @@ def _parts(train: Dataset, validation: Dataset, request: Request, model: Model, 
 
 
 def _most_calibration(model: Model, request: Request) -> int:
-    """Samples that layers are fitted to and channels ranked on."""
+    """How many samples layers are fitted to and channels are ranked on, at most."""
     count = CALIBRATION_MACS_A_SECOND * _budget_s(request) / _sample_macs(model)
     return int(np.clip(count, LEAST_CALIBRATION, MOST_CALIBRATION))
 

@@ -68,8 +68,10 @@ def batch_of(model: Model) -> int:
 
 
 def extremes(dataset: Dataset, like: Mapping[str, np.ndarray]) -> list[Arrays]:
-    """Inputs of the shapes of `like`: each value at the lower or the upper end of what samples hold, zeros, and each
-    value at the other end; where an input holds integers its lower end stands for zero."""
+    """Inputs of the shapes of `like` at the ends of what samples hold, each value by chance at the one or the other.
+
+    Then zeros, and each value at the end where it was not; an input of integers has its lower end in place of zero.
+    """
     seen = dataset.batch(np.arange(min(SEEN, len(dataset))))
     rng = np.random.default_rng(0)
     ends, others, zeros = {}, {}, {}

@@ -23,7 +23,7 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class LossGradients:
-    """The callable `Context.gradients`.
+    """Gradients of the loss on a data set, as the callable `Context.gradients`.
 
     A classifier's loss is the cross-entropy with the labels or, without any, with the original's own answers. Any other
     model's is the squared error against the original's mean output: the likeness to the original itself is at its

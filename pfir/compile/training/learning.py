@@ -35,9 +35,9 @@ class Learning:
 
     Args:
         original: Gives the labels of data without any: the class that it finds.
-        data: Samples; of a mean over them, those beyond a multiple of the batch (32) are left out.
-        seed: Of the order of training.
-        jobs: Threads of training.
+        data: Samples; means leave out those beyond a multiple of the batch (32).
+        seed: What decides the order of training.
+        jobs: How many threads train.
     """
 
     original: Model
@@ -46,13 +46,13 @@ class Learning:
     jobs: int = 1
 
     def given_to(self, context: Context, train: bool) -> Context:
-        """The context with these callables, `train` only if asked for."""
+        """The context with these callables; `train` is among them only if it is asked for."""
         return replace(
             context, labels=self.labels, differentiate=self.differentiate, train=self.train if train else None
         )
 
     def labels(self) -> np.ndarray:
-        """int64 [N]: the data's, or the original's answers."""
+        """The labels of the data, else the original's answers, int64 [N]."""
         if self.data.labels is not None:
             return np.asarray(self.data.labels).astype(np.int64)
         session = Session(self.original)
@@ -73,7 +73,7 @@ class Learning:
             raise UsageError(f"no gradients to rank channels by: {error}; choose another criterion") from error
 
     def train(self, graph: TrainingGraph) -> Arrays:
-        """What its trainable initializers are after a few epochs, 2048 samples in all.
+        """The trainable initializers of a graph after a few epochs, 2048 samples in all.
 
         Raises:
             UsageError: The graph cannot be trained.

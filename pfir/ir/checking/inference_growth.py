@@ -37,7 +37,7 @@ _UNBOUNDED: set[frozenset[str]] = set()
 
 @dataclass(frozen=True)
 class _Extent:
-    """At most so many axes; if the tensor is a vector of whole numbers, at most so many of them."""
+    """How many axes a tensor has at most, and how many numbers it holds at most if it is a vector of whole numbers."""
 
     axes: int
     count: int = 0
@@ -98,7 +98,7 @@ def _infer_and_exit(proto: ModelProto, options: Mapping[str, bool]) -> None:
     except Exception:  # noqa: BLE001 - a fault that inference finds is for the process that asks for its result
         os._exit(0)
     finally:
-        os._exit(0)
+        os._exit(0)  # whatever happened: nothing of the parent, its exit handlers included, may run here
 
 
 def _address_bytes() -> int:
@@ -186,7 +186,7 @@ def _made(node: NodeProto, given: list[_Extent], values: Mapping[str, TensorProt
 
 
 def _product(sizes: TensorProto | None) -> int:
-    """How many elements a tensor of these sizes has; very many where the sizes are computed or too many themselves."""
+    """How many elements a tensor of these sizes has; very many where sizes are computed, or are too many."""
     if sizes is None or sizes.data_location == TensorProto.EXTERNAL or math.prod(sizes.dims) > _MOST_AXES:
         return _MOST_SIZES
     return math.prod(map(int, to_array(sizes).ravel()))

@@ -16,7 +16,7 @@ _LONGEST = 300
 
 
 def form_fault(light: ModelProto) -> str | None:
-    """What onnx.checker says against a skeleton; None if nothing."""
+    """What onnx.checker says against a weightless model; None if it says nothing."""
     try:
         onnx.checker.check_model(light)
     except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
@@ -25,7 +25,7 @@ def form_fault(light: ModelProto) -> str | None:
 
 
 def infer(light: ModelProto) -> tuple[ModelProto | None, str | None]:
-    """Strict shape inference of a skeleton: the result, or what contradicts what."""
+    """The weightless model with all shapes inferred strictly, or a sentence on what contradicts what."""
     options = {"check_type": True, "strict_mode": True}
     if not is_bounded(light, **options):
         return None, ENDLESS

@@ -14,7 +14,7 @@ _MOST_ROUNDS = 8
 
 
 def _branches(known: KnownConstants, node: gs.Node) -> None:
-    """What both branches agree on."""
+    """Note of each result what both branches of an If agree on."""
     bodies = [node.attrs["then_branch"], node.attrs["else_branch"]]
     for body in bodies:
         _run(known, body)
@@ -46,7 +46,7 @@ def _scan(known: KnownConstants, node: gs.Node) -> None:
 def _repeat(
     known: KnownConstants, body: gs.Graph, given: Sequence, states: Sequence, results: Sequence, outputs
 ) -> None:
-    """States that are before a run of the body what they are after it are constants all the time."""
+    """Find the states that a run of the body leaves as they were: these are constants all the time."""
     sites = [(i, axis) for i, state in enumerate(states) for axis in _axes(known, state)]
     values = {site: known.along(given[site[0]], site[1]) for site in sites}
     for rest in reversed(range(_MOST_ROUNDS)):
@@ -64,7 +64,7 @@ def _repeat(
 
 
 def _stack(known: KnownConstants, tensor: gs.Tensor, result: gs.Tensor, place: int) -> None:
-    """Results of all runs along a new axis."""
+    """Note what the results of all runs are, which are stacked along a new axis."""
     place %= len(known.trace.axes.get(tensor.name) or [None])
     for axis in _axes(known, tensor):
         known.note((tensor.name, axis), known.along(result, axis - (axis > place)))

@@ -60,7 +60,7 @@ class Constancy(KnownConstants):
             return rule(self, node, axis) if rule else None
 
     def _moved(self, node: gs.Node, axis: int, labels: np.ndarray) -> Values:
-        """Positions keep their values wherever they go: told by their channel, where all of it agrees."""
+        """The constants of positions that a node only moves: those of their channel, where all of that agrees."""
         channels, own_places = np.unique(self._root[labels], return_inverse=True)
         low, high = np.full(channels.size, np.inf), np.full(channels.size, -np.inf)
         silent = np.zeros(channels.size, bool)

@@ -73,7 +73,7 @@ def _roots_of(trace: Trace, root: np.ndarray, group: Group) -> np.ndarray:
 
 
 def _spared(gone: np.ndarray) -> np.ndarray:
-    """One channel stays, dead or not: an axis without positions is no axis."""
+    """The dead channels but for one where all are dead: an axis without positions is no axis."""
     if gone.all():
         gone = gone.copy()
         gone[0] = False
@@ -88,7 +88,7 @@ def _chosen(free: dict[str, np.ndarray], removed: dict[str, np.ndarray], size: i
 
 
 def _live(trace: Trace, root: np.ndarray, nonzero: dict[str, np.ndarray], free: dict[str, np.ndarray]) -> np.ndarray:
-    """By root label: whether non-zero weights lead from the channel to what must stay."""
+    """Whether non-zero weights lead from a channel to what must stay, by root label."""
     live = np.ones(root.size, bool)
     for roots in free.values():
         live[roots] = False
@@ -119,7 +119,10 @@ def _nonzero(model: Model) -> dict[str, np.ndarray]:
 
 
 def _links(root: np.ndarray, nonzero: np.ndarray | None, use: Use, made: list[Use], live: np.ndarray) -> list[tuple]:
-    """A consumer as ([out, in] whether read, in roots, out roots); what no weight decides is live at once."""
+    """A consumer as (which of [out, in] are read, roots of the inputs, roots of the outputs).
+
+    What no weight decides is live at once.
+    """
     roots_in = root[use.labels]
     if nonzero is None:
         live[roots_in] = True
@@ -161,7 +164,7 @@ class _Absorption:
 def _absorbers(
     trace: Trace, root: np.ndarray, constancy: Constancy, nonzero: dict[str, np.ndarray]
 ) -> list[_Absorption]:
-    """Every consumer with what it reads."""
+    """Every consumer, with what it reads and what its bias can take over."""
     found = []
     for use in (u for u in trace.uses if u.consumes):
         node = trace.nodes[use.order]
@@ -177,7 +180,7 @@ def _absorbers(
 
 
 def _weighed(root: np.ndarray, nonzero: np.ndarray | None, use: Use) -> np.ndarray:
-    """By root label: whether a consumer has weights for a channel that are not zero, or not known."""
+    """Whether a consumer has weights for a channel that are not zero, or are not known, by root label."""
     weighed = np.zeros(root.size, bool)
     reads = np.ones(use.labels.size, bool)
     if nonzero is not None:
@@ -187,7 +190,7 @@ def _weighed(root: np.ndarray, nonzero: np.ndarray | None, use: Use) -> np.ndarr
 
 
 def _foldable(root: np.ndarray, absorbers: list[_Absorption]) -> np.ndarray:
-    """By root label: whether every consumer can do without it, its value being a constant there."""
+    """Whether every consumer can do without a channel, whose value is a constant there, by root label."""
     good, read = np.ones(root.size, bool), np.zeros(root.size, bool)
     for taking in absorbers:
         read[taking.roots] = True
@@ -198,7 +201,7 @@ def _foldable(root: np.ndarray, absorbers: list[_Absorption]) -> np.ndarray:
 
 
 def _beyond(absorbers: list[_Absorption], removed: np.ndarray) -> np.ndarray:
-    """Root labels of channels that would go, though the bias of a consumer cannot hold what stands for them."""
+    """The root labels of channels that would go though the bias of a consumer cannot hold what stands for them."""
     beyond = [np.zeros(0, np.int64)]
     for taking in absorbers:
         taken = taking.taken(removed)

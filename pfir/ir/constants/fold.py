@@ -27,7 +27,7 @@ _FOLDABLE = frozenset(
 
 
 def constants_to_initializers(graph: gs.Graph) -> int:
-    """Constant nodes become initializers of the same name; their number."""
+    """Make initializers of Constant nodes, under the same names; the number of nodes that went."""
     holding = {t.name for t in graph.outputs}
     count = 0
     for node in [n for n in graph.nodes if is_op(n, "Constant")]:
@@ -68,7 +68,7 @@ class Growth:
 
 
 def fold_constants(graph: gs.Graph, growth: Growth | None = None) -> int:
-    """Nodes whose inputs are all constant become initializers; their number.
+    """Make initializers of nodes whose inputs are all constant; the number of nodes that went.
 
     Results above a megabyte that are larger than their inputs stay as nodes, and so do nodes whose evaluation fails and
     those beyond what folding may add.
@@ -165,7 +165,7 @@ def _sound(results: list, proto: onnx.ModelProto) -> bool:
 
 
 def fold_shapes(graph: gs.Graph) -> int:
-    """What is computed from tensors' sizes alone becomes constant where the sizes are known; shapes must be inferred.
+    """Make constant what is computed from sizes alone, where they are known; shapes must be inferred.
 
     A Reshape whose target holds a dynamic size gets a constant target too where that is exact: 0 where the size is the
     data's own at that position, -1 where it is the only unknown one.

@@ -21,8 +21,8 @@ class KnownConstants(ABC):
     Integers that stand for numbers are told as the integers that they are.
 
     Args:
-        trace: Of the graph, whose nodes are to be visited in order.
-        root: By label, the channel it belongs to.
+        trace: The labels of the graph, whose nodes are to be visited in order.
+        root: The channel that each label belongs to.
     """
 
     def __init__(self, trace: Trace, root: np.ndarray):
@@ -34,7 +34,7 @@ class KnownConstants(ABC):
         return self._found.get(site)
 
     def read(self, node: gs.Node, site: Site) -> Values | None:
-        """What a node takes the positions along an axis of its input for: of integers, their distance from zero."""
+        """What a node takes the positions along an axis of its input for: of integers, how far they are from zero."""
         place = next((i for i, t in enumerate(node.inputs) if t.name == site[0]), 0)
         if point_input(node, place) is None:
             return self.at(site)
@@ -46,14 +46,14 @@ class KnownConstants(ABC):
         return None if values is None or not isinstance(zero, int) else values - zero
 
     def note(self, site: Site, values: Values | None) -> None:
-        """These are the constants along an axis, whatever was said of it before."""
+        """Let these be the constants along an axis, whatever was said of it before."""
         self._found.pop(site, None)
         labels = self.trace.labels(*site)
         if values is not None and labels is not None and values.shape == labels.shape:
             self._found[site] = values
 
     def along(self, tensor: gs.Tensor, axis: int) -> Values | None:
-        """What a tensor is along an axis, if nothing else decides; of a weight, what all of a row is."""
+        """What a tensor is along an axis, if nothing else decides; a weight counts where all of a row is the same."""
         if not isinstance(tensor, gs.Constant):
             return self._found.get((tensor.name, axis))
         values = np.asarray(tensor.values)

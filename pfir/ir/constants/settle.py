@@ -14,7 +14,7 @@ _FIRST_WITH_INNER_INITIALIZERS = 4
 
 
 def settle_constants(model: Model) -> None:
-    """Constant nodes become initializers, what stands behind an Identity is read directly, and biases are not shared.
+    """Make initializers of Constant nodes, read past each Identity, and give every reader a bias of its own.
 
     The function and the interface stay as they are, and so does what a pass could report: no layer is touched.
     """

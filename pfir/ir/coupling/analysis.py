@@ -31,7 +31,7 @@ _OTHER_SPLITS = ("major", "minor", "first")
 def analyse(
     model: Model, keep: tuple[str, ...] = (), only: tuple[str, ...] = (), within_heads: bool = False
 ) -> Coupling:
-    """See `pfir.ir.coupling.channels.channel_groups`."""
+    """The coupling of a model, as `pfir.ir.coupling.channels.channel_groups` describes it."""
     shaped = model.clone()
     infer_shapes(shaped)
     keep, only = _meant(shaped, keep), _meant(shaped, only)
@@ -154,7 +154,7 @@ def _speak(op: Op) -> None:
 
 
 def _take_attribute(op: Op) -> None:
-    """Constants given as plain numbers are literals; nothing shrinks them."""
+    """Take a Constant that is given as plain numbers for a literal, which nothing shrinks."""
     found = [v for k, v in op.node.attrs.items() if k in ("value_int", "value_ints", "value_float", "value_floats")]
     if found:
         op.trace.values[op.outputs[0]] = np.asarray(found[0], dtype=object)
@@ -168,7 +168,7 @@ def _value(op: Op):
 
 
 def _follow_bodies(op: Op) -> None:
-    """A node with bodies: followed into them, or what they touch is pinned as if they had not been looked into."""
+    """Follow a node into its bodies, or pin all that they touch, as if they had not been looked into."""
     rule = BODIES.get(op.kind) if op.node.domain in STANDARD_DOMAINS else None
     names = inside(op.node)
     before = op.trace.mark()

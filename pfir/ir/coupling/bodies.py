@@ -53,7 +53,7 @@ def inside(node: gs.Node) -> set[str]:
 
 
 def branches(op: Op, visit: Visit) -> None:
-    """Channels go on where both branches make them; what only one makes stays."""
+    """Let channels go on where both branches of an If make them; what only one makes stays."""
     then, other = op.attr("then_branch"), op.attr("else_branch")
     visit(then)
     visit(other)
@@ -62,7 +62,7 @@ def branches(op: Op, visit: Visit) -> None:
 
 
 def loop(op: Op, visit: Visit) -> None:
-    """States [..] keep their channels from run to run; what a run adds is stacked along a new first axis."""
+    """Let states keep their channels from run to run; what a run adds is stacked along a new first axis."""
     body, count = op.attr("body"), len(op.inputs) - 2
     results = [t.name for t in body.outputs[1:]]
     _run(op, visit, body, range(2, 2 + count), [t.name for t in body.inputs[2:]], results[:count])
@@ -71,7 +71,7 @@ def loop(op: Op, visit: Visit) -> None:
 
 
 def scan(op: Op, visit: Visit) -> None:
-    """States as in a Loop; the body sees slices of the scanned inputs, and its further results are stacked."""
+    """Follow states as in a Loop, slices of the scanned inputs into the body, and its other results into a stack."""
     if op.trace.opset < 9:
         raise Unfollowed("before opset 9 it scans batches")
     body, scanned = op.attr("body"), op.attr("num_scan_inputs")
@@ -86,7 +86,7 @@ def scan(op: Op, visit: Visit) -> None:
 
 
 def _run(op: Op, visit: Visit, body: gs.Graph, given: range, states: list[str], results: list[str]) -> None:
-    """The body with its states, inputs `given` at first, whose sizes must be after a run what they were before it."""
+    """Visit a body with its states, which are inputs `given` at first; sizes that a run changes are not relied on."""
     trace = op.trace
     relied = [_sizes(trace, op.inputs[i]) for i in given]
     while True:  # Each time without the sizes that were found to change; at last none of the others does.
@@ -115,7 +115,7 @@ def _common(found: Sizes, sizes: Sizes) -> Sizes:
 
 
 def _enter(op: Op, i: int, state: str, sizes: Sizes) -> None:
-    """A state as the body finds it."""
+    """Tell the body what a state is: the input it comes from, where a run leaves its sizes as they were."""
     op.trace.shapes[state] = None if sizes is None else tuple(sizes)
     labels = [op.labels(i, axis) for axis in range(len(sizes or ()))]
     op.trace.axes[state] = [None if size is None else a for a, size in zip(labels, sizes or (), strict=True)]
@@ -131,7 +131,7 @@ def _slice(op: Op, i: int, axis: int, name: str) -> None:
 
 
 def _stack(op: Op, j: int, name: str, axis: int) -> None:
-    """Results of all runs, along a new axis."""
+    """Let an output be the results of all runs, along a new axis."""
     dims = op.trace.shapes.get(name)
     if dims is None:
         op.trace.pin_tensor(name, op.name, f"the rank of {name} is unknown")
@@ -144,7 +144,7 @@ def _stack(op: Op, j: int, name: str, axis: int) -> None:
 
 
 def _meet(op: Op, j: int, names: Sequence[str], reason: str) -> None:
-    """Output j is one of these tensors: their channels live together where their sizes are the same."""
+    """Let output j be one of these tensors: their channels live together where their sizes are the same."""
     trace = op.trace
     shapes = [trace.shapes.get(name) for name in names]
     if None in shapes or len({len(dims) for dims in shapes}) > 1:

@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Fill:
-    """Entry `index` of a literal becomes `share` of the number of positions in [low, high) that `site` keeps."""
+    """An entry of a literal that becomes `share` of the number of positions in [low, high) that `site` keeps."""
 
     index: int
     site: tuple[str, int]
@@ -47,7 +47,7 @@ class Literal:
 
 @dataclass(frozen=True)
 class Remap:
-    """The literal indices of a Gather: they point at kept positions of `source`, and those of removed outputs go.
+    """The literal indices of a Gather, made to point at what is kept of `source`; those of removed outputs go.
 
     Args:
         node: The first output of the node.
@@ -70,7 +70,7 @@ class Remap:
 
 @dataclass(frozen=True)
 class Freeze:
-    """A Shape node goes on to answer with the sizes from before the removal; entries that are None stay dynamic.
+    """A Shape node that goes on to answer with the sizes from before the removal; entries that are None stay dynamic.
 
     What follows from a size (a scale of attention, a literal elsewhere) must not move when channels go: the law is that
     the pruned net equals the masked one, whose shapes are the old ones.

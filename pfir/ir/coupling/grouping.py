@@ -16,7 +16,7 @@ _MOST_PINS = 8
 
 @dataclass(frozen=True)
 class _Places:
-    """Every labelled position: where it is (index into `sites`, place on the axis) and its channel (root label)."""
+    """Where every labelled position is (index into `sites`, place on the axis), and its channel (root label)."""
 
     sites: list[tuple[str, int]]
     sizes: list[int]
@@ -87,6 +87,7 @@ def _kinds(trace: Trace, places: _Places, root: np.ndarray) -> np.ndarray:
 
 def _members(trace: Trace, places: _Places, kind: np.ndarray) -> dict[int, list[Member]]:
     kinds = kind[places.root]
+    # Sorted so, the positions of one kind at one site are a run, channel by channel: as many to each, of one kind.
     order = np.lexsort((places.place, places.root, places.site, kinds))
     ends = np.flatnonzero(np.diff(kinds[order]) | np.diff(places.site[order])) + 1
     members: dict[int, list[Member]] = {}
@@ -99,14 +100,14 @@ def _members(trace: Trace, places: _Places, kind: np.ndarray) -> dict[int, list[
 
 
 def _uses(trace: Trace, root: np.ndarray, kind: np.ndarray) -> dict[int, list[tuple[Use, np.ndarray]]]:
-    """Per group the uses of its channels, with [size, per] positions."""
+    """The uses of the channels of each group, with [size, per] positions."""
     found: dict[int, list[tuple[Use, np.ndarray]]] = {}
     for use in trace.uses:
         roots = root[use.labels]
         kinds = kind[roots]
         for k in np.unique(kinds):
             at = np.flatnonzero(kinds == k)
-            at = at[np.argsort(roots[at], kind="stable")]
+            at = at[np.argsort(roots[at], kind="stable")]  # channel by channel, as many positions to each
             found.setdefault(int(k), []).append((use, at.reshape(np.unique(roots[at]).size, -1)))
     return found
 

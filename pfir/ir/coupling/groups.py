@@ -18,8 +18,8 @@ class Member:
     """One axis of one tensor that a group runs through.
 
     Args:
-        tensor: Its name.
-        axis: The axis, ONNX's order, never negative.
+        tensor: The tensor's name.
+        axis: The axis in ONNX's order, never negative.
         positions: [size, per] int array: row c holds the positions of this axis that belong to channel c of the group.
         constant: Whether the tensor is an initializer or computed from initializers alone (no activation).
     """

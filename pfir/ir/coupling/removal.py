@@ -66,7 +66,7 @@ class Cut:
 
 
 def remove(model: Model, coupling: Coupling, removed: Mapping[str, np.ndarray]) -> None:
-    """See `pfir.ir.coupling.channels.remove_channels`; `removed` has been checked."""
+    """Remove channels as `pfir.ir.coupling.channels.remove_channels` says, which has checked `removed`."""
     if not removed:
         return
     gone = coupling.gone(coupling.whole(removed))
@@ -84,7 +84,7 @@ def remove(model: Model, coupling: Coupling, removed: Mapping[str, np.ndarray]) 
 
 
 def _tensors(graph: gs.Graph) -> dict[str, gs.Tensor]:
-    """Tensors by name, bodies' too; where a body has a name once more, the outer tensor is meant."""
+    """All tensors by name, those in bodies too; of two with one name, the outer one."""
     found: dict[str, gs.Tensor] = {}
     for tensor in (t for each in every_graph(graph) for t in tensors_of(each) if t.name):
         found.setdefault(tensor.name, tensor)
@@ -178,7 +178,7 @@ def _made_dtype(tensor: gs.Tensor) -> np.dtype | None:
 
 
 def _freeze(graph: gs.Graph, tensors: dict[str, gs.Tensor], node: gs.Node, edit: Freeze) -> None:
-    """Shape answers as before; where some sizes are dynamic, only the known ones are laid over its answer."""
+    """Let a Shape answer as before; where some sizes are dynamic, only the known ones are laid over its answer."""
     result = node.outputs[0]
     if None not in edit.values:
         node.op, node.attrs = "Constant", {"value": gs.Constant(result.name, np.array(edit.values, np.int64))}
@@ -199,7 +199,7 @@ def _overlaid(graph: gs.Graph, tensors: dict[str, gs.Tensor], source: gs.Tensor,
 
 
 def _where(graph: gs.Graph, tensors: dict, source: gs.Tensor, result: gs.Tensor, values, dtype, at: int) -> None:
-    """result = values where they are known, else source."""
+    """Insert nodes that make `result` the values where they are known, and the source elsewhere."""
     known = _constant(tensors, f"{result.name}_known", [v is not None for v in values], bool)
     numbers = _constant(tensors, f"{result.name}_sizes", [v or 0 for v in values], dtype)
     node = gs.Node("Where", f"{result.name}_where", inputs=[known, numbers, source], outputs=[result])

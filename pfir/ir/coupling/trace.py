@@ -22,7 +22,7 @@ Labels = np.ndarray | None
 
 
 class Unfollowed(Exception):  # noqa: N818 - a verdict about a node, caught where nodes are visited
-    """A rule cannot follow this node; its text is the reason."""
+    """The verdict of a rule that it cannot follow a node; its text is the reason."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Trace:
 
     Args:
         shapes: Dimensions by tensor, ints where known; None for an unknown rank.
-        opset: Of the default domain.
+        opset: The version of the default domain.
         split: Which factor takes the labels when a Reshape splits an axis: "auto" (whole heads and norm groups),
             "within" (the width inside heads), or always "major", "minor" or "first".
         nodes: Those visited so far, bodies' nodes behind the one that holds them; `Use.order` counts in it.
@@ -91,7 +91,7 @@ class Trace:
     held: dict[str, Pin] = field(default_factory=dict)
 
     def mark(self) -> dict[str, object]:
-        """Everything found so far, for `restore`."""
+        """All that was found so far, for `restore`."""
         return {name: copy(value) for name, value in vars(self).items()}
 
     def restore(self, mark: dict[str, object]) -> None:
@@ -114,7 +114,7 @@ class Trace:
         return size <= WIDEST_AXIS and self.count + size <= MOST_LABELS
 
     def add_constant(self, name: str, shape: tuple[int, ...]) -> None:
-        """An initializer: every axis longer than one may lose positions until somebody objects."""
+        """Take in an initializer, of which every axis longer than one may lose positions until somebody objects."""
         self.shapes[name] = tuple(shape)
         self.axes[name] = [self.new(n) if n > 1 and self.fits(n) else None for n in shape]
         self.constants.add(name)

@@ -102,7 +102,7 @@ def _slice(op: Op) -> Value:
 
 
 def slice_bounds(op: Op) -> list[tuple[int, int, int, int]] | None:
-    """(axis, start, end, step) of a Slice as written; None if known only at run time."""
+    """The (axis, start, end, step) of a Slice as written; None if they are known only at run time."""
     if "starts" in op.node.attrs:
         starts, ends = op.attr("starts"), op.attr("ends")
         return [(a, s, e, 1) for a, s, e in zip(op.attr("axes") or range(len(starts)), starts, ends, strict=True)]

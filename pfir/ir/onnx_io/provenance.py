@@ -30,7 +30,7 @@ def read_provenance(proto: onnx.ModelProto) -> tuple[str, ...]:
 
 
 def write_provenance(proto: onnx.ModelProto, passes: tuple[str, ...]) -> None:
-    """The model's metadata names these passes afterwards, and no others."""
+    """Let the model's metadata name these passes, and no others."""
     rest = [p for p in proto.metadata_props if p.key != KEY]
     del proto.metadata_props[:]
     proto.metadata_props.extend(rest)

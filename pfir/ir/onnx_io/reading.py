@@ -139,14 +139,14 @@ def _describe_tensor(variable: gs.Variable, proto: onnx.TypeProto.Tensor) -> Non
 
 
 def _size(dim: onnx.TensorShapeProto.Dimension) -> int | str | None:
-    """A size; -1, which some exporters write, is unknown as ONNX Runtime takes it."""
+    """A size of a shape; -1, which some exporters write, counts as unknown, as ONNX Runtime takes it."""
     if dim.HasField("dim_value"):
         return dim.dim_value if dim.dim_value >= 0 else None
     return symbol(dim.dim_param)
 
 
 def _hints(proto: GraphProto, scope: ChainMap[str, gs.Tensor]) -> None:
-    """Types and shapes of inner tensors; those of tensors that this graph does not make say nothing new."""
+    """Note types and shapes of inner tensors; those of tensors that this graph does not make say nothing new."""
     made = {name for node in proto.node for name in node.output}
     for value in proto.value_info:
         known = scope.maps[0].get(value.name)
@@ -165,14 +165,14 @@ def _used(name: str, scope: ChainMap[str, gs.Tensor]) -> gs.Tensor:
 
 
 def _made(name: str, scope: ChainMap[str, gs.Tensor]) -> gs.Tensor:
-    """The tensor of a node's output: this graph's own, whatever an outer graph calls by that name."""
+    """The tensor that a node writes: this graph's own, whatever an outer graph calls by that name."""
     if not name:
         return gs.Variable.empty()
     return scope.maps[0].setdefault(name, gs.Variable(name))
 
 
 def _name_nodes(graph: gs.Graph) -> None:
-    """Every node has a name of its own afterwards: operator and place for those that had none, or another's.
+    """Give every node a name of its own: operator and place for those that had none, or had that of another one.
 
     Names differ across bodies too: GraphSurgeon takes two nodes of equal names and edges for one.
     """

@@ -45,7 +45,7 @@ def save_model(
         model: What to write.
         path: The place where it appears, whole or not at all.
         one_file_bytes: What one file may hold.
-        check: Is given the finished file, before it takes its place; if it raises, nothing appears.
+        check: Called with the finished file before that takes its place; if it raises, nothing appears.
 
     Raises:
         UsageError: The folder does not exist, cannot be written to, or is full.
@@ -61,7 +61,7 @@ def save_model(
 
 
 def _write(model: Saved, path: Path, one_file_bytes: int) -> tuple[Path, ...]:
-    """The files, the model last: it never names a file that has not taken its place yet."""
+    """Write the files, the model last: it never names a file that has not taken its place yet."""
     source = model.source if model.source_runs else None
     if source is None and _array_bytes(model) > one_file_bytes:
         return _write_both(model, path)

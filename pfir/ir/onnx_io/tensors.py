@@ -77,7 +77,7 @@ _NO_SYMBOLS = frozenset(("?", "*", "-1", "none", "unknown", "dynamic"))
 
 
 def symbol(text: str) -> str | None:
-    """The name of a dynamic size; None of words that exporters write for any size that they do not know.
+    """The name of a dynamic size; None for words that exporters write for any size that they do not know.
 
     Two sizes of one name are equal; two of which nothing is known need not be.
     """
@@ -148,7 +148,7 @@ def fill_proto(proto: TensorProto, array: np.ndarray) -> None:
 
 
 def fill_small(proto: TensorProto, array: np.ndarray) -> None:
-    """`fill_proto` of an array that may hold sizes; of a larger one, a weight, only type and shape are written."""
+    """Write as `fill_proto` does an array that may hold sizes; of a larger one, a weight, only type and shape."""
     if array.size <= _LARGEST_SIZES:
         fill_proto(proto, array)
         return

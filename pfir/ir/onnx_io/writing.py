@@ -1,4 +1,4 @@
-"""From a GraphSurgeon graph, with its shells, to ONNX's protobuf form."""
+"""From a GraphSurgeon graph, with its metadata, to ONNX's protobuf form."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _graphs(graph: gs.Graph) -> Iterator[tuple[gs.Graph, _Path]]:
 
 
 def _owners(graph: gs.Graph) -> dict[int, _Path]:
-    """For each constant the innermost graph around all its uses: there it is written, once."""
+    """The innermost graph around all uses of each constant: there it is written, once."""
     owners: dict[int, _Path] = {}
     for each, path in _graphs(graph):
         for tensor in _constants(each):
@@ -72,7 +72,7 @@ def _owners(graph: gs.Graph) -> dict[int, _Path]:
 
 
 def _named(graph: gs.Graph, name: str) -> list[int]:
-    """Constants of this name in any body: as an initializer that is an input too it stays in the main graph."""
+    """The constants of this name in any body: an initializer that is an input too stays in the main graph."""
     return [id(t) for each, _ in _graphs(graph) for t in _constants(each) if t.name == name]
 
 
@@ -120,7 +120,7 @@ class _Writer:
                     self._initializer(tensor, proto)
 
     def _shared(self) -> set[_Path]:
-        """Paths that own a constant at all: only there are the nested bodies searched."""
+        """The paths that own a constant at all: only there are the nested bodies searched."""
         return set(self.owners.values())
 
     def _initializer(self, tensor: gs.Constant, proto: GraphProto) -> None:
@@ -210,7 +210,7 @@ def _attribute(proto: AttributeProto, node: gs.Node, name: str, value: Any, kind
 
 
 def _plain(value: Any) -> Any:
-    """Python's own numbers for NumPy's."""
+    """Python's own number for one of NumPy's."""
     if isinstance(value, np.generic):
         return value.item()
     return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
@@ -238,7 +238,7 @@ def _constants_by_name(graph: gs.Graph, proto: GraphProto) -> list[gs.Constant]:
 
 
 def _hints(graph: gs.Graph, proto: GraphProto) -> None:
-    """Types and shapes of the inner tensors that this graph makes."""
+    """Write types and shapes of the inner tensors that this graph makes."""
     border = {t.name for t in graph.inputs} | {t.name for t in graph.outputs}
     for node in graph.nodes:
         for tensor in node.outputs:
@@ -264,7 +264,7 @@ def _value(tensor: gs.Tensor, proto: ValueInfoProto) -> None:
 
 
 def _plain_container(tensor: gs.Variable, proto: ValueInfoProto) -> None:
-    """A sequence that was built with GraphSurgeon rather than read: its shell says nothing of the type."""
+    """A sequence that was built with GraphSurgeon rather than read: no metadata say of which type it is."""
     if proto.type.WhichOneof("value") is None and tensor.type == "sequence_type" and tensor.dtype is not None:
         inner = onnx.helper.make_tensor_type_proto(element_type(tensor.dtype), tensor.shape)
         proto.type.CopyFrom(onnx.helper.make_sequence_type_proto(inner))

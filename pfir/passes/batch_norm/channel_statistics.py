@@ -47,7 +47,7 @@ def usable(variance: np.ndarray) -> np.ndarray:
 
 
 def _chunks(tensors: Sequence[gs.Tensor]) -> Iterator[list[str]]:
-    """Names in order, in runs whose values of a batch fit into memory together."""
+    """The names in order, cut into runs whose values of a batch fit into memory together."""
     chunk: list[str] = []
     elements = 0
     for tensor in tensors:

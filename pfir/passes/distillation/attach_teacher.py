@@ -84,7 +84,7 @@ def is_classifier(model: Model) -> bool:
 
 
 def logits_of(model: Model) -> gs.Tensor | None:
-    """The class scores `[N, K]` of a classifier, before a Softmax at its end, which the model loses; None of others."""
+    """The class scores `[N, K]` of a classifier, before a Softmax at its end, which the model loses; else None."""
     if len(model.graph.outputs) != 1:
         return None
     output = model.graph.outputs[0]

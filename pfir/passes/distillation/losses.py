@@ -14,7 +14,7 @@ PREFIX = "pfir_loss"
 
 
 def distillation(graph: gs.Graph, logits: gs.Tensor, teacher: gs.Tensor, temperature: float) -> gs.Tensor:
-    """T^2 KL(softmax(teacher / T) || softmax(logits / T)), averaged over the samples.
+    """The distillation loss, T^2 KL(softmax(teacher / T) || softmax(logits / T)), averaged over the samples.
 
     Args:
         graph: Receives the nodes.
@@ -34,7 +34,7 @@ def distillation(graph: gs.Graph, logits: gs.Tensor, teacher: gs.Tensor, tempera
 
 
 def cross_entropy(graph: gs.Graph, logits: gs.Tensor, labels: gs.Tensor, name: str = "cross_entropy") -> gs.Tensor:
-    """-log softmax(logits)[label], averaged over the samples; logits `[N, K]`, labels int64 `[N]`."""
+    """The cross-entropy -log softmax(logits)[label], averaged over the samples; logits `[N, K]`, labels int64 `[N]`."""
     classes = int(logits.shape[1])
     depth = gs.Constant(f"{PREFIX}_{name}_classes", np.array(classes, np.int64))
     off_on = gs.Constant(f"{PREFIX}_{name}_off_on", np.array([0, 1], np.float32))
@@ -44,7 +44,7 @@ def cross_entropy(graph: gs.Graph, logits: gs.Tensor, labels: gs.Tensor, name: s
 
 
 def relative_error(graph: gs.Graph, output: gs.Tensor, teacher: gs.Tensor, variance: gs.Tensor, name: str) -> gs.Tensor:
-    """Mean squared error over the variance of the teacher: 1 is what a constant would reach.
+    """The mean squared error over the variance of the teacher: 1 is what a constant would reach.
 
     Args:
         graph: Receives the nodes.

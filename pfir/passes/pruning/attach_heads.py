@@ -17,12 +17,13 @@ from pfir.passes.distillation.attach_teacher import DistillationSettings, Terms,
 
 @dataclass(frozen=True)
 class Head:
-    """FC(avgpool(ReLU(BN(x)))) of an inner tensor x [N, C, *k]: scores [N, K] of the model's classes.
+    """A head FC(avgpool(ReLU(BN(x)))) at an inner tensor x [N, C, *k]: scores [N, K] of the model's classes.
 
     Args:
         point: The tensor's name.
-        mean: Of each channel, [C].
-        deviation: Of each channel, [C], above 0; BN is (x - mean) / deviation, its scale 1 and shift 0 to start from.
+        mean: The mean of each channel, [C].
+        deviation: The deviation of each channel, [C], above 0; BN is (x - mean) / deviation, its scale 1 and shift 0 to
+            start from.
         weight: [C, K].
         bias: [K].
     """
@@ -47,11 +48,11 @@ def attach_heads(
     for, and of the mean squared error of each matched tensor relative to its variance in the teacher.
 
     Args:
-        student: Not changed, nor is any output of it: heads only read.
+        student: The classifier; it is not changed, nor is any output of it: heads only read.
         heads: Their arrays are trainable, after the student's own.
         own: Whether the model's own classification counts.
-        teacher: Gives the matched tensors; not changed.
-        matched: Names of tensors that both have, with equal shapes.
+        teacher: The model that gives the matched tensors; not changed.
+        matched: The names of tensors that both have, with equal shapes.
 
     Raises:
         UsageError: The student is asked for its own classification and is no classifier.
@@ -91,7 +92,7 @@ def _own_scores(student: Model) -> gs.Tensor:
 
 
 def _arrays(head: Head, number: int, rank: int) -> tuple[gs.Constant, ...]:
-    """BN as a scale and a shift, and FC."""
+    """The arrays of a head: BN as a scale and a shift, and FC."""
     shape = (1, -1) + (1,) * rank
     found = {
         "scale": (1 / head.deviation).reshape(shape),

@@ -28,11 +28,11 @@ class Discrimination:
     """A classifier with heads that divide it into stages, ready to have its groups judged one by one.
 
     Args:
-        model: Shapes are inferred.
-        coupling: Of the model.
-        statistics: Of the model; channels that only others than these consumers read cannot be judged.
-        context: Has labels and `differentiate`.
-        heads: In the order of the graph; the model's own classification ends the last stage.
+        model: The classifier, its shapes inferred.
+        coupling: The groups of the model.
+        statistics: The moments of what its consumers read; channels that only others read cannot be judged.
+        context: The context, which has labels and `differentiate`.
+        heads: The heads in the order of the graph; the model's own classification ends the last stage.
     """
 
     model: Model
@@ -122,7 +122,7 @@ def groups_by_stage(model: Model, coupling: Coupling, names: Sequence[str]) -> l
 
 
 def fine_tune_stage(model: Model, coupling: Coupling, stage: int, context: Context) -> None:
-    """The model, in place, after training on the losses of this stage's head and of its own scores together.
+    """Train the model, in place, on the losses of this stage's head and of its own scores together.
 
     Source: as `discrimination`, algorithm 1, line 3. Ours trains for as many steps as the caller's trainer takes.
     """

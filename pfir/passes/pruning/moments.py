@@ -23,13 +23,13 @@ AT_LEAST = 4096  # Rows for contractions of few features.
 
 @dataclass(frozen=True)
 class Moments:
-    """Of the rows that a contraction reads.
+    """First and second moments of the rows that a contraction reads.
 
     Args:
         contraction: The node that reads them (the first, where several share the weight).
         second: E[x x^T], float64 [G, F, F].
         mean: E[x], float64 [G, F].
-        count: Rows behind them.
+        count: How many rows they are taken of.
         alone: Whether no other node uses the weight, so that a bias may carry the mean.
     """
 
@@ -118,7 +118,7 @@ def regularised(gram: np.ndarray, ridge: float) -> np.ndarray:
 
 
 class _Sum:
-    """Sums over rows; float32 products of one batch, float64 sums over batches."""
+    """The sums over rows that moments are made of: float32 products of one batch, float64 sums over batches."""
 
     def __init__(self, part: ConsumerMatrix) -> None:
         self.part, self.count = part, 0
@@ -126,7 +126,7 @@ class _Sum:
         self.first: np.ndarray | float = 0.0
 
     def wanted(self) -> int:
-        """Rows to take of each sample: many at first, few once there are enough, so that late samples still count."""
+        """How many rows to take of a sample: many at first, few once there are enough, so late ones still count."""
         features = self.part.channels * self.part.taps
         return 2 if self.count > ENOUGH * features + AT_LEAST else max(16, features // 24, AT_LEAST // features)
 

@@ -26,7 +26,7 @@ def reconstruct(model: Model, coupling: Coupling, removed: Mapping[str, np.ndarr
     Args:
         model: The analysed model or a clone of it, nothing removed yet.
         removed: Group name to channel indices.
-        statistics: Of the original model, from `collect`; consumers it lacks keep their weights.
+        statistics: The moments of the original model, from `collect`; consumers that it lacks keep their weights.
 
     Source: He, Zhang, Sun, "Channel Pruning for Accelerating Very Deep Neural Networks", ICCV 2017, arXiv:1707.06168,
     section 3.1, step (ii). Ours works from moments gathered once, for all candidates, and pulls towards W, not zero.

@@ -20,11 +20,11 @@ from pfir.passes.pruning.refit import refit
 
 
 class Remainder:
-    """Channels are noted, their consumers made to do without them, and at the end all are removed at once.
+    """A model whose channels are noted, their consumers made to do without them, and removed at once at the end.
 
     Args:
         model: Its weights change with each removal; its channels go with `finish`.
-        coupling: Of the model.
+        coupling: The groups of the model.
     """
 
     def __init__(self, model: Model, coupling: Coupling) -> None:
@@ -39,7 +39,7 @@ class Remainder:
         return left, narrowed(self._coupling, self._removed)
 
     def remove(self, removed: Mapping[str, np.ndarray], statistics: Statistics | None) -> None:
-        """Note channels; where there are statistics, of `now()`, what reads these channels makes up for them.
+        """Note channels; where there are statistics of `now()`, what reads these channels makes up for them.
 
         Args:
             removed: Group name to channel indices in the groups of `now()`.
@@ -61,7 +61,7 @@ class Remainder:
 
     @contextmanager
     def rewriting(self) -> Iterator[tuple[Model, Coupling]]:
-        """As `now()`; arrays that are set meanwhile in the model given are so in the end."""
+        """The model and coupling of `now()`; arrays that are set in this model meanwhile are so in the end."""
         left, coupling = self.now()
         before = {name: t.values for name, t in left.initializers().items()}
         yield left, coupling
@@ -75,7 +75,7 @@ class Remainder:
         )
 
     def finish(self) -> dict[str, np.ndarray]:
-        """Remove what was noted from the model; returned as group name to the model's channels."""
+        """Remove what was noted from the model; the channels that went, by group name."""
         remove_channels(self._model, self._coupling, self._removed)
         return self._removed
 

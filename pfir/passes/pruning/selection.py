@@ -80,7 +80,7 @@ class _Problem:
     energy: float
 
     def costs(self, channels: np.ndarray) -> np.ndarray:
-        """E||error||^2 over the output's variance if one of these channels goes and the rest make up for it."""
+        """The cost of each channel: E||error||^2 over the output's variance if it goes and the rest make up for it."""
         own = self.features[channels]
         blocks = self.inverse[own[:, :, None], own[:, None, :]]
         weights = self.weight[:, own].swapaxes(0, 1)  # [n, O, taps]
@@ -89,13 +89,14 @@ class _Problem:
     def remove(self, channels: np.ndarray) -> None:
         """Take the channels' features out: the other weights make up for them, the inverse is that of the rest."""
         own = self.features[channels].ravel()
+        # One step of block elimination: it leaves the inverse of the Gram matrix without these rows and columns.
         step = np.linalg.solve(self.inverse[np.ix_(own, own)], self.inverse[own])
         self.weight -= self.weight[:, own] @ step
         self.inverse -= self.inverse[:, own] @ step
         self.weight[:, own] = 0
 
     def contributions(self) -> np.ndarray:
-        """E<Y_c, Y_d> for the channels' shares of the output, [C, C], over the output's variance."""
+        """The products E<Y_c, Y_d> of the channels' shares of the output, [C, C], over the output's variance."""
         count, taps = self.features.shape
         order = self.features.ravel()
         energy = (self.weight.T @ self.weight)[np.ix_(order, order)] * self.gram[np.ix_(order, order)]
@@ -119,13 +120,14 @@ def _problems(model: Model, group: Group, statistics: Statistics) -> Iterator[_P
 
 
 def _descend(quadratic: np.ndarray, linear: np.ndarray, penalty: float, beta: np.ndarray) -> np.ndarray:
-    """Coordinate descent on beta' Q beta / 2 - linear beta + penalty |beta|_1."""
+    """Minimise beta' Q beta / 2 - linear beta + penalty |beta|_1 by coordinate descent."""
     beta, diagonal = beta.copy(), np.diag(quadratic)
-    pull = linear - quadratic @ beta
+    pull = linear - quadratic @ beta  # minus the gradient of all but the penalty
     for _ in range(LASSO_SWEEPS):
         moved = 0.0
         for c in np.flatnonzero(diagonal > 0):
             target = pull[c] + diagonal[c] * beta[c]
+            # The exact minimum along one coordinate: the penalty shrinks it, and keeps it at zero if it is small.
             new = np.sign(target) * max(abs(target) - penalty, 0.0) / diagonal[c]
             if new != beta[c]:
                 pull -= quadratic[:, c] * (new - beta[c])

@@ -59,7 +59,7 @@ _REDUCTIONS = frozenset(
 
 
 def cancel_transposes(graph: gs.Graph) -> int:
-    """Remove transposes by moving them; the graph stays as it is unless their number falls. By how many it fell."""
+    """Remove transposes by moving them, and tell by how many they became fewer; else the graph stays as it is."""
     before = _count(graph)
     if before == 0:
         return 0
@@ -78,7 +78,7 @@ def _count(graph: gs.Graph) -> int:
 
 @dataclass
 class _Sweep:
-    """One walk down the graph, pushing every Transpose it meets as far as it goes."""
+    """A walk down the graph that pushes every Transpose it meets as far as it goes."""
 
     graph: gs.Graph
     names: Names
@@ -106,7 +106,7 @@ class _Sweep:
         return rule is not None and len(node.outputs) == 1 and rule(self, node)
 
     def finish(self, node: gs.Node, order: list[int]) -> bool:
-        """The node now computes in the old layout: what reads it gets a Transpose of this order."""
+        """Leave a node that now computes in the old layout: what reads it gets a Transpose of this order."""
         result = node.outputs[0]
         moved = gs.Variable(self.names.fresh(f"{result.name}_moved"), result.dtype, _undo(result.shape, order))
         turn = gs.Node("Transpose", self.names.fresh(f"{node.name or result.name}_transpose"), {"perm": list(order)})
@@ -120,7 +120,7 @@ class _Sweep:
 
 
 def _push_all(graph: gs.Graph) -> None:
-    """Each sweep moves every Transpose down to where it stops, or joins it with another: few sweeps do."""
+    """Sweep until nothing moves: each sweep moves every Transpose to where it stops or meets another; few sweeps do."""
     while _Sweep(graph, Names(graph), held(graph)).run():
         pass
     _merge_equal(graph)
@@ -152,7 +152,7 @@ def _source(tensor: gs.Tensor) -> gs.Tensor:
 
 
 def _join(node: gs.Node, holding: set[str]) -> bool:
-    """Transpose behind Transpose is one; an order that changes nothing is none."""
+    """Make one of a Transpose behind another, and none of an order that changes nothing."""
     first = _order(node.inputs[0])
     own = _order(node.outputs[0])
     if own is None:
@@ -180,7 +180,7 @@ def _push_unary(walk: _Sweep, node: gs.Node) -> bool:
 
 
 def _push_broadcast(walk: _Sweep, node: gs.Node) -> bool:
-    """All variable inputs come from Transposes of one order; constants are turned back."""
+    """Push the Transposes of all variable inputs, of one order, below a node; its constants are turned back."""
     orders = [_order(t) for t in node.inputs if array(t) is None]
     if not orders or orders[0] is None or any(o != orders[0] for o in orders):
         return False
@@ -256,7 +256,7 @@ def _push_slice(walk: _Sweep, node: gs.Node) -> bool:
 
 
 def _push_reduction(walk: _Sweep, node: gs.Node) -> bool:
-    """A reduction of turned data reduces other axes; without keepdims fewer axes are left to turn."""
+    """Push a Transpose below a reduction, which then reduces other axes; without keepdims fewer are left to turn."""
     order = _order(node.inputs[0])
     axes = _reduced_axes(node)
     if order is None or axes is None:
@@ -292,7 +292,7 @@ _AXIS_RULES = {
 
 
 def _merge_equal(graph: gs.Graph) -> None:
-    """Transposes of one tensor in one order are one."""
+    """Make one of all Transposes of a tensor in one order."""
     holding = held(graph)
     seen: dict[tuple[int, tuple[int, ...]], gs.Tensor] = {}
     for node in graph.nodes:

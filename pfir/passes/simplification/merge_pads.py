@@ -12,7 +12,7 @@ _NON_NEGATIVE = ("Relu", "Sigmoid", "HardSigmoid", "Abs", "Softmax", "Exp", "Sof
 
 
 def merge_pads(graph: gs.Graph) -> int:
-    """Let each convolution and pooling that reads a Pad do the padding itself; the number of readers changed."""
+    """Let each convolution and pooling that reads a Pad do the padding itself; the number of those that do now."""
     count = 0
     for node in graph.nodes:
         pad = producer(node.inputs[0]) if node.inputs and is_op(node, "Conv", "AveragePool", "MaxPool") else None

@@ -10,7 +10,7 @@ from pfir.ir.edit import array, bypass, cut, held, is_op, operand, opset, produc
 
 
 def remove_no_ops(graph: gs.Graph) -> int:
-    """Bypass what changes nothing; shapes must be inferred. The number of nodes that went."""
+    """Bypass what changes nothing, shapes being inferred; the number of nodes that went."""
     holding = held(graph)
     count = 0
     for node in list(graph.nodes):
@@ -38,7 +38,7 @@ def _single(node: gs.Node) -> int | None:
 
 
 def _joined(node: gs.Node) -> int | None:
-    """The one operand of a Concat that has elements."""
+    """The only operand of a Concat that has elements."""
     full = [i for i, t in enumerate(node.inputs) if array(t) is None or array(t).size]
     return full[0] if len(full) == 1 else None
 
@@ -57,7 +57,7 @@ def _cast(node: gs.Node) -> int | None:
 
 
 def _same_shape(node: gs.Node) -> int | None:
-    """Reshape, Flatten, Squeeze, Unsqueeze, Expand: nothing moves if the sizes stay."""
+    """Whether a Reshape, Flatten, Squeeze, Unsqueeze or Expand leaves the sizes, and so everything, as it is."""
     before = dims(node.inputs[0])
     if before is None:
         return None
@@ -153,7 +153,7 @@ _RULES = {
 
 
 def join_reshapes(graph: gs.Graph) -> int:
-    """A Reshape behind another one (or Flatten, Squeeze, Unsqueeze) reads what that one read.
+    """Let a Reshape behind another one (or Flatten, Squeeze, Unsqueeze) read what that one read.
 
     Only where its target is constant and holds no 0, which would mean a size of the tensor in between.
     """
@@ -172,7 +172,7 @@ def join_reshapes(graph: gs.Graph) -> int:
 
 
 def join_dense(graph: gs.Graph) -> int:
-    """MatMul [M, K] x [K, N] and the Add of a bias [N] behind it become one Gemm, under the MatMul's name."""
+    """Make one Gemm, under the MatMul's name, of MatMul [M, K] x [K, N] and the Add of a bias [N] behind it."""
     holding = held(graph)
     count = 0
     for node in list(graph.nodes):

@@ -14,7 +14,7 @@ LOOPED: Taps = ((),)
 
 @dataclass(frozen=True)
 class Axis:
-    """Rows or columns of an image and of a result, under a kernel."""
+    """The rows, or the columns, of an image and of what a window computes from it."""
 
     size: int
     out: int
@@ -39,13 +39,13 @@ class Axis:
         return tirx.max(0, before // self.step), tirx.min(self.kernel, (self.size + before) // self.step)
 
     def runs(self, width: int) -> Iterator[TileRun]:
-        """All outputs in tiles of `width`, and one of what is left; those side by side that read alike together."""
+        """All outputs in tiles of `width` and one of what is left; tiles side by side that read alike are one run."""
         for taps, run in groupby(self._tiles(width), lambda tile: tuple(map(self.inside, tile))):
             alike = list(run)
             yield TileRun(alike[0].start, len(alike), taps)
 
     def looped(self, width: int) -> Iterator[TileRun]:
-        """Likewise, but of tiles that lack taps or are narrower each output by itself, its taps as they come."""
+        """All outputs as in `runs`, but each by itself where a tile is narrower or lacks taps."""
         whole = (tuple(range(self.kernel)),) * width
         for alike, run in groupby(self._tiles(width), lambda tile: tuple(map(self.inside, tile)) == whole):
             outputs = [output for tile in run for output in tile]
@@ -61,12 +61,12 @@ class Axis:
 
 @dataclass(frozen=True)
 class TileRun:
-    """Tiles side by side.
+    """Tiles side by side that read the same taps.
 
     Args:
         first: Output of the first tile.
         count: Tiles.
-        taps: Of each tile.
+        taps: The taps that each of the tiles reads.
     """
 
     first: int

@@ -16,17 +16,17 @@ from pfir.target import Target
 
 
 def needed(target: Target, channels: int) -> bool:
-    """Whether columns lie apart by no whole vectors, so that offsets in registers save instructions."""
+    """Whether columns do not lie whole vectors apart, so that offsets in registers save instructions."""
     return target.arm64 and channels % target.lanes > 0
 
 
 @dataclass(frozen=True)
 class Offsets:
-    """Offsets of whole columns of so many channels each, in values.
+    """The offsets of columns from the first one, in values, each in a register.
 
     Args:
-        channels: Values of a column.
-        found: Those asked for so far, by how many columns they span.
+        channels: How many values a column has.
+        found: The offsets that were asked for so far, by how many columns they span.
     """
 
     channels: int
@@ -42,12 +42,13 @@ class Offsets:
         return self.found[columns]
 
     def statements(self, more: Iterable[int] = ()) -> list[Any]:
-        """Once in a kernel, before all that uses them: those found, and `more`."""
+        """The statements that define the offsets found so far, and of `more` columns: once, in front of all uses."""
         from tvm import tirx
 
         for columns in sorted(more):
             self[columns]
 
+        # A saturating shift by nothing: it gives the number as it is, and LLVM does not work that out.
         one = tirx.Var("column", "int64")
         hidden = tirx.call_llvm_pure_intrin(
             "int64", "llvm.aarch64.neon.uqrshl", tirx.const(self.channels, "int64"), tirx.const(0, "int64")
@@ -56,7 +57,7 @@ class Offsets:
 
 
 def flat(buffer: Any, form: Form) -> tuple[Any, Any]:
-    """The statement that declares it, and the same memory as one axis."""
+    """The same memory as a buffer of one axis, and the statement that declares that."""
     from tvm import tirx
 
     same = tirx.decl_buffer((prod(form.memory),), form.dtype, f"{buffer.name}_flat")
@@ -64,7 +65,7 @@ def flat(buffer: Any, form: Form) -> tuple[Any, Any]:
 
 
 def from_value(buffer: Any, index: Any) -> tuple[list[Any], Any]:
-    """The statements that declare it, and what follows this value of a buffer of one axis, as a buffer of its own."""
+    """The part of a buffer of one axis that begins at this value, as a buffer, and the statements that declare it."""
     from tvm import ir, tirx
 
     name = tirx.Var("row", ir.PointerType(ir.PrimType(buffer.dtype), "global"))

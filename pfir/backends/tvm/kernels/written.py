@@ -60,7 +60,7 @@ def fence(needed: bool) -> None:
 
 
 def barrier() -> Any:
-    """What no load or store moves across; an instruction of 64-bit Arm that does nothing else."""
+    """An instruction of 64-bit Arm that does nothing, and that no load or store moves across."""
     from tvm import tirx
 
     return tirx.call_llvm_intrin("int32", "llvm.aarch64.hint", tirx.const(0, "uint32"))
@@ -85,7 +85,7 @@ def over_tile(rows: int, vectors: int, body: Callable[[Any, Any], None]) -> None
 
 @contextmanager
 def where(condition: Any, needed: bool) -> Iterator[None]:
-    """What is written inside happens only where the condition holds, if that is `needed` at all."""
+    """Let what is written inside happen only where the condition holds, if that is `needed` at all."""
     from tvm.tirx.script import builder as T
 
     if not needed:

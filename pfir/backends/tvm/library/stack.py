@@ -52,6 +52,7 @@ def _on_stack(statement: Any) -> Any:
             statement.annotations,
         )
     if isinstance(statement, tirx.AllocBuffer) and _small(statement.buffer):
+        # The pass that would make a call to the workspace pool of it passes over what is marked so.
         return tirx.AllocBuffer(statement.buffer, {"disable_lower_builtin": tirx.IntImm("bool", 1)})
     return statement
 

@@ -85,7 +85,7 @@ def _grow(node: gs.Node, position: dict[int, int], taken: set[int], kept: set[st
 
 
 def _escaping(members: list[gs.Node], kept: set[str]) -> list[gs.Tensor]:
-    """Outputs of these nodes that something else needs."""
+    """The outputs of these nodes that something else needs."""
     inside = {id(member) for member in members}
     return [
         tensor
@@ -97,6 +97,7 @@ def _escaping(members: list[gs.Node], kept: set[str]) -> list[gs.Tensor]:
 
 def _uses(members: list[gs.Node]) -> int:
     """How often the first value of these element-wise nodes is written in the last one's expression."""
+    # Expressions are trees: a value that reaches a node by two operands is written out, and computed, twice.
     uses: dict[str, int] = {}
     for member in members:
         total = sum(uses.get(tensor.name, 1) for tensor in member.inputs)

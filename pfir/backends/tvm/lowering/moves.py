@@ -55,7 +55,7 @@ def _same_cast(node: gs.Node) -> bool:
 
 
 def _transpose(program: Program, node: gs.Node, value: Values) -> Value:
-    """The same bytes: output axis j is input axis perm[j], and memory stays as it is."""
+    """The input with its axes named anew: output axis j is input axis perm[j], and memory stays as it is."""
     data = value(node.inputs[0])
     rank = len(data.form.shape)
     perm = [int(p) for p in node.attrs.get("perm", range(rank - 1, -1, -1))]
@@ -70,7 +70,7 @@ def _reshape(program: Program, node: gs.Node, value: Values) -> Value:
 
 
 def _ints(node: gs.Node, name: str, index: int) -> list[int] | None:
-    """A list of integers that is an attribute in old opsets and a constant input in new ones; None where neither."""
+    """A list of integers, an attribute in old opsets and a constant input in new ones; None where it is neither."""
     if name in node.attrs:
         return [int(v) for v in node.attrs[name]]
     if len(node.inputs) <= index or node.inputs[index].is_empty():
@@ -160,7 +160,7 @@ def _resize(program: Program, node: gs.Node, value: Values) -> Anchor | None:
 
 
 def _scales(node: gs.Node, shape: tuple[int, ...], out: tuple[int, ...]) -> tuple[float, ...]:
-    """The given scales, else the ratio of the sizes."""
+    """The scales that the node is given, else the ratios of the sizes."""
     given = node.attrs.get("scales")
     index = 1 if node.op == "Upsample" or len(node.inputs) == 2 else 2
     if given is None and len(node.inputs) > index and not node.inputs[index].is_empty():

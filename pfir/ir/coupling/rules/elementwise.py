@@ -13,7 +13,7 @@ ROLES = {"Add": "shift", "Sub": "shift", "Mul": "scale", "Div": "scale", "PRelu"
 
 
 def elementwise(op: Op, places: Sequence[int] | None = None) -> None:
-    """Inputs (all, or those at these places), aligned at the last axis; axes of length one broadcast."""
+    """Align the inputs (all, or those at these places) at the last axis; axes of length one broadcast."""
     given = [i for i in (range(len(op.inputs)) if places is None else places) if op.has(i)]
     rank = max((op.rank(i) for i in given), default=0)
     aligned = [[(i, op.rank(i) + axis - rank) for i in given if op.rank(i) + axis >= rank] for axis in range(rank)]
@@ -34,7 +34,7 @@ def broadcast(op: Op, places: list[tuple[int, int]]) -> int | str | None:
 
 
 def _at(op: Op, i: int, from_end: int) -> list[Labels]:
-    """The labels of input i on an axis counted from the end, unless it broadcasts there."""
+    """The labels of input i on an axis, counted from the end, unless the input broadcasts there."""
     axis = op.rank(i) + from_end
     if axis < 0 or op.shape(i)[axis] == 1:
         return []
@@ -49,7 +49,7 @@ def _note_role(op: Op, i: int) -> None:
 
 
 def same(op: Op) -> None:
-    """The output is the input, position by position; further inputs are scalars or switches."""
+    """Follow the input position by position; further inputs are scalars or switches."""
     op.know_shape(0, op.shape(0))
     for axis in range(op.rank(0)):
         for j in range(len(op.outputs)):
@@ -57,7 +57,7 @@ def same(op: Op) -> None:
 
 
 def dropout(op: Op) -> None:
-    """As `same`, if it drops nothing: what goes at random depends on how many positions there are."""
+    """Follow as `same` does, if nothing is dropped: what goes at random depends on how many positions there are."""
     training = op.literal(2) if op.has(2) else False
     if training is None or np.any(training):
         raise Unfollowed("it may drop numbers at random")
@@ -65,20 +65,20 @@ def dropout(op: Op) -> None:
 
 
 def carry(op: Op) -> None:
-    """As `same`, and an initializer keeps being one behind it."""
+    """Follow as `same` does; an initializer goes on to be one behind the node."""
     same(op)
     op.carry_origin()
 
 
 def like(op: Op) -> None:
-    """As `carry`; of the second input only the type counts."""
+    """Follow as `carry` does; of the second input only the type counts."""
     carry(op)
     for axis in range(op.rank(1)):
         op.labels(1, axis)
 
 
 def quantize(op: Op) -> None:
-    """QuantizeLinear and its inverse: scale and zero point are scalars, or vectors along `axis`."""
+    """Follow QuantizeLinear or its inverse, whose scale and zero point are scalars, or vectors along `axis`."""
     if op.attr("block_size", 0):
         raise Unfollowed("its scales are given block by block")
     same(op)

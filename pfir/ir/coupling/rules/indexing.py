@@ -11,7 +11,7 @@ BY_INDEX = "it picks positions of this axis by numbers of a run"
 
 
 def _beside(op: Op, fixed: Iterable[int]) -> None:
-    """All outputs have the axes of input 0; the fixed ones stay."""
+    """Give all outputs the axes of input 0, of which the fixed ones stay."""
     fixed = set(fixed)
     for axis in range(op.rank(0)):
         labels = op.labels(0, axis)
@@ -22,13 +22,13 @@ def _beside(op: Op, fixed: Iterable[int]) -> None:
 
 
 def reverse_sequence(op: Op) -> None:
-    """Each sequence of a batch is turned around up to a length of its own."""
+    """Fix the axes of batch and time, since each sequence is turned around up to a length of its own."""
     op.know_shape(0, op.shape(0))
     _beside(op, [op.attr("time_axis", 0), op.attr("batch_axis", 1)])
 
 
 def top_k(op: Op) -> None:
-    """The largest values along an axis, and where they were."""
+    """Fix the axis along which the largest values are found, and where they were."""
     axis = op.attr("axis", -1) % op.rank(0)
     for j in range(len(op.outputs)):
         op.know_shape(j, [None if a == axis else dim for a, dim in enumerate(op.shape(0))])
@@ -36,7 +36,7 @@ def top_k(op: Op) -> None:
 
 
 def compress(op: Op) -> None:
-    """The positions of an axis where a condition holds."""
+    """Fix the axis whose positions are picked where a condition holds."""
     if op.attr("axis") is None:
         raise Unfollowed("it flattens its input")
     axis = op.attr("axis") % op.rank(0)
@@ -45,13 +45,13 @@ def compress(op: Op) -> None:
 
 
 def triangle(op: Op) -> None:
-    """One side of the diagonal over the last two axes."""
+    """Fix the last two axes, of which one side of the diagonal is kept."""
     op.know_shape(0, op.shape(0))
     _beside(op, [op.rank(0) - 2, op.rank(0) - 1])
 
 
 def gather_elements(op: Op) -> None:
-    """Indices [..] of the data's rank: beside `axis`, an index looks at its own position."""
+    """Follow all axes beside `axis`, on which an index [..] of the data's rank looks at its own position."""
     axis = op.attr("axis", 0) % op.rank(0)
     op.know_shape(0, op.shape(1))
     for a in range(op.rank(0)):
@@ -65,7 +65,7 @@ def gather_elements(op: Op) -> None:
 
 
 def scatter_elements(op: Op) -> None:
-    """Updates and their indices [..] of the data's rank: beside `axis`, each is written at its own position."""
+    """Follow all axes beside `axis`, on which an update [..] of the data's rank is written at its own position."""
     axis = op.attr("axis", 0) % op.rank(0)
     op.know_shape(0, op.shape(0))
     for a in range(op.rank(0)):
@@ -79,7 +79,7 @@ def scatter_elements(op: Op) -> None:
 
 
 def gather_nd(op: Op) -> None:
-    """Indices [.., K] pick along K axes of the data, behind those of the batch; the axes behind them pass."""
+    """Follow the axes behind those that indices [.., K] pick along, which are K axes behind those of the batch."""
     batch, picked = op.attr("batch_dims", 0), op.size(1, op.rank(1) - 1)
     for axis in range(batch + picked):
         op.pin(op.labels(0, axis), BY_INDEX)
@@ -89,7 +89,7 @@ def gather_nd(op: Op) -> None:
 
 
 def scatter_nd(op: Op) -> None:
-    """Indices [.., K] say where along the first K axes of the data the updates go; the axes behind them pass."""
+    """Follow the axes behind the first K, along which indices [.., K] say where the updates go."""
     picked = op.size(1, op.rank(1) - 1)
     for axis in range(picked):
         op.pin(op.labels(0, axis), BY_INDEX)
@@ -106,7 +106,7 @@ def _behind(op: Op, count: int, rest: list[Labels]) -> None:
 
 
 def sample(op: Op) -> None:
-    """[N, C, *d] looked at in places that another input gives: [M, C, *e]."""
+    """Follow the channels of [N, C, *d], which is looked at in places that another input gives: [M, C, *e]."""
     for axis in range(op.rank(0)):
         labels = op.labels(0, axis)
         if axis != 1:

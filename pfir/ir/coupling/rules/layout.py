@@ -51,7 +51,7 @@ def unsqueeze(op: Op) -> None:
 
 
 def depth_to_space(op: Op) -> None:
-    """[N, C, H, W] -> [N, C/b^2, bH, bW]: the b^2 channels that make one stay together."""
+    """Keep together the b^2 channels that make one: [N, C, H, W] -> [N, C/b^2, bH, bW]."""
     block = op.attr("blocksize") ** 2
     labels = op.labels(0, 1)
     op.out(0, 3, None)
@@ -64,7 +64,7 @@ def depth_to_space(op: Op) -> None:
 
 
 def space_to_depth(op: Op) -> None:
-    """[N, C, bH, bW] -> [N, C*b^2, H, W]: every channel makes b^2, a whole run of C apart."""
+    """Let every channel make b^2, a whole run of C apart: [N, C, bH, bW] -> [N, C*b^2, H, W]."""
     labels = op.labels(0, 1)
     op.out(0, 3, None)
     op.out(0, 0, op.labels(0, 0))
@@ -73,7 +73,7 @@ def space_to_depth(op: Op) -> None:
 
 
 def columns_to_image(op: Op) -> None:
-    """[N, C*k, L] -> [N, C, *image] with k positions in a block: those that make one channel go together."""
+    """Keep together the k rows of a block that make one channel: [N, C*k, L] -> [N, C, *image]."""
     block = int(np.prod(op.need_literal(2, "block sizes")))
     labels = op.labels(0, 1)
     op.out(0, 1 + op.size(1, 0), None)
@@ -86,7 +86,7 @@ def columns_to_image(op: Op) -> None:
 
 
 def shape(op: Op) -> None:
-    """Whoever asks for the size goes on to get the old one: see `Freeze`."""
+    """Let whoever asks for sizes go on to get the old ones (`Freeze`)."""
     sites = tuple((op.inputs[0], a) for a in range(op.rank(0)) if op.labels(0, a) is not None)
     values = op.trace.values.get(op.outputs[0])
     if sites and values is None:

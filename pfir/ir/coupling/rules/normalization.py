@@ -11,14 +11,14 @@ STATISTICS = "it normalises over this axis: its mean and variance count every po
 
 
 def batch_norm(op: Op) -> None:
-    """x [N, C, *d] with scale, shift, mean and variance [C]."""
+    """Follow x [N, C, *d] with scale, shift, mean and variance [C]."""
     if len([n for n in op.outputs if n]) > 1:
         raise Unfollowed("it is in training mode")
     _per_channel(op, ("scale", "shift", "mean", "variance"))
 
 
 def instance_norm(op: Op) -> None:
-    """x [N, C, *d] with scale and shift [C]; statistics are taken inside a channel."""
+    """Follow x [N, C, *d] with scale and shift [C]; statistics are taken inside a channel."""
     for axis in range(2, op.rank(0)):
         op.pin(op.labels(0, axis), STATISTICS)
     _per_channel(op, ("scale", "shift"))
@@ -34,7 +34,7 @@ def _per_channel(op: Op, roles: tuple[str, ...]) -> None:
 
 
 def group_norm(op: Op) -> None:
-    """x [N, C, *d] in `num_groups` runs of channels: whole runs go, and scale and shift [C] or [groups] with them."""
+    """Let whole runs of channels of x [N, C, *d] go, with their scale and shift [C] or [groups]."""
     groups = op.attr("num_groups")
     for axis in range(2, op.rank(0)):
         op.pin(op.labels(0, axis), STATISTICS)
@@ -58,13 +58,13 @@ def _runs(op: Op, channels: int, groups: int) -> Fill:
 
 
 def layer_norm(op: Op) -> None:
-    """Statistics over the last axes, from `axis` on; those stay."""
+    """Fix the last axes, from `axis` on, over which the statistics are taken."""
     first = op.attr("axis", -1) % op.rank(0)
     _over(op, range(first, op.rank(0)), STATISTICS)
 
 
 def softmax(op: Op) -> None:
-    """Normalised over one axis; before opset 13 over all from that axis on."""
+    """Fix the axis that is normalised over; before opset 13 all from that axis on."""
     rank = op.rank(0)
     if op.trace.opset >= 13:
         _over(op, [op.attr("axis", -1) % rank])
@@ -77,7 +77,7 @@ def mean_variance_norm(op: Op) -> None:
 
 
 def local_response_norm(op: Op) -> None:
-    """A window of neighbouring channels."""
+    """Fix the channels, each of which is divided by what a window of its neighbours holds."""
     _over(op, [1])
 
 
@@ -93,6 +93,6 @@ def _over(op: Op, axes, reason: str = ACROSS) -> None:
 
 
 def lp_norm(op: Op) -> None:
-    """Divided by a sum of powers along an axis: zeros add nothing."""
+    """Let positions go along the axis whose sum of powers divides: zeros add nothing to it."""
     same(op)
     op.consume(0, op.attr("axis", -1) % op.rank(0))

@@ -13,7 +13,10 @@ EXACT = ("ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare")
 
 
 def pool(op: Op) -> None:
-    """[N, C, *d]: windows lie inside a channel; indices of maxima count channels, which a MaxUnpool undoes."""
+    """Follow the channels of [N, C, *d], inside which windows lie.
+
+    Indices of maxima count channels, which only a MaxUnpool undoes.
+    """
     indices = len(op.outputs) > 1 and op.outputs[1]
     undone = indices and _undone(op)
     sizes = [1 if "Global" in op.kind else None] * (op.rank(0) - 2)
@@ -27,7 +30,7 @@ def pool(op: Op) -> None:
 
 
 def _undone(op: Op) -> bool:
-    """Whether the indices only tell MaxUnpools what to put back to where it was: in a tensor of the old sizes."""
+    """Whether the indices serve MaxUnpools alone, which put back what was there in a tensor of the old sizes."""
     readers = op.node.outputs[1].outputs
     return all(n.op == "MaxUnpool" and n.inputs[0] is not n.inputs[1] and _restores(op, n) for n in readers)
 
@@ -40,7 +43,7 @@ def _restores(op: Op, node: gs.Node) -> bool:
 
 
 def unpool(op: Op) -> None:
-    """[N, C, *d] -> [N, C, *e], the other way round than the MaxPool that made the indices [N, C, *d]."""
+    """Follow the channels of [N, C, *d] -> [N, C, *e], the way back of the MaxPool that made the indices."""
     made = op.node.inputs[1].inputs
     if not made or made[0].op != "MaxPool":
         raise Unfollowed("its indices count the positions of all channels, and do not come from a MaxPool")
@@ -60,7 +63,7 @@ def unpool(op: Op) -> None:
 
 
 def reduce(op: Op) -> None:
-    """Axes that are summed over may lose zeros; a mean, a maximum or a product over them would notice."""
+    """Let axes that are summed over lose zeros; a mean, a maximum or a product over them would notice."""
     rank = op.rank(0)
     axes, keep = _reduced_axes(op, rank), op.attr("keepdims", 1)
     place = 0
@@ -91,7 +94,7 @@ def _reduced_axes(op: Op, rank: int) -> list[int]:
 
 
 def resize(op: Op) -> None:
-    """An axis whose scale is one passes; given sizes are rewritten."""
+    """Follow an axis whose scale is one; sizes that are given are rewritten."""
     rank = op.rank(0)
     axes = [a % rank for a in op.attr("axes") or range(rank)]
     if op.attr("coordinate_transformation_mode", "") == "tf_crop_and_resize":

@@ -17,7 +17,7 @@ _MOST_AXES = 64
 
 
 def flatten(op: Op) -> None:
-    """[d0 .. dn] -> [d0*..*d(axis-1), d(axis)*..*dn]."""
+    """Follow [d0 .. dn] -> [d0*..*d(axis-1), d(axis)*..*dn]."""
     axis = op.attr("axis", 1)
     axis = axis + op.rank(0) if axis < 0 else axis
     dims = op.shape(0)
@@ -33,7 +33,7 @@ def _product(dims):
 
 
 def reshape(op: Op) -> None:
-    """Blocks of axes with equal products are matched; inside a block one axis on either side carries the labels."""
+    """Match blocks of axes with equal products; inside a block one axis on either side carries the labels."""
     dims = op.shape(0)
     target = op.literal(1) if op.has(1) else np.asarray(op.attr("shape", ()), dtype=object)
     if target is None:
@@ -138,7 +138,7 @@ def _pin_all(op: Op, labelled, reason: str) -> None:
 
 
 def _beside_dynamic(op: Op, labelled, ins: range, out_dims, outs: range) -> tuple[int, np.ndarray] | None:
-    """Some sizes are dynamic: the last axes, or the first ones, still match where one size divides the other."""
+    """Match the last axes, or the first ones, beside dynamic sizes, where one size divides the other."""
     for end in (-1, 0):
         width = out_dims[end] if out_dims else None
         found = next((labels for axis, labels in labelled if axis == ins[end]), None)
@@ -153,7 +153,7 @@ def _beside_dynamic(op: Op, labelled, ins: range, out_dims, outs: range) -> tupl
 
 
 def _tie_multiples(op: Op, a: np.ndarray, b: np.ndarray, end: int) -> None:
-    """Two axes one of which is a multiple of the other: last ones repeat the shorter, first ones stretch it."""
+    """Tie two axes one of which is a multiple of the other: last ones repeat the shorter, first ones stretch it."""
     short, long = sorted((a, b), key=len)
     if end == 0:
         op.tie(short[:, None], long.reshape(short.size, -1))
@@ -183,7 +183,10 @@ def _static(op: Op, labelled, in_dims, ins: range, out_dims, outs: range) -> tup
 
 
 def _choose(op: Op, useful: list):
-    """Of several factors: whole heads and norm groups where a product or a norm follows, the minor one in a shuffle."""
+    """The factor that carries the labels, of several.
+
+    It is whole heads or norm groups where a product or a norm follows, and the minor one in a shuffle.
+    """
     if len({c[1] for c in useful}) > 1 or len(useful) == 1:
         return max(useful, key=lambda c: c[0])
     op.trace.ambiguous = True
@@ -199,7 +202,7 @@ _REACH = 8
 
 
 def _mode(op: Op) -> str:
-    """Which factor goes, from the first operator after it that mixes positions: whole heads, unless asked otherwise."""
+    """Which factor goes, told from the first operator behind that mixes positions; whole heads, unless told not to."""
     front = [op.node]
     for _ in range(_REACH):
         front = [n for node in front for out in node.outputs for n in out.outputs]

@@ -17,9 +17,9 @@ _FAR = 1 << 30
 
 
 def concat(op: Op, places: Sequence[int] | None = None) -> None:
-    """Labels of the inputs (all, or those at these places) are joined end to end.
+    """Join the labels of the inputs (all, or those at these places) end to end.
 
-    A part that keeps its size holds only itself.
+    A part that must keep its size holds only itself.
     """
     given = range(len(op.inputs)) if places is None else places
     rank = op.rank(given[0])
@@ -45,7 +45,7 @@ def _end_to_end(op: Op, parts: dict[int, Labels], axis: int) -> Labels:
 
 
 def split(op: Op) -> None:
-    """Each output takes a run of the axis; the sizes become what is left of each run."""
+    """Give each output its run of the axis; the sizes become what is left of each run."""
     cut = op.attr("axis", 0) % op.rank(0)
     labels = op.labels(0, cut)
     for j in range(len(op.outputs)):
@@ -79,7 +79,7 @@ def _split_sizes(op: Op, width: int) -> list[int]:
 
 
 def slice_(op: Op) -> None:
-    """Runs with step one are followed on any axis; other steps fix their axis."""
+    """Follow runs of step one on any axis; other steps fix their axis."""
     bounds = slice_bounds(op) or _partial_bounds(op)
     cut = {axis % op.rank(0): (k, start, end, step) for k, (axis, start, end, step) in enumerate(bounds)}
     op.know_shape(0, [None if axis in cut else dim for axis, dim in enumerate(op.shape(0))])
@@ -95,7 +95,7 @@ def slice_(op: Op) -> None:
 
 
 def _partial_bounds(op: Op) -> list[tuple]:
-    """As `slice_bounds`, None standing for what only a run can know."""
+    """The bounds as `slice_bounds` gives them; None stands for what only a run can know."""
     axes = op.need_literal(3, "axes") if op.has(3) else list(range(op.size(1, 0)))
     steps = op.need_literal(4, "steps") if op.has(4) else [1] * len(axes)
     starts, ends = (_entries_or_unknown(op, i, len(axes)) for i in (1, 2))
@@ -119,7 +119,7 @@ def _cut(op: Op, axis: int, labels: np.ndarray, k: int, start: int | None, end: 
 
 
 def _stepped(op: Op, labels: np.ndarray, start: int, end: int, step: int) -> Labels:
-    """Every `step`-th position: runs of `step` go together, so that what is left is picked as before."""
+    """Keep runs of `step` positions together, so that every `step`-th of what is left is picked as before."""
     picked = labels[slice(start, end, step)]
     far = end > _FAR if step > 0 else end < -_FAR
     if step == -1 and start == -1 and far:
@@ -140,7 +140,7 @@ def _rewrite_bounds(op: Op, bounds, fills) -> None:
 
 
 def gather(op: Op) -> None:
-    """Literal indices take their positions with them; indices from a run fix the axis (an embedding's rows)."""
+    """Let literal indices take their positions with them; indices of a run fix the axis (an embedding's rows)."""
     axis = op.attr("axis", 0) % op.rank(0)
     taken, rank = op.labels(0, axis), op.rank(1)
     op.know_shape(0, [*op.shape(0)[:axis], *op.shape(1), *op.shape(0)[axis + 1 :]])
@@ -173,7 +173,7 @@ def _by_literal(op: Op, axis: int, taken: np.ndarray, rank: int) -> None:
 
 
 def pad(op: Op) -> None:
-    """Constant padding beside channels: the padded positions are channels of their own, and may go."""
+    """Make channels of their own of constant padding beside channels; they may go."""
     rank = op.rank(0)
     pads = op.literal(1) if op.has(1) else np.asarray(op.attr("pads", ()), dtype=object)
     if not is_known(pads):
@@ -204,7 +204,7 @@ def _padded(op: Op, axis: int, labels: np.ndarray, k: int, count: int, before: i
 
 
 def expand(op: Op) -> None:
-    """An axis of one that is repeated makes channels of its own; others pass."""
+    """Make channels of their own where an axis of one is repeated; other axes pass."""
     target = op.literal(1)
     if target is None:
         raise Unfollowed("its shape is known only at run time")
@@ -226,7 +226,7 @@ def expand(op: Op) -> None:
 
 
 def tile(op: Op) -> None:
-    """Copies live or die with their original; copies of a single position are channels of their own."""
+    """Let copies live or die with their original; copies of a single position are channels of their own."""
     repeats = op.need_literal(1, "repeats")
     fills: list[Fill] = []
     for axis, count in enumerate(repeats):

@@ -27,7 +27,7 @@ class Products:
     channels: int
 
     def write(self, first: Any, rows: int) -> None:
-        """`[rows, I] x [I, b]` at each point, of the tiles from `first` on."""
+        """Write the product `[rows, I] x [I, b]` at each point, of the tiles from `first` on."""
         from tvm.tirx.script import builder as T
 
         with T.serial(0, self.plan.points) as point:
@@ -82,7 +82,7 @@ class _Point:
                 store(sums[j], v.lanes, lambda e, i=i, j=j, v=v: (body(i, j, e), [i // v.rows, e]))
 
     def _steps(self, sums: list[Any], start: Any, count: int, begins: bool = False) -> None:
-        """Multiply `count` input channels from `start` on; the first ones where the sums begin."""
+        """Multiply `count` input channels from `start` on; the sums begin with the first ones if `begins` says so."""
         plan = self.plan
         short = plan.channels * self.rows * len(self.vectors) <= WRITTEN_OUT
         fence(plan.spec["fenced"] and (short or count != plan.tile.unroll) and not begins)

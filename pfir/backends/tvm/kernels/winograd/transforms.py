@@ -19,7 +19,7 @@ WEIGHTS = {
 
 
 def forward(m: int, d: list[Any]) -> list[Any]:
-    """The m + 2 points of as many values along one axis of the input."""
+    """The m + 2 points that stand for m + 2 values along one axis of the input."""
     if m == 2:
         return [d[0] - d[2], d[1] + d[2], d[2] - d[1], d[3] - d[1]]
     even, odd = weighted([(d[4], 1), (d[2], -4)]), weighted([(d[3], 1), (d[1], -4)])
@@ -35,7 +35,7 @@ def forward(m: int, d: list[Any]) -> list[Any]:
 
 
 def backward(m: int, p: list[Any]) -> list[Any]:
-    """The m values along one axis of the result from its m + 2 points."""
+    """The m values along one axis of the result that its m + 2 points stand for."""
     ends = {0: [(p[0], 1)], m - 1: [(p[-1], 1)]}
     pairs = [(pair, *p[2 * pair + 1 : 2 * pair + 3]) for pair in range(m // 2)]
     return [weighted([*ends.get(at, ()), *(both(at, *pair) for pair in pairs)]) for at in range(m)]
