@@ -14,7 +14,7 @@ from pfir.backends.tvm.kernels.affine import Run, runs_of
 from pfir.backends.tvm.kernels.products.matmul import fitted
 from pfir.backends.tvm.lowering.form import Form, KernelSpec, plain
 from pfir.backends.tvm.lowering.lower import written
-from pfir.backends.tvm.schedule.tiles import Tile
+from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
 from pfir.devices.host import HostDevice
 from pfir.target import parse_target
 from tests.test_backends.bundle import Bundle, error, feeds, reference
@@ -220,8 +220,8 @@ def test_axes_over_which_every_operand_moves_evenly_are_one_run():
 
 
 def test_a_tile_of_a_small_product_is_no_larger_than_that():
-    assert fitted(Tile(16, 3, 8, 4), 5, 13) == Tile(8, 1, 5, 4)
-    assert fitted(Tile(16, 3, 8, 4), 9, 40) == Tile(16, 2, 5, 4)
+    assert fitted(MatrixTile(16, 3, 8, 4), 5, 13) == MatrixTile(8, 1, 5, 4)
+    assert fitted(MatrixTile(16, 3, 8, 4), 9, 40) == MatrixTile(16, 2, 5, 4)
 
 
 def test_norms_that_hand_out_their_statistics_are_left_to_the_importer():

@@ -22,10 +22,10 @@ from pfir.backends.tvm.kernels.common import split, tail, to_index
 from pfir.backends.tvm.kernels.offsets import Offsets, from_value
 from pfir.backends.tvm.kernels.written import argument, fence, start, store, where
 from pfir.backends.tvm.lowering.form import KernelSpec
-from pfir.backends.tvm.schedule.tiles import Tile
+from pfir.backends.tvm.schedule.tile_kinds import AcrossTile
 
 
-def pack(weight: np.ndarray, bias: np.ndarray | None, tile: Tile) -> np.ndarray:
+def pack(weight: np.ndarray, bias: np.ndarray | None, tile: AcrossTile) -> np.ndarray:
     """`[O, 1, KH, KW]` and `[O]` -> `[KH * KW + 1, R]`."""
     channels = len(weight)
     length = -(-(channels - 1 + tile.lanes) // tile.lanes) * tile.lanes
@@ -34,7 +34,7 @@ def pack(weight: np.ndarray, bias: np.ndarray | None, tile: Tile) -> np.ndarray:
     return np.ascontiguousarray(rows[:, np.arange(length) % channels])
 
 
-def across(spec: KernelSpec, tile: Tile) -> Any:
+def across(spec: KernelSpec, tile: AcrossTile) -> Any:
     """A kernel as a function of TensorIR; `spec` has `kernel`, `pads` (begin), and whether columns are reached by
     `offsets` in registers."""
     from tvm.script.ir_builder import IRBuilder
@@ -75,7 +75,7 @@ class _Kernel:
     """Writes the loops over strips."""
 
     spec: KernelSpec
-    tile: Tile
+    tile: AcrossTile
     operands: list[Any]
     data: Any
     result: Any

@@ -9,7 +9,7 @@ from typing import Any
 
 from pfir.backends.tvm.lowering.expressions import HALF, const, expression
 from pfir.backends.tvm.lowering.form import Form, KernelSpec, Step
-from pfir.backends.tvm.schedule.tiles import Tile
+from pfir.backends.tvm.schedule.tile_kinds import MatrixTile, Tile
 from pfir.target import FLOAT16, FLOAT32
 
 _FEWEST_LANES = 2
@@ -168,7 +168,7 @@ def vectorize_channels(schedule: Any, loop: Any, lanes: int, channels: int) -> N
     vectorize_inner(schedule, loop, even if even >= _FEWEST_LANES else lanes)
 
 
-def loads_together(spec: KernelSpec, tile: Tile, channels: int) -> bool:
+def loads_together(spec: KernelSpec, tile: MatrixTile, channels: int) -> bool:
     """Whether the input values of a round of steps come by whole vectors, from whose lanes they multiply: of float32
     LLVM does so by itself, halves it would load one by one."""
     steps = tile.unroll

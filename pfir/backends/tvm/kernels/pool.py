@@ -15,14 +15,14 @@ from pfir.backends.tvm.kernels.common import as_float, tail
 from pfir.backends.tvm.kernels.written import along, argument, store
 from pfir.backends.tvm.lowering.expressions import const, maximum
 from pfir.backends.tvm.lowering.form import KernelSpec
-from pfir.backends.tvm.schedule.tiles import Tile
+from pfir.backends.tvm.schedule.tile_kinds import ChannelTile
 from pfir.target import FLOAT16, FLOAT32
 
 LOWEST = {FLOAT16: -65504.0, FLOAT32: -3.4028234663852886e38}
 _MOST_COLUMNS = 14  # of the input, each in a register
 
 
-def pool(spec: KernelSpec, tile: Tile) -> Any:
+def pool(spec: KernelSpec, tile: ChannelTile) -> Any:
     """A kernel as a function of TensorIR; `spec` has `kind` (max, average), `kernel`, `strides`, `dilations`, `pads`
     (begin, end), `ceil` and `counts_pads`."""
     from tvm.script.ir_builder import IRBuilder
@@ -63,7 +63,7 @@ def _axis(spec: KernelSpec, i: int) -> Axis:
     return Axis(*sizes, *(spec[name][i] for name in ("kernel", "strides", "dilations", "pads")))
 
 
-def _columns(spec: KernelSpec, tile: Tile) -> int:
+def _columns(spec: KernelSpec, tile: ChannelTile) -> int:
     """Output columns of a tile."""
     return min(tile.rows, max(1, (_MOST_COLUMNS - _reach(spec)) // spec["strides"][1] + 1))
 

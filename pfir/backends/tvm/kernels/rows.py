@@ -14,7 +14,7 @@ from pfir.backends.tvm.kernels.pool import LOWEST
 from pfir.backends.tvm.kernels.written import along, argument, store
 from pfir.backends.tvm.lowering.expressions import const, exp, maximum, minimum
 from pfir.backends.tvm.lowering.form import KernelSpec
-from pfir.backends.tvm.schedule.tiles import Tile
+from pfir.backends.tvm.schedule.tile_kinds import PlainTile
 from pfir.target import FLOAT32
 
 _TOGETHER = 4
@@ -26,7 +26,7 @@ FOLDS: dict[str, tuple[Callable[[Any, Any], Any], float]] = {
 }
 
 
-def reduce_rows(spec: KernelSpec, tile: Tile) -> Any:
+def reduce_rows(spec: KernelSpec, tile: PlainTile) -> Any:
     """One value a row; `spec` has `kind`, a name in `FOLDS`, and `n`."""
     from tvm.tirx.script import builder as T
 
@@ -39,7 +39,7 @@ def reduce_rows(spec: KernelSpec, tile: Tile) -> Any:
     return _kernel(spec, tile, one)
 
 
-def softmax(spec: KernelSpec, tile: Tile) -> Any:
+def softmax(spec: KernelSpec, tile: PlainTile) -> Any:
     """e^x over the sum of its row; `spec` has `n`."""
 
     def one(row: Any, data: Any, out: Any, operands: list[Operand]) -> None:
@@ -66,7 +66,7 @@ def _scale(values: Any, start: Any, n: int, lanes: int, share: Any) -> None:
         T.buffer_store(values, values[start + i] * share, [start + i])
 
 
-def norm(spec: KernelSpec, tile: Tile) -> Any:
+def norm(spec: KernelSpec, tile: PlainTile) -> Any:
     """(x - mean) / sqrt(variance + epsilon) of each row, times a scale plus an offset: operands of `n` values, or with
     `by_row` of one for each row of an image; `spec` has `n`, `epsilon` and `by_row`."""
     from tvm import tirx
@@ -90,7 +90,7 @@ def norm(spec: KernelSpec, tile: Tile) -> Any:
     return _kernel(spec, tile, one)
 
 
-def _kernel(spec: KernelSpec, tile: Tile, one: Callable[[Any, Any, Any, list[Operand]], None]) -> Any:
+def _kernel(spec: KernelSpec, tile: PlainTile, one: Callable[[Any, Any, Any, list[Operand]], None]) -> Any:
     """A function of TensorIR that does the same for every row."""
     from tvm.script.ir_builder import IRBuilder
     from tvm.tirx.script import builder as T
@@ -113,7 +113,7 @@ def _values(operand: Operand) -> Any:
     return T.decl_buffer((operand.form.size,), operand.form.dtype, data=operand.tensor.data)
 
 
-def _fold(kind: str, n: int, tile: Tile, value: Callable[[Any], Any]) -> Any:
+def _fold(kind: str, n: int, tile: PlainTile, value: Callable[[Any], Any]) -> Any:
     """All of `value(0)` to `value(n - 1)` combined."""
     from tvm import tirx
     from tvm.tirx.script import builder as T

@@ -17,7 +17,7 @@ from typing import Any
 from pfir.backends.tvm.kernels.common import split
 from pfir.backends.tvm.kernels.written import Argument, argument, start
 from pfir.backends.tvm.lowering.form import Form, KernelSpec
-from pfir.backends.tvm.schedule.tiles import Tile
+from pfir.backends.tvm.schedule.tile_kinds import PlainTile
 from pfir.target import FLOAT16, FLOAT32
 
 _QUARTER = 4
@@ -61,7 +61,7 @@ def _strides(form: Form) -> dict[int, int]:
     return {axis: prod(form.memory[place + 1 :]) for place, axis in enumerate(form.order)}
 
 
-def transpose(spec: KernelSpec, tile: Tile) -> Any:
+def transpose(spec: KernelSpec, tile: PlainTile) -> Any:
     """A kernel as a function of TensorIR that copies its operand into the form of its result."""
     from tvm.script.ir_builder import IRBuilder
     from tvm.tirx.script import builder as T
@@ -74,7 +74,7 @@ def transpose(spec: KernelSpec, tile: Tile) -> Any:
     return ib.get()
 
 
-def _write(data: Argument, out: Argument, tile: Tile) -> None:
+def _write(data: Argument, out: Argument, tile: PlainTile) -> None:
     """Outer axes and some blocks of one inner axis as tasks, blocks of the other one in each: the short axis within,
     for several threads to have tasks, the long one within for a single thread, whose lines then stay in the caches."""
     from tvm.tirx.script import builder as T

@@ -11,7 +11,7 @@ import onnx_graphsurgeon as gs
 
 from pfir.backends.tvm.lowering.form import Form, channels_last
 from pfir.backends.tvm.lowering.values import Program, Value
-from pfir.backends.tvm.schedule.tiles import Tile
+from pfir.backends.tvm.schedule.tile_kinds import Tile
 from pfir.target import FLOAT32
 
 

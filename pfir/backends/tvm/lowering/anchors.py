@@ -35,6 +35,7 @@ from pfir.backends.tvm.schedule import products
 from pfir.backends.tvm.schedule.algorithms import Winograd, habits
 from pfir.backends.tvm.schedule.channel_tiles import channel_tile, depthwise_tile
 from pfir.backends.tvm.schedule.direct import Direct
+from pfir.backends.tvm.schedule.tile_kinds import AcrossTile, DotsTile, MatrixTile
 from pfir.backends.tvm.schedule.tiles import by_lane, matrix_tile, overlapped_tile, plain_tile
 from pfir.backends.tvm.schedule.workload import Workload, kind_after
 
@@ -154,10 +155,10 @@ def _depthwise(
         return Anchor("window", attributes, [data, program.constant(window.pack(weight, tile))], out, tile, bias)
     tile, by_channel = program.schedule(workload), _by_channel(after)
     beside = {"offsets": offsets.needed(program.target, workload.out[1])}
-    if tile.across and not by_channel:
+    if isinstance(tile, AcrossTile) and not by_channel:
         packed = program.constant(across.pack(weight, bias, tile))
         return Anchor("across", {"kernel": workload.kernel, "pads": workload.pads} | beside, [data, packed], out, tile)
-    if tile.across:
+    if isinstance(tile, AcrossTile):
         tile = depthwise_tile(program.target, workload.out[2:], workload.out[1], workload.kernel, workload.strides)
     packed = program.constant(depthwise.pack(weight, tile))
     return Anchor("depthwise", _geometry(workload) | beside, [data, packed], out, tile, bias)
@@ -178,9 +179,9 @@ def _product(program: Program, data: Value, matrix: np.ndarray, bias: Any, out: 
     tile = program.schedule(
         Workload("product", (rows, inner), (rows, channels), (0, 1), after=after, dtype=program.dtype)
     )
-    if tile.dots:
+    if isinstance(tile, DotsTile):
         return Anchor("dots", {}, [data, program.constant(dots.pack(matrix, tile))], out, tile, bias)
-    ragged = channels > tile.lanes and channels % tile.lanes and not tile.narrows
+    ragged = channels > tile.lanes and channels % tile.lanes and isinstance(tile, MatrixTile)
     if not by_lane(program.target) and ragged and rows >= _SEVERAL:
         tile = overlapped_tile(program.target, tile, rows, channels, inner)
     attributes = {"by_lane": program.target.arm64, "registers": program.target.core.vector_registers}

@@ -26,7 +26,8 @@ from pfir.backends.tvm.kernels.window import window
 from pfir.backends.tvm.kernels.winograd.kernel import winograd
 from pfir.backends.tvm.lowering.form import Form, KernelSpec, plain, same_memory
 from pfir.backends.tvm.schedule.candidate_schedules import Schedule, modelled
-from pfir.backends.tvm.schedule.tiles import Tile, plain_tile
+from pfir.backends.tvm.schedule.tile_kinds import Tile
+from pfir.backends.tvm.schedule.tiles import plain_tile
 from pfir.backends.tvm.schedule.workload import Workload
 from pfir.backends.tvm.tuning.database import NOTHING, Known
 from pfir.target import FLOAT32, Target

@@ -7,7 +7,8 @@ from math import prod
 
 from pfir.backends.tvm.schedule.direct import NHWC, covers, direct_cost
 from pfir.backends.tvm.schedule.remainders import strip_remainder
-from pfir.backends.tvm.schedule.tiles import Tile, by_lane, matrix_tile, matrix_tiles, shared, strip_tile
+from pfir.backends.tvm.schedule.tile_kinds import MatrixTile, NarrowingTile, ProductTile
+from pfir.backends.tvm.schedule.tiles import by_lane, matrix_tile, matrix_tiles, shared, strip_tile
 from pfir.backends.tvm.schedule.workload import Workload
 from pfir.devices.estimation.winograd import WAYS, ways_for
 from pfir.target import FLOAT32, Target
@@ -37,7 +38,7 @@ class Winograd:
     outputs: int
     strip: int
     lanes: int
-    tile: Tile
+    tile: MatrixTile | NarrowingTile
 
     def __str__(self) -> str:
         """All that decides the kernel, in words that a database keeps."""
@@ -71,7 +72,7 @@ def plan(target: Target, channels: int, out: tuple[int, ...], outputs: int) -> W
     return Winograd(outputs, strip, target.lanes, _product_tile(target, strip * across, out[1], channels))
 
 
-def _product_tile(target: Target, rows: int, channels_out: int, channels_in: int) -> Tile:
+def _product_tile(target: Target, rows: int, channels_out: int, channels_in: int) -> MatrixTile | NarrowingTile:
     """The register tile over `rows` tiles of an image: on Arm of two vectors and more rows where that takes fewer
     instructions (none of them spills, found by disassembly), on x86 one that treats the last channels apart."""
     tile, vectors = strip_tile(target, rows, channels_out, channels_in), -(-channels_out // target.lanes)
@@ -84,7 +85,7 @@ def _product_tile(target: Target, rows: int, channels_out: int, channels_in: int
     return min(tall, tile, key=lambda tile: _product_cost(tile, rows, vectors))
 
 
-def _product_cost(tile: Tile, rows: int, vectors: int) -> float:
+def _product_cost(tile: MatrixTile, rows: int, vectors: int) -> float:
     """Instructions for an input channel of all rows and vectors: multiply-adds, loads of weights by pairs and of values
     by fours, and a quarter of a loop."""
     return sum(
@@ -161,10 +162,10 @@ def _tiled(target: Target, channels: int, out: tuple[int, ...], outputs: int) ->
     return tiles * (products + there * schedule.there + back * schedule.back) + groups * points * _A_POINT
 
 
-def _multiply_adds(target: Target, tile: Tile, channels_out: int) -> float:
+def _multiply_adds(target: Target, tile: ProductTile, channels_out: int) -> float:
     """Vector instructions for each row and input channel, in units of whole vectors; two rows share one vector where
-    the tile narrows."""
-    vectors = -(-channels_out // tile.block) * tile.vectors - tile.narrows / 2
+    the tile is a narrowing one."""
+    vectors = -(-channels_out // tile.block) * tile.vectors - isinstance(tile, NarrowingTile) / 2
     return vectors * _share(target, tile.lanes) * _PER_MULTIPLY["x86" if target.triple.startswith("x86") else "arm"]
 
 

@@ -10,11 +10,10 @@ from pfir.backends.tvm.schedule.algorithms import Winograd, outputs_for, plans, 
 from pfir.backends.tvm.schedule.channel_tiles import depthwise_tiles
 from pfir.backends.tvm.schedule.crossing import across_tile
 from pfir.backends.tvm.schedule.direct import Direct, covers, direct_plan, direct_plans
-from pfir.backends.tvm.schedule.products import dots_last
 from pfir.backends.tvm.schedule.remainders import remainder_tile
+from pfir.backends.tvm.schedule.tile_kinds import DotsTile, DottedTile, MatrixTile, ProductTile, Tile
 from pfir.backends.tvm.schedule.tiles import (
     FEWEST_LANES,
-    Tile,
     matrix_tiles,
     product_tile,
     stem_tiles,
@@ -60,7 +59,7 @@ def _sizes(workload: Workload) -> tuple[int, int, int]:
     return workload.out[3], workload.out[1] // workload.group, workload.channels
 
 
-def _matrix_tiles(target: Target, workload: Workload) -> list[Tile]:
+def _matrix_tiles(target: Target, workload: Workload) -> list[MatrixTile]:
     if workload.channels > FEW_CHANNELS:
         return matrix_tiles(target, *_sizes(workload))
     return stem_tiles(target, *_sizes(workload), workload.kernel[1], workload.strides[1])
@@ -95,8 +94,9 @@ def _depthwise(target: Target, workload: Workload) -> Iterator[Schedule]:
         yield from (replace(tile, lanes=narrower) for tile in tiles[:2])
 
 
-def _steps(tile: Tile, channels: int) -> Iterator[Tile]:
+def _steps(tile: ProductTile | DotsTile, channels: int) -> Iterator[Tile]:
     """The tile with other counts of unrolled steps that divide the channels; those that are summed across lanes come by
     whole vectors."""
-    least = tile.lanes if dots_last(tile) else 1
-    yield from (replace(tile, unroll=step) for step in _STEPS if channels % step == 0 and step >= least)
+    least = tile.lanes if isinstance(tile, DottedTile) else 1
+    field = "copies" if isinstance(tile, DotsTile) else "unroll"
+    yield from (replace(tile, **{field: step}) for step in _STEPS if channels % step == 0 and step >= least)

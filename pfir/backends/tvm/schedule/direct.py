@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
 
-from pfir.backends.tvm.schedule.tiles import FEWEST_LANES, Tile, by_lane, most_rows
+from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
+from pfir.backends.tvm.schedule.tiles import FEWEST_LANES, by_lane, most_rows
 from pfir.backends.tvm.schedule.workload import Workload
 from pfir.target import FLOAT32, Target
 
@@ -78,10 +79,10 @@ class Direct:
     threads: int = 1
 
     @property
-    def tile(self) -> Tile:
+    def tile(self) -> MatrixTile:
         """The first block's, as other kernels know it."""
         first = self.blocks[0]
-        return Tile(max(first.lanes), len(first.lanes), first.rows, self.steps, self.threads)
+        return MatrixTile(max(first.lanes), len(first.lanes), first.rows, self.steps, self.threads)
 
     def __str__(self) -> str:
         """All that decides the kernel but its threads, in words that a database keeps."""

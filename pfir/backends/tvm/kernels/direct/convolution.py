@@ -21,7 +21,7 @@ from pfir.backends.tvm.kernels.written import argument
 from pfir.backends.tvm.lowering.expressions import const
 from pfir.backends.tvm.lowering.form import KernelSpec
 from pfir.backends.tvm.schedule.direct import Block
-from pfir.backends.tvm.schedule.tiles import Tile
+from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
 from pfir.target import FLOAT32
 
 
@@ -60,7 +60,7 @@ def _span(block: Block, first: int, j: int, channels: int) -> tuple[int, int]:
     return begin, begin + block.lanes[j]
 
 
-def direct(spec: KernelSpec, tile: Tile) -> Any:
+def direct(spec: KernelSpec, tile: MatrixTile) -> Any:
     """A kernel as a function of TensorIR; `spec` has `strides`, `dilations`, `pads` (begin), `group`, `kernel`,
     `blocks`, whether it multiplies `by_lane`, and whether it is `fenced`; `tile` has its steps and threads."""
     from tvm.script.ir_builder import IRBuilder

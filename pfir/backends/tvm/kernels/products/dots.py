@@ -19,17 +19,17 @@ from pfir.backends.tvm.kernels.written import argument, start, store
 from pfir.backends.tvm.lowering.expressions import const
 from pfir.backends.tvm.lowering.form import KernelSpec
 from pfir.backends.tvm.schedule.products import whole_vectors
-from pfir.backends.tvm.schedule.tiles import Tile
+from pfir.backends.tvm.schedule.tile_kinds import DotsTile
 from pfir.target import FLOAT32
 
 
-def pack(weight: np.ndarray, tile: Tile) -> np.ndarray:
+def pack(weight: np.ndarray, tile: DotsTile) -> np.ndarray:
     """`[I, O]` -> `[O, V, lanes]`."""
     packed = whole_vectors(weight, tile.lanes)
     return np.ascontiguousarray(packed.T.reshape(weight.shape[1], -1, tile.lanes))
 
 
-def dots(spec: KernelSpec, tile: Tile) -> Any:
+def dots(spec: KernelSpec, tile: DotsTile) -> Any:
     """A kernel as a function of TensorIR; the data's last memory axis is summed, the result's holds the columns, as
     many as the tile has vectors; its steps are vectors of input channels, whose sums take turns."""
     from tvm.script.ir_builder import IRBuilder
@@ -45,20 +45,20 @@ def dots(spec: KernelSpec, tile: Tile) -> Any:
         with (T.parallel if tile.threads > 1 else T.serial)(0, rounds) as n:
             first = start(n, rounds, tile.rows, rows)
             sums = _sums(spec, tile, data, operands[1], first)
-            for i, j in product(range(tile.rows), range(tile.vectors)):
+            for i, j in product(range(tile.rows), range(tile.outputs)):
                 memory = (*split(first + i, spec.out.memory[:-1]), j)
                 value = tail(spec, operands, to_index(spec.out, memory), _total(sums, i, j))
                 T.buffer_store(result, value, list(memory))
     return ib.get()
 
 
-def _sums(spec: KernelSpec, tile: Tile, data: Any, weight: Operand, first: Any) -> Any:
+def _sums(spec: KernelSpec, tile: DotsTile, data: Any, weight: Operand, first: Any) -> Any:
     """`[turns, rows, O, lanes]`, of the rows from `first` on."""
     from tvm.tirx.script import builder as T
 
-    lanes, turns, inner = tile.lanes, tile.unroll, spec.operands[0].memory[-1]
-    places = list(product(range(tile.rows), range(tile.vectors)))
-    sums = T.alloc_buffer((turns, tile.rows, tile.vectors, lanes), FLOAT32, scope="local")
+    lanes, turns, inner = tile.lanes, tile.copies, spec.operands[0].memory[-1]
+    places = list(product(range(tile.rows), range(tile.outputs)))
+    sums = T.alloc_buffer((turns, tile.rows, tile.outputs, lanes), FLOAT32, scope="local")
     for turn, (i, j) in product(range(turns), places):
         store(sums, lanes, lambda e, turn=turn, i=i, j=j: (const(0), [turn, i, j, e]))
 

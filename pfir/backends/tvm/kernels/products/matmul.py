@@ -14,17 +14,18 @@ from pfir.backends.tvm.kernels.common import Operand, split, tail
 from pfir.backends.tvm.kernels.written import argument, over_tile, start, store
 from pfir.backends.tvm.lowering.expressions import const
 from pfir.backends.tvm.lowering.form import KernelSpec
-from pfir.backends.tvm.schedule.tiles import Tile, shared
+from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
+from pfir.backends.tvm.schedule.tiles import shared
 from pfir.target import FLOAT32
 
 
-def fitted(tile: Tile, rows: int, columns: int) -> Tile:
+def fitted(tile: MatrixTile, rows: int, columns: int) -> MatrixTile:
     """The tile, no larger than the product."""
     lanes = min(tile.lanes, 1 << (columns.bit_length() - 1))
     return replace(shared(tile, rows), lanes=lanes, vectors=min(tile.vectors, columns // lanes))
 
 
-def matmul(spec: KernelSpec, tile: Tile) -> Any:
+def matmul(spec: KernelSpec, tile: MatrixTile) -> Any:
     """A kernel as a function of TensorIR; the first operand is `[.., M, K]`, the second `[.., K, N]` with its columns
     innermost, and leading axes are broadcast. Sums are of float32."""
     from tvm.script.ir_builder import IRBuilder
@@ -52,7 +53,7 @@ def matmul(spec: KernelSpec, tile: Tile) -> Any:
 
 
 def _product(
-    spec: KernelSpec, tile: Tile, operands: list[Operand], out: Any, batch: tuple[Any, ...], m: Any, n: Any
+    spec: KernelSpec, tile: MatrixTile, operands: list[Operand], out: Any, batch: tuple[Any, ...], m: Any, n: Any
 ) -> None:
     """One tile of the result, from row `m` and column `n` on."""
     from tvm.tirx.script import builder as T

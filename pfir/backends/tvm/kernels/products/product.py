@@ -20,8 +20,8 @@ from pfir.backends.tvm.kernels.products.last_channel import Dots
 from pfir.backends.tvm.kernels.written import WRITTEN_OUT, argument, fence, start, store
 from pfir.backends.tvm.lowering.expressions import const
 from pfir.backends.tvm.lowering.form import KernelSpec
-from pfir.backends.tvm.schedule.products import Blocks, Vector, dots_last, plan
-from pfir.backends.tvm.schedule.tiles import Tile
+from pfir.backends.tvm.schedule.products import Blocks, Vector, plan
+from pfir.backends.tvm.schedule.tile_kinds import DottedTile, ProductTile
 from pfir.target import FLOAT16, FLOAT32, HALF_TERMS
 
 # Accumulators that hide the latency of a multiply-add: four cycles on two pipes.
@@ -29,7 +29,7 @@ _ENOUGH = 8
 _REGISTER_BYTES = 16
 
 
-def product(spec: KernelSpec, tile: Tile) -> Any:
+def product(spec: KernelSpec, tile: ProductTile) -> Any:
     """A kernel as a function of TensorIR; the data's last memory axis is summed, the result's holds the columns.
 
     Attributes: whether it multiplies `by_lane`, as 64-bit Arm does, and how many vector `registers` there are.
@@ -53,7 +53,7 @@ class _Writer:
     """Writes the statements of one kernel."""
 
     spec: KernelSpec
-    tile: Tile
+    tile: ProductTile
     operands: list[Any]
     data: Any
     result: Any
@@ -144,7 +144,7 @@ class _RegisterTile:
         if kernel.parts > 1:
             self._results(self._by_parts(sums))
             return
-        dotted = Dots(kernel, self.first, self.rows) if dots_last(kernel.tile) else None
+        dotted = Dots(kernel, self.first, self.rows) if isinstance(kernel.tile, DottedTile) else None
         self._clear(sums, self._begin)
         with T.serial(0, kernel.rounds) as outer:
             self._steps(sums, outer * unroll, unroll, dotted)
