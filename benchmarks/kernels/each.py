@@ -28,7 +28,7 @@ from benchmarks.kernels.networks import RESULTS  # noqa: E402
 from benchmarks.kernels.pages import write  # noqa: E402
 from pfir.backends.ort.rival import time_onnxruntime  # noqa: E402
 from pfir.backends.tvm import TvmBackend  # noqa: E402
-from pfir.backends.tvm.schedule.candidate_schedules import modelled  # noqa: E402
+from pfir.backends.tvm.families import modelled  # noqa: E402
 from pfir.backends.tvm.tuning.database import known  # noqa: E402
 from pfir.backends.tvm.tuning.tunable import GroupKernel, group_kernels  # noqa: E402
 from pfir.compile.prepare import BASELINE  # noqa: E402

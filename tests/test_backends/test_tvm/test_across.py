@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pfir.backends.tvm.families import candidates
 from pfir.backends.tvm.kernels.across import pack
 from pfir.backends.tvm.lowering.lower import written
-from pfir.backends.tvm.schedule.candidate_schedules import candidates
 from pfir.backends.tvm.schedule.crossing import across_tile
 from pfir.backends.tvm.schedule.tile_kinds import AcrossTile
 from pfir.backends.tvm.schedule.workload import Workload

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from benchmarks.kernels.assembly import hot_bodies, hot_loops
 from benchmarks.kernels.instructions import assembly
 from pfir.artifact import Artifact
-from pfir.backends.tvm import TvmBackend
+from pfir.backends.tvm import TvmBackend, families
 from pfir.backends.tvm.backend import LIBRARY
 from pfir.backends.tvm.kernels.parts import parts
 from pfir.backends.tvm.library import store
@@ -280,9 +280,9 @@ def test_no_tiles_of_4x4_where_float16_computes():
     assert outputs_for(A76) == (2,)
     shape = (1, 32, 16, 16)
     workload = Workload("conv", shape, shape, (0, 2, 3, 1), (3, 3), pads=(1, 1), dtype=FLOAT16)
-    assert {
-        schedule.outputs for schedule in candidates.candidates(A76, workload) if isinstance(schedule, Winograd)
-    } == {2}
+    assert {schedule.outputs for schedule in families.candidates(A76, workload) if isinstance(schedule, Winograd)} == {
+        2
+    }
 
 
 def test_a_register_holds_twice_as_many_values():

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pfir.backends.tvm import TvmBackend
+from pfir.backends.tvm.families import candidates, modelled
 from pfir.backends.tvm.schedule.algorithms import Winograd
-from pfir.backends.tvm.schedule.candidate_schedules import candidates, modelled
 from pfir.backends.tvm.schedule.direct import Direct
 from pfir.backends.tvm.schedule.tile_kinds import DotsTile, DottedTile
 from pfir.backends.tvm.schedule.workload import Workload

@@ -11,8 +11,8 @@ import pytest
 
 from pfir.artifact import Database
 from pfir.backends.tvm import TvmBackend
+from pfir.backends.tvm.families import candidates
 from pfir.backends.tvm.library import store
-from pfir.backends.tvm.schedule.candidate_schedules import candidates
 from pfir.backends.tvm.schedule.workload import Workload
 from pfir.backends.tvm.tuning import database
 from pfir.backends.tvm.tuning.database import NONE, NOTHING, SHIPPED, Entry, Known, add, core_name, known, read, sha256

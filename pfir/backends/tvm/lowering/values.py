@@ -8,65 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from pfir.backends.tvm.kernels.across import across
-from pfir.backends.tvm.kernels.affine import affine
-from pfir.backends.tvm.kernels.conv import conv
-from pfir.backends.tvm.kernels.depthwise import depthwise
-from pfir.backends.tvm.kernels.direct.convolution import direct
-from pfir.backends.tvm.kernels.move import move
-from pfir.backends.tvm.kernels.pool import pool
-from pfir.backends.tvm.kernels.products.dots import dots
-from pfir.backends.tvm.kernels.products.matmul import matmul
-from pfir.backends.tvm.kernels.products.product import product
-from pfir.backends.tvm.kernels.reduce import reduce
-from pfir.backends.tvm.kernels.rows import norm, reduce_rows, softmax
+from pfir.backends.tvm.families import FAMILIES, modelled
 from pfir.backends.tvm.kernels.transpose import covers as turns
-from pfir.backends.tvm.kernels.transpose import transpose
-from pfir.backends.tvm.kernels.window import window
-from pfir.backends.tvm.kernels.winograd.kernel import winograd
 from pfir.backends.tvm.lowering.form import Form, KernelSpec, plain, same_memory
-from pfir.backends.tvm.schedule.candidate_schedules import Schedule, modelled
+from pfir.backends.tvm.schedule.candidate_schedules import Schedule
 from pfir.backends.tvm.schedule.tile_kinds import Tile
 from pfir.backends.tvm.schedule.tiles import plain_tile
 from pfir.backends.tvm.schedule.workload import Workload
 from pfir.backends.tvm.tuning.database import NOTHING, Known
 from pfir.target import FLOAT32, Target
-
-FAMILIES = {
-    "across": across,
-    "affine": affine,
-    "conv": conv,
-    "depthwise": depthwise,
-    "direct": direct,
-    "dots": dots,
-    "matmul": matmul,
-    "move": move,
-    "norm": norm,
-    "pool": pool,
-    "product": product,
-    "reduce": reduce,
-    "reduce_rows": reduce_rows,
-    "softmax": softmax,
-    "transpose": transpose,
-    "window": window,
-    "winograd": winograd,
-}
-# Families that give the function itself, where the others give a schedule of it.
-WRITTEN = (
-    "across",
-    "affine",
-    "depthwise",
-    "direct",
-    "dots",
-    "matmul",
-    "norm",
-    "pool",
-    "product",
-    "reduce_rows",
-    "softmax",
-    "transpose",
-    "winograd",
-)
 
 
 @dataclass(frozen=True)
@@ -161,8 +111,7 @@ class Program:
 
     def _make(self, spec: KernelSpec, tile: Tile) -> Any:
         name = f"{spec.family}_{len(self.kernels)}"
-        made = FAMILIES[spec.family](spec, tile)
-        function = made if spec.family in WRITTEN else made.mod["main"]
+        function = FAMILIES[spec.family].make(spec, tile)
         function = function.with_attr("global_symbol", name).with_attr("tirx.noalias", True)
         return self.builder.add_func(function, name)
 

@@ -20,7 +20,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pfir.backends.tvm.schedule.candidate_schedules import Schedule, candidates
+from pfir.backends.tvm.families import candidates
+from pfir.backends.tvm.schedule.candidate_schedules import Schedule
 from pfir.backends.tvm.schedule.workload import Workload
 from pfir.devices.emulation.cached import default_cache
 from pfir.errors import UsageError

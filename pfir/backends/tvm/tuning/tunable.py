@@ -10,12 +10,12 @@ import onnx_graphsurgeon as gs
 
 from pfir.artifact import Artifact, Database, TensorSpec, Tuning
 from pfir.backends.base import Tunable
+from pfir.backends.tvm.families import candidates
 from pfir.backends.tvm.library.build import build
 from pfir.backends.tvm.lowering.form import Form, plain
 from pfir.backends.tvm.lowering.fuse import Group
 from pfir.backends.tvm.lowering.lower import Lowering, grouped, sized
 from pfir.backends.tvm.lowering.values import Program, Value
-from pfir.backends.tvm.schedule.candidate_schedules import candidates
 from pfir.backends.tvm.schedule.workload import Workload
 from pfir.backends.tvm.tuning.database import Entry, Known, core_name, digest
 from pfir.ir.model import Model
