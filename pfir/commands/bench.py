@@ -26,7 +26,7 @@ from pfir.passes.base import Context
 from pfir.passes.pipeline import run
 from pfir.report import words
 from pfir.run.trial import check_safe
-from pfir.target import FLOAT16, FLOAT32, Target, parse_target, with_arithmetic
+from pfir.target import FLOAT16, FLOAT32, Target, arithmetic_named, parse_target, with_arithmetic
 
 ROUNDS = 5
 ONNXRUNTIME = "onnxruntime"
@@ -141,7 +141,8 @@ def _folder_entry(folder: Path, asked: Bench) -> Entry:
     if asked.batch is None and not asked.input_shapes:
         asked = replace(asked, input_shapes=own)
     named = parse_target(str(report["target"].get("name", "")))
-    target, library = replace(named, arithmetic=report["target"].get("arithmetic", FLOAT32)), folder / LIBRARY
+    arithmetic = arithmetic_named(report["target"].get("arithmetic", FLOAT32.name))
+    target, library = replace(named, arithmetic=arithmetic), folder / LIBRARY
     reason = _why_not(target, library, asked)
     if target.cpu != report["target"].get("cpu"):
         reason = f"its library is for a host with another processor, {report['target'].get('cpu')}"

@@ -146,7 +146,7 @@ def _recipe(run_context: RunContext, chosen: Chosen, artifact: Artifact, weights
         weights_sha256=sha256(weights),
         seed=run_context.request.seed,
         versions=versions(),
-        arithmetic=run_context.target.arithmetic,
+        arithmetic=run_context.target.arithmetic.name,
         tuning=artifact.tuning,
     )
 

@@ -87,8 +87,8 @@ def wanted_target(request: Request) -> Target:
         UsageError: There is no such target, or it cannot compute so.
     """
     target = parse_target(request.target)
-    replayed = FLOAT32 if request.recipe is None else read_recipe(request.recipe).arithmetic
-    if not request.fp16 and replayed == FLOAT32:
+    replayed = FLOAT32.name if request.recipe is None else read_recipe(request.recipe).arithmetic
+    if not request.fp16 and replayed == FLOAT32.name:
         return target
     if request.backend != "tvm":
         raise UsageError(f"--fp16, or a recipe made with it, is for --backend tvm; {request.backend} has float32 only")

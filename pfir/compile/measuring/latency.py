@@ -20,7 +20,7 @@ from pfir.ir.model import Model
 from pfir.report.progress import Progress
 from pfir.report.record import Verification
 from pfir.run.session import Session
-from pfir.target import FLOAT32, Target, parse_target, with_arithmetic
+from pfir.target import FLOAT32, Arithmetic, Target, parse_target, with_arithmetic
 
 ROUNDS = 3
 
@@ -34,7 +34,7 @@ class HostLatency:
     note: str | None = None
 
 
-def host_latency(backend: Backend, baseline: Model, result: Model, arithmetic: str = FLOAT32) -> HostLatency:
+def host_latency(backend: Backend, baseline: Model, result: Model, arithmetic: Arithmetic = FLOAT32) -> HostLatency:
     """Both models, built by the same backend for this machine, one thread, measured in turn: medians of the rounds;
     in float32 where this machine does not have the arithmetic."""
     host, note = _host(arithmetic)
@@ -48,7 +48,7 @@ def host_latency(backend: Backend, baseline: Model, result: Model, arithmetic: s
     return HostLatency(float(before), float(after), note)
 
 
-def _host(arithmetic: str) -> tuple[Target, str | None]:
+def _host(arithmetic: Arithmetic) -> tuple[Target, str | None]:
     try:
         return with_arithmetic(parse_target(HOST), arithmetic), None
     except UsageError:

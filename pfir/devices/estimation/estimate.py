@@ -25,7 +25,7 @@ from pfir.devices.estimation.register_tiles import EPILOGUE, cheapest_tile
 from pfir.devices.estimation.winograd import tiled_work, ways_for
 from pfir.errors import DeviceError, UsageError
 from pfir.measurement import ESTIMATED, Measurement
-from pfir.target import FLOAT16, Target
+from pfir.target import FLOAT32, Target
 
 FAMILIES = ("conv", "conv3x3", "depthwise", "grouped", "dense", "matmul", "pool", "reduce", "elementwise", "move")
 # Share of what a 3x3 convolution reaches; from GFLOP/s per class of our kernels on one x86 core (3x3 112, 1x1 110,
@@ -151,7 +151,7 @@ class EstimateDevice(Device):
         core, threads = self.target.core, self.target.threads
         clock = f"{core.clock_hz / 1e9:.2f} GHz"
         text = f"roofline for {core.name} at {clock}, {threads} thread{'s' if threads > 1 else ''}"
-        text += ", fp16 arithmetic" if self.target.arithmetic == FLOAT16 else ""
+        text += "" if self.target.arithmetic == FLOAT32 else f", {self.target.arithmetic.about}"
         return f"{text}, {self.basis or 'not calibrated'}, expected error {self.error:.0%}"
 
     def seconds(self, kernels: KernelArrays) -> np.ndarray:

@@ -8,7 +8,7 @@ from pfir.backends.tvm.kernels.common import Operand, as_float, parallel, placeh
 from pfir.backends.tvm.lowering.expressions import const
 from pfir.backends.tvm.lowering.form import KernelSpec
 from pfir.backends.tvm.schedule.tile_kinds import PlainTile
-from pfir.target import FLOAT32
+from pfir.target import SINGLE
 
 
 def move(spec: KernelSpec, tile: PlainTile) -> Any:
@@ -94,7 +94,7 @@ def _sample(spec: KernelSpec, data: Operand, index: list[Any], axis: int) -> Any
     total = None
     for place, weight in taps:
         value = _sample(spec, data, [*index[:axis], place, *index[axis + 1 :]], axis + 1)
-        value = value if weight is None else as_float(value, FLOAT32) * weight
+        value = value if weight is None else as_float(value, SINGLE) * weight
         total = value if total is None else total + value
     return total
 

@@ -9,7 +9,7 @@ from pfir.backends.tvm.kernels.common import as_float, parallel, placeholders, s
 from pfir.backends.tvm.lowering.expressions import const
 from pfir.backends.tvm.lowering.form import KernelSpec
 from pfir.backends.tvm.schedule.tile_kinds import PlainTile
-from pfir.target import FLOAT32
+from pfir.target import SINGLE
 
 
 def reduce(spec: KernelSpec, tile: PlainTile) -> Any:
@@ -28,7 +28,7 @@ def _compute(spec: KernelSpec, operands: list[Any]) -> Any:
     def main(*memory: Any) -> Any:
         index = to_index(spec.out, memory)
         element = data(*(over.get(axis, i) for axis, i in enumerate(index)))
-        element = as_float(element, FLOAT32) if combine is te.sum else element
+        element = as_float(element, SINGLE) if combine is te.sum else element
         return combine(element, axis=list(over.values()))
 
     total = te.compute(spec.out.memory, main, name="main")

@@ -15,14 +15,14 @@ from pfir.backends.tvm.kernels.written import along, argument, store
 from pfir.backends.tvm.lowering.expressions import const, exp, maximum, minimum
 from pfir.backends.tvm.lowering.form import KernelSpec
 from pfir.backends.tvm.schedule.tile_kinds import PlainTile
-from pfir.target import FLOAT32
+from pfir.target import SINGLE
 
 _TOGETHER = 4
 FOLDS: dict[str, tuple[Callable[[Any, Any], Any], float]] = {
     "sum": (lambda a, b: a + b, 0.0),
     "mean": (lambda a, b: a + b, 0.0),
-    "max": (maximum, LOWEST[FLOAT32]),
-    "min": (minimum, -LOWEST[FLOAT32]),
+    "max": (maximum, LOWEST[SINGLE]),
+    "min": (minimum, -LOWEST[SINGLE]),
 }
 
 
@@ -32,7 +32,7 @@ def reduce_rows(spec: KernelSpec, tile: PlainTile) -> Any:
 
     def one(row: Any, data: Any, out: Any, operands: list[Operand]) -> None:
         n, kind = spec["n"], spec["kind"]
-        total = _fold(kind, n, tile, lambda i: as_float(data[row * n + i], FLOAT32))
+        total = _fold(kind, n, tile, lambda i: as_float(data[row * n + i], SINGLE))
         index = to_index(spec.out, split(row, spec.out.memory))
         T.buffer_store(out, tail(spec, operands, index, total * const(1 / n) if kind == "mean" else total), [row])
 
@@ -97,8 +97,8 @@ def _kernel(spec: KernelSpec, tile: PlainTile, one: Callable[[Any, Any, Any, lis
 
     with IRBuilder() as ib, T.prim_func(s_tir=True):
         T.func_name("main")
-        operands = [argument(f"p{i}", form, FLOAT32) for i, form in enumerate(spec.operands)]
-        out = argument("out", spec.out, FLOAT32)
+        operands = [argument(f"p{i}", form, SINGLE) for i, form in enumerate(spec.operands)]
+        out = argument("out", spec.out, SINGLE)
         with T.sblock("root"):
             rows = (T.parallel if tile.threads > 1 else T.serial)(0, spec.operands[0].size // spec["n"])
             with rows as row:
@@ -120,7 +120,7 @@ def _fold(kind: str, n: int, tile: PlainTile, value: Callable[[Any], Any]) -> An
 
     (combine, neutral), lanes = FOLDS[kind], min(tile.lanes, 1 << (n.bit_length() - 1))
     together = min(_TOGETHER, n // lanes)
-    totals = T.alloc_buffer((together, lanes), FLOAT32, scope="local")
+    totals = T.alloc_buffer((together, lanes), SINGLE, scope="local")
     with T.unroll(0, together) as j:
         store(totals, lanes, lambda e: (value(j * lanes + e), [j, e]))
     block = together * lanes
@@ -160,7 +160,7 @@ def _held(value: Any, lanes: int = 1) -> Any:
     from tvm import tirx
     from tvm.tirx.script import builder as T
 
-    cell = T.alloc_buffer((lanes,), FLOAT32, scope="local")
+    cell = T.alloc_buffer((lanes,), SINGLE, scope="local")
     T.buffer_store(cell, value, [_lanes(lanes)])
     return tirx.BufferLoad(cell, [_lanes(lanes)])
 

@@ -18,7 +18,7 @@ from pfir.backends.tvm.kernels.common import split
 from pfir.backends.tvm.kernels.written import Argument, argument, start
 from pfir.backends.tvm.lowering.form import Form, KernelSpec
 from pfir.backends.tvm.schedule.tile_kinds import PlainTile
-from pfir.target import FLOAT16, FLOAT32
+from pfir.target import HALF, SINGLE
 
 _QUARTER = 4
 _LINE = 16
@@ -37,7 +37,7 @@ class MovedAxes:
 
 def covers(data: Form, out: Form) -> bool:
     """Whether it is float32 that is read, float is written, and the innermost axes differ and fill a block."""
-    if data.dtype != FLOAT32 or out.dtype not in (FLOAT16, FLOAT32) or data.size == 1:
+    if data.dtype != SINGLE or out.dtype not in (HALF, SINGLE) or data.size == 1:
         return False
     *_, along = runs = runs_of(data, out)
     across = next(run for run in runs if run.source == 1)
@@ -151,13 +151,13 @@ def _held(vectors: list[Any], places: Sequence[int]) -> Any:
     from tvm.tirx.script import builder as T
 
     lanes = len(places)
-    cell = T.alloc_buffer((lanes,), FLOAT32, scope="local")
+    cell = T.alloc_buffer((lanes,), SINGLE, scope="local")
     _put(cell, 0, tirx.Shuffle(vectors, list(places)), lanes)
     return _vector(cell, 0, lanes)
 
 
 def _as(out: Argument, value: Any, lanes: int) -> Any:
-    return value if out.form.dtype == FLOAT32 else value.astype(f"{out.form.dtype}x{lanes}")
+    return value if out.form.dtype == SINGLE else value.astype(f"{out.form.dtype}x{lanes}")
 
 
 def _vector(buffer: Any, start: Any, lanes: int) -> Any:

@@ -28,7 +28,7 @@ def key(model: Model, target: Target, measured: str) -> str:
         measured: What is known of kernels on the target's core.
     """
     digest = hashlib.sha256(model.to_proto().SerializeToString(deterministic=True))
-    where = (repr(target.core), target.triple, target.cpu, target.features, target.threads, target.arithmetic)
+    where = (repr(target.core), target.triple, target.cpu, target.features, target.threads, target.arithmetic.name)
     for part in (*where, WAYS, measured, _toolchain()):
         digest.update(repr(part).encode())
     return digest.hexdigest()

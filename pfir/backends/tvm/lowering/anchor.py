@@ -12,7 +12,7 @@ import onnx_graphsurgeon as gs
 from pfir.backends.tvm.lowering.form import Form, channels_last
 from pfir.backends.tvm.lowering.values import Program, Value
 from pfir.backends.tvm.schedule.tile_kinds import Tile
-from pfir.target import FLOAT32
+from pfir.target import SINGLE
 
 
 @dataclass(frozen=True)
@@ -76,5 +76,5 @@ def each_of(node: gs.Node, name: str, rank: int) -> tuple[int, ...]:
 
 def as_image(program: Program, data: Value) -> Value:
     """The data in that order, floats of the program's type."""
-    dtype = program.dtype if data.form.dtype == FLOAT32 else data.form.dtype
+    dtype = program.dtype if data.form.dtype == SINGLE else data.form.dtype
     return program.laid_out(data, channels_last(data.form.shape, dtype))

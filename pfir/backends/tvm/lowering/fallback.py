@@ -13,7 +13,7 @@ from pfir.backends.tvm.lowering.form import plain
 from pfir.backends.tvm.lowering.fuse import is_float
 from pfir.backends.tvm.lowering.values import Program, Value
 from pfir.errors import CompileError
-from pfir.target import FLOAT32
+from pfir.target import SINGLE
 
 IMPORTED = "op_"
 """How the names of the functions begin that the importer made; no kernel of ours is called so."""
@@ -42,7 +42,7 @@ def imported(program: Program, node: gs.Node, value: Values) -> list[Value]:
 
 def as_modelled(program: Program, tensor: gs.Tensor, value: Value) -> Value:
     """The tensor in ONNX's order and of the type that the model gives it."""
-    dtype = FLOAT32 if is_float(tensor) else value.form.dtype
+    dtype = SINGLE if is_float(tensor) else value.form.dtype
     return program.laid_out(value, plain(value.form.shape, dtype))
 
 

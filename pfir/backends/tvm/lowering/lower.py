@@ -21,7 +21,7 @@ from pfir.backends.tvm.tuning.database import NOTHING, Known
 from pfir.errors import CompileError
 from pfir.ir.model import Model
 from pfir.ir.shapes import infer_shapes
-from pfir.target import FLOAT32, Target
+from pfir.target import SINGLE, Target
 
 NO_OPS = ("Identity", "Dropout")
 
@@ -122,7 +122,7 @@ class Lowering:
 
     def _full(self, tensor: gs.Tensor) -> Value:
         """The tensor, floats as the model has them."""
-        return self._with_floats(tensor, FLOAT32)
+        return self._with_floats(tensor, SINGLE)
 
     def _with_floats(self, tensor: gs.Tensor, dtype: str) -> Value:
         given = self.given(tensor)
@@ -212,7 +212,7 @@ class Lowering:
             steps.append(Step(node.op, _attributes(node), arguments))
             places[node.outputs[0].name] = ("step", len(steps) - 1)
         attributes = tuple(sorted(start.attributes.items()))
-        dtype = self.program.dtype if start.out.dtype == FLOAT32 else start.out.dtype
+        dtype = self.program.dtype if start.out.dtype == SINGLE else start.out.dtype
         spec = KernelSpec(
             start.family,
             attributes,
@@ -227,8 +227,8 @@ class Lowering:
     def _result(self, start: Anchor, tensor: gs.Tensor, dtype: str) -> Form:
         """The form of a result: float32 where the graph's output is just that, in this order."""
         form = plain(start.out.shape)
-        ends = tensor.name in self.ends and is_float(tensor) and same_memory(replace(start.out, dtype=FLOAT32), form)
-        return replace(start.out, dtype=FLOAT32 if ends else dtype)
+        ends = tensor.name in self.ends and is_float(tensor) and same_memory(replace(start.out, dtype=SINGLE), form)
+        return replace(start.out, dtype=SINGLE if ends else dtype)
 
     def _argument(self, tensor: gs.Tensor, places: dict, operands: list[Value], out: Form) -> tuple[str, Any]:
         if tensor.name in places:

@@ -16,7 +16,7 @@ from pfir.backends.tvm.schedule.tile_kinds import Tile
 from pfir.backends.tvm.schedule.tiles import plain_tile
 from pfir.backends.tvm.schedule.workload import Workload
 from pfir.backends.tvm.tuning.database import NOTHING, Known
-from pfir.target import FLOAT32, Target
+from pfir.target import SINGLE, Target
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class Program:
 
     @property
     def dtype(self) -> str:
-        """What floats are, between the float32 inputs and outputs."""
-        return self.target.arithmetic
+        """The type of activations, between the float32 inputs and outputs."""
+        return self.target.arithmetic.data
 
     def schedule(self, workload: Workload) -> Schedule:
         """How the work is done: as was measured to be fastest, else as the model of the core says."""
@@ -67,7 +67,7 @@ class Program:
         from tvm import relax
 
         array = np.ascontiguousarray(array)
-        if array.dtype == FLOAT32 != self.dtype:
+        if array.dtype == SINGLE != self.dtype:
             with np.errstate(over="ignore"):  # what float16 cannot hold is infinite, and verification says so
                 array = array.astype(self.dtype)
         if self.builder is None:

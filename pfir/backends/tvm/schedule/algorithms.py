@@ -142,7 +142,7 @@ def _seconds(target: Target, channels: int, out: tuple[int, ...], outputs: int |
 def _direct(target: Target, channels: int, out: tuple[int, ...]) -> float:
     batch, channels_out, height, width = out
     workload = Workload(
-        "conv", (batch, channels, height, width), out, NHWC, (3, 3), pads=(1, 1), dtype=target.arithmetic
+        "conv", (batch, channels, height, width), out, NHWC, (3, 3), pads=(1, 1), dtype=target.arithmetic.data
     )
     if by_lane(target) and covers(target, workload):
         return direct_cost(target, workload)

@@ -10,7 +10,7 @@ from math import prod
 from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
 from pfir.backends.tvm.schedule.tiles import FEWEST_LANES, by_lane, most_rows
 from pfir.backends.tvm.schedule.workload import Workload
-from pfir.target import FLOAT32, Target
+from pfir.target import SINGLE, Target
 
 NHWC = (0, 2, 3, 1)
 # Multiply-adds of a step that hide the latency of one.
@@ -92,7 +92,7 @@ class Direct:
 def covers(target: Target, workload: Workload) -> bool:
     """Whether the kernel can be made: it reads vectors of values where the core multiplies by a lane of a register, and
     writes vectors of channels."""
-    if not (target.arm64 or target.triple.startswith("x86")) or workload.spread != (1, 1) or workload.dtype != FLOAT32:
+    if not (target.arm64 or target.triple.startswith("x86")) or workload.spread != (1, 1) or workload.dtype != SINGLE:
         return False
     wide = FEWEST_LANES if by_lane(target) else min(8, target.lanes)
     copied = not bordered(workload.order, workload.channels) or (workload.data[1] <= FEWEST_LANES and _beside(workload))

@@ -8,7 +8,7 @@ from math import prod
 
 import onnx_graphsurgeon as gs
 
-from pfir.target import FLOAT32
+from pfir.target import SINGLE
 
 _FUNCTIONS = ("Sigmoid", "Tanh", "Exp", "Erf", "Gelu", "Elu", "Selu")
 
@@ -39,7 +39,7 @@ class Workload:
     spread: tuple[int, int] = (1, 1)
     group: int = 1
     after: str = "plain"
-    dtype: str = FLOAT32
+    dtype: str = SINGLE
 
     def __str__(self) -> str:
         """By which a database knows it: equal texts, equal work."""

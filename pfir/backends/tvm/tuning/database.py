@@ -121,7 +121,7 @@ def core_name(target: Target) -> str:
     """What code for a target depends on beside the work: architecture, core, code generation, threads, arithmetic."""
     features = "".join(target.features)
     core = f"{target.triple.partition('-')[0]} {target.core.name} {target.cpu}{features} threads={target.threads}"
-    return core if target.arithmetic == FLOAT32 else f"{core} {target.arithmetic}"
+    return core if target.arithmetic == FLOAT32 else f"{core} {target.arithmetic.name}"
 
 
 def sha256(path: Path) -> str:

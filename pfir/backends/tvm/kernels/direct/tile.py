@@ -15,7 +15,7 @@ from pfir.backends.tvm.kernels.direct.layer import Layer, Taps
 from pfir.backends.tvm.kernels.written import WRITTEN_OUT, along, fence, store
 from pfir.backends.tvm.lowering.expressions import const
 from pfir.backends.tvm.schedule.direct import Block
-from pfir.target import FLOAT32
+from pfir.target import SINGLE
 
 # Lanes whose sum LLVM takes well by itself.
 _ADDED_AS_ONE = 4
@@ -70,8 +70,8 @@ class RegisterTile:
 
         lanes, steps = self.block.lanes, self.layer.tile.unroll
         copies = self.block.copies(self.rows, steps)
-        sums = [T.alloc_buffer((copies, self.rows, width), FLOAT32, scope="local") for width in lanes]
-        singles = [T.alloc_buffer((self.rows, steps), FLOAT32, scope="local") for _ in range(self.block.singles)]
+        sums = [T.alloc_buffer((copies, self.rows, width), SINGLE, scope="local") for width in lanes]
+        singles = [T.alloc_buffer((self.rows, steps), SINGLE, scope="local") for _ in range(self.block.singles)]
         self._begin(sums, singles, copies)
         first, last = self.layer.lines(self.place.y)
         if self.taps:
@@ -145,7 +145,7 @@ class RegisterTile:
         """Value `k` of `count` from `start` on of each position, as `(i, k)`, each position's loaded together."""
         from tvm.tirx.script import builder as T
 
-        cells = T.alloc_buffer((self.rows, count), FLOAT32, scope="local")
+        cells = T.alloc_buffer((self.rows, count), SINGLE, scope="local")
         for i in run.who:
             store(cells, count, lambda e, i=i: (self._pixel(run, i, start + e), [i, e]))
         return lambda i, k: cells[i, k]

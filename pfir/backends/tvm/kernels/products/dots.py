@@ -20,7 +20,7 @@ from pfir.backends.tvm.lowering.expressions import const
 from pfir.backends.tvm.lowering.form import KernelSpec
 from pfir.backends.tvm.schedule.products import whole_vectors
 from pfir.backends.tvm.schedule.tile_kinds import DotsTile
-from pfir.target import FLOAT32
+from pfir.target import SINGLE
 
 
 def pack(weight: np.ndarray, tile: DotsTile) -> np.ndarray:
@@ -39,9 +39,9 @@ def dots(spec: KernelSpec, tile: DotsTile) -> Any:
     rounds = -(-rows // tile.rows)
     with IRBuilder() as ib, T.prim_func(s_tir=True):
         T.func_name("main")
-        operands = [argument(f"p{i}", form, FLOAT32) for i, form in enumerate(spec.operands)]
-        result = T.arg("out", T.buffer(spec.out.memory, FLOAT32))
-        data = T.decl_buffer((spec.operands[0].size,), FLOAT32, data=operands[0].tensor.data)
+        operands = [argument(f"p{i}", form, SINGLE) for i, form in enumerate(spec.operands)]
+        result = T.arg("out", T.buffer(spec.out.memory, SINGLE))
+        data = T.decl_buffer((spec.operands[0].size,), SINGLE, data=operands[0].tensor.data)
         with (T.parallel if tile.threads > 1 else T.serial)(0, rounds) as n:
             first = start(n, rounds, tile.rows, rows)
             sums = _sums(spec, tile, data, operands[1], first)
@@ -58,7 +58,7 @@ def _sums(spec: KernelSpec, tile: DotsTile, data: Any, weight: Operand, first: A
 
     lanes, turns, inner = tile.lanes, tile.copies, spec.operands[0].memory[-1]
     places = list(product(range(tile.rows), range(tile.outputs)))
-    sums = T.alloc_buffer((turns, tile.rows, tile.outputs, lanes), FLOAT32, scope="local")
+    sums = T.alloc_buffer((turns, tile.rows, tile.outputs, lanes), SINGLE, scope="local")
     for turn, (i, j) in product(range(turns), places):
         store(sums, lanes, lambda e, turn=turn, i=i, j=j: (const(0), [turn, i, j, e]))
 
@@ -89,10 +89,10 @@ def _total(sums: Any, i: int, j: int) -> Any:
     from tvm.tirx.script import builder as T
 
     turns, *_, lanes = map(int, sums.shape)
-    found = T.alloc_buffer((lanes,), FLOAT32, scope="local")
+    found = T.alloc_buffer((lanes,), SINGLE, scope="local")
     store(found, lanes, lambda e: (reduce(add, (sums[turn, i, j, e] for turn in range(turns))), [e]))
     while lanes > 1:
         lanes, whole = lanes // 2, found
-        found = T.alloc_buffer((lanes,), FLOAT32, scope="local")
+        found = T.alloc_buffer((lanes,), SINGLE, scope="local")
         store(found, lanes, lambda e, half=lanes, whole=whole: (whole[e] + whole[half + e], [e]))
     return found[0]

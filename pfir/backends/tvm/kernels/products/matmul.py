@@ -16,7 +16,7 @@ from pfir.backends.tvm.lowering.expressions import const
 from pfir.backends.tvm.lowering.form import KernelSpec
 from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
 from pfir.backends.tvm.schedule.tiles import shared
-from pfir.target import FLOAT32
+from pfir.target import SINGLE
 
 
 def fitted(tile: MatrixTile, rows: int, columns: int) -> MatrixTile:
@@ -35,8 +35,8 @@ def matmul(spec: KernelSpec, tile: MatrixTile) -> Any:
     rows, columns = -(-m // tile.rows), -(-n // tile.block)
     with IRBuilder() as ib, T.prim_func(s_tir=True):
         T.func_name("main")
-        operands = [argument(f"p{i}", form, FLOAT32) for i, form in enumerate(spec.operands)]
-        out = argument("out", spec.out, FLOAT32)
+        operands = [argument(f"p{i}", form, SINGLE) for i, form in enumerate(spec.operands)]
+        out = argument("out", spec.out, SINGLE)
         tasks = (T.parallel if tile.threads > 1 else T.serial)(0, prod(batch) * columns * rows)
         with T.sblock("root"), tasks as task:
             index = split(task // (columns * rows), batch)
@@ -59,7 +59,7 @@ def _product(
     from tvm.tirx.script import builder as T
 
     left, right, inner, lanes = operands[0], operands[1], spec.operands[0].shape[-1], tile.lanes
-    sums = T.alloc_buffer((tile.rows, tile.vectors, lanes), FLOAT32, scope="local")
+    sums = T.alloc_buffer((tile.rows, tile.vectors, lanes), SINGLE, scope="local")
     over_tile(tile.rows, tile.vectors, lambda i, j: store(sums, lanes, lambda e: (const(0), [i, j, e])))
 
     def step(k: Any) -> None:

@@ -22,7 +22,7 @@ from pfir.backends.tvm.lowering.expressions import const
 from pfir.backends.tvm.lowering.form import KernelSpec
 from pfir.backends.tvm.schedule.products import Blocks, Vector, plan
 from pfir.backends.tvm.schedule.tile_kinds import DottedTile, ProductTile
-from pfir.target import FLOAT16, FLOAT32, HALF_TERMS
+from pfir.target import HALF, HALF_TERMS, SINGLE
 
 # Accumulators that hide the latency of a multiply-add: four cycles on two pipes.
 _ENOUGH = 8
@@ -78,7 +78,7 @@ class _Writer:
     @property
     def parts(self) -> int:
         """How many of them a sum over all rounds goes in: the fewest that float16 bears, one of float32."""
-        return 1 if self.spec.dtype == FLOAT32 else -(-self.rounds // (HALF_TERMS // self.tile.unroll))
+        return 1 if self.spec.dtype == SINGLE else -(-self.rounds // (HALF_TERMS // self.tile.unroll))
 
     def write(self) -> None:
         """All blocks, each over all rows."""
@@ -189,8 +189,8 @@ class _RegisterTile:
             keep(count)
 
         def total(i: int, j: int, e: Any) -> Any:
-            kept = (as_float(parts[part, i, j, e], FLOAT32) for part in range(every))
-            return sum(kept, as_float(self._begin(j, e), FLOAT32))
+            kept = (as_float(parts[part, i, j, e], SINGLE) for part in range(every))
+            return sum(kept, as_float(self._begin(j, e), SINGLE))
 
         return total
 
@@ -305,6 +305,6 @@ def _loads(count: int, dtype: str) -> Iterator[tuple[int, int]]:
     begin = 0
     while begin < count:
         some = min(most, count - begin)
-        some = 1 << (some.bit_length() - 1) if dtype == FLOAT16 else some
+        some = 1 << (some.bit_length() - 1) if dtype == HALF else some
         yield begin, some
         begin += some
