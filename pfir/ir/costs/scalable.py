@@ -9,8 +9,9 @@ import numpy as np
 
 from pfir.artifact import Kernel
 from pfir.errors import UsageError
-from pfir.ir.costs.kernels import Plan, family_at, itemsize, plan_kernels
+from pfir.ir.costs.kernels import Plan, family_at, plan_kernels
 from pfir.ir.costs.model_cost import known_sizes, weights_of
+from pfir.ir.costs.storage import storage_of
 from pfir.ir.costs.symbolic_cost import Dim, Term, axes
 from pfir.ir.model import Model
 from pfir.ir.whole import sized_everywhere
@@ -38,7 +39,7 @@ class ScalableKernels:
         self._channels = _Lookups(self._widths, [d for p in self._plans for d in _channel_dims(p)])
         weights = weights_of(graph)
         parameters = [Term(1, axes(w)) for w in weights]
-        size_bytes = [Term(itemsize(w), axes(w)) for w in weights]
+        size_bytes = [term for w in weights for term in storage_of(w).terms(w)]
         self._totals = _Sums(self._widths, [[t for p in self._plans for t in p.macs], parameters, size_bytes])
 
     def at(self, kept: Mapping[str, int]) -> tuple[Kernel, ...]:
