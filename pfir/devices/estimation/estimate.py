@@ -129,6 +129,9 @@ class EstimateDevice(Device):
         basis: What the factor rests on, for the measurement's detail.
     """
 
+    runs = False
+    estimates = True
+
     def __init__(self, target: Target, factor: float = 1.0, error: float = EXPECTED_ERROR, basis: str = "") -> None:
         if not factor > 0:
             raise UsageError(f"a calibration factor is {factor}; it must be above 0")

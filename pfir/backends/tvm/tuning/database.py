@@ -20,6 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from pfir.backends.base import UNTUNED
 from pfir.backends.tvm.families import candidates
 from pfir.backends.tvm.schedule.candidate_schedules import Schedule
 from pfir.backends.tvm.schedule.workload import Workload
@@ -29,7 +30,6 @@ from pfir.target import FLOAT32, Target
 
 SHIPPED = Path(__file__).with_name("measured.json")
 SHIPPED_NAME = "shipped"
-NONE = "none"
 FORMAT = 1
 _MOST_BYTES = 256 << 20
 
@@ -100,7 +100,7 @@ def known(target: Target, tuned: str | Path | None = None) -> Known:
 def databases(tuned: str | Path | None = None) -> tuple[tuple[str, Path], ...]:
     """Names and files: what ships, then the user's own where there is one, or the file `tuned` in its place; with the
     text `none` there are no databases."""
-    if tuned == NONE:
+    if tuned == UNTUNED:
         return ()
     # os.path: a cache that cannot be looked into is one without a database.
     own = (user_file(),) if tuned is None and os.path.exists(user_file()) else ()
