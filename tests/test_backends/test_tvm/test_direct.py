@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pfir.backends.tvm.kernels.direct.convolution import pack
-from pfir.backends.tvm.lowering import anchors as anchors
+from pfir.backends.tvm.lowering import convolutions
 from pfir.backends.tvm.lowering.lower import written
 from pfir.backends.tvm.schedule import candidate_schedules as candidates
 from pfir.backends.tvm.schedule.algorithms import habits
@@ -76,7 +76,7 @@ def results(request):
     model, target = bundled(CASES), replace(parse_target("host"), threads=threads)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(candidates, "direct_plan", lambda _, workload: direct_plans(planned, workload)[which])
-        patch.setattr(anchors, "habits", lambda _: habits(planned) | {"fenced": False})
+        patch.setattr(convolutions, "habits", lambda _: habits(planned) | {"fenced": False})
         program = written(model, target)
     assert sum(calls for (spec, _), calls in program.calls.items() if spec.family == "direct") == len(CASES)
     ours, theirs = answers_of_program(program, model)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pfir.backends.tvm.kernels.winograd.kernel import pack
-from pfir.backends.tvm.lowering import anchors as anchors
+from pfir.backends.tvm.lowering import convolutions
 from pfir.backends.tvm.lowering.lower import written
 from pfir.backends.tvm.schedule import candidate_schedules as candidates
 from pfir.backends.tvm.schedule.algorithms import OUTPUTS, habits, plan, winograd_or_direct
@@ -73,7 +73,7 @@ def _answers(outputs: int, threads: int, as_on_arm: bool) -> dict[str, tuple[np.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(candidates, "winograd_or_direct", lambda *where: _plan(*where, outputs, 4 if as_on_arm else None))
         if as_on_arm:
-            patch.setattr(anchors, "habits", lambda target: habits(parse_target("arm")) | {"fenced": False})
+            patch.setattr(convolutions, "habits", lambda target: habits(parse_target("arm")) | {"fenced": False})
         program = written(model, target)
     assert sum(calls for (spec, _), calls in program.calls.items() if spec.family == "winograd") == len(CASES)
     ours, theirs = answers_of_program(program, model)

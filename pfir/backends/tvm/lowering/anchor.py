@@ -51,6 +51,17 @@ def optional(node: gs.Node, index: int) -> gs.Tensor | None:
     return node.inputs[index] if present else None
 
 
+def bias_of(node: gs.Node, index: int) -> Any:
+    """The bias as an array, None without one or where it is zero, False where it is no constant."""
+    tensor = optional(node, index)
+    if tensor is None:
+        return None
+    array = array_of(tensor)
+    if array is None:
+        return False
+    return array.reshape(-1) if array.any() else None
+
+
 def pads_of(node: gs.Node, sizes: tuple[int, ...], kernel: tuple[int, ...]) -> tuple[int, ...]:
     """Begin and end pads of each spatial axis, `auto_pad` worked out."""
     rank = len(kernel)
