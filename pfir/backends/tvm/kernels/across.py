@@ -120,16 +120,24 @@ class _Kernel:
         rows = min(self.tile.rows, out)
         down, strips = -(-out // rows), -(-size // lanes)
         with (T.parallel if self.tile.threads > 1 else T.serial)(0, self.spec.out.shape[0] * down * strips) as n:
-            place, top = start(n % strips, strips, lanes, size), start(n // strips % down, down, rows, out)
-            _Strip(self, region, lanes, rows, n // strips // down, top, place).write()
+            top, value = start(n // strips % down, down, rows, out), start(n % strips, strips, lanes, size)
+            _Strip(self, region, lanes, rows, _Place(n // strips // down, top, value)).write()
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a strip begins: its image, its first row of output, and its first value in each part."""
+
+    image: Any
+    top: Any
+    value: Any
 
 
 class _Strip:
-    """Writes one strip of image `b`: `count` rows of output from row `top` on, in each part from value `place` on."""
+    """Writes one strip, which has `count` rows of output."""
 
-    def __init__(self, kernel: _Kernel, region: _Region, lanes: int, count: int, b: Any, top: Any, place: Any) -> None:
-        self.kernel, self.region, self.lanes, self.count = kernel, region, lanes, count
-        self.b, self.top, self.place = b, top, place
+    def __init__(self, kernel: _Kernel, region: _Region, lanes: int, count: int, at: _Place) -> None:
+        self.kernel, self.region, self.lanes, self.count, self.at = kernel, region, lanes, count, at
         self.rows, self.columns = kernel.axis(0), kernel.axis(1)
         self.taps = self.rows.kernel * self.columns.kernel
         self.weights = self._registers(self.taps + 1)
@@ -148,7 +156,7 @@ class _Strip:
         """A step for each input row: those alike go in rounds of as many as there are sums of a vector."""
         from tvm.tirx.script import builder as T
 
-        packed, phase = self.kernel.operands[1].tensor, self.place % self.kernel.channels
+        packed, phase = self.kernel.operands[1].tensor, self.at.value % self.kernel.channels
         for tap in range(self.taps + 1):
             store(self.weights, self.lanes, lambda e, tap=tap: (packed[tap, phase + e], [tap, e]))
         kernel, steps = self.rows.kernel, self.count + self.rows.kernel - 1
@@ -178,7 +186,7 @@ class _Strip:
         if t < self.count:
             for to in self._sums(t):
                 store(self.sums, self.lanes, lambda e, to=to: (self.weights[bias, e], [to, e]))
-        row = self.rows.at(self.top + further, t)
+        row = self.rows.at(self.at.top + further, t)
         if self.region.taps and self._highest(t) >= 0 and self._lowest(t) < self.rows.size:
             with where(row >= 0, self._lowest(t) < 0), where(row < self.rows.size, self._highest(t) >= self.rows.size):
                 self._row(t, further)
@@ -224,7 +232,8 @@ class _Strip:
 
     def _value(self, rows: int, row: Any, columns: int, column: int) -> Any:
         """Where a value of the strip, so many rows from its first one, lies in an image of these sizes."""
-        return ((self.b * rows + self.top + row) * columns + column) * self.kernel.channels + self.place
+        line = self.at.image * rows + self.at.top + row
+        return (line * columns + column) * self.kernel.channels + self.at.value
 
     def _from(self, buffer: Any, index: Any) -> tuple[Any, Any]:
         """The same place, in a buffer that begins there where columns are reached by offsets."""

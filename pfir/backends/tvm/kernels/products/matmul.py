@@ -6,7 +6,7 @@ end with the matrix, so that no size costs a predicate.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -39,54 +39,57 @@ def matmul(spec: KernelSpec, tile: MatrixTile) -> Any:
         out = argument("out", spec.out, SINGLE)
         tasks = (T.parallel if tile.threads > 1 else T.serial)(0, prod(batch) * columns * rows)
         with T.sblock("root"), tasks as task:
-            index = split(task // (columns * rows), batch)
-            _product(
-                spec,
-                tile,
-                operands,
-                out,
-                index,
-                start(task % rows, rows, tile.rows, m),
-                start(task // rows % columns, columns, tile.block, n),
-            )
+            row, column = task % rows, task // rows % columns
+            place = start(row, rows, tile.rows, m), start(column, columns, tile.block, n)
+            _RegisterTile(spec, tile, operands, out, split(task // (columns * rows), batch), place).write()
     return ib.get()
 
 
-def _product(
-    spec: KernelSpec, tile: MatrixTile, operands: list[Operand], out: Any, batch: tuple[Any, ...], m: Any, n: Any
-) -> None:
-    """One tile of the result, from row `m` and column `n` on."""
-    from tvm.tirx.script import builder as T
+@dataclass(frozen=True)
+class _RegisterTile:
+    """Writes one tile of the result.
 
-    left, right, inner, lanes = operands[0], operands[1], spec.operands[0].shape[-1], tile.lanes
-    sums = T.alloc_buffer((tile.rows, tile.vectors, lanes), SINGLE, scope="local")
-    over_tile(tile.rows, tile.vectors, lambda i, j: store(sums, lanes, lambda e: (const(0), [i, j, e])))
+    Args:
+        batch: The index of its matrix.
+        place: Its first row and column there.
+    """
 
-    def step(k: Any) -> None:
-        over_tile(
-            tile.rows,
-            tile.vectors,
-            lambda i, j: store(
-                sums,
-                lanes,
-                lambda e: (
-                    sums[i, j, e]
-                    + left.broadcast((*batch, m + i, k)) * right.broadcast((*batch, k, n + j * lanes + e)),
-                    [i, j, e],
-                ),
-            ),
-        )
+    spec: KernelSpec
+    tile: MatrixTile
+    operands: list[Operand]
+    out: Operand
+    batch: tuple[Any, ...]
+    place: tuple[Any, Any]
 
-    with T.serial(0, inner // tile.unroll) as outer, T.unroll(0, tile.unroll) as one:
-        step(outer * tile.unroll + one)
-    with T.serial(inner // tile.unroll * tile.unroll, inner) as k:
-        step(k)
+    def write(self) -> None:
+        """Zeros, the sums over the inner axis, and what follows them."""
+        from tvm.tirx.script import builder as T
 
-    def result(i: Any, j: Any) -> None:
+        tile, lanes, inner = self.tile, self.tile.lanes, self.spec.operands[0].shape[-1]
+        sums = T.alloc_buffer((tile.rows, tile.vectors, lanes), SINGLE, scope="local")
+        over_tile(tile.rows, tile.vectors, lambda i, j: store(sums, lanes, lambda e: (const(0), [i, j, e])))
+        with T.serial(0, inner // tile.unroll) as outer, T.unroll(0, tile.unroll) as one:
+            self._step(sums, outer * tile.unroll + one)
+        with T.serial(inner // tile.unroll * tile.unroll, inner) as k:
+            self._step(sums, k)
+        over_tile(tile.rows, tile.vectors, lambda i, j: self._result(sums, i, j))
+
+    def _step(self, sums: Any, k: Any) -> None:
+        """Multiply-adds of one place of the inner axis."""
+        (left, right, *_), (m, n), lanes = self.operands, self.place, self.tile.lanes
+
+        def add(i: Any, j: Any, e: Any) -> tuple[Any, list[Any]]:
+            value = left.broadcast((*self.batch, m + i, k)) * right.broadcast((*self.batch, k, n + j * lanes + e))
+            return sums[i, j, e] + value, [i, j, e]
+
+        over_tile(self.tile.rows, self.tile.vectors, lambda i, j: store(sums, lanes, lambda e: add(i, j, e)))
+
+    def _result(self, sums: Any, i: Any, j: Any) -> None:
+        """What follows the sums of one register."""
+        spec, lanes = self.spec, self.tile.lanes
+
         def value(e: Any) -> tuple[Any, list[Any]]:
-            index = (*batch, m + i, n + j * lanes + e)
-            return tail(spec, operands, index, sums[i, j, e]), [index[axis] for axis in spec.out.order]
+            index = (*self.batch, self.place[0] + i, self.place[1] + j * lanes + e)
+            return tail(spec, self.operands, index, sums[i, j, e]), [index[axis] for axis in spec.out.order]
 
-        store(out.tensor, lanes, value)
-
-    over_tile(tile.rows, tile.vectors, result)
+        store(self.out.tensor, lanes, value)
