@@ -29,8 +29,8 @@ WAYS = (Schedule(4, 180.0, 150.0), Schedule(2, 60.0, 45.0))
 
 
 def ways_for(target: Target) -> tuple[Schedule, ...]:
-    """Those that a target's arithmetic is exact enough for: in float16 the transforms of 4x4 tiles, whose weights reach
-    from 1/24 to 8, would cost about ten times the error of a direct convolution."""
+    """The schedules that a target's arithmetic is exact enough for: in float16 the transforms of 4x4 tiles, whose
+    weights reach from 1/24 to 8, would cost about ten times the error of a direct convolution."""
     return WAYS if target.arithmetic == FLOAT32 else tuple(schedule for schedule in WAYS if schedule.outputs == 2)
 
 

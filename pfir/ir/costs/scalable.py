@@ -69,7 +69,7 @@ class ScalableKernels:
         return int(self._totals.at(self._widths.at(kept))[1])
 
     def size_bytes_at(self, kept: Mapping[str, int]) -> int:
-        """Their bytes."""
+        """Bytes of the weights; what layers share counts as often as it is read."""
         return int(self._totals.at(self._widths.at(kept))[2])
 
 

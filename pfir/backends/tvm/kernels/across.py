@@ -147,7 +147,7 @@ class _Strip:
         self.sink = self._from(kernel.result, self._value(self.rows.out, 0, self.columns.out, region.first))
 
     def _registers(self, count: int) -> Any:
-        """So many vectors."""
+        """Registers for `count` vectors."""
         from tvm.tirx.script import builder as T
 
         return T.alloc_buffer((count, self.lanes), self.kernel.spec.dtype, scope="local")
@@ -181,7 +181,7 @@ class _Strip:
         return self.rows.at(self.rows.out - self.count, t)
 
     def _step(self, t: int, further: Any) -> None:
-        """The input row that output row `t` of the strip reads first, and so many rows further down."""
+        """Read the input row that output row `t` of the strip reads first, `further` rows down."""
         kernel, bias = self.rows.kernel, self.taps
         if t < self.count:
             for to in self._sums(t):
@@ -194,7 +194,7 @@ class _Strip:
             self._finish(t - kernel + 1, further)
 
     def _sums(self, y: int) -> range:
-        """Those of an output row of the strip, one for each part."""
+        """The sums of an output row of the strip, one for each part."""
         parts = len(self.region.parts)
         return range(y % self.rows.kernel * parts, (y % self.rows.kernel + 1) * parts)
 
@@ -231,7 +231,7 @@ class _Strip:
             store(buffer, self.lanes, value)
 
     def _value(self, rows: int, row: Any, columns: int, column: int) -> Any:
-        """Where a value of the strip, so many rows from its first one, lies in an image of these sizes."""
+        """The place of a value of the strip, `row` rows from its first one, in an image of these sizes."""
         line = self.at.image * rows + self.at.top + row
         return (line * columns + column) * self.kernel.channels + self.at.value
 
@@ -247,7 +247,7 @@ class _Strip:
         return rest, 0
 
     def _line(self, place: tuple[Any, Any], columns: int, row: Any) -> Callable[[int], tuple[Any, Any]]:
-        """The buffer and index of what lies so many columns on, in a row so many rows from a place."""
+        """The buffer and index of what lies some columns on, in the row that lies `row` rows from a place."""
         channels, offsets = self.kernel.channels, self.kernel.offsets
         buffer, index = self._from(place[0], place[1] + row * columns * channels)
         return lambda apart: (buffer, index + (apart * channels if offsets is None else offsets[apart]))

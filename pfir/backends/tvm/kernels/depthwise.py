@@ -229,8 +229,12 @@ class _Writer:
         return [_loop("n", count, body, tirx.ForKind.UNROLLED)]
 
     def _pixels(self, at: _Place, rows: list[Any]) -> tuple[list[Any], Callable]:
-        """What comes first, and how to read tap `k` of the `i`th output from channel `c` of the block on, in the nth of
-        these input rows; they count from where the kernel would begin at without pads."""
+        """The statements that come first, and a function of `(n, i, k, c)` that reads tap `k` of the `i`th output from
+        channel `c` of the block on, in the nth of these input rows.
+
+        Args:
+            rows: They count from where the kernel would begin without pads.
+        """
         y, channel = at.y * self.rows.stride, self._channel(at.block)
         if self.offsets is None:
             return [], lambda n, i, k, c: self._lanes(
@@ -243,7 +247,8 @@ class _Writer:
         return statements, lambda n, i, k, c: self._lanes(lines[n], self.offsets[self.columns.at(i, k) - first] + c)
 
     def _places(self, at: _Place, channel: Any) -> tuple[list[Any], Callable]:
-        """What comes first, and the buffer and index of the `i`th output of a line, `c` channels from `channel` on."""
+        """The statements that come first, and a function of `(line, i, c)` that gives the buffer and index of the `i`th
+        output of a line, `c` channels from `channel` on."""
         if self.offsets is None:
             return [], lambda line, i, c: (self.out, [at.b, at.y + line, at.x + i, channel + c])
         begin = ((at.b * self.rows.out + at.y) * self.columns.out + at.x) * self.channels + channel
@@ -252,7 +257,7 @@ class _Writer:
         return statements, lambda line, i, c: (found[line], [self.offsets[i] + c])
 
     def _lines(self, buffer: Any, begin: Any, apart: list[int]) -> tuple[list[Any], list[Any]]:
-        """What declares them, and the values that lie so far apart from value `begin` on, as buffers of their own."""
+        """The statements that declare lines, and the lines: buffers that begin so far `apart` from value `begin`."""
         statements, first = from_value(buffer, begin)
         others = [from_value(first, values) for values in apart[1:]]
         return [*statements, *(s for some, _ in others for s in some)], [first, *(line for _, line in others)]
@@ -276,7 +281,7 @@ class _Writer:
 
 
 def _flat(*buffers: tuple[Any, Form]) -> tuple[list[Any], list[Any]]:
-    """What declares them, and the same memory as buffers of one axis."""
+    """The statements that declare them, and the same memory as buffers of one axis."""
     found = [flat(buffer, form) for buffer, form in buffers]
     return [statement for statement, _ in found], [same for _, same in found]
 

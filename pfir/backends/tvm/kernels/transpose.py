@@ -135,7 +135,7 @@ def _block(side: int, load: Callable[[int, int, int], Any], keep: Callable[[int,
 
 
 def _unpacked(lanes: int, start: int, width: int) -> list[int]:
-    """Of two vectors: pieces of `width` values from `start` on in every four lanes, in turn from one and the other."""
+    """The lanes of two vectors, in turn of each: pieces of `width` from `start` on in every four lanes."""
     return [
         vector * lanes + quarter + start + piece * width + i
         for quarter in range(0, lanes, _QUARTER)

@@ -156,7 +156,7 @@ class Lowering:
             self._unscheduled(group)
 
     def _read_by(self, head: gs.Node) -> Values:
-        """How a lead reads: a convolution copies an image that lies in ONNX's order anyway, and converts it there."""
+        """How an anchor reads: a convolution copies an image in ONNX's order anyway, and converts it there."""
         image = head.op == "Conv" and self.given(head.inputs[0]).form.order == (0, 1, 2, 3)
         return self.given if image else self.value
 
@@ -194,7 +194,7 @@ class Lowering:
         return Anchor("affine", {"kind": "steps"}, [], Form(shape, order), plain_tile(self.program.target))
 
     def _emit(self, start: Anchor, tensor: gs.Tensor, nodes: tuple[gs.Node, ...]) -> Value:
-        """The kernel of a lead with the element-wise nodes behind it."""
+        """The kernel of an anchor with the element-wise nodes behind it."""
         operands = list(start.operands)
         steps: list[Step] = []
         places: dict[str, tuple[str, Any]] = {tensor.name: ("main", 0)}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pfir.backends.tvm.families import FAMILIES, modelled
-from pfir.backends.tvm.kernels.transpose import covers as turns
+from pfir.backends.tvm.kernels.transpose import covers as transposes
 from pfir.backends.tvm.lowering.form import Form, KernelSpec, plain, same_memory
 from pfir.backends.tvm.schedule.candidate_schedules import Schedule
 from pfir.backends.tvm.schedule.tile_kinds import Tile
@@ -101,7 +101,7 @@ class Program:
         if same_memory(value.form, form):
             return self.view(value, form)
         if (value, form) not in self.copies:
-            family, kind = ("transpose", ()) if turns(value.form, form) else ("affine", (("kind", "copy"),))
+            family, kind = ("transpose", ()) if transposes(value.form, form) else ("affine", (("kind", "copy"),))
             spec = KernelSpec(family, kind, (value.form,), 1, (), form, form.dtype)
             self.copies[value, form] = self.call(spec, plain_tile(self.target), [value])
         return self.copies[value, form]

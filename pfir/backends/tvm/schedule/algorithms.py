@@ -59,7 +59,7 @@ def winograd_or_direct(target: Target, channels: int, out: tuple[int, ...]) -> W
 
 
 def outputs_for(target: Target) -> tuple[int, ...]:
-    """Those of `OUTPUTS` that the target's arithmetic is exact enough for."""
+    """The sizes of `OUTPUTS` that the target's arithmetic is exact enough for."""
     exact = {schedule.outputs for schedule in ways_for(target)}
     return tuple(outputs for outputs in OUTPUTS if outputs in exact)
 
@@ -96,7 +96,7 @@ def _product_cost(tile: MatrixTile, rows: int, vectors: int) -> float:
 
 
 def _portions(whole: int, most: int) -> list[int]:
-    """At most so many each, the last with what is left."""
+    """The sizes of portions, each of at most `most`, the last of what is left."""
     return [min(most, whole - begun) for begun in range(0, whole, most)]
 
 

@@ -53,7 +53,7 @@ class Block:
         return sum(self.lanes) + self.singles
 
     def copies(self, rows: int, steps: int) -> int:
-        """Among how many accumulators the steps of a tile of so many rows take turns, each in place of one."""
+        """The accumulators, in place of each one, among which the steps of a tile of `rows` rows take turns."""
         if not self.lanes:
             return 1
         return min(steps, -(-_ENOUGH * steps // (rows * (len(self.lanes) * steps + self.singles))))
@@ -241,7 +241,7 @@ def _cost(target: Target, workload: Workload, block: Block) -> float:
 
 @lru_cache(maxsize=64)
 def _taps(workload: Workload) -> float:
-    """Those of the kernel that meet the image, on average over all positions."""
+    """The number of the kernel's taps that meet the image, on average over all positions."""
     if bordered(workload.order, workload.channels):
         return prod(workload.kernel)
     sizes = zip(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 class Tile(ABC):
-    """What every kernel has: vectors of so many `lanes`, and `threads` that share its outer loops."""
+    """A share of a kernel's work that stays in registers: vectors of `lanes` values; `threads` share the tiles."""
 
     lanes: int
     threads: int

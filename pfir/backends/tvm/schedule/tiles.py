@@ -93,8 +93,8 @@ def product_tile(target: Target, rows: int, channels_out: int, channels_in: int)
 
 
 def _most_accumulators(target: Target, channels_out: int, channels_in: int) -> int | None:
-    """Of a product's tile on Arm: fewer where the bias of a single block stays in registers too, yet fewer where LLVM
-    writes out all steps besides."""
+    """The most accumulators of a product's tile on Arm: fewer where the bias of a single block stays in registers too,
+    yet fewer where LLVM writes out all steps besides."""
     if channels_in < _HELD:
         return _ENOUGH
     again = scheduled_ahead(target) and channels_in % 8 and _unroll(target, channels_in) <= 4

@@ -42,7 +42,7 @@ class Workload:
     dtype: str = SINGLE
 
     def __str__(self) -> str:
-        """By which a database knows it: equal texts, equal work."""
+        """The text by which a database knows it: equal texts, equal work."""
         fields = {name: _times(getattr(self, name)) for name in ("kernel", "strides", "dilations", "pads", "spread")}
         usual = {"kernel": "1x1", "strides": "1x1", "dilations": "1x1", "pads": "0x0", "spread": "1x1"}
         said = [f"{name}={text}" for name, text in fields.items() if text != usual[name]]

@@ -1,10 +1,10 @@
-"""Which way of computing a kernel was measured to be the fastest on which core: a file of this package, and the user's.
+"""Which schedule of a kernel was measured to be the fastest on which core: a file of this package, and the user's.
 
     {"format": 1, "cores": {CORE: {WORK: {"way": WAY, "gain": 1.08, "device": "..", "tvm": "..", "among": ".."}}}}
 
-`CORE`, `WORK` and `WAY` are texts, as `core_name`, `Work` and the ways write them; `gain` is the time of the way that
-the model of the core chooses as a multiple of the measured one's, 1 where that one was not beaten: such an entry only
-tells that there is nothing to measure. A way that this version does not propose is passed over.
+`CORE`, `WORK` and `WAY` are texts, as `core_name`, workloads and schedules write them; `gain` is the time of the
+schedule that the model of the core chooses as a multiple of the measured one's, 1 where that one was not beaten: such
+an entry only tells that there is nothing to measure. A schedule that this version does not propose is passed over.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def core_name(target: Target) -> str:
 
 
 def sha256(path: Path) -> str:
-    """Of the file's content.
+    """The SHA-256 of the file's content.
 
     Raises:
         UsageError: It cannot be read.

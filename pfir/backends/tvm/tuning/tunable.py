@@ -25,7 +25,7 @@ LIBRARY = "kernel.so"
 
 
 def tunables(model: Model, target: Target) -> tuple[Tunable, ...]:
-    """Each distinct one once, in order of execution.
+    """Each distinct kernel of the model once, in order of execution.
 
     Raises:
         CompileError: The model cannot be compiled.

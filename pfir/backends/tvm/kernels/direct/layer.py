@@ -84,7 +84,7 @@ class Layer:
         return first, last
 
     def taps(self, x: int, rows: int) -> Taps:
-        """Under the `rows` positions from `x` on; a tap outside for all of them is left out."""
+        """The taps under the `rows` positions from `x` on; a tap that is outside for all of them is left out."""
         (_, width), pad = self.sizes, self.pads[1]
         kernel, stride, step = (self.spec[name][1] for name in ("kernel", "strides", "dilations"))
 

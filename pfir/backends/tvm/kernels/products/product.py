@@ -72,12 +72,12 @@ class _Writer:
 
     @property
     def rounds(self) -> int:
-        """Of `unroll` steps each, behind which fewer may be left."""
+        """Rounds of `unroll` steps each, behind which fewer steps may be left."""
         return self.inner // self.tile.unroll
 
     @property
     def parts(self) -> int:
-        """How many of them a sum over all rounds goes in: the fewest that float16 bears, one of float32."""
+        """How many parts a sum over all rounds is cut into: the fewest that float16 bears, a single one in float32."""
         return 1 if self.spec.dtype == SINGLE else -(-self.rounds // (HALF_TERMS // self.tile.unroll))
 
     def write(self) -> None:
@@ -125,13 +125,13 @@ class _RegisterTile:
 
     @property
     def registers(self) -> list[tuple[int, int]]:
-        """Those that hold the sums, by number and vector; the ones that rows share come last, which is faster."""
+        """The registers that hold the sums, by number and vector; those that rows share come last, which is faster."""
         found = [(i, j) for i, j in self.places if i * self.vectors[j].rows < self.rows]
         return sorted(found, key=lambda place: self.vectors[place[1]].rows)
 
     @property
     def copies(self) -> int:
-        """How often there are as many: enough to hide the latency, while they fill no more than half of the core's."""
+        """The copies of the registers: enough to hide the latency, while they fill no more than half of the core's."""
         count, room = len(self.registers), self.kernel.spec["registers"] // 2
         return max(1, min(self.kernel.tile.unroll, -(-_ENOUGH // count), room // count))
 
@@ -154,7 +154,7 @@ class _RegisterTile:
             dotted.result(self.first)
 
     def _allocated(self, count: int) -> list[Any]:
-        """So many times the registers of each vector, as `[count, register, lane]`."""
+        """Memory for `count` copies of the registers of each vector, as `[count, register, lane]`."""
         from tvm.tirx.script import builder as T
 
         return [
@@ -278,7 +278,7 @@ class _RegisterTile:
         return self.kernel.operands[bias](*(self._column(j, e) if size > 1 else 0 for size in form.shape))
 
     def _sum(self, sums: list[Any], j: int, cell: list[Any]) -> Any:
-        """Over all copies."""
+        """The sum over all copies."""
         total = sums[j][(0, *cell)]
         for copy in range(1, self.copies):
             total = total + sums[j][(copy, *cell)]

@@ -126,9 +126,9 @@ class Plan:
         return values + (_ASIDE if values * 4 % _ALIASING == 0 else 0)
 
     def vectors(self, channels: int, rows: int) -> tuple[Vector, ...]:
-        """Those that hold so many channels of a block for so many tiles: whole ones, the last as narrow as what is left
-        and whole lanes allow. By a narrowing tile, two tiles of an even number share
-        what fewest lanes are left."""
+        """The vectors that hold `channels` channels of a block for `rows` tiles: whole ones, the last as narrow as what
+        is left and whole lanes allow. By a narrowing tile, two tiles of an even number share what fewest lanes are
+        left."""
         lanes, shares = self.tile.lanes, isinstance(self.tile, NarrowingTile) and rows % 2 == 0
         if shares:
             last = (channels - 1) // FEWEST_LANES * FEWEST_LANES
