@@ -1,4 +1,4 @@
-"""The families of kernels: each one's generator, and where there is a choice, the ways to compute its work."""
+"""The families of kernels: each one's generator, and where there is a choice, the schedules of its work."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class KernelFamily:
     Args:
         name: What specifications and workloads call it.
         make: The kernel of a specification and a tile of the family's kind, as a function of TensorIR.
-        choice: The ways to compute a workload of this name; None where there is just one. Some of them are kernels of
+        choice: The schedules of a workload of this name; None where there is just one. Some of them are kernels of
             another family, which then has no workloads of its own: a convolution may be a direct one, or Winograd's.
     """
 
@@ -80,11 +80,11 @@ FAMILIES: dict[str, KernelFamily] = {
 
 
 def modelled(target: Target, workload: Workload) -> Schedule:
-    """The way that takes the least time by the model of the core."""
+    """The schedule that takes the least time by the model of the core."""
     return FAMILIES[workload.family].choice.modelled(target, workload)
 
 
 def candidates(target: Target, workload: Workload) -> tuple[Schedule, ...]:
-    """Each way once, the modelled one first; every one of them computes the same."""
+    """Each schedule once, the modelled one first; every one of them computes the same."""
     others = FAMILIES[workload.family].choice.others
     return tuple(dict.fromkeys((modelled(target, workload), *others(target, workload))))

@@ -22,7 +22,7 @@ import numpy as np
 from pfir.artifact import Artifact, Kernel
 from pfir.devices.base import Device
 from pfir.devices.estimation.register_tiles import EPILOGUE, cheapest_tile
-from pfir.devices.estimation.winograd import tiled_work, ways_for
+from pfir.devices.estimation.winograd import schedules_for, tiled_work
 from pfir.errors import DeviceError, UsageError
 from pfir.ir.costs.families import FAMILIES
 from pfir.measurement import ESTIMATED, Measurement
@@ -87,7 +87,7 @@ def estimate_seconds(target: Target, kernels: KernelArrays) -> np.ndarray:
     moved = (kernels.read_bytes + kernels.written_bytes) * target.value_bytes / FLOAT_BYTES
     seconds = np.maximum(workload / (_SHARE[kernels.family] * peak), _memory_seconds(target, moved))
     values = kernels.written_bytes / FLOAT_BYTES
-    for schedule in ways_for(target):
+    for schedule in schedules_for(target):
         workload, more = tiled_work(target, schedule, values, kernels.channels_out, kernels.channels_in)
         tiled = np.maximum(workload / peak, _memory_seconds(target, moved + target.value_bytes * more))
         seconds = np.where(kernels.family == _BY_WINOGRAD, np.minimum(seconds, tiled), seconds)

@@ -38,7 +38,7 @@ class Program:
         known: What was measured on the target's core.
         kernels: Those made so far.
         calls: How often each is called in one inference.
-        works: What there was a choice of ways for, in order.
+        works: The workloads of which there was a choice of schedules, in order.
         copies: Tensors in another order than they were made in, by tensor and order.
         slow: The nodes, with their operators, that run on TVM's unscheduled code instead of kernels of ours.
     """

@@ -10,10 +10,10 @@ from pfir.backends.tvm.schedule.remainders import strip_remainder
 from pfir.backends.tvm.schedule.tile_kinds import MatrixTile, NarrowingTile, ProductTile
 from pfir.backends.tvm.schedule.tiles import by_lane, matrix_tile, matrix_tiles, shared, strip_tile
 from pfir.backends.tvm.schedule.workload import Workload
-from pfir.devices.estimation.winograd import WAYS, ways_for
+from pfir.devices.estimation.winograd import SCHEDULES, schedules_for
 from pfir.target import FLOAT32, Target
 
-OUTPUTS = tuple(schedule.outputs for schedule in WAYS)
+OUTPUTS = tuple(schedule.outputs for schedule in SCHEDULES)
 # Vector instructions a multiply-add of the inner loops: on Arm two in five are loads, x86 takes operands from memory.
 _PER_MULTIPLY = {"arm": 1.3, "x86": 1.1}
 # Beside them on Arm, for some tiles at one point of one block.
@@ -60,7 +60,7 @@ def winograd_or_direct(target: Target, channels: int, out: tuple[int, ...]) -> W
 
 def outputs_for(target: Target) -> tuple[int, ...]:
     """The sizes of `OUTPUTS` that the target's arithmetic is exact enough for."""
-    exact = {schedule.outputs for schedule in ways_for(target)}
+    exact = {schedule.outputs for schedule in schedules_for(target)}
     return tuple(outputs for outputs in OUTPUTS if outputs in exact)
 
 
@@ -158,7 +158,7 @@ def _tiled(target: Target, channels: int, out: tuple[int, ...], outputs: int) ->
     products = points * channels * _multiply_adds(target, made.tile, out[1])
     groups = tiles / made.tile.rows * -(-out[1] // made.tile.block) if by_lane(target) else 0
     there, back = (_vectors(target, size) for size in (channels, out[1]))
-    schedule = next(schedule for schedule in ways_for(target) if schedule.outputs == outputs)
+    schedule = next(schedule for schedule in schedules_for(target) if schedule.outputs == outputs)
     return tiles * (products + there * schedule.there + back * schedule.back) + groups * points * _A_POINT
 
 

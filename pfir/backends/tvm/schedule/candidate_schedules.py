@@ -1,4 +1,4 @@
-"""The ways to compute a kernel: the one that the model of the core chooses, and those worth measuring beside it."""
+"""The schedules of a workload: the one that the model of the core chooses, and those worth measuring beside it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _STEPS = (1, 2, 4, 8)
 
 @dataclass(frozen=True)
 class Choice:
-    """The ways to compute a workload.
+    """The schedules of the workloads of a family.
 
     Args:
         modelled: The one that takes the least time by the model of the core.

@@ -40,10 +40,10 @@ class Entry:
 
     Args:
         schedule: The fastest, as text.
-        gain: The modelled way's time as a multiple of it; 1 where the modelled way is the fastest.
+        gain: The modelled schedule's time as a multiple of it; 1 where that one is the fastest.
         device: What it was measured on.
         tvm: The version that compiled it.
-        among: `digest` of the ways that it was chosen among.
+        among: `digest` of the schedules that it was chosen among.
     """
 
     schedule: str
@@ -58,7 +58,7 @@ class Known:
     """The entries of one core, by the text of the work.
 
     Args:
-        entries: Those that tell which way to take.
+        entries: Those that tell which schedule to take.
         sources: The database that each is from: its name, and the SHA-256 of its content.
     """
 
@@ -66,7 +66,7 @@ class Known:
     sources: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def schedule(self, target: Target, workload: Workload) -> Schedule | None:
-        """The measured way of exactly this work; None where there is none."""
+        """The measured schedule of exactly this workload; None where there is none."""
         entry = self.entries.get(str(workload))
         return (
             None

@@ -1,4 +1,4 @@
-"""The kernels of a model that can be computed in several ways, each to be built alone and measured."""
+"""The kernels of a model that can be scheduled in several ways, each to be built alone and measured."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def tuning(model: Model, target: Target, known: Known) -> Tuning:
 
 
 def group_kernels(model: Model, target: Target) -> dict[str, GroupKernel]:
-    """The kernels with a choice of ways, by the text of their work.
+    """The kernels with a choice of schedules, by the text of their work.
 
     Raises:
         CompileError: The model cannot be compiled.
