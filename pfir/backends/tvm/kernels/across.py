@@ -160,6 +160,7 @@ class _Strip:
         for tap in range(self.taps + 1):
             store(self.weights, self.lanes, lambda e, tap=tap: (packed[tap, phase + e], [tap, e]))
         kernel, steps = self.rows.kernel, self.count + self.rows.kernel - 1
+        # Output rows that lie the kernel's rows apart use the same sums, so that rounds of as many steps are alike.
         alike = [t for t in range(kernel - 1, self.count) if self._lowest(t) >= 0 and self._highest(t) < self.rows.size]
         first, rounds = (alike or [steps])[0], len(alike) // kernel
         for t in range(first):

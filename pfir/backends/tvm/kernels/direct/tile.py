@@ -87,6 +87,7 @@ class RegisterTile:
     def _begin(self, sums: list[Any], singles: list[Any], copies: int) -> None:
         """Sums start from the bias; where several are added up in the end, only one of them."""
         for i, (j, width), copy in pairs(range(self.rows), enumerate(self.block.lanes), range(copies)):
+            # A vector wider than all channels is written in narrower ones, which add the bias in the end.
             biased = copy == 0 and width <= self.layer.channels
             store(
                 sums[j],
@@ -133,6 +134,7 @@ class RegisterTile:
         whole, rest = divmod(run.length, steps)
         with T.serial(0, whole) as outer:
             some(outer * steps, steps)
+        # Values are loaded by whole vectors: the last one begins earlier, and what it has twice is skipped.
         if rest and together:
             some(run.length - steps, steps, steps - rest)
         elif rest:

@@ -179,7 +179,7 @@ class _RegisterTile:
 
         with T.serial(0, count) as part:
             self._clear(sums)
-            left = kernel.rounds - part * each
+            left = kernel.rounds - part * each  # of the last part fewer than of the others
             with T.serial(0, tirx.min(left, each) if kernel.rounds % each else each) as outer:
                 self._steps(sums, (part * each + outer) * unroll, unroll)
             keep(part)
@@ -200,6 +200,7 @@ class _RegisterTile:
         for copy in range(self.copies):
             for i, j in self.places:
                 vector, first = self.vectors[j], begin is not None and copy == 0
+                # A vector wider than all columns gets its bias in pieces, which leave its last lanes as they are.
                 if not first or vector.columns < vector.lanes:
                     store(sums[j], vector.lanes, lambda e, copy=copy, i=i, j=j: (zero, [copy, *self._cell(i, j, e)]))
                 for lane, lanes in vector.pieces if first else ():
@@ -218,6 +219,7 @@ class _RegisterTile:
         """Multiply `count` input channels from `start` on."""
         spec, inner = self.kernel.spec, self.kernel.inner
         for begin, some in _loads(count, spec.dtype):
+            # Between the loads of a round, and between the rounds of a loop that LLVM would unroll.
             fence(spec["by_lane"] and (begin > 0 or inner * len(self.registers) <= WRITTEN_OUT))
             value = self._values(start + begin, some)
             if dotted is not None and some == dotted.together:
