@@ -11,7 +11,7 @@ from pfir.artifact import Kernel
 from pfir.errors import UsageError
 from pfir.ir.costs.kernels import Plan, family_at, plan_kernels
 from pfir.ir.costs.model_cost import known_sizes, weights_of
-from pfir.ir.costs.storage import storage_of
+from pfir.ir.costs.storage import SizeTerm, storage_of
 from pfir.ir.costs.symbolic_cost import Dim, Term, axes
 from pfir.ir.model import Model
 from pfir.ir.whole import sized_everywhere
@@ -121,9 +121,9 @@ class _Widths:
         solution = np.linalg.lstsq(self._per.astype(np.float64), widths - self._fixed, rcond=None)[0]
         return np.rint(solution).astype(np.int64)
 
-    def product(self, term: Term) -> tuple[int, list[int]]:
+    def product(self, term: Term | SizeTerm) -> tuple[float, list[int]]:
         """A term as a number times rows."""
-        scale, rows = term.scale, []
+        scale, rows = float(term.scale), []
         for dim in term.dims:
             if dim in self.row:
                 rows.append(self.row[dim])
@@ -135,7 +135,7 @@ class _Widths:
 class _Sums:
     """Many sums of products of widths, evaluated together."""
 
-    def __init__(self, widths: _Widths, sums: Iterable[list[Term]]) -> None:
+    def __init__(self, widths: _Widths, sums: Iterable[Sequence[Term | SizeTerm]]) -> None:
         sums = list(sums)
         self._count = len(sums)
         products = [(at, *widths.product(term)) for at, terms in enumerate(sums) for term in terms]

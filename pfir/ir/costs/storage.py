@@ -9,9 +9,17 @@ from math import ceil, prod
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pfir.ir.costs.symbolic_cost import Term, axes
+from pfir.ir.costs.symbolic_cost import Dim, axes
 
 _BITS = 8
+
+
+@dataclass(frozen=True)
+class SizeTerm:
+    """Bytes as a product: `scale` times the sizes of these (tensor, axis)."""
+
+    scale: float
+    dims: tuple[Dim, ...]
 
 
 @dataclass(frozen=True)
@@ -42,18 +50,15 @@ class Storage:
         bits = values * self.value_bits + rows * self.row_bits + blocks * self.block_bits + self.tensor_bits
         return ceil(Fraction(bits) / _BITS)
 
-    def terms(self, tensor: gs.Tensor) -> list[Term]:
+    def terms(self, tensor: gs.Tensor) -> list[SizeTerm]:
         """The bytes as formulas over the tensor's sizes; a block that is not full counts as the share that it holds."""
-        each = Fraction(self.value_bits)
-        each += Fraction(self.block_bits, self.block_values) if self.block_values else 0
-        parts = [(each, axes(tensor)), (self.row_bits, axes(tensor)[:1]), (self.tensor_bits, ())]
-        return [Term(_number(Fraction(bits) / _BITS), dims) for bits, dims in parts if bits]
+        each, whole = Fraction(self.value_bits), axes(tensor)
+        if self.block_values:
+            each += Fraction(self.block_bits, self.block_values)
+        parts = [(each, whole), (Fraction(self.row_bits), whole[:1]), (Fraction(self.tensor_bits), ())]
+        return [SizeTerm(float(bits / _BITS), dims) for bits, dims in parts if bits]
 
 
 def storage_of(tensor: gs.Tensor) -> Storage:
     """How a file holds a tensor: as many bits for each value as its type has."""
     return Storage(_BITS * np.dtype(tensor.dtype).itemsize)
-
-
-def _number(share: Fraction) -> int | float:
-    return share.numerator if share.denominator == 1 else float(share)

@@ -16,10 +16,10 @@ Dim = tuple[str, int]
 class Term:
     """A product: `scale` times the sizes of these (tensor, axis)."""
 
-    scale: int | float
+    scale: int
     dims: tuple[Dim, ...]
 
-    def value(self, sizes: dict[str, tuple[int, ...]]) -> int | float:
+    def value(self, sizes: dict[str, tuple[int, ...]]) -> int:
         result = self.scale
         for tensor, axis in self.dims:
             result *= sizes[tensor][axis]

@@ -79,7 +79,7 @@ def _convolutions(target: Target, workload: Workload) -> Iterator[Schedule]:
     yield from _steps(tiles[0], workload.channels)
 
 
-def _product(target: Target, workload: Workload) -> Schedule:
+def _product(target: Target, workload: Workload) -> ProductTile | DotsTile:
     sizes = workload.out[0], workload.out[1], workload.data[1]
     return remainder_tile(target, *sizes) or product_tile(target, *sizes)
 
@@ -108,8 +108,9 @@ def _steps(tile: ProductTile | DotsTile, channels: int) -> Iterator[Tile]:
     """The tile with other counts of unrolled steps that divide the channels; those that are summed across lanes come by
     whole vectors."""
     least = tile.lanes if isinstance(tile, DottedTile) else 1
-    field = "copies" if isinstance(tile, DotsTile) else "unroll"
-    yield from (replace(tile, **{field: step}) for step in _STEPS if channels % step == 0 and step >= least)
+    for step in _STEPS:
+        if channels % step == 0 and step >= least:
+            yield replace(tile, copies=step) if isinstance(tile, DotsTile) else replace(tile, unroll=step)
 
 
 CONVOLUTION = Choice(_convolution, _convolutions)
