@@ -18,11 +18,13 @@ class Device(ABC):
     Args:
         name: What a reader is told.
         runs: Whether it computes a library's outputs.
+        measures: Whether it tells how long a library takes.
         estimates: Whether it tells the latency from kernels alone, so that no library is built for it.
     """
 
     name: str
     runs: bool = True
+    measures: bool = True
     estimates: bool = False
 
     @abstractmethod

@@ -20,7 +20,8 @@ def test_an_unknown_device_is_refused_with_the_known_ones(text):
 def test_only_the_estimator_estimates_and_it_runs_nothing():
     target = parse_target("arm")
     with open_device("host", target) as host, open_device(None, target) as estimator:
-        assert (host.runs, host.estimates) == (True, False) and (estimator.runs, estimator.estimates) == (False, True)
+        assert (host.runs, host.measures, host.estimates) == (True, True, False)
+        assert (estimator.runs, estimator.measures, estimator.estimates) == (False, False, True)
         with pytest.raises(DeviceError, match="estimates nothing"):
             host.estimate([])
         assert host.instructions(None, {}) is None

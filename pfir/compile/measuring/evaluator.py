@@ -61,7 +61,7 @@ class Evaluator:
     def excess(self, model: Model, baseline: Model) -> float:
         """The model's share of the latency that the goals allow; 0 where they allow any, or nothing is measured."""
         allowed = self.limits(baseline).latency_s
-        if allowed is None or self._device.estimates:
+        if allowed is None or not self._device.measures:
             return 0.0
         return self.latency(model).seconds / allowed
 

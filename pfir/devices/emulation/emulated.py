@@ -58,6 +58,7 @@ class EmulatedDevice(Device):
     """
 
     name = "emulated aarch64"
+    measures = False
 
     def __init__(
         self,

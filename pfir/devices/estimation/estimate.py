@@ -129,7 +129,7 @@ class EstimateDevice(Device):
         basis: What the factor rests on, for the measurement's detail.
     """
 
-    runs = False
+    runs = measures = False
     estimates = True
 
     def __init__(self, target: Target, factor: float = 1.0, error: float = EXPECTED_ERROR, basis: str = "") -> None:
