@@ -94,7 +94,7 @@ def sizes_around(nodes: Iterable[gs.Node]) -> dict[str, tuple[int, ...]]:
 
 
 def _runs_of_loop(node: gs.Node) -> Term:
-    """The runs of a Loop's body: as many as its first input says; one where nobody knows, or its condition ends it."""
+    """As often as its first input says; once where nobody knows, or where only its condition ends it."""
     count = array(operand(node, 0))
     return Term(int(count.ravel()[0]) if count is not None and count.size and count.ravel()[0] < _ENDLESS else 1, ())
 
