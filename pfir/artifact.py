@@ -9,6 +9,8 @@ from pfir.target import Target
 
 SLOW_KERNELS = "slow_kernels"
 """The note that names nodes which the backend computes by code it does not tune."""
+SLOW_NAME = "op_"
+"""How the names of kernels begin in a library that are such code."""
 
 
 @dataclass(frozen=True)

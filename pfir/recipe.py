@@ -13,7 +13,7 @@ import numpy as np
 
 from pfir.artifact import Database, Tuning
 from pfir.errors import UsageError
-from pfir.target import FLOAT16, FLOAT32
+from pfir.target import ARITHMETICS, FLOAT32
 
 RECIPE = "recipe.json"
 WEIGHTS = "weights.npz"
@@ -32,7 +32,7 @@ class Recipe:
         weights_sha256: Of the weights file beside the recipe; replaying refuses another one.
         seed: Of every random choice.
         versions: Of the libraries that the bytes depend on.
-        arithmetic: What the library computes in.
+        arithmetic: The name of what the library computes in.
         tuning: Which measured kernels the library was built by; None where there was no choice.
     """
 
@@ -43,7 +43,7 @@ class Recipe:
     weights_sha256: str = ""
     seed: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
-    arithmetic: str = FLOAT32
+    arithmetic: str = FLOAT32.name
     tuning: Tuning | None = None
 
     def to_json(self) -> str:
@@ -100,8 +100,8 @@ def _parts(content: Mapping[str, object]) -> dict[str, object]:
 
 def _arithmetic(content: Mapping[str, object]) -> str:
     """Recipes from before there was a choice name none."""
-    found = content.get("arithmetic", FLOAT32)
-    if found not in (FLOAT16, FLOAT32):
+    found = content.get("arithmetic", FLOAT32.name)
+    if found not in [arithmetic.name for arithmetic in ARITHMETICS]:
         raise KeyError(found)
     return found
 

@@ -10,14 +10,74 @@ from pfir.cores import CORES, FP16_CORES, X86_LEVELS, Core
 from pfir.errors import UsageError
 from pfir.system.host_cpu import host_core, host_triple
 
-__all__ = ["FLOAT16", "FLOAT32", "HALF_TERMS", "Core", "Target", "known_targets", "parse_target", "with_arithmetic"]
+__all__ = [
+    "ARITHMETICS",
+    "FLOAT16",
+    "FLOAT32",
+    "HALF",
+    "HALF_TERMS",
+    "SINGLE",
+    "Arithmetic",
+    "Core",
+    "Target",
+    "arithmetic_named",
+    "known_targets",
+    "parse_target",
+    "with_arithmetic",
+]
 
-FLOAT16, FLOAT32 = "float16", "float32"
+SINGLE, HALF = "float32", "float16"
+"""NumPy's names of the types of floats."""
 HALF_TERMS = 288
 """The longest sum that float16 takes alone. Rounding to 11 bits at every step of a sum of n like terms errs by about
 sqrt(n) / 2^12 of it: here by 0.4 %."""
 
 MOST_THREADS = 256
+_TYPE_BYTES = {SINGLE: 4, HALF: 2, "int32": 4, "int8": 1}
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """What a library computes in, between inputs and outputs of float32.
+
+    Args:
+        name: What recipes, reports and databases call it.
+        data: The type of activations, by NumPy's name.
+        weights: The type of weights.
+        accumulators: The type that products are summed in.
+        about: What a reader is told of it.
+    """
+
+    name: str
+    data: str
+    weights: str
+    accumulators: str
+    about: str
+
+    @property
+    def data_bytes(self) -> int:
+        """Bytes of one value of an activation."""
+        return _TYPE_BYTES[self.data]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+FLOAT32 = Arithmetic("float32", SINGLE, SINGLE, SINGLE, "float32 arithmetic")
+FLOAT16 = Arithmetic("float16", HALF, HALF, HALF, "fp16 arithmetic")
+ARITHMETICS = (FLOAT32, FLOAT16)
+
+
+def arithmetic_named(name: object) -> Arithmetic:
+    """The arithmetic that a recipe or report calls so.
+
+    Raises:
+        UsageError: There is none of this name.
+    """
+    for arithmetic in ARITHMETICS:
+        if arithmetic.name == name:
+            return arithmetic
+    raise UsageError(f"arithmetic {name!r} is not known; it is one of {', '.join(a.name for a in ARITHMETICS)}")
 
 
 @dataclass(frozen=True)
@@ -32,7 +92,7 @@ class Target:
         features: LLVM's feature names beyond those of `cpu`, such as `+neon`.
         threads: Threads used at run time.
         about: What it stands for, in a few words.
-        arithmetic: What a library computes in, float32 or float16; its inputs and outputs are float32 in both.
+        arithmetic: What a library computes in; its inputs and outputs are float32 in any.
     """
 
     name: str
@@ -42,7 +102,7 @@ class Target:
     features: tuple[str, ...] = ()
     threads: int = 1
     about: str = ""
-    arithmetic: str = FLOAT32
+    arithmetic: Arithmetic = FLOAT32
 
     @property
     def arm64(self) -> bool:
@@ -51,8 +111,8 @@ class Target:
 
     @property
     def value_bytes(self) -> int:
-        """Of one value of a weight or activation."""
-        return 2 if self.arithmetic == FLOAT16 else 4
+        """Bytes of one value of an activation, of which vectors are made."""
+        return self.arithmetic.data_bytes
 
     @property
     def lanes(self) -> int:
@@ -67,7 +127,8 @@ class Target:
     @property
     def computes(self) -> str:
         """The arithmetic in words."""
-        return "fp16 arithmetic; inputs and outputs float32" if self.arithmetic == FLOAT16 else "float32 arithmetic"
+        about = self.arithmetic.about
+        return about if self.arithmetic.data == SINGLE else f"{about}; inputs and outputs float32"
 
     def __str__(self) -> str:
         clock = f"{self.core.clock_hz / 1e9:.2f} GHz"
@@ -132,7 +193,7 @@ def parse_target(text: str) -> Target:
     return replace(target, name=text.strip())
 
 
-def with_arithmetic(target: Target, arithmetic: str) -> Target:
+def with_arithmetic(target: Target, arithmetic: Arithmetic) -> Target:
     """The target, its libraries computing in this arithmetic.
 
     Raises:

@@ -65,6 +65,14 @@ def test_a_room_imports_only_the_rooms_it_may(path):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_nobody_outside_asks_for_a_backend_s_own_files(path):
+    """What a backend can do stands on its contract; `pfir.backends` opens it by name."""
+    if path.relative_to(ROOT).parts[0] != "backends":
+        for name in _imports(path):
+            assert not name.startswith("pfir.backends.") or name == "pfir.backends.base", f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_heavy_libraries_stay_in_their_rooms(path):
     place = path.relative_to(ROOT).as_posix()
     for name in _imports(path):

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from pfir.cores import CORES, FP16_CORES, X86_LEVELS
 from pfir.errors import UsageError
 from pfir.system.host_cpu import cpu_fields, host_core, host_triple, usable_cores, x86_name
-from pfir.target import FLOAT16, FLOAT32, known_targets, parse_target, with_arithmetic
+from pfir.target import (
+    ARITHMETICS,
+    FLOAT16,
+    FLOAT32,
+    Arithmetic,
+    arithmetic_named,
+    known_targets,
+    parse_target,
+    with_arithmetic,
+)
 
 
 def test_arm_is_64_bit_linux_without_options_costed_as_one_cortex_a72_at_1_5_ghz():
@@ -126,6 +135,19 @@ def test_fp16_arithmetic_doubles_what_a_register_holds(core):
     half = with_arithmetic(full, FLOAT16)
     assert half.lanes == 2 * full.lanes == 8 and half.value_bytes == 2 and half.threads == 2
     assert half.macs_per_cycle == 2 * full.macs_per_cycle == 2 * full.core.macs_per_cycle
+
+
+def test_an_arithmetic_has_the_name_that_recipes_and_reports_give_it():
+    assert [str(arithmetic) for arithmetic in ARITHMETICS] == ["float32", "float16"]
+    assert all(arithmetic_named(arithmetic.name) is arithmetic for arithmetic in ARITHMETICS)
+    with pytest.raises(UsageError, match="float32, float16"):
+        arithmetic_named("bfloat16")
+
+
+def test_an_arithmetic_tells_its_types_apart():
+    integers = Arithmetic("int8", "int8", "int8", "int32", "int8 arithmetic")
+    target = replace(parse_target("arm"), arithmetic=integers)
+    assert (target.value_bytes, target.lanes) == (1, 16) and "inputs and outputs float32" in target.computes
 
 
 def test_the_host_is_this_machine():

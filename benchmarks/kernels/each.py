@@ -26,9 +26,8 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.kernels.nets import MADE  # noqa: E402
 from benchmarks.kernels.networks import RESULTS  # noqa: E402
 from benchmarks.kernels.pages import write  # noqa: E402
-from pfir.backends.ort.rival import time_onnxruntime  # noqa: E402
 from pfir.backends.tvm import TvmBackend  # noqa: E402
-from pfir.backends.tvm.schedule.candidate_schedules import modelled  # noqa: E402
+from pfir.backends.tvm.families import modelled  # noqa: E402
 from pfir.backends.tvm.tuning.database import known  # noqa: E402
 from pfir.backends.tvm.tuning.tunable import GroupKernel, group_kernels  # noqa: E402
 from pfir.compile.prepare import BASELINE  # noqa: E402
@@ -38,6 +37,7 @@ from pfir.ir.model import Model  # noqa: E402
 from pfir.ir.shapes import fix_sizes, infer_shapes  # noqa: E402
 from pfir.passes.base import Context  # noqa: E402
 from pfir.passes.pipeline import run  # noqa: E402
+from pfir.run.rival import time_onnxruntime  # noqa: E402
 from pfir.target import parse_target  # noqa: E402
 
 RUNS = 200

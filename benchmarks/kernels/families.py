@@ -23,11 +23,11 @@ from benchmarks.kernels.nets import Scaled  # noqa: E402
 from benchmarks.kernels.networks import RESULTS  # noqa: E402
 from benchmarks.kernels.pages import write  # noqa: E402
 from pfir.artifact import SLOW_KERNELS  # noqa: E402
-from pfir.backends.ort.rival import time_onnxruntime  # noqa: E402
 from pfir.backends.tvm import TvmBackend  # noqa: E402
 from pfir.devices.host import HostDevice, cpu_name  # noqa: E402
 from pfir.ir.model import Model  # noqa: E402
 from pfir.ir.shapes import fix_sizes  # noqa: E402
+from pfir.run.rival import time_onnxruntime  # noqa: E402
 from pfir.target import parse_target  # noqa: E402
 
 Make = Callable[[Scaled], str]

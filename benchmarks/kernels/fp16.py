@@ -75,10 +75,13 @@ def row(job: Row, target: str, count: int, options: argparse.Namespace) -> dict[
         artifact = TvmBackend().build(model, with_arithmetic(parse_target(target), arithmetic))
         with EmulatedDevice() as device:
             instructions = device.instructions(artifact, data.batch(np.array([0])))
-            found[arithmetic] = {"instructions": instructions, "library_bytes": len(artifact.files[artifact.library])}
+            found[arithmetic.name] = {
+                "instructions": instructions,
+                "library_bytes": len(artifact.files[artifact.library]),
+            }
             if target == TARGETS[0]:
-                found[arithmetic] |= answers(artifact, device, model, data, count)
-        print(found["network"], target, arithmetic, found[arithmetic], flush=True)
+                found[arithmetic.name] |= answers(artifact, device, model, data, count)
+        print(found["network"], target, arithmetic, found[arithmetic.name], flush=True)
     return found
 
 
@@ -119,7 +122,7 @@ def page(found: dict[str, object]) -> Iterator[str]:
     yield "| network | core | instructions float32, M | float16, M | ratio | library float32, MB | float16, MB |"
     yield "|---|---|---|---|---|---|---|"
     for r in found["rows"]:
-        full, half = r[FLOAT32], r[FLOAT16]
+        full, half = r[FLOAT32.name], r[FLOAT16.name]
         counts = [side["instructions"] / 1e6 for side in (full, half)]
         sizes = [side["library_bytes"] / 1e6 for side in (full, half)]
         yield (
@@ -131,9 +134,9 @@ def page(found: dict[str, object]) -> Iterator[str]:
     yield f"float32; `pfir compile --fp16` allows {HALF_TOLERANCE:g}. Samples are spread evenly over labelled images.\n"
     yield "| network | arithmetic | samples | largest error | median | same class | right | right in float32 |"
     yield "|---|---|---|---|---|---|---|---|"
-    for r in [r for r in found["rows"] if "samples" in r[FLOAT16]]:
+    for r in [r for r in found["rows"] if "samples" in r[FLOAT16.name]]:
         for arithmetic in (FLOAT32, FLOAT16):
-            side = r[arithmetic]
+            side = r[arithmetic.name]
             errors = f"{side['max_error']:.1e} | {side['median_error']:.1e}"
             counts = f"{side['same']} | {side['right']} | {side['right_before']}"
             yield f"| {r['network']} | {arithmetic} | {side['samples']} | {errors} | {counts} |"

@@ -29,7 +29,7 @@ from pfir.backends.tvm.library.stack import tir_pipeline  # noqa: E402
 from pfir.backends.tvm.lowering.form import KernelSpec  # noqa: E402
 from pfir.backends.tvm.lowering.lower import written  # noqa: E402
 from pfir.backends.tvm.lowering.values import Program  # noqa: E402
-from pfir.backends.tvm.schedule.tiles import Tile  # noqa: E402
+from pfir.backends.tvm.schedule.tile_kinds import Tile  # noqa: E402
 from pfir.compile.prepare import BASELINE  # noqa: E402
 from pfir.devices.emulation.emulated import EmulatedDevice  # noqa: E402
 from pfir.frontends import load  # noqa: E402
@@ -120,7 +120,7 @@ def kernel_row(spec: KernelSpec, tile: Tile, calls: int, loop: Loop) -> dict[str
         "weights": list(spec.operands[1].shape) if spec.own > 1 else [],
         "out": list(spec.out.shape),
         "calls": calls,
-        "tile": f"{tile.vectors * tile.lanes} x {tile.rows}",
+        "tile": str(tile),
         "loop": loop.instructions,
         "multiplies": loop.multiplies,
         "per_mac": loop.instructions / (loop.multiplies * tile.lanes),

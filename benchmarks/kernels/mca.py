@@ -65,7 +65,7 @@ def network(path: Path, mca: str) -> Iterator[dict[str, object]]:
                 "product": spec.family in PRODUCTS,
                 "out": list(spec.out.shape),
                 "calls": calls,
-                "tile": f"{tile.block} x {tile.rows} x {tile.lines}",
+                "tile": str(tile),
                 **bounds,
             }
 

@@ -22,7 +22,6 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.kernels.nets import MADE  # noqa: E402
 from benchmarks.kernels.pages import write  # noqa: E402
-from pfir.backends.ort.rival import time_onnxruntime  # noqa: E402
 from pfir.backends.tvm import TvmBackend  # noqa: E402
 from pfir.compile.prepare import BASELINE, give_biases  # noqa: E402
 from pfir.devices.host import HostDevice, cpu_name  # noqa: E402
@@ -31,6 +30,7 @@ from pfir.ir.model import Model  # noqa: E402
 from pfir.ir.shapes import fix_sizes  # noqa: E402
 from pfir.passes.base import Context  # noqa: E402
 from pfir.passes.pipeline import run  # noqa: E402
+from pfir.run.rival import time_onnxruntime  # noqa: E402
 from pfir.target import parse_target  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"

@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.kernels.instructions import RESULTS  # noqa: E402
 from benchmarks.kernels.nets import Scaled  # noqa: E402
 from pfir.artifact import Artifact  # noqa: E402
-from pfir.backends.tvm.schedule.candidate_schedules import modelled  # noqa: E402
+from pfir.backends.tvm.families import modelled  # noqa: E402
 from pfir.backends.tvm.tuning.tunable import GroupKernel, group_kernels  # noqa: E402
 from pfir.devices.emulation import emulated  # noqa: E402
 from pfir.devices.emulation.cached import default_cache  # noqa: E402

@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.kernels.nets import Scaled  # noqa: E402
 from benchmarks.kernels.networks import RESULTS  # noqa: E402
 from benchmarks.kernels.widths import kernel  # noqa: E402
-from pfir.backends.tvm.schedule.candidate_schedules import modelled  # noqa: E402
+from pfir.backends.tvm.families import modelled  # noqa: E402
 from pfir.backends.tvm.tuning.tunable import GroupKernel, group_kernels  # noqa: E402
 from pfir.devices.host import HostDevice, cpu_name  # noqa: E402
 from pfir.ir.shapes import fix_sizes  # noqa: E402

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from pfir.artifact import Artifact
-from pfir.backends.ort.rival import Timing, time_onnxruntime
+from pfir.backends import DEFAULT, open_backend
+from pfir.backends.base import UNTUNED
 from pfir.commands.untuned_nodes import foreign_nodes, sentence
 from pfir.compile.measuring.latency import HOST
-from pfir.compile.prepare import BASELINE, give_biases, open_backend
-from pfir.devices import open_device
+from pfir.compile.prepare import BASELINE, give_biases
 from pfir.devices.base import Device
 from pfir.errors import UsageError
 from pfir.frontends import load
@@ -25,13 +25,14 @@ from pfir.measurement import Measurement
 from pfir.passes.base import Context
 from pfir.passes.pipeline import run
 from pfir.report import words
+from pfir.run.rival import Timing, time_onnxruntime
 from pfir.run.trial import check_safe
-from pfir.target import FLOAT16, FLOAT32, Target, parse_target, with_arithmetic
+from pfir.target import FLOAT16, FLOAT32, Target, arithmetic_named, parse_target, with_arithmetic
 
 ROUNDS = 5
 ONNXRUNTIME = "onnxruntime"
 FOLDED = "both sides run the same model: simplified, folded, its constants no inputs"
-LIBRARY, MODEL, REPORT, MANIFEST = "model.so", "model.onnx", "report.json", "manifest.json"
+MODEL, REPORT, MANIFEST = "model.onnx", "report.json", "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def bench(asked: Bench) -> dict[str, list[dict[str, object]]]:
     """
     target = asked.built_for
     entries = [_entry(path, asked) for path in asked.paths]
-    with open_device(asked.device, target) as device:
+    with open_backend(DEFAULT, UNTUNED).device(asked.device, target) as device:
         return {"models": [_row(entry, device, asked) for entry in entries]}
 
 
@@ -138,10 +139,12 @@ def _entry(path: Path, asked: Bench) -> Entry:
 
 def _folder_entry(folder: Path, asked: Bench) -> Entry:
     report, model, own = _report(folder), load(folder / MODEL), _own_sizes(folder)
+    backend = open_backend(DEFAULT, UNTUNED)
     if asked.batch is None and not asked.input_shapes:
         asked = replace(asked, input_shapes=own)
     named = parse_target(str(report["target"].get("name", "")))
-    target, library = replace(named, arithmetic=report["target"].get("arithmetic", FLOAT32)), folder / LIBRARY
+    arithmetic = arithmetic_named(report["target"].get("arithmetic", FLOAT32.name))
+    target, library = replace(named, arithmetic=arithmetic), folder / backend.library
     reason = _why_not(target, library, asked)
     if target.cpu != report["target"].get("cpu"):
         reason = f"its library is for a host with another processor, {report['target'].get('cpu')}"
@@ -152,7 +155,7 @@ def _folder_entry(folder: Path, asked: Bench) -> Entry:
         note = f"{reason}; its {MODEL} was built for {asked.target} with {asked.threads} thread(s) instead"
         built = _built(folder, model, asked)
         return replace(built, notes=(note, *built.notes))
-    artifact = Artifact("tvm", target, {LIBRARY: library.read_bytes()}, LIBRARY, fixed.inputs(), fixed.outputs())
+    artifact = backend.artifact(library.read_bytes(), fixed, target)
     return Entry(folder, artifact, fixed, report.get("tuned"))
 
 
@@ -178,7 +181,7 @@ def _report(folder: Path) -> dict:
 def _why_not(target: Target, library: Path, asked: Bench) -> str | None:
     """Why the library of a folder cannot be what is measured; None if it can."""
     if not library.is_file():
-        return f"the folder holds no {LIBRARY}"
+        return f"the folder holds no {library.name}"
     if asked.device == HOST and not _runs_here(target):
         return f"its library is for {target.name}, not for this machine"
     if asked.fp16 and target.arithmetic != FLOAT16:
@@ -202,7 +205,7 @@ def _folded(model: Model, asked: Bench) -> Model:
 
 def _built(path: Path, model: Model, asked: Bench) -> Entry:
     notes: list[str] = []
-    target, sized, backend = asked.built_for, _folded(model, asked), open_backend("tvm", asked.tuned, notes.append)
+    target, sized, backend = asked.built_for, _folded(model, asked), open_backend(DEFAULT, asked.tuned, notes.append)
     return Entry(path, backend.build(sized, target), sized, asdict(backend.tuning(sized, target)), tuple(notes))
 
 

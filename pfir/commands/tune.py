@@ -6,15 +6,14 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 
-from pfir.backends.base import Tunable
-from pfir.backends.tvm.tuning.database import NONE, Entry, add, core_name, digest, read, user_file
+from pfir.backends import DEFAULT, open_backend
+from pfir.backends.base import UNTUNED, Backend, Tunable, TuningRecords
 from pfir.commands.fastest_way import Fastest, fastest
 from pfir.commands.tuned_lines import counted, line
 from pfir.compile.measuring.latency import HOST, run_device
-from pfir.compile.prepare import BASELINE, give_biases, open_backend
+from pfir.compile.prepare import BASELINE, give_biases
 from pfir.devices.base import Device
 from pfir.devices.host import cpu_name
 from pfir.errors import BackendError, UsageError
@@ -73,15 +72,17 @@ class Job:
     """The kernels that are to be measured, those that need not be, and what is found.
 
     Args:
+        records: Where what is found is kept.
         todo: In the order in which they are taken: what costs most first.
-        earlier: What the database has of the others.
+        earlier: The names of the others, which the records have.
+        where: What they are measured on, as records tell it: no address of a device.
         rows: Of those that were measured, in the same order.
     """
 
-    target: Target
-    path: Path
+    records: TuningRecords
     todo: list[Tunable]
-    earlier: dict[str, Entry]
+    earlier: list[str]
+    where: str
     rows: list[dict[str, object]] = field(default_factory=list)
 
 
@@ -101,37 +102,33 @@ def tune(asked: Tune, progress: Progress) -> dict[str, object]:
         VerifyError: A kernel's ways disagree.
     """
     target = with_arithmetic(parse_target(asked.target), FLOAT16 if asked.fp16 else FLOAT32)
-    with run_device(asked.device, open_backend("tvm", NONE), target) as device:
-        job = _job(asked, target)
+    backend = open_backend(DEFAULT, UNTUNED)
+    with run_device(asked.device, backend, target) as device:
+        job = _job(asked, backend, target)
         if job.todo and not asked.dry_run:
             device.connect()
             _measure(job, device, asked.time_budget_s or math.inf, progress)
     return {
-        "core": core_name(target),
-        "file": str(job.path),
+        "core": job.records.core,
+        "file": str(job.records.path),
         "kernels": job.rows,
-        "earlier": list(job.earlier),
+        "earlier": job.earlier,
         "left": [kernel.name for kernel in job.todo[len(job.rows) :]],
     }
 
 
-def _job(asked: Tune, target: Target) -> Job:
-    path = asked.out or user_file()
-    entries = read(path).get(core_name(target), {}) if path.exists() else {}
+def _job(asked: Tune, backend: Backend, target: Target) -> Job:
+    records = backend.tuning_records(target, asked.out)
     kernels = sorted(_kernels(asked, target), key=lambda kernel: -kernel.calls * kernel.macs)
-    earlier = {k.name: entries[k.name] for k in kernels if not asked.again and _holds(entries.get(k.name), k)}
-    return Job(target, path, [k for k in kernels if k.name not in earlier], earlier)
-
-
-def _holds(entry: Entry | None, kernel: Tunable) -> bool:
-    """Whether the entry was chosen among just these ways, by this compiler."""
-    return entry is not None and entry.among == digest(kernel.candidates) and entry.tvm == version("apache-tvm")
+    earlier = [kernel.name for kernel in kernels if not asked.again and records.holds(kernel)]
+    where = cpu_name() if asked.device == HOST else "a device by RPC"
+    return Job(records, [kernel for kernel in kernels if kernel.name not in earlier], earlier, where)
 
 
 def _measure(job: Job, device: Device, budget_s: float, progress: Progress) -> None:
     """Measure one kernel after the other while there is time, at least one, and keep what was found of each."""
     began, count = time.monotonic(), len(job.todo)
-    add(job.path, job.target, {})  # what cannot be written is found out before anything is measured
+    job.records.begin()
     progress.stage(f"tune {counted(count, 'kernel')}")
     for i, kernel in enumerate(job.todo):
         if i and time.monotonic() - began >= budget_s:
@@ -142,7 +139,7 @@ def _measure(job: Job, device: Device, budget_s: float, progress: Progress) -> N
             device.forget()
         except BackendError as error:
             raise type(error)(f"{error}{_kept(job)}") from error
-        add(job.path, job.target, {kernel.name: _entry(row, kernel, _where(device))})
+        job.records.add(kernel, str(row["fastest"]), float(row["gain"]), job.where)
         job.rows.append(row)
         progress.note(f"{i + 1}/{count} {line(row)}")
 
@@ -150,19 +147,19 @@ def _measure(job: Job, device: Device, budget_s: float, progress: Progress) -> N
 def _kept(job: Job) -> str:
     """What an error says of the kernels before it."""
     done, count = len(job.rows), len(job.todo)
-    return f"; {done} of {count} kernels are kept in {job.path}, the same command goes on there" if done else ""
+    return f"; {done} of {count} kernels are kept in {job.records.path}, the same command goes on there" if done else ""
 
 
 def _kernels(asked: Tune, target: Target) -> list[Tunable]:
     """Each distinct kernel of all models once."""
-    found: dict[str, Tunable] = {}
+    backend, found = open_backend(DEFAULT, UNTUNED), {}
     for path in asked.paths:
         model = load(path)
         check_finite(model)
         baseline, _ = run(BASELINE, model, Context())
         give_biases(baseline)
         fixed = fix_sizes(baseline, asked.batch, dict(asked.input_shapes))
-        for kernel in open_backend("tvm", NONE).tunables(fixed, target):
+        for kernel in backend.tunables(fixed, target):
             found.setdefault(kernel.name, kernel)
     return list(found.values())
 
@@ -179,13 +176,3 @@ def _row(kernel: Tunable, found: Fastest) -> dict[str, object]:
         "gain": found.gain,
         "rival_gain": found.rival_gain,
     }
-
-
-def _entry(row: Mapping[str, object], kernel: Tunable, device: str) -> Entry:
-    gain = round(float(row["gain"]), 3)
-    return Entry(str(row["fastest"]), gain, device, version("apache-tvm"), digest(kernel.candidates))
-
-
-def _where(device: Device) -> str:
-    """What an entry says that it was measured on: no address of a device."""
-    return cpu_name() if device.name.startswith("host") else "a device by RPC"

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from pfir.artifact import SLOW_KERNELS, Artifact
-from pfir.backends.tvm.lowering.fallback import IMPORTED
+from pfir.artifact import SLOW_KERNELS, SLOW_NAME, Artifact
 from pfir.devices.base import Device
 
 NAMED = 5
@@ -29,7 +28,7 @@ def foreign_nodes(artifact: Artifact, device: Device) -> dict[str, object] | Non
 def share_of_foreign(seconds: Mapping[str, float]) -> float | None:
     """Of the time of all kernels, by their names; None where there is no time."""
     total = sum(seconds.values())
-    return sum(s for name, s in seconds.items() if name.startswith(IMPORTED)) / total if total > 0 else None
+    return sum(s for name, s in seconds.items() if name.startswith(SLOW_NAME)) / total if total > 0 else None
 
 
 def sentence(found: Mapping[str, object]) -> str:

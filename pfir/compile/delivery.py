@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pfir import __version__
 from pfir.artifact import Artifact
-from pfir.backends.tvm.tuning.database import SHIPPED_NAME, databases
+from pfir.backends.base import Backend
 from pfir.compile.measuring.latency import HostLatency
 from pfir.compile.measuring.layer_latency import layers
 from pfir.compile.methods.base import Choice
@@ -80,7 +80,7 @@ def deliver(run_context: RunContext, delivery: Delivery, workspace: Workspace) -
     inputs = {spec.name: list(spec.shape) for spec in artifact.inputs}
     facts = {"arithmetic": run_context.target.computes, "tuned": report["tuned"], "inputs": inputs}
     workspace.deliver(files | workspace.journals(), facts)
-    _write_depfile(run_context.request)
+    _write_depfile(run_context.request, run_context.backend)
     return Outcome(report, run.met, workspace.folder)
 
 
@@ -151,7 +151,7 @@ def _recipe(run_context: RunContext, chosen: Chosen, artifact: Artifact, weights
         weights_sha256=sha256(weights),
         seed=run_context.request.seed,
         versions=versions(),
-        arithmetic=run_context.target.arithmetic,
+        arithmetic=run_context.target.arithmetic.name,
         tuning=artifact.tuning,
     )
 
@@ -177,25 +177,24 @@ def check_depfile(request: Request) -> None:
         raise UsageError(f"--depfile {path} cannot be written: " + ("a folder" if path.is_dir() else "no such folder"))
 
 
-def _write_depfile(request: Request) -> None:
+def _write_depfile(request: Request, backend: Backend) -> None:
     """A Makefile rule: the manifest depends on every file that was read."""
     if request.depfile is None:
         return
-    names = [_escaped(p) for p in _read(request) if p.exists()]
+    names = [_escaped(p) for p in _read(request, backend) if p.exists()]
     try:
         request.depfile.write_text(f"{_escaped(request.output / 'manifest.json')}: {' '.join(names)}\n")
     except OSError as error:
         raise UsageError(f"--depfile {request.depfile} cannot be written: {error.strerror}") from error
 
 
-def _read(request: Request) -> list[Path]:
+def _read(request: Request, backend: Backend) -> list[Path]:
     """The files that a run reads: the model with what lies outside its file, the recipe with its weights, measured
     kernels, the data."""
     found = [request.model, *outside_files(request.model)]
     if request.recipe is not None:
         found += [request.recipe, *([] if request.retrain else [request.recipe.with_name(WEIGHTS)])]
-    if request.backend == "tvm":
-        found += [path for name, path in databases(request.tuned) if name != SHIPPED_NAME]
+    found += backend.tuning_files()
     return found + [Path(p) for p in (request.data, request.validation, request.classes) if p]
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pfir.backends import known_backend, open_backend
 from pfir.backends.base import Backend
 from pfir.compile.delivery import check_depfile
 from pfir.compile.measuring.latency import run_device
-from pfir.compile.prepare import check_passes, open_backend, wanted_target
+from pfir.compile.prepare import check_passes, wanted_target
 from pfir.compile.request import Request
 from pfir.data import parse_preprocess
 from pfir.devices.base import Device
@@ -38,7 +39,7 @@ def check_early(request: Request, note: Callable[[str], None]) -> Checked:
     if request.preprocess is not None:
         parse_preprocess(request.preprocess)
     target = wanted_target(request)
-    request.where.check(request.backend, target)
+    request.where.check(known_backend(request.backend), target)
     check_passes(request, target.lanes)
     backend = open_backend(request.backend, request.tuned, note)
     return Checked(target, backend, run_device(request.device, backend, target))

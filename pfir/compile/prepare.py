@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pfir.backends.base import Backend
+from pfir.backends import known_backend
 from pfir.compile.request import Request
 from pfir.errors import UsageError
 from pfir.frontends import load
@@ -106,10 +105,10 @@ def wanted_target(request: Request) -> Target:
         UsageError: There is no such target, or it cannot compute so.
     """
     target = parse_target(request.target)
-    replayed = FLOAT32 if request.recipe is None else read_recipe(request.recipe).arithmetic
-    if not request.fp16 and replayed == FLOAT32:
+    replayed = FLOAT32.name if request.recipe is None else read_recipe(request.recipe).arithmetic
+    if not request.fp16 and replayed == FLOAT32.name:
         return target
-    if request.backend != "tvm":
+    if FLOAT16 not in known_backend(request.backend).arithmetics:
         raise UsageError(f"--fp16, or a recipe made with it, is for --backend tvm; {request.backend} has float32 only")
     return with_arithmetic(target, FLOAT16)
 
@@ -180,24 +179,6 @@ def fixed(model: Model, request: Request) -> Model:
         UsageError: A size is unknown, or contradicts the model.
     """
     return fix_sizes(model, request.batch, dict(request.input_shapes))
-
-
-def open_backend(name: str, tuned: str | None = None, note: Callable[[str], None] | None = None) -> Backend:
-    """The backend of `--backend`, which builds by the measured kernels of `--tuned`.
-
-    Args:
-        note: Told what a user should know of its builds.
-
-    Raises:
-        UsageError: That is no database of them.
-    """
-    if name == "ort":
-        from pfir.backends.ort import OrtBackend
-
-        return OrtBackend()
-    from pfir.backends.tvm import TvmBackend
-
-    return TvmBackend(tuned, note)
 
 
 def give_biases(model: Model) -> None:

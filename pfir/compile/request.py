@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pfir.backends import DEFAULT, check_backend
 from pfir.compile.measuring.verification_places import AUTO, Where
 from pfir.errors import UsageError
 
 DEFAULT_TIME_BUDGET_S = 600.0
-BACKENDS = ("tvm", "ort")
 _ALL_GOALS = "--speedup 2.5, --latency 8ms, --size 4x, --macs 0.5, --max-drop 0.5"
 METRICS = ("auto", "accuracy", "fidelity")
 _UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
@@ -92,7 +92,7 @@ class Request:
     keep: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     device: str | None = None
-    backend: str = "tvm"
+    backend: str = DEFAULT
     tuned: str | None = None
     batch: int | None = None
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -113,8 +113,7 @@ class Request:
 
     def __post_init__(self) -> None:
         Where(self.verify, self.offline)
-        if self.backend not in BACKENDS:
-            raise UsageError(f"--backend {self.backend} is not known; it is one of {', '.join(BACKENDS)}")
+        check_backend(self.backend, self.tuned)
         if self.metric not in METRICS:
             raise UsageError(f"--metric {self.metric} is not known; it is one of {', '.join(METRICS)}")
         if not self.goals.count and self.recipe is None:
@@ -128,8 +127,6 @@ class Request:
         for name in ("preprocess", "classes"):
             if getattr(self, name) is not None and self.data is None:
                 raise UsageError(f"--{name} says how to read data; give it with --data")
-        if self.tuned is not None and self.backend != "tvm":
-            raise UsageError(f"--tuned names kernels of the tvm backend; --backend {self.backend} has none")
         for name in ("batch", "trials", "jobs"):
             value = getattr(self, name)
             if value is not None and value < 1:

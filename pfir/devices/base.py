@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pfir.artifact import Artifact
+from pfir.artifact import Artifact, Kernel
+from pfir.errors import DeviceError
 from pfir.measurement import Measurement
 
 
 class Device(ABC):
-    """Something that runs a library, measures it, or estimates it; close it when done (a context manager)."""
+    """Something that runs a library, measures it, or estimates it; close it when done (a context manager).
+
+    Args:
+        name: What a reader is told.
+        runs: Whether it computes a library's outputs.
+        measures: Whether it tells how long a library takes.
+        estimates: Whether it tells the latency from kernels alone, so that no library is built for it.
+    """
 
     name: str
+    runs: bool = True
+    measures: bool = True
+    estimates: bool = False
 
     @abstractmethod
     def measure(self, artifact: Artifact) -> Measurement:
@@ -32,6 +43,24 @@ class Device(ABC):
             RunError: The device was ready, and the library did not load, crashed, hung or refused its inputs.
             DeviceError: The device cannot be set up, or is an estimator and runs nothing.
         """
+
+    def estimate(self, kernels: Sequence[Kernel]) -> Measurement:
+        """The latency of a net that runs these kernels one after another.
+
+        Raises:
+            UsageError: There is no kernel, or one that it cannot cost.
+            DeviceError: It measures libraries and estimates nothing.
+        """
+        raise DeviceError(f"{self.name} measures libraries and estimates nothing")
+
+    def instructions(self, artifact: Artifact, inputs: Mapping[str, np.ndarray]) -> int | None:
+        """How many instructions one inference executes on one thread; None where the device cannot count them.
+
+        Raises:
+            RunError: The library does not run.
+            DeviceError: The device cannot be set up.
+        """
+        return None
 
     def kernel_seconds(self, artifact: Artifact) -> dict[str, float] | None:
         """What the calls of each kernel take together in one inference, by the kernel's name in the library; None where

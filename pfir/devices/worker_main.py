@@ -85,7 +85,7 @@ class Runner:
         return self._timed(machine, int(min(max(repeats * min_repeat_s / max(once, 1e-6), repeats), MOST_REPEATS)))
 
     def kernel_seconds(self, key: str, inputs: list[np.ndarray], repeats: int) -> dict[str, float]:
-        """By the kernels' names; calls of the virtual machine itself are left out."""
+        """Seconds by the kernels' names; calls of the virtual machine itself are left out."""
         machine, timers = self._machines[key], [CallTimer() for _ in range(repeats + 1)]
         self._feed(machine, inputs)
         try:
@@ -98,7 +98,7 @@ class Runner:
         return {name: float(np.median([t.seconds.get(name, 0.0) for t in timers[1:]])) for name in timers[-1].seconds}
 
     def _timed(self, machine: Any, repeats: int) -> list[float]:
-        """Each run timed by itself: where other processes take the core away, a median of single runs is not moved."""
+        """Time each run by itself: the median of single runs does not move where other processes take the core away."""
         timer = machine.time_evaluator("invoke_stateful", self._device, number=1, repeat=repeats)
         return [float(seconds) for seconds in timer("main").results]
 

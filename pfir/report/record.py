@@ -317,7 +317,7 @@ def _target(target: Target) -> dict[str, object]:
         "cpu": target.cpu,
         "features": target.features,
         "threads": target.threads,
-        "arithmetic": target.arithmetic,
+        "arithmetic": target.arithmetic.name,
         "core_source": target.core.source,
     }
 

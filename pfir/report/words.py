@@ -183,7 +183,7 @@ def judged(report: Mapping) -> str:
 
 
 def _halves(report: Mapping) -> str:
-    return f", {report['arithmetic']}" if report["target"]["arithmetic"] == FLOAT16 else ""
+    return f", {report['arithmetic']}" if report["target"]["arithmetic"] == FLOAT16.name else ""
 
 
 def quality(report: Mapping) -> str:

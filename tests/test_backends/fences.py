@@ -18,7 +18,7 @@ from pfir.backends.tvm.lowering.lower import written
 from pfir.backends.tvm.lowering.values import Program, result_memory
 from pfir.backends.tvm.schedule import candidate_schedules as candidates
 from pfir.backends.tvm.schedule.algorithms import plan
-from pfir.target import FLOAT32, parse_target
+from pfir.target import FLOAT32, Arithmetic, parse_target
 from tests.test_backends.bundle import Bundle
 
 _NOTHING = 0  # PROT_NONE
@@ -42,7 +42,7 @@ def fenced(array: np.ndarray, at_end: bool) -> np.ndarray:
     return result
 
 
-def convolutions(outputs: int, arithmetic: str = FLOAT32) -> Program:
+def convolutions(outputs: int, arithmetic: Arithmetic = FLOAT32) -> Program:
     """3x3 and other convolutions of 16 or 32 channels, so that every operand fills whole cache lines; those that can be
     are computed by Winograd's algorithm in tiles of `outputs` x `outputs`."""
     b, c = Bundle(), 64 // np.dtype(arithmetic).itemsize

@@ -11,7 +11,6 @@ import onnx
 import pytest
 
 from pfir import cli
-from pfir.backends.ort import rival
 from pfir.backends.tvm import backend
 from pfir.backends.tvm.library import store
 from pfir.commands import bench as module
@@ -21,6 +20,7 @@ from pfir.errors import DeviceError, FrontendError, UsageError
 from pfir.frontends import load
 from pfir.ir.model import Model
 from pfir.ir.shapes import fix_sizes
+from pfir.run import rival
 from tests.support.jobs import small_net
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pfir.compile.prepare import CRITERION, chosen_passes, fixed, give_biases, open_backend, prepare
+from pfir.backends import open_backend
+from pfir.compile.prepare import CRITERION, chosen_passes, fixed, give_biases, prepare
 from pfir.errors import FrontendError, UsageError
 from pfir.passes.pruning.remove_dead_channels import RemoveDeadChannels
 from pfir.passes.simplification.simplify import Simplify

@@ -82,7 +82,7 @@ def test_fp16_arithmetic_is_named_with_how_often_the_answers_agree():
     check = Verification("emulated aarch64", True, samples=16, top1_agreement=0.9375)
     report = build(finished(target=target, verification=check))
     assert report["arithmetic"] == "fp16 arithmetic; inputs and outputs float32"
-    assert report["target"]["arithmetic"] == FLOAT16
+    assert report["target"]["arithmetic"] == FLOAT16.name
     (note,) = report["notes"]
     assert "fp16 arithmetic on both sides" in note and "94% of 16 verified samples" in note
     assert "fp16 arithmetic; inputs and outputs float32" in last_line(report, "out/")

@@ -13,12 +13,12 @@ import pytest
 
 import pfir
 from pfir.backends.ort import OrtBackend, OrtHost
-from pfir.backends.ort.rival import time_onnxruntime
 from pfir.backends.tvm.library.link import linker
 from pfir.devices.emulation import counting, provision
 from pfir.devices.emulation.apt import run
 from pfir.devices.host import HostDevice
 from pfir.ir.shapes import fix_sizes
+from pfir.run.rival import time_onnxruntime
 from pfir.search.executors import executor
 from pfir.system.children import environment, run_module, run_text
 from pfir.target import parse_target

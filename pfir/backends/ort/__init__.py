@@ -5,10 +5,12 @@ from __future__ import annotations
 from pfir.artifact import Artifact, Kernel
 from pfir.backends.base import Backend
 from pfir.backends.ort.host import OrtHost
-from pfir.errors import CompileError
+from pfir.devices import open_device
+from pfir.devices.base import Device
+from pfir.errors import CompileError, UsageError
 from pfir.ir.costs.model_cost import kernels
 from pfir.ir.model import Model
-from pfir.target import Target
+from pfir.target import FLOAT32, Target
 
 __all__ = ["OrtBackend", "OrtHost"]
 
@@ -19,6 +21,10 @@ class OrtBackend(Backend):
     """Delivers ONNX for ONNX Runtime on any target; what ONNX Runtime itself runs, it takes."""
 
     name = "ort"
+    library = LIBRARY
+    arithmetics = (FLOAT32,)
+    tunes = False
+    is_onnxruntime = True
 
     def check(self, model: Model) -> None:
         from pfir.backends.ort.session import open_session
@@ -28,6 +34,14 @@ class OrtBackend(Backend):
     def kernels(self, model: Model, target: Target) -> tuple[Kernel, ...]:
         """One per operator that works, element-wise successors fused; the same for every target."""
         return kernels(model)
+
+    def device(self, url: str | None, target: Target) -> Device:
+        if url is None:
+            return open_device(url, target)
+        if url != "host":
+            text = f"--device {url} runs libraries of the tvm backend; --backend ort knows the device host only"
+            raise UsageError(text)
+        return OrtHost(target.threads)
 
     def build(self, model: Model, target: Target) -> Artifact:
         self.check(model)

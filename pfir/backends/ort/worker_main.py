@@ -33,7 +33,7 @@ class OrtRunner:
         return session.run(None, self._feeds(session, inputs))
 
     def time(self, key: str, inputs: list[np.ndarray], repeats: int, min_repeat_s: float) -> list[float]:
-        """Each run timed by itself: where other processes take the core away, a median of single runs is not moved."""
+        """Time each run by itself: the median of single runs does not move where other processes take the core away."""
         session = self._sessions[key]
         feeds = self._feeds(session, inputs)
         once = [_seconds(session, feeds) for _ in range(3)][-1]

@@ -7,15 +7,19 @@ from importlib.metadata import version
 from pathlib import Path
 
 from pfir.artifact import SLOW_KERNELS, Artifact, Kernel, Tuning
-from pfir.backends.base import Backend, Tunable
+from pfir.backends.base import Backend, Tunable, TuningRecords
 from pfir.backends.tvm.library import store
 from pfir.backends.tvm.library.build import build
 from pfir.backends.tvm.lowering.lower import lower, sketch
-from pfir.backends.tvm.tuning.database import databases, known, read
+from pfir.backends.tvm.tuning.database import SHIPPED_NAME, databases, known, read
+from pfir.backends.tvm.tuning.records import CoreRecords
 from pfir.backends.tvm.tuning.tunable import tunables, tuning
+from pfir.devices import open_device
+from pfir.devices.base import Device
+from pfir.devices.emulation.emulated import emulates
 from pfir.ir.costs.model_cost import kernels
 from pfir.ir.model import Model
-from pfir.target import Target, parse_target
+from pfir.target import FLOAT16, FLOAT32, Target, parse_target
 
 LIBRARY = "model.so"
 
@@ -33,6 +37,10 @@ class TvmBackend(Backend):
     """
 
     name = "tvm"
+    library = LIBRARY
+    arithmetics = (FLOAT32, FLOAT16)
+    tunes = True
+    is_onnxruntime = False
 
     def __init__(self, tuned: str | Path | None = None, note: Callable[[str], None] | None = None) -> None:
         self._tuned, self._note = tuned, note
@@ -45,11 +53,24 @@ class TvmBackend(Backend):
     def kernels(self, model: Model, target: Target) -> tuple[Kernel, ...]:
         return kernels(model)
 
+    def device(self, url: str | None, target: Target) -> Device:
+        return open_device(url, target)
+
+    @classmethod
+    def emulates(cls, target: Target) -> bool:
+        return emulates(target)
+
     def tunables(self, model: Model, target: Target) -> tuple[Tunable, ...]:
         return tunables(model, target)
 
     def tuning(self, model: Model, target: Target) -> Tuning:
         return tuning(model, target, known(target, self._tuned))
+
+    def tuning_files(self) -> tuple[Path, ...]:
+        return tuple(path for name, path in databases(self._tuned) if name != SHIPPED_NAME)
+
+    def tuning_records(self, target: Target, path: Path | None = None) -> TuningRecords:
+        return CoreRecords(target, path)
 
     def build(self, model: Model, target: Target) -> Artifact:
         measured = known(target, self._tuned)

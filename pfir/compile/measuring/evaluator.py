@@ -48,7 +48,7 @@ class Evaluator:
 
     def estimator(self, baseline: Model) -> EstimateDevice:
         """What prices candidates: the device if it estimates, else an estimator scaled to the measured baseline."""
-        if isinstance(self._device, EstimateDevice):
+        if self._device.estimates:
             return self._device
         kernels = self._backend.kernels(fixed(baseline, self._request), self._target)
         return calibrated(self._target, self.latency(baseline), kernels)
@@ -61,7 +61,7 @@ class Evaluator:
     def excess(self, model: Model, baseline: Model) -> float:
         """The model's share of the latency that the goals allow; 0 where they allow any, or nothing is measured."""
         allowed = self.limits(baseline).latency_s
-        if allowed is None or isinstance(self._device, EstimateDevice):
+        if allowed is None or not self._device.measures:
             return 0.0
         return self.latency(model).seconds / allowed
 
@@ -90,7 +90,7 @@ class Evaluator:
         return evaluate(model, data, self._reference, threads)
 
     def _latency(self, sized: Model) -> Measurement:
-        if isinstance(self._device, EstimateDevice):
+        if self._device.estimates:
             return self._device.estimate(self._backend.kernels(sized, self._target))
         return self._device.measure(self._backend.build(sized, self._target))
 

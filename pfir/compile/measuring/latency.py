@@ -11,16 +11,14 @@ import numpy as np
 from pfir.artifact import Artifact
 from pfir.backends.base import Backend
 from pfir.compile.measuring.verification import Place, verify_somewhere
-from pfir.compile.measuring.verification_places import ANYWHERE, AUTO, EMULATED, HOST, NONE, Where, emulates
-from pfir.devices import open_device
+from pfir.compile.measuring.verification_places import ANYWHERE, AUTO, EMULATED, HOST, NONE, Where
 from pfir.devices.base import Device
-from pfir.devices.estimation.estimate import EstimateDevice
 from pfir.errors import BackendError, DeviceError, UsageError
 from pfir.ir.model import Model
 from pfir.report.progress import Progress
 from pfir.report.record import Verification
 from pfir.run.session import Session
-from pfir.target import FLOAT32, Target, parse_target, with_arithmetic
+from pfir.target import FLOAT32, Arithmetic, Target, parse_target, with_arithmetic
 
 ROUNDS = 3
 
@@ -34,7 +32,7 @@ class HostLatency:
     note: str | None = None
 
 
-def host_latency(backend: Backend, baseline: Model, result: Model, arithmetic: str = FLOAT32) -> HostLatency:
+def host_latency(backend: Backend, baseline: Model, result: Model, arithmetic: Arithmetic = FLOAT32) -> HostLatency:
     """Both models, built by the same backend for this machine, one thread, measured in turn: medians of the rounds;
     in float32 where this machine does not have the arithmetic."""
     host, note = _host(arithmetic)
@@ -48,7 +46,7 @@ def host_latency(backend: Backend, baseline: Model, result: Model, arithmetic: s
     return HostLatency(float(before), float(after), note)
 
 
-def _host(arithmetic: str) -> tuple[Target, str | None]:
+def _host(arithmetic: Arithmetic) -> tuple[Target, str | None]:
     try:
         return with_arithmetic(parse_target(HOST), arithmetic), None
     except UsageError:
@@ -66,24 +64,12 @@ def run_device(url: str | None, backend: Backend, target: Target) -> Device:
             f"--device host measures this machine, which runs no library for {target.name}; give --device "
             "rpc://HOST:PORT of one that does, or --target host"
         )
-    if backend.name != "ort" or url is None:
-        return open_device(url, target)
-    if url != HOST:
-        raise UsageError(f"--device {url} runs libraries of the tvm backend; --backend ort knows the device host only")
-    from pfir.backends.ort import OrtHost
-
-    return OrtHost(target.threads)
+    return backend.device(url, target)
 
 
 def host_device(backend: Backend) -> Device:
-    """This machine, as what runs this backend's libraries."""
-    if backend.name == "ort":
-        from pfir.backends.ort import OrtHost
-
-        return OrtHost()
-    from pfir.devices.host import HostDevice
-
-    return HostDevice()
+    """This machine, as what runs this backend's libraries on one thread."""
+    return backend.device(HOST, parse_target(HOST))
 
 
 def verify_result(
@@ -112,7 +98,7 @@ def verify_result(
         VerifyError: The outputs differ, or the library fails while running.
         DeviceError: The one place that the user wants cannot be set up.
     """
-    if backend.name == "ort":
+    if backend.is_onnxruntime:
         return Verification(HOST, None, skipped="not applicable: ONNX Runtime itself runs the result")
     if where.choice == NONE:
         return Verification(NONE, False, skipped="--verify none")
@@ -145,7 +131,7 @@ def _places(where: Where, artifact: Artifact, device: Device, emulated: Device |
 
 def _everywhere(artifact: Artifact, device: Device, emulated: Device | None) -> list[Place]:
     """Where the library itself can run, or is not known to; none where it is for a machine as this one."""
-    if not isinstance(device, EstimateDevice):
+    if device.runs:
         return [(device.name, lambda: (artifact, device))]
     if emulated is not None:
         return [(_architecture(artifact.target), lambda: (artifact, emulated))]
@@ -167,7 +153,7 @@ def emulation(
     Raises:
         DeviceError: The user wants it and nothing else, and it cannot be set up.
     """
-    if not emulates(backend.name, target) or where.choice not in (AUTO, EMULATED):
+    if not backend.emulates(target) or where.choice not in (AUTO, EMULATED):
         return nullcontext()
     from pfir.devices.emulation.emulated import EmulatedDevice
 

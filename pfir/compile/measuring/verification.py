@@ -12,7 +12,7 @@ from pfir.devices.base import Device
 from pfir.errors import DeviceError, RunError, VerifyError
 from pfir.report.record import Verification
 from pfir.run.classify import class_scores
-from pfir.target import FLOAT16, FLOAT32
+from pfir.target import FLOAT16, FLOAT32, Arithmetic
 
 TOLERANCE = 1e-3
 """Largest error allowed, relative to the largest value of the output: float32 sums in another order stay far below."""
@@ -30,12 +30,12 @@ Place = tuple[str, Callable[[], tuple[Artifact, Device]]]
 """A name, and what gives the artifact that runs there and the device."""
 
 
-def tolerance(arithmetic: str) -> float:
+def tolerance(arithmetic: Arithmetic) -> float:
     """Of a library that computes so."""
     return HALF_TOLERANCE if arithmetic == FLOAT16 else TOLERANCE
 
 
-def verify(artifact: Artifact, device: Device, cases: Sequence[Case], arithmetic: str = FLOAT32) -> Verification:
+def verify(artifact: Artifact, device: Device, cases: Sequence[Case], arithmetic: Arithmetic = FLOAT32) -> Verification:
     """Run the library on the device and compare, case by case.
 
     Args:
@@ -70,7 +70,7 @@ def verify(artifact: Artifact, device: Device, cases: Sequence[Case], arithmetic
 def verify_somewhere(
     places: Sequence[Place],
     cases: Sequence[Case],
-    arithmetic: str,
+    arithmetic: Arithmetic,
     note: Callable[[str], None],
 ) -> Verification:
     """Verify at the first place that can be set up; why the ones before it could not is told to `note`.
@@ -120,7 +120,7 @@ def _equal_answers(found: Arrays, expected: Arrays) -> list[bool]:
 
 
 def _error(
-    name: str, found: np.ndarray | None, expected: np.ndarray, usual: float, arithmetic: str
+    name: str, found: np.ndarray | None, expected: np.ndarray, usual: float, arithmetic: Arithmetic
 ) -> tuple[float, float]:
     if found is None or found.shape != expected.shape:
         shape = "missing" if found is None else list(found.shape)
@@ -140,7 +140,7 @@ def _error(
     return absolute, relative
 
 
-def _advice(arithmetic: str) -> str:
+def _advice(arithmetic: Arithmetic) -> str:
     if arithmetic != FLOAT16:
         return ""
     return "; it computes in float16, which holds nothing above 65504 and four digits: compile without --fp16"

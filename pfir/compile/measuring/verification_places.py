@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pfir.backends.base import Backend
 from pfir.errors import DeviceError, UsageError
 from pfir.report.record import Verification
 from pfir.target import Target
@@ -32,16 +33,16 @@ class Where:
         if self.choice not in CHOICES:
             raise UsageError(f"--verify {self.choice} is not known; it is one of {', '.join(CHOICES)}")
 
-    def check(self, backend: str, target: Target) -> None:
+    def check(self, backend: type[Backend], target: Target) -> None:
         """Find out before any work whether there can be such a place.
 
         Raises:
             UsageError: No emulated device runs libraries of this backend for this target.
         """
-        if self.choice == EMULATED and not emulates(backend, target):
+        if self.choice == EMULATED and not backend.emulates(target):
             raise UsageError(
                 f"--verify emulated: the emulated device runs aarch64 libraries for Linux of the tvm backend, and none "
-                f"for {target.name} of {backend}; choose auto, host or none"
+                f"for {target.name} of {backend.name}; choose auto, host or none"
             )
 
     def insist(self, found: Verification) -> Verification:
@@ -56,8 +57,3 @@ class Where:
 
 
 ANYWHERE = Where()
-
-
-def emulates(backend: str, target: Target) -> bool:
-    """Whether the emulated device runs libraries of this backend for this target."""
-    return backend == "tvm" and target.triple.startswith("aarch64-linux-gnu")

@@ -94,7 +94,7 @@ def _differs(path: Path, entry: Sequence[Any], thorough: bool) -> bool:
 
 
 def _sha256(path: Path) -> str:
-    """Of a file's content, or of where a link leads."""
+    """The SHA-256 of a file's content, or of where a link leads."""
     content = os.fsencode(os.readlink(path)) if path.is_symlink() else path.read_bytes()
     return hashlib.sha256(content).hexdigest()
 

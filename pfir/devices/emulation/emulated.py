@@ -37,6 +37,7 @@ _MODELS = {
 }
 
 
+_SYSTEM = "aarch64-linux-gnu"
 _LARGE = 5_000_000
 _START_S, _RUN_S, _MACS_PER_S = 1800.0, 300.0, 1e6
 """The longest that starting may take, and one run: some seconds for what is no product, and for products a hundredth of
@@ -57,6 +58,7 @@ class EmulatedDevice(Device):
     """
 
     name = "emulated aarch64"
+    measures = False
 
     def __init__(
         self,
@@ -164,6 +166,11 @@ class EmulatedDevice(Device):
         return worker
 
 
+def emulates(target: Target) -> bool:
+    """Whether it runs what is built for this target."""
+    return target.triple.startswith(_SYSTEM)
+
+
 def _model(target: Target) -> str:
     return _MODELS.get(target.cpu, "max")
 
@@ -186,6 +193,6 @@ def _slope(worker: Worker, artifact: Artifact, arrays: list[np.ndarray], count: 
 def _check(artifact: Artifact) -> None:
     if artifact.backend != "tvm":
         raise DeviceError(f"the emulated device runs libraries of the tvm backend, not of {artifact.backend}")
-    triple = artifact.target.triple
-    if not triple.startswith("aarch64-linux-gnu"):
+    if not emulates(artifact.target):
+        triple = artifact.target.triple
         raise DeviceError(f"the emulated device is aarch64 with Linux; this library is built for {triple}")

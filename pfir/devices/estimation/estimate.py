@@ -22,17 +22,16 @@ import numpy as np
 from pfir.artifact import Artifact, Kernel
 from pfir.devices.base import Device
 from pfir.devices.estimation.register_tiles import EPILOGUE, cheapest_tile
-from pfir.devices.estimation.winograd import tiled_work, ways_for
+from pfir.devices.estimation.winograd import schedules_for, tiled_work
 from pfir.errors import DeviceError, UsageError
+from pfir.ir.costs.families import FAMILIES
 from pfir.measurement import ESTIMATED, Measurement
-from pfir.target import FLOAT16, Target
+from pfir.target import FLOAT32, Target
 
-FAMILIES = ("conv", "conv3x3", "depthwise", "grouped", "dense", "matmul", "pool", "reduce", "elementwise", "move")
-# Share of what a 3x3 convolution reaches; from GFLOP/s per class of our kernels on one x86 core (3x3 112, 1x1 110,
-# depthwise 34-88, dense 47 of 118). A grouped convolution fills registers no better than a depthwise one.
-_FAMILY_SHARE = np.array([1.0, 1.0, 0.5, 0.5, 0.45, 0.8, 0.25, 0.25, 0.25, 0.25])
-# Families whose channels are vectorised over the register tile of a matrix product.
-_TILED = np.array([True, True, False, False, False, True, False, False, False, False])
+_NAMES = tuple(family.name for family in FAMILIES)
+_SHARE = np.array([family.share for family in FAMILIES])
+_TILED = np.array([family.tiled for family in FAMILIES])
+_BY_WINOGRAD = _NAMES.index("conv3x3")
 
 EXPECTED_ERROR = 0.48
 THREAD_SCALING = 0.8
@@ -46,7 +45,12 @@ FLOAT_BYTES = 4
 
 @dataclass(frozen=True)
 class KernelArrays:
-    """Kernels as columns, so that a search can estimate thousands of nets a second; all arrays are [K]."""
+    """Kernels as columns, so that a search can estimate thousands of nets a second; all arrays are [K].
+
+    Args:
+        family: The place of each kernel's family in `FAMILIES`.
+        macs, read_bytes, written_bytes, channels_out, channels_in: As in `Kernel`.
+    """
 
     macs: np.ndarray
     read_bytes: np.ndarray
@@ -63,63 +67,49 @@ class KernelArrays:
             UsageError: A kernel is of a family that no estimate knows.
         """
         for kernel in kernels:
-            if kernel.family not in FAMILIES:
-                raise UsageError(f"kernel {kernel.name}: family {kernel.family!r} is not one of {', '.join(FAMILIES)}")
+            if kernel.family not in _NAMES:
+                raise UsageError(f"kernel {kernel.name}: family {kernel.family!r} is not one of {', '.join(_NAMES)}")
         return cls(
             np.array([k.macs for k in kernels], float),
             np.array([k.read_bytes for k in kernels], float),
             np.array([k.written_bytes for k in kernels], float),
-            np.array([FAMILIES.index(k.family) for k in kernels], int),
+            np.array([_NAMES.index(k.family) for k in kernels], int),
             np.array([k.channels_out for k in kernels], float),
             np.array([k.channels_in for k in kernels], float),
         )
 
 
-def estimate_seconds(
-    target: Target,
-    macs: np.ndarray,
-    read_bytes: np.ndarray,
-    written_bytes: np.ndarray,
-    family: np.ndarray,
-    channels_out: np.ndarray,
-    channels_in: np.ndarray,
-) -> np.ndarray:
-    """Seconds of each kernel; every argument has one shape, `family` indexes FAMILIES, the rest is as in Kernel."""
+def estimate_seconds(target: Target, kernels: KernelArrays) -> np.ndarray:
+    """Seconds of each kernel, [K]."""
     core, threads = target.core, target.threads
     peak = target.macs_per_cycle * core.clock_hz * core.efficiency * threads**THREAD_SCALING
-    workload = macs * tile_cost(target, macs, written_bytes, family, channels_out, channels_in)
-    moved = (read_bytes + written_bytes) * target.value_bytes / FLOAT_BYTES
-    seconds = np.maximum(workload / (_FAMILY_SHARE[family] * peak), _memory_seconds(target, moved))
-    for schedule in ways_for(target):
-        workload, more = tiled_work(target, schedule, written_bytes / FLOAT_BYTES, channels_out, channels_in)
+    workload = kernels.macs * tile_cost(target, kernels)
+    moved = (kernels.read_bytes + kernels.written_bytes) * target.value_bytes / FLOAT_BYTES
+    seconds = np.maximum(workload / (_SHARE[kernels.family] * peak), _memory_seconds(target, moved))
+    values = kernels.written_bytes / FLOAT_BYTES
+    for schedule in schedules_for(target):
+        workload, more = tiled_work(target, schedule, values, kernels.channels_out, kernels.channels_in)
         tiled = np.maximum(workload / peak, _memory_seconds(target, moved + target.value_bytes * more))
-        seconds = np.where(family == FAMILIES.index("conv3x3"), np.minimum(seconds, tiled), seconds)
+        seconds = np.where(kernels.family == _BY_WINOGRAD, np.minimum(seconds, tiled), seconds)
     overhead = OVERHEAD_CYCLES + (THREAD_START_CYCLES if threads > 1 else 0.0)
     return seconds + overhead / core.clock_hz
 
 
-def tile_cost(
-    target: Target,
-    macs: np.ndarray,
-    written_bytes: np.ndarray,
-    family: np.ndarray,
-    channels_out: np.ndarray,
-    channels_in: np.ndarray,
-) -> np.ndarray:
-    """Time per multiply-accumulate relative to the largest tile with a long, aligned reduction.
+def tile_cost(target: Target, kernels: KernelArrays) -> np.ndarray:
+    """Time per multiply-accumulate relative to the largest tile with a long, aligned reduction, [K].
 
     Output channels are padded to whole vectors, then to whole tiles of one to four vectors, whichever costs least;
     on Arm, where an instruction multiplies by one lane of a vector, input channels that are no multiple of the lanes
     are loaded one by one, unless padding them costs less. The epilogue weighs on short reductions.
     """
-    known = channels_out > 0
-    channels = np.maximum(channels_out, 1.0)
+    known = kernels.channels_out > 0
+    channels = np.maximum(kernels.channels_out, 1.0)
     vectors = np.ceil(channels / target.lanes)
-    reduction = np.maximum(macs / np.maximum(written_bytes / FLOAT_BYTES, 1.0), 1.0)
-    tiled = cheapest_tile(target, vectors, reduction, channels_in) / vectors
+    reduction = np.maximum(kernels.macs / np.maximum(kernels.written_bytes / FLOAT_BYTES, 1.0), 1.0)
+    tiled = cheapest_tile(target, vectors, reduction, kernels.channels_in) / vectors
     plain = (reduction + EPILOGUE) / reduction
     padding = vectors * target.lanes / channels
-    return np.where(known, padding * np.where(_TILED[family], tiled, plain), 1.0)
+    return np.where(known, padding * np.where(_TILED[kernels.family], tiled, plain), 1.0)
 
 
 def _memory_seconds(target: Target, moved: np.ndarray) -> np.ndarray:
@@ -139,6 +129,9 @@ class EstimateDevice(Device):
         basis: What the factor rests on, for the measurement's detail.
     """
 
+    runs = measures = False
+    estimates = True
+
     def __init__(self, target: Target, factor: float = 1.0, error: float = EXPECTED_ERROR, basis: str = "") -> None:
         if not factor > 0:
             raise UsageError(f"a calibration factor is {factor}; it must be above 0")
@@ -151,12 +144,12 @@ class EstimateDevice(Device):
         core, threads = self.target.core, self.target.threads
         clock = f"{core.clock_hz / 1e9:.2f} GHz"
         text = f"roofline for {core.name} at {clock}, {threads} thread{'s' if threads > 1 else ''}"
-        text += ", fp16 arithmetic" if self.target.arithmetic == FLOAT16 else ""
+        text += "" if self.target.arithmetic == FLOAT32 else f", {self.target.arithmetic.about}"
         return f"{text}, {self.basis or 'not calibrated'}, expected error {self.error:.0%}"
 
     def seconds(self, kernels: KernelArrays) -> np.ndarray:
         """Seconds of each kernel, [K]."""
-        return self.factor * estimate_seconds(self.target, **vars(kernels))
+        return self.factor * estimate_seconds(self.target, kernels)
 
     def estimate(self, kernels: Sequence[Kernel]) -> Measurement:
         """The latency of a net that runs these kernels one after another.

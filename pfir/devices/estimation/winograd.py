@@ -25,13 +25,13 @@ class Schedule:
     back: float
 
 
-WAYS = (Schedule(4, 180.0, 150.0), Schedule(2, 60.0, 45.0))
+SCHEDULES = (Schedule(4, 180.0, 150.0), Schedule(2, 60.0, 45.0))
 
 
-def ways_for(target: Target) -> tuple[Schedule, ...]:
-    """Those that a target's arithmetic is exact enough for: in float16 the transforms of 4x4 tiles, whose weights reach
-    from 1/24 to 8, would cost about ten times the error of a direct convolution."""
-    return WAYS if target.arithmetic == FLOAT32 else tuple(schedule for schedule in WAYS if schedule.outputs == 2)
+def schedules_for(target: Target) -> tuple[Schedule, ...]:
+    """The schedules that a target's arithmetic is exact enough for: in float16 the transforms of 4x4 tiles, whose
+    weights reach from 1/24 to 8, would cost about ten times the error of a direct convolution."""
+    return SCHEDULES if target.arithmetic == FLOAT32 else tuple(s for s in SCHEDULES if s.outputs == 2)
 
 
 def tiled_work(

@@ -9,6 +9,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.artifact import Kernel
+from pfir.ir.costs.families import FAMILIES
 from pfir.ir.costs.symbolic_cost import CONTRACTIONS, Dim, Term, axes, is_sized, mac_terms, weight_of
 from pfir.ir.edit import array, held, is_op, operand
 from pfir.ir.operators.elementwise import N_ARY, UNARY
@@ -24,8 +25,8 @@ _MOVES = frozenset(
     "CenterCropPad Col2Im Compress Concat DepthToSpace Expand Gather GatherElements GatherND Pad Resize "
     "ReverseSequence Scatter ScatterElements ScatterND Slice SpaceToDepth Split Tile Transpose Trilu Upsample".split()
 )
-_CONVOLUTIONS = ("conv", "conv3x3", "depthwise", "grouped")
-_WITH_EPILOGUE = (*_CONVOLUTIONS, "dense", "matmul")
+_CONVOLUTIONS = frozenset(family.name for family in FAMILIES if family.convolution)
+_WITH_EPILOGUE = frozenset(family.name for family in FAMILIES if family.epilogue)
 # Another name for the same bytes: nothing to compute.
 _FREE = frozenset("Constant Dropout Flatten Identity Reshape Shape Size Squeeze Unsqueeze".split())
 
@@ -132,7 +133,7 @@ def plan_kernels(graph: gs.Graph) -> list[Plan]:
 def _start(node: gs.Node) -> Plan:
     family = _family(node)
     plan = Plan(node.name or node.outputs[0].name, family, list(mac_terms(node)))
-    plan.open = family in (*_WITH_EPILOGUE, "elementwise", "move")
+    plan.open = family in _WITH_EPILOGUE | {"elementwise", "move"}
     _set_channels(plan, node)
     return plan
 
@@ -233,7 +234,7 @@ def _merge_pads(plans: list[Plan]) -> None:
         if padded is None or len(padded.outputs) != 1 or not _is_lone_pad(padded):
             continue
         reader = next((p for p in plans if padded.name in p.inputs), None)
-        if reader is not None and reader.family in (*_CONVOLUTIONS, "pool"):
+        if reader is not None and reader.family in _CONVOLUTIONS | {"pool"}:
             source = padded.inputs[0].inputs[0]
             reader.inputs = {source.name: source, **{n: t for n, t in reader.inputs.items() if n != padded.name}}
             plans.remove(plan)

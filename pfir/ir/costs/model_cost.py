@@ -9,6 +9,7 @@ import onnx_graphsurgeon as gs
 
 from pfir.artifact import Kernel
 from pfir.ir.costs.kernels import evaluate, itemsize, plan_kernels
+from pfir.ir.costs.storage import storage_of
 from pfir.ir.costs.symbolic_cost import is_sized, mac_terms, sizes_around
 from pfir.ir.edit import held
 from pfir.ir.model import Model
@@ -46,7 +47,7 @@ def model_cost(model: Model) -> Cost:
     return Cost(
         macs,
         sum(_elements(t) for t in weights),
-        sum(_elements(t) * itemsize(t) for t in weights),
+        sum(storage_of(t).size_bytes(tuple(t.shape)) for t in weights),
         _peak_bytes(graph),
     )
 

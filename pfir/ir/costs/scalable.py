@@ -9,8 +9,9 @@ import numpy as np
 
 from pfir.artifact import Kernel
 from pfir.errors import UsageError
-from pfir.ir.costs.kernels import Plan, family_at, itemsize, plan_kernels
+from pfir.ir.costs.kernels import Plan, family_at, plan_kernels
 from pfir.ir.costs.model_cost import known_sizes, weights_of
+from pfir.ir.costs.storage import SizeTerm, storage_of
 from pfir.ir.costs.symbolic_cost import Dim, Term, axes
 from pfir.ir.model import Model
 from pfir.ir.whole import sized_everywhere
@@ -38,7 +39,7 @@ class ScalableKernels:
         self._channels = _Lookups(self._widths, [d for p in self._plans for d in _channel_dims(p)])
         weights = weights_of(graph)
         parameters = [Term(1, axes(w)) for w in weights]
-        size_bytes = [Term(itemsize(w), axes(w)) for w in weights]
+        size_bytes = [term for w in weights for term in storage_of(w).terms(w)]
         self._totals = _Sums(self._widths, [[t for p in self._plans for t in p.macs], parameters, size_bytes])
 
     def at(self, kept: Mapping[str, int]) -> tuple[Kernel, ...]:
@@ -68,7 +69,7 @@ class ScalableKernels:
         return int(self._totals.at(self._widths.at(kept))[1])
 
     def size_bytes_at(self, kept: Mapping[str, int]) -> int:
-        """Their bytes."""
+        """Bytes of the weights; what layers share counts as often as it is read."""
         return int(self._totals.at(self._widths.at(kept))[2])
 
 
@@ -120,9 +121,9 @@ class _Widths:
         solution = np.linalg.lstsq(self._per.astype(np.float64), widths - self._fixed, rcond=None)[0]
         return np.rint(solution).astype(np.int64)
 
-    def product(self, term: Term) -> tuple[int, list[int]]:
+    def product(self, term: Term | SizeTerm) -> tuple[float, list[int]]:
         """A term as a number times rows."""
-        scale, rows = term.scale, []
+        scale, rows = float(term.scale), []
         for dim in term.dims:
             if dim in self.row:
                 rows.append(self.row[dim])
@@ -134,7 +135,7 @@ class _Widths:
 class _Sums:
     """Many sums of products of widths, evaluated together."""
 
-    def __init__(self, widths: _Widths, sums: Iterable[list[Term]]) -> None:
+    def __init__(self, widths: _Widths, sums: Iterable[Sequence[Term | SizeTerm]]) -> None:
         sums = list(sums)
         self._count = len(sums)
         products = [(at, *widths.product(term)) for at, terms in enumerate(sums) for term in terms]

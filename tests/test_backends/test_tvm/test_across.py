@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pfir.backends.tvm.families import candidates
 from pfir.backends.tvm.kernels.across import pack
 from pfir.backends.tvm.lowering.lower import written
-from pfir.backends.tvm.schedule.candidate_schedules import candidates
 from pfir.backends.tvm.schedule.crossing import across_tile
-from pfir.backends.tvm.schedule.tiles import Tile
+from pfir.backends.tvm.schedule.tile_kinds import AcrossTile
 from pfir.backends.tvm.schedule.workload import Workload
 from pfir.target import parse_target
 from tests.test_backends.bundle import Bundle, answers_of_cases, bundled, error
@@ -80,7 +80,7 @@ def _work(channels: int, kernel: int = 3, **other) -> Workload:
 
 
 @pytest.mark.parametrize(
-    "work",
+    "workload",
     [
         _work(13, strides=(2, 2)),
         _work(13, dilations=(1, 2)),
@@ -96,20 +96,20 @@ def test_steps_over_columns_whole_vectors_and_too_many_weights_do_not_run_on(wor
 
 def test_a_width_of_three_halves_of_a_vector_takes_halves():
     wide, narrow = parse_target("x86-64:x86-64-v4"), parse_target("x86-64:x86-64-v3")
-    assert across_tile(wide, _work(24)) is None and across_tile(wide, _work(40)).across
-    assert across_tile(narrow, _work(12)).across
+    assert across_tile(wide, _work(24)) is None and across_tile(wide, _work(40)) is not None
+    assert across_tile(narrow, _work(12)) is not None
 
 
 def test_no_strip_has_more_rows_than_its_cache_holds_and_other_ways_are_there_to_measure():
     target = parse_target("x86-64:x86-64-v4,threads=2")
-    assert across_tile(target, _work(13)) == Tile(16, 1, 14, 1, 2, across=True)
+    assert across_tile(target, _work(13)) == AcrossTile(16, 1, 14, 2)
     first, second, *_ = candidates(target, _work(13))
-    assert str(first) == "tile 1 x 16 lanes x 14 across columns, 1 steps" and not second.across
+    assert str(first) == "tile 1 x 16 lanes x 14 across columns, 1 steps" and not isinstance(second, AcrossTile)
 
 
 def test_weights_go_round_the_channels_with_the_bias_behind_them():
     weight = np.arange(5 * 6, dtype=np.float32).reshape(5, 1, 2, 3)
-    packed = pack(weight, np.arange(5, dtype=np.float32), Tile(4, 1, 8, 1))
+    packed = pack(weight, np.arange(5, dtype=np.float32), AcrossTile(4, 1, 8))
     assert packed.shape == (7, 8)
     assert np.array_equal(packed[:, 4:8], packed[:, [4, 0, 1, 2]]) and np.array_equal(packed[6, :5], np.arange(5))
-    assert np.array_equal(packed[4, :5], weight[:, 0, 1, 1]) and not pack(weight, None, Tile(4, 1, 8, 1))[6].any()
+    assert np.array_equal(packed[4, :5], weight[:, 0, 1, 1]) and not pack(weight, None, AcrossTile(4, 1, 8))[6].any()

@@ -7,7 +7,7 @@ import pytest
 
 from pfir.backends.tvm.kernels.depthwise import pack
 from pfir.backends.tvm.lowering.lower import written
-from pfir.backends.tvm.schedule.tiles import Tile
+from pfir.backends.tvm.schedule.tile_kinds import DepthwiseTile
 from pfir.target import parse_target
 from tests.test_backends.bundle import Bundle, answers, error
 
@@ -85,5 +85,5 @@ def test_no_bordered_copy_is_made(target):
 
 def test_weights_lie_along_the_channels_and_the_last_block_ends_with_the_last_channel():
     weight = np.arange(10 * 3 * 4, dtype=np.float32).reshape(10, 1, 3, 4)
-    packed = pack(weight, Tile(4, 1, 8, 1))
+    packed = pack(weight, DepthwiseTile(4, 8))
     assert np.array_equal(packed[:, 1, 2], weight[[[0, 1, 2, 3], [4, 5, 6, 7], [6, 7, 8, 9]], 0, 1, 2])

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pfir.backends.tvm.kernels.direct.convolution import pack
-from pfir.backends.tvm.lowering import anchors as anchors
+from pfir.backends.tvm.lowering import convolutions
 from pfir.backends.tvm.lowering.lower import written
 from pfir.backends.tvm.schedule import candidate_schedules as candidates
 from pfir.backends.tvm.schedule.algorithms import habits
@@ -76,7 +76,7 @@ def results(request):
     model, target = bundled(CASES), replace(parse_target("host"), threads=threads)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(candidates, "direct_plan", lambda _, workload: direct_plans(planned, workload)[which])
-        patch.setattr(anchors, "habits", lambda _: habits(planned) | {"fenced": False})
+        patch.setattr(convolutions, "habits", lambda _: habits(planned) | {"fenced": False})
         program = written(model, target)
     assert sum(calls for (spec, _), calls in program.calls.items() if spec.family == "direct") == len(CASES)
     ours, theirs = answers_of_program(program, model)
@@ -88,38 +88,33 @@ def test_the_library_computes_what_onnx_runtime_computes(results, name):
     assert error(*results[name]) < 1e-5
 
 
+@st.composite
+def _convolutions(draw) -> Workload:
+    """Convolutions of any sizes, some of which a direct kernel covers."""
+    channels, out, sizes = draw(st.integers(1, 9) | SIZES), draw(SIZES), draw(st.tuples(SIZES, SIZES))
+    kernel, stride = draw(st.sampled_from((1, 2, 3, 5))), draw(st.integers(1, 3))
+    group, order = draw(st.sampled_from((1, 1, 3))), draw(st.sampled_from((NHWC, (0, 1, 2, 3))))
+    data = (1, channels * group, *(size * stride for size in sizes))
+    return Workload("conv", data, (1, out * group, *sizes), order, (kernel, kernel), (stride, stride), group=group)
+
+
 @settings(max_examples=80, deadline=None)
-@given(
-    target=st.sampled_from(known_targets()),
-    channels=st.integers(1, 9) | SIZES,
-    out=SIZES,
-    sizes=st.tuples(SIZES, SIZES),
-    kernel=st.sampled_from((1, 2, 3, 5)),
-    stride=st.integers(1, 3),
-    group=st.sampled_from((1, 1, 3)),
-    order=st.sampled_from((NHWC, (0, 1, 2, 3))),
-)
-def test_blocks_cover_all_channels_and_stay_in_registers(target, channels, out, sizes, kernel, stride, group, order):
-    workload = Workload(
-        "conv",
-        (1, channels * group, *(size * stride for size in sizes)),
-        (1, out * group, *sizes),
-        order,
-        (kernel, kernel),
-        (stride, stride),
-        group=group,
-    )
+@given(target=st.sampled_from(known_targets()), workload=_convolutions())
+def test_blocks_cover_all_channels_and_stay_in_registers(target, workload):
     if not covers(target, workload):
         return
+    out, side_by_side = workload.out[1] // workload.group, workload.channels
+    if bordered(workload.order, workload.channels):
+        side_by_side *= workload.kernel[1]
     assert direct_plan(target, workload) == direct_plans(target, workload)[0]
     for plan in direct_plans(target, workload):
         *before, last = (block for block in plan.blocks for _ in range(block.count))
         assert sum(block.channels for block in before) + sum(last.lanes[:-1]) < out
         assert sum(block.channels for block in before) + last.channels >= out
         for block in plan.blocks:
-            held = block.turns(block.rows, plan.steps) * len(block.lanes) * block.rows + block.singles * block.rows
-            assert held < target.core.vector_registers and block.rows <= sizes[1]
-            assert not block.singles or plan.steps <= channels * (kernel if bordered(order, channels) else 1)
+            held = block.copies(block.rows, plan.steps) * len(block.lanes) * block.rows + block.singles * block.rows
+            assert held < target.core.vector_registers and block.rows <= workload.out[3]
+            assert not block.singles or plan.steps <= side_by_side
 
 
 def test_the_last_vector_holds_channels_that_the_one_before_it_holds_too():

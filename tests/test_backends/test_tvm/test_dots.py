@@ -10,7 +10,7 @@ import pytest
 from pfir.backends.tvm.kernels.products.dots import pack
 from pfir.backends.tvm.lowering.lower import written
 from pfir.backends.tvm.schedule.remainders import remainder_tile
-from pfir.backends.tvm.schedule.tiles import Tile
+from pfir.backends.tvm.schedule.tile_kinds import DotsTile
 from pfir.target import parse_target
 from tests.test_backends.bundle import Bundle, answers_of_cases, bundled, error
 
@@ -89,13 +89,13 @@ def test_sums_stay_in_registers_and_are_no_more_than_hide_the_latency(outputs, i
     for target, rows in product(map(parse_target, ("arm", "armv7", "x86-64:x86-64-v4")), (1, 3, 50)):
         tile = remainder_tile(target, rows, outputs, inputs)
         if tile is not None:
-            assert tile.rows * outputs * tile.unroll + tile.rows + outputs <= target.core.vector_registers
-            assert tile.rows <= rows and tile.vectors == outputs
+            assert tile.rows * outputs * tile.copies + tile.rows + outputs <= target.core.vector_registers
+            assert tile.rows <= rows and tile.outputs == outputs
     assert remainder_tile(parse_target("arm"), 50, outputs, 4) is None
 
 
 def test_the_last_vector_of_inputs_ends_with_the_last_of_them_and_counts_none_twice():
     weight = np.arange(20, dtype=np.float32).reshape(10, 2)
-    packed = pack(weight, Tile(4, 2, 1, 1, dots=True))
+    packed = pack(weight, DotsTile(4, 2, 1, 1))
     assert packed.shape == (2, 3, 4)
     assert np.array_equal(packed[1], [[1, 3, 5, 7], [9, 11, 13, 15], [0, 0, 17, 19]])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from benchmarks.kernels.assembly import hot_bodies, hot_loops
 from benchmarks.kernels.instructions import assembly
 from pfir.artifact import Artifact
-from pfir.backends.tvm import TvmBackend
+from pfir.backends.tvm import TvmBackend, families
 from pfir.backends.tvm.backend import LIBRARY
 from pfir.backends.tvm.kernels.parts import parts
 from pfir.backends.tvm.library import store
@@ -24,7 +24,7 @@ from pfir.backends.tvm.schedule.tiles import matrix_tile
 from pfir.backends.tvm.schedule.workload import Workload
 from pfir.backends.tvm.tuning.database import core_name
 from pfir.devices.host import HostDevice
-from pfir.target import FLOAT16, FLOAT32, HALF_TERMS, parse_target, with_arithmetic
+from pfir.target import FLOAT16, HALF, HALF_TERMS, SINGLE, parse_target, with_arithmetic
 from tests.test_backends.bundle import Bundle, answers_emulated, error, feeds, reference
 
 A76 = with_arithmetic(parse_target("cortex-a76"), FLOAT16)
@@ -232,15 +232,15 @@ def test_only_the_borders_of_a_library_are_float32():
     z = bundle.node("Conv", bundle.node("Relu", y), bundle.random(4, 8, 1, 1))
     bundle.output("mean", bundle.node("GlobalAveragePool", bundle.node("Relu", z)))
     kernels = [spec for spec, _ in written(bundle.model(), A76).calls]
-    assert kernels[0].operands[0].dtype == FLOAT32 == kernels[-1].out.dtype
+    assert kernels[0].operands[0].dtype == SINGLE == kernels[-1].out.dtype
     inner = [form.dtype for spec in kernels for form in (*spec.operands[1:], spec.out)]
-    assert inner.count(FLOAT32) == 1 and {spec.dtype for spec in kernels} == {FLOAT16}
+    assert inner.count(SINGLE) == 1 and {spec.dtype for spec in kernels} == {HALF}
 
 
 @given(channels=st.integers(1, 2000), taps=st.sampled_from((1, 9, 25)), unroll=st.sampled_from((1, 4, 8)))
 def test_parts_are_equal_and_short_where_the_channels_divide(channels, taps, unroll):
-    count = parts(FLOAT16, channels, taps, unroll)
-    assert channels % count == 0 and parts(FLOAT32, channels, taps, unroll) == 1
+    count = parts(HALF, channels, taps, unroll)
+    assert channels % count == 0 and parts(SINGLE, channels, taps, unroll) == 1
     if count > 1:
         assert (channels // count) % unroll == 0
     if channels % 8 == 0 and channels * taps > HALF_TERMS and unroll * taps <= HALF_TERMS:
@@ -279,10 +279,10 @@ def test_the_error_of_a_convolution_against_float64_is_a_few_roundings(monkeypat
 def test_no_tiles_of_4x4_where_float16_computes():
     assert outputs_for(A76) == (2,)
     shape = (1, 32, 16, 16)
-    workload = Workload("conv", shape, shape, (0, 2, 3, 1), (3, 3), pads=(1, 1), dtype=FLOAT16)
-    assert {
-        schedule.outputs for schedule in candidates.candidates(A76, workload) if isinstance(schedule, Winograd)
-    } == {2}
+    workload = Workload("conv", shape, shape, (0, 2, 3, 1), (3, 3), pads=(1, 1), dtype=HALF)
+    assert {schedule.outputs for schedule in families.candidates(A76, workload) if isinstance(schedule, Winograd)} == {
+        2
+    }
 
 
 def test_a_register_holds_twice_as_many_values():
@@ -300,4 +300,4 @@ def test_caches_never_mix_the_two_arithmetics():
     works = [written(model, target).works[0] for target in (full, A76)]
     assert str(works[0]) != str(works[1]) and "float16" in str(works[1])
     specs = [next(iter(written(model, target).kernels))[0] for target in (full, A76)]
-    assert [spec.dtype for spec in specs] == [FLOAT32, FLOAT16]
+    assert [spec.dtype for spec in specs] == [SINGLE, HALF]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from pfir.artifact import SLOW_KERNELS
 from pfir.backends.tvm import TvmBackend
+from pfir.backends.tvm.families import FAMILIES
 from pfir.backends.tvm.library import store
 from pfir.backends.tvm.library.link import linker, zig_triple
 from pfir.backends.tvm.lowering.lower import lower
-from pfir.backends.tvm.lowering.values import FAMILIES
 from pfir.compile.flow import slow_kernels
 from pfir.devices.host import HostDevice
 from pfir.errors import CompileError
@@ -173,7 +174,7 @@ def test_sizes_that_no_schedule_fits_still_compute_the_right_thing(monkeypatch):
     def refuse(*_):
         raise ScheduleError("no")
 
-    monkeypatch.setitem(FAMILIES, "conv", refuse)
+    monkeypatch.setitem(FAMILIES, "conv", replace(FAMILIES["conv"], make=refuse))
     model = _convolution()
     values = feeds(model.inputs())
     backend = TvmBackend()

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from pfir.backends.tvm.lowering.lower import written
-from pfir.backends.tvm.schedule.products import Vector, dots_last, pack, plan, vectors
+from pfir.backends.tvm.schedule.products import Vector, pack, plan, vectors
 from pfir.backends.tvm.schedule.remainders import remainder_tile
-from pfir.backends.tvm.schedule.tiles import Tile
+from pfir.backends.tvm.schedule.tile_kinds import MatrixTile, NarrowingTile
 from pfir.target import parse_target
 from tests.test_backends.bundle import Bundle, answers_of_cases, bundled, error
 
@@ -71,7 +71,7 @@ def test_every_product_narrows_where_vectors_have_512_bits_fewer_of_256_and_none
     few = sum(name.startswith(("two rows", "less", "dense", "matrix")) for name in CASES)
     for target, count in ((V4, len(CASES) + 1), (V3, few), (parse_target("arm"), 0), (parse_target("x86-64"), 0)):
         tiles = [tile for spec, tile in written(bundled(CASES), target).kernels if spec.family == "product"]
-        assert sum(tile.narrows and not dots_last(tile) for tile in tiles) == count
+        assert sum(isinstance(tile, NarrowingTile) for tile in tiles) == count
 
 
 @pytest.mark.parametrize("channels", (7, 8, 13, 16, 24, 30, 44, 61, 64))
@@ -92,21 +92,21 @@ def test_accumulators_stay_in_registers(channels, target):
 
 
 def test_vectors_cover_all_columns_and_the_last_one_ends_with_the_last_of_them():
-    narrows, overlaps = Tile(16, 3, 4, 1, narrows=True), Tile(16, 3, 4, 1)
+    narrows, overlaps = NarrowingTile(16, 3, 4, 1), MatrixTile(16, 3, 4, 1)
     whole = [Vector(first, 16, 16) for first in (0, 16, 32)]
     assert vectors(52, narrows) == [*whole, Vector(48, 4, 4)] and vectors(52, overlaps) == [*whole, Vector(36, 16, 16)]
     assert vectors(22, narrows) == [whole[0], Vector(14, 8, 8)] and vectors(32, narrows) == whole[:2]
-    assert vectors(12, Tile(8, 2, 4, 1, narrows=True)) == [Vector(0, 8, 8), Vector(8, 4, 4, 2)]
+    assert vectors(12, NarrowingTile(8, 2, 4, 1)) == [Vector(0, 8, 8), Vector(8, 4, 4, 2)]
 
 
 def test_fewer_columns_than_lanes_are_one_vector_that_is_written_in_pieces():
-    (vector,) = vectors(13, Tile(16, 3, 4, 1))
+    (vector,) = vectors(13, MatrixTile(16, 3, 4, 1))
     assert vector == Vector(0, 16, 13) and vector.pieces == [(0, 8), (8, 4), (12, 1)]
 
 
 @pytest.mark.parametrize(("columns", "counts"), [(52, [(4, 1)]), (130, [(4, 2), (1, 1)]), (7, [(1, 1)])])
 def test_blocks_alike_are_one_loop_and_the_last_one_has_fewer_vectors_and_no_fewer_rows(columns, counts):
-    tile = Tile(16, 4, 6, 1)
+    tile = MatrixTile(16, 4, 6, 1)
     found = plan(columns, tile)
     assert [(len(blocks.vectors), blocks.count) for blocks in found] == counts
     assert found[-1].last == max(0, columns - 16)
@@ -115,12 +115,12 @@ def test_blocks_alike_are_one_loop_and_the_last_one_has_fewer_vectors_and_no_few
 
 def test_weights_lie_one_block_after_the_other():
     weight = np.arange(3 * 22, dtype=np.float32).reshape(3, 22)
-    packed = pack(weight, Tile(16, 1, 4, 1, narrows=True))
+    packed = pack(weight, NarrowingTile(16, 1, 4, 1))
     assert np.array_equal(packed, np.concatenate([weight[:, :16].reshape(-1), weight[:, 14:].reshape(-1)]))
-    packed = pack(weight, Tile(16, 1, 4, 1))
+    packed = pack(weight, MatrixTile(16, 1, 4, 1))
     assert np.array_equal(packed, np.concatenate([weight[:, :16].reshape(-1), weight[:, 6:].reshape(-1)]))
-    packed = pack(weight[:, :12], Tile(8, 2, 4, 1, narrows=True))
+    packed = pack(weight[:, :12], NarrowingTile(8, 2, 4, 1))
     whole = np.concatenate([weight[:, :8], weight[:, 8:12], weight[:, 8:12]], axis=1)
     assert np.array_equal(packed, whole.reshape(-1))
     padded = np.pad(weight[:, :5], ((0, 0), (0, 3)))
-    assert np.array_equal(pack(weight[:, :5], Tile(8, 1, 4, 1)), padded.reshape(-1))
+    assert np.array_equal(pack(weight[:, :5], MatrixTile(8, 1, 4, 1)), padded.reshape(-1))

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pfir.backends.tvm.kernels.winograd.kernel import pack
-from pfir.backends.tvm.lowering import anchors as anchors
+from pfir.backends.tvm.lowering import convolutions
 from pfir.backends.tvm.lowering.lower import written
 from pfir.backends.tvm.schedule import candidate_schedules as candidates
 from pfir.backends.tvm.schedule.algorithms import OUTPUTS, habits, plan, winograd_or_direct
 from pfir.backends.tvm.schedule.remainders import strip_remainder
-from pfir.backends.tvm.schedule.tiles import Tile
+from pfir.backends.tvm.schedule.tile_kinds import MatrixTile, NarrowingTile
 from pfir.compile.measuring.verification import TOLERANCE
 from pfir.target import known_targets, parse_target
 from tests.test_backends.bundle import Bundle, answers_of_program, bundled, error
@@ -73,7 +73,7 @@ def _answers(outputs: int, threads: int, as_on_arm: bool) -> dict[str, tuple[np.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(candidates, "winograd_or_direct", lambda *where: _plan(*where, outputs, 4 if as_on_arm else None))
         if as_on_arm:
-            patch.setattr(anchors, "habits", lambda target: habits(parse_target("arm")) | {"fenced": False})
+            patch.setattr(convolutions, "habits", lambda target: habits(parse_target("arm")) | {"fenced": False})
         program = written(model, target)
     assert sum(calls for (spec, _), calls in program.calls.items() if spec.family == "winograd") == len(CASES)
     ours, theirs = answers_of_program(program, model)
@@ -111,14 +111,14 @@ def test_packed_weights_of_a_centred_kernel_pass_each_channel_through(outputs):
     """The kernel that copies its input has at point (i, j) the product of the middle column of both transforms."""
     weight = np.zeros((1, 1, 3, 3), np.float32)
     weight[0, 0, 1, 1] = 1
-    packed = pack(weight, outputs, Tile(1, 1, 1, 1)).reshape(outputs + 2, outputs + 2)
+    packed = pack(weight, outputs, MatrixTile(1, 1, 1, 1)).reshape(outputs + 2, outputs + 2)
     assert np.linalg.matrix_rank(packed) == 1 and np.array_equal(packed, packed.T)
     assert not packed[[0, -1]].any()  # the first and last points do not see the middle
 
 
 def test_packed_channels_that_two_tiles_share_stand_twice():
     weight = np.random.default_rng(0).standard_normal((10, 3, 3, 3)).astype(np.float32)
-    packed = pack(weight, 4, Tile(8, 2, 6, 1, narrows=True))
+    packed = pack(weight, 4, NarrowingTile(8, 2, 6, 1))
     assert packed.shape == (1, 36, 3, 16)
     assert np.array_equal(packed[..., 8:10], packed[..., 12:14]) and not packed[..., 10:12].any()
 

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pfir.backends.tvm import TvmBackend
+from pfir.backends.tvm.families import candidates, modelled
 from pfir.backends.tvm.schedule.algorithms import Winograd
-from pfir.backends.tvm.schedule.candidate_schedules import candidates, modelled
 from pfir.backends.tvm.schedule.direct import Direct
-from pfir.backends.tvm.schedule.products import dots_last
+from pfir.backends.tvm.schedule.tile_kinds import DotsTile, DottedTile
 from pfir.backends.tvm.schedule.workload import Workload
 from pfir.backends.tvm.tuning.tunable import group_kernels
 from pfir.devices.feeds import sample
@@ -58,7 +58,8 @@ def test_the_modelled_way_is_first_and_each_is_there_once(target, channels, out,
         for schedule in found:
             tile = schedule.tile if isinstance(schedule, Winograd | Direct) else schedule
             values = workload.channels * (workload.kernel[1] if isinstance(schedule, Direct) else 1)
-            assert tile.threads == threads and 1 <= tile.unroll <= values
+            steps = tile.copies if isinstance(tile, DotsTile) else getattr(tile, "unroll", 1)
+            assert tile.threads == threads and 1 <= steps <= values
             assert not isinstance(schedule, Winograd) or -(-workload.out[2] // schedule.outputs) % schedule.strip == 0
 
 
@@ -87,7 +88,7 @@ def test_the_last_way_computes_what_the_first_does():
 @pytest.mark.parametrize("inner", (16, 24, 30))
 def test_what_is_summed_across_lanes_of_input_channels_takes_whole_vectors_of_them(inner):
     found = candidates(parse_target("arm"), Workload("product", (49, inner), (49, 9), (0, 1)))
-    dotted = [schedule for schedule in found if dots_last(schedule)]
+    dotted = [schedule for schedule in found if isinstance(schedule, DottedTile)]
     assert dotted and all(schedule.unroll % 4 == 0 for schedule in dotted)
 
 

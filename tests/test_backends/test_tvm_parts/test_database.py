@@ -10,12 +10,13 @@ from dataclasses import replace
 import pytest
 
 from pfir.artifact import Database
+from pfir.backends.base import UNTUNED
 from pfir.backends.tvm import TvmBackend
+from pfir.backends.tvm.families import candidates
 from pfir.backends.tvm.library import store
-from pfir.backends.tvm.schedule.candidate_schedules import candidates
 from pfir.backends.tvm.schedule.workload import Workload
 from pfir.backends.tvm.tuning import database
-from pfir.backends.tvm.tuning.database import NONE, NOTHING, SHIPPED, Entry, Known, add, core_name, known, read, sha256
+from pfir.backends.tvm.tuning.database import NOTHING, SHIPPED, Entry, Known, add, core_name, known, read, sha256
 from pfir.backends.tvm.tuning.tunable import group_kernels
 from pfir.errors import UsageError
 from pfir.target import known_targets, parse_target
@@ -97,7 +98,7 @@ def test_what_is_known_tells_where_from(monkeypatch, tmp_path):
     add(user, ARM, {"b": Entry("2", 1.1)})
     monkeypatch.setattr(database, "SHIPPED", shipped)
     assert known(ARM, user).sources == {"a": ("shipped", sha256(shipped)), "b": ("mine.json", sha256(user))}
-    assert known(ARM, NONE) == NOTHING
+    assert known(ARM, UNTUNED) == NOTHING
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from pfir.backends.tvm.schedule import tiles
 from pfir.backends.tvm.schedule.channel_tiles import channel_tile, depthwise_tile
-from pfir.backends.tvm.schedule.products import dots_last, pack
+from pfir.backends.tvm.schedule.products import pack
 from pfir.backends.tvm.schedule.remainders import remainder_tile
+from pfir.backends.tvm.schedule.tile_kinds import DottedTile
 from pfir.backends.tvm.schedule.tiles import (
     FEWEST_LANES,
     matrix_tile,
@@ -37,7 +38,7 @@ def test_accumulators_fit_the_registers(target, rows, out, inner):
 @given(target=st.sampled_from(known_targets()), columns=SIZES, channels=SIZES)
 def test_window_tiles_hold_one_vector_of_channels(target, columns, channels):
     tile = channel_tile(target, columns, channels)
-    assert tile.vectors == 1 and 1 <= tile.rows <= min(8, columns)
+    assert tile.block == tile.lanes and 1 <= tile.rows <= min(8, columns)
 
 
 @settings(max_examples=40, deadline=None)
@@ -77,9 +78,9 @@ def test_an_arm_product_over_few_channels_gets_a_tile_that_leaves_room_for_its_w
 def test_a_channel_left_alone_on_arm_is_a_dot_product_whose_weights_come_last():
     arm = parse_target("arm")
     tile, last = remainder_tile(arm, 49, 9, 6), np.arange(6) + 100
-    assert dots_last(tile) and remainder_tile(arm, 3, 9, 6) is None
+    assert isinstance(tile, DottedTile) and remainder_tile(arm, 3, 9, 6) is None
     assert all(remainder_tile(arm, 49, out, 6) is None for out in (8, 10, 21))
-    assert not any(dots_last(product_tile(arm, 49, out, 6)) for out in (8, 10, 21))
+    assert not any(isinstance(product_tile(arm, 49, out, 6), DottedTile) for out in (8, 10, 21))
     weight = np.concatenate([np.arange(6 * 8).reshape(6, 8), last[:, None]], axis=1).astype(np.float32)
     assert np.array_equal(pack(weight, tile), [*range(6 * 8), *last[:4], 0, 0, *last[4:]])
 

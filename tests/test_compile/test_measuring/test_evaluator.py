@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from pfir.backends import open_backend
 from pfir.compile.measuring.evaluator import Evaluator
 from pfir.compile.methods.pricing import Limits
-from pfir.compile.prepare import fixed, open_backend
+from pfir.compile.prepare import fixed
 from pfir.compile.request import Goals
 from pfir.devices import open_device
 from pfir.devices.base import Device

@@ -17,12 +17,12 @@ from pfir.data import open_data
 from pfir.data.generated import Range, generated
 from pfir.ir.shapes import fix_sizes
 from pfir.run.session import Session
-from pfir.target import FLOAT16, FLOAT32, parse_target
+from pfir.target import FLOAT16, FLOAT32, Arithmetic, parse_target
 from tests.support.jobs import small_net, write_data
 from tests.support.runs import parsed
 
 
-def _library(macs: int, arithmetic: str = FLOAT32) -> Artifact:
+def _library(macs: int, arithmetic: Arithmetic = FLOAT32) -> Artifact:
     target = replace(parse_target("cortex-a76"), arithmetic=arithmetic)
     return Artifact("tvm", target, {}, "", (), (), (Kernel("conv", "conv", macs, 0, 0),) * 2)
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pfir.backends import open_backend
 from pfir.backends.ort import OrtBackend
 from pfir.backends.tvm import TvmBackend
 from pfir.compile.measuring.latency import emulation, verify_result
@@ -77,9 +78,9 @@ def test_none_runs_nothing_and_says_so(built):
 @pytest.mark.parametrize(("backend", "target"), [("ort", "arm"), ("tvm", "armv7"), ("tvm", "host")])
 def test_an_emulated_device_that_cannot_be_is_refused_before_any_work(backend, target):
     with pytest.raises(UsageError, match="--verify emulated: the emulated device runs aarch64 libraries"):
-        Where("emulated").check(backend, parse_target(target))
+        Where("emulated").check(open_backend(backend), parse_target(target))
     for choice in ("auto", "host", "none"):
-        Where(choice).check(backend, parse_target(target))
+        Where(choice).check(open_backend(backend), parse_target(target))
 
 
 def test_an_unknown_place_is_refused_with_those_that_are_known():

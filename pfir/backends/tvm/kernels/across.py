@@ -22,10 +22,10 @@ from pfir.backends.tvm.kernels.common import split, tail, to_index
 from pfir.backends.tvm.kernels.offsets import Offsets, from_value
 from pfir.backends.tvm.kernels.written import argument, fence, start, store, where
 from pfir.backends.tvm.lowering.form import KernelSpec
-from pfir.backends.tvm.schedule.tiles import Tile
+from pfir.backends.tvm.schedule.tile_kinds import AcrossTile
 
 
-def pack(weight: np.ndarray, bias: np.ndarray | None, tile: Tile) -> np.ndarray:
+def pack(weight: np.ndarray, bias: np.ndarray | None, tile: AcrossTile) -> np.ndarray:
     """`[O, 1, KH, KW]` and `[O]` -> `[KH * KW + 1, R]`."""
     channels = len(weight)
     length = -(-(channels - 1 + tile.lanes) // tile.lanes) * tile.lanes
@@ -34,7 +34,7 @@ def pack(weight: np.ndarray, bias: np.ndarray | None, tile: Tile) -> np.ndarray:
     return np.ascontiguousarray(rows[:, np.arange(length) % channels])
 
 
-def across(spec: KernelSpec, tile: Tile) -> Any:
+def across(spec: KernelSpec, tile: AcrossTile) -> Any:
     """A kernel as a function of TensorIR; `spec` has `kernel`, `pads` (begin), and whether columns are reached by
     `offsets` in registers."""
     from tvm.script.ir_builder import IRBuilder
@@ -75,7 +75,7 @@ class _Kernel:
     """Writes the loops over strips."""
 
     spec: KernelSpec
-    tile: Tile
+    tile: AcrossTile
     operands: list[Any]
     data: Any
     result: Any
@@ -120,16 +120,24 @@ class _Kernel:
         rows = min(self.tile.rows, out)
         down, strips = -(-out // rows), -(-size // lanes)
         with (T.parallel if self.tile.threads > 1 else T.serial)(0, self.spec.out.shape[0] * down * strips) as n:
-            place, top = start(n % strips, strips, lanes, size), start(n // strips % down, down, rows, out)
-            _Strip(self, region, lanes, rows, n // strips // down, top, place).write()
+            top, value = start(n // strips % down, down, rows, out), start(n % strips, strips, lanes, size)
+            _Strip(self, region, lanes, rows, _Place(n // strips // down, top, value)).write()
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a strip begins: its image, its first row of output, and its first value in each part."""
+
+    image: Any
+    top: Any
+    value: Any
 
 
 class _Strip:
-    """Writes one strip of image `b`: `count` rows of output from row `top` on, in each part from value `place` on."""
+    """Writes one strip, which has `count` rows of output."""
 
-    def __init__(self, kernel: _Kernel, region: _Region, lanes: int, count: int, b: Any, top: Any, place: Any) -> None:
-        self.kernel, self.region, self.lanes, self.count = kernel, region, lanes, count
-        self.b, self.top, self.place = b, top, place
+    def __init__(self, kernel: _Kernel, region: _Region, lanes: int, count: int, at: _Place) -> None:
+        self.kernel, self.region, self.lanes, self.count, self.at = kernel, region, lanes, count, at
         self.rows, self.columns = kernel.axis(0), kernel.axis(1)
         self.taps = self.rows.kernel * self.columns.kernel
         self.weights = self._registers(self.taps + 1)
@@ -139,7 +147,7 @@ class _Strip:
         self.sink = self._from(kernel.result, self._value(self.rows.out, 0, self.columns.out, region.first))
 
     def _registers(self, count: int) -> Any:
-        """So many vectors."""
+        """Registers for `count` vectors."""
         from tvm.tirx.script import builder as T
 
         return T.alloc_buffer((count, self.lanes), self.kernel.spec.dtype, scope="local")
@@ -148,10 +156,11 @@ class _Strip:
         """A step for each input row: those alike go in rounds of as many as there are sums of a vector."""
         from tvm.tirx.script import builder as T
 
-        packed, phase = self.kernel.operands[1].tensor, self.place % self.kernel.channels
+        packed, phase = self.kernel.operands[1].tensor, self.at.value % self.kernel.channels
         for tap in range(self.taps + 1):
             store(self.weights, self.lanes, lambda e, tap=tap: (packed[tap, phase + e], [tap, e]))
         kernel, steps = self.rows.kernel, self.count + self.rows.kernel - 1
+        # Output rows that lie the kernel's rows apart use the same sums, so that rounds of as many steps are alike.
         alike = [t for t in range(kernel - 1, self.count) if self._lowest(t) >= 0 and self._highest(t) < self.rows.size]
         first, rounds = (alike or [steps])[0], len(alike) // kernel
         for t in range(first):
@@ -173,12 +182,12 @@ class _Strip:
         return self.rows.at(self.rows.out - self.count, t)
 
     def _step(self, t: int, further: Any) -> None:
-        """The input row that output row `t` of the strip reads first, and so many rows further down."""
+        """Read the input row that output row `t` of the strip reads first, `further` rows down."""
         kernel, bias = self.rows.kernel, self.taps
         if t < self.count:
             for to in self._sums(t):
                 store(self.sums, self.lanes, lambda e, to=to: (self.weights[bias, e], [to, e]))
-        row = self.rows.at(self.top + further, t)
+        row = self.rows.at(self.at.top + further, t)
         if self.region.taps and self._highest(t) >= 0 and self._lowest(t) < self.rows.size:
             with where(row >= 0, self._lowest(t) < 0), where(row < self.rows.size, self._highest(t) >= self.rows.size):
                 self._row(t, further)
@@ -186,7 +195,7 @@ class _Strip:
             self._finish(t - kernel + 1, further)
 
     def _sums(self, y: int) -> range:
-        """Those of an output row of the strip, one for each part."""
+        """The sums of an output row of the strip, one for each part."""
         parts = len(self.region.parts)
         return range(y % self.rows.kernel * parts, (y % self.rows.kernel + 1) * parts)
 
@@ -223,8 +232,9 @@ class _Strip:
             store(buffer, self.lanes, value)
 
     def _value(self, rows: int, row: Any, columns: int, column: int) -> Any:
-        """Where a value of the strip, so many rows from its first one, lies in an image of these sizes."""
-        return ((self.b * rows + self.top + row) * columns + column) * self.kernel.channels + self.place
+        """The place of a value of the strip, `row` rows from its first one, in an image of these sizes."""
+        line = self.at.image * rows + self.at.top + row
+        return (line * columns + column) * self.kernel.channels + self.at.value
 
     def _from(self, buffer: Any, index: Any) -> tuple[Any, Any]:
         """The same place, in a buffer that begins there where columns are reached by offsets."""
@@ -238,7 +248,7 @@ class _Strip:
         return rest, 0
 
     def _line(self, place: tuple[Any, Any], columns: int, row: Any) -> Callable[[int], tuple[Any, Any]]:
-        """The buffer and index of what lies so many columns on, in a row so many rows from a place."""
+        """The buffer and index of what lies some columns on, in the row that lies `row` rows from a place."""
         channels, offsets = self.kernel.channels, self.kernel.offsets
         buffer, index = self._from(place[0], place[1] + row * columns * channels)
         return lambda apart: (buffer, index + (apart * channels if offsets is None else offsets[apart]))

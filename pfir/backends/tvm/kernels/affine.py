@@ -13,7 +13,7 @@ from typing import Any
 from pfir.backends.tvm.kernels.common import split, tail
 from pfir.backends.tvm.kernels.written import along, argument, store
 from pfir.backends.tvm.lowering.form import KernelSpec
-from pfir.backends.tvm.schedule.tiles import Tile
+from pfir.backends.tvm.schedule.tile_kinds import PlainTile
 
 _SHARED = 4096  # values of a single stretch from which on threads share it
 
@@ -38,7 +38,7 @@ class _Reader:
         return self.buffer[self.place]
 
 
-def affine(spec: KernelSpec, tile: Tile) -> Any:
+def affine(spec: KernelSpec, tile: PlainTile) -> Any:
     """A kernel as a function of TensorIR; `spec` has `kind`: steps, without operands of its own; copy; or slice, with
     `starts` and `steps` along each axis."""
     from tvm.script.ir_builder import IRBuilder
@@ -104,7 +104,7 @@ def _first(spec: KernelSpec, operand: int) -> int:
     return sum(spec["starts"][axis] * prod(form.memory[place + 1 :]) for place, axis in enumerate(form.order))
 
 
-def _shared(runs: list[MergedAxes], tile: Tile) -> list[MergedAxes]:
+def _shared(runs: list[MergedAxes], tile: PlainTile) -> list[MergedAxes]:
     """The runs, a single long one shared evenly among the threads where whole vectors allow it."""
     share, rest = divmod(runs[-1].size, tile.threads)
     if tile.threads == 1 or len(runs) > 1 or rest or share < _SHARED:

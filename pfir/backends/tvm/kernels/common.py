@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from math import gcd
 from typing import Any
 
-from pfir.backends.tvm.lowering.expressions import HALF, const, expression
+from pfir.backends.tvm.lowering.expressions import IN_HALF, const, expression
 from pfir.backends.tvm.lowering.form import Form, KernelSpec, Step
-from pfir.backends.tvm.schedule.tiles import Tile
-from pfir.target import FLOAT16, FLOAT32
+from pfir.backends.tvm.schedule.tile_kinds import MatrixTile, Tile
+from pfir.target import HALF, SINGLE
 
 _FEWEST_LANES = 2
 _FEWEST_TOGETHER = 4
@@ -24,7 +24,7 @@ class Operand:
 
     tensor: Any
     form: Form
-    dtype: str = FLOAT32
+    dtype: str = SINGLE
 
     def __call__(self, *index: Any) -> Any:
         return as_float(self._at(tuple(index[axis] for axis in self.form.order)), self.dtype)
@@ -41,7 +41,7 @@ class Operand:
 def as_float(value: Any, dtype: str) -> Any:
     """The value as this type of float; what is no float stays as it is."""
     found = str(value.ty)
-    return value if found == dtype or found not in (FLOAT16, FLOAT32) else value.astype(dtype)
+    return value if found == dtype or found not in (HALF, SINGLE) else value.astype(dtype)
 
 
 def placeholders(spec: KernelSpec) -> list[Operand]:
@@ -88,12 +88,12 @@ def tail(spec: KernelSpec, operands: list[Operand], index: tuple[Any, ...], main
 
 
 def _type_of_steps(spec: KernelSpec) -> str:
-    if spec.dtype != FLOAT16 or spec.out.dtype != FLOAT16:
-        return FLOAT32
+    if spec.dtype != HALF or spec.out.dtype != HALF:
+        return SINGLE
     numbers = [value for step in spec.steps for kind, value in step.arguments if kind == "number"]
     numbers += [value for step in spec.steps for _, value in step.attributes if isinstance(value, float)]
-    safe = all(step.op in HALF for step in spec.steps)
-    return FLOAT16 if safe and all(x == 0 or _LEAST <= abs(x) <= _MOST for x in numbers) else FLOAT32
+    safe = all(step.op in IN_HALF for step in spec.steps)
+    return HALF if safe and all(x == 0 or _LEAST <= abs(x) <= _MOST for x in numbers) else SINGLE
 
 
 def bias_first(spec: KernelSpec) -> tuple[int | None, KernelSpec]:
@@ -168,11 +168,11 @@ def vectorize_channels(schedule: Any, loop: Any, lanes: int, channels: int) -> N
     vectorize_inner(schedule, loop, even if even >= _FEWEST_LANES else lanes)
 
 
-def loads_together(spec: KernelSpec, tile: Tile, channels: int) -> bool:
+def loads_together(spec: KernelSpec, tile: MatrixTile, channels: int) -> bool:
     """Whether the input values of a round of steps come by whole vectors, from whose lanes they multiply: of float32
     LLVM does so by itself, halves it would load one by one."""
     steps = tile.unroll
-    return spec.dtype == FLOAT16 and steps >= _FEWEST_TOGETHER and steps & (steps - 1) == 0 and channels % steps == 0
+    return spec.dtype == HALF and steps >= _FEWEST_TOGETHER and steps & (steps - 1) == 0 and channels % steps == 0
 
 
 def load_together(schedule: Any, main: Any, depth: int) -> None:

@@ -23,12 +23,12 @@ from pfir.backends.tvm.kernels.common import (
 from pfir.backends.tvm.kernels.parts import add_up, parts, whole
 from pfir.backends.tvm.lowering.expressions import const
 from pfir.backends.tvm.lowering.form import KernelSpec
-from pfir.backends.tvm.schedule.tiles import Tile
+from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
 
 FEW_CHANNELS = 4
 
 
-def pack(weight: np.ndarray, group: int, tile: Tile) -> np.ndarray:
+def pack(weight: np.ndarray, group: int, tile: MatrixTile) -> np.ndarray:
     """`[G*O, I, KH, KW]` -> `[G, O/b, KH, KW, I, b]`, zeros where O is no multiple of b."""
     out, inner, kh, kw = weight.shape
     grouped = weight.reshape(group, out // group, inner, kh, kw)
@@ -38,14 +38,14 @@ def pack(weight: np.ndarray, group: int, tile: Tile) -> np.ndarray:
     return np.ascontiguousarray(blocks.transpose(0, 1, 4, 5, 3, 2))
 
 
-def conv(spec: KernelSpec, tile: Tile) -> Any:
+def conv(spec: KernelSpec, tile: MatrixTile) -> Any:
     """A scheduled convolution; `spec` has `strides`, `dilations`, `pads` (begin), `group`, and for a transposed
     convolution `spread`: zeros are put between the input's rows and columns first."""
     operands = placeholders(spec)
     return _schedule(schedule_of(operands, _compute(spec, operands, tile)), spec, tile)
 
 
-def _compute(spec: KernelSpec, operands: list[Any], tile: Tile) -> Any:
+def _compute(spec: KernelSpec, operands: list[Any], tile: MatrixTile) -> Any:
     from tvm import te
 
     data, weight = operands[0], operands[1]
@@ -81,7 +81,7 @@ def _spatial(spec: KernelSpec) -> tuple[int, int]:
     return spec.out.shape[2], spec.out.shape[3]
 
 
-def _reach(spec: KernelSpec, tile: Tile) -> tuple[int, int]:
+def _reach(spec: KernelSpec, tile: MatrixTile) -> tuple[int, int]:
     """Rows and columns of the bordered input that the padded extents read."""
     oh, ow = _spatial(spec)
     kh, kw = spec.operands[1].shape[2:4]
@@ -90,7 +90,7 @@ def _reach(spec: KernelSpec, tile: Tile) -> tuple[int, int]:
     return (oh - 1) * sh + (kh - 1) * dh + 1, (columns - 1) * sw + (kw - 1) * dw + 1
 
 
-def _bordered(spec: KernelSpec, tile: Tile) -> bool:
+def _bordered(spec: KernelSpec, tile: MatrixTile) -> bool:
     """Whether the input is copied first, with zeros around and between."""
     data, (rows, columns) = spec.operands[0], _reach(spec, tile)
     if data.order != (0, 2, 3, 1) or any(spec["pads"]) or spec["spread"] != (1, 1) or rows > data.shape[2]:
@@ -98,7 +98,7 @@ def _bordered(spec: KernelSpec, tile: Tile) -> bool:
     return columns > data.shape[3] and spec.operands[1].shape[2:4] != (1, 1)
 
 
-def _source(spec: KernelSpec, data: Any, tile: Tile) -> Any:
+def _source(spec: KernelSpec, data: Any, tile: MatrixTile) -> Any:
     """The input with its border, read by `(n, c, h, w)`."""
     from tvm import te, tirx
 
@@ -121,11 +121,11 @@ def _source(spec: KernelSpec, data: Any, tile: Tile) -> Any:
     return lambda b, i, y, x: padded[b, y, x, i]
 
 
-def _together(spec: KernelSpec, tile: Tile) -> bool:
+def _together(spec: KernelSpec, tile: MatrixTile) -> bool:
     return spec.operands[0].order[-1] == 1 and loads_together(spec, tile, spec.operands[1].shape[4])
 
 
-def _cells(spec: KernelSpec, source: Any, tile: Tile) -> Any:
+def _cells(spec: KernelSpec, source: Any, tile: MatrixTile) -> Any:
     """The same values as a stage of its own."""
     from tvm import te
 
@@ -134,7 +134,7 @@ def _cells(spec: KernelSpec, source: Any, tile: Tile) -> Any:
     return lambda b, i, y, x: cells(b, y, x, i)
 
 
-def _schedule(schedule: Any, spec: KernelSpec, tile: Tile) -> Any:
+def _schedule(schedule: Any, spec: KernelSpec, tile: MatrixTile) -> Any:
     main, out = schedule.get_sblock("main"), schedule.get_sblock("out")
     b, g, y, x, part, o, ry, rx, rc = schedule.get_loops(main)
     xo, xi = schedule.split(x, [None, tile.rows])
@@ -169,7 +169,7 @@ def _unroll_tile(schedule: Any, block: Any, depth: int) -> None:
     schedule.vectorize(last)
 
 
-def _schedule_pad(schedule: Any, spec: KernelSpec, tile: Tile) -> None:
+def _schedule_pad(schedule: Any, spec: KernelSpec, tile: MatrixTile) -> None:
     """Vectors along the channels; along rows of all channels or of one where those are too few for a vector."""
     pad, data = schedule.get_sblock("pad"), spec.operands[0]
     loops = schedule.get_loops(pad)
@@ -186,7 +186,7 @@ def _schedule_pad(schedule: Any, spec: KernelSpec, tile: Tile) -> None:
         vectorize_inner(schedule, schedule.fuse(x, c) if data.order[-1] == 1 else c, tile.lanes)
 
 
-def _surrounded(spec: KernelSpec, tile: Tile) -> bool:
+def _surrounded(spec: KernelSpec, tile: MatrixTile) -> bool:
     """Whether there is a border of zeros, and zeros nowhere else."""
     _, _, h, w = spec.operands[0].shape
     rows, columns = _reach(spec, tile)

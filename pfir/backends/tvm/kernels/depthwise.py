@@ -20,7 +20,8 @@ from pfir.backends.tvm.kernels.offsets import Offsets, flat, from_value
 from pfir.backends.tvm.kernels.written import Argument, barrier
 from pfir.backends.tvm.lowering.expressions import const
 from pfir.backends.tvm.lowering.form import Form, KernelSpec
-from pfir.backends.tvm.schedule.tiles import FEWEST_LANES, Tile
+from pfir.backends.tvm.schedule.tile_kinds import DepthwiseTile
+from pfir.backends.tvm.schedule.tiles import FEWEST_LANES
 
 _CHUNK_BYTES = 16 * 1024
 _MOST_TAPS = 49
@@ -33,14 +34,14 @@ def covers(data: Form, weight: np.ndarray) -> bool:
     return data.order == (0, 2, 3, 1) and len(weight) >= FEWEST_LANES and kh * kw <= _MOST_TAPS
 
 
-def pack(weight: np.ndarray, tile: Tile) -> np.ndarray:
+def pack(weight: np.ndarray, tile: DepthwiseTile) -> np.ndarray:
     """`[O, 1, KH, KW]` -> `[B, KH, KW, b]`; channels that two blocks share stand in both."""
     channels, block = len(weight), tile.block
     starts = [min(i * block, channels - block) for i in range(-(-channels // block))]
     return np.ascontiguousarray(np.stack([weight[s : s + block, 0].transpose(1, 2, 0) for s in starts]))
 
 
-def depthwise(spec: KernelSpec, tile: Tile) -> Any:
+def depthwise(spec: KernelSpec, tile: DepthwiseTile) -> Any:
     """A kernel as a function of TensorIR; `spec` has `strides`, `dilations`, `pads` (begin), and whether columns
     are reached by `offsets` in registers."""
     from tvm import tirx
@@ -66,7 +67,7 @@ class _Place:
 class _Writer:
     """Writes the statements of one kernel."""
 
-    def __init__(self, spec: KernelSpec, tile: Tile, buffers: list[Any], out: Any) -> None:
+    def __init__(self, spec: KernelSpec, tile: DepthwiseTile, buffers: list[Any], out: Any) -> None:
         self.spec, self.tile, self.buffers, self.out = spec, tile, buffers, out
         (sh, sw), (dh, dw), (top, left) = spec["strides"], spec["dilations"], spec["pads"]
         self.batch, self.channels, h, w = spec.operands[0].shape
@@ -146,20 +147,18 @@ class _Writer:
         """Accumulators that start from the bias, then the sums, then the rest of the steps."""
         from tvm import tirx
 
-        lanes, vectors, width = self.tile.lanes, self.tile.vectors, len(at.columns)
+        lanes, width = self.tile.lanes, len(at.columns)
         total = tirx.decl_buffer((len(at.lines) * width * self.block,), self.spec.dtype, "total", scope="local")
         channel = self._channel(at.block)
 
         def each(body: Callable) -> list[Any]:
             def vector(n: Any) -> Any:
-                line, i, v = n // (width * vectors), n // vectors % width, n % vectors
-
                 def one(lane: Any) -> Any:
-                    return body(n * lanes + lane, line, i, v * lanes + lane)
+                    return body(n * lanes + lane, n // width, n % width, lane)
 
                 return _loop("lane", lanes, one, tirx.ForKind.VECTORIZED)
 
-            return self._unrolled(len(at.lines) * width * vectors, vector)
+            return self._unrolled(len(at.lines) * width, vector)
 
         def first(n: Any, line: Any, i: Any, c: Any) -> Any:
             return tirx.BufferStore(total, self._bias(channel + c), [n])
@@ -204,7 +203,7 @@ class _Writer:
         those."""
         from tvm import tirx
 
-        width, vectors, lanes = len(at.columns), self.tile.vectors, self.tile.lanes
+        width, lanes = len(at.columns), self.tile.lanes
         if self.tile.in_turn:
             yield tirx.Evaluate(barrier())
         for k in range(self.columns.kernel):
@@ -212,13 +211,13 @@ class _Writer:
             for line, ky in meets if those else ():
 
                 def add(n: Any, k: int = k, line: int = line, ky: Any = ky, first: int = those[0]) -> Any:
-                    i, v = first + n // vectors, n % vectors
-                    place = ((line * width + i) * vectors + v) * lanes
-                    weight = self._lanes(self.buffers[1], at.block, ky, k, v * lanes)
-                    value = self._lanes(total, place) + pixel(row, i, k, v * lanes) * weight
+                    i = first + n
+                    place = (line * width + i) * lanes
+                    weight = self._lanes(self.buffers[1], at.block, ky, k, 0)
+                    value = self._lanes(total, place) + pixel(row, i, k, 0) * weight
                     return tirx.BufferStore(total, value, [tirx.Ramp(place, 1, lanes)])
 
-                yield from self._unrolled(len(those) * vectors, add)
+                yield from self._unrolled(len(those), add)
 
     def _unrolled(self, count: int, body: Callable[[Any], Any]) -> list[Any]:
         """The statements for every number below `count`; a loop that TVM unrolls compiles faster, but offsets are told
@@ -230,8 +229,12 @@ class _Writer:
         return [_loop("n", count, body, tirx.ForKind.UNROLLED)]
 
     def _pixels(self, at: _Place, rows: list[Any]) -> tuple[list[Any], Callable]:
-        """What comes first, and how to read tap `k` of the `i`th output from channel `c` of the block on, in the nth of
-        these input rows; they count from where the kernel would begin at without pads."""
+        """The statements that come first, and a function of `(n, i, k, c)` that reads tap `k` of the `i`th output from
+        channel `c` of the block on, in the nth of these input rows.
+
+        Args:
+            rows: They count from where the kernel would begin without pads.
+        """
         y, channel = at.y * self.rows.stride, self._channel(at.block)
         if self.offsets is None:
             return [], lambda n, i, k, c: self._lanes(
@@ -244,7 +247,8 @@ class _Writer:
         return statements, lambda n, i, k, c: self._lanes(lines[n], self.offsets[self.columns.at(i, k) - first] + c)
 
     def _places(self, at: _Place, channel: Any) -> tuple[list[Any], Callable]:
-        """What comes first, and the buffer and index of the `i`th output of a line, `c` channels from `channel` on."""
+        """The statements that come first, and a function of `(line, i, c)` that gives the buffer and index of the `i`th
+        output of a line, `c` channels from `channel` on."""
         if self.offsets is None:
             return [], lambda line, i, c: (self.out, [at.b, at.y + line, at.x + i, channel + c])
         begin = ((at.b * self.rows.out + at.y) * self.columns.out + at.x) * self.channels + channel
@@ -253,7 +257,7 @@ class _Writer:
         return statements, lambda line, i, c: (found[line], [self.offsets[i] + c])
 
     def _lines(self, buffer: Any, begin: Any, apart: list[int]) -> tuple[list[Any], list[Any]]:
-        """What declares them, and the values that lie so far apart from value `begin` on, as buffers of their own."""
+        """The statements that declare lines, and the lines: buffers that begin so far `apart` from value `begin`."""
         statements, first = from_value(buffer, begin)
         others = [from_value(first, values) for values in apart[1:]]
         return [*statements, *(s for some, _ in others for s in some)], [first, *(line for _, line in others)]
@@ -277,7 +281,7 @@ class _Writer:
 
 
 def _flat(*buffers: tuple[Any, Form]) -> tuple[list[Any], list[Any]]:
-    """What declares them, and the same memory as buffers of one axis."""
+    """The statements that declare them, and the same memory as buffers of one axis."""
     found = [flat(buffer, form) for buffer, form in buffers]
     return [statement for statement, _ in found], [same for _, same in found]
 

@@ -7,11 +7,11 @@ from typing import Any
 from pfir.backends.tvm.kernels.common import Operand, as_float, parallel, placeholders, schedule_of, tail, to_index
 from pfir.backends.tvm.lowering.expressions import const
 from pfir.backends.tvm.lowering.form import KernelSpec
-from pfir.backends.tvm.schedule.tiles import Tile
-from pfir.target import FLOAT32
+from pfir.backends.tvm.schedule.tile_kinds import PlainTile
+from pfir.target import SINGLE
 
 
-def move(spec: KernelSpec, tile: Tile) -> Any:
+def move(spec: KernelSpec, tile: PlainTile) -> Any:
     """A scheduled kernel; `spec` has `kind`, a name in `SOURCES`, and what that source needs."""
     from tvm import te
 
@@ -94,7 +94,7 @@ def _sample(spec: KernelSpec, data: Operand, index: list[Any], axis: int) -> Any
     total = None
     for place, weight in taps:
         value = _sample(spec, data, [*index[:axis], place, *index[axis + 1 :]], axis + 1)
-        value = value if weight is None else as_float(value, FLOAT32) * weight
+        value = value if weight is None else as_float(value, SINGLE) * weight
         total = value if total is None else total + value
     return total
 
@@ -174,7 +174,7 @@ SOURCES = {
 }
 
 
-def _schedule(schedule: Any, tile: Tile) -> Any:
+def _schedule(schedule: Any, tile: PlainTile) -> Any:
     loops = schedule.get_loops(schedule.get_sblock("out"))
     if not loops:
         return schedule

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from pfir.backends.tvm.kernels.common import as_float
-from pfir.target import FLOAT16, FLOAT32, HALF_TERMS
+from pfir.target import HALF, HALF_TERMS, SINGLE
 
 
 def parts(dtype: str, channels: int, taps: int, unroll: int) -> int:
     """How many equal parts the sum over `channels` x `taps` is cut into: the fewest, of whole rounds of `unroll`
     channels where the whole is, of at most `HALF_TERMS`; one where the channels have no such divisor."""
-    if dtype != FLOAT16 or channels * taps <= HALF_TERMS:
+    if dtype != HALF or channels * taps <= HALF_TERMS:
         return 1
     even = [n for n in range(1, channels // unroll + 1) if channels % n == 0 and channels // n % unroll == 0]
     short = [n for n in even if channels // n * taps <= HALF_TERMS]
@@ -28,7 +28,7 @@ def whole(sums: Any, place: int, count: int) -> Any:
     shape = [size for axis, size in enumerate(sums.shape) if axis != place]
 
     def total(*index: Any) -> Any:
-        return te.sum(as_float(sums(*index[:place], part, *index[place:]), FLOAT32), axis=[part])
+        return te.sum(as_float(sums(*index[:place], part, *index[place:]), SINGLE), axis=[part])
 
     return te.compute(shape, total, name="total")
 

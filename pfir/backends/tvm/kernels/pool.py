@@ -15,14 +15,14 @@ from pfir.backends.tvm.kernels.common import as_float, tail
 from pfir.backends.tvm.kernels.written import along, argument, store
 from pfir.backends.tvm.lowering.expressions import const, maximum
 from pfir.backends.tvm.lowering.form import KernelSpec
-from pfir.backends.tvm.schedule.tiles import Tile
-from pfir.target import FLOAT16, FLOAT32
+from pfir.backends.tvm.schedule.tile_kinds import ChannelTile
+from pfir.target import HALF, SINGLE
 
-LOWEST = {FLOAT16: -65504.0, FLOAT32: -3.4028234663852886e38}
+LOWEST = {HALF: -65504.0, SINGLE: -3.4028234663852886e38}
 _MOST_COLUMNS = 14  # of the input, each in a register
 
 
-def pool(spec: KernelSpec, tile: Tile) -> Any:
+def pool(spec: KernelSpec, tile: ChannelTile) -> Any:
     """A kernel as a function of TensorIR; `spec` has `kind` (max, average), `kernel`, `strides`, `dilations`, `pads`
     (begin, end), `ceil` and `counts_pads`."""
     from tvm.script.ir_builder import IRBuilder
@@ -63,7 +63,7 @@ def _axis(spec: KernelSpec, i: int) -> Axis:
     return Axis(*sizes, *(spec[name][i] for name in ("kernel", "strides", "dilations", "pads")))
 
 
-def _columns(spec: KernelSpec, tile: Tile) -> int:
+def _columns(spec: KernelSpec, tile: ChannelTile) -> int:
     """Output columns of a tile."""
     return min(tile.rows, max(1, (_MOST_COLUMNS - _reach(spec)) // spec["strides"][1] + 1))
 
@@ -87,7 +87,7 @@ class _Line:
         """The outputs from column `x` on, for `lanes` channels."""
         from tvm.tirx.script import builder as T
 
-        dtype, start = (FLOAT32, 0.0) if self.average else (self.spec.dtype, LOWEST[self.spec.dtype])
+        dtype, start = (SINGLE, 0.0) if self.average else (self.spec.dtype, LOWEST[self.spec.dtype])
         places = {at: i for i, at in enumerate(sorted({at for window in under for at in window}))}
         columns = T.alloc_buffer((max(1, len(places)), lanes), dtype, scope="local")
         for i in places.values():
@@ -134,7 +134,7 @@ class _Line:
 
     def _pixel(self, y: Any, x: Any, channel: Any) -> Any:
         value = self.operands[0](self.batch, channel, y, x)
-        return as_float(value, FLOAT32) if self.average else value
+        return as_float(value, SINGLE) if self.average else value
 
     def _with(self, total: Any, value: Any) -> Any:
         return total + value if self.average else maximum(total, value)
@@ -152,10 +152,10 @@ class _Line:
         from tvm import tirx
 
         if not self.spec["counts_pads"]:
-            return tirx.max(cells, 1).astype(FLOAT32)  # rounding up may put a window wholly outside: 0 there
+            return tirx.max(cells, 1).astype(SINGLE)  # rounding up may put a window wholly outside: 0 there
         if not self.spec["ceil"]:
             return const(self.spec["kernel"][0] * self.spec["kernel"][1])
-        return tirx.max(self._counted(0, self.y) * self._counted(1, x), 1).astype(FLOAT32)
+        return tirx.max(self._counted(0, self.y) * self._counted(1, x), 1).astype(SINGLE)
 
     def _counted(self, axis: int, position: Any) -> Any:
         """The cells along an axis that are inside the image and its pads."""

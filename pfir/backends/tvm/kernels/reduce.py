@@ -8,11 +8,11 @@ from typing import Any
 from pfir.backends.tvm.kernels.common import as_float, parallel, placeholders, schedule_of, tail, to_index
 from pfir.backends.tvm.lowering.expressions import const
 from pfir.backends.tvm.lowering.form import KernelSpec
-from pfir.backends.tvm.schedule.tiles import Tile
-from pfir.target import FLOAT32
+from pfir.backends.tvm.schedule.tile_kinds import PlainTile
+from pfir.target import SINGLE
 
 
-def reduce(spec: KernelSpec, tile: Tile) -> Any:
+def reduce(spec: KernelSpec, tile: PlainTile) -> Any:
     """A scheduled reduction; `spec` has `kind` (sum, mean, max, min), `axes`, and the result keeps them with size 1."""
     operands = placeholders(spec)
     return _schedule(schedule_of(operands, _compute(spec, operands)), tile)
@@ -28,7 +28,7 @@ def _compute(spec: KernelSpec, operands: list[Any]) -> Any:
     def main(*memory: Any) -> Any:
         index = to_index(spec.out, memory)
         element = data(*(over.get(axis, i) for axis, i in enumerate(index)))
-        element = as_float(element, FLOAT32) if combine is te.sum else element
+        element = as_float(element, SINGLE) if combine is te.sum else element
         return combine(element, axis=list(over.values()))
 
     total = te.compute(spec.out.memory, main, name="main")
@@ -42,7 +42,7 @@ def _compute(spec: KernelSpec, operands: list[Any]) -> Any:
     return te.compute(spec.out.memory, finished, name="out")
 
 
-def _schedule(schedule: Any, tile: Tile) -> Any:
+def _schedule(schedule: Any, tile: PlainTile) -> Any:
     """Vectors along the innermost kept axis, several of them at a time; a sum over the innermost axis stays scalar."""
     main, out = schedule.get_sblock("main"), schedule.get_sblock("out")
     rank = len(schedule.get_loops(out))

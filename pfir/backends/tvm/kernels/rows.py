@@ -14,32 +14,32 @@ from pfir.backends.tvm.kernels.pool import LOWEST
 from pfir.backends.tvm.kernels.written import along, argument, store
 from pfir.backends.tvm.lowering.expressions import const, exp, maximum, minimum
 from pfir.backends.tvm.lowering.form import KernelSpec
-from pfir.backends.tvm.schedule.tiles import Tile
-from pfir.target import FLOAT32
+from pfir.backends.tvm.schedule.tile_kinds import PlainTile
+from pfir.target import SINGLE
 
 _TOGETHER = 4
 FOLDS: dict[str, tuple[Callable[[Any, Any], Any], float]] = {
     "sum": (lambda a, b: a + b, 0.0),
     "mean": (lambda a, b: a + b, 0.0),
-    "max": (maximum, LOWEST[FLOAT32]),
-    "min": (minimum, -LOWEST[FLOAT32]),
+    "max": (maximum, LOWEST[SINGLE]),
+    "min": (minimum, -LOWEST[SINGLE]),
 }
 
 
-def reduce_rows(spec: KernelSpec, tile: Tile) -> Any:
+def reduce_rows(spec: KernelSpec, tile: PlainTile) -> Any:
     """One value a row; `spec` has `kind`, a name in `FOLDS`, and `n`."""
     from tvm.tirx.script import builder as T
 
     def one(row: Any, data: Any, out: Any, operands: list[Operand]) -> None:
         n, kind = spec["n"], spec["kind"]
-        total = _fold(kind, n, tile, lambda i: as_float(data[row * n + i], FLOAT32))
+        total = _fold(kind, n, tile, lambda i: as_float(data[row * n + i], SINGLE))
         index = to_index(spec.out, split(row, spec.out.memory))
         T.buffer_store(out, tail(spec, operands, index, total * const(1 / n) if kind == "mean" else total), [row])
 
     return _kernel(spec, tile, one)
 
 
-def softmax(spec: KernelSpec, tile: Tile) -> Any:
+def softmax(spec: KernelSpec, tile: PlainTile) -> Any:
     """e^x over the sum of its row; `spec` has `n`."""
 
     def one(row: Any, data: Any, out: Any, operands: list[Operand]) -> None:
@@ -66,7 +66,7 @@ def _scale(values: Any, start: Any, n: int, lanes: int, share: Any) -> None:
         T.buffer_store(values, values[start + i] * share, [start + i])
 
 
-def norm(spec: KernelSpec, tile: Tile) -> Any:
+def norm(spec: KernelSpec, tile: PlainTile) -> Any:
     """(x - mean) / sqrt(variance + epsilon) of each row, times a scale plus an offset: operands of `n` values, or with
     `by_row` of one for each row of an image; `spec` has `n`, `epsilon` and `by_row`."""
     from tvm import tirx
@@ -90,15 +90,15 @@ def norm(spec: KernelSpec, tile: Tile) -> Any:
     return _kernel(spec, tile, one)
 
 
-def _kernel(spec: KernelSpec, tile: Tile, one: Callable[[Any, Any, Any, list[Operand]], None]) -> Any:
+def _kernel(spec: KernelSpec, tile: PlainTile, one: Callable[[Any, Any, Any, list[Operand]], None]) -> Any:
     """A function of TensorIR that does the same for every row."""
     from tvm.script.ir_builder import IRBuilder
     from tvm.tirx.script import builder as T
 
     with IRBuilder() as ib, T.prim_func(s_tir=True):
         T.func_name("main")
-        operands = [argument(f"p{i}", form, FLOAT32) for i, form in enumerate(spec.operands)]
-        out = argument("out", spec.out, FLOAT32)
+        operands = [argument(f"p{i}", form, SINGLE) for i, form in enumerate(spec.operands)]
+        out = argument("out", spec.out, SINGLE)
         with T.sblock("root"):
             rows = (T.parallel if tile.threads > 1 else T.serial)(0, spec.operands[0].size // spec["n"])
             with rows as row:
@@ -113,14 +113,14 @@ def _values(operand: Operand) -> Any:
     return T.decl_buffer((operand.form.size,), operand.form.dtype, data=operand.tensor.data)
 
 
-def _fold(kind: str, n: int, tile: Tile, value: Callable[[Any], Any]) -> Any:
+def _fold(kind: str, n: int, tile: PlainTile, value: Callable[[Any], Any]) -> Any:
     """All of `value(0)` to `value(n - 1)` combined."""
     from tvm import tirx
     from tvm.tirx.script import builder as T
 
     (combine, neutral), lanes = FOLDS[kind], min(tile.lanes, 1 << (n.bit_length() - 1))
     together = min(_TOGETHER, n // lanes)
-    totals = T.alloc_buffer((together, lanes), FLOAT32, scope="local")
+    totals = T.alloc_buffer((together, lanes), SINGLE, scope="local")
     with T.unroll(0, together) as j:
         store(totals, lanes, lambda e: (value(j * lanes + e), [j, e]))
     block = together * lanes
@@ -160,7 +160,7 @@ def _held(value: Any, lanes: int = 1) -> Any:
     from tvm import tirx
     from tvm.tirx.script import builder as T
 
-    cell = T.alloc_buffer((lanes,), FLOAT32, scope="local")
+    cell = T.alloc_buffer((lanes,), SINGLE, scope="local")
     T.buffer_store(cell, value, [_lanes(lanes)])
     return tirx.BufferLoad(cell, [_lanes(lanes)])
 

@@ -17,8 +17,8 @@ from typing import Any
 from pfir.backends.tvm.kernels.common import split
 from pfir.backends.tvm.kernels.written import Argument, argument, start
 from pfir.backends.tvm.lowering.form import Form, KernelSpec
-from pfir.backends.tvm.schedule.tiles import Tile
-from pfir.target import FLOAT16, FLOAT32
+from pfir.backends.tvm.schedule.tile_kinds import PlainTile
+from pfir.target import HALF, SINGLE
 
 _QUARTER = 4
 _LINE = 16
@@ -37,7 +37,7 @@ class MovedAxes:
 
 def covers(data: Form, out: Form) -> bool:
     """Whether it is float32 that is read, float is written, and the innermost axes differ and fill a block."""
-    if data.dtype != FLOAT32 or out.dtype not in (FLOAT16, FLOAT32) or data.size == 1:
+    if data.dtype != SINGLE or out.dtype not in (HALF, SINGLE) or data.size == 1:
         return False
     *_, along = runs = runs_of(data, out)
     across = next(run for run in runs if run.source == 1)
@@ -61,7 +61,7 @@ def _strides(form: Form) -> dict[int, int]:
     return {axis: prod(form.memory[place + 1 :]) for place, axis in enumerate(form.order)}
 
 
-def transpose(spec: KernelSpec, tile: Tile) -> Any:
+def transpose(spec: KernelSpec, tile: PlainTile) -> Any:
     """A kernel as a function of TensorIR that copies its operand into the form of its result."""
     from tvm.script.ir_builder import IRBuilder
     from tvm.tirx.script import builder as T
@@ -74,7 +74,7 @@ def transpose(spec: KernelSpec, tile: Tile) -> Any:
     return ib.get()
 
 
-def _write(data: Argument, out: Argument, tile: Tile) -> None:
+def _write(data: Argument, out: Argument, tile: PlainTile) -> None:
     """Outer axes and some blocks of one inner axis as tasks, blocks of the other one in each: the short axis within,
     for several threads to have tasks, the long one within for a single thread, whose lines then stay in the caches."""
     from tvm.tirx.script import builder as T
@@ -135,7 +135,7 @@ def _block(side: int, load: Callable[[int, int, int], Any], keep: Callable[[int,
 
 
 def _unpacked(lanes: int, start: int, width: int) -> list[int]:
-    """Of two vectors: pieces of `width` values from `start` on in every four lanes, in turn from one and the other."""
+    """The lanes of two vectors, in turn of each: pieces of `width` from `start` on in every four lanes."""
     return [
         vector * lanes + quarter + start + piece * width + i
         for quarter in range(0, lanes, _QUARTER)
@@ -151,13 +151,13 @@ def _held(vectors: list[Any], places: Sequence[int]) -> Any:
     from tvm.tirx.script import builder as T
 
     lanes = len(places)
-    cell = T.alloc_buffer((lanes,), FLOAT32, scope="local")
+    cell = T.alloc_buffer((lanes,), SINGLE, scope="local")
     _put(cell, 0, tirx.Shuffle(vectors, list(places)), lanes)
     return _vector(cell, 0, lanes)
 
 
 def _as(out: Argument, value: Any, lanes: int) -> Any:
-    return value if out.form.dtype == FLOAT32 else value.astype(f"{out.form.dtype}x{lanes}")
+    return value if out.form.dtype == SINGLE else value.astype(f"{out.form.dtype}x{lanes}")
 
 
 def _vector(buffer: Any, start: Any, lanes: int) -> Any:

@@ -14,26 +14,26 @@ import numpy as np
 from pfir.backends.tvm.kernels.common import parallel, placeholders, schedule_of, tail, vectorize_inner
 from pfir.backends.tvm.lowering.expressions import const
 from pfir.backends.tvm.lowering.form import KernelSpec
-from pfir.backends.tvm.schedule.tiles import Tile
+from pfir.backends.tvm.schedule.tile_kinds import ChannelTile
 
 _UNROLLED_WINDOW = 49
 _STRIP_BYTES = 16 * 1024
 
 
-def pack(weight: np.ndarray, tile: Tile) -> np.ndarray:
+def pack(weight: np.ndarray, tile: ChannelTile) -> np.ndarray:
     """`[O, 1, KH, KW]` -> `[O/b, KH, KW, b]`, zeros where O is no multiple of b."""
     out, _, kh, kw = weight.shape
     padded = np.pad(weight[:, 0], ((0, -out % tile.block), (0, 0), (0, 0)))
     return np.ascontiguousarray(padded.reshape(-1, tile.block, kh, kw).transpose(0, 2, 3, 1))
 
 
-def window(spec: KernelSpec, tile: Tile) -> Any:
+def window(spec: KernelSpec, tile: ChannelTile) -> Any:
     """A scheduled kernel; `spec` has `kernel`, `strides`, `dilations` and `pads` (begin, end)."""
     operands = placeholders(spec)
     return _schedule(schedule_of(operands, _compute(spec, operands, tile)), spec, tile)
 
 
-def _compute(spec: KernelSpec, operands: list[Any], tile: Tile) -> Any:
+def _compute(spec: KernelSpec, operands: list[Any], tile: ChannelTile) -> Any:
     from tvm import te
 
     n, out, oh, ow = spec.out.shape
@@ -56,7 +56,7 @@ def _compute(spec: KernelSpec, operands: list[Any], tile: Tile) -> Any:
     return te.compute((n, oh, ow, out), finished, name="out")
 
 
-def _extents(spec: KernelSpec, tile: Tile) -> tuple[int, int]:
+def _extents(spec: KernelSpec, tile: ChannelTile) -> tuple[int, int]:
     """Columns and channels, rounded up to the tile."""
     _, out, _, ow = spec.out.shape
     return -(-ow // tile.rows) * tile.rows, -(-out // tile.block) * tile.block
@@ -68,7 +68,7 @@ def _reach(spec: KernelSpec, rows: int, columns: int) -> tuple[int, int]:
     return (rows - 1) * sh + (kh - 1) * dh + 1, (columns - 1) * sw + (kw - 1) * dw + 1
 
 
-def _bordered(spec: KernelSpec, tile: Tile) -> bool:
+def _bordered(spec: KernelSpec, tile: ChannelTile) -> bool:
     """Whether the input is copied first: into NHWC, with a border, and channels up to a whole block."""
     data, (columns, channels) = spec.operands[0], _extents(spec, tile)
     rows, width = _reach(spec, spec.out.shape[2], columns)
@@ -76,7 +76,7 @@ def _bordered(spec: KernelSpec, tile: Tile) -> bool:
     return not exact or rows > data.shape[2] or width > data.shape[3]
 
 
-def _source(spec: KernelSpec, data: Any, tile: Tile) -> Any:
+def _source(spec: KernelSpec, data: Any, tile: ChannelTile) -> Any:
     """The input read by `(n, h, w, c)`, as far as the padded extents reach."""
     from tvm import te, tirx
 
@@ -93,7 +93,7 @@ def _source(spec: KernelSpec, data: Any, tile: Tile) -> Any:
     return te.compute((n, *_reach(spec, spec.out.shape[2], columns), max(channels, c)), border, name="pad")
 
 
-def _strip(spec: KernelSpec, tile: Tile) -> int:
+def _strip(spec: KernelSpec, tile: ChannelTile) -> int:
     """Output rows that share one copy of their input: as many as keep it in half of a small first-level cache."""
     rows, columns = spec.out.shape[2], _extents(spec, tile)[0]
     fitting = [
@@ -104,7 +104,7 @@ def _strip(spec: KernelSpec, tile: Tile) -> int:
     return max(fitting, default=1)
 
 
-def _schedule(schedule: Any, spec: KernelSpec, tile: Tile) -> Any:
+def _schedule(schedule: Any, spec: KernelSpec, tile: ChannelTile) -> Any:
     main, out = schedule.get_sblock("main"), schedule.get_sblock("out")
     b, y, x, o, ry, rx = schedule.get_loops(main)
     yo, yi = schedule.split(y, [None, _strip(spec, tile)])

@@ -11,8 +11,8 @@ import onnx_graphsurgeon as gs
 
 from pfir.backends.tvm.lowering.form import Form, channels_last
 from pfir.backends.tvm.lowering.values import Program, Value
-from pfir.backends.tvm.schedule.tiles import Tile
-from pfir.target import FLOAT32
+from pfir.backends.tvm.schedule.tile_kinds import Tile
+from pfir.target import SINGLE
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,17 @@ def optional(node: gs.Node, index: int) -> gs.Tensor | None:
     return node.inputs[index] if present else None
 
 
+def bias_of(node: gs.Node, index: int) -> Any:
+    """The bias as an array, None without one or where it is zero, False where it is no constant."""
+    tensor = optional(node, index)
+    if tensor is None:
+        return None
+    array = array_of(tensor)
+    if array is None:
+        return False
+    return array.reshape(-1) if array.any() else None
+
+
 def pads_of(node: gs.Node, sizes: tuple[int, ...], kernel: tuple[int, ...]) -> tuple[int, ...]:
     """Begin and end pads of each spatial axis, `auto_pad` worked out."""
     rank = len(kernel)
@@ -76,5 +87,5 @@ def each_of(node: gs.Node, name: str, rank: int) -> tuple[int, ...]:
 
 def as_image(program: Program, data: Value) -> Value:
     """The data in that order, floats of the program's type."""
-    dtype = program.dtype if data.form.dtype == FLOAT32 else data.form.dtype
+    dtype = program.dtype if data.form.dtype == SINGLE else data.form.dtype
     return program.laid_out(data, channels_last(data.form.shape, dtype))

@@ -1,6 +1,6 @@
 """ONNX's element-wise operators as TensorIR expressions; transcendental ones as polynomials that vectorise.
 
-Arguments are float32, and of the operators in `HALF` alternatively float16.
+Arguments are float32, and of the operators in `IN_HALF` alternatively float16.
 """
 
 from __future__ import annotations
@@ -187,7 +187,7 @@ ELEMENTWISE: dict[str, Callable[[list[Any], Attributes], Any]] = {
     "ThresholdedRelu": lambda a, t: where(a[0] > like(a[0], t.get("alpha", 1.0)), a[0], like(a[0], 0)),
 }
 # Of these float16 keeps what its arguments hold; the others divide, take roots or are series.
-HALF = frozenset(
+IN_HALF = frozenset(
     (
         "Add",
         "Sub",

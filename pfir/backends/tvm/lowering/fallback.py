@@ -8,15 +8,14 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
+from pfir.artifact import SLOW_NAME
 from pfir.backends.tvm.lowering.anchor import Values, array_of
 from pfir.backends.tvm.lowering.form import plain
 from pfir.backends.tvm.lowering.fuse import is_float
 from pfir.backends.tvm.lowering.values import Program, Value
 from pfir.errors import CompileError
-from pfir.target import FLOAT32
+from pfir.target import SINGLE
 
-IMPORTED = "op_"
-"""How the names of the functions begin that the importer made; no kernel of ours is called so."""
 WHAT_TO_DO = "`--backend ort` still delivers the compressed ONNX"
 
 
@@ -42,7 +41,7 @@ def imported(program: Program, node: gs.Node, value: Values) -> list[Value]:
 
 def as_modelled(program: Program, tensor: gs.Tensor, value: Value) -> Value:
     """The tensor in ONNX's order and of the type that the model gives it."""
-    dtype = FLOAT32 if is_float(tensor) else value.form.dtype
+    dtype = SINGLE if is_float(tensor) else value.form.dtype
     return program.laid_out(value, plain(value.form.shape, dtype))
 
 
@@ -112,7 +111,7 @@ def _transplant(program: Program, module: Any) -> Any:
     from tvm import relax, tirx
 
     places = {
-        name: program.builder.add_func(_private(function), f"{IMPORTED}{name.name_hint}")
+        name: program.builder.add_func(_private(function), f"{SLOW_NAME}{name.name_hint}")
         for name, function in module.functions.items()
         if isinstance(function, tirx.PrimFunc)
     }
@@ -123,7 +122,7 @@ def _transplant(program: Program, module: Any) -> Any:
             return places.get(name, name)
 
     main = Rename().visit_expr(module["main"])
-    return program.builder.add_func(_private(main), f"{IMPORTED}main")
+    return program.builder.add_func(_private(main), f"{SLOW_NAME}main")
 
 
 def _private(function: Any) -> Any:

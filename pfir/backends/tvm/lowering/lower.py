@@ -21,7 +21,7 @@ from pfir.backends.tvm.tuning.database import NOTHING, Known
 from pfir.errors import CompileError
 from pfir.ir.model import Model
 from pfir.ir.shapes import infer_shapes
-from pfir.target import FLOAT32, Target
+from pfir.target import SINGLE, Target
 
 NO_OPS = ("Identity", "Dropout")
 
@@ -122,7 +122,7 @@ class Lowering:
 
     def _full(self, tensor: gs.Tensor) -> Value:
         """The tensor, floats as the model has them."""
-        return self._with_floats(tensor, FLOAT32)
+        return self._with_floats(tensor, SINGLE)
 
     def _with_floats(self, tensor: gs.Tensor, dtype: str) -> Value:
         given = self.given(tensor)
@@ -156,7 +156,7 @@ class Lowering:
             self._unscheduled(group)
 
     def _read_by(self, head: gs.Node) -> Values:
-        """How a lead reads: a convolution copies an image that lies in ONNX's order anyway, and converts it there."""
+        """How an anchor reads: a convolution copies an image in ONNX's order anyway, and converts it there."""
         image = head.op == "Conv" and self.given(head.inputs[0]).form.order == (0, 1, 2, 3)
         return self.given if image else self.value
 
@@ -194,7 +194,7 @@ class Lowering:
         return Anchor("affine", {"kind": "steps"}, [], Form(shape, order), plain_tile(self.program.target))
 
     def _emit(self, start: Anchor, tensor: gs.Tensor, nodes: tuple[gs.Node, ...]) -> Value:
-        """The kernel of a lead with the element-wise nodes behind it."""
+        """The kernel of an anchor with the element-wise nodes behind it."""
         operands = list(start.operands)
         steps: list[Step] = []
         places: dict[str, tuple[str, Any]] = {tensor.name: ("main", 0)}
@@ -212,7 +212,7 @@ class Lowering:
             steps.append(Step(node.op, _attributes(node), arguments))
             places[node.outputs[0].name] = ("step", len(steps) - 1)
         attributes = tuple(sorted(start.attributes.items()))
-        dtype = self.program.dtype if start.out.dtype == FLOAT32 else start.out.dtype
+        dtype = self.program.dtype if start.out.dtype == SINGLE else start.out.dtype
         spec = KernelSpec(
             start.family,
             attributes,
@@ -227,8 +227,8 @@ class Lowering:
     def _result(self, start: Anchor, tensor: gs.Tensor, dtype: str) -> Form:
         """The form of a result: float32 where the graph's output is just that, in this order."""
         form = plain(start.out.shape)
-        ends = tensor.name in self.ends and is_float(tensor) and same_memory(replace(start.out, dtype=FLOAT32), form)
-        return replace(start.out, dtype=FLOAT32 if ends else dtype)
+        ends = tensor.name in self.ends and is_float(tensor) and same_memory(replace(start.out, dtype=SINGLE), form)
+        return replace(start.out, dtype=SINGLE if ends else dtype)
 
     def _argument(self, tensor: gs.Tensor, places: dict, operands: list[Value], out: Form) -> tuple[str, Any]:
         if tensor.name in places:

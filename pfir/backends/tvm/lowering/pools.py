@@ -16,7 +16,7 @@ from pfir.backends.tvm.schedule.tiles import plain_tile
 
 
 def pool(kind: str) -> Callable[[Program, Group, Values], Anchor | None]:
-    """Makes the lead of a pool of this kind, max or average."""
+    """A function that makes the anchor of a pool of this kind, max or average."""
 
     def make(program: Program, group: Group, value: Values) -> Anchor | None:
         node = group.head
@@ -40,7 +40,7 @@ def pool(kind: str) -> Callable[[Program, Group, Values], Anchor | None]:
 
 
 def reduce(kind: str) -> Callable[[Program, Group, Values], Anchor | None]:
-    """Makes the lead of a reduction over whole axes: mean, sum, max or min."""
+    """A function that makes the anchor of a reduction over whole axes: mean, sum, max or min."""
 
     def make(program: Program, group: Group, value: Values) -> Anchor | None:
         node = group.head

@@ -7,9 +7,19 @@ many times the channels, and nothing is multiplied with zeros that were spread.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import onnx_graphsurgeon as gs
+
+from pfir.backends.tvm.lowering.anchor import Anchor, Values, array_of, bias_of, each_of, shape_of
+from pfir.backends.tvm.lowering.convolutions import Layer, convolution
+from pfir.backends.tvm.lowering.form import KernelSpec, channels_last
+from pfir.backends.tvm.lowering.fuse import Group
+from pfir.backends.tvm.lowering.products import product
+from pfir.backends.tvm.lowering.values import Program, Value
+from pfir.backends.tvm.schedule.tiles import plain_tile
+from pfir.backends.tvm.schedule.workload import Workload, kind_after
 
 
 @dataclass(frozen=True)
@@ -62,3 +72,84 @@ def turned(weight: np.ndarray, groups: int) -> np.ndarray:
     inner, out, *kernel = weight.shape
     grouped = weight[:, :, ::-1, ::-1].reshape(groups, inner // groups, out, *kernel)
     return grouped.transpose(0, 2, 1, 3, 4).reshape(-1, inner // groups, *kernel)
+
+
+def conv_transpose(program: Program, group: Group, value: Values) -> Anchor | None:
+    """A convolution to the phases of the result, else one of the spread input with the weights turned around."""
+    node = group.head
+    weight, bias = array_of(node.inputs[1]), bias_of(node, 2)
+    shape, out = shape_of(node.inputs[0]), shape_of(node.outputs[0])
+    if weight is None or len(shape) != 4 or bias is False or node.attrs.get("auto_pad", "NOTSET") != "NOTSET":
+        return None
+    strides, dilations = each_of(node, "strides", 2), each_of(node, "dilations", 2)
+    groups = int(node.attrs.get("group", 1))
+    kernel, pads = weight.shape[2:], _transposed_pads(node, shape, weight.shape[2:], strides, dilations)
+    data = value(node.inputs[0])
+    within = all(p < k for p, k in zip(pads, kernel, strict=True))
+    if max(strides) > 1 and groups == 1 and dilations == (1, 1) and within:
+        return _phases(program, Phases(strides, pads, kernel, out[2:]), Layer(data, weight, bias))
+    begin = tuple((k - 1) * d - p for k, d, p in zip(kernel, dilations, pads, strict=True))
+    workload = Workload(
+        "conv",
+        shape,
+        out,
+        data.form.order,
+        kernel,
+        dilations=dilations,
+        pads=begin,
+        spread=strides,
+        group=groups,
+        after=kind_after(group.nodes),
+        dtype=program.dtype,
+    )
+    return convolution(program, workload, Layer(data, turned(weight, groups), bias))
+
+
+def _phases(program: Program, phases: Phases, layer: Layer) -> Anchor:
+    """All phases as channels of one convolution, then each value at its place."""
+    data, (batch, *_), out = layer.data, layer.data.form.shape, layer.weight.shape[1]
+    weight = phases.weights(layer.weight)
+    workload = Workload(
+        "conv",
+        data.form.shape,
+        (batch, len(weight), *phases.sizes),
+        data.form.order,
+        phases.taps,
+        pads=phases.begin,
+        dtype=program.dtype,
+    )
+    if phases.taps == (1, 1) and phases.sizes == data.form.shape[2:]:
+        inner = product(program, data, weight[:, :, 0, 0].T, None, channels_last(workload.out), workload.after)
+    else:
+        inner = convolution(program, workload, Layer(data, weight))
+    shifts = tuple(p - f * s for p, f, s in zip(phases.pads, phases.first, phases.strides, strict=True))
+    attributes = {"kind": "phases", "strides": phases.strides, "shifts": shifts}
+    shown, made = channels_last((batch, out, *phases.out)), _made(program, inner)
+    return Anchor("move", attributes, [made], shown, plain_tile(program.target), layer.bias)
+
+
+def _made(program: Program, anchor: Anchor) -> Value:
+    """The result of a kernel with nothing behind what heads it."""
+    spec = KernelSpec(
+        anchor.family,
+        tuple(sorted(anchor.attributes.items())),
+        tuple(operand.form for operand in anchor.operands),
+        len(anchor.operands),
+        (),
+        replace(anchor.out, dtype=program.dtype),
+        program.dtype,
+    )
+    return program.call(spec, anchor.tile, anchor.operands)
+
+
+def _transposed_pads(node: gs.Node, shape: tuple, kernel: tuple, strides: tuple, dilations: tuple) -> tuple[int, ...]:
+    """The begin pads; `output_shape` decides them where it is given."""
+    wanted = node.attrs.get("output_shape")
+    if not wanted:
+        return tuple(int(p) for p in node.attrs.get("pads", [0] * 4))[:2]
+    extra = each_of(node, "output_padding", 2) if node.attrs.get("output_padding") else (0, 0)
+    total = [
+        s * (size - 1) + e + (k - 1) * d + 1 - int(w)
+        for s, size, e, k, d, w in zip(strides, shape[2:], extra, kernel, dilations, wanted[-2:], strict=True)
+    ]
+    return tuple(max(0, t) - max(0, t) // 2 for t in total)

@@ -8,64 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from pfir.backends.tvm.kernels.across import across
-from pfir.backends.tvm.kernels.affine import affine
-from pfir.backends.tvm.kernels.conv import conv
-from pfir.backends.tvm.kernels.depthwise import depthwise
-from pfir.backends.tvm.kernels.direct.convolution import direct
-from pfir.backends.tvm.kernels.move import move
-from pfir.backends.tvm.kernels.pool import pool
-from pfir.backends.tvm.kernels.products.dots import dots
-from pfir.backends.tvm.kernels.products.matmul import matmul
-from pfir.backends.tvm.kernels.products.product import product
-from pfir.backends.tvm.kernels.reduce import reduce
-from pfir.backends.tvm.kernels.rows import norm, reduce_rows, softmax
-from pfir.backends.tvm.kernels.transpose import covers as turns
-from pfir.backends.tvm.kernels.transpose import transpose
-from pfir.backends.tvm.kernels.window import window
-from pfir.backends.tvm.kernels.winograd.kernel import winograd
+from pfir.backends.tvm.families import FAMILIES, modelled
+from pfir.backends.tvm.kernels.transpose import covers as transposes
 from pfir.backends.tvm.lowering.form import Form, KernelSpec, plain, same_memory
-from pfir.backends.tvm.schedule.candidate_schedules import Schedule, modelled
-from pfir.backends.tvm.schedule.tiles import Tile, plain_tile
+from pfir.backends.tvm.schedule.candidate_schedules import Schedule
+from pfir.backends.tvm.schedule.tile_kinds import Tile
+from pfir.backends.tvm.schedule.tiles import plain_tile
 from pfir.backends.tvm.schedule.workload import Workload
 from pfir.backends.tvm.tuning.database import NOTHING, Known
-from pfir.target import FLOAT32, Target
-
-FAMILIES = {
-    "across": across,
-    "affine": affine,
-    "conv": conv,
-    "depthwise": depthwise,
-    "direct": direct,
-    "dots": dots,
-    "matmul": matmul,
-    "move": move,
-    "norm": norm,
-    "pool": pool,
-    "product": product,
-    "reduce": reduce,
-    "reduce_rows": reduce_rows,
-    "softmax": softmax,
-    "transpose": transpose,
-    "window": window,
-    "winograd": winograd,
-}
-# Families that give the function itself, where the others give a schedule of it.
-WRITTEN = (
-    "across",
-    "affine",
-    "depthwise",
-    "direct",
-    "dots",
-    "matmul",
-    "norm",
-    "pool",
-    "product",
-    "reduce_rows",
-    "softmax",
-    "transpose",
-    "winograd",
-)
+from pfir.target import SINGLE, Target
 
 
 @dataclass(frozen=True)
@@ -87,7 +38,7 @@ class Program:
         known: What was measured on the target's core.
         kernels: Those made so far.
         calls: How often each is called in one inference.
-        works: What there was a choice of ways for, in order.
+        works: The workloads of which there was a choice of schedules, in order.
         copies: Tensors in another order than they were made in, by tensor and order.
         slow: The nodes, with their operators, that run on TVM's unscheduled code instead of kernels of ours.
     """
@@ -104,8 +55,8 @@ class Program:
 
     @property
     def dtype(self) -> str:
-        """What floats are, between the float32 inputs and outputs."""
-        return self.target.arithmetic
+        """The type of activations, between the float32 inputs and outputs."""
+        return self.target.arithmetic.data
 
     def schedule(self, workload: Workload) -> Schedule:
         """How the work is done: as was measured to be fastest, else as the model of the core says."""
@@ -116,7 +67,7 @@ class Program:
         from tvm import relax
 
         array = np.ascontiguousarray(array)
-        if array.dtype == FLOAT32 != self.dtype:
+        if array.dtype == SINGLE != self.dtype:
             with np.errstate(over="ignore"):  # what float16 cannot hold is infinite, and verification says so
                 array = array.astype(self.dtype)
         if self.builder is None:
@@ -150,7 +101,7 @@ class Program:
         if same_memory(value.form, form):
             return self.view(value, form)
         if (value, form) not in self.copies:
-            family, kind = ("transpose", ()) if turns(value.form, form) else ("affine", (("kind", "copy"),))
+            family, kind = ("transpose", ()) if transposes(value.form, form) else ("affine", (("kind", "copy"),))
             spec = KernelSpec(family, kind, (value.form,), 1, (), form, form.dtype)
             self.copies[value, form] = self.call(spec, plain_tile(self.target), [value])
         return self.copies[value, form]
@@ -160,8 +111,7 @@ class Program:
 
     def _make(self, spec: KernelSpec, tile: Tile) -> Any:
         name = f"{spec.family}_{len(self.kernels)}"
-        made = FAMILIES[spec.family](spec, tile)
-        function = made if spec.family in WRITTEN else made.mod["main"]
+        function = FAMILIES[spec.family].make(spec, tile)
         function = function.with_attr("global_symbol", name).with_attr("tirx.noalias", True)
         return self.builder.add_func(function, name)
 

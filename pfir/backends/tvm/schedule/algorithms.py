@@ -7,12 +7,13 @@ from math import prod
 
 from pfir.backends.tvm.schedule.direct import NHWC, covers, direct_cost
 from pfir.backends.tvm.schedule.remainders import strip_remainder
-from pfir.backends.tvm.schedule.tiles import Tile, by_lane, matrix_tile, matrix_tiles, shared, strip_tile
+from pfir.backends.tvm.schedule.tile_kinds import MatrixTile, NarrowingTile, ProductTile
+from pfir.backends.tvm.schedule.tiles import by_lane, matrix_tile, matrix_tiles, shared, strip_tile
 from pfir.backends.tvm.schedule.workload import Workload
-from pfir.devices.estimation.winograd import WAYS, ways_for
+from pfir.devices.estimation.winograd import SCHEDULES, schedules_for
 from pfir.target import FLOAT32, Target
 
-OUTPUTS = tuple(schedule.outputs for schedule in WAYS)
+OUTPUTS = tuple(schedule.outputs for schedule in SCHEDULES)
 # Vector instructions a multiply-add of the inner loops: on Arm two in five are loads, x86 takes operands from memory.
 _PER_MULTIPLY = {"arm": 1.3, "x86": 1.1}
 # Beside them on Arm, for some tiles at one point of one block.
@@ -37,7 +38,7 @@ class Winograd:
     outputs: int
     strip: int
     lanes: int
-    tile: Tile
+    tile: MatrixTile | NarrowingTile
 
     def __str__(self) -> str:
         """All that decides the kernel, in words that a database keeps."""
@@ -58,8 +59,8 @@ def winograd_or_direct(target: Target, channels: int, out: tuple[int, ...]) -> W
 
 
 def outputs_for(target: Target) -> tuple[int, ...]:
-    """Those of `OUTPUTS` that the target's arithmetic is exact enough for."""
-    exact = {schedule.outputs for schedule in ways_for(target)}
+    """The sizes of `OUTPUTS` that the target's arithmetic is exact enough for."""
+    exact = {schedule.outputs for schedule in schedules_for(target)}
     return tuple(outputs for outputs in OUTPUTS if outputs in exact)
 
 
@@ -71,7 +72,7 @@ def plan(target: Target, channels: int, out: tuple[int, ...], outputs: int) -> W
     return Winograd(outputs, strip, target.lanes, _product_tile(target, strip * across, out[1], channels))
 
 
-def _product_tile(target: Target, rows: int, channels_out: int, channels_in: int) -> Tile:
+def _product_tile(target: Target, rows: int, channels_out: int, channels_in: int) -> MatrixTile | NarrowingTile:
     """The register tile over `rows` tiles of an image: on Arm of two vectors and more rows where that takes fewer
     instructions (none of them spills, found by disassembly), on x86 one that treats the last channels apart."""
     tile, vectors = strip_tile(target, rows, channels_out, channels_in), -(-channels_out // target.lanes)
@@ -84,7 +85,7 @@ def _product_tile(target: Target, rows: int, channels_out: int, channels_in: int
     return min(tall, tile, key=lambda tile: _product_cost(tile, rows, vectors))
 
 
-def _product_cost(tile: Tile, rows: int, vectors: int) -> float:
+def _product_cost(tile: MatrixTile, rows: int, vectors: int) -> float:
     """Instructions for an input channel of all rows and vectors: multiply-adds, loads of weights by pairs and of values
     by fours, and a quarter of a loop."""
     return sum(
@@ -95,7 +96,7 @@ def _product_cost(tile: Tile, rows: int, vectors: int) -> float:
 
 
 def _portions(whole: int, most: int) -> list[int]:
-    """At most so many each, the last with what is left."""
+    """The sizes of portions, each of at most `most`, the last of what is left."""
     return [min(most, whole - begun) for begun in range(0, whole, most)]
 
 
@@ -141,7 +142,7 @@ def _seconds(target: Target, channels: int, out: tuple[int, ...], outputs: int |
 def _direct(target: Target, channels: int, out: tuple[int, ...]) -> float:
     batch, channels_out, height, width = out
     workload = Workload(
-        "conv", (batch, channels, height, width), out, NHWC, (3, 3), pads=(1, 1), dtype=target.arithmetic
+        "conv", (batch, channels, height, width), out, NHWC, (3, 3), pads=(1, 1), dtype=target.arithmetic.data
     )
     if by_lane(target) and covers(target, workload):
         return direct_cost(target, workload)
@@ -157,14 +158,14 @@ def _tiled(target: Target, channels: int, out: tuple[int, ...], outputs: int) ->
     products = points * channels * _multiply_adds(target, made.tile, out[1])
     groups = tiles / made.tile.rows * -(-out[1] // made.tile.block) if by_lane(target) else 0
     there, back = (_vectors(target, size) for size in (channels, out[1]))
-    schedule = next(schedule for schedule in ways_for(target) if schedule.outputs == outputs)
+    schedule = next(schedule for schedule in schedules_for(target) if schedule.outputs == outputs)
     return tiles * (products + there * schedule.there + back * schedule.back) + groups * points * _A_POINT
 
 
-def _multiply_adds(target: Target, tile: Tile, channels_out: int) -> float:
+def _multiply_adds(target: Target, tile: ProductTile, channels_out: int) -> float:
     """Vector instructions for each row and input channel, in units of whole vectors; two rows share one vector where
-    the tile narrows."""
-    vectors = -(-channels_out // tile.block) * tile.vectors - tile.narrows / 2
+    the tile is a narrowing one."""
+    vectors = -(-channels_out // tile.block) * tile.vectors - isinstance(tile, NarrowingTile) / 2
     return vectors * _share(target, tile.lanes) * _PER_MULTIPLY["x86" if target.triple.startswith("x86") else "arm"]
 
 

@@ -1,20 +1,19 @@
-"""The ways to compute a kernel: the one that the model of the core chooses, and those worth measuring beside it."""
+"""The schedules of a workload: the one that the model of the core chooses, and those worth measuring beside it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 from pfir.backends.tvm.kernels.conv import FEW_CHANNELS
 from pfir.backends.tvm.schedule.algorithms import Winograd, outputs_for, plans, winograd_or_direct
 from pfir.backends.tvm.schedule.channel_tiles import depthwise_tiles
 from pfir.backends.tvm.schedule.crossing import across_tile
 from pfir.backends.tvm.schedule.direct import Direct, covers, direct_plan, direct_plans
-from pfir.backends.tvm.schedule.products import dots_last
 from pfir.backends.tvm.schedule.remainders import remainder_tile
+from pfir.backends.tvm.schedule.tile_kinds import DotsTile, DottedTile, MatrixTile, ProductTile, Tile
 from pfir.backends.tvm.schedule.tiles import (
     FEWEST_LANES,
-    Tile,
     matrix_tiles,
     product_tile,
     stem_tiles,
@@ -29,24 +28,24 @@ _PLANS = 4
 _STEPS = (1, 2, 4, 8)
 
 
-def modelled(target: Target, workload: Workload) -> Schedule:
-    """The way that takes the least time by the model of the core."""
-    if workload.family == "product":
-        sizes = workload.out[0], workload.out[1], workload.data[1]
-        return remainder_tile(target, *sizes) or product_tile(target, *sizes)
-    if workload.family == "depthwise":
-        plain = depthwise_tiles(target, workload.out[2:], workload.out[1], workload.kernel, workload.strides)
-        return across_tile(target, workload) or plain[0]
+@dataclass(frozen=True)
+class Choice:
+    """The schedules of the workloads of a family.
+
+    Args:
+        modelled: The one that takes the least time by the model of the core.
+        others: Those worth measuring beside it.
+    """
+
+    modelled: Callable[[Target, Workload], Schedule]
+    others: Callable[[Target, Workload], Iterator[Schedule]]
+
+
+def _convolution(target: Target, workload: Workload) -> Schedule:
     tiled = winograd_or_direct(target, workload.channels, workload.out) if _squares(workload) else None
     if tiled or not covers(target, workload):
         return tiled or _matrix_tiles(target, workload)[0]
     return direct_plan(target, workload)
-
-
-def candidates(target: Target, workload: Workload) -> tuple[Schedule, ...]:
-    """Each way once, the modelled one first; every one of them computes the same."""
-    others = {"product": _products, "depthwise": _depthwise, "conv": _convolutions}[workload.family]
-    return tuple(dict.fromkeys((modelled(target, workload), *others(target, workload))))
 
 
 def _squares(workload: Workload) -> bool:
@@ -60,7 +59,7 @@ def _sizes(workload: Workload) -> tuple[int, int, int]:
     return workload.out[3], workload.out[1] // workload.group, workload.channels
 
 
-def _matrix_tiles(target: Target, workload: Workload) -> list[Tile]:
+def _matrix_tiles(target: Target, workload: Workload) -> list[MatrixTile]:
     if workload.channels > FEW_CHANNELS:
         return matrix_tiles(target, *_sizes(workload))
     return stem_tiles(target, *_sizes(workload), workload.kernel[1], workload.strides[1])
@@ -80,14 +79,24 @@ def _convolutions(target: Target, workload: Workload) -> Iterator[Schedule]:
     yield from _steps(tiles[0], workload.channels)
 
 
+def _product(target: Target, workload: Workload) -> ProductTile | DotsTile:
+    sizes = workload.out[0], workload.out[1], workload.data[1]
+    return remainder_tile(target, *sizes) or product_tile(target, *sizes)
+
+
 def _products(target: Target, workload: Workload) -> Iterator[Schedule]:
     tiles = matrix_tiles(target, workload.out[0], workload.out[1], workload.data[1])
     yield product_tile(target, workload.out[0], workload.out[1], workload.data[1])
     yield from tiles[: 2 * _TILES]
-    yield from _steps(modelled(target, workload), workload.data[1])
+    yield from _steps(_product(target, workload), workload.data[1])
 
 
-def _depthwise(target: Target, workload: Workload) -> Iterator[Schedule]:
+def _depthwise(target: Target, workload: Workload) -> Schedule:
+    plain = depthwise_tiles(target, workload.out[2:], workload.out[1], workload.kernel, workload.strides)
+    return across_tile(target, workload) or plain[0]
+
+
+def _depthwise_tiles(target: Target, workload: Workload) -> Iterator[Schedule]:
     tiles = depthwise_tiles(target, workload.out[2:], workload.out[1], workload.kernel, workload.strides)
     yield from tiles[:_TILES]
     narrower = tiles[0].lanes // 2
@@ -95,8 +104,15 @@ def _depthwise(target: Target, workload: Workload) -> Iterator[Schedule]:
         yield from (replace(tile, lanes=narrower) for tile in tiles[:2])
 
 
-def _steps(tile: Tile, channels: int) -> Iterator[Tile]:
+def _steps(tile: ProductTile | DotsTile, channels: int) -> Iterator[Tile]:
     """The tile with other counts of unrolled steps that divide the channels; those that are summed across lanes come by
     whole vectors."""
-    least = tile.lanes if dots_last(tile) else 1
-    yield from (replace(tile, unroll=step) for step in _STEPS if channels % step == 0 and step >= least)
+    least = tile.lanes if isinstance(tile, DottedTile) else 1
+    for step in _STEPS:
+        if channels % step == 0 and step >= least:
+            yield replace(tile, copies=step) if isinstance(tile, DotsTile) else replace(tile, unroll=step)
+
+
+CONVOLUTION = Choice(_convolution, _convolutions)
+DEPTHWISE = Choice(_depthwise, _depthwise_tiles)
+PRODUCT = Choice(_product, _products)

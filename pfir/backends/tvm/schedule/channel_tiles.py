@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from pfir.backends.tvm.schedule.tiles import FEWEST_LANES, Tile, by_lane, lane_choices, scheduled_ahead
+from pfir.backends.tvm.schedule.tile_kinds import ChannelTile, DepthwiseTile
+from pfir.backends.tvm.schedule.tiles import FEWEST_LANES, by_lane, lane_choices, scheduled_ahead
 from pfir.target import Target
 
 _PER_TILE = 10  # instructions of a loop and its addresses
 _LANES_A_BLOCK = 7  # a depthwise block of n lanes costs as much as n + 7 do, measured on Zen 4
 
 
-def channel_tile(target: Target, columns: int, channels: int) -> Tile:
+def channel_tile(target: Target, columns: int, channels: int) -> ChannelTile:
     """The tile of a depthwise or pooling kernel: one vector of channels by several columns."""
     lanes = min(lane_choices(target), key=lambda n: (-(-channels // n) * n, -n))
     limit = min(target.core.vector_registers // 3, columns, 8)
     rows = min(range(1, limit + 1), key=lambda r: (-(-columns // r) * (r + 2), -r))
-    return Tile(lanes, 1, rows, 1, target.threads)
+    return ChannelTile(lanes, rows, target.threads)
 
 
 def depthwise_tile(
     target: Target, sizes: tuple[int, int], channels: int, kernel: tuple[int, int], strides: tuple[int, int]
-) -> Tile:
+) -> DepthwiseTile:
     """The tile of a depthwise convolution with `sizes` rows and columns of output that costs the fewest instructions.
 
     Its vectors are no wider than `channels`, at least `FEWEST_LANES` of them. A tile loads each input row under it
@@ -31,7 +32,7 @@ def depthwise_tile(
 
 def depthwise_tiles(
     target: Target, sizes: tuple[int, int], channels: int, kernel: tuple[int, int], strides: tuple[int, int]
-) -> list[Tile]:
+) -> list[DepthwiseTile]:
     """The tiles that stay in registers, those with the fewest instructions first."""
     narrow = [n for n in lane_choices(target) if n <= max(channels, FEWEST_LANES)]
     lanes = min(narrow, key=lambda n: (-(-channels // n) * (n + _LANES_A_BLOCK), -n))
@@ -42,7 +43,7 @@ def depthwise_tiles(
         if lines * rows + _under(rows, kernel[1], strides[1]) + lines <= _held(target) or rows == 1
     ]
     ahead = scheduled_ahead(target)
-    return [Tile(lanes, 1, -rows, 1, target.threads, lines, in_turn=ahead) for _, rows, lines in sorted(options)]
+    return [DepthwiseTile(lanes, -rows, lines, ahead, target.threads) for _, rows, lines in sorted(options)]
 
 
 def _held(target: Target) -> int:

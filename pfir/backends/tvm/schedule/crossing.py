@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pfir.backends.tvm.schedule.tiles import FEWEST_LANES, Tile
+from pfir.backends.tvm.schedule.tile_kinds import AcrossTile
+from pfir.backends.tvm.schedule.tiles import FEWEST_LANES
 from pfir.backends.tvm.schedule.workload import Workload
 from pfir.target import Target
 
@@ -17,7 +18,7 @@ _OTHERS = 2  # registers
 _HALVED = 16  # lanes of vectors of which one or three halves do as well
 
 
-def across_tile(target: Target, workload: Workload) -> Tile | None:
+def across_tile(target: Target, workload: Workload) -> AcrossTile | None:
     """The tile of a depthwise convolution where it is faster across its columns, None elsewhere."""
     lanes, channels, machine = target.lanes, workload.out[1], "arm" if target.arm64 else target.triple[:3]
     wasted = -(-channels // lanes) * lanes / channels
@@ -28,7 +29,7 @@ def across_tile(target: Target, workload: Workload) -> Tile | None:
     if taps + workload.kernel[0] * vectors + _OTHERS > target.core.vector_registers:
         return None
     rows = -(-workload.out[2] // _ROWS[machine])
-    return Tile(lanes, vectors, -(-workload.out[2] // rows), 1, target.threads, across=True)
+    return AcrossTile(lanes, vectors, -(-workload.out[2] // rows), target.threads)
 
 
 def _crosses(workload: Workload) -> bool:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
 
-from pfir.backends.tvm.schedule.tiles import FEWEST_LANES, Tile, by_lane, most_rows
+from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
+from pfir.backends.tvm.schedule.tiles import FEWEST_LANES, by_lane, most_rows
 from pfir.backends.tvm.schedule.workload import Workload
-from pfir.target import FLOAT32, Target
+from pfir.target import SINGLE, Target
 
 NHWC = (0, 2, 3, 1)
 # Multiply-adds of a step that hide the latency of one.
@@ -52,7 +53,7 @@ class Block:
         return sum(self.lanes) + self.singles
 
     def copies(self, rows: int, steps: int) -> int:
-        """Among how many accumulators the steps of a tile of so many rows take turns, each in place of one."""
+        """The accumulators, in place of each one, among which the steps of a tile of `rows` rows take turns."""
         if not self.lanes:
             return 1
         return min(steps, -(-_ENOUGH * steps // (rows * (len(self.lanes) * steps + self.singles))))
@@ -78,10 +79,10 @@ class Direct:
     threads: int = 1
 
     @property
-    def tile(self) -> Tile:
+    def tile(self) -> MatrixTile:
         """The first block's, as other kernels know it."""
         first = self.blocks[0]
-        return Tile(max(first.lanes), len(first.lanes), first.rows, self.steps, self.threads)
+        return MatrixTile(max(first.lanes), len(first.lanes), first.rows, self.steps, self.threads)
 
     def __str__(self) -> str:
         """All that decides the kernel but its threads, in words that a database keeps."""
@@ -91,7 +92,7 @@ class Direct:
 def covers(target: Target, workload: Workload) -> bool:
     """Whether the kernel can be made: it reads vectors of values where the core multiplies by a lane of a register, and
     writes vectors of channels."""
-    if not (target.arm64 or target.triple.startswith("x86")) or workload.spread != (1, 1) or workload.dtype != FLOAT32:
+    if not (target.arm64 or target.triple.startswith("x86")) or workload.spread != (1, 1) or workload.dtype != SINGLE:
         return False
     wide = FEWEST_LANES if by_lane(target) else min(8, target.lanes)
     copied = not bordered(workload.order, workload.channels) or (workload.data[1] <= FEWEST_LANES and _beside(workload))
@@ -240,7 +241,7 @@ def _cost(target: Target, workload: Workload, block: Block) -> float:
 
 @lru_cache(maxsize=64)
 def _taps(workload: Workload) -> float:
-    """Those of the kernel that meet the image, on average over all positions."""
+    """The number of the kernel's taps that meet the image, on average over all positions."""
     if bordered(workload.order, workload.channels):
         return prod(workload.kernel)
     sizes = zip(

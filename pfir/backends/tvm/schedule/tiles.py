@@ -2,58 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import gcd
 
+from pfir.backends.tvm.schedule.tile_kinds import MatrixTile, PlainTile, ProductTile
 from pfir.target import FLOAT16, Target
 
 FEWEST_LANES = 4
 
 
-@dataclass(frozen=True)
-class Tile:
-    """The accumulators of one inner loop: `rows` x `vectors` registers of `lanes` values each.
-
-    Args:
-        lanes: float32 values in a vector.
-        vectors: Vectors of output channels.
-        rows: Output positions.
-        unroll: Input channels whose step is unrolled.
-        threads: Threads that share the kernel's outer loops.
-        lines: Rows of output positions that a depthwise tile spans; elsewhere a tile lies in one row.
-        across: Whether vectors run on across columns; `rows` are then rows of an image, `vectors` columns apart.
-        narrows: Whether a product's last vector of channels is as narrow as what is left of them, or a single one
-            behind vectors of four is summed across input channels.
-        dots: Whether vectors lie along a product's input channels; `vectors` is then how many outputs there are, and
-            `unroll` how many sums of each take turns.
-        in_turn: Whether no input row of a depthwise tile is loaded before the one above it is used.
-    """
-
-    lanes: int
-    vectors: int
-    rows: int
-    unroll: int
-    threads: int = 1
-    lines: int = 1
-    across: bool = False
-    narrows: bool = False
-    dots: bool = False
-    in_turn: bool = False
-
-    def __str__(self) -> str:
-        """All that decides the kernel but its threads, in words that a database keeps."""
-        lines = f" x {self.lines} lines" if self.lines > 1 else ""
-        how = " across columns" if self.across else " narrowing" if self.narrows else " of dots" if self.dots else ""
-        in_turn = ", rows in turn" if self.in_turn else ""
-        return f"tile {self.vectors} x {self.lanes} lanes x {self.rows}{lines}{how}, {self.unroll} steps{in_turn}"
-
-    @property
-    def block(self) -> int:
-        """Output channels computed together."""
-        return self.lanes * self.vectors
-
-
-def matrix_tile(target: Target, rows: int, channels_out: int, channels_in: int, most: int | None = None) -> Tile:
+def matrix_tile(target: Target, rows: int, channels_out: int, channels_in: int, most: int | None = None) -> MatrixTile:
     """The tile that keeps the multiply-add units busiest for `rows` positions of `channels_out` channels.
 
     More accumulators amortise more loads: a tile of r rows and v vectors loads r + v values for r * v
@@ -63,7 +21,9 @@ def matrix_tile(target: Target, rows: int, channels_out: int, channels_in: int, 
     return matrix_tiles(target, rows, channels_out, channels_in, most)[0]
 
 
-def matrix_tiles(target: Target, rows: int, channels_out: int, channels_in: int, most: int | None = None) -> list[Tile]:
+def matrix_tiles(
+    target: Target, rows: int, channels_out: int, channels_in: int, most: int | None = None
+) -> list[MatrixTile]:
     """The tiles that stay in registers, the best by the model of the core first."""
     prefer = _score_x86 if target.triple.startswith("x86") else _score
     options = [
@@ -81,7 +41,7 @@ def matrix_tiles(target: Target, rows: int, channels_out: int, channels_in: int,
     ]
     options.sort(reverse=True)  # of equals the one without padding, then the wider vector
     unroll = _unroll(target, channels_in)
-    return [Tile(lanes, vectors, tile_rows, unroll, target.threads) for *_, lanes, vectors, tile_rows in options]
+    return [MatrixTile(lanes, vectors, tile_rows, unroll, target.threads) for *_, lanes, vectors, tile_rows in options]
 
 
 def _stem_accumulators(target: Target, inner: int, kernel_width: int, stride: int, channels_out: int) -> int:
@@ -99,7 +59,7 @@ def _stem_accumulators(target: Target, inner: int, kernel_width: int, stride: in
 
 def stem_tiles(
     target: Target, columns: int, channels_out: int, channels_in: int, kernel_width: int, stride: int
-) -> list[Tile]:
+) -> list[MatrixTile]:
     """The tiles of a convolution over few channels that stay in registers, the best first.
 
     Of a 3-wide kernel over one channel LLVM writes out all steps and holds all their weights (64-bit Arm). Two vectors
@@ -112,11 +72,11 @@ def stem_tiles(
         return tiles
     even = [rows for rows in range(4, 9 if stride == 1 else 8) if columns % rows == 0]
     vectors = 2 if even and channels_out > 2 * target.lanes else 1
-    held = Tile(target.lanes, vectors, max(even, default=min(6, columns)), 1, target.threads)
+    held = MatrixTile(target.lanes, vectors, max(even, default=min(6, columns)), 1, target.threads)
     return [held, *(tile for tile in tiles if tile != held)]
 
 
-def product_tile(target: Target, rows: int, channels_out: int, channels_in: int) -> Tile:
+def product_tile(target: Target, rows: int, channels_out: int, channels_in: int) -> MatrixTile:
     """The tile of a matrix product: on Arm with twice the steps where that divides, since its loop is a short one; LLVM
     loads the weights of all steps ahead, for which 32-bit Arm has registers only beside few rows."""
     if target.triple.startswith("x86"):
@@ -133,15 +93,15 @@ def product_tile(target: Target, rows: int, channels_out: int, channels_in: int)
 
 
 def _most_accumulators(target: Target, channels_out: int, channels_in: int) -> int | None:
-    """Of a product's tile on Arm: fewer where the bias of a single block stays in registers too, yet fewer where LLVM
-    writes out all steps besides."""
+    """The most accumulators of a product's tile on Arm: fewer where the bias of a single block stays in registers too,
+    yet fewer where LLVM writes out all steps besides."""
     if channels_in < _HELD:
         return _ENOUGH
     again = scheduled_ahead(target) and channels_in % 8 and _unroll(target, channels_in) <= 4
     return _LOADED_AHEAD if again or channels_out <= 4 * target.lanes else None
 
 
-def overlapped_tile(target: Target, tile: Tile, rows: int, channels_out: int, channels_in: int) -> Tile:
+def overlapped_tile(target: Target, tile: MatrixTile, rows: int, channels_out: int, channels_in: int) -> MatrixTile:
     """The tile with as many vectors as compute the fewest of `channels_out` twice where the last vector overlaps the
     one before it, and as many more rows as there are fewer vectors."""
     most = min(tile.vectors, -(-channels_out // tile.lanes))
@@ -150,22 +110,22 @@ def overlapped_tile(target: Target, tile: Tile, rows: int, channels_out: int, ch
     return shared(replace(tile, vectors=vectors, rows=max(tile.rows, tile_rows)), rows)
 
 
-def _held_tile(target: Target, rows: int, channels_out: int, channels_in: int) -> Tile:
+def _held_tile(target: Target, rows: int, channels_out: int, channels_in: int) -> MatrixTile:
     """The tile of a product over so few channels that LLVM writes out all steps, then holds all weights in registers.
 
     Found by disassembly for 2 to 9 channels: these do not spill.
     """
     vectors = 2 if channels_out > 2 * target.lanes else 1
     tile_rows = 8 if rows % 8 == 0 and (vectors == 1 or channels_in % 2 == 0) else 4
-    return Tile(target.lanes, vectors, tile_rows, channels_in, target.threads)
+    return MatrixTile(target.lanes, vectors, tile_rows, channels_in, target.threads)
 
 
-def rest_rows(rows: int, vectors: int, tile: Tile) -> int:
+def rest_rows(rows: int, vectors: int, tile: ProductTile) -> int:
     """Rows of the tile of the block that is left, of fewer vectors than `tile` has: as many accumulators, or nearly."""
     return min(rows, max(tile.rows, 16 // vectors, 1), 8 if rows >= 8 else tile.rows)
 
 
-def strip_tile(target: Target, rows: int, channels_out: int, channels_in: int) -> Tile:
+def strip_tile(target: Target, rows: int, channels_out: int, channels_in: int) -> MatrixTile:
     """The tile of products over `rows` tiles of an image, shared evenly among rounds; on Arm with steps of a whole
     vector, which is loaded at once, and with accumulators that leave room for what LLVM loads ahead where it writes
     out all steps."""
@@ -175,7 +135,7 @@ def strip_tile(target: Target, rows: int, channels_out: int, channels_in: int) -
     return replace(tile, unroll=min(steps, channels_in)) if by_lane(target) else tile
 
 
-def shared(tile: Tile, rows: int) -> Tile:
+def shared(tile: MatrixTile, rows: int) -> MatrixTile:
     """The tile with as few rows as take no more rounds over `rows`."""
     rounds = -(-rows // tile.rows)
     return replace(tile, rows=-(-rows // rounds))
@@ -193,9 +153,9 @@ def scheduled_ahead(target: Target) -> bool:
     return target.cpu == "cortex-a55" and target.arm64
 
 
-def plain_tile(target: Target) -> Tile:
+def plain_tile(target: Target) -> PlainTile:
     """The tile of kernels that compute each element on its own."""
-    return Tile(target.lanes, 1, 1, 1, target.threads)
+    return PlainTile(target.lanes, target.threads)
 
 
 _ENOUGH = 12

@@ -8,7 +8,7 @@ from math import prod
 
 import onnx_graphsurgeon as gs
 
-from pfir.target import FLOAT32
+from pfir.target import SINGLE
 
 _FUNCTIONS = ("Sigmoid", "Tanh", "Exp", "Erf", "Gelu", "Elu", "Selu")
 
@@ -39,10 +39,10 @@ class Workload:
     spread: tuple[int, int] = (1, 1)
     group: int = 1
     after: str = "plain"
-    dtype: str = FLOAT32
+    dtype: str = SINGLE
 
     def __str__(self) -> str:
-        """By which a database knows it: equal texts, equal work."""
+        """The text by which a database knows it: equal texts, equal work."""
         fields = {name: _times(getattr(self, name)) for name in ("kernel", "strides", "dilations", "pads", "spread")}
         usual = {"kernel": "1x1", "strides": "1x1", "dilations": "1x1", "pads": "0x0", "spread": "1x1"}
         said = [f"{name}={text}" for name, text in fields.items() if text != usual[name]]

@@ -1,10 +1,10 @@
-"""Which way of computing a kernel was measured to be the fastest on which core: a file of this package, and the user's.
+"""Which schedule of a kernel was measured to be the fastest on which core: a file of this package, and the user's.
 
     {"format": 1, "cores": {CORE: {WORK: {"way": WAY, "gain": 1.08, "device": "..", "tvm": "..", "among": ".."}}}}
 
-`CORE`, `WORK` and `WAY` are texts, as `core_name`, `Work` and the ways write them; `gain` is the time of the way that
-the model of the core chooses as a multiple of the measured one's, 1 where that one was not beaten: such an entry only
-tells that there is nothing to measure. A way that this version does not propose is passed over.
+`CORE`, `WORK` and `WAY` are texts, as `core_name`, workloads and schedules write them; `gain` is the time of the
+schedule that the model of the core chooses as a multiple of the measured one's, 1 where that one was not beaten: such
+an entry only tells that there is nothing to measure. A schedule that this version does not propose is passed over.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pfir.backends.tvm.schedule.candidate_schedules import Schedule, candidates
+from pfir.backends.base import UNTUNED
+from pfir.backends.tvm.families import candidates
+from pfir.backends.tvm.schedule.candidate_schedules import Schedule
 from pfir.backends.tvm.schedule.workload import Workload
 from pfir.devices.emulation.cached import default_cache
 from pfir.errors import UsageError
@@ -28,7 +30,6 @@ from pfir.target import FLOAT32, Target
 
 SHIPPED = Path(__file__).with_name("measured.json")
 SHIPPED_NAME = "shipped"
-NONE = "none"
 FORMAT = 1
 _MOST_BYTES = 256 << 20
 
@@ -39,10 +40,10 @@ class Entry:
 
     Args:
         schedule: The fastest, as text.
-        gain: The modelled way's time as a multiple of it; 1 where the modelled way is the fastest.
+        gain: The modelled schedule's time as a multiple of it; 1 where that one is the fastest.
         device: What it was measured on.
         tvm: The version that compiled it.
-        among: `digest` of the ways that it was chosen among.
+        among: `digest` of the schedules that it was chosen among.
     """
 
     schedule: str
@@ -57,7 +58,7 @@ class Known:
     """The entries of one core, by the text of the work.
 
     Args:
-        entries: Those that tell which way to take.
+        entries: Those that tell which schedule to take.
         sources: The database that each is from: its name, and the SHA-256 of its content.
     """
 
@@ -65,7 +66,7 @@ class Known:
     sources: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def schedule(self, target: Target, workload: Workload) -> Schedule | None:
-        """The measured way of exactly this work; None where there is none."""
+        """The measured schedule of exactly this workload; None where there is none."""
         entry = self.entries.get(str(workload))
         return (
             None
@@ -99,7 +100,7 @@ def known(target: Target, tuned: str | Path | None = None) -> Known:
 def databases(tuned: str | Path | None = None) -> tuple[tuple[str, Path], ...]:
     """Names and files: what ships, then the user's own where there is one, or the file `tuned` in its place; with the
     text `none` there are no databases."""
-    if tuned == NONE:
+    if tuned == UNTUNED:
         return ()
     # os.path: a cache that cannot be looked into is one without a database.
     own = (user_file(),) if tuned is None and os.path.exists(user_file()) else ()
@@ -120,11 +121,11 @@ def core_name(target: Target) -> str:
     """What code for a target depends on beside the work: architecture, core, code generation, threads, arithmetic."""
     features = "".join(target.features)
     core = f"{target.triple.partition('-')[0]} {target.core.name} {target.cpu}{features} threads={target.threads}"
-    return core if target.arithmetic == FLOAT32 else f"{core} {target.arithmetic}"
+    return core if target.arithmetic == FLOAT32 else f"{core} {target.arithmetic.name}"
 
 
 def sha256(path: Path) -> str:
-    """Of the file's content.
+    """The SHA-256 of the file's content.
 
     Raises:
         UsageError: It cannot be read.

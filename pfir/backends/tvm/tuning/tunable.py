@@ -1,4 +1,4 @@
-"""The kernels of a model that can be computed in several ways, each to be built alone and measured."""
+"""The kernels of a model that can be scheduled in several ways, each to be built alone and measured."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import onnx_graphsurgeon as gs
 
 from pfir.artifact import Artifact, Database, TensorSpec, Tuning
 from pfir.backends.base import Tunable
+from pfir.backends.tvm.families import candidates
 from pfir.backends.tvm.library.build import build
 from pfir.backends.tvm.lowering.form import Form, plain
 from pfir.backends.tvm.lowering.fuse import Group
 from pfir.backends.tvm.lowering.lower import Lowering, grouped, sized
 from pfir.backends.tvm.lowering.values import Program, Value
-from pfir.backends.tvm.schedule.candidate_schedules import candidates
 from pfir.backends.tvm.schedule.workload import Workload
 from pfir.backends.tvm.tuning.database import Entry, Known, core_name, digest
 from pfir.ir.model import Model
@@ -25,7 +25,7 @@ LIBRARY = "kernel.so"
 
 
 def tunables(model: Model, target: Target) -> tuple[Tunable, ...]:
-    """Each distinct one once, in order of execution.
+    """Each distinct kernel of the model once, in order of execution.
 
     Raises:
         CompileError: The model cannot be compiled.
@@ -56,7 +56,7 @@ def tuning(model: Model, target: Target, known: Known) -> Tuning:
 
 
 def group_kernels(model: Model, target: Target) -> dict[str, GroupKernel]:
-    """The kernels with a choice of ways, by the text of their work.
+    """The kernels with a choice of schedules, by the text of their work.
 
     Raises:
         CompileError: The model cannot be compiled.

@@ -21,8 +21,8 @@ from pfir.backends.tvm.kernels.written import argument
 from pfir.backends.tvm.lowering.expressions import const
 from pfir.backends.tvm.lowering.form import KernelSpec
 from pfir.backends.tvm.schedule.direct import Block
-from pfir.backends.tvm.schedule.tiles import Tile
-from pfir.target import FLOAT32
+from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
+from pfir.target import SINGLE
 
 
 def pack(weight: np.ndarray, group: int, blocks: tuple[Block, ...]) -> np.ndarray:
@@ -60,7 +60,7 @@ def _span(block: Block, first: int, j: int, channels: int) -> tuple[int, int]:
     return begin, begin + block.lanes[j]
 
 
-def direct(spec: KernelSpec, tile: Tile) -> Any:
+def direct(spec: KernelSpec, tile: MatrixTile) -> Any:
     """A kernel as a function of TensorIR; `spec` has `strides`, `dilations`, `pads` (begin), `group`, `kernel`,
     `blocks`, whether it multiplies `by_lane`, and whether it is `fenced`; `tile` has its steps and threads."""
     from tvm.script.ir_builder import IRBuilder
@@ -68,8 +68,8 @@ def direct(spec: KernelSpec, tile: Tile) -> Any:
 
     with IRBuilder() as ib, T.prim_func(s_tir=True):
         T.func_name("main")
-        operands = [argument(f"p{i}", form, FLOAT32) for i, form in enumerate(spec.operands)]
-        result = T.arg("out", T.buffer(spec.out.memory, FLOAT32))
+        operands = [argument(f"p{i}", form, SINGLE) for i, form in enumerate(spec.operands)]
+        result = T.arg("out", T.buffer(spec.out.memory, SINGLE))
         layer = Layer(spec, tile)
         image = _copied(layer, operands[0]) if layer.bordered else _image(operands[0])
         _blocks(layer, Buffers(operands, image, result))
@@ -81,7 +81,7 @@ def _image(data: Operand) -> Any:
     from tvm.tirx.script import builder as T
 
     batch, height, width, channels = data.form.memory
-    return T.decl_buffer((batch, height, width * channels), FLOAT32, data=data.tensor.data)
+    return T.decl_buffer((batch, height, width * channels), SINGLE, data=data.tensor.data)
 
 
 def _copied(layer: Layer, data: Operand) -> Any:
@@ -90,7 +90,7 @@ def _copied(layer: Layer, data: Operand) -> Any:
 
     (batch, channels, height, width), (rows, columns) = data.form.shape, layer.sizes
     top, left = layer.spec["pads"]
-    image = T.alloc_buffer((batch, rows, columns * channels), FLOAT32)
+    image = T.alloc_buffer((batch, rows, columns * channels), SINGLE)
     first, last = max(0, left), min(columns, left + width)
 
     def zeros(row: Any, begin: int, end: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pfir.backends.tvm.lowering.form import KernelSpec
 from pfir.backends.tvm.schedule.direct import bordered
-from pfir.backends.tvm.schedule.tiles import Tile
+from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
 
 # Stretches of taps that meet the image for the same positions of a tile: first tap, taps, and those positions.
 Taps = tuple[tuple[int, int, tuple[int, ...]], ...]
@@ -21,7 +21,7 @@ class Layer:
     """The sizes of a kernel."""
 
     spec: KernelSpec
-    tile: Tile
+    tile: MatrixTile
 
     @property
     def channels(self) -> int:
@@ -84,7 +84,7 @@ class Layer:
         return first, last
 
     def taps(self, x: int, rows: int) -> Taps:
-        """Under the `rows` positions from `x` on; a tap outside for all of them is left out."""
+        """The taps under the `rows` positions from `x` on; a tap that is outside for all of them is left out."""
         (_, width), pad = self.sizes, self.pads[1]
         kernel, stride, step = (self.spec[name][1] for name in ("kernel", "strides", "dilations"))
 

@@ -15,7 +15,7 @@ from pfir.backends.tvm.kernels.direct.layer import Layer, Taps
 from pfir.backends.tvm.kernels.written import WRITTEN_OUT, along, fence, store
 from pfir.backends.tvm.lowering.expressions import const
 from pfir.backends.tvm.schedule.direct import Block
-from pfir.target import FLOAT32
+from pfir.target import SINGLE
 
 # Lanes whose sum LLVM takes well by itself.
 _ADDED_AS_ONE = 4
@@ -70,8 +70,8 @@ class RegisterTile:
 
         lanes, steps = self.block.lanes, self.layer.tile.unroll
         copies = self.block.copies(self.rows, steps)
-        sums = [T.alloc_buffer((copies, self.rows, width), FLOAT32, scope="local") for width in lanes]
-        singles = [T.alloc_buffer((self.rows, steps), FLOAT32, scope="local") for _ in range(self.block.singles)]
+        sums = [T.alloc_buffer((copies, self.rows, width), SINGLE, scope="local") for width in lanes]
+        singles = [T.alloc_buffer((self.rows, steps), SINGLE, scope="local") for _ in range(self.block.singles)]
         self._begin(sums, singles, copies)
         first, last = self.layer.lines(self.place.y)
         if self.taps:
@@ -87,6 +87,7 @@ class RegisterTile:
     def _begin(self, sums: list[Any], singles: list[Any], copies: int) -> None:
         """Sums start from the bias; where several are added up in the end, only one of them."""
         for i, (j, width), copy in pairs(range(self.rows), enumerate(self.block.lanes), range(copies)):
+            # A vector wider than all channels is written in narrower ones, which add the bias in the end.
             biased = copy == 0 and width <= self.layer.channels
             store(
                 sums[j],
@@ -133,6 +134,7 @@ class RegisterTile:
         whole, rest = divmod(run.length, steps)
         with T.serial(0, whole) as outer:
             some(outer * steps, steps)
+        # Values are loaded by whole vectors: the last one begins earlier, and what it has twice is skipped.
         if rest and together:
             some(run.length - steps, steps, steps - rest)
         elif rest:
@@ -145,7 +147,7 @@ class RegisterTile:
         """Value `k` of `count` from `start` on of each position, as `(i, k)`, each position's loaded together."""
         from tvm.tirx.script import builder as T
 
-        cells = T.alloc_buffer((self.rows, count), FLOAT32, scope="local")
+        cells = T.alloc_buffer((self.rows, count), SINGLE, scope="local")
         for i in run.who:
             store(cells, count, lambda e, i=i: (self._pixel(run, i, start + e), [i, e]))
         return lambda i, k: cells[i, k]

@@ -9,7 +9,7 @@ from pfir.backends.tvm.kernels.common import split, tail, to_index
 from pfir.backends.tvm.kernels.written import store
 from pfir.backends.tvm.lowering.expressions import const
 from pfir.backends.tvm.schedule.tiles import FEWEST_LANES
-from pfir.target import FLOAT32
+from pfir.target import SINGLE
 
 _LANES = FEWEST_LANES
 
@@ -23,7 +23,7 @@ class Dots:
         from tvm.tirx.script import builder as T
 
         self.kernel, self.rows = kernel, rows
-        self.sums = T.alloc_buffer((rows, _LANES), FLOAT32, scope="local")
+        self.sums = T.alloc_buffer((rows, _LANES), SINGLE, scope="local")
         data, inner, rest = kernel.data, kernel.inner, kernel.inner % _LANES
         for i in range(rows):
             store(
@@ -50,7 +50,7 @@ class Dots:
         kernel, column = self.kernel, self.kernel.columns - 1
         bias, steps = kernel.bias()
         for begin in range(0, self.rows, _LANES):
-            total = T.alloc_buffer((_LANES,), FLOAT32, scope="local")
+            total = T.alloc_buffer((_LANES,), SINGLE, scope="local")
             one, two, three, four = (self._vector(begin + i) for i in range(_LANES))
             T.buffer_store(total, _pairs(_pairs(one, two), _pairs(three, four)), [_all()])
 

@@ -20,16 +20,16 @@ from pfir.backends.tvm.kernels.products.last_channel import Dots
 from pfir.backends.tvm.kernels.written import WRITTEN_OUT, argument, fence, start, store
 from pfir.backends.tvm.lowering.expressions import const
 from pfir.backends.tvm.lowering.form import KernelSpec
-from pfir.backends.tvm.schedule.products import Blocks, Vector, dots_last, plan
-from pfir.backends.tvm.schedule.tiles import Tile
-from pfir.target import FLOAT16, FLOAT32, HALF_TERMS
+from pfir.backends.tvm.schedule.products import Blocks, Vector, plan
+from pfir.backends.tvm.schedule.tile_kinds import DottedTile, ProductTile
+from pfir.target import HALF, HALF_TERMS, SINGLE
 
 # Accumulators that hide the latency of a multiply-add: four cycles on two pipes.
 _ENOUGH = 8
 _REGISTER_BYTES = 16
 
 
-def product(spec: KernelSpec, tile: Tile) -> Any:
+def product(spec: KernelSpec, tile: ProductTile) -> Any:
     """A kernel as a function of TensorIR; the data's last memory axis is summed, the result's holds the columns.
 
     Attributes: whether it multiplies `by_lane`, as 64-bit Arm does, and how many vector `registers` there are.
@@ -53,7 +53,7 @@ class _Writer:
     """Writes the statements of one kernel."""
 
     spec: KernelSpec
-    tile: Tile
+    tile: ProductTile
     operands: list[Any]
     data: Any
     result: Any
@@ -72,13 +72,13 @@ class _Writer:
 
     @property
     def rounds(self) -> int:
-        """Of `unroll` steps each, behind which fewer may be left."""
+        """Rounds of `unroll` steps each, behind which fewer steps may be left."""
         return self.inner // self.tile.unroll
 
     @property
     def parts(self) -> int:
-        """How many of them a sum over all rounds goes in: the fewest that float16 bears, one of float32."""
-        return 1 if self.spec.dtype == FLOAT32 else -(-self.rounds // (HALF_TERMS // self.tile.unroll))
+        """How many parts a sum over all rounds is cut into: the fewest that float16 bears, a single one in float32."""
+        return 1 if self.spec.dtype == SINGLE else -(-self.rounds // (HALF_TERMS // self.tile.unroll))
 
     def write(self) -> None:
         """All blocks, each over all rows."""
@@ -125,13 +125,13 @@ class _RegisterTile:
 
     @property
     def registers(self) -> list[tuple[int, int]]:
-        """Those that hold the sums, by number and vector; the ones that rows share come last, which is faster."""
+        """The registers that hold the sums, by number and vector; those that rows share come last, which is faster."""
         found = [(i, j) for i, j in self.places if i * self.vectors[j].rows < self.rows]
         return sorted(found, key=lambda place: self.vectors[place[1]].rows)
 
     @property
     def copies(self) -> int:
-        """How often there are as many: enough to hide the latency, while they fill no more than half of the core's."""
+        """The copies of the registers: enough to hide the latency, while they fill no more than half of the core's."""
         count, room = len(self.registers), self.kernel.spec["registers"] // 2
         return max(1, min(self.kernel.tile.unroll, -(-_ENOUGH // count), room // count))
 
@@ -144,7 +144,7 @@ class _RegisterTile:
         if kernel.parts > 1:
             self._results(self._by_parts(sums))
             return
-        dotted = Dots(kernel, self.first, self.rows) if dots_last(kernel.tile) else None
+        dotted = Dots(kernel, self.first, self.rows) if isinstance(kernel.tile, DottedTile) else None
         self._clear(sums, self._begin)
         with T.serial(0, kernel.rounds) as outer:
             self._steps(sums, outer * unroll, unroll, dotted)
@@ -154,7 +154,7 @@ class _RegisterTile:
             dotted.result(self.first)
 
     def _allocated(self, count: int) -> list[Any]:
-        """So many times the registers of each vector, as `[count, register, lane]`."""
+        """Memory for `count` copies of the registers of each vector, as `[count, register, lane]`."""
         from tvm.tirx.script import builder as T
 
         return [
@@ -179,7 +179,7 @@ class _RegisterTile:
 
         with T.serial(0, count) as part:
             self._clear(sums)
-            left = kernel.rounds - part * each
+            left = kernel.rounds - part * each  # of the last part fewer than of the others
             with T.serial(0, tirx.min(left, each) if kernel.rounds % each else each) as outer:
                 self._steps(sums, (part * each + outer) * unroll, unroll)
             keep(part)
@@ -189,8 +189,8 @@ class _RegisterTile:
             keep(count)
 
         def total(i: int, j: int, e: Any) -> Any:
-            kept = (as_float(parts[part, i, j, e], FLOAT32) for part in range(every))
-            return sum(kept, as_float(self._begin(j, e), FLOAT32))
+            kept = (as_float(parts[part, i, j, e], SINGLE) for part in range(every))
+            return sum(kept, as_float(self._begin(j, e), SINGLE))
 
         return total
 
@@ -200,6 +200,7 @@ class _RegisterTile:
         for copy in range(self.copies):
             for i, j in self.places:
                 vector, first = self.vectors[j], begin is not None and copy == 0
+                # A vector wider than all columns gets its bias in pieces, which leave its last lanes as they are.
                 if not first or vector.columns < vector.lanes:
                     store(sums[j], vector.lanes, lambda e, copy=copy, i=i, j=j: (zero, [copy, *self._cell(i, j, e)]))
                 for lane, lanes in vector.pieces if first else ():
@@ -218,6 +219,7 @@ class _RegisterTile:
         """Multiply `count` input channels from `start` on."""
         spec, inner = self.kernel.spec, self.kernel.inner
         for begin, some in _loads(count, spec.dtype):
+            # Between the loads of a round, and between the rounds of a loop that LLVM would unroll.
             fence(spec["by_lane"] and (begin > 0 or inner * len(self.registers) <= WRITTEN_OUT))
             value = self._values(start + begin, some)
             if dotted is not None and some == dotted.together:
@@ -278,7 +280,7 @@ class _RegisterTile:
         return self.kernel.operands[bias](*(self._column(j, e) if size > 1 else 0 for size in form.shape))
 
     def _sum(self, sums: list[Any], j: int, cell: list[Any]) -> Any:
-        """Over all copies."""
+        """The sum over all copies."""
         total = sums[j][(0, *cell)]
         for copy in range(1, self.copies):
             total = total + sums[j][(copy, *cell)]
@@ -305,6 +307,6 @@ def _loads(count: int, dtype: str) -> Iterator[tuple[int, int]]:
     begin = 0
     while begin < count:
         some = min(most, count - begin)
-        some = 1 << (some.bit_length() - 1) if dtype == FLOAT16 else some
+        some = 1 << (some.bit_length() - 1) if dtype == HALF else some
         yield begin, some
         begin += some

@@ -19,6 +19,15 @@ _EVERYWHERE = (1, 1)
 
 
 @dataclass(frozen=True)
+class _Row:
+    """A row of a tile of the result: where it lies in the image, which one of the tile it is, and its first column."""
+
+    y: Any
+    row: int
+    left: Any
+
+
+@dataclass(frozen=True)
 class Results:
     """The code that turns the products of one strip of tiles of one image into results."""
 
@@ -47,8 +56,8 @@ class Results:
         top = (self.strip * plan.spec["strip"] + place // plan.across) * plan.m
         left = place % plan.across * plan.m
         cells = self._cells(i, block, o, lanes, rows)
-        for r, y in enumerate(rows):
-            self._write_row(cells, r, top + y, y, left, block + o, lanes)
+        for r, row in enumerate(rows):
+            self._write_row(cells, r, _Row(top + row, row, left), block + o, lanes)
         fence(plan.spec["fenced"])
 
     def _cells(self, i: Any, block: Any, o: Any, lanes: int, rows: tuple[int, ...]) -> Any:
@@ -103,17 +112,19 @@ class Results:
             return value
         return value + self.operands[bias].broadcast((0, block + o, 0, 0))
 
-    def _write_row(self, cells: Any, r: int, y: Any, row: int, left: Any, o: Any, lanes: int) -> None:
+    def _write_row(self, cells: Any, r: int, at: _Row, o: Any, lanes: int) -> None:
+        """Write row `r` of the positions, `lanes` channels of them from `o` on; what lies outside the image is left
+        out."""
         (_, _, height, width), m = self.plan.spec.out.shape, self.plan.m
         _, rest = bias_first(self.plan.spec)
-        with where(y < height, 0 < height % m <= row):
+        with where(at.y < height, 0 < height % m <= at.row):
             for x in range(m):
-                with where(left + x < width, 0 < width % m <= x):
+                with where(at.left + x < width, 0 < width % m <= x):
                     store(
                         self.result,
                         lanes,
                         lambda e, x=x: (
-                            tail(rest, self.operands, (self.batch, o + e, y, left + x), cells[r, x, e]),
-                            [self.batch, y, left + x, o + e],
+                            tail(rest, self.operands, (self.batch, o + e, at.y, at.left + x), cells[r, x, e]),
+                            [self.batch, at.y, at.left + x, o + e],
                         ),
                     )

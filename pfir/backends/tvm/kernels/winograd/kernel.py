@@ -25,23 +25,24 @@ from pfir.backends.tvm.kernels.winograd.transforms import WEIGHTS, forward
 from pfir.backends.tvm.kernels.written import along, argument, fence, store
 from pfir.backends.tvm.lowering.expressions import const
 from pfir.backends.tvm.lowering.form import KernelSpec
-from pfir.backends.tvm.schedule.tiles import FEWEST_LANES, Tile
+from pfir.backends.tvm.schedule.tile_kinds import NarrowingTile, ProductTile
+from pfir.backends.tvm.schedule.tiles import FEWEST_LANES
 
 
-def pack(weight: np.ndarray, outputs: int, tile: Tile) -> np.ndarray:
+def pack(weight: np.ndarray, outputs: int, tile: ProductTile) -> np.ndarray:
     """`[O, I, 3, 3]` -> `[O/b, (m + 2)^2, I, b]` for `outputs` m, zeros where O is no multiple of b; channels that two
     tiles share a vector for stand there twice."""
     g, channels = WEIGHTS[outputs], len(weight)
     points = np.einsum("ik,ockl,jl->ijco", g, weight.astype(np.float64), g).reshape(len(g) ** 2, weight.shape[1], -1)
     padded = np.pad(points, ((0, 0), (0, 0), (0, -channels % tile.block)))
-    if tile.narrows:
+    if isinstance(tile, NarrowingTile):
         last = channels - 1 - (channels - 1) % FEWEST_LANES
         padded[..., last + FEWEST_LANES : last + 2 * FEWEST_LANES] = padded[..., last : last + FEWEST_LANES]
     blocks = padded.reshape(*points.shape[:2], -1, tile.block).transpose(2, 0, 1, 3)
     return np.ascontiguousarray(blocks, np.float32)
 
 
-def winograd(spec: KernelSpec, tile: Tile) -> Any:
+def winograd(spec: KernelSpec, tile: ProductTile) -> Any:
     """A kernel as a function of TensorIR; `spec` has `outputs` (m), `strip` (rows of tiles that one task takes; it
     divides them), `lanes` of the transforms, `pads` (begin), and the core's `habits`; the data is NHWC."""
     from tvm.script.ir_builder import IRBuilder

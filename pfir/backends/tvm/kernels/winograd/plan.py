@@ -7,7 +7,8 @@ from typing import Any
 
 from pfir.backends.tvm.kernels.written import narrowed
 from pfir.backends.tvm.lowering.form import KernelSpec
-from pfir.backends.tvm.schedule.tiles import FEWEST_LANES, Tile
+from pfir.backends.tvm.schedule.tile_kinds import NarrowingTile, ProductTile
+from pfir.backends.tvm.schedule.tiles import FEWEST_LANES
 
 KERNEL = 3
 # A row of this many bytes would put the same place of each tile into the same few lines of a first-level cache.
@@ -39,7 +40,7 @@ class Plan:
     """The sizes of a kernel."""
 
     spec: KernelSpec
-    tile: Tile
+    tile: ProductTile
 
     @property
     def dtype(self) -> str:
@@ -125,9 +126,10 @@ class Plan:
         return values + (_ASIDE if values * 4 % _ALIASING == 0 else 0)
 
     def vectors(self, channels: int, rows: int) -> tuple[Vector, ...]:
-        """Those that hold so many channels of a block for so many tiles: whole ones, the last as narrow as what is left
-        and whole lanes allow. Where the tile narrows, two tiles of an even number share what fewest lanes are left."""
-        lanes, shares = self.tile.lanes, self.tile.narrows and rows % 2 == 0
+        """The vectors that hold `channels` channels of a block for `rows` tiles: whole ones, the last as narrow as what
+        is left and whole lanes allow. By a narrowing tile, two tiles of an even number share what fewest lanes are
+        left."""
+        lanes, shares = self.tile.lanes, isinstance(self.tile, NarrowingTile) and rows % 2 == 0
         if shares:
             last = (channels - 1) // FEWEST_LANES * FEWEST_LANES
             return (*self.vectors(last, 1), Vector(last, 2 * FEWEST_LANES, 2))

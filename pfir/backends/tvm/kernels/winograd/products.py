@@ -57,6 +57,7 @@ class _Point:
         whole, rest = divmod(plan.channels, unroll)
         if not by_lane:
             self._each(sums, lambda i, j, e: const(0, plan.dtype))
+        # Where values multiply from a lane, the first round writes its products into the sums, in place of zeros.
         begun = int(by_lane and whole > 0)
         if begun:
             self._steps(sums, 0, unroll, True)

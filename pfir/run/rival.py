@@ -53,7 +53,7 @@ def with_constants(model: Model) -> ModelProto:
 
 
 def _command(python: str | None, *arguments: str) -> tuple[str, ...]:
-    script = files("pfir.backends.ort").joinpath("timing_script.py").read_text(encoding="utf-8")
+    script = files("pfir.run").joinpath("timing_script.py").read_text(encoding="utf-8")
     return run_text(script, *arguments, python=(python,) if python else ())
 
 
