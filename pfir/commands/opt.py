@@ -23,10 +23,12 @@ from pfir.passes.spec import parse
 from pfir.run.activations import activations
 from pfir.run.session import loadable
 from pfir.run.trial import LARGE, LATE, check_safe, refusal, trial
+from pfir.system.blas import one_blas_thread
 
 MOST_CALIBRATION = 256
 
 
+@one_blas_thread()
 def optimize(
     path: Path,
     passes: str,

@@ -9,8 +9,10 @@ from multiprocessing.connection import Connection
 
 from pfir.errors import PfirError
 from pfir.search.executors import outcome_of
+from pfir.system.blas import one_blas_thread
 
 
+@one_blas_thread()
 def serve(connection: Connection) -> None:
     """Take the pickled score first, then candidates, and answer each with its outcome or the fault in the score."""
     # Ctrl-C reaches every process of the terminal; the one that keeps the journal decides.
