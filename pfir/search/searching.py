@@ -45,7 +45,9 @@ def search(
 
 
 class _Search:
-    def __init__(self, problem: Problem, settings: Settings, book: Journal | None, on_trial) -> None:
+    def __init__(
+        self, problem: Problem, settings: Settings, book: Journal | None, on_trial: Callable[[Trial], None]
+    ) -> None:
         self._problem, self._settings, self._book, self._on_trial = problem, settings, book, on_trial
         self._trials: list[Trial] = []
         self._open: dict[int, tuple[Parameters, Parameters, float, object]] = {}

@@ -8,7 +8,7 @@ import sys
 from multiprocessing.connection import Connection
 
 from pfir.errors import PfirError
-from pfir.search.executors import outcome_of
+from pfir.search.executors import Outcome, outcome_of
 from pfir.system.blas import one_blas_thread
 
 
@@ -22,7 +22,7 @@ def serve(connection: Connection) -> None:
         while True:
             parameters = connection.recv()
             try:
-                result = outcome_of(scoring, parameters)
+                result: Outcome | Exception = outcome_of(scoring, parameters)
             except Exception as error:  # any: it is raised again in the parent
                 result = _portable(error)
             connection.send(result)
