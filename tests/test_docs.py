@@ -14,7 +14,8 @@ from pfir import passes
 from pfir.errors import UsageError
 from pfir.passes import spec
 from pfir.passes.base import Context, Pass
-from tests.test_passes.small import outputs, residual, samples
+from tests.support.calibration import outputs, samples
+from tests.support.small_nets import residual
 
 TEXT = (Path(__file__).resolve().parents[1] / "docs" / "writing-a-pass.md").read_text()
 PASS, USE = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)

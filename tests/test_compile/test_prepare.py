@@ -9,8 +9,8 @@ from pfir.errors import FrontendError, UsageError
 from pfir.passes.pruning.remove_dead_channels import RemoveDeadChannels
 from pfir.passes.simplification.simplify import Simplify
 from tests.support.jobs import request, small_net, write_model
+from tests.support.net import Net
 from tests.support.runs import assert_same
-from tests.support.structures import Net
 
 
 def test_the_baseline_computes_what_the_model_does_without_batch_norm(model):

@@ -4,7 +4,7 @@ import pytest
 from pfir.artifact import TensorSpec
 from pfir.data.generated import Range, generated
 from pfir.errors import UsageError
-from tests.test_train.nets import Images
+from tests.support.samples import kinds_of_images
 
 IMAGE = TensorSpec("x", "float32", ("N", 3, 32, 32))
 
@@ -121,5 +121,5 @@ def test_later_turns_keep_bounds_and_kinds():
 def test_a_part_stays_a_part_in_every_turn_and_given_data_stays_the_same():
     data, part = generated([IMAGE], 9), np.array([2, 7])
     assert np.array_equal(data.subset(part).anew(4).batch(np.arange(2))["x"], data.anew(4).batch(part)["x"])
-    given = Images(5)
+    given = kinds_of_images(5)
     assert given.anew(3) is given

@@ -11,8 +11,7 @@ from pfir.ir.costs.scalable import ScalableKernels
 from pfir.ir.coupling.channels import channel_counts, channel_groups, remove_channels
 from pfir.ir.model import Model
 from tests.support.masking import removal
-from tests.support.net import SIZES
-from tests.support.runs import parsed, random
+from tests.support.net import SIZES, parsed, random
 from tests.support.structures import FAMILIES, build
 
 LAYER = 3 * 5 * 16  # of a 1x1 convolution from 3 to 5 channels on 4x4

@@ -12,8 +12,8 @@ from pfir.errors import DataError
 from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher
 from pfir.run.session import Session
 from pfir.train.mean_gradients import mean_gradients
-from tests.support.net import Net
-from tests.test_train.nets import classifier, normal
+from tests.support.net import Net, normal
+from tests.support.small_nets import classifier
 
 STEP = 1e-2
 

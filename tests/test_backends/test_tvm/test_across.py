@@ -80,7 +80,7 @@ def _work(channels: int, kernel: int = 3, **other) -> Workload:
 
 
 @pytest.mark.parametrize(
-    "work",
+    "workload",
     [
         _work(13, strides=(2, 2)),
         _work(13, dilations=(1, 2)),

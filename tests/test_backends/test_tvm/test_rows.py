@@ -10,7 +10,7 @@ import pytest
 
 from pfir.artifact import SLOW_KERNELS
 from pfir.backends.tvm import TvmBackend
-from pfir.backends.tvm.kernels.affine import Run, runs_of
+from pfir.backends.tvm.kernels.affine import MergedAxes, runs_of
 from pfir.backends.tvm.kernels.products.matmul import fitted
 from pfir.backends.tvm.lowering.form import Form, KernelSpec, plain
 from pfir.backends.tvm.lowering.lower import written
@@ -208,15 +208,15 @@ def _steps(out, *operands):
 
 def test_axes_over_which_every_operand_moves_evenly_are_one_run():
     image = plain((2, 5, 6, 7))
-    assert runs_of(_steps(image, image)) == [Run(420, 1, (1,))]
+    assert runs_of(_steps(image, image)) == [MergedAxes(420, 1, (1,))]
     assert runs_of(_steps(image, image, plain((5, 1, 1)))) == [
-        Run(2, 210, (210, 0)),
-        Run(5, 42, (42, 1)),
-        Run(42, 1, (1, 0)),
+        MergedAxes(2, 210, (210, 0)),
+        MergedAxes(5, 42, (42, 1)),
+        MergedAxes(42, 1, (1, 0)),
     ]
     last = Form((2, 5, 6, 7), (0, 2, 3, 1))
-    assert runs_of(_steps(last, last, plain((5, 1, 1)))) == [Run(84, 5, (5, 0)), Run(5, 1, (1, 1))]
-    assert runs_of(_steps(plain((1, 1)), plain((1,)))) == [Run(1, 1, (0,))]
+    assert runs_of(_steps(last, last, plain((5, 1, 1)))) == [MergedAxes(84, 5, (5, 0)), MergedAxes(5, 1, (1, 1))]
+    assert runs_of(_steps(plain((1, 1)), plain((1,)))) == [MergedAxes(1, 1, (0,))]
 
 
 def test_a_tile_of_a_small_product_is_no_larger_than_that():

@@ -5,7 +5,7 @@ from pfir.compile.calibration.samples import LEAST_SCORING, MOST_CALIBRATION
 from pfir.compile.request import Goals
 from pfir.errors import DataError
 from tests.support.jobs import images, write_model
-from tests.support.structures import Net
+from tests.support.net import Net
 from tests.test_compile.test_selection.search_context import run_context
 
 

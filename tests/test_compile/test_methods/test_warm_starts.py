@@ -6,7 +6,7 @@ from pfir.compile.methods.pricing import BRANCHES, PREFIX
 from pfir.compile.methods.warm_starts import SHARES, warm_starts, wide_read
 from pfir.ir.coupling.groups import Group
 from tests.support.jobs import CLASSES, write_data, write_model
-from tests.support.structures import Net
+from tests.support.net import Net
 from tests.test_compile.test_selection.search_context import search_context
 
 

@@ -14,7 +14,7 @@ from pfir.errors import DeviceError, Infeasible, UsageError, VerifyError
 from pfir.frontends import load
 from pfir.run.session import Session
 from tests.support.jobs import images, run, write_model
-from tests.support.structures import Net
+from tests.support.net import Net
 from tests.test_report.sample import PROMISED, SIDE
 
 VERIFICATION = {

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from pfir.ir.coupling.zero_points import made_with, zero_stays_zero
-from tests.support.structures import Net, build
+from tests.support.net import Net
+from tests.support.structures import build
 
 DOUBLINGS = 300
 

@@ -9,9 +9,10 @@ from pfir.errors import UsageError
 from pfir.ir.coupling.channels import channel_groups
 from pfir.ir.shapes import infer_shapes
 from pfir.passes.pruning.auxiliary_heads import fitted_heads, head_points, softmax_regression, stage_of
+from tests.support.calibration import context
 from tests.support.net import Net
+from tests.support.small_nets import residual
 from tests.support.structures import FAMILIES, build
-from tests.test_passes.small import context, residual
 
 
 def _chain(layers):

@@ -13,8 +13,9 @@ from pfir.ir.coupling.channels import channel_groups, consumer_slices, producer_
 from pfir.ir.weights import every_constant
 from pfir.passes.base import Context
 from pfir.passes.pruning.remove_dead_channels import RemoveDeadChannels
-from tests.support.masking import assert_valid, run
-from tests.support.structures import FAMILIES, Net, build, feeds
+from tests.support.net import Net, feeds
+from tests.support.runs import assert_valid, run
+from tests.support.structures import FAMILIES, build
 
 LAYERED = [
     *("chain", "residual", "option_a", "dense_block", "inception", "unet", "resized", "grouped_conv", "separable"),

@@ -13,8 +13,9 @@ from pfir.passes.pruning.prune_channels import PruneChannels
 from pfir.passes.simplification import inline_functions as module
 from pfir.passes.simplification.inline_functions import InlineFunctions
 from pfir.passes.simplification.simplify import Simplify
-from tests.support.masking import assert_valid, run
-from tests.support.structures import build, feeds
+from tests.support.net import feeds
+from tests.support.runs import assert_valid, run
+from tests.support.structures import build
 
 
 def _inlined(model):
