@@ -37,7 +37,7 @@ def test_amplitude_falls_with_frequency():
     assert power[1] > 2 * power[4] > 4 * power[12]
 
 
-def test_bounds_are_kept():
+def test_generated_values_keep_their_bounds():
     x = generated([IMAGE], 5, 0, {"x": Range(low=0.0, high=0.5)}).batch(np.arange(5))["x"]
     assert x.min() >= 0 and x.max() <= 0.5
 

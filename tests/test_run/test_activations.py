@@ -29,7 +29,7 @@ def test_outputs_and_inputs_are_seen_too():
     assert np.array_equal(parts[0]["w"], W)
 
 
-def test_a_limit_stops_early():
+def test_a_limit_of_samples_ends_activations_early():
     assert len(joined("y", batch=2, limit=3)) == 3
 
 

@@ -64,7 +64,7 @@ def test_labels_belong_to_their_images():
     assert np.array_equal(feeder.labels(3), data.labels[feeder.indices(3)])
 
 
-def test_items_come_in_order():
+def test_what_is_made_ahead_comes_in_order():
     assert list(ahead(lambda i: i * i, 2, 6)) == [4, 9, 16, 25]
 
 

@@ -45,7 +45,7 @@ def _loss(model, batches, labels):
     return (np.log(np.exp(scores).sum(1)) - scores[np.arange(len(chosen)), chosen]).mean()
 
 
-def test_they_are_the_slopes_of_the_mean_loss_with_batch_norm_as_in_inference():
+def test_mean_gradients_are_the_slopes_of_the_mean_loss_with_batch_norm_as_in_inference():
     model, graph = _graph()
     batches = _batches(graph.labels)
     found = mean_gradients(graph, batches)

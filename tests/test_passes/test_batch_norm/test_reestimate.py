@@ -119,14 +119,14 @@ def test_a_channel_that_never_varies_gets_a_usable_variance():
     assert variance[0] == pytest.approx(SMALLEST_SHARE * variance[1:].sum() / 6, rel=1e-4)
 
 
-def test_layers_that_it_cannot_do_stay():
+def test_layers_whose_statistics_cannot_be_estimated_stay():
     model = net(BODY.replace("h = BatchNormalization(f", "h, u, v = BatchNormalization<training_mode = 1>(f"))
     after, change = renewed(model)
     assert change == Change(True, ("estimated anew: 2",))
     assert norms(after)[2].inputs[3].values is norms(model)[2].inputs[3].values
 
 
-def test_a_model_without_any_stays_as_it_is():
+def test_a_model_without_batch_norm_stays_as_it_is():
     model = net()
     FoldBatchNorm().apply(model, Context())
     assert "BatchNormalization" not in ops(model)

@@ -54,7 +54,7 @@ def restored(model, where=None):
     return after, RestoreBatchNorm().apply(after, where or context(0, 1))
 
 
-def test_every_layer_but_the_head_gets_one():
+def test_every_layer_but_the_head_gets_a_batch_norm():
     after, change = restored(net())
     assert ops(after).count("BatchNormalization") == 3
     assert change == Change(True, ("restored: 3",))
@@ -127,7 +127,7 @@ def test_a_channel_that_never_varies_keeps_the_function_and_gets_a_usable_varian
     assert_same(model, after, 1e-4)
 
 
-def test_a_layer_that_has_one_is_left_alone():
+def test_a_layer_that_has_a_batch_norm_is_left_alone():
     after, _ = restored(net())
     again, change = restored(after)
     assert change == Change(False)

@@ -86,7 +86,7 @@ def test_a_head_tells_classes_that_are_there():
     assert np.mean(np.concatenate(scores).argmax(1) == labels) > 0.8
 
 
-def test_without_points_nothing_is_run():
+def test_without_places_for_heads_nothing_is_run():
     assert fitted_heads((), residual(), np.zeros(0, np.int64), None) == ()
 
 

@@ -134,7 +134,7 @@ def test_activation_is_the_energy_that_the_consumer_reads():
 
 
 @pytest.mark.parametrize("criterion", ["reconstruction", "lasso"])
-def test_of_two_twins_one_is_free_and_the_other_is_not(criterion):
+def test_of_two_equal_channels_one_costs_nothing_and_the_other_does(criterion):
     net = two_convolutions()
     arrays = {name: net.initializers()[name].values.copy() for name in ("w1", "b1", "w2")}
     arrays["w1"][2], arrays["b1"][2] = arrays["w1"][6], arrays["b1"][6] + 0

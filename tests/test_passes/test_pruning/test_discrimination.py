@@ -112,7 +112,7 @@ def test_the_same_data_gives_the_same_scores():
 
 
 @pytest.mark.parametrize("fields", [{}, {"reconstruct": True}, {"group_wise": True, "reconstruct": True}, {"steps": 2}])
-def test_the_pass_prunes_by_it_with_every_schedule(fields):
+def test_the_pass_prunes_by_discrimination_with_every_schedule(fields):
     net = residual()
     result = net.clone()
     PruneChannels(ratio=0.5, criterion="dcp", **fields).apply(result, learning(net))

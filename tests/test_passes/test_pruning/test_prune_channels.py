@@ -191,7 +191,7 @@ def test_fields_out_of_range_are_refused_at_once(fields, words):
         PruneChannels(**fields)
 
 
-def test_without_any_share_it_names_the_fields():
+def test_without_any_share_to_remove_the_error_names_the_fields():
     with pytest.raises(UsageError, match="one of the fields ratio, macs and ratios"):
         PruneChannels().apply(_wide(), Context())
 

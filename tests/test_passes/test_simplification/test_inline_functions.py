@@ -65,7 +65,7 @@ def test_a_model_too_large_for_one_file_keeps_its_functions(monkeypatch):
     assert notes == ("inline-functions: the weights exceed 2 GiB, so local functions stay",)
 
 
-def test_simplifying_begins_with_it():
+def test_simplifying_begins_with_inlining():
     model = build("local_function", 0)
     plain, notes = apply((Simplify(),), model, Context())
     assert not plain.header.functions and notes[0] == "simplify: functions inlined: 1"
