@@ -48,7 +48,7 @@ MORE_PARAMETERS = {
     "cores.py _neon",
     "report/svg.py scatter",
 }
-"""Functions that take more than that; none may join them. Those of cli.py are commands, whose parameters are options."""
+"""Functions that take more; none may join them. Those of cli.py are commands, whose parameters are options."""
 FILES = sorted(ROOT.rglob("*.py"))
 
 
