@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -118,7 +119,8 @@ def pack_weights(arrays: Mapping[str, np.ndarray]) -> bytes:
     names = sorted(arrays)
     buffer = io.BytesIO()
     listed = np.frombuffer(json.dumps(names).encode(), dtype=np.uint8)
-    np.savez(buffer, names=listed, **{f"a{i}": arrays[n] for i, n in enumerate(names)})
+    numbered: dict[str, Any] = {f"a{i}": arrays[n] for i, n in enumerate(names)}
+    np.savez(buffer, names=listed, **numbered)
     return buffer.getvalue()
 
 

@@ -38,6 +38,17 @@ HEAVY = {
     "torch": {"frontends", "train/distributed"},
     "tensorflow": {"frontends"},
 }
+MOST_PARAMETERS = 7
+MORE_PARAMETERS = {
+    "commands/opt.py optimize",
+    "compile/delivery.py deliver",
+    "compile/measuring/latency.py verify_result",
+    "compile/selection/fitted_search.py best_fitted",
+    "compile/training/fine_tuning.py fine_tune",
+    "cores.py _neon",
+    "report/svg.py scatter",
+}
+"""Functions that take more; none may join them. Those of cli.py are commands, whose parameters are options."""
 FILES = sorted(ROOT.rglob("*.py"))
 
 
@@ -108,6 +119,23 @@ def test_functions_are_short():
     lengths = sorted(_lengths())
     assert lengths[len(lengths) // 2] <= 10
     assert lengths[len(lengths) * 95 // 100] <= 25
+
+
+def test_no_further_function_takes_many_parameters():
+    found = {
+        f"{path.relative_to(ROOT).as_posix()} {node.name}"
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and _parameters(node) > MOST_PARAMETERS and path.name != "cli.py"
+    }
+    assert found <= MORE_PARAMETERS, f"more than {MOST_PARAMETERS} parameters: {sorted(found - MORE_PARAMETERS)}"
+
+
+def _parameters(function: ast.FunctionDef) -> int:
+    """How many a caller gives: `self` and `cls` are not counted."""
+    given = function.args
+    names = [a.arg for a in (*given.posonlyargs, *given.args)]
+    return len(names) + len(given.kwonlyargs) - (names[:1] in (["self"], ["cls"]))
 
 
 def _lengths() -> Iterator[int]:

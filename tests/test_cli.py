@@ -20,7 +20,7 @@ from pfir.errors import UsageError
 from pfir.frontends import load
 from pfir.system import installation
 from tests.support.jobs import images, run, short_measurements, small_net, write_data, write_model
-from tests.support.structures import Net
+from tests.support.net import Net
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 

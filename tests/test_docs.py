@@ -16,7 +16,8 @@ from pfir import passes
 from pfir.errors import UsageError
 from pfir.passes import spec
 from pfir.passes.base import Change, Context, Pass
-from tests.support.runs import ops, parsed, random
+from tests.support.net import parsed, random
+from tests.support.runs import ops
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"))

@@ -23,6 +23,7 @@ from pfir.passes.spec import parse
 from pfir.run.activations import activations
 from pfir.run.session import loadable
 from pfir.run.trial import LARGE, LATE, check_safe, refusal, trial
+from pfir.system.blas import one_blas_thread
 
 MOST_CALIBRATION = 256
 
@@ -53,6 +54,7 @@ class OptRequest:
             raise UsageError(f"--{name} says how to read data; give it with --data")
 
 
+@one_blas_thread()
 def optimize(request: OptRequest) -> tuple[str, ...]:
     """Apply the passes and write the model; what they say is returned.
 

@@ -29,8 +29,10 @@ from pfir.compile.workspace import Workspace
 from pfir.devices.base import Device
 from pfir.ir.model import Model
 from pfir.report.progress import Progress
+from pfir.system.blas import one_blas_thread
 
 
+@one_blas_thread()
 def compile_model(request: Request, progress: Progress) -> Outcome:
     """Compress a model to the request's goals and deliver it.
 

@@ -39,13 +39,13 @@ class ClassNames:
             DataError: The file names no such class, or more than one.
         """
         found = {f: self.indices.get(f, self.indices.get(plain(f))) for f in folders}
-        unknown = [f for f in folders if found[f] is None]
+        unknown = [f for f, index in found.items() if index is None]
         if unknown:
             shown = ", ".join(unknown[:_SHOWN]) + (f" and {len(unknown) - _SHOWN} more" if unknown[_SHOWN:] else "")
             raise DataError(
                 f"{where}: {self.path} names no single class for {len(unknown)} of {len(folders)} folders: {shown}"
             )
-        return found
+        return {f: index for f, index in found.items() if index is not None}
 
 
 def class_names(path: Path) -> ClassNames:
@@ -96,8 +96,9 @@ def _from_json(value: object, where: str) -> dict[int, list[str]]:
 
 
 def _names(value: object, where: str) -> list[str]:
-    names = value if isinstance(value, list) else [value]
-    if not names or not all(isinstance(n, str) for n in names):
+    given = value if isinstance(value, list) else [value]
+    names = [name for name in given if isinstance(name, str)]
+    if not names or len(names) < len(given):
         raise DataError(f"{where}: {str(value)[:50]} is no name of a class")
     return names
 

@@ -157,7 +157,7 @@ class _Blended(_Generated):
 
     def __init__(self, makers: tuple[_Maker, ...], count: int, bank: Dataset, seed: int, turn: int) -> None:
         super().__init__(makers, count, seed, turn)
-        self._bank = bank
+        self._bank = self._sources = bank
 
     def batch(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         return {
@@ -166,19 +166,19 @@ class _Blended(_Generated):
         }
 
     def _blend(self, maker: _Maker, rng: np.random.Generator) -> np.ndarray:
-        return maker.blend(rng, *self._bank.batch(rng.integers(len(self._bank), size=2))[maker.spec.name])
+        return maker.blend(rng, *self._sources.batch(rng.integers(len(self._sources), size=2))[maker.spec.name])
 
 
 class _Maker:
     """Makes the samples of one input."""
 
     def __init__(self, spec: TensorSpec, given: Range | None) -> None:
-        free = [n for n in spec.shape[1:] if not isinstance(n, int) or n < 1]
-        if free:
+        sizes = tuple(n for n in spec.shape[1:] if isinstance(n, int) and n >= 1)
+        if len(sizes) < len(spec.shape[1:]):
             raise UsageError(f"input {spec.name} is {list(spec.shape)}: fix its sizes with --input-shape")
         self.spec = spec
         self.range = given or Range()
-        self.shape = tuple(spec.shape[1:])
+        self.shape = sizes
         self._axis = channel_axis(self.shape)
         self._channels = 1 if self._axis is None else self.shape[self._axis]
         for values in (self.range.mean, self.range.std):
@@ -216,7 +216,7 @@ class _Maker:
         shape = [1] * len(self.shape)
         if self._axis is not None:
             shape[self._axis] = len(values)
-        return np.reshape(np.float32(values), shape)
+        return np.reshape(np.asarray(values, np.float32), shape)
 
     def _typed(self, values: np.ndarray) -> np.ndarray:
         if np.dtype(self.spec.dtype).kind not in "iu":
@@ -231,7 +231,7 @@ class _Maker:
 
     def _field(self, rng: np.random.Generator) -> np.ndarray:
         """[C, *k] of mean 0 and variance 1 over many samples."""
-        plane = self.shape if self._axis is None else tuple(np.delete(self.shape, self._axis))
+        plane = self.shape if self._axis is None else (*self.shape[: self._axis], *self.shape[self._axis + 1 :])
         common, own = _one_over_f(rng, (1, *plane)), _one_over_f(rng, (self._channels, *plane))
         share = _COMMON_TO_CHANNELS if self._channels > 1 else 0.0
         within = np.sqrt(share) * common + np.sqrt(1 - share) * own

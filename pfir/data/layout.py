@@ -38,18 +38,17 @@ class Fit:
         if x.ndim <= self.channels:
             x = x[..., None]  # grey images without a channel axis
         if self.preprocess is not None:
-            x, channels = self._sized(x)
-            x = self.preprocess.scaled(x, channels)
+            x = self._scaled(x, self.preprocess)
         if self.order:
             x = x.transpose(self.order)
         if self.shape is not None:
             x = x.reshape(len(x), *self.shape)
         return np.ascontiguousarray(x, self.dtype)
 
-    def _sized(self, x: np.ndarray) -> tuple[np.ndarray, int]:
-        if not self.preprocess.resizes:
-            return x, self.channels
-        return np.stack([self.preprocess.sized(_picture(sample)) for sample in x]), 3
+    def _scaled(self, x: np.ndarray, preprocess: Preprocess) -> np.ndarray:
+        if not preprocess.resizes:
+            return preprocess.scaled(x, self.channels)
+        return preprocess.scaled(np.stack([preprocess.sized(_picture(sample)) for sample in x]), 3)
 
 
 def fit(shape: tuple[int, ...], dtype: np.dtype, spec: TensorSpec, preprocess: Preprocess | None, where: str) -> Fit:
@@ -116,7 +115,7 @@ def _image_fit(shape, dtype: np.dtype, spec: TensorSpec, scaling: Preprocess | N
         height, width = _target_size(shape, scaling)
         shape = (height, width, shape[2])
     if _takes(spec, shape) and (ours_last == last or not _takes(spec, _turned(shape, ours_last))):
-        order = ()
+        order: tuple[int, ...] = ()
     elif _takes(spec, _turned(shape, ours_last)):
         order = _TO_FIRST if ours_last else _TO_LAST
     else:
@@ -128,9 +127,9 @@ def _image_fit(shape, dtype: np.dtype, spec: TensorSpec, scaling: Preprocess | N
 def _plain_fit(shape, spec: TensorSpec, scaling: Preprocess | None, where: str) -> Fit:
     if _takes(spec, shape):
         return _checked(Fit(spec.dtype, scaling, channels=len(shape)), shape, where)
-    squeezed = tuple(n for n in spec.shape[1:] if n != 1)
-    if [n for n in shape if n != 1] == list(squeezed) and all(isinstance(n, int) for n in squeezed):
-        return _checked(Fit(spec.dtype, scaling, len(shape), shape=tuple(spec.shape[1:])), shape, where)
+    sizes = tuple(n for n in spec.shape[1:] if isinstance(n, int))
+    if len(sizes) == len(spec.shape) - 1 and [n for n in shape if n != 1] == [n for n in sizes if n != 1]:
+        return _checked(Fit(spec.dtype, scaling, len(shape), shape=sizes), shape, where)
     hint = "" if scaling is None else "; resize=256,crop=224 in --preprocess sets the size of images"
     wanted = _text(spec.shape[1:])
     raise DataError(f"{where}: samples are {_text(shape)}, the model's input {spec.name} takes {wanted}{hint}")

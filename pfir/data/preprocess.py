@@ -75,7 +75,7 @@ class Preprocess:
         """(x * scale - mean) / std in float32, with the channels along `axis`."""
         shape = [1] * x.ndim
         shape[axis] = -1
-        mean, std = (np.reshape(np.float32(values), shape) for values in (self.mean, self.std))
+        mean, std = (np.reshape(np.asarray(values, np.float32), shape) for values in (self.mean, self.std))
         y = x.astype(np.float32)
         y *= np.float32(self.scale)
         y -= mean

@@ -91,5 +91,5 @@ class Device(ABC):
     def __enter__(self) -> Device:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

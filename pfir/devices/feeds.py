@@ -45,9 +45,9 @@ def named(artifact: Artifact, outputs: list[np.ndarray]) -> dict[str, np.ndarray
 def sample(artifact: Artifact) -> list[np.ndarray]:
     """Inputs to measure with: normal float values (denormals would slow the run), zeros for anything else."""
     generator = np.random.default_rng(0)
-    return [
-        np.asarray(generator.standard_normal(spec.shape), spec.dtype)
-        if spec.dtype.startswith("float")
-        else np.zeros(spec.shape, spec.dtype)
-        for spec in artifact.inputs
-    ]
+    arrays = []
+    for spec in artifact.inputs:
+        shape = tuple(size for size in spec.shape if isinstance(size, int))
+        floats = spec.dtype.startswith("float")
+        arrays.append(np.asarray(generator.standard_normal(shape) if floats else np.zeros(shape), spec.dtype))
+    return arrays

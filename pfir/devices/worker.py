@@ -151,11 +151,12 @@ class Worker:
         limit = self.timeout_s if timeout_s is None else timeout_s
         fault = DeviceError if command == "open" else RunError  # all but "open" runs code of a library
         try:
-            self._pipe.send((command, arguments))
-            if not self._pipe.poll(limit):
+            pipe = self._connected()
+            pipe.send((command, arguments))
+            if not pipe.poll(limit):
                 self.close(patience_s=0)
                 raise fault(f"{self.name} did not answer to {command} within {limit:.0f} s")
-            state, value = self._pipe.recv()
+            state, value = pipe.recv()
         except (EOFError, BrokenPipeError, ConnectionError) as error:
             raise fault(f"{self.name} stopped during {command}: {self._cause()}") from error
         if state == "error":
@@ -163,6 +164,11 @@ class Worker:
                 self.close()
             raise fault(f"{self.name} failed to {command}: {value}")
         return value
+
+    def _connected(self) -> Connection:
+        if self._pipe is None:
+            raise BrokenPipeError
+        return self._pipe
 
     def _cause(self) -> str:
         process = self._process

@@ -59,14 +59,14 @@ def _tiles(report: Mapping) -> str:
     times = f"{words.latency(before)} → {words.latency(after)}"
     size = (words.size(after["size_bytes"]), _was("size", words.size(before["size_bytes"])))
     macs = (words.count(after["macs"]), _was("multiply-accumulates", words.count(before["macs"])))
-    tiles = {
+    tiles: dict[str, tuple[str, str] | None] = {
         "speedup": (words.faster(report), f"speed-up: {times} ({words.source(report)})"),
         "max_drop": _quality_tile(report),
         "size": size,
         "macs": macs,
     }
     asked = ["speedup" if goal == "latency_s" else goal for goal in report["goals"]]
-    shown = [tiles[name] for name in dict.fromkeys([*asked, *tiles]) if tiles[name]]
+    shown = [tile for name in dict.fromkeys([*asked, *tiles]) if (tile := tiles[name])]
     boxes = [f'<div class="tile"><b>{text(value)}</b><span>{_unbroken(label)}</span></div>' for value, label in shown]
     return f'<div class="tiles">{"".join(boxes)}</div>'
 
@@ -137,8 +137,8 @@ def _layers(report: Mapping) -> str:
     shown, rest = layers[:cut], layers[cut:]
     listed = "".join(_layer(_kernel(x), x["before_s"], x["after_s"], most) for x in shown)
     if rest:
-        sums = [sum(x[side] or 0.0 for x in rest) for side in ("before_s", "after_s")]
-        listed += _layer(f"{len(rest)} more together", *sums, max(most, *sums))
+        before, after = (sum(x[side] or 0.0 for x in rest) for side in ("before_s", "after_s"))
+        listed += _layer(f"{len(rest)} more together", before, after, max(most, before, after))
     source = "Estimates" if words.is_estimate(report) else "Estimates, scaled to the measured latency of the original"
     told = f"{source}. What takes longest in the original comes first; each has with it what is fused into it."
     key = legend(("before", "before"), ("after", "after"))
@@ -162,8 +162,8 @@ def _widths(report: Mapping) -> str:
     widths = [w for w in report["widths"] if w["before"] > 0]
     if not widths:
         return ""
-    listed = [[w[key] for w in widths] for key in ("group", "before", "after")]
-    chart = svg.wide_and_narrow(lambda width: svg.columns(*listed, width))
+    names, before, after = ([w[key] for w in widths] for key in ("group", "before", "after"))
+    chart = svg.wide_and_narrow(lambda width: svg.columns(names, before, after, width))
     by_name = f'<div class="widths">{"".join(map(_width, widths))}</div>'
     state = " open" if len(widths) <= OPEN_LIST else ""
     key = legend(("after", "kept"), ("before", "removed"))

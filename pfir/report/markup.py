@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from html import escape
+from typing import Any
 
 from pfir.names import visible
 from pfir.report import glossary
@@ -33,7 +34,7 @@ def row(name: str, *cells: tuple[str, str]) -> str:
     return f"<tr><td>{text(name)}</td>{rest}</tr>"
 
 
-def pairs(found: Mapping, show: Callable[[object], str] = text) -> str:
+def pairs(found: Mapping, show: Callable[[Any], str] = text) -> str:
     """Names and what they stand for, which `show` makes HTML."""
     return f"<dl>{''.join(f'<dt>{text(key)}</dt><dd>{show(value)}</dd>' for key, value in found.items())}</dl>"
 

@@ -6,9 +6,13 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pfir.names import visible
 from pfir.report.glossary import stage as in_words
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 SECONDS_BETWEEN_LINES = 10.0
 LEAST_SHARE = 0.05
@@ -156,7 +160,7 @@ class Bars(Progress):
         )
         self._clock = Clock()
         self._bars = RichProgress(*columns, console=Console(stderr=True))
-        self._task = None
+        self._task: TaskID | None = None
         self._bars.start()
 
     def stage(self, name: str) -> None:

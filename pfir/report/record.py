@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from pfir.artifact import Tuning
 from pfir.errors import UsageError
@@ -231,7 +232,7 @@ def build(run: RunRecord) -> dict[str, object]:
         "versions": dict(run.versions),
         "seed": run.seed,
     }
-    return _plain(report)
+    return _plain_entries(report)
 
 
 def dump(report: Mapping[str, object]) -> str:
@@ -344,10 +345,14 @@ def _difference(before: float | None, after: float | None) -> float | None:
     return None if before is None or after is None else before - after
 
 
+def _plain_entries(entries: Mapping[Any, object]) -> dict[str, object]:
+    return {str(key): _plain(item) for key, item in entries.items()}
+
+
 def _plain(value: object) -> object:
     """Lists, dictionaries with text keys, text, finite numbers, booleans and None; NumPy scalars become Python's."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return _plain_entries(value)
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if hasattr(value, "tolist"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TextIO
 
 from pfir.names import visible
@@ -14,7 +14,7 @@ def rows(report: Mapping) -> list[tuple[str, str, str, str]]:
     """What, before, after, ratio; a row that neither side has is left out."""
     before, after = report["baseline"], report["result"]
     shares = [(key, key, words.percent) for key in ("accuracy", "fidelity")]
-    costs = [
+    costs: list[tuple[str, str, Callable[[float | None], str]]] = [
         ("latency on this machine", "host_latency_s", words.duration),
         ("instructions", "instructions", words.count),
         ("multiply-accumulates", "macs", words.count),

@@ -46,6 +46,7 @@ class _TopOne(Agreement):
     def add(self, outputs: Arrays, expected: Arrays) -> None:
         _same_outputs(outputs, expected)
         ours, theirs = class_scores(outputs), class_scores(expected)
+        assert ours is not None and theirs is not None, "`agreement_of` has seen scores of classes"
         sane = np.isfinite(ours).all(1)
         self._samples += len(ours)
         self._equal += int(((ours.argmax(1) == theirs.argmax(1)) & sane).sum())

@@ -91,6 +91,7 @@ def bounds(hits: int, count: int) -> tuple[float, float]:
 
 def _batches(parts: Sequence[Part]) -> Iterator[tuple[Feeds, np.ndarray]]:
     for dataset, indices in parts:
+        assert dataset.labels is not None, "answers are held against labels"
         for start in range(0, len(indices), BATCH):
             some = indices[start : start + BATCH]
             yield dataset.batch(some), dataset.labels[some]

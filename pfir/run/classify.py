@@ -66,8 +66,8 @@ def probabilities(scores: np.ndarray) -> np.ndarray:
 
 def _classes_of(shape: Sequence[int | str | None]) -> int | None:
     """K of [N, K], also among axes of size 1."""
-    sizes = shape[1:]
-    if not sizes or not all(isinstance(size, int) for size in sizes) or max(sizes) < 2:
+    sizes = [size for size in shape[1:] if isinstance(size, int)]
+    if not sizes or len(sizes) < len(shape) - 1 or max(sizes) < 2:
         return None
     return max(sizes) if sorted(sizes)[:-1] == [1] * (len(sizes) - 1) else None
 

@@ -66,7 +66,7 @@ def accuracy(model: Runnable, dataset: Dataset, threads: int = 1, batch: int = B
         if scores is None:
             shapes = ", ".join(f"{name} {list(y.shape)}" for name, y in outputs.items())
             raise DataError(f"accuracy needs an output [N, K] with K >= 2; the model has {shapes}")
-        hits += int(_right(scores, _labels(dataset, indices, scores.shape[1])).sum())
+        hits += int(_right(scores, _labels(dataset.labels, indices, scores.shape[1])).sum())
     return hits / len(dataset)
 
 
@@ -79,7 +79,9 @@ def fidelity(
     of max(0, 1 - ||y - y0|| / ||y0 - mean y0||), the mean taken over the samples: an answer that ignores its input
     scores 0. A sample with NaN or infinite outputs agrees with nothing.
     """
-    return evaluate(model, dataset, original, threads, batch).fidelity
+    found = evaluate(model, dataset, original, threads, batch).fidelity
+    assert found is not None, "there is an original"
+    return found
 
 
 def reference(model: Runnable, dataset: Dataset, threads: int = 1, batch: int = BATCH) -> Reference:
@@ -110,7 +112,7 @@ def evaluate(
     for indices, feeds, outputs in _runs(session, dataset, batch):
         scores = class_scores(outputs)
         if dataset.labels is not None and scores is not None:
-            labels = _labels(dataset, indices, scores.shape[1])
+            labels = _labels(dataset.labels, indices, scores.shape[1])
             right.append(_right(scores, labels))
             surprise.append(-log_probabilities(scores)[np.arange(len(labels)), labels])
         if theirs is not None:
@@ -165,8 +167,8 @@ def _answers(original: Runnable | Reference | None, dataset: Dataset, threads: i
     return lambda _, feeds: session.by_sample(feeds)
 
 
-def _labels(dataset: Dataset, indices: np.ndarray, classes: int) -> np.ndarray:
-    labels = dataset.labels[indices]
+def _labels(all_labels: np.ndarray, indices: np.ndarray, classes: int) -> np.ndarray:
+    labels = all_labels[indices]
     wrong = np.flatnonzero((labels < 0) | (labels >= classes))
     if wrong.size:
         label, sample = labels[wrong[0]], indices[wrong[0]]

@@ -144,9 +144,9 @@ class _Part:
         """All named tensors of one batch."""
         values = {**feeds, **self._constant, **{n: x[number] for n, x in self._known.items()}}
         if self._session is not None:
-            start = {n: x[number] for n, x in self._start.items()}
-            given = {spec.name: start.get(spec.name, feeds.get(spec.name)) for spec in self._session.inputs}
-            values |= self._session.predict(given)
+            given = {**feeds, **{n: x[number] for n, x in self._start.items()}}
+            taken = {spec.name for spec in self._session.inputs}
+            values |= self._session.predict({name: x for name, x in given.items() if name in taken})
         return values
 
 
@@ -160,7 +160,7 @@ def _cut(copy: Model, wanted: list[gs.Tensor], keys: dict[str, Key], kept: dict[
         if tensor.name in seen:
             continue
         seen.add(tensor.name)
-        batches = kept.get(keys.get(tensor.name))
+        batches = kept.get(keys.get(tensor.name, b""))
         if batches is not None and tensor.shape and len(free) == 1 and tensor.shape[0] in free:
             start[tensor.name] = batches
             tensor.inputs.clear()

@@ -16,11 +16,11 @@ KINDS = {"float": "float32", "double": "float64", "string": "object"}
 
 def main(asked: str) -> None:
     """Open the model and, where that is asked for, run it."""
-    asked = json.loads(asked)
-    for limit, value in (("CORE", 0), ("AS", asked["memory"]), ("CPU", asked["seconds"])):
+    wanted = json.loads(asked)
+    for limit, value in (("CORE", 0), ("AS", wanted["memory"]), ("CPU", wanted["seconds"])):
         resource.setrlimit(getattr(resource, f"RLIMIT_{limit}"), (value, value))
-    session = told(lambda: opened(asked["path"] or sys.stdin.buffer.read()))
-    if session is not None and asked["run"]:
+    session = told(lambda: opened(wanted["path"] or sys.stdin.buffer.read()))
+    if session is not None and wanted["run"]:
         told(lambda: run_once(session))
 
 

@@ -61,7 +61,7 @@ class _Cached:
 
     def __init__(self, cost: Callable[[Parameters], float], snap: Callable[[Parameters], Parameters]) -> None:
         self._cost, self.snap = cost, snap
-        self._seen: dict[tuple, float] = {}
+        self._seen: dict[tuple[tuple[str, float], ...], float] = {}
 
     def __call__(self, parameters: Parameters) -> float:
         built = self.snap(parameters)

@@ -131,7 +131,8 @@ class _Worker:
 
     def result(self) -> Outcome | BaseException:
         try:
-            return self.connection.recv()
+            answer: Outcome | BaseException = self.connection.recv()
+            return answer
         except (EOFError, OSError):
             return Outcome(None, {"failed": f"its process died with exit code {self._process.wait()}"})
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 from pfir.errors import UsageError
 from pfir.search.problem import Trial
@@ -33,6 +34,7 @@ class Journal:
 
     def __init__(self, path: Path, fingerprint: str, space: Space) -> None:
         self._path = path
+        self._names = space.names
         self._header = {"pfir_journal": _FORMAT, "fingerprint": fingerprint, "parameters": list(space.names)}
         lines, whole = _whole_lines(path)
         self._check(lines)
@@ -57,7 +59,7 @@ class Journal:
     def close(self) -> None:
         self._file.close()
 
-    def _write(self, record: dict) -> None:
+    def _write(self, record: Mapping[str, object]) -> None:
         try:
             self._file.write(json.dumps(record, allow_nan=False, default=_plain).encode() + b"\n")
             self._file.flush()
@@ -76,7 +78,7 @@ class Journal:
 
     def _trial(self, line: bytes, number: int) -> Trial:
         found = _parsed(line)
-        if not _is_trial(found, self._header["parameters"]):
+        if not _is_trial(found, self._names):
             raise UsageError(f"{self._path}: line {number} is damaged; remove the file to start anew")
         return Trial(**found)
 
@@ -110,14 +112,14 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and abs(value) <= sys.float_info.max
 
 
-def _parsed(line: bytes):
+def _parsed(line: bytes) -> Any:
     try:
         return json.loads(line)
     except (ValueError, RecursionError):
         return None
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     """NumPy scalars as Python's."""
     if hasattr(value, "item"):
         return value.item()

@@ -65,10 +65,11 @@ class Optimizer:
 
     def tell(self, handle: object, loss: float | None) -> None:
         """The loss of an asked candidate; None or a value that is not finite counts as worse than all before."""
-        known = loss is not None and np.isfinite(loss)
-        value = float(loss) if known else self._worse_than_all()
-        if known:
+        if loss is not None and np.isfinite(loss):
+            value = float(loss)
             self._losses.append(value)
+        else:
+            value = self._worse_than_all()
         self._optimizer.tell(handle, value)
 
     def learn(self, parameters: Mapping[str, float], loss: float | None) -> None:

@@ -51,7 +51,9 @@ class _Search:
     trials of a journal are proposed again like all others, and have their outcome at once.
     """
 
-    def __init__(self, problem: Problem, settings: Settings, book: Journal | None, on_trial) -> None:
+    def __init__(
+        self, problem: Problem, settings: Settings, book: Journal | None, on_trial: Callable[[Trial], None]
+    ) -> None:
         self._problem, self._settings, self._book, self._on_trial = problem, settings, book, on_trial
         self._past = {trial.number: trial for trial in (book.trials if book else ())}
         self._trials: dict[int, Trial] = {}

@@ -8,9 +8,11 @@ import sys
 from multiprocessing.connection import Connection
 
 from pfir.errors import PfirError
-from pfir.search.executors import outcome_of
+from pfir.search.executors import Outcome, outcome_of
+from pfir.system.blas import one_blas_thread
 
 
+@one_blas_thread()
 def serve(connection: Connection) -> None:
     """Take the pickled score first, then candidates, and answer each with its outcome or the fault in the score."""
     # Ctrl-C reaches every process of the terminal; the one that keeps the journal decides.
@@ -20,7 +22,7 @@ def serve(connection: Connection) -> None:
         while True:
             parameters = connection.recv()
             try:
-                result = outcome_of(scoring, parameters)
+                result: Outcome | Exception = outcome_of(scoring, parameters)
             except Exception as error:  # any: it is raised again in the parent
                 result = _portable(error)
             connection.send(result)

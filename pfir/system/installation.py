@@ -22,8 +22,8 @@ def check_onnxruntime() -> str | None:
     ours, others = _installed(_OURS), [found for name in _OTHERS if (found := _installed(name))]
     if ours is None:
         if others:
-            found = _named(others)
-            raise UsageError(f"{found} is installed and {_OURS} is not; pip install {_OURS}, {_OWN_ENVIRONMENT}")
+            names = _named(others)
+            raise UsageError(f"{names} is installed and {_OURS} is not; pip install {_OURS}, {_OWN_ENVIRONMENT}")
         return None  # whoever has it without its package knows why
     if not _has_library(ours):
         raise UsageError(f"files of {_OURS} are missing, as after `pip uninstall onnxruntime`; {_repair(ours)}")

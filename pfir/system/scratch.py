@@ -8,15 +8,17 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from pfir.errors import UsageError
 
 _PREFIX = "pfir-scratch-"
 _LOCK, _UNLOCKED = "lock", "lock.new"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+Made = TypeVar("Made")
 _held: dict[int, Path] = {}
 """The folder of this process, by its process number: one that was forked off makes its own."""
 
@@ -124,7 +126,7 @@ def _remove(owner: int, folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _made(make):
+def _made(make: Callable[[], Made]) -> Made:
     try:
         return make()
     except OSError as error:

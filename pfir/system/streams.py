@@ -6,6 +6,10 @@ import errno
 import io
 import os
 import sys
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 
 class Lasting(io.FileIO):
@@ -16,14 +20,14 @@ class Lasting(io.FileIO):
 
     error: OSError | None = None
 
-    def write(self, content) -> int:
+    def write(self, content: ReadableBuffer) -> int:
         """Write, or keep the error and drop the content."""
         if self.error is None:
             try:
                 return super().write(content)
             except OSError as error:
                 self.error = error
-        return len(content)
+        return memoryview(content).nbytes
 
 
 def secure() -> Lasting | None:
@@ -37,11 +41,9 @@ def secure() -> Lasting | None:
     sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115
     raw = None
     if sys.stdout is sys.__stdout__:
-        raw, sys.stdout = _lasting(1, sys.stdout)
-        sys.__stdout__ = sys.stdout
+        raw = _replaced("stdout", 1)
     if sys.stderr is sys.__stderr__:
-        _, sys.stderr = _lasting(2, sys.stderr)
-        sys.__stderr__ = sys.stderr
+        _replaced("stderr", 2)
     return raw
 
 
@@ -51,8 +53,8 @@ def trouble(raw: Lasting | None) -> str | None:
         sys.stdout.flush()
     except OSError as error:
         return error.strerror
-    error = None if raw is None else raw.error
-    return None if error is None or error.errno == errno.EPIPE else error.strerror
+    kept = None if raw is None else raw.error
+    return None if kept is None or kept.errno == errno.EPIPE else kept.strerror
 
 
 def _open_if_closed(number: int) -> None:
@@ -65,7 +67,15 @@ def _open_if_closed(number: int) -> None:
             os.close(null)
 
 
-def _lasting(number: int, before: io.TextIOWrapper | None) -> tuple[Lasting, io.TextIOWrapper]:
+def _replaced(name: str, number: int) -> Lasting:
+    """The raw stream that stands behind `sys.<name>`, and behind what Python keeps of it, from now on."""
+    raw, text = _lasting(number, getattr(sys, name))
+    for place in (name, f"__{name}__"):
+        setattr(sys, place, text)
+    return raw
+
+
+def _lasting(number: int, before: TextIO | None) -> tuple[Lasting, io.TextIOWrapper]:
     """The raw stream and the text stream on it, with the encoding of the one before."""
     raw = Lasting(number, "w", closefd=False)
     encoding = before.encoding if before is not None else "utf-8"

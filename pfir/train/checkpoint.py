@@ -7,6 +7,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,11 +37,12 @@ def save(path: Path, state: State) -> None:
     """Write the state; whoever reads sees the old file or the new one."""
     facts = np.frombuffer(json.dumps(state.facts).encode(), np.uint8)
     arrays = {**state.arrays, _FACTS: facts}
+    sealed: dict[str, Any] = {**arrays, _DIGEST: _digest(arrays)}
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         with open(partial, "wb") as file:
-            np.savez(file, **arrays, **{_DIGEST: _digest(arrays)})
+            np.savez(file, **sealed)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from pfir.data.base import Dataset
 from pfir.train.augment import View, draw, flip_crop
 
 Arrays = dict[str, np.ndarray]
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def _view(seed: int, number: int, count: int) -> View:
     return draw(np.random.default_rng([seed, 1, number]), count)
 
 
-def ahead(make: Callable[[int], object], first: int, last: int, depth: int = 2) -> Iterator[object]:
+def ahead(make: Callable[[int], Made], first: int, last: int, depth: int = 2) -> Iterator[Made]:
     """make(first), ..., make(last - 1), each made in a second thread while the one before is used.
 
     What `make` raises is raised here, at its turn. The thread ends when the iterator is closed.
@@ -95,7 +97,7 @@ def ahead(make: Callable[[int], object], first: int, last: int, depth: int = 2) 
 def _produce(make: Callable[[int], object], first: int, last: int, made: queue.Queue, stop: threading.Event) -> None:
     for step in range(first, last):
         try:
-            entry = (make(step), None)
+            entry: tuple[object, Exception | None] = (make(step), None)
         except Exception as error:  # handed to the consumer, which raises it
             entry = (None, error)
         while not stop.is_set():

@@ -104,7 +104,8 @@ def faster(proto: onnx.ModelProto) -> None:
 
 def _faster(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]]) -> list[onnx.NodeProto]:
     if node.op_type == "ReluGrad":
-        return _relu_gradient(*node.input, node.output[0])
+        gradient, x = node.input
+        return _relu_gradient(gradient, x, node.output[0])
     if node.op_type == "ConvGrad" and node.output[0] and len(shapes.get(node.input[2], ())) == 4:
         return _conv_gradient(node, shapes[node.input[2]])
     return [node]

@@ -54,6 +54,7 @@ class NesterovSgd:
         self._decay, self._momentum, self._clip = decay, np.float32(momentum), clip
         self._scratch = np.empty(size, np.float32)
 
+    @np.errstate(over="ignore")  # Who trains notices by loss and parameters that it diverged.
     def step(self, parameters: np.ndarray, gradient: np.ndarray, rate: float) -> None:
         """Update the parameters in place; the gradient is used up."""
         self._limit(gradient)

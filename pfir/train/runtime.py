@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import onnx
 
 from pfir.ir.model import Model
@@ -10,7 +12,7 @@ from pfir.ir.model import Model
 _SILENT = 4
 
 
-def options(jobs: int) -> object:
+def options(jobs: int) -> Any:
     """Session options for this many threads."""
     import onnxruntime
 
@@ -24,7 +26,7 @@ def options(jobs: int) -> object:
     return chosen
 
 
-def session(proto: onnx.ModelProto, jobs: int) -> object:
+def session(proto: onnx.ModelProto, jobs: int) -> Any:
     """An `onnxruntime.InferenceSession` on the CPU."""
     import onnxruntime
 
@@ -32,6 +34,6 @@ def session(proto: onnx.ModelProto, jobs: int) -> object:
     return onnxruntime.InferenceSession(proto.SerializeToString(), options(jobs), providers=["CPUExecutionProvider"])
 
 
-def inference(model: Model, jobs: int) -> object:
+def inference(model: Model, jobs: int) -> Any:
     """A session that predicts with this model."""
     return session(model.to_proto(), jobs)

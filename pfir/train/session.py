@@ -7,7 +7,7 @@ result is the same bit by bit for any number of threads.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -132,7 +132,7 @@ class _Shard:
         self._session.run_with_iobinding(self._binding)
 
     @staticmethod
-    def _bind(bind: object, name: str, array: np.ndarray) -> None:
+    def _bind(bind: Callable[..., None], name: str, array: np.ndarray) -> None:
         bind(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import numpy as np
 
@@ -54,7 +54,7 @@ class Source:
         """The constants of the graph that hold the variances of the teacher's outputs."""
         return self.teacher.variances(self._data) if self.teacher else {}
 
-    def feeds(self, first: int, last: int) -> Iterator[Arrays]:
+    def feeds(self, first: int, last: int) -> Generator[Arrays]:
         """The feeds of steps first, ..., last - 1; samples are prepared ahead, the teacher runs when asked."""
         for step, arrays in enumerate(ahead(self._inputs, first, last), start=first):
             yield self._complete(step, arrays)

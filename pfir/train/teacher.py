@@ -32,12 +32,14 @@ class Teacher:
     """
 
     def __init__(self, graph: TrainingGraph, jobs: int) -> None:
+        teacher = graph.teacher
+        assert teacher is not None, "the graph has a teacher"
         self._names = dict(graph.teacher_inputs)
         self._variances = dict(graph.variances)
-        self._session = Session(graph.teacher, threads=1)
+        self._session = Session(teacher, threads=1)
         self._pool = ThreadPoolExecutor(jobs) if jobs > 1 else None
         self._ready = False
-        self._inputs = {t.name for t in graph.teacher.graph.inputs}
+        self._inputs = {t.name for t in teacher.graph.inputs}
 
     def outputs(self, arrays: Arrays) -> Arrays:
         """By name of the training graph's input, for inputs `[N, ...]`.

@@ -216,24 +216,25 @@ class _Run:
     def _end_epoch(self) -> None:
         totals = self._totals
         means = [s / totals.summed for s in totals.sums]
+        epoch = len(totals.curve) + 1
         entry = {
             "step": totals.step,
-            "epoch": len(totals.curve) + 1,
+            "epoch": epoch,
             "loss": means[0],
             "learning_rate": self._rate,
             "seconds": totals.seconds,
             **dict(zip(self._session.scalars[1:], means[1:], strict=True)),
         }
         if self._evaluate:
-            entry["score"] = self._score(entry["epoch"])
+            entry["score"] = self._score(self._evaluate, epoch)
         totals.curve.append(entry)
         totals.sums, totals.summed, totals.good_step = [], 0, totals.step
         self._good = self._moment()
         self._save()
 
-    def _score(self, epoch: int) -> float:
+    def _score(self, evaluate: Callable[[Arrays], float], epoch: int) -> float:
         arrays, totals = self._session.arrays(), self._totals
-        score = float(self._evaluate(arrays))
+        score = float(evaluate(arrays))
         if totals.best_score is None or score > totals.best_score:
             totals.best_score, totals.best_epoch, self._best = score, epoch, arrays
         return score

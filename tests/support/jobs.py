@@ -17,7 +17,7 @@ from pfir.compile.request import Goals, Request
 from pfir.ir.model import Model
 from pfir.report.progress import Silent
 from pfir.run.session import Session
-from tests.support.structures import Net
+from tests.support.net import Net
 
 CLASSES = 5
 

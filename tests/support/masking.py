@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import onnx
 import onnx_graphsurgeon as gs
 
 from pfir.ir.coupling.analysis import follow
@@ -95,26 +94,6 @@ def _insert_point(graph: gs.Graph, tensor: gs.Variable, keep: gs.Constant, point
     where.inputs[1], where.outputs[0] = wide, masked
     graph.nodes.insert(place, gs.Node("Cast", f"{name}_widen", {"to": np.int32}, [producer], [wide]))
     graph.nodes.insert(place + 2, gs.Node("Cast", f"{name}_narrow", {"to": tensor.dtype}, [masked], [tensor]))
-
-
-def run(model: Model, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    """All outputs in order, by ONNX Runtime without graph optimizations."""
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    proto = model.to_proto()
-    session = ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session.run([t.name for t in model.graph.outputs], dict(feeds))
-
-
-def assert_valid(model: Model) -> None:
-    """The checker and strict shape inference accept the model."""
-    proto = model.to_proto()
-    onnx.checker.check_model(proto, full_check=False)
-    onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
 
 
 def removal(coupling: Coupling, seed: int, share: float = 0.5) -> dict[str, np.ndarray]:

@@ -1,10 +1,11 @@
-"""A small graph being written down, node by node, with random weights, and random inputs for it."""
+"""Small graphs: written down node by node with random weights, in ONNX's text form, or as nodes; inputs for them."""
 
 from __future__ import annotations
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+import onnx.parser
+from onnx import TensorProto, helper, numpy_helper
 
 from pfir.ir.model import Model
 
@@ -123,12 +124,52 @@ def _value(name: str, kind: np.dtype | type) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(kind), None if kind.kind == "f" else [])
 
 
-def feeds(model: Model, seed: int = 0) -> dict[str, np.ndarray]:
-    """Random inputs; integers lie in [0, 4)."""
+def parsed(body: str, opset: int = 13, **arrays: np.ndarray) -> Model:
+    """A model of ONNX's text form; `arrays` become initializers."""
+    proto = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : {opset}]> {body}')
+    proto.graph.initializer.extend(numpy_helper.from_array(np.asarray(v), k) for k, v in arrays.items())
+    return Model.from_proto(proto)
+
+
+def model_of(nodes, arrays, inputs, outputs, opset: int = 17) -> Model:
+    """A model of onnx's nodes and of initializers by name.
+
+    Args:
+        inputs, outputs: float32, name to shape: sizes, with None or a name where dynamic; None leaves a shape to
+            inference.
+    """
+    borders = [
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in border.items()]
+        for border in (inputs, outputs)
+    ]
+    held = [numpy_helper.from_array(np.asarray(array), name) for name, array in arrays.items()]
+    graph = helper.make_graph(nodes, "net", *borders, held)
+    domains = {"": opset} | {node.domain: 1 for node in nodes if node.domain}
+    imports = [helper.make_opsetid(domain, version) for domain, version in domains.items()]
+    proto = helper.make_model(graph, opset_imports=imports, ir_version=8)
+    return Model.from_proto(onnx.shape_inference.infer_shapes(proto), "net")
+
+
+def normal(*shape: int, seed: int = 0, scale: float = 1.0) -> np.ndarray:
+    """float32 normal values; others for every shape."""
+    return np.random.default_rng([seed, *shape]).normal(size=shape, scale=scale).astype(np.float32)
+
+
+def random(*shape: int, seed: int = 0) -> np.ndarray:
+    """float32 normal values."""
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def feeds(model: Model, seed: int = 0, dynamic: int | None = None) -> dict[str, np.ndarray]:
+    """Random inputs; integers lie in [0, 4).
+
+    Args:
+        dynamic: Every size that is open; None for those of `SIZES`, else 2.
+    """
     rng = np.random.default_rng(seed)
     found = {}
-    for tensor in model.graph.inputs:
-        shape = [SIZES[d] if isinstance(d, str) else d for d in tensor.shape]
+    for tensor in model.inputs():
+        shape = [size if isinstance(size, int) else dynamic or SIZES.get(size, 2) for size in tensor.shape]
         kind = np.dtype(tensor.dtype)
         whole = kind.kind in "iub"
         found[tensor.name] = (rng.integers(0, 4, shape) if whole else rng.standard_normal(shape)).astype(kind)

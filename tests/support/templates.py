@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pfir.ir.model import Model
-from tests.support.structures import Net
+from tests.support.net import Net
 
 CLASSES = 8
 SIZE = 8

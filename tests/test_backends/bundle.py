@@ -21,6 +21,7 @@ from pfir.errors import DeviceError
 from pfir.ir.model import Model
 from pfir.ir.shapes import infer_shapes
 from pfir.target import Target, parse_target
+from tests.support.runs import run
 
 
 class Bundle:
@@ -75,12 +76,7 @@ def feeds(specs: tuple[TensorSpec, ...], seed: int = 3) -> dict[str, np.ndarray]
 
 def reference(model: Model, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """What ONNX Runtime computes."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model.to_proto().SerializeToString(), options)
-    return dict(zip([o.name for o in session.get_outputs()], session.run(None, values), strict=True))
+    return dict(zip([o.name for o in model.outputs()], run(model, values), strict=True))
 
 
 def error(ours: np.ndarray, theirs: np.ndarray) -> float:

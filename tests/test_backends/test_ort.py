@@ -3,13 +3,15 @@
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 
 from pfir.artifact import Artifact
 from pfir.backends.ort import OrtBackend, OrtHost
 from pfir.errors import CompileError, DeviceError, UsageError
 from pfir.ir.model import Model
 from pfir.target import parse_target
+from tests.support.net import model_of
+from tests.support.runs import run
 
 TARGET = parse_target("arm")
 
@@ -17,21 +19,11 @@ TARGET = parse_target("arm")
 def two_inputs(operator: str = "Sub", domain: str = "") -> Model:
     """A convolution of `x`, from which `y` is subtracted."""
     weight = np.random.default_rng(0).standard_normal((4, 3, 3, 3)).astype(np.float32)
-    graph = helper.make_graph(
-        [
-            helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
-            helper.make_node(operator, ["c", "y"], ["z"], domain=domain),
-        ],
-        "g",
-        [
-            helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8]),
-            helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4, 8, 8]),
-        ],
-        [helper.make_tensor_value_info("z", TensorProto.FLOAT, [1, 4, 8, 8])],
-        [numpy_helper.from_array(weight, "w")],
-    )
-    opsets = [helper.make_opsetid("", 17), *([helper.make_opsetid(domain, 1)] if domain else [])]
-    return Model.from_proto(helper.make_model(graph, opset_imports=opsets, ir_version=8))
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node(operator, ["c", "y"], ["z"], domain=domain),
+    ]
+    return model_of(nodes, {"w": weight}, {"x": [1, 3, 8, 8], "y": [1, 4, 8, 8]}, {"z": [1, 4, 8, 8]})
 
 
 @pytest.fixture(scope="module")
@@ -48,15 +40,12 @@ def test_the_artifact_is_the_model_with_its_kernels():
 
 
 def test_on_the_host_it_computes_what_onnx_runtime_computes(host):
-    import onnxruntime
-
     model = two_inputs()
     artifact = OrtBackend().build(model, TARGET)
     generator = np.random.default_rng(1)
     # Named in another order than the model's, on purpose.
     feeds = {s.name: generator.standard_normal(s.shape).astype(np.float32) for s in reversed(artifact.inputs)}
-    session = onnxruntime.InferenceSession(model.to_bytes(), providers=["CPUExecutionProvider"])
-    np.testing.assert_allclose(host.run(artifact, feeds)["z"], session.run(None, feeds)[0], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(host.run(artifact, feeds)["z"], run(model, feeds)[0], rtol=1e-6, atol=1e-6)
 
 
 def test_a_measurement_is_measured_on_one_thread(host):

@@ -4,7 +4,7 @@ import pytest
 from pfir.commands.evaluate import evaluate_file, summary
 from pfir.errors import DataError
 from tests.support.jobs import images, small_net, write_model
-from tests.support.structures import Net
+from tests.support.net import Net
 
 
 def test_a_model_is_right_about_its_own_answers(model, data):

@@ -6,7 +6,8 @@ import pytest
 from pfir.commands.inspect import inspect_model, print_inspection
 from pfir.errors import UsageError
 from tests.support.jobs import small_net, write_model
-from tests.support.structures import Net, build
+from tests.support.net import Net
+from tests.support.structures import build
 
 
 def test_groups_pins_and_cost_are_told_as_plain_data(model):

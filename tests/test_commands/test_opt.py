@@ -10,8 +10,8 @@ from pfir.ir.model import Model
 from pfir.run.session import Session
 from pfir.run.trial import LARGE, LATE
 from tests.support.jobs import write_model
-from tests.support.net import Net
-from tests.support.runs import assert_same, parsed
+from tests.support.net import Net, parsed
+from tests.support.runs import assert_same
 from tests.support.structures import build
 
 

@@ -41,7 +41,7 @@ def test_bench_names_the_nodes_and_their_share_of_the_time(cubic, monkeypatch):
     assert "1 node has no kernel of ours and takes about" in lines(found)[-1]
 
 
-def test_a_network_of_our_own_kernels_has_none(model, monkeypatch):
+def test_a_network_of_our_own_kernels_has_no_untuned_nodes(model, monkeypatch):
     monkeypatch.setattr(host, "MIN_REPEAT_S", 0.001)
     (row,) = bench(Bench((model,)))["models"]
     assert "foreign" not in row and row["notes"] == []
@@ -55,11 +55,11 @@ def test_a_device_that_times_no_kernels_still_lets_the_nodes_be_named():
     assert sentence(found) == "2 nodes have no kernel of ours: a (Mod), b, c (Resize)"
 
 
-def test_the_share_is_of_all_kernels():
+def test_the_share_of_untuned_nodes_is_of_the_time_of_all_kernels():
     assert share_of_foreign({"conv_1": 3.0, "op_resize2d": 1.0, "affine": 0.0}) == 0.25
     assert share_of_foreign({}) is None
 
 
-def test_of_many_nodes_a_few_are_named():
+def test_of_many_untuned_nodes_a_few_are_named():
     found = {"nodes": [f"n{i} (Mod)" for i in range(7)], "share": 0.5}
     assert sentence(found).endswith("50 % of the time: n0 (Mod), n1 (Mod), n2 (Mod), n3 (Mod), n4 (Mod) and 2 more")

@@ -17,7 +17,7 @@ def clock(monkeypatch):
     return clock
 
 
-def test_it_passes_when_its_seconds_are_over(clock):
+def test_a_deadline_passes_when_its_seconds_are_over(clock):
     ends = Deadline.within(5.0)
     assert not ends.passed and ends.left_s() == 5.0
     clock.now += 5.0
@@ -26,13 +26,13 @@ def test_it_passes_when_its_seconds_are_over(clock):
         ends.check()
 
 
-def test_never_does_not_pass(clock):
+def test_the_deadline_never_does_not_pass(clock):
     clock.now = 1e12
     NEVER.check()
     assert not NEVER.passed and Deadline.within(None) == NEVER
 
 
-def test_the_sooner_of_two_counts(clock):
+def test_of_two_deadlines_the_sooner_counts(clock):
     assert Deadline.within(5.0).sooner(3.0).left_s() == 3.0
     assert Deadline.within(5.0).sooner(9.0).left_s() == 5.0
     assert NEVER.sooner(None) == NEVER

@@ -20,7 +20,7 @@ def no_data_runs(monkeypatch):
         monkeypatch.setattr(place, name, lambda *_: pytest.fail("data was run through the model"))
 
 
-def test_it_tells_ranges_for_every_goal_and_runs_no_data(model, tmp_path, no_data_runs, capsys):
+def test_a_dry_run_tells_ranges_for_every_goal_and_runs_no_data(model, tmp_path, no_data_runs, capsys):
     done = run(model, tmp_path / "out", dry_run=True)
     done.print()
     said = capsys.readouterr().out
@@ -39,11 +39,11 @@ def test_what_a_search_can_reach_lies_between_the_ends_that_are_told(key, tmp_pa
     assert min(ends) <= getattr(Reach(found.pricing, found.baseline_s), key) <= max(ends)
 
 
-def test_a_goal_out_of_reach_ends_it_with_what_is_within(model, tmp_path, no_data_runs):
+def test_a_goal_out_of_reach_ends_a_dry_run_with_what_is_within(model, tmp_path, no_data_runs):
     with pytest.raises(Infeasible, match="at most .*x faster"):
         run(model, tmp_path / "out", dry_run=True, goals=Goals(speedup=1000.0))
 
 
-def test_where_nothing_is_searched_it_says_so(model, tmp_path, no_data_runs):
+def test_a_dry_run_says_where_nothing_is_searched(model, tmp_path, no_data_runs):
     done = run(model, tmp_path / "out", dry_run=True, passes="simplify")
     assert "prunes nothing" in done.lines[0] and done.met

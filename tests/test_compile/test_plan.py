@@ -59,7 +59,7 @@ def test_each_round_of_several_has_its_own_reserve(steps, still):
     assert 0.3 * (600.0 - whole.rest_s) / steps <= left < part.total_s <= 600.0
 
 
-def test_what_no_clock_may_change_has_no_deadline():
+def test_a_plan_whose_trials_and_epochs_are_fixed_has_no_deadline():
     found = plan(_request(trials=7, epochs=3, time_budget_s=60.0))
     assert not found.clocked and found.left_s(1e9) is None
     for ends in (found.choosing_ends(1e9), found.ranking_ends(1e9), found.fitting_ends(1e9)):
@@ -67,5 +67,5 @@ def test_what_no_clock_may_change_has_no_deadline():
 
 
 @pytest.mark.parametrize("fixed", [{"trials": 7}, {"epochs": 3}, {"epochs": 0}, {}])
-def test_one_that_is_open_is_held_to_the_clock(fixed):
+def test_a_plan_that_leaves_trials_or_epochs_open_is_held_to_the_clock(fixed):
     assert plan(_request(**fixed)).clocked

@@ -26,7 +26,7 @@ from tests.support.jobs import run
         ({"output": Path(__file__).parent}, "not empty"),
     ],
 )
-def test_wrong_options_cost_no_loading(options, word, tmp_path, monkeypatch):
+def test_wrong_options_are_refused_before_the_model_is_loaded(options, word, tmp_path, monkeypatch):
     monkeypatch.setattr(flow, "prepare", lambda *_: pytest.fail("the model was loaded"))
     options = {"output": tmp_path / "out", **options}
     with pytest.raises(UsageError, match=word):

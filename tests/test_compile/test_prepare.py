@@ -10,8 +10,8 @@ from pfir.errors import FrontendError, UsageError
 from pfir.passes.pruning.remove_dead_channels import RemoveDeadChannels
 from pfir.passes.simplification.simplify import Simplify
 from tests.support.jobs import request, small_net, write_model
+from tests.support.net import Net
 from tests.support.runs import assert_same
-from tests.support.structures import Net
 
 
 def test_the_baseline_computes_what_the_model_does_without_batch_norm(model):
@@ -48,18 +48,18 @@ def test_without_passes_pruning_is_by_reconstruction_and_aligned():
     assert (pruning.criterion, pruning.align, pruning.reconstruct) == (CRITERION, 8, True)
 
 
-def test_what_the_text_says_stays_and_the_rest_is_filled_in():
+def test_fields_of_a_pass_that_are_given_stay_and_the_rest_is_filled_in():
     first, (pruning,) = chosen_passes("simplify,prune-channels{criterion=magnitude align=2}", 8)
     assert first == (Simplify(),) and (pruning.criterion, pruning.align) == ("magnitude", 2)
     assert chosen_passes("prune-channels", 8)[1][0].align == 8
 
 
-def test_passes_without_pruning_leave_it_out():
+def test_passes_without_pruning_prune_nothing():
     assert chosen_passes("simplify", 4) == ((Simplify(),), ())
 
 
 @pytest.mark.parametrize("text", ["prune-channels,simplify", "prune-channels{ratio=0.1},prune-channels{ratio=0.1}"])
-def test_pruning_comes_once_and_last(text):
+def test_prune_channels_comes_once_and_last(text):
     with pytest.raises(UsageError, match="last"):
         chosen_passes(text, 4)
 

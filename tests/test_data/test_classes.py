@@ -68,7 +68,7 @@ def test_without_names_a_missing_folder_is_noted(tmp_path):
     assert "the model has 5 classes: --classes FILE" in opened(tmp_path, None, "a", "b", classes=5).notes[0]
 
 
-def test_arrays_have_no_use_for_names(tmp_path):
+def test_names_of_classes_given_with_arrays_are_refused(tmp_path):
     np.savez(tmp_path / "d.npz", x=np.zeros((2, 3, 8, 8), np.float32))
     with pytest.raises(DataError, match="--classes .* is for image folders"):
         open_data(tmp_path / "d.npz", SPEC, None, None, written(tmp_path, "a\nb"))

@@ -4,7 +4,7 @@ import pytest
 from pfir.artifact import TensorSpec
 from pfir.data.generated import Range, generated
 from pfir.errors import UsageError
-from tests.test_train.nets import Images
+from tests.support.samples import kinds_of_images
 
 IMAGE = TensorSpec("x", "float32", ("N", 3, 32, 32))
 
@@ -37,7 +37,7 @@ def test_amplitude_falls_with_frequency():
     assert power[1] > 2 * power[4] > 4 * power[12]
 
 
-def test_bounds_are_kept():
+def test_generated_values_keep_their_bounds():
     x = generated([IMAGE], 5, 0, {"x": Range(low=0.0, high=0.5)}).batch(np.arange(5))["x"]
     assert x.min() >= 0 and x.max() <= 0.5
 
@@ -121,5 +121,5 @@ def test_later_turns_keep_bounds_and_kinds():
 def test_a_part_stays_a_part_in_every_turn_and_given_data_stays_the_same():
     data, part = generated([IMAGE], 9), np.array([2, 7])
     assert np.array_equal(data.subset(part).anew(4).batch(np.arange(2))["x"], data.anew(4).batch(part)["x"])
-    given = Images(5)
+    given = kinds_of_images(5)
     assert given.anew(3) is given

@@ -45,7 +45,7 @@ def test_writing_into_a_batch_changes_no_kept_sample():
         batch[:] = 0
 
 
-def test_it_is_the_same_data_set_otherwise():
+def test_a_kept_data_set_has_the_interface_of_its_source():
     origin = source()
     kept = pickle.loads(pickle.dumps(KeptDataset(origin)))
     assert len(kept) == 10 and kept.labels.tolist() == list(range(10)) and kept.inputs == ("x",)

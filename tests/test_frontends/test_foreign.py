@@ -55,7 +55,7 @@ def test_a_model_of_another_framework_is_named_with_the_two_lines_that_export_it
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_it_is_told_from_its_content_where_that_tells(tmp_path, name):
+def test_a_framework_is_told_from_the_content_of_a_file_where_that_tells(tmp_path, name):
     content, words, *_ = CASES[name]
     if name.endswith((".pb", ".ckpt")):
         pytest.skip("only its name tells it from a damaged ONNX file, or from another pickle")
@@ -77,7 +77,7 @@ def test_it_is_told_from_its_content_where_that_tells(tmp_path, name):
     ],
     ids=lambda value: value if isinstance(value, str) else "bytes",
 )
-def test_what_nothing_exports_is_named(tmp_path, name, content, words):
+def test_a_format_that_nothing_exports_is_named(tmp_path, name, content, words):
     (tmp_path / name).write_bytes(content)
     error = refused(tmp_path / name)
     assert words in str(error) and error.export == ()

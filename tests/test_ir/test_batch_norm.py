@@ -6,7 +6,8 @@ import pytest
 
 from pfir.ir.batch_norm import batch_norm
 from tests.support.forward import values_of
-from tests.support.structures import build, feeds
+from tests.support.net import feeds
+from tests.support.structures import build
 
 
 def norm_of(model):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
-from onnxruntime import InferenceSession
 
 from pfir.ir.checking.verify import verify_model
 from pfir.ir.functions import inline_functions
 from pfir.ir.model import Model
+from tests.support.runs import run
 
 
 def calling() -> Model:
@@ -38,7 +38,7 @@ def test_inlined_functions_compute_the_same():
     )
     verify_model(plain)
     x = np.array([-1, 2], np.float32)
-    results = [InferenceSession(m.to_bytes()).run(None, {"x": x})[0] for m in (model, plain)]
+    results = [run(m.to_bytes(), {"x": x})[0] for m in (model, plain)]
     assert results[0].tolist() == results[1].tolist() == [0, 18]
 
 

@@ -9,7 +9,8 @@ from pfir.ir.linear import PLAIN, Layout, linear_layer, linear_layers, plain_lay
 from pfir.ir.operators.records import Form
 from pfir.ir.operators.table import operator_of
 from tests.support.forward import forward, products, told, values_of
-from tests.support.structures import FAMILIES, Net, build, feeds
+from tests.support.net import Net, feeds
+from tests.support.structures import FAMILIES, build
 
 TOLERANCE = {"float16": 2e-2, "float32": 1e-4, "float64": 1e-9}
 ACTIVATIONS = {"": lambda y: y, "Relu": lambda y: np.maximum(y, 0)}

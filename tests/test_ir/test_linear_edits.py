@@ -7,8 +7,9 @@ from pfir.ir.edit import Names, held
 from pfir.ir.linear_edits import editable_layer
 from pfir.ir.shapes import infer_shapes
 from tests.support.forward import forward, values_of
-from tests.support.masking import assert_valid
-from tests.support.structures import FAMILIES, Net, build, feeds
+from tests.support.net import Net, feeds
+from tests.support.runs import assert_valid
+from tests.support.structures import FAMILIES, build
 
 TOLERANCE = {"float16": 3e-2, "float32": 2e-4, "float64": 1e-9}
 

@@ -17,10 +17,12 @@ from pfir.frontends import load
 from pfir.ir.checking.verify import verify_model
 from pfir.ir.model import Model
 from pfir.ir.onnx_io.saving import save_model
+from pfir.passes import pipeline
 from pfir.passes.base import Context
-from pfir.passes.pipeline import run
 from pfir.passes.simplification.simplify import Simplify
 from tests.support.models import REAL, shared_model
+from tests.support.net import feeds as random_feeds
+from tests.support.runs import run
 
 
 def value(name: str, shape: list | None, element: int = TensorProto.FLOAT, doc: str = "") -> onnx.ValueInfoProto:
@@ -64,16 +66,6 @@ def changed(model: Model) -> onnx.ModelProto:
     return onnx.load_from_string(copy.to_bytes())
 
 
-def outputs(data: bytes, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
-    return InferenceSession(data, providers=["CPUExecutionProvider"]).run(None, feeds)
-
-
-def feeds_of(model: Model, seed: int = 0) -> dict[str, np.ndarray]:
-    random = np.random.default_rng(seed)
-    shapes = {s.name: [d if isinstance(d, int) else 2 for d in s.shape] for s in model.inputs()}
-    return {name: random.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
-
-
 @pytest.mark.parametrize("name", REAL)
 def test_a_rewritten_real_model_has_the_same_interface_metadata_weights_and_outputs(name):
     path = shared_model(name)
@@ -88,8 +80,8 @@ def test_a_rewritten_real_model_has_the_same_interface_metadata_weights_and_outp
     assert kept == {p.key: p.value for p in before.metadata_props}
     arrays = ({t.name: numpy_helper.to_array(t) for t in proto.graph.initializer} for proto in (before, after))
     np.testing.assert_equal(*arrays)
-    feeds = feeds_of(model)
-    for a, b in zip(outputs(path.read_bytes(), feeds), outputs(after.SerializeToString(), feeds), strict=True):
+    feeds = random_feeds(model)
+    for a, b in zip(run(path.read_bytes(), feeds), run(after.SerializeToString(), feeds), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -190,8 +182,8 @@ def test_bodies_use_the_outer_tensors_and_keep_their_own():
     assert body.nodes[0].inputs[0] is model.graph.inputs[1]
     data = model.to_bytes()
     x = np.ones(2, np.float32)
-    assert outputs(data, {"c": np.array(True), "x": x})[0].tolist() == [6, 6]
-    assert outputs(data, {"c": np.array(False), "x": x})[0].tolist() == [3, 3]
+    assert run(data, {"c": np.array(True), "x": x})[0].tolist() == [6, 6]
+    assert run(data, {"c": np.array(False), "x": x})[0].tolist() == [3, 3]
 
 
 def test_a_constant_of_two_branches_is_written_once_around_both():
@@ -421,7 +413,7 @@ def _two_files() -> onnx.ModelProto:
 @pytest.mark.parametrize("name", REAL[:2])
 def test_a_pickled_model_is_the_same_model(name):
     model = load(shared_model(name))
-    for given in (model, run((Simplify(),), model, Context())[0]):
+    for given in (model, pipeline.run((Simplify(),), model, Context())[0]):
         again = pickle.loads(pickle.dumps(given))
         assert again.to_bytes() == given.to_bytes()
         assert (again.name, again.provenance, again.source) == (given.name, given.provenance, given.source)

@@ -13,7 +13,8 @@ from pfir.ir.constants.fold import fold_shapes
 from pfir.ir.model import Model
 from pfir.ir.shapes import fix_sizes, infer_shapes
 from tests.support.models import shared_model
-from tests.support.runs import assert_same, feeds_of, outputs_of, parsed, random
+from tests.support.net import feeds, parsed, random
+from tests.support.runs import assert_same, run
 from tests.support.structures import build
 
 DYNAMIC = "net (float[N,3,H,W] x) => (float[N,4,h,w] y) { y = Conv<pads = [1,1,1,1]>(x, weight) }"
@@ -87,8 +88,8 @@ def test_fixing_sizes_changes_no_output_and_not_the_given_model():
     model = flatten()
     fixed = fix_sizes(model, batch=2)
     assert model.inputs()[0].shape == ("N", 3, 4, 4)
-    feeds = feeds_of(fixed)
-    np.testing.assert_array_equal(outputs_of(model, feeds)[0], outputs_of(fixed, feeds)[0])
+    given = feeds(fixed)
+    np.testing.assert_array_equal(run(model, given)[0], run(fixed, given)[0])
 
 
 def test_a_given_shape_binds_its_symbols_everywhere():
@@ -139,8 +140,8 @@ def test_real_models_become_fixed_and_stay_equal(name):
     fixed = fix_sizes(model, batch=2)
     assert all(isinstance(d, int) for t in fixed.graph.tensors().values() for d in t.shape)
     assert_same(fixed, fixed)
-    feeds = feeds_of(fixed)
-    np.testing.assert_allclose(outputs_of(model, feeds)[0], outputs_of(fixed, feeds)[0], atol=1e-5)
+    given = feeds(fixed)
+    np.testing.assert_allclose(run(model, given)[0], run(fixed, given)[0], atol=1e-5)
 
 
 def test_sizes_and_types_go_through_quantized_operators_of_onnx_runtime():

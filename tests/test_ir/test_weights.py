@@ -7,8 +7,9 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from pfir.ir.weights import every_constant, meant, numbers
-from tests.support.masking import run
-from tests.support.structures import Net, build, feeds
+from tests.support.net import Net, feeds
+from tests.support.runs import run
+from tests.support.structures import build
 
 RNG = np.random.default_rng(0)
 INTS = RNG.integers(-90, 90, (5, 3)).astype(np.int8)

@@ -11,8 +11,7 @@ from pfir.ir.costs.scalable import ScalableKernels
 from pfir.ir.coupling.channels import channel_counts, channel_groups, remove_channels
 from pfir.ir.model import Model
 from tests.support.masking import removal
-from tests.support.net import SIZES
-from tests.support.runs import parsed, random
+from tests.support.net import SIZES, parsed, random
 from tests.support.structures import FAMILIES, build
 
 LAYER = 3 * 5 * 16  # of a 1x1 convolution from 3 to 5 channels on 4x4
@@ -58,13 +57,13 @@ BODIES = {
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_bodies_count(name):
+def test_macs_in_bodies_count(name):
     text, expected = BODIES[name]
     model = parsed(text.replace('""', ""), opset=16, w=random(5, 3, 1, 1), u=random(5, 5, 1, 1))
     assert model_cost(model).macs == expected
 
 
-def test_local_functions_count():
+def test_macs_in_local_functions_count():
     text = """<ir_version: 8, opset_import: ["" : 16, "local" : 1]>
         g (float[1,3,4,4] x, float[5,3,1,1] w) => (float[a,b,c,d] y) { z = local.f(x, w) y = Relu(z) }
         <opset_import: ["" : 16], domain: "local">
@@ -107,7 +106,7 @@ QUANTIZED = {
 
 
 @pytest.mark.parametrize("name", QUANTIZED)
-def test_quantized_products_of_onnx_runtime_count(name):
+def test_macs_of_quantized_products_of_onnx_runtime_count(name):
     inputs, places, attributes = QUANTIZED[name]
     places = {i: np.asarray(a) for i, a in places.items()}
     assert model_cost(_quantized(name.split()[0], inputs, places, (3, 6), **attributes)).macs == 3 * 6 * 4

@@ -26,14 +26,13 @@ from pfir.passes.batch_norm.restore import RestoreBatchNorm
 from pfir.passes.factorize import LOWEST_RANK, Factorize
 from pfir.passes.pipeline import run as run_passes
 from pfir.passes.simplification.simplify import Simplify
+from tests.support.calibration import context
 from tests.support.jobs import CLASSES, short_measurements, write_data, write_model
 from tests.support.jobs import run as compile_job
-from tests.support.masking import assert_valid, run
 from tests.support.models import REAL, shared_model
-from tests.support.net import Net
-from tests.support.runs import assert_same, ops, parsed, random
-from tests.support.structures import FAMILIES, build, feeds
-from tests.test_passes.small import context
+from tests.support.net import Net, feeds, parsed, random
+from tests.support.runs import assert_same, assert_valid, ops, run
+from tests.support.structures import FAMILIES, build
 
 A, B = 12, 8
 """Inputs and outputs of the layers here: of rank 4, two cost 80 MACs where one costs 96."""

@@ -14,7 +14,8 @@ from pfir.passes.base import Change, Context, Pass
 from pfir.passes.batch_norm.fold import FoldBatchNorm
 from pfir.passes.pipeline import run
 from pfir.passes.simplification.simplify import Simplify
-from tests.support.runs import assert_same, ops, parsed, random
+from tests.support.net import parsed, random
+from tests.support.runs import assert_same, ops
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ def test_bars_take_names_that_look_like_markup(capsys):
     assert "[/x] note" in capsys.readouterr().err
 
 
-def test_silence_says_nothing(capsys):
+def test_silent_progress_prints_nothing(capsys):
     silent = Silent()
     silent.stage("a")
     silent.note("b")

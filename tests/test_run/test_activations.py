@@ -4,9 +4,10 @@ import pytest
 from pfir.errors import UsageError
 from pfir.run.activations import activations
 from pfir.run.memo import Memo
-from tests.support.structures import build, feeds
-from tests.test_passes.small import Samples
-from tests.test_run.graphs import Rows, dense
+from tests.support.net import feeds
+from tests.support.samples import Samples, rows
+from tests.support.small_nets import linear
+from tests.support.structures import build
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((7, 4)).astype(np.float32)
@@ -14,7 +15,7 @@ W = RNG.standard_normal((4, 3)).astype(np.float32)
 
 
 def joined(name, **options):
-    return np.concatenate([part[name] for part in activations(dense(W), [name], Rows(X), **options)])
+    return np.concatenate([part[name] for part in activations(linear(W), [name], rows(X), **options)])
 
 
 def test_inner_tensors_are_seen_in_order():
@@ -22,25 +23,25 @@ def test_inner_tensors_are_seen_in_order():
 
 
 def test_outputs_and_inputs_are_seen_too():
-    parts = list(activations(dense(W), ["y", "x", "w"], Rows(X), batch=4))
+    parts = list(activations(linear(W), ["y", "x", "w"], rows(X), batch=4))
     assert [len(part["y"]) for part in parts] == [4, 3]
     assert np.array_equal(parts[0]["x"], X[:4])
     assert np.array_equal(parts[0]["w"], W)
 
 
-def test_a_limit_stops_early():
+def test_a_limit_of_samples_ends_activations_early():
     assert len(joined("y", batch=2, limit=3)) == 3
 
 
 def test_the_model_keeps_its_outputs():
-    model = dense(W)
-    list(activations(model, ["h"], Rows(X)))
+    model = linear(W)
+    list(activations(model, ["h"], rows(X)))
     assert [t.name for t in model.graph.outputs] == ["y"]
 
 
 def test_an_unknown_tensor_is_refused():
     with pytest.raises(UsageError, match="nowhere"):
-        next(activations(dense(W), ["nowhere"], Rows(X)))
+        next(activations(linear(W), ["nowhere"], rows(X)))
 
 
 @pytest.mark.parametrize("family", ["half_precision", "double_precision"])

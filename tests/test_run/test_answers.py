@@ -6,7 +6,7 @@ import pytest
 from pfir.data import open_data
 from pfir.run.answers import Answers, answers, bounds
 from pfir.run.session import Session
-from tests.support.structures import Net
+from tests.support.net import Net
 
 
 @pytest.mark.parametrize("count", [1, 10, 1000])

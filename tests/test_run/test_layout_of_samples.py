@@ -15,7 +15,7 @@ from pfir.run.session import Session
 from pfir.target import parse_target
 from pfir.train.settings import Settings
 from pfir.train.source import Source
-from tests.support.runs import parsed, random
+from tests.support.net import parsed, random
 
 BATCHES = ["N", "1", "3"]
 

@@ -8,9 +8,11 @@ from pfir.ir.shapes import infer_shapes
 from pfir.run import memo
 from pfir.run.activations import activations
 from pfir.run.memo import Memo
-from tests.support.structures import FAMILIES, build, feeds
-from tests.test_passes import small
-from tests.test_passes.small import Samples, samples
+from tests.support import small_nets
+from tests.support.calibration import samples
+from tests.support.net import feeds
+from tests.support.samples import Samples
+from tests.support.structures import FAMILIES, build
 
 ALL = ("r0", "a1", "a2", "s", "y")
 # ONNX Runtime 1.19.2 fails on FusedConv with a sum, by itself, when a tensor before it is an output of the graph.
@@ -20,7 +22,7 @@ BATCHED = [
 
 
 def residual():
-    model = small.residual()
+    model = small_nets.residual()
     infer_shapes(model)
     return model
 

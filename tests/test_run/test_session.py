@@ -6,7 +6,8 @@ from onnx import helper
 from pfir.errors import DataError, FrontendError
 from pfir.run.session import Session
 from tests.support.models import shared_model
-from tests.test_run.graphs import dense, model_of
+from tests.support.net import model_of
+from tests.support.small_nets import linear
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((5, 4)).astype(np.float32)
@@ -14,7 +15,7 @@ W = RNG.standard_normal((4, 3)).astype(np.float32)
 
 
 def fixed(nodes, shape, out, arrays=None):
-    return model_of(nodes, {"x": shape}, {"y": out}, arrays)
+    return model_of(nodes, arrays or {}, {"x": shape}, {"y": out})
 
 
 def with_batch_mean(op, batch):
@@ -27,21 +28,21 @@ def with_batch_mean(op, batch):
 
 
 def test_outputs_are_what_the_graph_says():
-    assert np.allclose(Session(dense(W)).predict({"x": X})["y"], X @ W, atol=1e-5)
+    assert np.allclose(Session(linear(W)).predict({"x": X})["y"], X @ W, atol=1e-5)
 
 
 def test_a_model_is_taken_as_bytes_too():
-    assert np.allclose(Session(dense(W).to_bytes()).predict({"x": X})["y"], X @ W, atol=1e-5)
+    assert np.allclose(Session(linear(W).to_bytes()).predict({"x": X})["y"], X @ W, atol=1e-5)
 
 
 def test_the_interface_is_told():
-    session = Session(dense(W))
+    session = Session(linear(W))
     assert [(s.name, s.dtype, s.shape) for s in session.inputs] == [("x", "float32", ("N", 4))]
     assert [s.name for s in session.outputs] == ["y"]
 
 
 def test_a_fixed_batch_takes_many_samples_at_once():
-    session = Session(dense(W, batch=1))
+    session = Session(linear(W, batch=1))
     assert np.allclose(session.predict({"x": X})["y"], X @ W, atol=1e-5)
     assert session._wide is not None
 
@@ -83,7 +84,7 @@ def test_a_fixed_batch_of_two_takes_an_odd_count():
 @pytest.mark.parametrize("feeds", [{}, {"x": X, "z": X}, {"x": X[:, :3]}, {"x": X[0]}, {"x": X.astype(np.int64)}])
 def test_wrong_feeds_are_refused(feeds):
     with pytest.raises(DataError):
-        Session(dense(W)).predict(feeds)
+        Session(linear(W)).predict(feeds)
 
 
 def test_bytes_that_are_no_model_are_refused_in_one_line():
@@ -97,7 +98,7 @@ def test_a_model_beyond_two_gibibytes_is_refused(monkeypatch):
         def SerializeToString(self):
             raise EncodeError("Failed to serialize proto")
 
-    model = dense(W)
+    model = linear(W)
     monkeypatch.setattr(type(model), "to_proto", lambda self: Huge())
     with pytest.raises(FrontendError, match="2 GiB"):
         Session(model)

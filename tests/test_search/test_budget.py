@@ -51,7 +51,7 @@ def test_without_a_staircase_the_limit_is_reached_closely(values, limit):
     assert limit * 0.99 - 1e-3 <= cost(built) <= limit
 
 
-def test_proportions_are_kept():
+def test_the_proportions_of_ratios_are_kept():
     built = project(named([0.1, 0.2, 0.2, 0.4]), cost, 0.7, SPACE, lambda p: {n: round(r, 6) for n, r in p.items()})
     assert built["g1"] / built["g0"] == pytest.approx(2, abs=0.2)
     assert built["g3"] / built["g1"] == pytest.approx(2, abs=0.2)

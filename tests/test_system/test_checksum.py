@@ -18,5 +18,5 @@ def test_any_flipped_or_missing_byte_is_noticed():
     assert opened(kept, OTHER[:-1]) is None and opened(kept) is None
 
 
-def test_nothing_moves_from_one_part_into_the_next():
+def test_bytes_moved_from_one_part_into_the_next_are_noticed():
     assert opened(sealed(b"ab", b"c"), b"bc") is None and opened(sealed(b"a", b"bc"), b"b", b"c") is None

@@ -74,18 +74,18 @@ def hostile(tmp_path, monkeypatch):
     return lambda: trace.read_text().split() if trace.exists() else []
 
 
-def test_the_trap_works(hostile):
+def test_a_python_started_plainly_in_the_folder_would_run_what_lies_there(hostile):
     subprocess.run([sys.executable, "-c", "import random"], stderr=subprocess.DEVNULL)
     assert hostile() in (["sitecustomize"], ["random"], ["usercustomize"])
 
 
-def test_the_worker_of_the_host_runs_nothing_of_it(hostile):
+def test_the_worker_of_the_host_runs_nothing_of_the_working_folder(hostile):
     with HostDevice() as device:
         np.testing.assert_array_equal(device.run(doubled(), {"x": X})["y"], 2 * X)
     assert hostile() == []
 
 
-def test_onnx_runtime_beside_and_against_us_runs_nothing_of_it(hostile):
+def test_sessions_of_onnx_runtime_in_other_processes_run_nothing_of_the_working_folder(hostile):
     model = fix_sizes(small_net())
     with OrtHost() as device:
         assert len(device.run(OrtBackend().build(model, parse_target("host")), {"in0": images(1)})) == 1
@@ -93,7 +93,7 @@ def test_onnx_runtime_beside_and_against_us_runs_nothing_of_it(hostile):
     assert hostile() == []
 
 
-def test_the_linker_and_the_maker_of_the_plugin_run_nothing_of_it(hostile, tmp_path):
+def test_the_linker_and_the_compiler_of_the_plugin_run_nothing_of_the_working_folder(hostile, tmp_path):
     (tmp_path / "f.c").write_text("int f(int x) { return x + 1; }")
     linker("x86_64-linux-gnu")(str(tmp_path / "f.so"), str(tmp_path / "f.c"))
     assert (tmp_path / "f.so").exists()
@@ -101,12 +101,12 @@ def test_the_linker_and_the_maker_of_the_plugin_run_nothing_of_it(hostile, tmp_p
     assert hostile() == []
 
 
-def test_pip_runs_nothing_of_it(hostile):
+def test_pip_runs_nothing_of_the_working_folder(hostile):
     assert run(run_module("pip", "--version"), environment(), name="pip").stdout.startswith("pip ")
     assert hostile() == []
 
 
-def test_the_processes_of_a_search_run_nothing_of_it(hostile):
+def test_the_processes_of_a_search_run_nothing_of_the_working_folder(hostile):
     workers = executor(score, 2)
     try:
         workers.submit(0, dict.fromkeys(SPACE.names, 0.1))

@@ -26,7 +26,7 @@ def site(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_alone_it_is_well(site):
+def test_onnxruntime_training_alone_needs_no_note(site):
     install(site, "onnxruntime-training", "1.19.2", b"ours")
     assert check_onnxruntime() is None
 
@@ -62,10 +62,10 @@ def test_the_other_package_alone_is_refused(site):
     (site / "onnxruntime-1.20.0.dist-info" / "METADATA").unlink()
 
 
-def test_without_any_package_nothing_is_said(site):
+def test_without_any_package_of_onnxruntime_there_is_no_note(site):
     assert check_onnxruntime() is None
 
 
-def test_this_environment_is_well():
+def test_the_environment_of_the_tests_needs_no_note():
     assert installation._has_library(installation.distribution("onnxruntime-training"))
     assert check_onnxruntime() is None

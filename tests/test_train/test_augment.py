@@ -11,7 +11,7 @@ def images(count=32, size=16):
     return np.tile(np.stack([column, row, np.full_like(row, 7)]).astype(np.float32), (count, 1, 1, 1))
 
 
-def test_both_layouts_are_moved_alike():
+def test_images_of_both_layouts_are_moved_alike():
     x = images()
     view = draw(np.random.default_rng(1), len(x))
     first = flip_crop(x, view)

@@ -7,7 +7,7 @@ from pfir.errors import DataError
 from pfir.train.checkpoint import State, load, save
 
 
-def test_a_state_comes_back(tmp_path):
+def test_a_saved_state_of_training_is_loaded_as_it_was(tmp_path):
     path = tmp_path / "new" / "state.npz"
     save(path, State({"now/x": np.arange(3.0)}, {"key": "k", "step": 7, "curve": [{"loss": 0.1}]}))
     state = load(path, "k")
@@ -16,7 +16,7 @@ def test_a_state_comes_back(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["state.npz"]
 
 
-def test_none_is_found_where_none_is_or_another_was_written(tmp_path):
+def test_no_state_is_loaded_where_there_is_none_or_that_of_another_training(tmp_path):
     path = tmp_path / "state.npz"
     assert load(path, "k") is None
     save(path, State({}, {"key": "other"}))
@@ -31,14 +31,14 @@ def test_a_damaged_file_is_refused_by_name(tmp_path, content):
         load(path, "k")
 
 
-def test_pickles_are_not_read(tmp_path):
+def test_pickles_in_a_checkpoint_are_not_read(tmp_path):
     path = tmp_path / "state.npz"
     np.savez(path, facts=np.array([{"key": "k"}], object))
     with pytest.raises(DataError, match="a checkpoint of pfir"):
         load(path, "k")
 
 
-def test_what_is_missing_or_renamed_is_noticed(tmp_path):
+def test_an_array_of_a_checkpoint_that_is_missing_or_renamed_is_noticed(tmp_path):
     path = tmp_path / "state.npz"
     save(path, State({"now/x": np.arange(3.0), "now/y": np.arange(3.0)}, {"key": "k"}))
     with np.load(path) as file:

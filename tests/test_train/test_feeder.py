@@ -8,32 +8,32 @@ import pytest
 from pfir.artifact import TensorSpec
 from pfir.data.generated import generated
 from pfir.train.feeder import Feeder, ahead
-from tests.test_train.nets import Images
+from tests.support.samples import kinds_of_images
 
 IMAGE = TensorSpec("image", "float32", ("N", 3, 8, 8))
 
 
 def test_an_epoch_visits_each_sample_at_most_once():
-    feeder = Feeder(Images(100), batch=32, seed=0)
+    feeder = Feeder(kinds_of_images(100), batch=32, seed=0)
     seen = np.concatenate([feeder.indices(s) for s in range(feeder.steps_per_epoch)])
     assert feeder.steps_per_epoch == 3 and len(set(seen)) == 96
 
 
 def test_epochs_differ_and_repeat_with_their_seed():
-    one, two = Feeder(Images(100), 32, seed=0), Feeder(Images(100), 32, seed=0)
+    one, two = Feeder(kinds_of_images(100), 32, seed=0), Feeder(kinds_of_images(100), 32, seed=0)
     assert np.array_equal(one.indices(4), two.indices(4))
     assert not np.array_equal(one.indices(0), one.indices(3))
 
 
 def test_augmentation_depends_on_the_step_alone():
-    feeder = Feeder(Images(), 16, seed=5, augment="flip-crop")
+    feeder = Feeder(kinds_of_images(), 16, seed=5, augment="flip-crop")
     later = feeder.arrays(2)["image"]
     feeder.arrays(0)
     assert np.array_equal(later, feeder.arrays(2)["image"])
 
 
 def test_views_come_again_sample_by_sample_and_others_do_not():
-    feeder = Feeder(Images(), 16, seed=5, augment="flip-crop", views=2)
+    feeder = Feeder(kinds_of_images(), 16, seed=5, augment="flip-crop", views=2)
     per = feeder.steps_per_epoch
 
     def seen(epoch):
@@ -54,17 +54,17 @@ def test_renewed_epochs_have_other_samples_and_repeat_with_their_seed():
 
 
 def test_given_samples_stay_the_same():
-    plain, renewed = (Feeder(Images(), 16, seed=5, renew=r) for r in (False, True))
+    plain, renewed = (Feeder(kinds_of_images(), 16, seed=5, renew=r) for r in (False, True))
     assert np.array_equal(plain.arrays(20)["image"], renewed.arrays(20)["image"])
 
 
 def test_labels_belong_to_their_images():
-    data = Images()
+    data = kinds_of_images()
     feeder = Feeder(data, 16, seed=0)
     assert np.array_equal(feeder.labels(3), data.labels[feeder.indices(3)])
 
 
-def test_items_come_in_order():
+def test_what_is_made_ahead_comes_in_order():
     assert list(ahead(lambda i: i * i, 2, 6)) == [4, 9, 16, 25]
 
 

@@ -12,8 +12,8 @@ from pfir.errors import DataError
 from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher
 from pfir.run.session import Session
 from pfir.train.mean_gradients import mean_gradients
-from tests.support.net import Net
-from tests.test_train.nets import classifier, normal
+from tests.support.net import Net, normal
+from tests.support.small_nets import classifier
 
 STEP = 1e-2
 
@@ -45,7 +45,7 @@ def _loss(model, batches, labels):
     return (np.log(np.exp(scores).sum(1)) - scores[np.arange(len(chosen)), chosen]).mean()
 
 
-def test_they_are_the_slopes_of_the_mean_loss_with_batch_norm_as_in_inference():
+def test_mean_gradients_are_the_slopes_of_the_mean_loss_with_batch_norm_as_in_inference():
     model, graph = _graph()
     batches = _batches(graph.labels)
     found = mean_gradients(graph, batches)

@@ -11,7 +11,8 @@ from pfir.passes.distillation.attach_teacher import DistillationSettings, attach
 from pfir.train import session as module
 from pfir.train.gradients import build_gradients
 from pfir.train.session import TrainSession
-from tests.test_train.nets import after_conv, classifier, model_of, normal
+from tests.support.net import model_of, normal
+from tests.support.small_nets import after_conv, classifier
 
 LABELS = DistillationSettings(label_weight=1.0)
 

@@ -17,7 +17,7 @@ def test_the_net_in_the_repository_classifies_images_that_it_was_not_trained_on(
     assert len(data) == 500 and accuracy(net, data) > 0.75
 
 
-def test_it_is_small_folded_and_takes_any_batch():
+def test_the_net_in_the_repository_is_small_folded_and_takes_any_batch():
     net = load(EXAMPLES / "small_net.onnx")
     assert (EXAMPLES / "small_net.onnx").stat().st_size < 1_000_000
     assert net.inputs()[0].shape == ("N", 3, 32, 32)

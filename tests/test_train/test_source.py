@@ -9,12 +9,13 @@ from pfir.passes.distillation.attach_teacher import attach_teacher
 from pfir.run.session import Session
 from pfir.train.settings import Settings
 from pfir.train.source import VIEWS, Source
-from tests.test_train.nets import Images, classifier
+from tests.support.samples import kinds_of_images
+from tests.support.small_nets import classifier
 
 GENERATED = generated([TensorSpec("image", "float32", ("N", 3, 8, 8))], 48)
 WAYS = {
-    "as they are": (Images(48), {}),
-    "moved": (Images(48), {"augment": "flip-crop"}),
+    "as they are": (kinds_of_images(48), {}),
+    "moved": (kinds_of_images(48), {"augment": "flip-crop"}),
     "generated": (GENERATED, {}),
     "renewed": (GENERATED, {"renew": True}),
 }

@@ -6,11 +6,12 @@ from pfir.passes.distillation.attach_teacher import attach_teacher
 from pfir.run.session import Session
 from pfir.train import teacher
 from pfir.train.teacher import Remembered, Teacher
-from tests.test_train.nets import Images, after_conv, classifier
+from tests.support.samples import kinds_of_images
+from tests.support.small_nets import after_conv, classifier
 
 
 def test_outputs_are_those_of_the_model_for_any_number_of_samples():
-    data, model = Images(80), classifier(norm=False)
+    data, model = kinds_of_images(80), classifier(norm=False)
     arrays = data.batch(np.arange(80))
     asked = Teacher(attach_teacher(model, model), jobs=2)
     for _ in range(2):
@@ -20,7 +21,7 @@ def test_outputs_are_those_of_the_model_for_any_number_of_samples():
 
 
 def test_the_variance_is_taken_over_samples_at_each_position():
-    data, model = Images(40, size=6), after_conv("Relu")
+    data, model = kinds_of_images(40, size=6), after_conv("Relu")
     asked = Teacher(attach_teacher(model, model), jobs=1)
     y = Session(model).predict(data.batch(np.arange(40)))["y"]
     np.testing.assert_allclose(asked.variances(data)["pfir_loss_variance_y"], y.var(0).mean(), rtol=1e-4)
@@ -34,7 +35,7 @@ def test_what_is_known_is_not_computed_again():
             self.calls += 1
             return {"t": arrays["image"][:, 0, 0, :2]}
 
-    data, counting = Images(8), Counting()
+    data, counting = kinds_of_images(8), Counting()
     remembered = Remembered(counting, 8)
     for indices in (np.arange(4), np.arange(2, 8), np.array([7, 0, 3])):
         arrays = data.batch(indices)
@@ -52,7 +53,7 @@ def test_what_is_too_large_is_asked_for_every_time(monkeypatch):
             asked.append(len(arrays["image"]))
             return {"t": arrays["image"]}
 
-    data = Images(8)
+    data = kinds_of_images(8)
     monkeypatch.setattr(teacher, "MOST_KEPT_BYTES", 8 * data.batch(np.arange(1))["image"].nbytes)
     remembered = Remembered(Listing(), 8)
     for view in (0, 1, 0, 1):

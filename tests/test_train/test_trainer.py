@@ -12,7 +12,8 @@ from pfir.passes.distillation.attach_teacher import DistillationSettings, attach
 from pfir.run.evaluate import accuracy
 from pfir.train.settings import Settings
 from pfir.train.trainer import fit
-from tests.test_train.nets import Images, after_conv, classifier
+from tests.support.samples import Samples, kinds_of_images
+from tests.support.small_nets import after_conv, classifier
 
 FAST = Settings(epochs=4, batch=32, learning_rate=0.1, jobs=1, clip=None)
 LABELS = DistillationSettings(label_weight=1.0)
@@ -24,11 +25,11 @@ def same(a, b):
 
 def learnt(model=None, teacher=None, data=None, settings=FAST, **more):
     graph = attach_teacher(model or classifier(), teacher, LABELS)
-    return fit(graph, Images() if data is None else data, settings, **more)
+    return fit(graph, kinds_of_images() if data is None else data, settings, **more)
 
 
 def test_a_net_learns_its_labels_from_random_weights():
-    model, data = classifier(), Images()
+    model, data = classifier(), kinds_of_images()
     before = accuracy(model, data)
     model.set_arrays(learnt(model, settings=dataclasses.replace(FAST, epochs=60)).arrays)
     assert before < 0.5 < 0.9 < accuracy(model, data)
@@ -36,14 +37,14 @@ def test_a_net_learns_its_labels_from_random_weights():
 
 def test_a_student_comes_closer_to_its_teacher_without_labels():
     graph = attach_teacher(classifier(norm=False), classifier(seed=1, norm=False), DistillationSettings())
-    curve = fit(graph, Images(labelled=False), FAST).curve
+    curve = fit(graph, kinds_of_images(labelled=False), FAST).curve
     assert curve[-1]["loss"] < 0.7 * curve[0]["loss"]
 
 
 def test_a_net_without_classes_comes_closer_to_its_teacher():
     teacher, student = after_conv("Relu"), after_conv("Relu")
     student.set_arrays({"weight": teacher.initializers()["weight"].values * 0.5})
-    curve = fit(attach_teacher(student, teacher), Images(size=6), FAST).curve
+    curve = fit(attach_teacher(student, teacher), kinds_of_images(size=6), FAST).curve
     assert curve[-1]["loss"] < 0.5 * curve[0]["loss"] < 1
 
 
@@ -55,7 +56,7 @@ def test_statistics_of_batch_norm_are_learnt_too():
 
 def test_frozen_statistics_stay():
     settings = dataclasses.replace(LABELS, frozen_batch_norm=True)
-    assert "mean" not in fit(attach_teacher(classifier(), None, settings), Images(), FAST).arrays
+    assert "mean" not in fit(attach_teacher(classifier(), None, settings), kinds_of_images(), FAST).arrays
 
 
 @pytest.mark.parametrize("augment", ["none", "flip-crop"])
@@ -70,7 +71,7 @@ def test_another_seed_gives_other_weights():
 
 
 def test_a_small_data_set_fills_a_batch():
-    assert learnt(data=Images(count=7)).curve[-1]["step"] == FAST.epochs
+    assert learnt(data=kinds_of_images(count=7)).curve[-1]["step"] == FAST.epochs
 
 
 WAYS = {"labels": {}, "renewed": {"renew": True}}
@@ -84,7 +85,9 @@ def test_an_interrupted_training_goes_on_with_the_same_bits(tmp_path, stop, way)
     graph = attach_teacher(classifier(), *((None, LABELS) if way == "labels" else (classifier(seed=1),)))
 
     def trained(settings, tell=None):
-        data = generated([TensorSpec("image", "float32", ("N", 3, 8, 8))], 96) if way == "renewed" else Images()
+        data = (
+            generated([TensorSpec("image", "float32", ("N", 3, 8, 8))], 96) if way == "renewed" else kinds_of_images()
+        )
         return fit(graph, data, settings, tell)
 
     def interrupt(progress):
@@ -121,7 +124,7 @@ def test_divergence_goes_back_and_on_with_a_tenth_of_the_rate():
 def test_a_first_epoch_that_wrecks_the_model_is_taken_back():
     model = classifier(norm=False)
     fast = dataclasses.replace(FAST, learning_rate=3.0, warmup_share=0.2)
-    result = fit(attach_teacher(model, model), Images(256), fast)
+    result = fit(attach_teacher(model, model), kinds_of_images(256), fast)
     assert len(result.notes) == 1 and "diverged" in result.notes[0]
     assert len(result.curve) == FAST.epochs and all(np.isfinite(e["loss"]) for e in result.curve)
 
@@ -160,19 +163,20 @@ def test_progress_counts_to_the_end():
 
 def test_missing_labels_are_refused():
     with pytest.raises(DataError, match="the loss needs labels"):
-        learnt(data=Images(labelled=False))
+        learnt(data=kinds_of_images(labelled=False))
 
 
 def test_empty_data_is_refused():
     with pytest.raises(DataError, match="no samples"):
-        learnt(data=Images(count=0))
+        learnt(data=kinds_of_images(count=0))
 
 
-class _Spoilt(Images):
+class _Spoilt(Samples):
     """One batch holds a NaN, once."""
 
     def __init__(self, at):
-        super().__init__()
+        data = kinds_of_images()
+        super().__init__(data.batch(np.arange(len(data))), data.labels)
         self._left = at + 1  # one more batch is read for its shapes
 
     def batch(self, indices):

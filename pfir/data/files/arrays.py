@@ -63,8 +63,8 @@ class ArrayDataset(Dataset):
 
     def fingerprint(self) -> str:
         if self._hash is None:
-            labels = {} if self.labels is None else {_LABELS: self.labels}
-            content = content_hash({f"input {n}": a for n, a in self._arrays.items()} | labels)
+            arrays: dict[str, np.ndarray | StoredArray] = {f"input {n}": a for n, a in self._arrays.items()}
+            content = content_hash(arrays if self.labels is None else arrays | {_LABELS: self.labels})
             fits = repr(sorted((name, repr(f)) for name, f in self._fits.items()))
             self._hash = hashlib.sha256((content + fits).encode()).hexdigest()
         return self._hash

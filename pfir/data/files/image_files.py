@@ -98,12 +98,13 @@ class ZipFiles(ImageFiles):
 
     def read(self, name: str) -> bytes:
         where = f"{self._path}: {name}"
-        member = self._opened().getinfo(name)
+        archive = self._opened()
+        member = archive.getinfo(name)
         refuse_member(member, where)
         if member.file_size > _LARGEST_FILE:
             raise DataError(f"{where} declares {member.file_size >> 20} MiB, too much for one image")
         with reading(where, "a file of the archive"):
-            return self._archive.read(member)
+            return archive.read(member)
 
     def __getstate__(self) -> dict:
         return {"_path": self._path, "_archive": None}

@@ -97,7 +97,7 @@ class ImageFolder(Dataset):
 
     def _mode(self) -> str:
         channels = self._spec.shape[3 if channels_last(self._spec, self._preprocess) else 1]
-        return {1: "L", 4: "RGBA"}.get(channels, "RGB")
+        return "L" if channels == 1 else "RGBA" if channels == 4 else "RGB"
 
 
 def _opened(content: bytes, where: str) -> Image.Image:

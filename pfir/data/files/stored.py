@@ -7,8 +7,9 @@ import os
 import shutil
 import weakref
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -55,9 +56,11 @@ class StoredArray:
 
     def _map(self) -> np.ndarray:
         if self._mapped is None:
-            order = "F" if self.fortran else "C"
+            order: Literal["F", "C"] = "F" if self.fortran else "C"
             with reading(self.where, "the array it was"):
-                self._mapped = np.memmap(self.path, self.dtype, "r", self.offset, self.shape, order)
+                self._mapped = np.memmap(
+                    self.path, dtype=self.dtype, mode="r", offset=self.offset, shape=self.shape, order=order
+                )
         return self._mapped
 
 
@@ -74,7 +77,7 @@ def open_npz(path: Path) -> dict[str, StoredArray]:
         return {member.filename[: -len(".npy")]: _member(archive, member, path) for member in members}
 
 
-def content_hash(arrays: dict[str, np.ndarray | StoredArray]) -> str:
+def content_hash(arrays: Mapping[str, np.ndarray | StoredArray]) -> str:
     """SHA-256 over names, types, shapes and values, wherever they are stored."""
     digest = hashlib.sha256()
     for name in sorted(arrays):

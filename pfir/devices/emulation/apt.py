@@ -95,8 +95,9 @@ def extract_file(package: Path, names: tuple[str, ...], path: Path) -> bool:
     process = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(package)], stdout=subprocess.PIPE)
     with process, tarfile.open(fileobj=process.stdout, mode="r|") as archive:
         for member in archive:
-            if member.isfile() and member.name.removeprefix("./") in names:
-                path.write_bytes(archive.extractfile(member).read())
+            content = archive.extractfile(member) if member.isfile() else None
+            if content is not None and member.name.removeprefix("./") in names:
+                path.write_bytes(content.read())
                 path.chmod(0o755)
                 process.kill()
                 return True

@@ -104,7 +104,7 @@ def _needs(node: NodeProto, makers: dict[str, int], given: set[str]) -> set[int]
 
 def _captured(node: NodeProto) -> Iterator[str]:
     """Names that the bodies of a node use and do not make themselves."""
-    waiting = [(body, frozenset()) for body in walk.bodies(node)]
+    waiting: list[tuple[GraphProto, frozenset[str]]] = [(body, frozenset()) for body in walk.bodies(node)]
     while waiting:
         body, known = waiting.pop()
         known |= {v.name for v in body.input} | {t.name for t in body.initializer}

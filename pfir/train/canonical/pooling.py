@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import onnx_graphsurgeon as gs
 
@@ -92,7 +94,7 @@ def _squeezed(b: Builder, node: gs.Node, x: gs.Tensor, axes: list[int]) -> bool:
     return b.result("Squeeze", x, b.constant(axes, np.int64))
 
 
-def _sum_of(graph: gs.Graph, node: gs.Node, change: object) -> bool:
+def _sum_of(graph: gs.Graph, node: gs.Node, change: Callable[[Builder, gs.Tensor], gs.Tensor]) -> bool:
     axes = _axes(node)
     if axes is None:
         return False

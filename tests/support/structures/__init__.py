@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from pfir.ir.model import Model
-from tests.support.net import Net, feeds
+from tests.support.net import Net
 from tests.support.structures import (
     attention,
     bodies,
@@ -20,8 +20,6 @@ from tests.support.structures import (
     sharing,
     weights,
 )
-
-__all__ = ["FAMILIES", "Net", "build", "feeds"]
 
 Structure = Callable[[Net], tuple[str, ...]]
 

@@ -8,7 +8,7 @@ from pfir.backends.tvm import TvmBackend, backend
 from pfir.backends.tvm.library import store
 from pfir.errors import CompileError
 from pfir.target import parse_target
-from tests.support.runs import parsed
+from tests.support.net import parsed
 
 LIBRARY, SLOW = bytes(range(256)), ("a", "b")
 NAME = "key"

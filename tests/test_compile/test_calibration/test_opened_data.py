@@ -9,7 +9,7 @@ from pfir.compile.calibration.opened_data import open_given
 from pfir.compile.request import Goals
 from pfir.errors import DataError, UsageError
 from tests.support.jobs import images, write_model
-from tests.support.structures import Net
+from tests.support.net import Net
 from tests.support.templates import nearest_template, noisy
 from tests.test_compile.test_selection.search_context import run_context
 

@@ -5,7 +5,7 @@ from pfir.compile.calibration.samples import LEAST_SCORING, MOST_CALIBRATION
 from pfir.compile.request import Goals
 from pfir.errors import DataError
 from tests.support.jobs import images, write_model
-from tests.support.structures import Net
+from tests.support.net import Net
 from tests.test_compile.test_selection.search_context import run_context
 
 
@@ -23,7 +23,7 @@ def _ids(dataset):
 
 
 @pytest.mark.parametrize("count", [2, 3, 10, 200])
-def test_what_measures_trains_nothing(tmp_path, count):
+def test_samples_that_measure_train_nothing(tmp_path, count):
     found = _open(tmp_path, data=_write(tmp_path, images(count), y=np.zeros(count, int)))
     kept_back = _ids(found.judging) - _ids(found.train)
     assert len(found.train) + len(kept_back) + len(found.validation) == count
@@ -63,7 +63,7 @@ def test_without_data_inputs_are_generated(tmp_path):
     assert not _ids(found.validation) & _ids(found.train)
 
 
-def test_what_is_generated_to_measure_trains_in_no_turn(tmp_path):
+def test_generated_samples_that_measure_train_in_no_turn(tmp_path):
     found = _open(tmp_path)
     some = found.train.subset(np.arange(200))
     trained = set().union(*(_ids(some.anew(turn)) for turn in range(3)))

@@ -10,7 +10,7 @@ from pfir.data import open_data
 from pfir.errors import DataError
 from pfir.report.progress import Silent
 from tests.support.jobs import images, run, small_net, write_data, write_model
-from tests.support.structures import Net
+from tests.support.net import Net
 from tests.support.templates import CLASSES, nearest_template, noisy
 from tests.test_compile.test_selection.search_context import run_context
 

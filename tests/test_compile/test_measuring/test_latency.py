@@ -105,7 +105,7 @@ def test_what_no_emulated_device_runs_is_recorded_too():
     assert found.passed and found.not_verified_on == "aarch64" and "no emulated device" in found.reason
 
 
-def test_on_a_machine_as_the_target_nothing_is_missed():
+def test_where_this_machine_is_the_target_no_other_place_is_missed():
     found, said = _verified(HOST)
     assert found.passed and found.not_verified_on is None and not said
 

@@ -70,7 +70,7 @@ def test_a_device_that_turns_out_on_first_use_not_to_be_one_is_passed_over():
     assert verify_somewhere(places, CASES, FLOAT32, lambda _: None).not_verified_on == "aarch64"
 
 
-def test_where_the_library_itself_runs_nothing_is_missed():
+def test_where_the_library_itself_runs_no_other_place_is_missed():
     found = verify_somewhere([("a", lambda: (None, Fake(EXPECTED)))], CASES, FLOAT32, lambda _: None)
     assert found.not_verified_on is None and found.reason is None
 

@@ -19,7 +19,7 @@ from pfir.ir.shapes import fix_sizes
 from pfir.run.session import Session
 from pfir.target import FLOAT16, FLOAT32, Arithmetic, parse_target
 from tests.support.jobs import small_net, write_data
-from tests.support.runs import parsed
+from tests.support.net import parsed
 
 
 def _library(macs: int, arithmetic: Arithmetic = FLOAT32) -> Artifact:

@@ -63,13 +63,13 @@ def test_a_library_is_verified_where_it_is_wanted(built, choice, fault, device, 
     assert (found.device, found.passed, found.not_verified_on) == (device, True, elsewhere)
 
 
-def test_emulated_means_there_or_not_at_all(built):
+def test_verify_emulated_means_there_or_not_at_all(built):
     with pytest.raises(DeviceError, match="--verify emulated: .*no qemu") as caught:
         verified(built, "emulated", "no qemu")
     assert caught.value.exit_code == 5
 
 
-def test_none_runs_nothing_and_says_so(built):
+def test_verify_none_runs_nothing_and_says_so(built):
     model, backend, artifact = built
     found = verify_result(backend, artifact, model, EstimateDevice(ARM), [], Silent(), None, Where("none"))
     assert not found.passed and found.skipped == "--verify none"

@@ -14,7 +14,7 @@ from pfir.passes.base import Context
 from pfir.passes.simplification.simplify import Simplify
 from pfir.target import parse_target
 from tests.support.jobs import CLASSES, write_data, write_model
-from tests.support.structures import Net
+from tests.support.net import Net
 from tests.test_compile.test_selection.search_context import channels, search_context
 
 STRENGTHS = (1.0, 0.01, 2.0, 0.1)

@@ -7,7 +7,7 @@ from pfir.compile.methods.warm_starts import SHARES, wide_read
 from pfir.ir.coupling.groups import Group
 from pfir.passes.pruning.prune_channels import RATIO
 from tests.support.jobs import CLASSES, write_data, write_model
-from tests.support.structures import Net
+from tests.support.net import Net
 from tests.test_compile.test_selection.search_context import channels, search_context
 
 

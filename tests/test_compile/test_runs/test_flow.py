@@ -6,6 +6,7 @@ import os
 import numpy as np
 import onnx
 import pytest
+from threadpoolctl import threadpool_limits
 
 from pfir.compile import flow, workspace
 from pfir.compile.request import Goals
@@ -13,7 +14,7 @@ from pfir.errors import DeviceError, Infeasible, UsageError, VerifyError
 from pfir.frontends import load
 from pfir.run.session import Session
 from tests.support.jobs import images, run, write_model
-from tests.support.structures import Net
+from tests.support.net import Net
 from tests.test_report.sample import PROMISED, SIDE
 
 VERIFICATION = {
@@ -71,6 +72,17 @@ def test_two_runs_with_one_seed_give_the_same_model(finished, model, data, tmp_p
     again = run(model, tmp_path / "out", data=data, epochs=2).folder
     for name in ("model.onnx", "weights.npz", "recipe.json"):
         assert (again / name).read_bytes() == (finished / name).read_bytes(), name
+
+
+def test_the_number_of_cores_changes_no_score_and_no_byte(model, tmp_path):
+    """Of a process that may use one core, and of children that it starts, BLAS has fewer threads than of others."""
+    folders = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, "blas"):
+            folders.append(run(model, tmp_path / str(threads)).folder)
+    scores = [[json.loads(t)["score"] for t in (f / "search.jsonl").read_text().splitlines()[1:]] for f in folders]
+    assert scores[0] == scores[1] and len(scores[0]) == 4
+    assert len({(f / "model.onnx").read_bytes() for f in folders}) == 1
 
 
 def test_without_data_the_report_says_that_no_accuracy_was_measured(model, tmp_path):

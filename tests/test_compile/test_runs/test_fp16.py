@@ -59,7 +59,7 @@ def test_without_an_emulator_the_last_line_says_what_was_not_verified(half):
     assert "verified on host, not verified on aarch64: out/" in last_line(report, "out/")
 
 
-def test_both_sides_are_costed_in_it(half, model):
+def test_both_sides_are_costed_in_float16(half, model):
     report = json.loads((half / "report.json").read_text())
     details = {report[side]["latency_detail"] for side in ("baseline", "result")}
     assert len(details) == 1 and "fp16 arithmetic" in details.pop()
@@ -86,7 +86,7 @@ def test_a_recipe_that_cannot_be_followed_is_refused(half, model, tmp_path, opti
         run(model, tmp_path / "out", recipe=half / "recipe.json", **{**CORE, **options})
 
 
-def test_a_recipe_of_an_unknown_arithmetic_is_none(half, model, tmp_path):
+def test_a_recipe_of_an_unknown_arithmetic_is_refused_as_no_recipe(half, model, tmp_path):
     content = json.loads((half / "recipe.json").read_text())
     (tmp_path / "recipe.json").write_text(json.dumps({**content, "arithmetic": "float8"}))
     with pytest.raises(UsageError, match="not a recipe"):
@@ -101,7 +101,7 @@ def test_a_recipe_of_an_unknown_arithmetic_is_none(half, model, tmp_path):
         "bench {m} --target x86-64 --device rpc://nowhere:9090 --fp16",
     ],
 )
-def test_targets_without_it_are_refused_in_one_line_with_the_cores_that_have_it(
+def test_targets_without_float16_are_refused_in_one_line_with_the_cores_that_have_it(
     words, model, tmp_path, monkeypatch, capfd
 ):
     monkeypatch.setattr("sys.argv", ["pfir", *words.format(m=model, o=tmp_path / "out").split()])
@@ -121,7 +121,7 @@ def test_activations_beyond_float16_are_caught_and_nothing_is_delivered(tmp_path
     assert not (tmp_path / "out").exists()
 
 
-def test_a_machine_without_it_is_measured_in_float32_and_says_so(monkeypatch):
+def test_a_machine_without_float16_is_measured_in_float32_and_says_so(monkeypatch):
     monkeypatch.setattr(host, "MIN_REPEAT_S", 0.001)
     net = fix_sizes(small_net())
     found = host_latency(TvmBackend(), net, net, FLOAT16)

@@ -71,7 +71,7 @@ def test_passes_without_pruning_change_no_width_and_miss_the_goal(model, tmp_pat
     assert done.report["result"]["fidelity"] == 1.0 and (tmp_path / "out/model.onnx").exists()
 
 
-def test_a_field_left_open_belongs_to_the_search(model, tmp_path):
+def test_ratios_that_a_pass_leaves_open_are_searched(model, tmp_path):
     report = run(model, tmp_path / "out", passes="remove-dead-channels,prune-channels{criterion=magnitude}").report
     assert report["met"] and report["search"]["trials"] == 4 + 4
 
@@ -87,7 +87,7 @@ def test_a_field_left_open_belongs_to_the_search(model, tmp_path):
         ("prune-channels{ratio=0.5", "end"),
     ],
 )
-def test_passes_that_cannot_be_are_refused(passes, word, model, tmp_path):
+def test_passes_that_cannot_be_read_or_applied_are_refused(passes, word, model, tmp_path):
     with pytest.raises(UsageError, match=word):
         run(model, tmp_path / "out", passes=passes)
     assert list(tmp_path.iterdir()) == []

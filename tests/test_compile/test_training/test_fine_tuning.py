@@ -12,9 +12,9 @@ from pfir.passes.pruning.prune_channels import RATIO
 from pfir.report.progress import Silent
 from pfir.run.evaluate import evaluate
 from tests.support.jobs import images, write_data, write_model
-from tests.support.structures import Net
+from tests.support.net import Net
+from tests.support.small_nets import after_conv
 from tests.test_compile.test_selection.search_context import channels, run_context, search_context
-from tests.test_train.nets import after_conv
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,9 @@ from pfir.errors import UsageError
 from pfir.ir.coupling.channels import channel_groups
 from pfir.passes.base import Context
 from pfir.passes.pruning.criteria import scores
-from tests.test_passes.small import Samples, residual, samples, two_convolutions
-from tests.test_train.nets import after_conv
+from tests.support.calibration import samples
+from tests.support.samples import Samples
+from tests.support.small_nets import after_conv, residual, two_convolutions
 
 
 def _gradients(model, labels=None, count=48):

@@ -11,8 +11,9 @@ from pfir.errors import UsageError
 from pfir.passes.base import Context
 from pfir.passes.distillation.attach_teacher import attach_teacher
 from pfir.passes.pruning.attach_heads import attach_heads
-from tests.test_passes.small import Samples, outputs, residual, samples, two_convolutions
-from tests.test_train.nets import after_conv
+from tests.support.calibration import outputs, samples
+from tests.support.samples import Samples
+from tests.support.small_nets import after_conv, residual, two_convolutions
 
 
 def _learning(model, labels=None, count=64, seed=0):

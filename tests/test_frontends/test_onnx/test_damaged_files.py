@@ -54,7 +54,7 @@ def spoiled(data: bytes, source: random.Random) -> bytes:
     return bytes(result)
 
 
-def test_the_seed_itself_loads(tmp_path):
+def test_the_file_that_is_spoiled_loads_by_itself(tmp_path):
     path = tmp_path / "m.onnx"
     path.write_bytes(seed_model())
     assert load(path).to_bytes() == seed_model()

@@ -40,7 +40,7 @@ def nodes(model: Model) -> dict[str, gs.Node]:
     return {n.name: n for n in model.nodes()}
 
 
-def test_a_whole_model_passes():
+def test_a_valid_model_passes_verification():
     verify_model(convolutions())
     verify_model(convolutions(), quick=True)
 

@@ -16,7 +16,7 @@ from pfir.ir.coupling.channels import channel_counts, channel_groups, remove_cha
 from pfir.ir.model import Model
 from pfir.ir.whole import sized_everywhere
 from tests.support.models import REAL, shared_model
-from tests.support.runs import parsed, random
+from tests.support.net import parsed, random
 
 
 def conv_relu():

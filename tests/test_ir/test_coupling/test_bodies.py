@@ -13,8 +13,10 @@ from pfir.ir.model import Model
 from pfir.ir.weights import every_constant
 from pfir.passes.base import Context
 from pfir.passes.pruning.remove_dead_channels import RemoveDeadChannels
-from tests.support.masking import assert_valid, mask, removal, run
-from tests.support.structures import Net, build, feeds
+from tests.support.masking import mask, removal
+from tests.support.net import Net, feeds
+from tests.support.runs import assert_valid, run
+from tests.support.structures import build
 
 
 def _checked(model, tolerance=1e-4):

@@ -7,8 +7,10 @@ import pytest
 
 from pfir.errors import UsageError
 from pfir.ir.coupling.channels import channel_groups, remove_channels
-from tests.support.masking import assert_valid, mask, removal, run
-from tests.support.structures import FAMILIES, Net, build, feeds
+from tests.support.masking import mask, removal
+from tests.support.net import Net, feeds
+from tests.support.runs import assert_valid, run
+from tests.support.structures import FAMILIES, build
 
 TOLERANCE = {"float16": 3e-2, "float32": 2e-4, "float64": 1e-9}
 BRANCHED = [family for family in FAMILIES if channel_groups(build(family, 1)).branches]

@@ -22,9 +22,11 @@ from pfir.ir.coupling.components import components
 from pfir.ir.model import Model
 from pfir.ir.shapes import fix_sizes
 from pfir.ir.whole import sized_everywhere
-from tests.support.masking import assert_valid, mask, removal, run
+from tests.support.masking import mask, removal
 from tests.support.models import REAL, shared_model
-from tests.support.structures import FAMILIES, Net, build, feeds
+from tests.support.net import Net, feeds
+from tests.support.runs import assert_valid, run
+from tests.support.structures import FAMILIES, build
 
 
 def _residual() -> Model:

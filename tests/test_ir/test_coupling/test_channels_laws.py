@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pfir.ir.coupling.channels import channel_groups, remove_channels, widths
-from tests.support.masking import assert_valid, mask, removal, run
-from tests.support.structures import FAMILIES, build, feeds
+from tests.support.masking import mask, removal
+from tests.support.net import feeds
+from tests.support.runs import assert_valid, run
+from tests.support.structures import FAMILIES, build
 
 TOLERANCE = {"float16": 3e-2, "float32": 2e-4, "float64": 1e-9}
 

@@ -60,7 +60,7 @@ def test_removing_nothing_narrows_nothing():
             np.testing.assert_array_equal(was.positions, part.positions)
 
 
-def test_a_group_cannot_lose_all():
+def test_a_group_cannot_lose_all_its_channels():
     coupling = channel_groups(build("residual", 0))
     group = coupling.free()[0]
     with pytest.raises(UsageError, match="at least one must stay"):

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from pfir.ir.coupling.channels import channel_groups, remove_channels
-from tests.support.masking import assert_valid, mask, removal, run
-from tests.support.structures import Net, build, feeds
+from tests.support.masking import mask, removal
+from tests.support.net import Net, feeds
+from tests.support.runs import assert_valid, run
+from tests.support.structures import build
 
 
 def _through(step, size=6, opset=13, **kwargs):

@@ -13,7 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from pfir.ir.coupling.channels import channel_groups, remove_channels
 from pfir.ir.coupling.rules.table import ONNX
 from pfir.ir.model import Model
-from tests.support.masking import assert_valid, mask, removal, run
+from tests.support.masking import mask, removal
+from tests.support.runs import assert_valid, run
 
 LARGEST = 64
 CASES_AN_OPERATOR = 2

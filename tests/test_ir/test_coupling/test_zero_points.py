@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from pfir.ir.coupling.zero_points import made_with, zero_stays_zero
-from tests.support.structures import Net, build
+from tests.support.net import Net
+from tests.support.structures import build
 
 DOUBLINGS = 300
 
@@ -26,20 +27,20 @@ def _joined(points):
 
 
 @pytest.mark.parametrize(("points", "wanted"), [((5, 5), 5), ((5, 6), None), ((None, None), 0)])
-def test_parts_agree_or_nothing_is_known(points, wanted):
+def test_zero_points_of_joined_parts_agree_or_are_unknown(points, wanted):
     node = _joined(points)
     assert made_with(node.inputs[0]) == wanted
     assert zero_stays_zero(node, 0) == (wanted == 5)
 
 
-def test_floats_and_graph_inputs_have_none():
+def test_floats_and_graph_inputs_have_no_zero_point():
     model = build("quantized_residual", 1)
     tensors = model.graph.tensors()
     assert made_with(tensors["in0"]) is None and made_with(tensors["relu2"]) is None
     assert isinstance(made_with(tensors["flatten10"]), int) and made_with(tensors["qgemm11"]) is None
 
 
-def test_many_ways_are_walked_once():
+def test_a_tensor_that_many_ways_lead_to_is_visited_once():
     net = Net(0)
     x = net.op("QuantizeLinear", net.input(2, 6), net.const(0.1, np.float32))
     for _ in range(DOUBLINGS):

@@ -11,11 +11,12 @@ from pfir.ir.constants.settle import settle_constants
 from pfir.ir.costs.model_cost import model_cost
 from pfir.ir.coupling.channels import channel_groups
 from pfir.ir.model import Model
+from pfir.passes import pipeline
 from pfir.passes.base import Context
-from pfir.passes.pipeline import run
 from pfir.passes.spec import parse
-from tests.support.masking import run as outputs_of
-from tests.support.structures import FAMILIES, build, feeds
+from tests.support.net import feeds
+from tests.support.runs import run
+from tests.support.structures import FAMILIES, build
 
 CHAIN = """<ir_version: 8, opset_import: ["" : 17]>
 chain (float[N,3,8,8] x) => (float[N,4,8,8] y)
@@ -112,7 +113,7 @@ def test_settling_constants_changes_no_output_and_hides_no_weight(family):
     settled = model.clone()
     settle_constants(settled)
     inputs = feeds(model, 3)
-    for got, wanted in zip(outputs_of(settled, inputs), outputs_of(model, inputs), strict=True):
+    for got, wanted in zip(run(settled, inputs), run(model, inputs), strict=True):
         np.testing.assert_array_equal(got, wanted)
     assert not any(n.op == "Constant" for n in settled.nodes())
     assert len(channel_groups(settled).free()) >= len(channel_groups(model).free())
@@ -131,5 +132,5 @@ def test_weights_are_ranked_wherever_they_lie(name, layer):
     hidden = Model.from_proto(chain(lambda text: text.replace("c = Conv(b, w2, z)", layer)))
     passes = parse("prune-channels{ratio=0.5 criterion=l1}")
     x = {"x": np.random.default_rng(1).standard_normal((2, 3, 8, 8)).astype(np.float32)}
-    expected, got = (outputs_of(run(passes, model, Context())[0], x) for model in (plain, hidden))
+    expected, got = (run(pipeline.run(passes, model, Context())[0], x) for model in (plain, hidden))
     np.testing.assert_array_equal(got[0], expected[0])

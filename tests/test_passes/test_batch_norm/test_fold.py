@@ -8,9 +8,9 @@ import pytest
 from pfir.passes.base import Change, Context
 from pfir.passes.batch_norm.fold import FoldBatchNorm
 from pfir.passes.simplification.simplify import Simplify
-from tests.support.masking import run
-from tests.support.runs import assert_same, ops, parsed, random
-from tests.support.structures import FAMILIES, build, feeds
+from tests.support.net import feeds, parsed, random
+from tests.support.runs import assert_same, ops, run
+from tests.support.structures import FAMILIES, build
 
 BN = "BatchNormalization<epsilon = 0.001>({}, s, b, m, v)"
 

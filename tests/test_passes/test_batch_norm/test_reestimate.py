@@ -12,7 +12,8 @@ from pfir.passes.batch_norm.channel_statistics import SMALLEST_SHARE
 from pfir.passes.batch_norm.fold import FoldBatchNorm
 from pfir.passes.batch_norm.reestimate import ReestimateBatchNorm
 from pfir.passes.pruning.prune_channels import PruneChannels
-from tests.support.runs import assert_same, feeds_of, ops, outputs_of, parsed, random
+from tests.support.net import feeds, parsed, random
+from tests.support.runs import assert_same, ops, run
 from tests.test_passes.test_batch_norm.test_restore import context
 
 BODY = """net (float[N,3,6,6] x) => (float[N,5] y) {
@@ -62,9 +63,9 @@ def test_each_layer_has_the_statistics_of_what_reaches_it():
     model = net()
     after, change = renewed(model)
     assert change == Change(True, ("estimated anew: 3",))
-    x = np.concatenate([feeds_of(model, 8, seed)["x"] for seed in (0, 1)])
+    x = np.concatenate([feeds(model, seed, dynamic=8)["x"] for seed in (0, 1)])
     for norm in norms(after):
-        (read,) = outputs_of(after, {"x": x}, (norm.inputs[0].name,))
+        (read,) = run(after, {"x": x}, (norm.inputs[0].name,))
         rest = tuple(i for i in range(read.ndim) if i != 1)
         np.testing.assert_allclose(norm.inputs[3].values, read.mean(rest), atol=1e-5)
         np.testing.assert_allclose(norm.inputs[4].values, read.var(rest), rtol=1e-4)
@@ -77,8 +78,8 @@ def test_the_result_is_what_one_batch_of_all_samples_gives_in_training_mode():
     for norm in norms(training):
         norm.attrs["training_mode"] = 1
         norm.outputs += [gs.Variable(f"{norm.name}_{k}", np.float32) for k in ("mean", "variance")]
-    feeds = feeds_of(model, 8, 3)
-    np.testing.assert_allclose(outputs_of(after, feeds)[0], outputs_of(training, feeds)[0], rtol=1e-3, atol=1e-4)
+    given = feeds(model, 3, dynamic=8)
+    np.testing.assert_allclose(run(after, given)[0], run(training, given)[0], rtol=1e-3, atol=1e-4)
 
 
 def test_a_second_time_changes_nothing_but_rounding():
@@ -101,9 +102,9 @@ def test_a_pruned_net_comes_back_to_the_means_that_it_was_trained_for():
     pruned = model.clone()
     PruneChannels(ratio=0.5).apply(pruned, Context())
     again, _ = renewed(pruned)
-    x = np.concatenate([feeds_of(model, 8, seed)["x"] for seed in (0, 1)])
+    x = np.concatenate([feeds(model, seed, dynamic=8)["x"] for seed in (0, 1)])
     for norm in norms(again):
-        (made,) = outputs_of(again, {"x": x}, (norm.outputs[0].name,))
+        (made,) = run(again, {"x": x}, (norm.outputs[0].name,))
         rest = tuple(i for i in range(made.ndim) if i != 1)
         np.testing.assert_allclose(made.mean(rest), norm.inputs[2].values, atol=1e-4)
 
@@ -118,14 +119,14 @@ def test_a_channel_that_never_varies_gets_a_usable_variance():
     assert variance[0] == pytest.approx(SMALLEST_SHARE * variance[1:].sum() / 6, rel=1e-4)
 
 
-def test_layers_that_it_cannot_do_stay():
+def test_layers_whose_statistics_cannot_be_estimated_stay():
     model = net(BODY.replace("h = BatchNormalization(f", "h, u, v = BatchNormalization<training_mode = 1>(f"))
     after, change = renewed(model)
     assert change == Change(True, ("estimated anew: 2",))
     assert norms(after)[2].inputs[3].values is norms(model)[2].inputs[3].values
 
 
-def test_a_model_without_any_stays_as_it_is():
+def test_a_model_without_batch_norm_stays_as_it_is():
     model = net()
     FoldBatchNorm().apply(model, Context())
     assert "BatchNormalization" not in ops(model)

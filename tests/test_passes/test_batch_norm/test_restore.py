@@ -12,7 +12,8 @@ from pfir.passes.batch_norm.fold import FoldBatchNorm
 from pfir.passes.batch_norm.restore import EPSILON, RestoreBatchNorm
 from pfir.passes.simplification.simplify import Simplify
 from tests.support.models import REAL, shared_model
-from tests.support.runs import assert_same, feeds_of, ops, outputs_of, parsed, random
+from tests.support.net import feeds, parsed, random
+from tests.support.runs import assert_same, ops, run
 
 BODY = """net (float[N,3,6,6] x) => (float[N,5] y) {
     a = Conv<pads = [1,1,1,1]>(x, w, bias)
@@ -42,7 +43,7 @@ def context(*batches):
 
     def activations(model, names):
         for seed in batches:
-            values = outputs_of(model, feeds_of(model, 8, seed), tuple(names))
+            values = run(model, feeds(model, seed, dynamic=8), tuple(names))
             yield dict(zip(names, values, strict=True))
 
     return Context(activations=activations)
@@ -53,7 +54,7 @@ def restored(model, where=None):
     return after, RestoreBatchNorm().apply(after, where or context(0, 1))
 
 
-def test_every_layer_but_the_head_gets_one():
+def test_every_layer_but_the_head_gets_a_batch_norm():
     after, change = restored(net())
     assert ops(after).count("BatchNormalization") == 3
     assert change == Change(True, ("restored: 3",))
@@ -64,8 +65,8 @@ def test_the_statistics_are_those_of_the_layer_without_its_bias():
     model = net()
     after, _ = restored(model)
     norm = next(n for n in after.nodes() if n.op == "BatchNormalization")
-    x = np.concatenate([feeds_of(model, 8, seed)["x"] for seed in (0, 1)])
-    (plain,) = outputs_of(after, {"x": x}, (norm.inputs[0].name,))
+    x = np.concatenate([feeds(model, seed, dynamic=8)["x"] for seed in (0, 1)])
+    (plain,) = run(after, {"x": x}, (norm.inputs[0].name,))
     scale, shift, mean, variance = (t.values for t in norm.inputs[1:])
     np.testing.assert_allclose(mean, plain.mean(axis=(0, 2, 3)), atol=1e-5)
     np.testing.assert_allclose(variance, plain.var(axis=(0, 2, 3)), rtol=1e-4)
@@ -126,7 +127,7 @@ def test_a_channel_that_never_varies_keeps_the_function_and_gets_a_usable_varian
     assert_same(model, after, 1e-4)
 
 
-def test_a_layer_that_has_one_is_left_alone():
+def test_a_layer_that_has_a_batch_norm_is_left_alone():
     after, _ = restored(net())
     again, change = restored(after)
     assert change == Change(False)

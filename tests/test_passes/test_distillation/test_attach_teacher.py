@@ -11,7 +11,8 @@ from pfir.passes.distillation.attach_teacher import (
     attach_teacher,
     is_classifier,
 )
-from tests.test_train.nets import after_conv, classifier, model_of, normal
+from tests.support.net import model_of, normal
+from tests.support.small_nets import after_conv, classifier
 
 
 def with_softmax():

@@ -10,7 +10,9 @@ from pfir.errors import UsageError
 from pfir.ir.shapes import infer_shapes
 from pfir.passes.pruning.attach_heads import Head, attach_heads
 from pfir.run.activations import activations
-from tests.test_passes.small import Samples, outputs, residual, samples, two_convolutions
+from tests.support.calibration import outputs, samples
+from tests.support.samples import Samples
+from tests.support.small_nets import residual, two_convolutions
 
 LABELS = np.arange(64) % 4  # Two whole batches.
 

@@ -9,9 +9,10 @@ from pfir.errors import UsageError
 from pfir.ir.coupling.channels import channel_groups
 from pfir.ir.shapes import infer_shapes
 from pfir.passes.pruning.auxiliary_heads import fitted_heads, head_points, softmax_regression, stage_of
+from tests.support.calibration import context
 from tests.support.net import Net
+from tests.support.small_nets import residual
 from tests.support.structures import FAMILIES, build
-from tests.test_passes.small import context, residual
 
 
 def _chain(layers):
@@ -85,7 +86,7 @@ def test_a_head_tells_classes_that_are_there():
     assert np.mean(np.concatenate(scores).argmax(1) == labels) > 0.8
 
 
-def test_without_points_nothing_is_run():
+def test_without_places_for_heads_nothing_is_run():
     assert fitted_heads((), residual(), np.zeros(0, np.int64), None) == ()
 
 

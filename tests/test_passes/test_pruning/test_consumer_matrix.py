@@ -8,7 +8,8 @@ from pfir.ir.linear import linear_layers, plain_layer
 from pfir.passes.pruning import consumer_matrix
 from pfir.passes.pruning.consumer_matrix import contraction
 from tests.support.forward import products, values_of
-from tests.support.structures import FAMILIES, build, feeds
+from tests.support.net import feeds
+from tests.support.structures import FAMILIES, build
 
 
 def consumers(model):

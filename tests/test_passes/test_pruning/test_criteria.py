@@ -10,18 +10,11 @@ from pfir.passes.pruning.criteria import CRITERIA, scores
 from pfir.passes.pruning.moments import collect
 from pfir.passes.pruning.reconstruct import reconstruct
 from pfir.run.activations import activations
-from tests.support.structures import build, feeds
-from tests.test_passes.small import (
-    Samples,
-    context,
-    learning,
-    model,
-    outputs,
-    residual,
-    samples,
-    two_convolutions,
-    weights,
-)
+from tests.support.calibration import context, learning, outputs, samples
+from tests.support.net import feeds, model_of
+from tests.support.samples import Samples
+from tests.support.small_nets import residual, two_convolutions, weights
+from tests.support.structures import build
 
 WITHOUT_SCALES = [name for name in CRITERIA if name != "bn-scale"]
 
@@ -53,7 +46,7 @@ def batch_normalised():
         helper.make_node("Relu", ["n"], ["r"], "relu"),
         helper.make_node("Conv", ["r", "w2"], ["y"], "second"),
     ]
-    return model(nodes, arrays, {"x": ["N", 3, 9, 9]}, {"y": ["N", 5, 5, 5]})
+    return model_of(nodes, arrays, {"x": ["N", 3, 9, 9]}, {"y": ["N", 5, 5, 5]})
 
 
 @pytest.mark.parametrize("criterion", WITHOUT_SCALES)
@@ -141,7 +134,7 @@ def test_activation_is_the_energy_that_the_consumer_reads():
 
 
 @pytest.mark.parametrize("criterion", ["reconstruction", "lasso"])
-def test_of_two_twins_one_is_free_and_the_other_is_not(criterion):
+def test_of_two_equal_channels_one_costs_nothing_and_the_other_does(criterion):
     net = two_convolutions()
     arrays = {name: net.initializers()[name].values.copy() for name in ("w1", "b1", "w2")}
     arrays["w1"][2], arrays["b1"][2] = arrays["w1"][6], arrays["b1"][6] + 0
@@ -205,7 +198,7 @@ def test_groups_without_scales_are_judged_by_their_weights():
         helper.make_node("Conv", ["n", "w2"], ["y"], "second"),
     ]
     arrays["v"] = np.ones(8, np.float32)
-    net = model(nodes, arrays, {"x": ["N", 3, 9, 9]}, {"y": ["N", 5, 5, 5]})
+    net = model_of(nodes, arrays, {"x": ["N", 3, 9, 9]}, {"y": ["N", 5, 5, 5]})
     np.testing.assert_allclose(asked(net, "bn-scale")["plain"], asked(net, "magnitude")["plain"])
 
 

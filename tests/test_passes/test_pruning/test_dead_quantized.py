@@ -9,8 +9,9 @@ from onnx import TensorProto
 from pfir.ir.coupling.channels import channel_groups
 from pfir.passes.base import Context
 from pfir.passes.pruning.remove_dead_channels import RemoveDeadChannels
-from tests.support.masking import run
-from tests.support.structures import Net, build, feeds
+from tests.support.net import Net, feeds
+from tests.support.runs import run
+from tests.support.structures import build
 from tests.support.structures.quantized import MICROSOFT, kernel, lstm, pair, qconv
 from tests.test_passes.test_pruning.test_dead_states import removed
 

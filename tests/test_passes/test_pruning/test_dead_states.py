@@ -10,8 +10,9 @@ from pfir.ir.coupling.channels import channel_groups
 from pfir.ir.weights import every_constant
 from pfir.passes.base import Context
 from pfir.passes.pruning.remove_dead_channels import RemoveDeadChannels
-from tests.support.masking import assert_valid, run
-from tests.support.structures import Net, build, feeds
+from tests.support.net import Net, feeds
+from tests.support.runs import assert_valid, run
+from tests.support.structures import build
 
 RECURRENT = ["recurrent", "long_short_term", "both_directions", "two_layers"]
 BODIES = ["branches", "branches_with_layers", "loop_states", "growing_state", "scanned_cell"]

@@ -17,9 +17,11 @@ from pfir.passes.pruning.criteria import scores
 from pfir.passes.pruning.discrimination import groups_by_stage
 from pfir.passes.pruning.prune_channels import PruneChannels
 from pfir.run.activations import activations
-from tests.support.masking import assert_valid
-from tests.support.net import Net
-from tests.test_passes.small import Samples, context, learning, model, outputs, residual, samples, two_convolutions
+from tests.support.calibration import context, learning, outputs, samples
+from tests.support.net import Net, model_of
+from tests.support.runs import assert_valid
+from tests.support.samples import Samples
+from tests.support.small_nets import residual, two_convolutions
 
 TELLING = np.array([0, 2, 3, 6])
 NOISE = np.setdiff1d(np.arange(8), TELLING)
@@ -57,7 +59,7 @@ def _half_noise():
         helper.make_node("Gemm", ["f", "w3", "b3"], ["y"], "head", transB=1),
     ]
     arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
-    return model(nodes, arrays, {"x": ["N", 8, 2, 2]}, {"y": ["N", 5]})
+    return model_of(nodes, arrays, {"x": ["N", 8, 2, 2]}, {"y": ["N", 5]})
 
 
 def _images() -> np.ndarray:
@@ -110,7 +112,7 @@ def test_the_same_data_gives_the_same_scores():
 
 
 @pytest.mark.parametrize("fields", [{}, {"reconstruct": True}, {"group_wise": True, "reconstruct": True}, {"steps": 2}])
-def test_the_pass_prunes_by_it_with_every_schedule(fields):
+def test_the_pass_prunes_by_discrimination_with_every_schedule(fields):
     net = residual()
     result = net.clone()
     PruneChannels(ratio=0.5, criterion="dcp", **fields).apply(result, learning(net))

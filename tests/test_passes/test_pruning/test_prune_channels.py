@@ -12,9 +12,11 @@ from pfir.ir.coupling.channels import channel_counts, channel_groups, remove_cha
 from pfir.passes.base import Context
 from pfir.passes.pruning.criteria import scores
 from pfir.passes.pruning.prune_channels import PruneChannels, choose, choose_by_macs, kept_channels
-from tests.support.masking import assert_valid, mask, run
-from tests.support.structures import Net, build, feeds
-from tests.test_passes.small import context, samples
+from tests.support.calibration import context, samples
+from tests.support.masking import mask
+from tests.support.net import Net, feeds
+from tests.support.runs import assert_valid, run
+from tests.support.structures import build
 
 
 def _wide(widths=(10, 12)) -> object:
@@ -189,7 +191,7 @@ def test_fields_out_of_range_are_refused_at_once(fields, words):
         PruneChannels(**fields)
 
 
-def test_without_any_share_it_names_the_fields():
+def test_without_any_share_to_remove_the_error_names_the_fields():
     with pytest.raises(UsageError, match="one of the fields ratio, macs and ratios"):
         PruneChannels().apply(_wide(), Context())
 

@@ -10,10 +10,14 @@ from pfir.passes.pruning.moments import collect
 from pfir.passes.pruning.prune_channels import PruneChannels
 from pfir.passes.pruning.reconstruct import reconstruct
 from pfir.run.activations import activations
-from tests.support.masking import run
+from pfir.run.session import Session
+from tests.support.calibration import context, outputs, samples
 from tests.support.models import shared_model
-from tests.support.structures import build, feeds
-from tests.test_passes.small import Samples, context, model, outputs, residual, samples, two_convolutions, weights
+from tests.support.net import feeds, model_of
+from tests.support.runs import run
+from tests.support.samples import Samples
+from tests.support.small_nets import residual, two_convolutions, weights
+from tests.support.structures import build
 
 
 def pruned(net, removed, statistics=None):
@@ -44,7 +48,7 @@ def chain(second, arrays, border, **attributes):
         helper.make_node("Relu", ["a"], ["r"], "relu"),
         helper.make_node(second[1], ["r", "w2", *(["b2"] if "b2" in arrays else [])], ["y"], "second", **attributes),
     ]
-    return model(nodes, arrays, *border)
+    return model_of(nodes, arrays, *border)
 
 
 CONSUMERS = {
@@ -163,7 +167,7 @@ def test_a_weight_that_two_nodes_share_is_reconstructed_for_both():
         helper.make_node("Conv", ["s", "w2", "b2"], ["y2"], "right"),
         helper.make_node("Add", ["y1", "y2"], ["y"], "add"),
     ]
-    net = model(nodes, arrays, {"x": ["N", 3, 6, 6]}, {"y": ["N", 5, 6, 6]})
+    net = model_of(nodes, arrays, {"x": ["N", 3, 6, 6]}, {"y": ["N", 5, 6, 6]})
     statistics = collect(net, channel_groups(net), context(net))
     assert not statistics["w2"].centred
     removed = {first_group(net).name: np.array([2])}
@@ -179,7 +183,7 @@ def test_a_matmul_with_an_add_behind_it_uses_that_as_its_bias():
         helper.make_node("MatMul", ["r", "w2"], ["n"], "second"),
         helper.make_node("Add", ["b2", "n"], ["y"], "plus2"),
     ]
-    net = model(nodes, arrays, {"x": ["N", 12]}, {"y": ["N", 5]})
+    net = model_of(nodes, arrays, {"x": ["N", 12]}, {"y": ["N", 5]})
     statistics = collect(net, channel_groups(net), context(net))
     assert statistics["w2"].centred
     removed = {first_group(net).name: np.array([2])}
@@ -235,32 +239,15 @@ def test_a_real_network_loses_far_less_with_reconstruction():
     (spec,) = net.inputs()
     x = np.random.default_rng(0).normal(0, 1, (64, *spec.shape[1:])).astype(np.float32).cumsum(1) / 4
 
-    def activations(given, names):
-        from pfir.run.activations import activations as run
-
-        return run(given, names, _Fixed(spec.name, x), batch=32)
-
-    statistics = collect(net, coupling, Context(activations=activations))
+    data = Samples({spec.name: x})
+    statistics = collect(net, coupling, Context(activations=lambda m, names: activations(m, names, data, 32)))
     removed = {g.name: np.arange(0, g.size, 5) for g in coupling.free()}
-    from pfir.run.session import Session
-
     truth = next(iter(Session(net).predict({spec.name: x}).values()))
     errors = [
         float(np.mean((next(iter(Session(p).predict({spec.name: x}).values())) - truth) ** 2))
         for p in (pruned(net, removed), pruned(net, removed, statistics))
     ]
     assert errors[1] < 0.5 * errors[0]
-
-
-class _Fixed:
-    def __init__(self, name, x):
-        self.name, self.x = name, x
-
-    def __len__(self):
-        return len(self.x)
-
-    def batch(self, indices):
-        return {self.name: self.x[indices]}
 
 
 @pytest.mark.parametrize("family", ["half_precision", "double_precision"])

@@ -10,7 +10,9 @@ from pfir.passes.pruning.moments import collect
 from pfir.passes.pruning.reconstruct import reconstruct
 from pfir.passes.pruning.refit import refit
 from pfir.run.session import Session
-from tests.test_passes.small import context, dense, model, outputs, residual, samples, separable, weights
+from tests.support.calibration import context, outputs, samples
+from tests.support.net import model_of
+from tests.support.small_nets import dense_layers, residual, separable, weights
 
 
 def pruned(net, step=3):
@@ -27,7 +29,7 @@ def error(net, other):
     return float(np.mean((outputs(net, feeds) - outputs(other, feeds)) ** 2))
 
 
-NETS = {"residual": residual, "separable": separable, "dense": dense}
+NETS = {"residual": residual, "separable": separable, "dense": dense_layers}
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -88,7 +90,7 @@ def test_a_bias_that_two_layers_share_keeps_both_as_they_are():
         helper.make_node("Conv", ["x", "w1", "b"], ["a"], "first"),
         helper.make_node("Conv", ["a", "w2", "b"], ["y"], "second"),
     ]
-    net = model(nodes, arrays, {"x": ["N", 3, 4, 4]}, {"y": ["N", 6, 4, 4]})
+    net = model_of(nodes, arrays, {"x": ["N", 3, 4, 4]}, {"y": ["N", 6, 4, 4]})
     first, second = net.nodes()
     second.inputs[2] = first.inputs[2]
     copy = net.clone()

@@ -13,8 +13,9 @@ from pfir.ir.coupling.channels import channel_groups
 from pfir.ir.weights import every_constant
 from pfir.passes.base import Context
 from pfir.passes.pruning.remove_dead_channels import RemoveDeadChannels
-from tests.support.masking import assert_valid, run
-from tests.support.structures import FAMILIES, Net, build, feeds
+from tests.support.net import Net, feeds
+from tests.support.runs import assert_valid, run
+from tests.support.structures import FAMILIES, build
 
 LAYERED = [
     *("chain", "residual", "option_a", "dense_block", "inception", "unet", "resized", "grouped_conv", "separable"),
@@ -49,7 +50,7 @@ def kill(model, coupling, seed: int, how: str) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(("family", "how"), [*((f, how) for f in LAYERED for how in ("producers", "consumers")), *MADE])
 @settings(max_examples=2, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**16))
-def test_it_finds_all_dead_channels_and_changes_no_output(family, how, seed):
+def test_the_pass_finds_all_dead_channels_and_changes_no_output(family, how, seed):
     model = build(family, seed)
     coupling = channel_groups(model)
     killed = kill(model, coupling, seed, how)
@@ -65,7 +66,7 @@ def test_it_finds_all_dead_channels_and_changes_no_output(family, how, seed):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_it_changes_no_output_on_any_structure(family):
+def test_removing_dead_channels_changes_no_output_on_any_structure(family):
     model = build(family, 5)
     kill(model, channel_groups(model), 5, "producers")
     before = run(model, feeds(model))

@@ -12,9 +12,10 @@ from pfir.ir.shapes import fix_sizes
 from pfir.passes.base import Context
 from pfir.passes.pruning.prune_channels import PruneChannels
 from pfir.passes.spec import format_pass, parse
-from tests.support.masking import assert_valid
+from tests.support.calibration import context, outputs, samples
+from tests.support.runs import assert_valid
+from tests.support.small_nets import dense_layers, residual, separable, two_convolutions
 from tests.support.structures import FAMILIES, build
-from tests.test_passes.small import context, dense, outputs, residual, samples, separable, two_convolutions
 
 SCHEDULES = [{"steps": 3}, {"group_wise": True}, {"steps": 2, "group_wise": True}]
 
@@ -89,7 +90,7 @@ def test_going_by_groups_looks_at_each_group_after_those_before():
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
 @pytest.mark.parametrize("criterion", ["magnitude", "reconstruction"])
-@pytest.mark.parametrize("net", [residual, separable, dense, two_convolutions])
+@pytest.mark.parametrize("net", [residual, separable, dense_layers, two_convolutions])
 def test_no_schedule_ends_further_from_the_original_than_one_shot(net, criterion, schedule):
     model = net()
     fields = {"ratio": 0.5, "criterion": criterion, "reconstruct": True}

@@ -7,7 +7,8 @@ import pytest
 
 from pfir.passes.base import Context
 from pfir.passes.simplification.simplify import Simplify
-from tests.support.runs import assert_same, ops, parsed, random
+from tests.support.net import parsed, random
+from tests.support.runs import assert_same, ops
 
 TO_NCHW, TO_NHWC = "Transpose<perm = [0,3,1,2]>", "Transpose<perm = [0,2,3,1]>"
 

@@ -13,8 +13,9 @@ from pfir.passes.pruning.prune_channels import PruneChannels
 from pfir.passes.simplification import inline_functions as module
 from pfir.passes.simplification.inline_functions import InlineFunctions
 from pfir.passes.simplification.simplify import Simplify
-from tests.support.masking import assert_valid, run
-from tests.support.structures import build, feeds
+from tests.support.net import feeds
+from tests.support.runs import assert_valid, run
+from tests.support.structures import build
 
 
 def _inlined(model):
@@ -64,7 +65,7 @@ def test_a_model_too_large_for_one_file_keeps_its_functions(monkeypatch):
     assert notes == ("inline-functions: the weights exceed 2 GiB, so local functions stay",)
 
 
-def test_simplifying_begins_with_it():
+def test_simplifying_begins_with_inlining():
     model = build("local_function", 0)
     plain, notes = apply((Simplify(),), model, Context())
     assert not plain.header.functions and notes[0] == "simplify: functions inlined: 1"

@@ -9,8 +9,9 @@ from pfir.frontends import load
 from pfir.passes.base import Change, Context
 from pfir.passes.simplification.simplify import Simplify
 from tests.support.models import REAL, shared_model
-from tests.support.runs import assert_same, ops, parsed, random
-from tests.support.structures import FAMILIES, build, feeds
+from tests.support.net import feeds, parsed, random
+from tests.support.runs import assert_same, ops, run
+from tests.support.structures import FAMILIES, build
 
 
 def simplified(model):
@@ -29,8 +30,6 @@ def test_real_models_stay_equal(name):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_structure_stays_equal(family):
-    from tests.support.masking import run
-
     model = build(family, 3)
     after, _ = simplified(model)
     assert (after.inputs(), after.outputs()) == (model.inputs(), model.outputs())
@@ -243,10 +242,8 @@ def test_what_a_branch_takes_from_outside_survives():
     assert ops(after) in (["Relu", "If"], ["Identity", "Relu", "If"])
     assert change.changed
     feeds_yes = {"c": np.array(True), "x": random(2)}
-    from tests.support.runs import outputs_of
-
     for feed in (feeds_yes, {**feeds_yes, "c": np.array(False)}):
-        np.testing.assert_array_equal(outputs_of(model, feed)[0], outputs_of(after, feed)[0])
+        np.testing.assert_array_equal(run(model, feed)[0], run(after, feed)[0])
 
 
 def test_what_joins_nothing_goes():

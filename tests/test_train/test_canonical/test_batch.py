@@ -10,7 +10,10 @@ from pfir.run.session import Session
 from pfir.train.canonical.batch import own_batch, with_batch
 from pfir.train.settings import Settings
 from pfir.train.trainer import fit
-from tests.test_train.nets import Images, classifier, model_of, normal, predict
+from tests.support.net import model_of, normal
+from tests.support.runs import run
+from tests.support.samples import kinds_of_images
+from tests.support.small_nets import classifier
 
 
 def reshaping(sizes, op="Reshape"):
@@ -37,7 +40,7 @@ def joined():
 @pytest.mark.parametrize("sizes", [[1, -1], [1, 3], [-1, 3], [0, 3]])
 def test_literal_shapes_follow_the_batch(sizes):
     model, images = reshaping(sizes), normal(5, 3, 8, 8)
-    wide = predict(with_batch(model, {"image": (5, 3, 8, 8)}), image=images)[0]
+    wide = run(with_batch(model, {"image": (5, 3, 8, 8)}), {"image": images})[0]
     np.testing.assert_allclose(wide, Session(model).predict({"image": images})["y"], rtol=1e-5)
 
 
@@ -65,5 +68,7 @@ def test_a_model_that_fails_in_another_batch_says_so():
 def test_a_net_bound_to_its_batch_trains_sample_by_sample():
     model, student = joined(), joined()
     student.set_arrays({"w": model.initializers()["w"].values * 0.5})
-    curve = fit(attach_teacher(student, model), Images(), Settings(epochs=3, batch=8, learning_rate=0.1, jobs=1)).curve
+    curve = fit(
+        attach_teacher(student, model), kinds_of_images(), Settings(epochs=3, batch=8, learning_rate=0.1, jobs=1)
+    ).curve
     assert curve[-1]["loss"] < 0.5 * curve[0]["loss"]

@@ -10,7 +10,10 @@ from pfir.ir.onnx_io.sharing import shared_again
 from pfir.run.session import Session
 from pfir.train.canonical.batch import with_batch
 from pfir.train.canonical.canonicalize import at_opset, canonicalize, check_trainable
-from tests.test_train.nets import after_conv, canonical_output, classifier, model_of, normal, predict, slope_error
+from tests.support.net import model_of, normal
+from tests.support.runs import run
+from tests.support.small_nets import after_conv, classifier
+from tests.test_train.slopes import canonical_output, slope_error
 
 
 def case(op, attrs=None, constants=None, opset=17):
@@ -110,8 +113,8 @@ def test_a_frozen_batch_norm_acts_as_in_inference_and_updates_nothing():
     model.set_arrays({"mean": normal(6), "var": 1 + normal(6) ** 2})
     canonical = canonicalize(with_batch(model, {"image": image.shape}), (), frozen_batch_norm=True)
     assert canonical.statistics == {}
-    expected = predict(model, image=image)[0]
-    np.testing.assert_allclose(predict(canonical.model, image=image)[0], expected, rtol=1e-4, atol=1e-5)
+    expected = run(model, {"image": image})[0]
+    np.testing.assert_allclose(run(canonical.model, {"image": image})[0], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_layers_that_share_their_statistics_are_frozen():
