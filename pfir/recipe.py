@@ -93,7 +93,7 @@ def read_recipe(path: Path) -> Recipe:
         raise UsageError(f"{path} is not a recipe.json of pfir") from error
 
 
-def _parts(content: Mapping[str, object]) -> dict[str, object]:
+def _parts(content: Mapping[str, Any]) -> dict[str, object]:
     removed = {str(g): [int(c) for c in channels] for g, channels in content["removed"].items()}
     applied = [str(text) for text in content.get("applied", ())]
     return {"removed": removed} | ({"applied": applied} if applied else {})

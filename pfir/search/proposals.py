@@ -17,6 +17,8 @@ MOST_NEIGHBOURS = 60
 """Where as many neighbours of the best were built before, there is nothing left to find near it."""
 _CLOSE = 1e-9
 
+Key = tuple[tuple[str, float], ...]
+
 
 @dataclass(frozen=True)
 class Proposal:
@@ -52,7 +54,7 @@ class Proposer:
         self._optimizer = Optimizer(
             problem.space, settings.seed, settings.trials, settings.jobs, problem.warm_starts, settings.optimizer
         )
-        self._scores: dict[tuple, float | None] = {}
+        self._scores: dict[Key, float | None] = {}
         self._best: tuple[float, Parameters] | None = None
 
     def propose(self, waiting: Sequence[Parameters] = ()) -> Proposal | None:
@@ -108,7 +110,7 @@ class Proposer:
         return project(asked, problem.cost, problem.limit, problem.space, problem.snap)
 
 
-def _key(parameters: Parameters) -> tuple:
+def _key(parameters: Parameters) -> Key:
     return tuple(sorted(parameters.items()))
 
 

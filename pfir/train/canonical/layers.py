@@ -74,10 +74,12 @@ def conv_transpose(graph: gs.Graph, node: gs.Node) -> bool:
 def recurrent(graph: gs.Graph, node: gs.Node) -> bool:  # noqa: ARG001
     """LSTM and GRU get explicit initial states of zero."""
     shape, recurrence = known_shape(node.inputs[0]), known_shape(node.inputs[2])
-    if shape is None or recurrence is None or node.attrs.get("layout", 0):
+    known = operator_of(node)
+    cell = None if known is None else known.cell
+    if cell is None or shape is None or recurrence is None or node.attrs.get("layout", 0):
         return False
     size = (recurrence[0], shape[1], recurrence[2])
-    for at in operator_of(node).cell.states:
+    for at in cell.states:
         while len(node.inputs) <= at:
             node.inputs.append(gs.Variable.empty())
         if not node.inputs[at].name:
