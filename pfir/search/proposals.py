@@ -13,8 +13,8 @@ from pfir.search.problem import Parameters, Problem, Settings, Trial
 
 MOST_TWINS = 12
 """Asked for so many candidates in a row that were built before, the optimizer is stuck on a step of the staircase."""
-MOST_NEIGHBOURS = 60
-"""Where as many neighbours of the best were built before, there is nothing left to find near it."""
+MOST_NEIGHBOURS = 200
+"""Where so many neighbours of the best, near ones and far ones, were built before, there is nothing left to find."""
 _CLOSE = 1e-9
 
 Key = tuple[tuple[str, float], ...]
@@ -46,7 +46,7 @@ class Proposer:
 
     Many proposals snap to the same model: such a twin is told to the optimizer with the score that is known, neither
     counts as a trial nor is built. Where the optimizer proposes nothing but twins, neighbours of the best candidate
-    are tried: it, with a few of its parameters drawn anew.
+    are tried: it, with one of its parameters drawn anew, then with more and more of them.
     """
 
     def __init__(self, problem: Problem, settings: Settings) -> None:
@@ -91,7 +91,7 @@ class Proposer:
             return None
         random = np.random.default_rng([self._seed, len(self._scores), len(waiting)])
         for attempt in range(MOST_NEIGHBOURS):
-            asked = self._changed(self._best[1], random, 1 + attempt // 10)
+            asked = self._changed(self._best[1], random, 1 + attempt * len(self._best[1]) // MOST_NEIGHBOURS)
             parameters = self._projected(asked)
             if parameters not in waiting and _key(parameters) not in self._scores:
                 return Proposal(asked, parameters, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -34,13 +34,14 @@ class ScalableKernels:
         graph = sized_everywhere(model, input_shapes).graph
         sizes = known_sizes(graph)
         self._widths = _Widths(sizes, {d: _pair(c) for d, c in counts.items() if d[0] in sizes})
-        self._plans = plan_kernels(graph)
-        self._kernels = _Sums(self._widths, [q for p in self._plans for q in (p.macs, p.read(), p.written())])
-        self._channels = _Lookups(self._widths, [d for p in self._plans for d in _channel_dims(p)])
+        plans = plan_kernels(graph)
+        self._kernels = _Sums(self._widths, [q for p in plans for q in (p.macs, p.read(), p.written())])
+        self._channels = _Lookups(self._widths, [d for p in plans for d in _channel_dims(p)])
+        self._plans = [replace(p, inputs={}, outputs={}) for p in plans]  # tensors of a graph cannot be pickled
         weights = weights_of(graph)
         parameters = [Term(1, axes(w)) for w in weights]
         size_bytes = [term for w in weights for term in storage_of(w).terms(w)]
-        self._totals = _Sums(self._widths, [[t for p in self._plans for t in p.macs], parameters, size_bytes])
+        self._totals = _Sums(self._widths, [[t for p in plans for t in p.macs], parameters, size_bytes])
 
     def at(self, kept: Mapping[str, int]) -> tuple[Kernel, ...]:
         """The kernels when group g keeps `kept[g]` channels; a group that is not named keeps all.

@@ -121,7 +121,7 @@ def test_a_fault_in_any_stage_leaves_no_result(stage, model, tmp_path, monkeypat
 
 
 def test_an_unreachable_goal_is_refused_before_any_trial(model, tmp_path, monkeypatch):
-    monkeypatch.setattr("pfir.compile.selection.choosing.search_for", lambda *_: pytest.fail("a trial was made"))
+    monkeypatch.setattr("pfir.compile.selection.measured_search.search_for", lambda *_: pytest.fail("a trial was made"))
     with pytest.raises(Infeasible, match=r"at most about \d+(\.\d)?x faster by estimate, "):
         run(model, tmp_path / "out", goals=Goals(speedup=100.0))
     assert list(tmp_path.iterdir()) == []

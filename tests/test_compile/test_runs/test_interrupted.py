@@ -35,7 +35,7 @@ def test_a_killed_run_goes_on_where_it_was_and_ends_the_same(model, tmp_path, un
     run(model, out, trials=TRIALS, resume=True)
     found = _trials(out / "search.jsonl")
     assert found[: len(kept)] == kept, "a finished trial was scored again"
-    assert len(found) == TRIALS
+    assert len(kept) < len(found) <= TRIALS
     assert [_result(t) for t in found] == [_result(t) for t in _trials(uninterrupted / "search.jsonl")]
     assert (out / "model.onnx").read_bytes() == (uninterrupted / "model.onnx").read_bytes()
     assert not (out / ".pfir").exists()

@@ -30,7 +30,7 @@ def test_what_is_found_is_within_the_limit(found, tmp_path, share):
     best = _search(found, tmp_path, limits)
     kept = {n: after for n, (_, after) in best.changes.items()}
     assert found.pricing.device.estimate(channels(found).scalable.at(kept)).seconds <= limits.latency_s * (1 + 1e-9)
-    assert len(best.trials) == 4 and sum(trial.chosen for trial in best.trials) == 1
+    assert 3 <= len(best.trials) <= 4 and sum(trial.chosen for trial in best.trials) == 1
     assert all(trial.latency_s <= limits.latency_s * (1 + 1e-9) for trial in best.trials)
     assert all(trial.macs > 0 and trial.size_bytes > 0 and trial.divergence >= 0 for trial in best.trials)
 
@@ -38,7 +38,7 @@ def test_what_is_found_is_within_the_limit(found, tmp_path, share):
 def test_candidates_can_be_scored_in_processes(found, tmp_path):
     best = _search(found, tmp_path, Limits(latency_s=found.baseline_s * 0.5), jobs=2)
     alone = found.score(best.parameters)
-    assert len(best.trials) == 4
+    assert len(best.trials) >= 3
     assert max(-trial.divergence for trial in best.trials) == pytest.approx(alone[0])
 
 
