@@ -76,6 +76,7 @@ class Plan:
         round_s = max(0.0, self.total_s - self.rest_s - elapsed_s) / (steps - step)
         search = None if self.search_s is None else self.search_s / steps
         reserved = min(self.reserved_s, _TRAINING_SHARE * round_s)
+        # All deadlines are told from the end of the plan, which for a round is its own, with the rest kept back behind.
         end, fitting = elapsed_s + round_s + self.rest_s, self.fitting_s / steps
         return replace(self, total_s=end, search_s=search, fitting_s=fitting, reserved_s=reserved)
 

@@ -102,6 +102,7 @@ def _live(trace: Trace, root: np.ndarray, nonzero: dict[str, np.ndarray], free: 
         for use in readers
         for link in _links(root, nonzero.get(use.tensor), use, made.get((use.order, use.tensor), []), live)
     ]
+    # From the last consumer to the first: what is live there reaches all before it in one round, loops aside.
     changed = True
     while changed:
         changed = False
@@ -129,6 +130,7 @@ def _links(root: np.ndarray, nonzero: np.ndarray | None, use: Use, made: list[Us
         return []
     made = [u for u in made if u.axis != use.axis]
     nonzero = np.moveaxis(nonzero, use.axis, -1)
+    # Which outputs a weight feeds is told by the axis of the same constant that makes them, if there is just one.
     if len(made) != 1:
         live[roots_in[nonzero.reshape(-1, roots_in.size).any(0)]] = True
         return []

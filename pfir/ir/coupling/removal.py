@@ -126,7 +126,7 @@ def _remap(tensors: dict[str, gs.Tensor], node: gs.Node, edit: Remap, cut: Cut) 
         indices = indices[cut.mask(edit.target, indices.size)]
     highest = int(edit.indices.max(initial=0)) + 1
     mask = cut.mask(edit.source, highest)
-    moved = np.cumsum(mask) - 1
+    moved = np.cumsum(mask) - 1  # where each position that stays lies once those before it have gone
     dtype = _dtype(node, edit.place)
     node.inputs[edit.place] = _constant(tensors, f"{edit.node}_indices", moved[indices], dtype)
 

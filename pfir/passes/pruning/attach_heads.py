@@ -71,6 +71,7 @@ def attach_heads(
         terms.classify(_scores(student.graph, tensors[head.point], arrays, number), 1.0, f"head{number}")
     if own:
         terms.classify(_own_scores(student), 1.0)
+    # The weight is shared out among the tensors: each counts as much as a head.
     terms.match([(tensors[name], name) for name in matched], float(len(matched)))
     return terms.finish(student, tuple(trainable), DistillationSettings(frozen_batch_norm=True))
 

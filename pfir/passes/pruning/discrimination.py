@@ -72,7 +72,7 @@ class Discrimination:
         while order.size < group.size:
             loss, gradients = slopes(self._with(group, order, names))
             norms = _norms(group, gradients)
-            norms[order] = -1.0
+            norms[order] = -1.0  # these channels are back already
             losses.append(loss)
             order = np.concatenate([order, np.argsort(-norms, kind="stable")[: min(batch, group.size - order.size)]])
         losses.append(slopes(self._with(group, order, names))[0])

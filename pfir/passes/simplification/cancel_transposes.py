@@ -63,6 +63,8 @@ def cancel_transposes(graph: gs.Graph) -> int:
     before = _count(graph)
     if before == 0:
         return 0
+    # A Transpose that several nodes read becomes several once it is pushed below them: whether all of it pays is only
+    # known at the end.
     trial = copy_graph(graph)
     _push_all(trial)
     fallen = before - _count(trial)
@@ -159,6 +161,7 @@ def _join(node: gs.Node, holding: set[str]) -> bool:
         return False
     if first is not None:
         node.inputs[0] = _source(node.inputs[0])
+        # Axis j is axis own[j] of the tensor between, and that is axis first[own[j]] of the source.
         node.attrs["perm"] = [first[i] for i in own]
         return True
     return own == sorted(own) and bypass(node, holding)
@@ -270,6 +273,7 @@ def _push_reduction(walk: _Sweep, node: gs.Node) -> bool:
     node.inputs[0] = _source(node.inputs[0])
     if node.attrs.get("keepdims", 1):
         return walk.finish(node, order)
+    # The axes that are left are numbered anew, in the order in which they lie.
     left = [o for i, o in enumerate(order) if i not in axes]
     ranks = sorted(left)
     return walk.finish(node, [ranks.index(o) for o in left])

@@ -58,6 +58,7 @@ def unpool(op: Op) -> None:
         op.out(0, axis, op.join([labels, op.labels(1, 1)], NOT_UNDONE) if axis == 1 else None)
     kept = op.trace.labels(op.outputs[0], 1)
     if kept is not None and sizes is not None:
+        # The shape that it is given counts the channels, too.
         fill = Fill(1, (op.outputs[0], 1), 0, kept.size)
         op.rewrite(Literal(op.key, 2, entries(sizes), (fill,)))
 
@@ -99,7 +100,7 @@ def resize(op: Op) -> None:
     axes = [a % rank for a in op.attr("axes") or range(rank)]
     if op.attr("coordinate_transformation_mode", "") == "tf_crop_and_resize":
         raise Unfollowed("it crops")
-    scales_at = 1 if op.trace.opset < 11 else 2
+    scales_at = 1 if op.trace.opset < 11 else 2  # opset 11 put a region of interest in front
     if op.has(3) and op.trace.opset >= 11:
         _by_sizes(op, rank, axes)
         return

@@ -122,6 +122,7 @@ def _through(op: Op, labelled, in_dims, ins: range, out_dims, outs: range) -> tu
         return None
     in_long = [d for d in in_dims if d != 1]
     out_long = [j for j, d in zip(outs, out_dims, strict=True) if d != 1]
+    # But for axes of length one, the axis is handed on as it is, whatever its size.
     if len(in_long) == 1 and len(out_long) == 1:
         return out_long[0], labelled[0][1]
     if not all(isinstance(d, (int, np.integer)) for d in (*in_dims, *out_dims)):
@@ -169,6 +170,7 @@ def _static(op: Op, labelled, in_dims, ins: range, out_dims, outs: range) -> tup
         for j in targets:
             a, b = _pairs(in_dims, i - ins[0], out_dims, j)
             roots = components(labels.size + out_dims[j], a, b + labels.size)
+            # So many components, so many channels that can go one by one; a single one ties all of them.
             choices.append((len(np.unique(roots)), i, j, labels, a, b))
     useful = [c for c in choices if c[0] > 1]
     if not useful:
@@ -189,6 +191,7 @@ def _choose(op: Op, useful: list):
     """
     if len({c[1] for c in useful}) > 1 or len(useful) == 1:
         return max(useful, key=lambda c: c[0])
+    # One axis is split: each of the others is a factor of it, the outermost first, and any could carry the labels.
     op.trace.ambiguous = True
     mode = op.trace.split if op.trace.split in ("major", "minor", "first") else _mode(op)
     if mode == "first":

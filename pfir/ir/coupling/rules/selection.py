@@ -121,8 +121,9 @@ def _cut(op: Op, axis: int, labels: np.ndarray, k: int, start: int | None, end: 
 def _stepped(op: Op, labels: np.ndarray, start: int, end: int, step: int) -> Labels:
     """Keep runs of `step` positions together, so that every `step`-th of what is left is picked as before."""
     picked = labels[slice(start, end, step)]
+    # An end far beyond the axis means all of it, however long it is once positions have gone.
     far = end > _FAR if step > 0 else end < -_FAR
-    if step == -1 and start == -1 and far:
+    if step == -1 and start == -1 and far:  # turned around, what is left is what was left, turned around
         return picked
     if labels.size % step or not 0 <= start < step or not far:
         op.pin(labels, f"it takes every {step}th position of this axis")
