@@ -90,7 +90,7 @@ class Factorize(Pass):
     def space(self, model: Model, context: Context) -> Space:
         """One parameter `rank:<layer>` for each layer that two may replace, in [0.05, 1]; none where all is said."""
         names = [layer.node.name for layer in _layers(model) if not layer.refusal] if self.is_open else []
-        return Space(tuple(Parameter(RANK + name, LOWEST_RANK, 1.0, 1.0) for name in names))
+        return Space(tuple(Parameter(RANK + name, LOWEST_RANK, 1.0, 1.0, low_is_cheap=True) for name in names))
 
     def with_parameters(self, parameters: Mapping[str, float]) -> Factorize:
         """The pass that gives the layers these ranks and leaves the others as they are."""
