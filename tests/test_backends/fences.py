@@ -45,7 +45,7 @@ def fenced(array: np.ndarray, at_end: bool) -> np.ndarray:
 def convolutions(outputs: int, arithmetic: Arithmetic = FLOAT32) -> Program:
     """3x3 and other convolutions of 16 or 32 channels, so that every operand fills whole cache lines; those that can be
     are computed by Winograd's algorithm in tiles of `outputs` x `outputs`."""
-    b, c = Bundle(), 64 // np.dtype(arithmetic).itemsize
+    b, c = Bundle(), 64 // arithmetic.data_bytes
     x = b.node("Conv", b.input(2, c, 9, 10), b.random(c, c, 1, 1))
     first = b.node("Conv", x, b.random(c, c, 3, 3), b.random(c), pads=[1, 1, 1, 1])
     b.output("residual", b.node("Relu", b.node("Add", first, x)))
