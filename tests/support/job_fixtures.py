@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from tests.support.jobs import run, short_measurements, write_data, write_model
+from tests.support.jobs import run, short_runs, write_data, write_model
 
 
 @pytest.fixture(scope="session", autouse=True)
-def measured_shortly():
-    with short_measurements():
+def runs_are_short():
+    with short_runs():
         yield
 
 
