@@ -1,5 +1,5 @@
 """The fixtures of whole runs."""
 
-from tests.support.job_fixtures import data, finished, model, place, report, runs_are_short
+from tests.support.job_fixtures import copied, data, finished, model, place, plain, report, runs_are_short
 
-__all__ = ["data", "finished", "runs_are_short", "model", "place", "report"]
+__all__ = ["copied", "data", "finished", "runs_are_short", "model", "place", "plain", "report"]
