@@ -81,10 +81,17 @@ def request(model: Path, output: Path, **options) -> Request:
 
 
 def run(model: Path, output: Path, **options) -> Outcome:
-    """Such a job, done; these models are harmless, so ONNX Runtime tries them in this process."""
+    """Such a job, done."""
+    with trials_here():
+        return compile_model(request(model, output, **options), Silent())
+
+
+@contextmanager
+def trials_here():
+    """ONNX Runtime tries models in this process: those of these tests are harmless."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trial, "trial", _trial_here)
-        return compile_model(request(model, output, **options), Silent())
+        yield
 
 
 def _trial_here(data: bytes | Path, run: bool = False) -> trial.Trial:
