@@ -19,15 +19,15 @@ from pfir import cli
 from pfir.errors import UsageError
 from pfir.frontends import load
 from pfir.system import installation
-from tests.support.jobs import images, run, short_measurements, small_net, write_data, write_model
+from tests.support.jobs import images, run, short_runs, small_net, write_data, write_model
 from tests.support.net import Net
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def measured_shortly():
-    with short_measurements():
+def runs_are_short():
+    with short_runs():
         yield
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
-from tests.support.jobs import run, short_measurements, write_data, write_model
+from tests.support.jobs import run, short_runs, write_data, write_model
 
 
 @pytest.fixture(scope="session", autouse=True)
-def measured_shortly():
-    with short_measurements():
+def runs_are_short():
+    with short_runs():
         yield
 
 
@@ -38,6 +39,17 @@ def data(place):
 def finished(place, model, data):
     """The folder of a run with data, search and two epochs of training, to be read only."""
     return run(model, place / "finished", data=data, epochs=2, depfile=place / "made.d").folder
+
+
+@pytest.fixture(scope="session")
+def plain(place, model):
+    """The folder of a run with no more than a search, to be read only; `copied` gives one to work on."""
+    return run(model, place / "plain").folder
+
+
+@pytest.fixture
+def copied(plain, tmp_path):
+    return shutil.copytree(plain, tmp_path / "out")
 
 
 @pytest.fixture(scope="session")

@@ -10,12 +10,14 @@ import pytest
 
 from pfir.backends.ort import host
 from pfir.compile import flow
+from pfir.compile.calibration import samples
 from pfir.compile.flow import compile_model
 from pfir.compile.measuring import latency as building
 from pfir.compile.outcome import Outcome
 from pfir.compile.request import Goals, Request
 from pfir.ir.model import Model
 from pfir.report.progress import Silent
+from pfir.run import trial, trial_main
 from pfir.run.session import Session
 from tests.support.net import Net
 
@@ -55,9 +57,15 @@ def write_data(folder: Path, model: Model | None = None, count: int = 96, name: 
 
 
 @contextmanager
-def short_measurements():
-    """How fast this machine is does not matter to most runs; test_building and test_end_to_end measure it."""
+def short_runs():
+    """Runs measure little and generate few inputs.
+
+    How fast this machine is does not matter to most of them; test_latency and test_end_to_end measure it.
+    """
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(samples, "MOST_CALIBRATION", samples.LEAST_SCORING)
+        patch.setattr(samples, "MOST_SCORING", samples.LEAST_SCORING)
+        patch.setattr(samples, "MOST_GENERATED", 2 * samples.LEAST_GENERATED)
         patch.setattr(flow, "host_latency", lambda *_: building.HostLatency(None, None))
         patch.setattr(building, "ROUNDS", 1)
         patch.setattr(host, "REPEATS", 3)
@@ -74,4 +82,24 @@ def request(model: Path, output: Path, **options) -> Request:
 
 def run(model: Path, output: Path, **options) -> Outcome:
     """Such a job, done."""
-    return compile_model(request(model, output, **options), Silent())
+    with trials_here():
+        return compile_model(request(model, output, **options), Silent())
+
+
+@contextmanager
+def trials_here():
+    """ONNX Runtime tries models in this process: those of these tests are harmless."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trial, "trial", _trial_here)
+        yield
+
+
+def _trial_here(data: bytes | Path, run: bool = False) -> trial.Trial:
+    """What `trial` says of a model, found out without another process."""
+    try:
+        session = trial_main.opened(data if isinstance(data, bytes) else str(data))
+    except Exception as fault:
+        return trial.Trial(str(fault))
+    if run:
+        trial_main.run_once(session)
+    return trial.Trial(None)

@@ -1,5 +1,5 @@
 """The fixtures of whole runs."""
 
-from tests.support.job_fixtures import data, finished, measured_shortly, model, place, report
+from tests.support.job_fixtures import data, finished, model, place, report, runs_are_short
 
-__all__ = ["data", "finished", "measured_shortly", "model", "place", "report"]
+__all__ = ["data", "finished", "runs_are_short", "model", "place", "report"]

@@ -1,5 +1,14 @@
-"""The fixtures of whole runs."""
+"""The fixtures of whole runs; models are tried in this process."""
 
-from tests.support.job_fixtures import data, finished, measured_shortly, model, place, report
+import pytest
 
-__all__ = ["data", "finished", "measured_shortly", "model", "place", "report"]
+from tests.support.job_fixtures import copied, data, finished, model, place, plain, report, runs_are_short
+from tests.support.jobs import trials_here
+
+__all__ = ["copied", "data", "finished", "model", "place", "plain", "report", "runs_are_short"]
+
+
+@pytest.fixture(scope="package", autouse=True)
+def models_are_tried_here():
+    with trials_here():
+        yield

@@ -43,9 +43,8 @@ def test_a_model_that_cannot_be_used_leaves_an_interrupted_run_as_it_was(tmp_pat
     assert (state / "search.jsonl").read_text() == "{}\n{}\n"
 
 
-def test_a_recipe_is_replayed_without_a_goal(model, tmp_path):
-    made = run(model, tmp_path / "made").folder
-    asked = Request(model, "arm", Goals(), tmp_path / "again", backend="ort", recipe=made / "recipe.json", jobs=1)
+def test_a_recipe_is_replayed_without_a_goal(model, plain, tmp_path):
+    asked = Request(model, "arm", Goals(), tmp_path / "again", backend="ort", recipe=plain / "recipe.json", jobs=1)
     done = flow.compile_model(asked, Silent())
     assert done.met and done.report["goal"] == "no goal"
-    assert (tmp_path / "again/model.onnx").read_bytes() == (made / "model.onnx").read_bytes()
+    assert (tmp_path / "again/model.onnx").read_bytes() == (plain / "model.onnx").read_bytes()

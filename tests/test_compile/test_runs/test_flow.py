@@ -85,8 +85,8 @@ def test_the_number_of_cores_changes_no_score_and_no_byte(model, tmp_path):
     assert len({(f / "model.onnx").read_bytes() for f in folders}) == 1
 
 
-def test_without_data_the_report_says_that_no_accuracy_was_measured(model, tmp_path):
-    report = run(model, tmp_path / "out").report
+def test_without_data_the_report_says_that_no_accuracy_was_measured(plain):
+    report = json.loads((plain / "report.json").read_text())
     assert report["fidelity_data"] == "generated" and report["accuracy_drop"] is None
     assert report["baseline"]["accuracy"] is None and report["result"]["fidelity"] <= 1
     assert any("No data was given" in note for note in report["notes"])
@@ -143,28 +143,25 @@ def test_a_full_disk_leaves_no_result(model, tmp_path, monkeypatch):
     assert [p.name for p in (tmp_path / "out").iterdir()] == [".pfir"]
 
 
-def test_force_replaces_an_earlier_result_only_at_the_end(model, tmp_path, monkeypatch):
-    first = run(model, tmp_path / "out").folder
-    before = (first / "report.json").read_bytes()
+def test_force_replaces_an_earlier_result_only_at_the_end(model, copied, monkeypatch):
+    before = (copied / "report.json").read_bytes()
     with monkeypatch.context() as patch:
         patch.setattr(flow, "deliver", lambda *_: (_ for _ in ()).throw(DeviceError("gone")))
         with pytest.raises(DeviceError):
-            run(model, first, force=True, goals=Goals(macs=0.6))
-    assert (first / "report.json").read_bytes() == before
-    assert run(model, first, force=True, goals=Goals(macs=0.6)).report["goal"] == "--macs 0.6"
+            run(model, copied, force=True, goals=Goals(macs=0.6))
+    assert (copied / "report.json").read_bytes() == before
+    assert run(model, copied, force=True, goals=Goals(macs=0.6)).report["goal"] == "--macs 0.6"
 
 
-def test_resuming_a_finished_run_for_another_goal_is_refused_and_harms_nothing(model, tmp_path):
-    first = run(model, tmp_path / "out").folder
-    before = {p.name: p.read_bytes() for p in first.iterdir()}
+def test_resuming_a_finished_run_for_another_goal_is_refused_and_harms_nothing(model, copied):
+    before = {p.name: p.read_bytes() for p in copied.iterdir()}
     with pytest.raises(UsageError, match="another problem"):
-        run(model, first, resume=True, goals=Goals(macs=0.6))
-    assert {p.name: p.read_bytes() for p in first.iterdir()} == before
+        run(model, copied, resume=True, goals=Goals(macs=0.6))
+    assert {p.name: p.read_bytes() for p in copied.iterdir()} == before
 
 
-def test_a_finished_run_is_continued_with_more_trials(model, tmp_path):
-    first = run(model, tmp_path / "out", trials=3).folder
-    done = run(model, first, resume=True, trials=5).report
+def test_a_finished_run_is_continued_with_more_trials(model, copied):
+    done = run(model, copied, resume=True, trials=5).report
     assert done["search"]["trials"] == 5 + 5
 
 
@@ -210,10 +207,10 @@ def test_dynamic_sizes_stay_in_the_model_and_are_fixed_for_the_library(tmp_path)
         assert Session(written).predict(feeds)[written.outputs()[0].name].shape == (2, 3)
 
 
-def test_a_batch_is_costed_as_one(model, tmp_path):
-    one, four = (run(model, tmp_path / str(n), batch=n).report["baseline"]["macs"] for n in (1, 4))
-    assert four == 4 * one
-    assert json.loads((tmp_path / "4/report.json").read_text())["result"]["fidelity"] <= 1
+def test_a_batch_is_costed_as_one(model, plain, tmp_path):
+    one, four = json.loads((plain / "report.json").read_text()), run(model, tmp_path / "out", batch=4).report
+    assert four["baseline"]["macs"] == 4 * one["baseline"]["macs"]
+    assert four["result"]["fidelity"] <= 1
 
 
 def test_a_model_with_a_state_and_a_number_is_compressed_by_onnx_runtime(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from pfir.errors import UsageError
 from tests.support.jobs import run
 
-TRIALS = 30
+TRIALS = 50
 ENOUGH = 3
 """Trials that are finished when the signal comes."""
 
@@ -71,7 +71,8 @@ def _started(model, out):
     words += ["--trials", str(TRIALS), "--epochs", "0", "-o", str(out)]
     # What runs in the background of a shell without job control inherits that this signal is ignored.
     heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-    command = [sys.executable, "-c", f"{heeding}; from pfir.cli import main; main()", *words]
+    short = "from pfir.cli import main\nfrom tests.support.jobs import short_runs\nwith short_runs(): main()"
+    command = [sys.executable, "-c", f"{heeding}\n{short}", *words]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
