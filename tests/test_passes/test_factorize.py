@@ -27,7 +27,7 @@ from pfir.passes.factorize import LOWEST_RANK, Factorize
 from pfir.passes.pipeline import run as run_passes
 from pfir.passes.simplification.simplify import Simplify
 from tests.support.calibration import context
-from tests.support.jobs import CLASSES, short_measurements, write_data, write_model
+from tests.support.jobs import CLASSES, short_runs, write_data, write_model
 from tests.support.jobs import run as compile_job
 from tests.support.models import REAL, shared_model
 from tests.support.net import Net, feeds, parsed, random
@@ -392,7 +392,7 @@ def test_compile_trains_the_two_layers_with_the_original_as_teacher(tmp_path, mo
     monkeypatch.setattr(fine_tuning, "attach_teacher", lambda *given: asked.append(given[:2]) or attach(*given))
     model = write_model(tmp_path, narrowing_net())
     data = write_data(tmp_path, narrowing_net())
-    with short_measurements():
+    with short_runs():
         options = {"passes": "factorize{rank=0.5},prune-channels", "goals": Goals(macs=0.7), "epochs": 1, "data": data}
         folder = compile_job(model, tmp_path / "out", **options).folder
     ((student, teacher),) = asked
