@@ -59,7 +59,7 @@ def _fold_backwards(graph: gs.Graph) -> int:
         while layer is not None:
             behind = only_consumer(node.outputs[0], holding)
             affine = _affine(behind, node.outputs[0], layer) if behind is not None else None
-            if behind is None or affine is None or not layer.scale_outputs(affine.scale, affine.shift):
+            if affine is None or not layer.scale_outputs(affine.scale, affine.shift):
                 break
             index = next(i for i, t in enumerate(behind.inputs) if t is node.outputs[0])
             bypass(behind, holding, index)
@@ -127,8 +127,8 @@ def _per_channel(value: np.ndarray, layer: Linear) -> np.ndarray | None:
 
 def _batch_norm(node: gs.Node) -> _Affine | None:
     """A BatchNormalization in inference mode whose statistics are constants."""
-    values = [v for t in node.inputs[1:5] if (v := array(t)) is not None]
-    if len(values) < len(node.inputs[1:5]) or _refusal(node):
+    values = [array(t) for t in node.inputs[1:5]]
+    if any(v is None for v in values) or _refusal(node):
         return None
     scale, bias, mean, var = (v.astype(np.float64) for v in values)
     spread = var + float(node.attrs.get("epsilon", 1e-5))

@@ -39,7 +39,7 @@ def _single(node: gs.Node) -> int | None:
 
 def _joined(node: gs.Node) -> int | None:
     """The one operand of a Concat that has elements."""
-    full = [i for i, t in enumerate(node.inputs) if (value := array(t)) is None or value.size]
+    full = [i for i, t in enumerate(node.inputs) if array(t) is None or array(t).size]
     return full[0] if len(full) == 1 else None
 
 
