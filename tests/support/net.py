@@ -20,7 +20,7 @@ class Net:
         self.rng = np.random.default_rng(seed)
         self.opset = opset
         self.dtype = np.dtype(dtype)
-        self.nodes, self.inputs, self.initializers, self.functions = [], [], [], []
+        self.nodes, self.inputs, self.initializers, self.functions, self.named = [], [], [], [], []
         self.count = self.constants = self.bodies = 0
 
     def width(self, multiple: int = 1) -> int:
@@ -103,7 +103,14 @@ class Net:
         self.nodes, self.initializers = outside
         return graph
 
-    def model(self, outputs: tuple[str, ...]) -> Model:
+    def output(self, name: str, tensor: str) -> None:
+        """The tensor is an output of this name."""
+        self.nodes.append(helper.make_node("Identity", [tensor], [name], name=f"out_{name}"))
+        self.named.append(name)
+
+    def model(self, outputs: tuple[str, ...] = ()) -> Model:
+        """The model of these outputs, and of those that have names."""
+        outputs = (*outputs, *self.named)
         element = helper.np_dtype_to_tensor_dtype(self.dtype)
         results = [helper.make_tensor_value_info(name, element, None) for name in outputs]
         graph = helper.make_graph(self.nodes, "net", self.inputs, results, self.initializers)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
-import onnx
 import pytest
-from onnx import helper, numpy_helper
 
 from pfir.artifact import Artifact, TensorSpec
 from pfir.backends.tvm import TvmBackend
@@ -21,51 +18,20 @@ from pfir.errors import DeviceError
 from pfir.ir.model import Model
 from pfir.ir.shapes import infer_shapes
 from pfir.target import Target, parse_target
+from tests.support.net import Net
 from tests.support.runs import run
 
 
-class Bundle:
-    """Adds nodes under construction; each case ends in one named output."""
+def under_construction(opset: int = 17) -> Net:
+    """A graph to which cases are added; each ends in one named output."""
+    return Net(7, opset)
 
-    def __init__(self, opset: int = 17) -> None:
-        self.opset = opset
-        self._rng = np.random.default_rng(7)
-        self._nodes: list[onnx.NodeProto] = []
-        self._inputs: list[onnx.ValueInfoProto] = []
-        self._outputs: list[onnx.ValueInfoProto] = []
-        self._constants: list[onnx.TensorProto] = []
 
-    def input(self, *shape: int) -> str:
-        name = f"in{len(self._inputs)}"
-        self._inputs.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
-        return name
-
-    def random(self, *shape: int) -> str:
-        return self.constant(self._rng.standard_normal(shape).astype(np.float32) * 0.5)
-
-    def constant(self, array: Any) -> str:
-        name = f"const{len(self._constants)}"
-        self._constants.append(numpy_helper.from_array(np.asarray(array), name))
-        return name
-
-    def ints(self, *values: int) -> str:
-        return self.constant(np.array(values, np.int64))
-
-    def node(self, op: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
-        names = [f"t{len(self._nodes)}_{i}" for i in range(outputs)]
-        self._nodes.append(helper.make_node(op, inputs, names, name=f"{op}_{len(self._nodes)}", **attributes))
-        return names if outputs > 1 else names[0]
-
-    def output(self, name: str, tensor: str) -> None:
-        self._nodes.append(helper.make_node("Identity", [tensor], [name], name=f"out_{name}"))
-        self._outputs.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
-
-    def model(self) -> Model:
-        graph = helper.make_graph(self._nodes, "bundle", self._inputs, self._outputs, self._constants)
-        proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=8)
-        model = Model.from_proto(onnx.shape_inference.infer_shapes(proto))
-        infer_shapes(model)
-        return model
+def sized(net: Net) -> Model:
+    """The model, with every shape inferred."""
+    model = net.model()
+    infer_shapes(model)
+    return model
 
 
 def feeds(specs: tuple[TensorSpec, ...], seed: int = 3) -> dict[str, np.ndarray]:
@@ -120,16 +86,16 @@ def answers_emulated(model: Model, *targets: str | Target) -> tuple[list[Arrays]
         return [device.run(artifact, values) for artifact in made], reference(model, values)
 
 
-def bundled(cases: Mapping[str, Callable[[Bundle], str]]) -> Model:
+def bundled(cases: Mapping[str, Callable[[Net], str]]) -> Model:
     """All cases as one model, whose outputs are case0, case1 and so on."""
-    bundle = Bundle()
+    bundle = under_construction()
     for i, case in enumerate(cases.values()):
         bundle.output(f"case{i}", case(bundle))
-    return bundle.model()
+    return sized(bundle)
 
 
 def answers_of_cases(
-    cases: Mapping[str, Callable[[Bundle], str]], target: str = "host"
+    cases: Mapping[str, Callable[[Net], str]], target: str = "host"
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Both answers of each case, all cases built as one model."""
     ours, theirs = answers(bundled(cases), target)

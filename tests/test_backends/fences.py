@@ -19,7 +19,7 @@ from pfir.backends.tvm.lowering.values import Program, result_memory
 from pfir.backends.tvm.schedule import candidate_schedules as candidates
 from pfir.backends.tvm.schedule.algorithms import plan
 from pfir.target import FLOAT32, Arithmetic, parse_target
-from tests.test_backends.bundle import Bundle
+from tests.test_backends.bundle import sized, under_construction
 
 _NOTHING = 0  # PROT_NONE
 # No masked loads: those of AVX-512 hide what a kernel reads and then drops.
@@ -45,40 +45,40 @@ def fenced(array: np.ndarray, at_end: bool) -> np.ndarray:
 def convolutions(outputs: int, arithmetic: Arithmetic = FLOAT32) -> Program:
     """3x3 and other convolutions of 16 or 32 channels, so that every operand fills whole cache lines; those that can be
     are computed by Winograd's algorithm in tiles of `outputs` x `outputs`."""
-    b, c = Bundle(), 64 // arithmetic.data_bytes
-    x = b.node("Conv", b.input(2, c, 9, 10), b.random(c, c, 1, 1))
-    first = b.node("Conv", x, b.random(c, c, 3, 3), b.random(c), pads=[1, 1, 1, 1])
-    b.output("residual", b.node("Relu", b.node("Add", first, x)))
-    b.output("uneven", b.node("Conv", first, b.random(2 * c, c, 3, 3), pads=[2, 0, 1, 2]))
-    b.output("inside", b.node("Conv", first, b.random(c, c, 3, 3), b.random(c)))
-    b.output("strided", b.node("Conv", first, b.random(c, c, 3, 3), strides=[2, 2], pads=[1, 1, 1, 1]))
-    square = b.node("Conv", b.input(2, c, 8, 8), b.random(c, c, 1, 1))
-    b.output("narrow", b.node("Conv", square, b.random(13, c, 5, 5), pads=[2, 2, 2, 2]))
-    b.output("image", b.node("Conv", b.input(2, 3, 8, 8), b.random(c, 3, 3, 3), strides=[2, 2], pads=[1, 1, 0, 0]))
-    b.output("depthwise", b.node("Conv", first, b.random(c, 1, 3, 3), group=c, pads=[1, 1, 1, 1]))
-    b.output("pool", b.node("MaxPool", first, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]))
+    b, c = under_construction(), 64 // arithmetic.data_bytes
+    x = b.op("Conv", b.input(2, c, 9, 10), b.w(c, c, 1, 1))
+    first = b.op("Conv", x, b.w(c, c, 3, 3), b.w(c), pads=[1, 1, 1, 1])
+    b.output("residual", b.op("Relu", b.op("Add", first, x)))
+    b.output("uneven", b.op("Conv", first, b.w(2 * c, c, 3, 3), pads=[2, 0, 1, 2]))
+    b.output("inside", b.op("Conv", first, b.w(c, c, 3, 3), b.w(c)))
+    b.output("strided", b.op("Conv", first, b.w(c, c, 3, 3), strides=[2, 2], pads=[1, 1, 1, 1]))
+    square = b.op("Conv", b.input(2, c, 8, 8), b.w(c, c, 1, 1))
+    b.output("narrow", b.op("Conv", square, b.w(13, c, 5, 5), pads=[2, 2, 2, 2]))
+    b.output("image", b.op("Conv", b.input(2, 3, 8, 8), b.w(c, 3, 3, 3), strides=[2, 2], pads=[1, 1, 0, 0]))
+    b.output("depthwise", b.op("Conv", first, b.w(c, 1, 3, 3), group=c, pads=[1, 1, 1, 1]))
+    b.output("pool", b.op("MaxPool", first, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             candidates, "winograd_or_direct", lambda target, channels, out: plan(target, channels, out, outputs)
         )
-        return written(b.model(), replace(parse_target(_TARGET), threads=1, arithmetic=arithmetic))
+        return written(sized(b), replace(parse_target(_TARGET), threads=1, arithmetic=arithmetic))
 
 
 def rows() -> Program:
     """Kernels over rows, products of computed tensors, chains and slices: sizes that no vector divides, of operands
     that fill whole cache lines."""
-    b = Bundle()
+    b = under_construction()
     x, image = b.input(16, 5), b.input(1, 16, 3, 3)
-    b.output("softmax", b.node("Softmax", x, axis=-1))
-    b.output("mean", b.node("ReduceMean", image, axes=[2, 3]))
-    b.output("norm", b.node("InstanceNormalization", image, b.random(16), b.random(16)))
-    b.output("product", b.node("MatMul", b.input(2, 8, 7), b.input(2, 7, 24)))
-    b.output("columns", b.node("MatMul", b.input(16, 8), b.random(8, 10)))
-    b.output("chain", b.node("Sigmoid", b.node("Mul", image, b.random(16, 1, 1))))
-    x = b.node("Conv", b.input(2, 6, 8, 8), b.random(6, 1, 1, 3), group=6, pads=[0, 1, 0, 1])
-    b.output("across columns", b.node("Conv", x, b.random(6, 1, 3, 1), b.random(6), group=6, pads=[1, 0, 1, 0]))
-    b.output("slice", b.node("Slice", b.input(16, 9), b.ints(2), b.ints(7), b.ints(1)))
-    return written(b.model(), replace(parse_target(_TARGET), threads=1))
+    b.output("softmax", b.op("Softmax", x, axis=-1))
+    b.output("mean", b.op("ReduceMean", image, axes=[2, 3]))
+    b.output("norm", b.op("InstanceNormalization", image, b.w(16), b.w(16)))
+    b.output("product", b.op("MatMul", b.input(2, 8, 7), b.input(2, 7, 24)))
+    b.output("columns", b.op("MatMul", b.input(16, 8), b.w(8, 10)))
+    b.output("chain", b.op("Sigmoid", b.op("Mul", image, b.w(16, 1, 1))))
+    x = b.op("Conv", b.input(2, 6, 8, 8), b.w(6, 1, 1, 3), group=6, pads=[0, 1, 0, 1])
+    b.output("across columns", b.op("Conv", x, b.w(6, 1, 3, 1), b.w(6), group=6, pads=[1, 0, 1, 0]))
+    b.output("slice", b.op("Slice", b.input(16, 9), b.ints(2), b.ints(7), b.ints(1)))
+    return written(sized(b), replace(parse_target(_TARGET), threads=1))
 
 
 def call_between_fences(make: Callable[..., Program], *arguments: int) -> None:

@@ -160,10 +160,14 @@ class Terms:
 
     def match(self, pairs: list[tuple[gs.Tensor, str]], weight: float) -> None:
         """Add a relative error per pair of (student's tensor, teacher's name for it); the weights sum to `weight`."""
-        for ours, name in pairs if weight else ():
-            theirs = self.teacher.graph.tensors()[name]
-            if theirs not in self.teacher.graph.outputs:
-                self.teacher.graph.outputs.append(theirs)
+        if not pairs or not weight:
+            return
+        assert self.teacher is not None, "pairs name tensors of a teacher"
+        graph = self.teacher.graph
+        for ours, name in pairs:
+            theirs = graph.tensors()[name]
+            if theirs not in graph.outputs:
+                graph.outputs.append(theirs)
             variance = gs.Constant(f"{losses.PREFIX}_variance_{name}", np.array(1, np.float32))
             self._variances[name] = variance.name
             taken = self.teacher_input(theirs)

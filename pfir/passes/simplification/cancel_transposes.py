@@ -188,8 +188,9 @@ def _push_broadcast(walk: _Sweep, node: gs.Node) -> bool:
     if not orders or orders[0] is None or any(o != orders[0] for o in orders):
         return False
     order = orders[0]
-    turned = {i: _turned_back(v, order) for i, t in enumerate(node.inputs) if (v := array(t)) is not None}
-    if any(v is None for v in turned.values()):
+    constants = {i: v for i, t in enumerate(node.inputs) if (v := array(t)) is not None}
+    turned = {i: back for i, v in constants.items() if (back := _turned_back(v, order)) is not None}
+    if len(turned) < len(constants):
         return False
     for i, tensor in enumerate(list(node.inputs)):
         if i in turned:

@@ -17,7 +17,7 @@ def merge_pads(graph: gs.Graph) -> int:
     for node in graph.nodes:
         pad = producer(node.inputs[0]) if node.inputs and is_op(node, "Conv", "AveragePool", "MaxPool") else None
         amounts = _spatial_pads(pad) if pad is not None and is_op(pad, "Pad") else None
-        if amounts is None or not _accepts(node, pad, amounts):
+        if pad is None or amounts is None or not _accepts(node, pad, amounts):
             continue
         own = np.asarray(node.attrs.get("pads", [0] * amounts.size))
         node.attrs["pads"] = [int(v) for v in own + amounts]

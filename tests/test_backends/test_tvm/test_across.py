@@ -12,17 +12,18 @@ from pfir.backends.tvm.schedule.crossing import across_tile
 from pfir.backends.tvm.schedule.tile_kinds import AcrossTile
 from pfir.backends.tvm.schedule.workload import Workload
 from pfir.target import parse_target
-from tests.test_backends.bundle import Bundle, answers_of_cases, bundled, error
+from tests.support.net import Net
+from tests.test_backends.bundle import answers_of_cases, bundled, error
 
 
 def _depthwise(shape, kernel=(3, 3), pads=(1, 1, 1, 1), bias=True):
     """A depthwise convolution behind a pointwise one, which brings the channels to the end."""
 
-    def build(b: Bundle) -> str:
+    def build(b: Net) -> str:
         channels = shape[1]
-        x = b.node("Conv", b.input(*shape), b.random(channels, channels, 1, 1))
-        addend = (b.random(channels),) if bias else ()
-        return b.node("Relu", b.node("Conv", x, b.random(channels, 1, *kernel), *addend, group=channels, pads=pads))
+        x = b.op("Conv", b.input(*shape), b.w(channels, channels, 1, 1))
+        addend = (b.w(channels),) if bias else ()
+        return b.op("Relu", b.op("Conv", x, b.w(channels, 1, *kernel), *addend, group=channels, pads=pads))
 
     return build
 
@@ -40,13 +41,13 @@ CROSSING = {
 }
 
 
-def _steps_by_channel(b: Bundle) -> str:
-    return b.node("PRelu", _depthwise((1, 13, 8, 9))(b), b.random(13, 1, 1))
+def _steps_by_channel(b: Net) -> str:
+    return b.op("PRelu", _depthwise((1, 13, 8, 9))(b), b.w(13, 1, 1))
 
 
-def _residual(b: Bundle) -> str:
-    x = b.node("Conv", b.input(1, 13, 8, 9), b.random(13, 13, 1, 1))
-    return b.node("Add", x, b.node("Conv", x, b.random(13, 1, 3, 3), group=13, pads=[1, 1, 1, 1]))
+def _residual(b: Net) -> str:
+    x = b.op("Conv", b.input(1, 13, 8, 9), b.w(13, 13, 1, 1))
+    return b.op("Add", x, b.op("Conv", x, b.w(13, 1, 3, 3), group=13, pads=[1, 1, 1, 1]))
 
 
 OTHERS = {

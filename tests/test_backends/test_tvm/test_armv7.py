@@ -8,7 +8,7 @@ from benchmarks.kernels.armv7 import FLOAT_ROUTINE, VECTOR_MULTIPLY, functions
 from benchmarks.kernels.instructions import assembly, two_convolutions
 from pfir.backends.tvm.lowering.lower import written
 from pfir.target import parse_target
-from tests.test_backends.bundle import Bundle
+from tests.test_backends.bundle import sized, under_construction
 
 
 def test_object_code_for_armv7_is_neon_with_hard_floats():
@@ -20,9 +20,9 @@ def test_object_code_for_armv7_is_neon_with_hard_floats():
 
 
 def _code_of(op: str) -> str:
-    bundle = Bundle()
-    bundle.output("y", bundle.node(op, bundle.input(1, 16)))
-    return next(iter(functions(assembly(written(bundle.model(), parse_target("armv7")))).values()))
+    bundle = under_construction()
+    bundle.output("y", bundle.op(op, bundle.input(1, 16)))
+    return next(iter(functions(assembly(written(sized(bundle), parse_target("armv7")))).values()))
 
 
 def test_exponentials_call_no_library():

@@ -5,25 +5,26 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.test_backends.bundle import Bundle, answers_of_cases, error
+from tests.support.net import Net
+from tests.test_backends.bundle import answers_of_cases, error
 
 
 def _conv(shape, out, kernel, group=1, bias=True, **attributes):
-    def build(b: Bundle) -> str:
-        weight = b.random(out, shape[1] // group, *kernel)
-        inputs = [b.input(*shape), weight] + ([b.random(out)] if bias else [])
-        return b.node("Conv", *inputs, group=group, **attributes)
+    def build(b: Net) -> str:
+        weight = b.w(out, shape[1] // group, *kernel)
+        inputs = [b.input(*shape), weight] + ([b.w(out)] if bias else [])
+        return b.op("Conv", *inputs, group=group, **attributes)
 
     return build
 
 
 def _transposed(shape, out, kernel, group=1, **attributes):
-    def build(b: Bundle) -> str:
-        return b.node(
+    def build(b: Net) -> str:
+        return b.op(
             "ConvTranspose",
             b.input(*shape),
-            b.random(shape[1], out // group, *kernel),
-            b.random(out),
+            b.w(shape[1], out // group, *kernel),
+            b.w(out),
             group=group,
             **attributes,
         )
@@ -32,38 +33,38 @@ def _transposed(shape, out, kernel, group=1, **attributes):
 
 
 def _pool(op, shape, **attributes):
-    return lambda b: b.node(op, b.input(*shape), **attributes)
+    return lambda b: b.op(op, b.input(*shape), **attributes)
 
 
-def _residual(b: Bundle) -> str:
-    x = b.node("Relu", b.input(1, 13, 9, 9))
-    y = b.node("Conv", x, b.random(13, 13, 3, 3), b.random(13), pads=[1, 1, 1, 1])
-    z = b.node("Conv", b.node("PRelu", y, b.random(13, 1, 1)), b.random(13, 13, 1, 1), b.random(13))
-    return b.node("Relu", b.node("Add", z, x))
+def _residual(b: Net) -> str:
+    x = b.op("Relu", b.input(1, 13, 9, 9))
+    y = b.op("Conv", x, b.w(13, 13, 3, 3), b.w(13), pads=[1, 1, 1, 1])
+    z = b.op("Conv", b.op("PRelu", y, b.w(13, 1, 1)), b.w(13, 13, 1, 1), b.w(13))
+    return b.op("Relu", b.op("Add", z, x))
 
 
-def _squeeze_excite(b: Bundle) -> str:
-    x = b.node("Conv", b.input(2, 12, 10, 10), b.random(12, 1, 5, 5), b.random(12), group=12, pads=[2, 2, 2, 2])
-    x = b.node("HardSwish", x)
-    s = b.node("Conv", b.node("GlobalAveragePool", x), b.random(3, 12, 1, 1), b.random(3))
-    s = b.node("HardSigmoid", b.node("Conv", b.node("Relu", s), b.random(12, 3, 1, 1)), alpha=1 / 6)
-    return b.node("Conv", b.node("Mul", x, s), b.random(7, 12, 1, 1))
+def _squeeze_excite(b: Net) -> str:
+    x = b.op("Conv", b.input(2, 12, 10, 10), b.w(12, 1, 5, 5), b.w(12), group=12, pads=[2, 2, 2, 2])
+    x = b.op("HardSwish", x)
+    s = b.op("Conv", b.op("GlobalAveragePool", x), b.w(3, 12, 1, 1), b.w(3))
+    s = b.op("HardSigmoid", b.op("Conv", b.op("Relu", s), b.w(12, 3, 1, 1)), alpha=1 / 6)
+    return b.op("Conv", b.op("Mul", x, s), b.w(7, 12, 1, 1))
 
 
-def _swish_by_parts(b: Bundle) -> str:
-    x = b.node("Conv", b.input(1, 8, 6, 6), b.random(10, 8, 1, 1))
-    return b.node("Mul", x, b.node("Sigmoid", x))
+def _swish_by_parts(b: Net) -> str:
+    x = b.op("Conv", b.input(1, 8, 6, 6), b.w(10, 8, 1, 1))
+    return b.op("Mul", x, b.op("Sigmoid", x))
 
 
-def _relu6(b: Bundle) -> str:
-    x = b.node("Conv", b.input(1, 9, 14, 14), b.random(9, 1, 3, 3), group=9, pads=[0, 0, 1, 1], strides=[2, 2])
-    return b.node("Clip", x, b.constant(np.float32(0)), b.constant(np.float32(6)))
+def _relu6(b: Net) -> str:
+    x = b.op("Conv", b.input(1, 9, 14, 14), b.w(9, 1, 3, 3), group=9, pads=[0, 0, 1, 1], strides=[2, 2])
+    return b.op("Clip", x, b.const(np.float32(0)), b.const(np.float32(6)))
 
 
 def _gemm(rows, inner, out, **attributes):
-    def build(b: Bundle) -> str:
-        weight = b.random(out, inner) if attributes.get("transB") else b.random(inner, out)
-        return b.node("Gemm", b.input(rows, inner), weight, b.random(out), **attributes)
+    def build(b: Net) -> str:
+        weight = b.w(out, inner) if attributes.get("transB") else b.w(inner, out)
+        return b.op("Gemm", b.input(rows, inner), weight, b.w(out), **attributes)
 
     return build
 
@@ -111,8 +112,8 @@ CASES = {
     "strided depthwise with relu6": _relu6,
     "gemm": _gemm(1, 33, 10),
     "gemm transposed": _gemm(5, 16, 37, transB=1, alpha=0.5, beta=2.0),
-    "matmul": lambda b: b.node("MatMul", b.input(2, 5, 12), b.random(12, 9)),
-    "matmul of two inputs": lambda b: b.node("MatMul", b.input(2, 5, 6), b.input(2, 6, 7)),
+    "matmul": lambda b: b.op("MatMul", b.input(2, 5, 12), b.w(12, 9)),
+    "matmul of two inputs": lambda b: b.op("MatMul", b.input(2, 5, 6), b.input(2, 6, 7)),
     "max pool": _pool("MaxPool", (1, 9, 10, 10), kernel_shape=[2, 2], strides=[2, 2]),
     "max pool with pads": _pool("MaxPool", (1, 16, 11, 11), kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
     "max pool rounded up": _pool("MaxPool", (1, 5, 10, 10), kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1),

@@ -9,32 +9,31 @@ from pfir.backends.tvm.kernels.depthwise import pack
 from pfir.backends.tvm.lowering.lower import written
 from pfir.backends.tvm.schedule.tile_kinds import DepthwiseTile
 from pfir.target import parse_target
-from tests.test_backends.bundle import Bundle, answers, error
+from tests.support.net import Net
+from tests.test_backends.bundle import answers, error, sized, under_construction
 
 
 def _depthwise(shape, kernel=(3, 3), pads=(1, 1, 1, 1), **attributes):
     """A depthwise convolution behind a pointwise one, which brings the channels to the end."""
 
-    def build(b: Bundle) -> str:
+    def build(b: Net) -> str:
         channels = shape[1]
-        x = b.node("Conv", b.input(*shape), b.random(channels, channels, 1, 1))
-        return b.node(
-            "Conv", x, b.random(channels, 1, *kernel), b.random(channels), group=channels, pads=pads, **attributes
-        )
+        x = b.op("Conv", b.input(*shape), b.w(channels, channels, 1, 1))
+        return b.op("Conv", x, b.w(channels, 1, *kernel), b.w(channels), group=channels, pads=pads, **attributes)
 
     return build
 
 
-def _residual(b: Bundle) -> str:
-    x = b.node("Conv", b.input(2, 20, 11, 10), b.random(20, 20, 1, 1))
-    y = b.node("Conv", x, b.random(20, 1, 3, 3), b.random(20), group=20, pads=[1, 1, 1, 1])
-    return b.node("Clip", b.node("Add", y, x), b.constant(np.float32(0)), b.constant(np.float32(6)))
+def _residual(b: Net) -> str:
+    x = b.op("Conv", b.input(2, 20, 11, 10), b.w(20, 20, 1, 1))
+    y = b.op("Conv", x, b.w(20, 1, 3, 3), b.w(20), group=20, pads=[1, 1, 1, 1])
+    return b.op("Clip", b.op("Add", y, x), b.const(np.float32(0)), b.const(np.float32(6)))
 
 
-def _read_twice(b: Bundle) -> str:
-    x = b.node("Conv", b.input(2, 20, 14, 19), b.random(20, 20, 1, 1))
-    y = b.node("Conv", x, b.random(20, 1, 3, 3), b.random(20), group=20, pads=[0, 0, 1, 1], strides=[2, 2])
-    return b.node("HardSwish", b.node("Add", y, b.node("Relu", y)))
+def _read_twice(b: Net) -> str:
+    x = b.op("Conv", b.input(2, 20, 14, 19), b.w(20, 20, 1, 1))
+    y = b.op("Conv", x, b.w(20, 1, 3, 3), b.w(20), group=20, pads=[0, 0, 1, 1], strides=[2, 2])
+    return b.op("HardSwish", b.op("Add", y, b.op("Relu", y)))
 
 
 CASES = {
@@ -59,10 +58,10 @@ CASES = {
 
 
 def _bundle():
-    bundle = Bundle()
+    bundle = under_construction()
     for i, case in enumerate(CASES.values()):
         bundle.output(f"case{i}", case(bundle))
-    return bundle.model()
+    return sized(bundle)
 
 
 @pytest.fixture(scope="module")

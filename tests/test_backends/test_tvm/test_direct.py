@@ -17,34 +17,35 @@ from pfir.backends.tvm.schedule.algorithms import habits
 from pfir.backends.tvm.schedule.direct import NHWC, Block, bordered, covers, direct_plan, direct_plans
 from pfir.backends.tvm.schedule.workload import Workload
 from pfir.target import known_targets, parse_target
-from tests.test_backends.bundle import Bundle, answers_of_program, bundled, error
+from tests.support.net import Net
+from tests.test_backends.bundle import answers_of_program, bundled, error
 
 SIZES = st.integers(1, 300)
 ARM, X86 = parse_target("arm"), parse_target("x86-64:x86-64-v4")
 
 
 def _conv(shape, out, kernel=(3, 3), group=1, bias=True, **attributes):
-    def build(b: Bundle) -> str:
-        weights = [b.random(out, shape[1] // group, *kernel)] + ([b.random(out)] if bias else [])
-        return b.node("Conv", b.input(*shape), *weights, group=group, **{"strides": [2, 2]} | attributes)
+    def build(b: Net) -> str:
+        weights = [b.w(out, shape[1] // group, *kernel)] + ([b.w(out)] if bias else [])
+        return b.op("Conv", b.input(*shape), *weights, group=group, **{"strides": [2, 2]} | attributes)
 
     return build
 
 
-def _residual(b: Bundle) -> str:
+def _residual(b: Net) -> str:
     y = _conv((1, 13, 12, 12), 22, pads=[1] * 4)(b)
-    x = b.node("Relu", b.node("Conv", b.input(1, 6, 6, 6), b.random(22, 6, 1, 1)))
-    return b.node("Clip", b.node("Add", y, x), b.constant(np.float32(-1)), b.constant(np.float32(2)))
+    x = b.op("Relu", b.op("Conv", b.input(1, 6, 6, 6), b.w(22, 6, 1, 1)))
+    return b.op("Clip", b.op("Add", y, x), b.const(np.float32(-1)), b.const(np.float32(2)))
 
 
-def _prelu(b: Bundle) -> str:
-    return b.node("PRelu", _conv((1, 12, 9, 9), 13, pads=[1] * 4)(b), b.random(13, 1, 1))
+def _prelu(b: Net) -> str:
+    return b.op("PRelu", _conv((1, 12, 9, 9), 13, pads=[1] * 4)(b), b.w(13, 1, 1))
 
 
-def _few(b: Bundle) -> str:
+def _few(b: Net) -> str:
     """Channels last, with a border above and below alone."""
-    x = b.node("Conv", b.input(1, 5, 9, 9), b.random(2, 5, 1, 1))
-    return b.node("Conv", x, b.random(9, 2, 3, 3), strides=[2, 2], pads=[1, 0, 1, 0])
+    x = b.op("Conv", b.input(1, 5, 9, 9), b.w(2, 5, 1, 1))
+    return b.op("Conv", x, b.w(9, 2, 3, 3), strides=[2, 2], pads=[1, 0, 1, 0])
 
 
 CASES = {

@@ -12,20 +12,21 @@ from pfir.backends.tvm.lowering.lower import written
 from pfir.backends.tvm.schedule.remainders import remainder_tile
 from pfir.backends.tvm.schedule.tile_kinds import DotsTile
 from pfir.target import parse_target
-from tests.test_backends.bundle import Bundle, answers_of_cases, bundled, error
+from tests.support.net import Net
+from tests.test_backends.bundle import answers_of_cases, bundled, error
 
 
 def _pointwise(inputs: int, outputs: int, size: tuple[int, int], batch: int = 1):
-    def build(b: Bundle) -> str:
+    def build(b: Net) -> str:
         x = b.input(batch, inputs, *size)
-        return b.node("Sigmoid", b.node("Conv", x, b.random(outputs, inputs, 1, 1), b.random(outputs)))
+        return b.op("Sigmoid", b.op("Conv", x, b.w(outputs, inputs, 1, 1), b.w(outputs)))
 
     return build
 
 
-def _residual(b: Bundle) -> str:
+def _residual(b: Net) -> str:
     x = b.input(1, 100, 5, 2)
-    return b.node("Add", b.node("Conv", x, b.random(2, 100, 1, 1)), b.input(1, 2, 5, 2))
+    return b.op("Add", b.op("Conv", x, b.w(2, 100, 1, 1)), b.input(1, 2, 5, 2))
 
 
 DOTS = {
@@ -34,17 +35,17 @@ DOTS = {
     "the last tile overlaps": _pointwise(96, 3, (3, 3)),
     "vectors are left behind the loop": _pointwise(176, 1, (1, 2)),
     "inputs fill no whole vectors": _pointwise(77, 2, (1, 1), batch=3),
-    "dense": lambda b: b.node("Gemm", b.input(5, 131), b.random(131, 2), b.random(2)),
-    "matrix": lambda b: b.node("MatMul", b.input(2, 3, 100), b.random(100, 1)),
+    "dense": lambda b: b.op("Gemm", b.input(5, 131), b.w(131, 2), b.w(2)),
+    "matrix": lambda b: b.op("MatMul", b.input(2, 3, 100), b.w(100, 1)),
     "residual": _residual,
 }
 
 
 def _over_image(shape: tuple[int, int, int, int], outputs: int, kernel: tuple[int, int], **attributes):
-    def build(b: Bundle) -> str:
-        x = b.node("Conv", b.input(*shape), b.random(shape[1], shape[1], 1, 1))
-        y = b.node("Conv", x, b.random(outputs, shape[1], *kernel), b.random(outputs), **attributes)
-        return b.node("Relu", y)
+    def build(b: Net) -> str:
+        x = b.op("Conv", b.input(*shape), b.w(shape[1], shape[1], 1, 1))
+        y = b.op("Conv", x, b.w(outputs, shape[1], *kernel), b.w(outputs), **attributes)
+        return b.op("Relu", y)
 
     return build
 
@@ -55,7 +56,7 @@ IMAGES = {
     "one pixel": _over_image((1, 12, 1, 1), 7, (3, 3), pads=[1, 1, 1, 1]),
     "pads along one axis": _over_image((1, 12, 2, 3), 7, (4, 3), pads=[1, 0, 1, 0]),
     "one row, dilated": _over_image((1, 6, 1, 2), 5, (3, 3), dilations=[2, 1], pads=[2, 0, 2, 1]),
-    "channels first": lambda b: b.node("Conv", b.input(1, 3, 5, 5), b.random(6, 3, 5, 5)),
+    "channels first": lambda b: b.op("Conv", b.input(1, 3, 5, 5), b.w(6, 3, 5, 5)),
 }
 SKIPPED = {"a row is not read": _over_image((1, 6, 2, 2), 6, (3, 3), dilations=[2, 1], pads=[2, 0, 1, 1])}
 CASES = DOTS | IMAGES | SKIPPED

@@ -25,7 +25,8 @@ from pfir.backends.tvm.schedule.workload import Workload
 from pfir.backends.tvm.tuning.database import core_name
 from pfir.devices.host import HostDevice
 from pfir.target import FLOAT16, HALF, HALF_TERMS, SINGLE, parse_target, with_arithmetic
-from tests.test_backends.bundle import Bundle, answers_emulated, error, feeds, reference
+from tests.support.net import Net
+from tests.test_backends.bundle import answers_emulated, error, feeds, reference, sized, under_construction
 
 A76 = with_arithmetic(parse_target("cortex-a76"), FLOAT16)
 # LLVM computes halves in float32 here and rounds each result: as exact as a core that has them, and slow.
@@ -36,55 +37,55 @@ ROUNDING = 2.0**-11  # of one value, relative
 def _conv(channels: int, out: int, kernel: int, group: int = 1, **attributes):
     """A convolution behind a pointwise one, which brings the channels to the end."""
 
-    def build(b: Bundle) -> str:
-        x = b.node("Conv", b.input(1, 3, 9, 11), b.random(channels, 3, 1, 1))
-        weight, pads = b.random(out, channels // group, kernel, kernel), [kernel // 2] * 4
-        y = b.node("Conv", x, weight, b.random(out), group=group, pads=pads, **attributes)
-        return b.node("Relu", y)
+    def build(b: Net) -> str:
+        x = b.op("Conv", b.input(1, 3, 9, 11), b.w(channels, 3, 1, 1))
+        weight, pads = b.w(out, channels // group, kernel, kernel), [kernel // 2] * 4
+        y = b.op("Conv", x, weight, b.w(out), group=group, pads=pads, **attributes)
+        return b.op("Relu", y)
 
     return build
 
 
 def _behind(op: str, *more, **attributes):
-    return lambda b: b.node(
-        op, _conv(12, 12, 3, strides=[2, 2])(b), *(b.constant(np.asarray(c)) for c in more), **attributes
+    return lambda b: b.op(
+        op, _conv(12, 12, 3, strides=[2, 2])(b), *(b.const(np.asarray(c)) for c in more), **attributes
     )
 
 
-def _residual(b: Bundle) -> str:
+def _residual(b: Net) -> str:
     x = _conv(8, 16, 3)(b)
-    return b.node("Relu", b.node("Add", b.node("Conv", x, b.random(16, 16, 3, 3), pads=[1] * 4), x))
+    return b.op("Relu", b.op("Add", b.op("Conv", x, b.w(16, 16, 3, 3), pads=[1] * 4), x))
 
 
-def _squeeze_excite(b: Bundle) -> str:
+def _squeeze_excite(b: Net) -> str:
     x = _conv(16, 16, 5, group=16)(b)
-    s = b.node("Conv", b.node("GlobalAveragePool", x), b.random(8, 16, 1, 1), b.random(8))
-    s = b.node("Conv", b.node("HardSwish", s), b.random(16, 8, 1, 1), b.random(16))
-    return b.node("Mul", x, b.node("Sigmoid", s))
+    s = b.op("Conv", b.op("GlobalAveragePool", x), b.w(8, 16, 1, 1), b.w(8))
+    s = b.op("Conv", b.op("HardSwish", s), b.w(16, 8, 1, 1), b.w(16))
+    return b.op("Mul", x, b.op("Sigmoid", s))
 
 
-def _normalized(b: Bundle) -> str:
-    x = b.node("Mul", b.input(6, 40), b.constant(np.float32(10)))
-    x = b.node("Sub", x, b.node("ReduceMean", x, axes=[1]))
-    power = b.node("ReduceMean", b.node("Mul", x, x), axes=[1])
-    return b.node("Div", x, b.node("Sqrt", b.node("Add", power, b.constant(np.float32(1e-5)))))
+def _normalized(b: Net) -> str:
+    x = b.op("Mul", b.input(6, 40), b.const(np.float32(10)))
+    x = b.op("Sub", x, b.op("ReduceMean", x, axes=[1]))
+    power = b.op("ReduceMean", b.op("Mul", x, x), axes=[1])
+    return b.op("Div", x, b.op("Sqrt", b.op("Add", power, b.const(np.float32(1e-5)))))
 
 
-def _activations(b: Bundle) -> str:
-    x = b.node("PRelu", b.node("LeakyRelu", _conv(8, 12, 1)(b), alpha=0.1), b.random(12, 1, 1))
-    x = b.node("Sub", b.node("HardSwish", b.node("Neg", x)), b.constant(np.float32(0.5)))
-    x = b.node("Max", b.node("Clip", b.node("Abs", x), b.constant(np.float32(0.1)), b.constant(np.float32(4))), x)
-    return b.node("Mul", b.node("ThresholdedRelu", x, alpha=0.25), b.node("HardSigmoid", x))
+def _activations(b: Net) -> str:
+    x = b.op("PRelu", b.op("LeakyRelu", _conv(8, 12, 1)(b), alpha=0.1), b.w(12, 1, 1))
+    x = b.op("Sub", b.op("HardSwish", b.op("Neg", x)), b.const(np.float32(0.5)))
+    x = b.op("Max", b.op("Clip", b.op("Abs", x), b.const(np.float32(0.1)), b.const(np.float32(4))), x)
+    return b.op("Mul", b.op("ThresholdedRelu", x, alpha=0.25), b.op("HardSigmoid", x))
 
 
-def _tiny(b: Bundle) -> str:
+def _tiny(b: Net) -> str:
     """With a number that float16 does not hold."""
-    x = b.node("Mul", _conv(8, 8, 1)(b), b.constant(np.float32(1e-7)))
-    return b.node("Relu", b.node("Mul", x, b.constant(np.float32(1e7))))
+    x = b.op("Mul", _conv(8, 8, 1)(b), b.const(np.float32(1e-7)))
+    return b.op("Relu", b.op("Mul", x, b.const(np.float32(1e7))))
 
 
 def _product(inner: int, columns: int = 24, rows: int = 5):
-    return lambda b: b.node("Gemm", b.input(rows, inner), b.random(inner, columns), b.random(columns))
+    return lambda b: b.op("Gemm", b.input(rows, inner), b.w(inner, columns), b.w(columns))
 
 
 CASES = {
@@ -93,13 +94,13 @@ CASES = {
     "a sum in parts": _conv(64, 16, 3, strides=[2, 2]),
     "odd channels": _conv(13, 19, 3, strides=[2, 2]),
     "groups": _conv(16, 24, 3, group=4),
-    "an image": lambda b: b.node("Conv", b.input(2, 3, 11, 13), b.random(16, 3, 3, 3), b.random(16), strides=[2, 2]),
+    "an image": lambda b: b.op("Conv", b.input(2, 3, 11, 13), b.w(16, 3, 3, 3), b.w(16), strides=[2, 2]),
     "depthwise": _conv(24, 24, 3, group=24),
     "depthwise across columns": _conv(13, 13, 3, group=13),
     "depthwise with a multiplier": _conv(8, 16, 3, group=8),
-    "transposed": lambda b: b.node("ConvTranspose", _conv(8, 8, 3)(b), b.random(8, 12, 2, 2), strides=[2, 2]),
+    "transposed": lambda b: b.op("ConvTranspose", _conv(8, 8, 3)(b), b.w(8, 12, 2, 2), strides=[2, 2]),
     "a product": _product(96),
-    "rows that fill no tile": lambda b: b.node("Conv", _conv(16, 16, 3)(b), b.random(24, 16, 1, 1)),
+    "rows that fill no tile": lambda b: b.op("Conv", _conv(16, 16, 3)(b), b.w(24, 16, 1, 1)),
     "strides of a single tap": _conv(16, 24, 1, strides=[2, 2]),
     "a long product": _product(1280),
     "a long product of uneven parts with a rest": _product(611, 70, 1),
@@ -111,24 +112,24 @@ CASES = {
     "average pool": _behind("AveragePool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
     "global average": _behind("GlobalAveragePool"),
     "global maximum": _behind("GlobalMaxPool"),
-    "softmax": lambda b: b.node("Softmax", b.node("Mul", _conv(12, 12, 3)(b), b.constant(np.float32(0.1))), axis=1),
+    "softmax": lambda b: b.op("Softmax", b.op("Mul", _conv(12, 12, 3)(b), b.const(np.float32(0.1))), axis=1),
     "resize": _behind("Resize", np.zeros(0, np.float32), np.float32([1, 1, 2, 2]), mode="linear"),
-    "pad": lambda b: b.node("Pad", _conv(8, 8, 1)(b), b.ints(0, 1, 2, 0, 0, 1, 0, 1)),
-    "gelu by parts": lambda b: b.node("Erf", _conv(8, 8, 1)(b)),
+    "pad": lambda b: b.op("Pad", _conv(8, 8, 1)(b), b.ints(0, 1, 2, 0, 0, 1, 0, 1)),
+    "gelu by parts": lambda b: b.op("Erf", _conv(8, 8, 1)(b)),
     "normalized by hand": _normalized,
     "activations": _activations,
     "numbers beyond float16": _tiny,
-    "concatenation": lambda b: b.node("Concat", _conv(8, 8, 1)(b), _conv(4, 16, 1)(b), axis=1),
-    "the input itself": lambda b: b.node("Relu", b.input(3, 7)),
+    "concatenation": lambda b: b.op("Concat", _conv(8, 8, 1)(b), _conv(4, 16, 1)(b), axis=1),
+    "the input itself": lambda b: b.op("Relu", b.input(3, 7)),
 }
 
 
 @pytest.fixture(scope="module")
 def results():
-    bundle = Bundle()
+    bundle = under_construction()
     for i, case in enumerate(CASES.values()):
         bundle.output(f"case{i}", case(bundle))
-    model = bundle.model()
+    model = sized(bundle)
     values = feeds(model.inputs())
     with HostDevice() as device:
         ours, theirs = device.run(TvmBackend().build(model, HERE), values), reference(model, values)
@@ -142,16 +143,16 @@ def test_results_are_float32_and_as_exact_as_float16_allows(results, name):
 
 
 def test_values_beyond_the_range_of_float16_come_out_infinite():
-    bundle = Bundle()
-    bundle.output("y", bundle.node("MatMul", bundle.input(1, 8), bundle.constant(np.full((8, 16), 30000, np.float32))))
-    model = bundle.model()
+    bundle = under_construction()
+    bundle.output("y", bundle.op("MatMul", bundle.input(1, 8), bundle.const(np.full((8, 16), 30000, np.float32))))
+    model = sized(bundle)
     with HostDevice() as device:
         (ours,) = device.run(TvmBackend().build(model, HERE), {"in0": np.ones((1, 8), np.float32)}).values()
     assert np.isinf(ours).all()
 
 
 def test_hot_loops_multiply_eight_halves_at_a_time_and_nothing_else():
-    bundle = Bundle()
+    bundle = under_construction()
     layers = (
         (16, 32, 3, 1, 1),
         (32, 32, 3, 1, 2),
@@ -161,13 +162,13 @@ def test_hot_loops_multiply_eight_halves_at_a_time_and_nothing_else():
         (32, 32, 3, 32, 1),
     )
     for i, (channels, out, kernel, group, stride) in enumerate(layers):
-        x = bundle.node("Conv", bundle.input(1, 3, 12, 12), bundle.random(channels, 3, 1, 1))
-        weight = bundle.random(out, channels // group, kernel, kernel)
+        x = bundle.op("Conv", bundle.input(1, 3, 12, 12), bundle.w(channels, 3, 1, 1))
+        weight = bundle.w(out, channels // group, kernel, kernel)
         pads, strides = [kernel // 2] * 4, [stride] * 2
-        y = bundle.node("Conv", x, weight, bundle.random(out), group=group, pads=pads, strides=strides)
-        bundle.output(f"y{i}", bundle.node("Relu", y))
-    bundle.output("dense", bundle.node("Gemm", bundle.input(8, 64), bundle.random(64, 32)))
-    program = written(bundle.model(), A76)
+        y = bundle.op("Conv", x, weight, bundle.w(out), group=group, pads=pads, strides=strides)
+        bundle.output(f"y{i}", bundle.op("Relu", y))
+    bundle.output("dense", bundle.op("Gemm", bundle.input(8, 64), bundle.w(64, 32)))
+    program = written(sized(bundle), A76)
     families = {spec.family for spec, _ in program.kernels}
     assert {"conv", "winograd", "product", "depthwise"} <= families
     bodies = hot_bodies(assembly(program))
@@ -178,13 +179,13 @@ def test_hot_loops_multiply_eight_halves_at_a_time_and_nothing_else():
         assert not any(line.split()[0].startswith("fcvt") for line in body), kernel
 
 
-def _pointwise(*sizes: tuple[int, int, int]) -> Bundle:
+def _pointwise(*sizes: tuple[int, int, int]) -> Net:
     """Products over flattened positions, behind a kernel that brings the channels to the end, by in, out and side."""
-    bundle = Bundle()
+    bundle = under_construction()
     for channels, out, side in sizes:
-        x = bundle.node("Conv", bundle.input(1, 3, side, side), bundle.random(channels, 3, 1, 1))
-        y = bundle.node("Conv", x, bundle.random(out, channels, 1, 1), bundle.random(out))
-        bundle.output(f"y{channels}_{out}", bundle.node("Relu", y))
+        x = bundle.op("Conv", bundle.input(1, 3, side, side), bundle.w(channels, 3, 1, 1))
+        y = bundle.op("Conv", x, bundle.w(out, channels, 1, 1), bundle.w(out))
+        bundle.output(f"y{channels}_{out}", bundle.op("Relu", y))
     return bundle
 
 
@@ -200,14 +201,14 @@ def test_no_hot_loop_of_a_product_of_halves_spills():
         (96, 24, 28),
         (672, 112, 14),
     )
-    loops = hot_loops(assembly(written(_pointwise(*sizes).model(), A76)))
+    loops = hot_loops(assembly(written(sized(_pointwise(*sizes)), A76)))
     products = [loop for name, loop in loops.items() if name.startswith("product") and loop.multiplies >= 60]
     assert len(products) >= len(sizes) and not any(loop.spills for loop in products)
     assert all(loop.instructions < 1.3 * loop.multiplies for loop in products)
 
 
 def test_halves_of_a_core_that_has_them_are_multiplied_as_exactly():
-    model = _pointwise((13, 9, 7), (8, 40, 5), (300, 24, 4), (615, 17, 2), (21, 30, 9)).model()
+    model = sized(_pointwise((13, 9, 7), (8, 40, 5), (300, 24, 4), (615, 17, 2), (21, 30, 9)))
     (ours,), theirs = answers_emulated(model, A76)
     assert all(error(ours[name], theirs[name]) < 12 * ROUNDING for name in theirs)
 
@@ -215,10 +216,10 @@ def test_halves_of_a_core_that_has_them_are_multiplied_as_exactly():
 @pytest.mark.parametrize("inner", (288, 289, 1003, 4099))
 def test_no_sum_of_a_product_is_too_long_for_float16(inner):
     """2048 and 1 are 2048 in float16, so that sums of sevens end below 16384."""
-    bundle = Bundle()
-    sevens = bundle.constant(np.full((inner, 16), 7, np.float32))
-    bundle.output("y", bundle.node("MatMul", bundle.input(2, inner), sevens))
-    model = bundle.model()
+    bundle = under_construction()
+    sevens = bundle.const(np.full((inner, 16), 7, np.float32))
+    bundle.output("y", bundle.op("MatMul", bundle.input(2, inner), sevens))
+    model = sized(bundle)
     assert "product" in {spec.family for spec, _ in written(model, HERE).kernels}
     with HostDevice() as device:
         (ours,) = device.run(TvmBackend().build(model, HERE), {"in0": np.ones((2, inner), np.float32)}).values()
@@ -226,12 +227,12 @@ def test_no_sum_of_a_product_is_too_long_for_float16(inner):
 
 
 def test_only_the_borders_of_a_library_are_float32():
-    bundle = Bundle()
+    bundle = under_construction()
     x = bundle.input(1, 8, 6, 6)
-    y = bundle.node("Conv", x, bundle.random(8, 8, 3, 3), pads=[1, 1, 1, 1])
-    z = bundle.node("Conv", bundle.node("Relu", y), bundle.random(4, 8, 1, 1))
-    bundle.output("mean", bundle.node("GlobalAveragePool", bundle.node("Relu", z)))
-    kernels = [spec for spec, _ in written(bundle.model(), A76).calls]
+    y = bundle.op("Conv", x, bundle.w(8, 8, 3, 3), pads=[1, 1, 1, 1])
+    z = bundle.op("Conv", bundle.op("Relu", y), bundle.w(4, 8, 1, 1))
+    bundle.output("mean", bundle.op("GlobalAveragePool", bundle.op("Relu", z)))
+    kernels = [spec for spec, _ in written(sized(bundle), A76).calls]
     assert kernels[0].operands[0].dtype == SINGLE == kernels[-1].out.dtype
     inner = [form.dtype for spec in kernels for form in (*spec.operands[1:], spec.out)]
     assert inner.count(SINGLE) == 1 and {spec.dtype for spec in kernels} == {HALF}
@@ -258,11 +259,11 @@ def _float64(weight: np.ndarray, x: np.ndarray) -> np.ndarray:
 def test_the_error_of_a_convolution_against_float64_is_a_few_roundings(monkeypatch, outputs, bound):
     chosen = (lambda *_: None) if outputs is None else (lambda *where: plan(*where, outputs))
     monkeypatch.setattr(candidates, "winograd_or_direct", chosen)
-    bundle, channels = Bundle(), (16, 64, 128)
+    bundle, channels = under_construction(), (16, 64, 128)
     for c in channels:
-        x = bundle.node("Relu", bundle.node("Transpose", bundle.input(1, 8, 8, c), perm=[0, 3, 1, 2]))
-        bundle.output(f"y{c}", bundle.node("Conv", x, bundle.random(16, c, 3, 3), pads=[1, 1, 1, 1]))
-    model = bundle.model()
+        x = bundle.op("Relu", bundle.op("Transpose", bundle.input(1, 8, 8, c), perm=[0, 3, 1, 2]))
+        bundle.output(f"y{c}", bundle.op("Conv", x, bundle.w(16, c, 3, 3), pads=[1, 1, 1, 1]))
+    model = sized(bundle)
     program = written(model, HERE)
     families = [spec.family for spec, _ in program.kernels]
     assert families.count("conv" if outputs is None else "winograd") == len(channels)
@@ -292,9 +293,9 @@ def test_a_register_holds_twice_as_many_values():
 
 
 def test_caches_never_mix_the_two_arithmetics():
-    bundle = Bundle()
-    bundle.output("y", bundle.node("Conv", bundle.input(1, 8, 6, 6), bundle.random(8, 8, 3, 3)))
-    model, full = bundle.model(), parse_target("cortex-a76")
+    bundle = under_construction()
+    bundle.output("y", bundle.op("Conv", bundle.input(1, 8, 6, 6), bundle.w(8, 8, 3, 3)))
+    model, full = sized(bundle), parse_target("cortex-a76")
     assert store.key(model, full, "") != store.key(model, A76, "")
     assert core_name(full) != core_name(A76)
     works = [written(model, target).works[0] for target in (full, A76)]

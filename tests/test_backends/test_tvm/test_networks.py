@@ -26,7 +26,7 @@ from pfir.passes.batch_norm.fold import FoldBatchNorm
 from pfir.passes.simplification.simplify import Simplify
 from pfir.target import parse_target
 from tests.support.models import shared_model
-from tests.test_backends.bundle import Bundle, answers, error, feeds, reference
+from tests.test_backends.bundle import answers, error, feeds, reference, sized, under_construction
 
 AARCH64, ARM, SHARED_OBJECT = 183, 40, 3
 
@@ -91,21 +91,21 @@ def test_a_store_that_cannot_be_written_does_not_stop_a_build(tmp_path, monkeypa
 
 
 def test_inputs_without_axes_and_constants_without_elements_are_no_trouble():
-    bundle = Bundle()
+    bundle = under_construction()
     x, rate = bundle.input(1, 3, 4), bundle.input()
-    joined = bundle.node("Concat", bundle.constant(np.zeros((1, 0, 4), np.float32)), x, x, axis=1)
-    bundle.output("y", bundle.node("Mul", bundle.node("Relu", joined), rate))
-    ours, theirs = answers(bundle.model())
+    joined = bundle.op("Concat", bundle.const(np.zeros((1, 0, 4), np.float32)), x, x, axis=1)
+    bundle.output("y", bundle.op("Mul", bundle.op("Relu", joined), rate))
+    ours, theirs = answers(sized(bundle))
     assert error(ours["y"], theirs["y"]) < 1e-6
 
 
 def test_equal_convolutions_share_one_kernel():
-    bundle = Bundle()
+    bundle = under_construction()
     x = bundle.input(1, 8, 6, 6)
     for _ in range(4):
-        x = bundle.node("Relu", bundle.node("Conv", x, bundle.random(8, 8, 3, 3), bundle.random(8), pads=[1] * 4))
+        x = bundle.op("Relu", bundle.op("Conv", x, bundle.w(8, 8, 3, 3), bundle.w(8), pads=[1] * 4))
     bundle.output("y", x)
-    module, _ = lower(bundle.model(), parse_target("host"))
+    module, _ = lower(sized(bundle), parse_target("host"))
     first, rest, back, main = 1, 1, 1, 1
     assert len(module.functions) == first + rest + back + main
 
@@ -113,21 +113,19 @@ def test_equal_convolutions_share_one_kernel():
 @pytest.mark.parametrize(
     ("op", "build"),
     [
-        ("Det", lambda b: b.node("Det", b.input(4, 3, 3))),
-        ("NonZero", lambda b: b.node("Cast", b.node("NonZero", b.input(1, 5)), to=1)),
+        ("Det", lambda b: b.op("Det", b.input(4, 3, 3))),
+        ("NonZero", lambda b: b.op("Cast", b.op("NonZero", b.input(1, 5)), to=1)),
         (
             "LSTM",
-            lambda b: b.node(
-                "LSTM", b.input(4, 1, 3), b.random(1, 20, 3), b.random(1, 20, 5), hidden_size=5, outputs=2
-            )[0],
+            lambda b: b.op("LSTM", b.input(4, 1, 3), b.w(1, 20, 3), b.w(1, 20, 5), hidden_size=5, outs=2)[0],
         ),
     ],
 )
 def test_an_operator_that_cannot_be_compiled_is_named_with_what_to_do(op, build):
-    bundle = Bundle()
+    bundle = under_construction()
     bundle.output("y", build(bundle))
-    with pytest.raises(CompileError, match=rf"{op}_0 \({op}\).*--backend ort"):
-        TvmBackend().check(bundle.model())
+    with pytest.raises(CompileError, match=rf"{op}_1 \({op}\).*--backend ort"):
+        TvmBackend().check(sized(bundle))
 
 
 def test_an_input_without_sizes_is_named():
@@ -182,8 +180,8 @@ def test_sizes_that_no_schedule_fits_still_compute_the_right_thing(monkeypatch):
     with HostDevice() as device:
         ours = device.run(artifact, values)
     assert error(ours["y"], reference(model, values)["y"]) < 1e-5
-    assert artifact.notes[SLOW_KERNELS] == "Conv_0 (Conv), Relu_1 (Relu)"
-    assert "Conv_0 (Conv)" in slow_kernels(artifact)[0]
+    assert artifact.notes[SLOW_KERNELS] == "Conv_1 (Conv), Relu_2 (Relu)"
+    assert "Conv_1 (Conv)" in slow_kernels(artifact)[0]
     assert backend.build(model, parse_target("host")).notes == artifact.notes  # from the store too
 
 
@@ -193,7 +191,7 @@ def test_a_network_of_our_own_kernels_has_no_slow_ones():
 
 
 def _convolution() -> Model:
-    bundle = Bundle()
+    bundle = under_construction()
     x = bundle.input(1, 3, 8, 8)
-    bundle.output("y", bundle.node("Relu", bundle.node("Conv", x, bundle.random(5, 3, 3, 3), pads=[1] * 4)))
-    return bundle.model()
+    bundle.output("y", bundle.op("Relu", bundle.op("Conv", x, bundle.w(5, 3, 3, 3), pads=[1] * 4)))
+    return sized(bundle)

@@ -12,22 +12,23 @@ from pfir.backends.tvm.schedule.products import Vector, pack, plan, vectors
 from pfir.backends.tvm.schedule.remainders import remainder_tile
 from pfir.backends.tvm.schedule.tile_kinds import MatrixTile, NarrowingTile
 from pfir.target import parse_target
-from tests.test_backends.bundle import Bundle, answers_of_cases, bundled, error
+from tests.support.net import Net
+from tests.test_backends.bundle import answers_of_cases, bundled, error
 
 V3, V4 = parse_target("x86-64:x86-64-v3"), parse_target("x86-64:x86-64-v4")
 
 
 def _pointwise(channels: int, out: int, size: tuple[int, int] = (5, 7), batch: int = 1):
-    def build(b: Bundle) -> str:
+    def build(b: Net) -> str:
         x = b.input(batch, channels, *size)
-        return b.node("Relu", b.node("Conv", x, b.random(out, channels, 1, 1), b.random(out)))
+        return b.op("Relu", b.op("Conv", x, b.w(out, channels, 1, 1), b.w(out)))
 
     return build
 
 
-def _residual(b: Bundle, channels: int = 52) -> str:
+def _residual(b: Net, channels: int = 52) -> str:
     x = _pointwise(6, channels)(b)
-    return b.node("Add", b.node("Conv", x, b.random(channels, channels, 1, 1)), x)
+    return b.op("Add", b.op("Conv", x, b.w(channels, channels, 1, 1)), x)
 
 
 CASES = {
@@ -41,15 +42,15 @@ CASES = {
     "two rows share a vector, the last of an odd number of them alone": _pointwise(13, 26),
     "two rows share a vector that overlaps": _pointwise(6, 9, (1, 5)),
     "residual, no bias": _residual,
-    "dense": lambda b: b.node("Gemm", b.input(7, 33), b.random(33, 36), b.random(36)),
-    "matrix": lambda b: b.node("MatMul", b.input(2, 3, 10), b.random(10, 20)),
+    "dense": lambda b: b.op("Gemm", b.input(7, 33), b.w(33, 36), b.w(36)),
+    "matrix": lambda b: b.op("MatMul", b.input(2, 3, 10), b.w(10, 20)),
 }
 ALIKE = {
     "one column": _pointwise(6, 1),
     "fewer columns than lanes": _pointwise(10, 3, batch=2),
     "fewer columns than lanes, residual": lambda b: _residual(b, 7),
-    "few rows": lambda b: b.node("Gemm", b.input(2, 19), b.random(19, 37), b.random(37)),
-    "a row, whose steps take turns": lambda b: b.node("Gemm", b.input(1, 61), b.random(61, 5), b.random(5)),
+    "few rows": lambda b: b.op("Gemm", b.input(2, 19), b.w(19, 37), b.w(37)),
+    "a row, whose steps take turns": lambda b: b.op("Gemm", b.input(1, 61), b.w(61, 5), b.w(5)),
     "whole blocks and one of fewer vectors": _pointwise(12, 112, (7, 7)),
     "the last vector overlaps": _pointwise(12, 61),
 }

@@ -17,79 +17,78 @@ from pfir.backends.tvm.lowering.lower import written
 from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
 from pfir.devices.host import HostDevice
 from pfir.target import parse_target
-from tests.test_backends.bundle import Bundle, error, feeds, reference
+from tests.support.net import Net
+from tests.test_backends.bundle import error, feeds, reference, sized, under_construction
 
 _CLOSE = 3e-6
 
 
 def _scaled(op, shape, scale=5.0, **attributes):
-    return lambda b: b.node(op, b.node("Mul", b.input(*shape), b.constant(np.float32(scale))), **attributes)
+    return lambda b: b.op(op, b.op("Mul", b.input(*shape), b.const(np.float32(scale))), **attributes)
 
 
 def _reduce(op, *shape, axes):
-    return lambda b: b.node("Relu", b.node(op, b.input(*shape), axes=list(axes), keepdims=1))
+    return lambda b: b.op("Relu", b.op(op, b.input(*shape), axes=list(axes), keepdims=1))
 
 
 def _reduce_sum(*shape, axes):
-    return lambda b: b.node("Sigmoid", b.node("ReduceSum", b.input(*shape), b.ints(*axes), keepdims=1))
+    return lambda b: b.op("Sigmoid", b.op("ReduceSum", b.input(*shape), b.ints(*axes), keepdims=1))
 
 
 def _layer_norm(*shape, axis):
-    return lambda b: b.node(
-        "LayerNormalization", b.input(*shape), b.random(*shape[axis:]), b.random(*shape[axis:]), axis=axis
-    )
+    return lambda b: b.op("LayerNormalization", b.input(*shape), b.w(*shape[axis:]), b.w(*shape[axis:]), axis=axis)
 
 
 def _instance_norm(*shape):
-    return lambda b: b.node("InstanceNormalization", b.input(*shape), b.random(shape[1]), b.random(shape[1]))
+    return lambda b: b.op("InstanceNormalization", b.input(*shape), b.w(shape[1]), b.w(shape[1]))
 
 
 def _product(left, right, *, keys=False, after=()):
     """With `keys` the right side is turned first, as an attention's keys are."""
 
-    def build(b: Bundle) -> str:
+    def build(b: Net) -> str:
         y = b.input(*(right[:-2] + right[:-3:-1] if keys else right))
         order = [*range(len(right) - 2), len(right) - 1, len(right) - 2]
-        x = b.node("MatMul", b.input(*left), b.node("Transpose", y, perm=order) if keys else y)
+        x = b.op("MatMul", b.input(*left), b.op("Transpose", y, perm=order) if keys else y)
         for op in after:
-            x = b.node(op, x)
+            x = b.op(op, x)
         return x
 
     return build
 
 
-def _attention(b: Bundle) -> str:
+def _attention(b: Net) -> str:
     """Heads that lie between positions and depth."""
-    query, key, value = (b.node("Reshape", b.input(1, 11, 12), b.ints(1, 11, 2, 6)) for _ in range(3))
-    query, value = (b.node("Transpose", x, perm=[0, 2, 1, 3]) for x in (query, value))
-    scores = b.node("MatMul", query, b.node("Transpose", key, perm=[0, 2, 3, 1]))
-    mixed = b.node("MatMul", b.node("Softmax", scores, axis=-1), value)
-    return b.node("Reshape", b.node("Transpose", mixed, perm=[0, 2, 1, 3]), b.ints(1, 11, 12))
+    query, key, value = (b.op("Reshape", b.input(1, 11, 12), b.ints(1, 11, 2, 6)) for _ in range(3))
+    query, value = (b.op("Transpose", x, perm=[0, 2, 1, 3]) for x in (query, value))
+    scores = b.op("MatMul", query, b.op("Transpose", key, perm=[0, 2, 3, 1]))
+    mixed = b.op("MatMul", b.op("Softmax", scores, axis=-1), value)
+    return b.op("Reshape", b.op("Transpose", mixed, perm=[0, 2, 1, 3]), b.ints(1, 11, 12))
 
 
 def _slice(shape, starts, ends, axes, steps):
     bounds = (starts, ends, axes, steps)
-    return lambda b: b.node("Relu", b.node("Slice", b.input(*shape), *(b.ints(*v) for v in bounds)))
+    return lambda b: b.op("Relu", b.op("Slice", b.input(*shape), *(b.ints(*v) for v in bounds)))
 
 
 def _broadcast(*shapes):
-    def build(b: Bundle) -> str:
+    def build(b: Net) -> str:
         x = b.input(*shapes[0])
         for shape in shapes[1:]:
-            x = b.node("Mul", b.node("Add", x, b.input(*shape)), b.random(*shape))
+            x = b.op("Mul", b.op("Add", x, b.input(*shape)), b.w(*shape))
         return x
 
     return build
 
 
 def _expand(shape, *sizes):
-    return lambda b: b.node("Expand", b.input(*shape), b.ints(*sizes))
+    return lambda b: b.op("Expand", b.input(*shape), b.ints(*sizes))
 
 
-def _reordered_operand(b: Bundle) -> str:
+def _reordered_operand(b: Net) -> str:
     """A sum of what lies channels last and what lies channels first."""
     x = b.input(1, 13, 5, 5)
-    return b.node("Add", b.node("Conv", x, b.random(13, 13, 3, 3), pads=[1, 1, 1, 1]), x)
+    return b.op("Add", b.op("Conv", x, b.w(13, 13, 3, 3), pads=[1, 1, 1, 1]), x)
 
 
 CASES = {
@@ -103,8 +102,8 @@ CASES = {
     "minimum of rows": _reduce("ReduceMin", 2, 5, 3, axes=[2]),
     "sum of rows": _reduce_sum(7, 129, axes=[1]),
     "sum of everything": _reduce_sum(3, 5, 7, axes=[0, 1, 2]),
-    "global average": lambda b: b.node("Sigmoid", b.node("GlobalAveragePool", b.input(2, 5, 7, 9))),
-    "global maximum": lambda b: b.node("GlobalMaxPool", b.input(2, 5, 3, 3)),
+    "global average": lambda b: b.op("Sigmoid", b.op("GlobalAveragePool", b.input(2, 5, 7, 9))),
+    "global maximum": lambda b: b.op("GlobalMaxPool", b.input(2, 5, 3, 3)),
     "layer norm": _layer_norm(3, 37, axis=-1),
     "layer norm of two axes": _layer_norm(2, 3, 5, 7, axis=2),
     "instance norm": _instance_norm(2, 5, 7, 9),
@@ -134,10 +133,10 @@ _SHARED = ("softmax of 63", "mean of rows", "instance norm", "product of large t
 
 
 def _answers(threads: int, names: Sequence[str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    bundle = Bundle()
+    bundle = under_construction()
     for i, name in enumerate(names):
         bundle.output(f"case{i}", CASES[name](bundle))
-    model, target = bundle.model(), replace(parse_target("host"), threads=threads)
+    model, target = sized(bundle), replace(parse_target("host"), threads=threads)
     artifact, values = TvmBackend().build(model, target), feeds(model.inputs())
     assert SLOW_KERNELS not in artifact.notes
     with HostDevice(threads) as device:
@@ -167,20 +166,20 @@ def test_threads_that_share_the_work_compute_the_same(shared_results, name):
 
 def test_softmax_and_norm_are_close_to_the_exact_values_where_those_are_hard_to_reach():
     """Rows far from zero, whose variance cancels when it is taken as the mean square less the squared mean."""
-    bundle = Bundle()
-    x = bundle.node("Add", bundle.input(3, 100), bundle.constant(np.float32(100)))
+    bundle = under_construction()
+    x = bundle.op("Add", bundle.input(3, 100), bundle.const(np.float32(100)))
     bundle.output(
         "norm",
-        bundle.node(
+        bundle.op(
             "LayerNormalization",
             x,
-            bundle.constant(np.ones(100, np.float32)),
-            bundle.constant(np.zeros(100, np.float32)),
+            bundle.const(np.ones(100, np.float32)),
+            bundle.const(np.zeros(100, np.float32)),
             axis=-1,
         ),
     )
-    bundle.output("softmax", bundle.node("Softmax", x, axis=-1))
-    model = bundle.model()
+    bundle.output("softmax", bundle.op("Softmax", x, axis=-1))
+    model = sized(bundle)
     values = feeds(model.inputs())
     with HostDevice() as device:
         ours = device.run(TvmBackend().build(model, parse_target("host")), values)
@@ -193,9 +192,9 @@ def test_softmax_and_norm_are_close_to_the_exact_values_where_those_are_hard_to_
 
 @pytest.mark.parametrize("axis", (0, 1, 2))
 def test_an_old_softmax_takes_everything_from_its_axis_on_as_one_row(axis):
-    bundle = Bundle(opset=11)
-    bundle.output("y", bundle.node("Softmax", bundle.input(2, 5, 3), axis=axis))
-    model = bundle.model()
+    bundle = under_construction(opset=11)
+    bundle.output("y", bundle.op("Softmax", bundle.input(2, 5, 3), axis=axis))
+    model = sized(bundle)
     with HostDevice() as device:
         values = feeds(model.inputs())
         ours = device.run(TvmBackend().build(model, parse_target("host")), values)
@@ -225,7 +224,7 @@ def test_a_tile_of_a_small_product_is_no_larger_than_that():
 
 
 def test_norms_that_hand_out_their_statistics_are_left_to_the_importer():
-    bundle = Bundle()
-    y, *_ = bundle.node("LayerNormalization", bundle.input(3, 8), bundle.random(8), bundle.random(8), outputs=2)
+    bundle = under_construction()
+    y, *_ = bundle.op("LayerNormalization", bundle.input(3, 8), bundle.w(8), bundle.w(8), outs=2)
     bundle.output("y", y)
-    assert written(bundle.model(), parse_target("host")).slow
+    assert written(sized(bundle), parse_target("host")).slow

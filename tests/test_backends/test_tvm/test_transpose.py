@@ -17,7 +17,8 @@ from pfir.backends.tvm.lowering.form import Form, KernelSpec, channels_last, pla
 from pfir.backends.tvm.lowering.lower import written
 from pfir.backends.tvm.schedule.tiles import plain_tile
 from pfir.target import parse_target
-from tests.test_backends.bundle import Bundle
+from tests.support.net import Net
+from tests.test_backends.bundle import sized, under_construction
 
 # Shapes with the axes of the source and of the result in memory order.
 CASES = [
@@ -91,24 +92,24 @@ def test_what_has_no_blocks_of_float32_to_turn_is_not_covered(data, out):
     assert not covers(data, out)
 
 
-def _turned(bundle: Bundle, *shape: int) -> str:
-    return bundle.node("Transpose", bundle.input(*shape), perm=[0, 2, 3, 1])
+def _turned(bundle: Net, *shape: int) -> str:
+    return bundle.op("Transpose", bundle.input(*shape), perm=[0, 2, 3, 1])
 
 
 def test_the_loop_on_arm_takes_less_than_an_instruction_a_value():
-    bundle = Bundle()
+    bundle = under_construction()
     bundle.output("y", _turned(bundle, 1, 16, 24, 24))
-    loops = innermost_loops(assembly(written(bundle.model(), parse_target("arm"))))
+    loops = innermost_loops(assembly(written(sized(bundle), parse_target("arm"))))
     loop = max(loops, key=lambda one: one.instructions)
     assert loop == Loop("transpose_0", loop.instructions, 0, 0) and loop.instructions <= 64
 
 
 def test_an_input_that_two_kernels_read_channels_last_is_copied_once():
-    bundle = Bundle()
+    bundle = under_construction()
     x = bundle.input(1, 16, 9, 9)
-    depthwise = bundle.node("Conv", x, bundle.random(16, 1, 3, 3), group=16, pads=[1, 1, 1, 1])
-    bundle.output("y", bundle.node("Add", bundle.node("Conv", x, bundle.random(16, 16, 3, 3), pads=[1] * 4), depthwise))
-    bundle.output("pool", bundle.node("MaxPool", x, kernel_shape=[3, 3]))
-    program = written(bundle.model(), parse_target("host"))
+    depthwise = bundle.op("Conv", x, bundle.w(16, 1, 3, 3), group=16, pads=[1, 1, 1, 1])
+    bundle.output("y", bundle.op("Add", bundle.op("Conv", x, bundle.w(16, 16, 3, 3), pads=[1] * 4), depthwise))
+    bundle.output("pool", bundle.op("MaxPool", x, kernel_shape=[3, 3]))
+    program = written(sized(bundle), parse_target("host"))
     copies = {spec.operands[0]: calls for (spec, _), calls in program.calls.items() if spec.family == "transpose"}
     assert copies[plain((1, 16, 9, 9))] == 1

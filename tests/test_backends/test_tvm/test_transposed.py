@@ -8,7 +8,7 @@ import pytest
 from pfir.backends.tvm.lowering.lower import written
 from pfir.backends.tvm.lowering.transposed import Phases, turned
 from pfir.target import parse_target
-from tests.test_backends.bundle import Bundle
+from tests.test_backends.bundle import sized, under_construction
 
 
 @pytest.mark.parametrize(("kernel", "taps"), [(2, 1), (3, 2), (4, 2)])
@@ -27,8 +27,8 @@ def test_without_strides_the_only_phase_is_the_kernel_turned_around():
 
 
 def test_a_kernel_as_large_as_its_strides_is_a_matrix_product():
-    bundle = Bundle()
-    x, weight = bundle.input(1, 8, 6, 6), bundle.random(8, 16, 2, 2)
-    bundle.output("y", bundle.node("ConvTranspose", x, weight, strides=[2, 2]))
-    families = {spec.family for spec, _ in written(bundle.model(), parse_target("host")).kernels}
+    bundle = under_construction()
+    x, weight = bundle.input(1, 8, 6, 6), bundle.w(8, 16, 2, 2)
+    bundle.output("y", bundle.op("ConvTranspose", x, weight, strides=[2, 2]))
+    families = {spec.family for spec, _ in written(sized(bundle), parse_target("host")).kernels}
     assert "product" in families and "conv" not in families

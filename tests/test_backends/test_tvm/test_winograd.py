@@ -18,7 +18,8 @@ from pfir.backends.tvm.schedule.remainders import strip_remainder
 from pfir.backends.tvm.schedule.tile_kinds import MatrixTile, NarrowingTile
 from pfir.compile.measuring.verification import TOLERANCE
 from pfir.target import known_targets, parse_target
-from tests.test_backends.bundle import Bundle, answers_of_program, bundled, error
+from tests.support.net import Net
+from tests.test_backends.bundle import answers_of_program, bundled, error
 
 SIZES = st.integers(1, 300)
 
@@ -26,26 +27,26 @@ SIZES = st.integers(1, 300)
 def _conv(shape, out, pads=(1, 1, 1, 1), bias=True):
     """A 3x3 convolution behind a pointwise one, which brings the channels to the end."""
 
-    def build(b: Bundle) -> str:
-        x = b.node("Conv", b.input(*shape), b.random(shape[1], shape[1], 1, 1))
-        weights = [b.random(out, shape[1], 3, 3)] + ([b.random(out)] if bias else [])
-        return b.node("Conv", x, *weights, pads=pads)
+    def build(b: Net) -> str:
+        x = b.op("Conv", b.input(*shape), b.w(shape[1], shape[1], 1, 1))
+        weights = [b.w(out, shape[1], 3, 3)] + ([b.w(out)] if bias else [])
+        return b.op("Conv", x, *weights, pads=pads)
 
     return build
 
 
-def _residual(b: Bundle) -> str:
-    x = b.node("Conv", b.input(1, 12, 10, 9), b.random(12, 12, 1, 1))
-    y = b.node("Conv", x, b.random(12, 12, 3, 3), b.random(12), pads=[1, 1, 1, 1])
-    return b.node("Relu", b.node("Add", y, x))
+def _residual(b: Net) -> str:
+    x = b.op("Conv", b.input(1, 12, 10, 9), b.w(12, 12, 1, 1))
+    y = b.op("Conv", x, b.w(12, 12, 3, 3), b.w(12), pads=[1, 1, 1, 1])
+    return b.op("Relu", b.op("Add", y, x))
 
 
 def _followed_by(op, **attributes):
-    return lambda b: b.node(op, _conv((1, 6, 8, 8), 20)(b), **attributes)
+    return lambda b: b.op(op, _conv((1, 6, 8, 8), 20)(b), **attributes)
 
 
-def _prelu(b: Bundle) -> str:
-    return b.node("PRelu", _conv((1, 9, 8, 11), 8)(b), b.random(8, 1, 1))
+def _prelu(b: Net) -> str:
+    return b.op("PRelu", _conv((1, 9, 8, 11), 8)(b), b.w(8, 1, 1))
 
 
 CASES = {

@@ -19,7 +19,8 @@ from pfir.backends.tvm.tuning.tunable import group_kernels
 from pfir.devices.feeds import sample
 from pfir.devices.host import HostDevice
 from pfir.target import known_targets, parse_target
-from tests.test_backends.bundle import Bundle, error
+from tests.support.net import Net
+from tests.test_backends.bundle import error, sized, under_construction
 
 SIZES = st.integers(1, 200)
 NHWC = (0, 2, 3, 1)
@@ -63,19 +64,19 @@ def test_the_modelled_way_is_first_and_each_is_there_once(target, channels, out,
             assert not isinstance(schedule, Winograd) or -(-workload.out[2] // schedule.outputs) % schedule.strip == 0
 
 
-def _net() -> Bundle:
-    b = Bundle()
-    x = b.node("Conv", b.input(1, 3, 9, 11), b.random(12, 3, 3, 3), b.random(12), strides=[2, 2], pads=[1, 1, 1, 1])
-    x = b.node("Relu", x)
-    y = b.node("Add", x, b.node("Conv", x, b.random(12, 12, 3, 3), pads=[1, 1, 1, 1]))
-    y = b.node("Conv", y, b.random(12, 1, 3, 3), b.random(12), group=12, pads=[1, 1, 1, 1])
-    y = b.node("Sigmoid", b.node("Conv", y, b.random(20, 12, 1, 1)))
+def _net() -> Net:
+    b = under_construction()
+    x = b.op("Conv", b.input(1, 3, 9, 11), b.w(12, 3, 3, 3), b.w(12), strides=[2, 2], pads=[1, 1, 1, 1])
+    x = b.op("Relu", x)
+    y = b.op("Add", x, b.op("Conv", x, b.w(12, 12, 3, 3), pads=[1, 1, 1, 1]))
+    y = b.op("Conv", y, b.w(12, 1, 3, 3), b.w(12), group=12, pads=[1, 1, 1, 1])
+    y = b.op("Sigmoid", b.op("Conv", y, b.w(20, 12, 1, 1)))
     b.output("y", y)
     return b
 
 
 def test_the_last_way_computes_what_the_first_does():
-    kernels = TvmBackend().tunables(_net().model(), parse_target("host"))
+    kernels = TvmBackend().tunables(sized(_net()), parse_target("host"))
     assert [kernel.name.split()[0] for kernel in kernels] == ["conv", "conv", "depthwise", "product"]
     with HostDevice() as device:
         for kernel in kernels:
@@ -93,13 +94,13 @@ def test_what_is_summed_across_lanes_of_input_channels_takes_whole_vectors_of_th
 
 
 def test_what_follows_a_kernel_is_part_of_its_work_and_its_calls_are_counted():
-    b = Bundle()
-    x = b.node("Relu", b.node("Conv", b.input(1, 4, 8, 8), b.random(8, 4, 3, 3), pads=[1] * 4))
+    b = under_construction()
+    x = b.op("Relu", b.op("Conv", b.input(1, 4, 8, 8), b.w(8, 4, 3, 3), pads=[1] * 4))
     for _ in range(3):
-        x = b.node("Relu", b.node("Conv", x, b.random(8, 8, 3, 3), pads=[1] * 4))
-    y = b.node("Add", b.node("Conv", x, b.random(8, 8, 3, 3), pads=[1] * 4), x)
-    b.output("y", b.node("Mul", y, b.node("Sigmoid", y)))
-    kernels = group_kernels(b.model(), parse_target("arm"))
+        x = b.op("Relu", b.op("Conv", x, b.w(8, 8, 3, 3), pads=[1] * 4))
+    y = b.op("Add", b.op("Conv", x, b.w(8, 8, 3, 3), pads=[1] * 4), x)
+    b.output("y", b.op("Mul", y, b.op("Sigmoid", y)))
+    kernels = group_kernels(sized(b), parse_target("arm"))
     assert [(kernel.workload.after, kernel.calls) for kernel in kernels.values()] == [
         ("plain", 1),
         ("plain", 3),

@@ -20,7 +20,8 @@ from pfir.backends.tvm.tuning.database import NOTHING, SHIPPED, Entry, Known, ad
 from pfir.backends.tvm.tuning.tunable import group_kernels
 from pfir.errors import UsageError
 from pfir.target import known_targets, parse_target
-from tests.test_backends.bundle import Bundle
+from tests.support.net import Net
+from tests.test_backends.bundle import sized, under_construction
 
 ARM = parse_target("arm")
 WORK = Workload("conv", (1, 16, 8, 8), (1, 16, 8, 8), (0, 2, 3, 1), (3, 3), pads=(1, 1))
@@ -33,10 +34,10 @@ def no_user_file(monkeypatch, tmp_path):
     monkeypatch.setattr(store, "_folder", lambda: tmp_path / "libraries")
 
 
-def _net() -> Bundle:
-    b = Bundle()
-    x = b.node("Relu", b.node("Conv", b.input(1, 16, 8, 8), b.random(16, 16, 1, 1)))
-    b.output("y", b.node("Conv", x, b.random(16, 16, 3, 3), pads=[1] * 4))
+def _net() -> Net:
+    b = under_construction()
+    x = b.op("Relu", b.op("Conv", b.input(1, 16, 8, 8), b.w(16, 16, 1, 1)))
+    b.output("y", b.op("Conv", x, b.w(16, 16, 3, 3), pads=[1] * 4))
     return b
 
 
@@ -165,7 +166,7 @@ def test_a_file_that_cannot_be_written_is_refused(tmp_path):
 
 
 def test_a_library_is_built_as_was_measured_and_the_same_each_time(tmp_path):
-    path, model = tmp_path / "kernels.json", _net().model()
+    path, model = tmp_path / "kernels.json", sized(_net())
     kernel = list(group_kernels(model, ARM).values())[1]
     found = [str(schedule) for schedule in candidates(ARM, kernel.workload)]
 
@@ -179,7 +180,7 @@ def test_a_library_is_built_as_was_measured_and_the_same_each_time(tmp_path):
 
 
 def test_the_kernels_that_were_measured_are_counted(tmp_path):
-    path, model = tmp_path / "mine.json", _net().model()
+    path, model = tmp_path / "mine.json", sized(_net())
     kernels = list(group_kernels(model, ARM).values())
     second = str(candidates(ARM, kernels[0].workload)[1])
     add(path, ARM, {str(kernels[0].workload): Entry(second, 1.1), "of another model": Entry("x", 1.1)})
@@ -195,7 +196,7 @@ def test_a_file_that_is_no_database_is_refused_before_anything_is_built(tmp_path
 
 
 def test_what_is_known_is_part_of_a_librarys_key():
-    model = _net().model()
+    model = sized(_net())
     known_ways = [str(Known()), str(Known({"work": Entry("1")})), str(Known({"work": Entry("2", gain=1.5)}))]
     assert len({store.key(model, ARM, text) for text in known_ways}) == 3
     assert str(Known({"work": Entry("2")})) == known_ways[2]

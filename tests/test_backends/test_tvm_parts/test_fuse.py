@@ -6,11 +6,12 @@ from onnx import TensorProto, ValueInfoProto, helper
 
 from pfir.backends.tvm.lowering.fuse import groups
 from pfir.ir.model import Model
-from tests.test_backends.bundle import Bundle
+from tests.support.net import Net
+from tests.test_backends.bundle import sized, under_construction
 
 
-def _groups(bundle: Bundle) -> list[list[str]]:
-    model = bundle.model()
+def _groups(bundle: Net) -> list[list[str]]:
+    model = sized(bundle)
     kept = {tensor.name for tensor in model.graph.outputs}
     return [[node.op for node in group.nodes] for group in groups(list(model.nodes()), kept, {"Conv"})]
 
@@ -19,29 +20,29 @@ def _value(name: str) -> ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, 3])
 
 
-def _conv(b: Bundle, x: str) -> str:
-    return b.node("Conv", x, b.random(4, 4, 1, 1))
+def _conv(b: Net, x: str) -> str:
+    return b.op("Conv", x, b.w(4, 4, 1, 1))
 
 
 def test_a_residual_sum_goes_with_one_convolution_and_comes_after_both():
-    b = Bundle()
+    b = under_construction()
     x = b.input(1, 4, 5, 5)
-    b.output("y", b.node("Relu", b.node("Add", _conv(b, x), _conv(b, x))))
+    b.output("y", b.op("Relu", b.op("Add", _conv(b, x), _conv(b, x))))
     assert _groups(b) == [["Conv"], ["Conv", "Add", "Relu", "Identity"]]
 
 
 def test_a_swish_by_parts_is_taken_whole():
-    b = Bundle()
+    b = under_construction()
     x = _conv(b, b.input(1, 4, 5, 5))
-    b.output("y", b.node("Mul", x, b.node("Sigmoid", x)))
+    b.output("y", b.op("Mul", x, b.op("Sigmoid", x)))
     assert _groups(b) == [["Conv", "Sigmoid", "Mul", "Identity"]]
 
 
 def test_a_value_that_something_else_needs_ends_the_group():
-    b = Bundle()
-    x = b.node("Relu", _conv(b, b.input(1, 4, 5, 5)))
+    b = under_construction()
+    x = b.op("Relu", _conv(b, b.input(1, 4, 5, 5)))
     b.output("y", _conv(b, x))
-    b.output("z", b.node("Tanh", x))
+    b.output("z", b.op("Tanh", x))
     assert ["Conv", "Relu"] in _groups(b)
 
 
@@ -60,16 +61,16 @@ def test_a_value_that_a_body_reads_ends_the_group_and_the_body_stays_out_of_it()
 
 
 def test_a_node_that_broadcasts_to_another_shape_is_not_taken():
-    b = Bundle()
+    b = under_construction()
     x = _conv(b, b.input(1, 4, 1, 1))
-    b.output("y", b.node("Mul", x, b.input(1, 4, 6, 6)))
+    b.output("y", b.op("Mul", x, b.input(1, 4, 6, 6)))
     assert ["Conv"] in _groups(b)
 
 
 def test_a_chain_whose_expression_would_explode_is_cut():
-    b = Bundle()
+    b = under_construction()
     x = b.input(2, 3)
     for _ in range(8):
-        x = b.node("Mul", x, b.node("Sigmoid", x))
+        x = b.op("Mul", x, b.op("Sigmoid", x))
     b.output("y", x)
     assert len(_groups(b)) > 1

@@ -10,7 +10,7 @@ from pfir.backends.tvm.library import build, link, store
 from pfir.errors import CompileError, UsageError
 from pfir.system import scratch
 from pfir.target import parse_target
-from tests.test_backends.bundle import Bundle
+from tests.test_backends.bundle import sized, under_construction
 
 
 @pytest.fixture
@@ -91,9 +91,9 @@ def test_the_compiler_that_comes_with_us_is_called(tmp_path):
 
 
 def test_too_little_space_is_told_before_llvm_ends_the_process(monkeypatch, tmp_path):
-    b = Bundle()
-    b.output("y", b.node("Conv", b.input(1, 64, 8, 8), b.random(512, 64, 1, 1)))
-    model, constant_bytes = b.model(), 512 * 64 * 4
+    b = under_construction()
+    b.output("y", b.op("Conv", b.input(1, 64, 8, 8), b.w(512, 64, 1, 1)))
+    model, constant_bytes = sized(b), 512 * 64 * 4
     monkeypatch.setattr(store, "_folder", lambda: tmp_path)
 
     def building(free_bytes):

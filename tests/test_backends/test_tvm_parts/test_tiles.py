@@ -19,7 +19,7 @@ from pfir.backends.tvm.schedule.tiles import (
     product_tile,
 )
 from pfir.target import known_targets, parse_target
-from tests.test_backends.bundle import Bundle, answers_emulated, answers_of_cases, error
+from tests.test_backends.bundle import answers_emulated, answers_of_cases, error, sized, under_construction
 
 SIZES = st.integers(1, 600)
 
@@ -108,8 +108,8 @@ def test_rows_that_share_lines_of_the_cache_are_few():
 def test_steps_that_do_not_divide_the_channels_leave_a_rest(monkeypatch):
     monkeypatch.setattr(tiles, "_unroll", lambda target, channels_in: min(4, channels_in))
     cases = {
-        f"{channels} {kernel} {stride}": lambda b, c=channels, k=kernel, s=stride: b.node(
-            "Conv", b.input(1, c, 7, 9), b.random(18, c, k, k), b.random(18), strides=[s, s], pads=[k // 2] * 4
+        f"{channels} {kernel} {stride}": lambda b, c=channels, k=kernel, s=stride: b.op(
+            "Conv", b.input(1, c, 7, 9), b.w(18, c, k, k), b.w(18), strides=[s, s], pads=[k // 2] * 4
         )
         for channels, kernel, stride in ((13, 3, 2), (13, 1, 1), (7, 5, 1), (3, 3, 1), (6, 1, 1))
     }
@@ -118,7 +118,7 @@ def test_steps_that_do_not_divide_the_channels_leave_a_rest(monkeypatch):
 
 
 def test_every_arm_tile_computes_what_onnx_runtime_computes():
-    bundle = Bundle()
+    bundle = under_construction()
     for channels, out, kernel, stride in (
         (3, 16, 3, 1),
         (3, 20, 3, 2),
@@ -134,28 +134,28 @@ def test_every_arm_tile_computes_what_onnx_runtime_computes():
         (4, 5, 1, 1),
         (7, 9, 1, 1),
     ):
-        weight = bundle.random(out, channels, kernel, kernel)
-        y = bundle.node("Conv", bundle.input(1, channels, 11, 13), weight, bundle.random(out), strides=[stride] * 2)
-        bundle.output(f"y{channels}_{out}", bundle.node("Relu", y))
+        weight = bundle.w(out, channels, kernel, kernel)
+        y = bundle.op("Conv", bundle.input(1, channels, 11, 13), weight, bundle.w(out), strides=[stride] * 2)
+        bundle.output(f"y{channels}_{out}", bundle.op("Relu", y))
     for channels, kernel, stride in ((18, 3, 1), (24, 3, 2), (9, 5, 1), (16, 5, 2), (13, 3, 1), (61, 3, 2)):
-        x = bundle.node("Conv", bundle.input(1, 5, 11, 13), bundle.random(channels, 5, 1, 1))
-        y = bundle.node(
+        x = bundle.op("Conv", bundle.input(1, 5, 11, 13), bundle.w(channels, 5, 1, 1))
+        y = bundle.op(
             "Conv",
             x,
-            bundle.random(channels, 1, kernel, kernel),
-            bundle.random(channels),
+            bundle.w(channels, 1, kernel, kernel),
+            bundle.w(channels),
             group=channels,
             pads=[kernel // 2] * 4,
             strides=[stride] * 2,
         )
-        bundle.output(f"depthwise{channels}_{kernel}_{stride}", bundle.node("Relu", y))
+        bundle.output(f"depthwise{channels}_{kernel}_{stride}", bundle.op("Relu", y))
     for inner, out in ((64, 10), (33, 5), (7, 64)):
-        weights = bundle.random(inner, out), bundle.random(out)
-        bundle.output(f"dense{inner}", bundle.node("Gemm", bundle.input(1, inner), *weights))
-        bundle.output(f"matmul{inner}", bundle.node("MatMul", bundle.input(2, 3, inner), bundle.random(inner, out)))
-    x = bundle.node("Conv", bundle.input(2, 5, 7, 7), bundle.random(13, 5, 1, 1))
-    y = bundle.node("Conv", x, bundle.random(13, 13, 1, 1), bundle.random(13))
-    bundle.output("residual", bundle.node("Relu", bundle.node("Add", y, x)))
-    found, theirs = answers_emulated(bundle.model(), "arm", "cortex-a55")
+        weights = bundle.w(inner, out), bundle.w(out)
+        bundle.output(f"dense{inner}", bundle.op("Gemm", bundle.input(1, inner), *weights))
+        bundle.output(f"matmul{inner}", bundle.op("MatMul", bundle.input(2, 3, inner), bundle.w(inner, out)))
+    x = bundle.op("Conv", bundle.input(2, 5, 7, 7), bundle.w(13, 5, 1, 1))
+    y = bundle.op("Conv", x, bundle.w(13, 13, 1, 1), bundle.w(13))
+    bundle.output("residual", bundle.op("Relu", bundle.op("Add", y, x)))
+    found, theirs = answers_emulated(sized(bundle), "arm", "cortex-a55")
     for ours in found:
         assert all(error(ours[name], theirs[name]) < 1e-5 for name in theirs)
