@@ -59,6 +59,12 @@ class CompileError(BackendError):
     exit_code = 3
 
 
+class TrainingError(PfirError):
+    """The graph cannot be trained: an operator has no gradient, or the loss stays no number."""
+
+    exit_code = 3
+
+
 class DeviceError(BackendError):
     """The device did not answer as it should; trying again may help."""
 

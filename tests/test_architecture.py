@@ -40,11 +40,6 @@ HEAVY = {
 }
 MOST_PARAMETERS = 7
 MORE_PARAMETERS = {
-    "commands/opt.py optimize",
-    "compile/delivery.py deliver",
-    "compile/measuring/latency.py verify_result",
-    "compile/selection/fitted_search.py best_fitted",
-    "compile/training/fine_tuning.py fine_tune",
     "cores.py _neon",
     "report/svg.py scatter",
 }

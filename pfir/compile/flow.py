@@ -13,7 +13,14 @@ from pfir.compile.calibration.sanity import with_checked_data
 from pfir.compile.delivery import Delivery, deliver
 from pfir.compile.dry_run import dry_run
 from pfir.compile.measuring.evaluator import Evaluator
-from pfir.compile.measuring.latency import HostLatency, emulation, host_latency, instructions, verify_result
+from pfir.compile.measuring.latency import (
+    HostLatency,
+    Verifiers,
+    emulation,
+    host_latency,
+    instructions,
+    verify_result,
+)
 from pfir.compile.measuring.verification_inputs import inputs_to_verify
 from pfir.compile.outcome import Outcome
 from pfir.compile.plan import plan
@@ -81,9 +88,8 @@ def _compressed(run: RunContext, device: Device, emulated: Device | None, worksp
         chosen = _with_notes(run, chosen, artifact)
     with run.stages("verify"):
         feeds = inputs_to_verify(run.samples.validation, result, artifact)
-        verification = verify_result(
-            run.backend, artifact, result, device, feeds, run.progress, emulated, run.request.where
-        )
+        verifiers = Verifiers(device, emulated, run.request.where)
+        verification = verify_result(run.backend, artifact, result, verifiers, feeds, run.progress)
     with run.stages("measure"):
         after = evaluator.side(chosen.fine_tuned.model, run.samples, run.models.original)
         host, counted = _beside_the_target(run, (fixed(run.models.baseline, run.request), result), feeds[0], emulated)

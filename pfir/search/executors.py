@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 
-from pfir.errors import CompileError, DeviceError, Infeasible
+from pfir.errors import CompileError, DeviceError, Infeasible, TrainingError
 from pfir.search.problem import Parameters, Score
 from pfir.system.children import run_module
 
 # Verdicts on one candidate. Anything else that a score raises is a fault and ends the search.
-_VERDICTS = (Infeasible, CompileError, DeviceError)
+_VERDICTS = (Infeasible, CompileError, DeviceError, TrainingError)
 
 
 @dataclass(frozen=True)

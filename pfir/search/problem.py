@@ -21,8 +21,8 @@ class Problem:
         cost: Parameters to cost, such as estimated seconds; cheap, called many times for each candidate.
         limit: Highest cost allowed; None for no limit, then candidates are taken as they are asked.
         score: Parameters to quality, higher is better, perhaps with details for the journal (JSON values). It may raise
-            Infeasible, CompileError or DeviceError: the trial then counts as failed; or OutOfTime: the search ends
-            without it. Picklable where jobs > 1.
+            Infeasible, CompileError, TrainingError or DeviceError: the trial then counts as failed; or OutOfTime: the
+            search ends without it. Picklable where jobs > 1.
         snap: Parameters to what will be built: ratios rounded to whole widths, say. It moves no value of another
             parameter.
         warm_starts: Candidates that are tried first; they are projected onto the limit like all others.

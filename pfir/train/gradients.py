@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from pfir.errors import CompileError
+from pfir.errors import TrainingError
 from pfir.train.runtime import options
 
 
@@ -43,7 +43,7 @@ def build_gradients(
         statistics: Initializer of a running statistic to the tensor that holds its update.
 
     Raises:
-        CompileError: An operator on the way has no gradient.
+        TrainingError: An operator on the way has no gradient.
     """
     scalars = (loss, *(o.name for o in proto.graph.output if o.name != loss))
     parameters = _to_inputs(proto, trainable)
@@ -81,7 +81,7 @@ def _differentiate(proto: onnx.ModelProto, loss: str, trainable: tuple[str, ...]
         return onnx.load_from_string(builder.get_model())
     except Exception as error:  # the native module raises bare RuntimeError and its own types alike
         reason = str(error).strip().splitlines()[0][:300]
-        raise CompileError(f"no gradient for this model: {reason}") from error
+        raise TrainingError(f"no gradient for this model: {reason}") from error
 
 
 def faster(proto: onnx.ModelProto) -> None:

@@ -25,7 +25,7 @@ def mean_gradients(graph: TrainingGraph, batches: Iterable[Arrays], jobs: int = 
         jobs: Threads.
 
     Raises:
-        CompileError: An operator on the way to the loss has no gradient.
+        TrainingError: An operator on the way to the loss has no gradient.
         DataError: There are no batches.
     """
     batches = iter(batches)

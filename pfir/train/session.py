@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pfir.errors import CompileError
+from pfir.errors import TrainingError
 from pfir.ir.model import Model
 from pfir.ir.training import TrainingGraph
 from pfir.train.canonical.batch import own_batch, with_batch
@@ -57,7 +57,7 @@ class TrainSession:
         scalars: Names of the loss and the metrics.
 
     Raises:
-        CompileError: An operator on the way to the loss has no gradient.
+        TrainingError: An operator on the way to the loss has no gradient.
     """
 
     def __init__(self, graph: TrainingGraph, shapes: Mapping[str, tuple[int, ...]], batch: int, jobs: int = 1) -> None:
@@ -151,7 +151,7 @@ def _sized(model: Model, shapes: Mapping[str, tuple[int, ...]], batch: int) -> t
     shard = _shard(model, shapes, batch)
     try:
         return shard, with_batch(model, {n: (shard, *s) for n, s in shapes.items()})
-    except CompileError:
+    except TrainingError:
         own = own_batch(model)
         if own is None or batch % own:
             raise
@@ -184,9 +184,9 @@ def _build(graph: TrainingGraph) -> GradientGraph:
     for node in canonical.model.graph.nodes:
         if node.name in learning and not differentiable(node):
             reason = REASONS.get(node.op, "ONNX Runtime has no gradient for it")
-            raise CompileError(f"node {node.name} ({node.op}) cannot be trained: {reason}")
+            raise TrainingError(f"node {node.name} ({node.op}) cannot be trained: {reason}")
     if not trainable:
-        raise CompileError(f"{graph.model.name} has no weights that reach its outputs; there is nothing to train")
+        raise TrainingError(f"{graph.model.name} has no weights that reach its outputs; there is nothing to train")
     return build_gradients(canonical.model.to_proto(), graph.loss, trainable, canonical.statistics)
 
 

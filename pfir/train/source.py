@@ -29,7 +29,7 @@ class Source:
 
     Raises:
         DataError: The data is empty, or has no labels where the loss needs them.
-        CompileError: An input holds no samples.
+        TrainingError: An input holds no samples.
     """
 
     def __init__(self, graph: TrainingGraph, data: Dataset, settings: Settings) -> None:

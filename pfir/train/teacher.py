@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pfir.data.base import Dataset
-from pfir.errors import CompileError
+from pfir.errors import TrainingError
 from pfir.ir.training import TrainingGraph
 from pfir.run.session import Session
 
@@ -45,7 +45,7 @@ class Teacher:
         """By name of the training graph's input, for inputs `[N, ...]`.
 
         Raises:
-            CompileError: An output has its samples along another axis than the first.
+            TrainingError: An output has its samples along another axis than the first.
         """
         arrays = {n: x for n, x in arrays.items() if n in self._inputs}
         count = len(next(iter(arrays.values())))
@@ -123,7 +123,7 @@ def _check_first(parts: list[Arrays], chunks: list[Arrays]) -> None:
         count = len(next(iter(chunk.values())))
         for name, y in part.items():
             if not y.ndim or len(y) != count:
-                raise CompileError(f"output {name} has no axis of samples in front, which training needs")
+                raise TrainingError(f"output {name} has no axis of samples in front, which training needs")
 
 
 def _variance(x: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from pfir.data.base import Dataset
-from pfir.errors import CompileError
+from pfir.errors import TrainingError
 from pfir.ir.training import TrainingGraph
 from pfir.train import checkpoint
 from pfir.train.checkpoint import State
@@ -91,7 +91,7 @@ def fit(
             epoch's arrays are returned. Without it the last epoch's are.
 
     Raises:
-        CompileError: The graph cannot be trained, or the loss is not finite even after a retreat.
+        TrainingError: The graph cannot be trained, or the loss is not finite even after a retreat.
         DataError: The data is empty, lacks labels, or the checkpoint is damaged.
     """
     settings, began = settings or Settings(), time.monotonic()
@@ -243,7 +243,7 @@ class _Run:
         """Back to the last good epoch with a tenth of the rate."""
         totals, rate = self._totals, self._rate
         if totals.retreats:
-            raise CompileError(
+            raise TrainingError(
                 f"training diverged twice (loss not finite at step {totals.step}, rate {rate:.2g}); "
                 "give a smaller learning rate"
             )

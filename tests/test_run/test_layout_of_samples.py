@@ -8,7 +8,7 @@ import pytest
 from pfir.artifact import Artifact, TensorSpec, whole_inputs
 from pfir.data.generated import generated
 from pfir.devices.feeds import ordered, sample
-from pfir.errors import CompileError
+from pfir.errors import TrainingError
 from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher
 from pfir.run.evaluate import evaluate, reference
 from pfir.run.session import Session
@@ -87,10 +87,10 @@ def test_a_library_is_fed_numbers_without_axes_as_they_are():
 def test_training_says_which_input_or_output_has_no_samples_in_front():
     model = cell("N")
     graph = attach_teacher(model, model, DistillationSettings())
-    with pytest.raises(CompileError, match="input h has no axis of samples in front"):
+    with pytest.raises(TrainingError, match="input h has no axis of samples in front"):
         Source(graph, data(model), Settings(batch=2, jobs=1))
     turned = parsed("t (float[N,3] x) => (float[3,N] y) { z = MatMul(x, w) y = Transpose(z) }", w=random(3, 3))
     source = Source(attach_teacher(turned, turned, DistillationSettings()), data(turned), Settings(batch=2, jobs=1))
-    with pytest.raises(CompileError, match="output y has no axis of samples in front"):
+    with pytest.raises(TrainingError, match="output y has no axis of samples in front"):
         source.shapes()
     source.close()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from pfir.errors import CompileError
+from pfir.errors import TrainingError
 from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher
 from pfir.train import session as module
 from pfir.train.gradients import build_gradients
@@ -49,19 +49,19 @@ def test_running_statistics_move_towards_those_of_the_batch():
 
 
 def test_an_operator_without_gradient_is_named_with_its_node():
-    with pytest.raises(CompileError, match=r"node op \(Floor\) cannot be trained: ONNX Runtime has no gradient"):
+    with pytest.raises(TrainingError, match=r"node op \(Floor\) cannot be trained: ONNX Runtime has no gradient"):
         TrainSession(attach_teacher(after_conv("Floor"), after_conv("Floor")), _shapes(), 4)
 
 
 def test_a_net_without_weights_is_refused():
     model = model_of([helper.make_node("Relu", ["image"], ["y"], "relu")], {}, {"image": ["N", 3, 6, 6]}, {"y": None})
-    with pytest.raises(CompileError, match="has no weights that reach its outputs"):
+    with pytest.raises(TrainingError, match="has no weights that reach its outputs"):
         TrainSession(attach_teacher(model, model), {"image": (3, 6, 6), "pfir_loss_teacher_y": (3, 6, 6)}, 4)
 
 
 def test_a_loss_that_no_weight_reaches_has_no_gradient():
     graph = attach_teacher(after_conv("Relu"), after_conv("Relu"))
-    with pytest.raises(CompileError, match="no gradient for this model"):
+    with pytest.raises(TrainingError, match="no gradient for this model"):
         build_gradients(graph.model.to_proto(), "nowhere", ("weight",), {})
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from pfir.artifact import TensorSpec
 from pfir.data.generated import generated
-from pfir.errors import CompileError, DataError
+from pfir.errors import DataError, TrainingError
 from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher
 from pfir.run.evaluate import accuracy
 from pfir.train.settings import Settings
@@ -130,7 +130,7 @@ def test_a_first_epoch_that_wrecks_the_model_is_taken_back():
 
 
 def test_divergence_twice_is_an_error():
-    with pytest.raises(CompileError, match="diverged twice.*give a smaller learning rate"):
+    with pytest.raises(TrainingError, match="diverged twice.*give a smaller learning rate"):
         learnt(settings=dataclasses.replace(FAST, learning_rate=1e20))
 
 

@@ -72,15 +72,28 @@ def host_device(backend: Backend) -> Device:
     return backend.device(HOST, parse_target(HOST))
 
 
+@dataclass(frozen=True)
+class Verifiers:
+    """The devices on which a library may be verified.
+
+    Args:
+        device: The device of the run; an estimator runs nothing, so the emulated device or the host takes its place.
+        emulated: What `emulation` gave.
+        where: Which places the user wants.
+    """
+
+    device: Device
+    emulated: Device | None = None
+    where: Where = ANYWHERE
+
+
 def verify_result(
     backend: Backend,
     artifact: Artifact,
     model: Model,
-    device: Device,
+    verifiers: Verifiers,
     feeds: Sequence[Mapping[str, np.ndarray]],
     progress: Progress,
-    emulated: Device | None = None,
-    where: Where = ANYWHERE,
 ) -> Verification:
     """Compare the library with ONNX Runtime on the same model: on the device, the emulated one, or as a host build.
 
@@ -89,10 +102,8 @@ def verify_result(
     Args:
         artifact: The library for the target.
         model: What it was built from, every size fixed.
-        device: The device of the run; an estimator runs nothing, so the emulated device or the host takes its place.
+        verifiers: Where it may run.
         feeds: Sets of inputs, at least one, the first of samples.
-        emulated: What `emulation` gave.
-        where: Which of these places the user wants.
 
     Raises:
         VerifyError: The outputs differ, or the library fails while running.
@@ -100,6 +111,7 @@ def verify_result(
     """
     if backend.is_onnxruntime:
         return Verification(HOST, None, skipped="not applicable: ONNX Runtime itself runs the result")
+    where = verifiers.where
     if where.choice == NONE:
         return Verification(NONE, False, skipped="--verify none")
     session = Session(model)
@@ -112,7 +124,7 @@ def verify_result(
         def on_host() -> tuple[Artifact, Device]:
             return _as_device_error(lambda: backend.build(model, host)), here
 
-        places = [*_places(where, artifact, device, emulated), (HOST, on_host)]
+        places = [*_places(artifact, verifiers), (HOST, on_host)]
         if where.choice == EMULATED:
             places = places[:1]
         found = where.insist(verify_somewhere(places, cases, host.arithmetic, progress.note))
@@ -121,11 +133,12 @@ def verify_result(
     return replace(found, device=HOST) if found.device.startswith(HOST) else found
 
 
-def _places(where: Where, artifact: Artifact, device: Device, emulated: Device | None) -> list[Place]:
+def _places(artifact: Artifact, verifiers: Verifiers) -> list[Place]:
     """Where the library itself can run, as far as the user wants it there."""
-    if where.choice == AUTO:
-        return _everywhere(artifact, device, emulated)
-    wanted = where.choice == EMULATED and emulated is not None
+    emulated = verifiers.emulated
+    if verifiers.where.choice == AUTO:
+        return _everywhere(artifact, verifiers.device, emulated)
+    wanted = verifiers.where.choice == EMULATED and emulated is not None
     return [(_architecture(artifact.target), lambda: (artifact, emulated))] if wanted else []
 
 

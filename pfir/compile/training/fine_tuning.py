@@ -12,7 +12,7 @@ from pfir.compile.calibration.samples import Samples
 from pfir.compile.deadline import Deadline
 from pfir.compile.methods.candidates import adopt
 from pfir.data.base import Dataset
-from pfir.errors import CompileError
+from pfir.errors import TrainingError
 from pfir.ir.model import Model
 from pfir.ir.training import TrainingGraph
 from pfir.passes.base import Activations, Context
@@ -88,7 +88,7 @@ def fine_tune(
         give_back()
         timed = settings if how.budget_s is None else replace(settings, time_budget_s=max(ends.left_s(), LEAST_S))
         result = fit(graph, samples.train, timed, lambda p: _tell(progress, p, timed))
-    except CompileError as error:
+    except TrainingError as error:
         return FineTuned(student, notes=(f"not fine-tuned: {error}",))
     give_back()  # the buffers of training, before two models are run on what judges them
     restored.set_arrays(result.arrays)

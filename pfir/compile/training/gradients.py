@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pfir.data.base import Dataset
-from pfir.errors import CompileError, UsageError
+from pfir.errors import TrainingError, UsageError
 from pfir.ir.model import Model
 from pfir.ir.training import TrainingGraph
 from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher, is_classifier
@@ -49,7 +49,7 @@ class LossGradients:
             graph, batches = self._classes(model) if is_classifier(model) else self._values(model)
             asked = tuple(name for name in graph.trainable if name in set(names))
             return mean_gradients(replace(graph, trainable=asked), batches)
-        except CompileError as error:
+        except TrainingError as error:
             raise UsageError(f"no gradients to rank channels by: {error}; choose another criterion") from error
 
     def _classes(self, model: Model) -> tuple[TrainingGraph, Iterator[Arrays]]:

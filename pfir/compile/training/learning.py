@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pfir.data.base import Dataset
-from pfir.errors import CompileError, UsageError
+from pfir.errors import TrainingError, UsageError
 from pfir.ir.model import Model
 from pfir.ir.training import TrainingGraph
 from pfir.passes.base import Context, Slopes
@@ -69,7 +69,7 @@ class Learning:
         try:
             whole = differentiable_as_a_whole(replace(graph, frozen_batch_norm=True))
             return _Differentiated(whole, self._labelled(graph))
-        except CompileError as error:
+        except TrainingError as error:
             raise UsageError(f"no gradients to rank channels by: {error}; choose another criterion") from error
 
     def train(self, graph: TrainingGraph) -> Arrays:
@@ -86,7 +86,7 @@ class Learning:
         )
         try:
             return fit(graph, data, settings).arrays
-        except CompileError as error:
+        except TrainingError as error:
             raise UsageError(f"no training between the stages: {error}; choose another criterion") from error
 
     def _labelled(self, graph: TrainingGraph) -> Dataset:

@@ -9,7 +9,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from pfir.artifact import whole_inputs
-from pfir.errors import CompileError
+from pfir.errors import TrainingError
 from pfir.ir.model import Model
 from pfir.train.runtime import inference
 
@@ -21,11 +21,11 @@ def check_inputs(model: Model, fed: Collection[str]) -> None:
     """Return only if every input that data feed holds one entry a sample.
 
     Raises:
-        CompileError: One does not, as a state [layers, N, F] or a number without axes.
+        TrainingError: One does not, as a state [layers, N, F] or a number without axes.
     """
     alone = whole_inputs([t for t in model.inputs() if t.name in fed])
     if alone:
-        raise CompileError(f"input {min(alone)} has no axis of samples in front, which training needs")
+        raise TrainingError(f"input {min(alone)} has no axis of samples in front, which training needs")
 
 
 def with_batch(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> Model:
@@ -35,7 +35,7 @@ def with_batch(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> Model:
     run against the original sample by sample.
 
     Raises:
-        CompileError: The model works with its own batch only.
+        TrainingError: The model works with its own batch only.
     """
     copy = model.clone()
     copy.source = None
@@ -103,7 +103,7 @@ def _check_samples(model: Model, copy: Model, own: int, shapes: Mapping[str, tup
         expected = np.concatenate(runs) if runs[0].ndim else np.mean(runs)
         if whole[i].shape != expected.shape or not np.allclose(whole[i], expected, rtol=TOLERANCE, atol=TOLERANCE):
             name = model.graph.outputs[i].name
-            raise CompileError(f"{model.name} works with a batch of {own} only: {name} differs in one of {batch}")
+            raise TrainingError(f"{model.name} works with a batch of {own} only: {name} differs in one of {batch}")
 
 
 def _runs(changed: Model, feeds: list[dict[str, np.ndarray]], model: Model) -> list[list[np.ndarray]]:
@@ -111,4 +111,4 @@ def _runs(changed: Model, feeds: list[dict[str, np.ndarray]], model: Model) -> l
         runner, names = inference(changed, jobs=1), [t.name for t in model.graph.outputs]
         return [runner.run(names, each) for each in feeds]
     except Exception as error:  # ONNX Runtime's own exceptions share no base below Exception
-        raise CompileError(f"{model.name} cannot run with another batch: {str(error).splitlines()[0]}") from error
+        raise TrainingError(f"{model.name} cannot run with another batch: {str(error).splitlines()[0]}") from error

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-from pfir.errors import CompileError
+from pfir.errors import TrainingError
 from pfir.ir.model import Model
 from pfir.ir.training import trainable_initializers
 from pfir.train.canonical import activations as rewrite_activations
@@ -65,7 +65,7 @@ def check_trainable(model: Model) -> list[tuple[str, str, str]]:
     trainable = trainable_initializers(model)
     try:
         copy = canonicalize(model, trainable).model
-    except CompileError as error:
+    except TrainingError as error:
         return [(model.name, "model", str(error))]
     learning = reached_by(copy.graph, trainable)
     return [
@@ -96,7 +96,7 @@ def at_opset(model: Model) -> Model:
     except Exception as error:  # the converter is native and raises RuntimeError subclasses of its own
         reason = str(error).strip().splitlines()[0][:200]
         said = f"{model.name} cannot be converted from opset {copy.graph.opset} to {OPSET} for training: {reason}"
-        raise CompileError(said) from error
+        raise TrainingError(said) from error
     return Model(gs.import_onnx(converted), copy.name, copy.provenance, None, 10)
 
 

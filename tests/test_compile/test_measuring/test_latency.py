@@ -4,7 +4,15 @@ import pytest
 
 from pfir.backends.ort import OrtBackend, OrtHost
 from pfir.backends.tvm import TvmBackend
-from pfir.compile.measuring.latency import emulation, host_device, host_latency, instructions, run_device, verify_result
+from pfir.compile.measuring.latency import (
+    Verifiers,
+    emulation,
+    host_device,
+    host_latency,
+    instructions,
+    run_device,
+    verify_result,
+)
 from pfir.compile.measuring.verification_inputs import inputs_to_verify
 from pfir.compile.prepare import fixed
 from pfir.data.generated import generated
@@ -86,7 +94,7 @@ def _verified(target, emulated=None):
     said, model, backend, progress = [], fix_sizes(small_net()), TvmBackend(), Silent()
     progress.note = said.append
     artifact, feeds = backend.build(model, target), [{"in0": images(1)}]
-    return verify_result(backend, artifact, model, EstimateDevice(target), feeds, progress, emulated), said
+    return verify_result(backend, artifact, model, Verifiers(EstimateDevice(target), emulated), feeds, progress), said
 
 
 def test_where_the_emulated_device_cannot_be_set_up_the_host_verifies_and_that_is_recorded():
@@ -115,13 +123,13 @@ def test_a_model_of_a_fixed_batch_is_verified_with_it():
     model, backend = fixed(fix_sizes(small_net(), 4), asked), TvmBackend()
     artifact, data = backend.build(model, HOST), generated(model.inputs(), 40)
     feeds = inputs_to_verify(data, model, artifact)
-    found = verify_result(backend, artifact, model, EstimateDevice(HOST), feeds, Silent())
+    found = verify_result(backend, artifact, model, Verifiers(EstimateDevice(HOST)), feeds, Silent())
     assert found.passed and found.samples == 4 * len(feeds) == 32
 
 
 def test_onnx_runtime_is_not_compared_with_itself():
     backend, model = OrtBackend(), fix_sizes(small_net())
-    found = verify_result(backend, backend.build(model, ARM), model, EstimateDevice(ARM), [], Silent())
+    found = verify_result(backend, backend.build(model, ARM), model, Verifiers(EstimateDevice(ARM)), [], Silent())
     assert found.passed is None and found.max_abs_error is None and "not applicable" in found.skipped
 
 

@@ -5,7 +5,7 @@ import pytest
 from pfir.backends import open_backend
 from pfir.backends.ort import OrtBackend
 from pfir.backends.tvm import TvmBackend
-from pfir.compile.measuring.latency import emulation, verify_result
+from pfir.compile.measuring.latency import Verifiers, emulation, verify_result
 from pfir.compile.measuring.verification_places import Where
 from pfir.devices.base import Device
 from pfir.devices.estimation.estimate import EstimateDevice
@@ -46,7 +46,9 @@ def built():
 def verified(built, choice, fault=None):
     model, backend, artifact = built
     device = Emulated(model, fault)
-    return verify_result(backend, artifact, model, EstimateDevice(ARM), FEEDS, Silent(), device, Where(choice))
+    return verify_result(
+        backend, artifact, model, Verifiers(EstimateDevice(ARM), device, Where(choice)), FEEDS, Silent()
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,7 +73,7 @@ def test_verify_emulated_means_there_or_not_at_all(built):
 
 def test_verify_none_runs_nothing_and_says_so(built):
     model, backend, artifact = built
-    found = verify_result(backend, artifact, model, EstimateDevice(ARM), [], Silent(), None, Where("none"))
+    found = verify_result(backend, artifact, model, Verifiers(EstimateDevice(ARM), None, Where("none")), [], Silent())
     assert not found.passed and found.skipped == "--verify none"
 
 

@@ -63,7 +63,7 @@ def test_none_of_the_finalists_would_be_nearer(found, candidates, model, tmp_pat
 def test_its_trials_are_reported_beside_those_of_the_first_search(found, candidates, model, tmp_path):
     first = replace(candidates[0], trials=(Trial(1.0, 0.5, True),), seconds=1.0)
     chosen = best(found, (first,), model, tmp_path)
-    assert len(chosen.trials) == 1 + TRIALS
+    assert 2 < len(chosen.trials) <= 1 + TRIALS
     assert chosen.trials[0] == Trial(1.0, 0.5, False)
     assert sum(trial.chosen for trial in chosen.trials) == 1
     assert chosen.seconds > 1.0

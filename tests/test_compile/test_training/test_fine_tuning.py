@@ -6,7 +6,7 @@ import pytest
 from pfir.compile.training import fine_tuning as finetune
 from pfir.compile.training.fine_tuning import FineTuning, augmentation, fine_tune, without_slopes
 from pfir.data import open_data
-from pfir.errors import CompileError
+from pfir.errors import TrainingError
 from pfir.passes.distillation.attach_teacher import attach_teacher
 from pfir.passes.pruning.prune_channels import RATIO
 from pfir.report.progress import Silent
@@ -87,7 +87,7 @@ def test_training_that_makes_it_worse_is_dropped_with_a_note(job, monkeypatch):
 
 def test_a_model_that_cannot_be_trained_stays_with_a_note(job, monkeypatch):
     def refuse(*_):
-        raise CompileError("operator X has no gradient")
+        raise TrainingError("operator X has no gradient")
 
     monkeypatch.setattr(finetune, "attach_teacher", refuse)
     tuned = _fine_tuned(job)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from pfir.errors import CompileError
+from pfir.errors import TrainingError
 from pfir.passes.distillation.attach_teacher import attach_teacher
 from pfir.run.session import Session
 from pfir.train.canonical.batch import own_batch, with_batch
@@ -55,13 +55,13 @@ def test_a_model_that_mixes_samples_keeps_its_batch():
         helper.make_node("Sub", ["image", "m"], ["y"], "centre"),
     ]
     model = model_of(nodes, {}, {"image": [2, 3, 4, 4]}, {"y": [2, 3, 4, 4]})
-    with pytest.raises(CompileError, match="works with a batch of 2 only"):
+    with pytest.raises(TrainingError, match="works with a batch of 2 only"):
         with_batch(model, {"image": (6, 3, 4, 4)})
 
 
 def test_a_model_that_fails_in_another_batch_says_so():
     model = joined()
-    with pytest.raises(CompileError, match="cannot run with another batch"):
+    with pytest.raises(TrainingError, match="cannot run with another batch"):
         with_batch(model, {"image": (4, 3, 8, 8)})
 
 

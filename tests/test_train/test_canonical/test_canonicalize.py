@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from pfir.errors import CompileError
+from pfir.errors import TrainingError
 from pfir.ir.model import Model
 from pfir.ir.onnx_io.sharing import shared_again
 from pfir.run.session import Session
@@ -149,7 +149,7 @@ def test_a_model_that_cannot_be_converted_is_refused(monkeypatch):
         raise RuntimeError("no adapter")
 
     monkeypatch.setattr(onnx.version_converter, "convert_version", refuse)
-    with pytest.raises(CompileError, match="from opset 9 to 17.*no adapter"):
+    with pytest.raises(TrainingError, match="from opset 9 to 17.*no adapter"):
         at_opset(after_conv("Relu", opset=9))
 
 
