@@ -24,7 +24,7 @@ from pfir.ir.shapes import fix_sizes
 from pfir.measurement import Measurement
 from pfir.passes.base import Context
 from pfir.passes.pipeline import run
-from pfir.report import words
+from pfir.report import wording
 from pfir.run.rival import Timing, time_onnxruntime
 from pfir.run.trial import check_safe
 from pfir.target import FLOAT16, FLOAT32, Target, arithmetic_named, parse_target, with_arithmetic
@@ -253,4 +253,4 @@ def _line(row: Mapping[str, object]) -> str:
     if "vs" in row:
         vs = row["vs"]
         text += f"; {vs['name']} {vs['version']} {1e3 * vs['latency_s']:.3f} ms, ratio {row['ratio']:.3f}"
-    return "; ".join(part for part in (text, words.tuned(row["tuned"])) if part)
+    return "; ".join(part for part in (text, wording.tuned(row["tuned"])) if part)

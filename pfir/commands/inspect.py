@@ -16,7 +16,7 @@ from pfir.ir.coupling.groups import Group
 from pfir.ir.model import Model
 from pfir.ir.shapes import fix_sizes
 from pfir.names import visible
-from pfir.report.words import count, size
+from pfir.report.wording import count, size
 
 WIDTH = 120
 """Of the table where it goes to no terminal."""

@@ -21,7 +21,7 @@ from pfir.compile.selection.search_context import method_for
 from pfir.compile.stages import Stages
 from pfir.devices.estimation.estimate import EstimateDevice
 from pfir.ir.costs.model_cost import Cost, model_cost
-from pfir.report import words
+from pfir.report import wording
 
 
 def dry_run(request: Request, checked: Checked, stages: Stages) -> Outcome:
@@ -83,7 +83,7 @@ def _told(request: Request, cost: Cost, methods: Sequence[Method], ends: Sequenc
         plan(request).text(),
         *(method.summary for method in methods),
         f"reachable speed-up: 1.00x to {_range('{:.2f}x', speedups)} (--speedup); latency: "
-        f"{words.duration(ends[0].baseline_s)} to {words.duration(least_s)} (--latency); estimates for {core}",
+        f"{wording.duration(ends[0].baseline_s)} to {wording.duration(least_s)} (--latency); estimates for {core}",
         f"reachable size: 1.00x to {_range('{:.2f}x', sizes)} smaller (--size)",
         f"reachable share of the MACs: 1 to {_range('{:.3g}', shares)} (--macs)",
         "the nearer to these ends, the less is left of the accuracy",

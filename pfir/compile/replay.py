@@ -14,7 +14,7 @@ from pfir.compile.selection.searching import Found, as_it_is
 from pfir.compile.training.fine_tuning import FineTuned
 from pfir.errors import UsageError
 from pfir.recipe import Recipe, read_recipe, read_weights
-from pfir.report import words
+from pfir.report import wording
 
 
 def replay(prepared: Prepared, request: Request) -> tuple[Found, FineTuned]:
@@ -66,7 +66,7 @@ def tuned_otherwise(request: Request, tuning: Tuning | None) -> tuple[str, ...]:
     before = read_recipe(request.recipe).tuning
     if before is None or before.core != tuning.core or before.choices == tuning.choices:
         return ()
-    then, now = (words.tuned(asdict(side)) for side in (before, tuning))
+    then, now = (wording.tuned(asdict(side)) for side in (before, tuning))
     return (f"The library is not the recipe's: it was built by other measured kernels ({then} then, {now} now).",)
 
 

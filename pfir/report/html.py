@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from pfir.report import glossary, svg, words
+from pfir.report import glossary, svg, wording
 from pfir.report.markup import explained, legend, pairs, prose, row, section, text
 from pfir.report.search_plot import search_plot
 from pfir.report.style import STYLE
@@ -33,7 +33,7 @@ def page(report: Mapping) -> str:
         f"<footer>pfir {text(report['pfir'])}</footer>",
     ]
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-    title = f"<title>{text(report['model'].get('name', 'model'))}: {text(words.headline(report))}</title>"
+    title = f"<title>{text(report['model'].get('name', 'model'))}: {text(wording.headline(report))}</title>"
     body = "\n".join(part for part in parts if part)
     top = f'<!doctype html>\n<html lang="en"><head>{head}{title}<style>{STYLE}</style></head>'
     return f"{top}\n<body><main>\n{body}\n</main></body></html>\n"
@@ -42,9 +42,9 @@ def page(report: Mapping) -> str:
 def _header(report: Mapping) -> str:
     name, target = report["model"].get("name", "model"), report["target"]["name"]
     kind, state = ("good", "Goal met") if report["met"] else ("bad", "Goal not met")
-    facts = f"asked for {text(report['goal'])} · {text(words.verified(report))}"
+    facts = f"asked for {text(report['goal'])} · {text(wording.verified(report))}"
     return (
-        f'<header><div class="over">{text(name)} → {text(target)}</div><h1>{text(words.headline(report))}</h1>'
+        f'<header><div class="over">{text(name)} → {text(target)}</div><h1>{text(wording.headline(report))}</h1>'
         f'<p class="soft"><span class="state {kind}">{state}</span> · {facts}</p></header>'
     )
 
@@ -56,11 +56,11 @@ def _notes(report: Mapping) -> str:
 
 def _tiles(report: Mapping) -> str:
     before, after = report["baseline"], report["result"]
-    times = f"{words.latency(before)} → {words.latency(after)}"
-    size = (words.size(after["size_bytes"]), _was("size", words.size(before["size_bytes"])))
-    macs = (words.count(after["macs"]), _was("multiply-accumulates", words.count(before["macs"])))
+    times = f"{wording.latency(before)} → {wording.latency(after)}"
+    size = (wording.size(after["size_bytes"]), _was("size", wording.size(before["size_bytes"])))
+    macs = (wording.count(after["macs"]), _was("multiply-accumulates", wording.count(before["macs"])))
     tiles: dict[str, tuple[str, str] | None] = {
-        "speedup": (words.faster(report), f"speed-up: {times} ({words.source(report)})"),
+        "speedup": (wording.faster(report), f"speed-up: {times} ({wording.source(report)})"),
         "max_drop": _quality_tile(report),
         "size": size,
         "macs": macs,
@@ -79,16 +79,16 @@ def _unbroken(label: str) -> str:
 def _quality_tile(report: Mapping) -> tuple[str, str] | None:
     before, after = report["baseline"], report["result"]
     if after["accuracy"] is not None:
-        return words.percent(after["accuracy"]), _was("accuracy", before["accuracy"])
+        return wording.percent(after["accuracy"]), _was("accuracy", before["accuracy"])
     if after["fidelity"] is None:
         return None
-    label = f"fidelity to the original{words.on_what(report)}"
-    return words.percent(after["fidelity"]), _was(label, before["fidelity"])
+    label = f"fidelity to the original{wording.on_what(report)}"
+    return wording.percent(after["fidelity"]), _was(label, before["fidelity"])
 
 
 def _was(label: str, before: object) -> str:
-    before = words.percent(before) if isinstance(before, float) else before
-    return label if before in (None, words.NOTHING) else f"{label}, was {before}"
+    before = wording.percent(before) if isinstance(before, float) else before
+    return label if before in (None, wording.NOTHING) else f"{label}, was {before}"
 
 
 def _table(report: Mapping) -> str:
@@ -103,21 +103,21 @@ def _assumed(report: Mapping) -> str:
     target, side, check = report["target"], report["result"], report["verification"]
     spread = f" ± {100 * side['latency_spread']:.0f} %" if side["latency_spread"] else ""
     found = {
-        "core": f"{words.core(report)}, {target['threads']} thread{'s' if target['threads'] != 1 else ''}",
+        "core": f"{wording.core(report)}, {target['threads']} thread{'s' if target['threads'] != 1 else ''}",
         "target": f"{target['triple']}, code for {target['cpu']}",
         "arithmetic": report["arithmetic"],
         "latency": f"{side['latency_source']}{spread}: {side['latency_detail']}",
         "core's figures from": target["core_source"],
         "fidelity": f"agreement with the original on {report['fidelity_data']} inputs",
-        "kernels": words.tuned(report["tuned"]),
+        "kernels": wording.tuned(report["tuned"]),
         "verification": _errors(report, check),
     }
-    used = ["roofline", "kernel"] if words.is_estimate(report) else ["kernel"]
+    used = ["roofline", "kernel"] if wording.is_estimate(report) else ["kernel"]
     return pairs({name: told for name, told in found.items() if told}) + explained(*used)
 
 
 def _errors(report: Mapping, check: Mapping) -> str:
-    said = words.verified(report)
+    said = wording.verified(report)
     if check["max_abs_error"] is None:
         return said
     limits = "" if check["tolerance"] is None else f", tolerance {check['tolerance']:.1g}"
@@ -139,14 +139,14 @@ def _layers(report: Mapping) -> str:
     if rest:
         before, after = (sum(x[side] or 0.0 for x in rest) for side in ("before_s", "after_s"))
         listed += _layer(f"{len(rest)} more together", before, after, max(most, before, after))
-    source = "Estimates" if words.is_estimate(report) else "Estimates, scaled to the measured latency of the original"
+    source = "Estimates" if wording.is_estimate(report) else "Estimates, scaled to the measured latency of the original"
     told = f"{source}. What takes longest in the original comes first; each has with it what is fused into it."
     key = legend(("before", "before"), ("after", "after"))
     return f'<div class="layers">{listed}</div>{key}<p class="over">{told}</p>'
 
 
 def _kernel(layer: Mapping) -> str:
-    return f"{layer['name']} ({words.KINDS[layer['family']]})"
+    return f"{layer['name']} ({wording.KINDS[layer['family']]})"
 
 
 def _layer(name: str, before: float | None, after: float | None, most: float) -> str:
@@ -154,7 +154,7 @@ def _layer(name: str, before: float | None, after: float | None, most: float) ->
         f'<div class="bar {kind}" style="width:{100 * (seconds or 0.0) / most:.1f}%"></div>'
         for kind, seconds in (("before", before), ("after", after))
     )
-    numbers = f"{words.duration(before, 2)} → {'gone' if after is None else words.duration(after, 2)}"
+    numbers = f"{wording.duration(before, 2)} → {'gone' if after is None else wording.duration(after, 2)}"
     return f'<div class="layer"><span>{text(name)}</span><div>{bars}</div><em>{numbers}</em></div>'
 
 
@@ -209,8 +209,10 @@ def _stages(report: Mapping) -> str:
         return ""
     named = [(glossary.stage(stage["name"]), stage["seconds"]) for stage in stages]
     bar = "".join(f'<u style="flex:{seconds / total:.4f}" title="{text(name)}"></u>' for name, seconds in named)
-    table = [row(name, ("n", words.duration(seconds)), ("n soft", f"{seconds / total:.0%}")) for name, seconds in named]
-    table.append(row("together", ("n", words.duration(total)), ("n", "")))
+    table = [
+        row(name, ("n", wording.duration(seconds)), ("n soft", f"{seconds / total:.0%}")) for name, seconds in named
+    ]
+    table.append(row("together", ("n", wording.duration(total)), ("n", "")))
     told = explained("branch", "fit layers", "verification")
     return f'<div class="stages">{bar}</div><table>{"".join(table)}</table>{told}'
 

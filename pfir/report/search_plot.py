@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pfir.report import svg, words
+from pfir.report import svg, wording
 from pfir.report.markup import explained, legend
 from pfir.report.svg import Line, Mark
 
@@ -64,11 +64,11 @@ def _quantity(report: Mapping) -> Quantity:
     if not latencies and "size" in goals and _tells(report, "size_bytes"):
         size = before["size_bytes"]
         scale, unit = (1e6, "MB") if size >= 1e6 else (1e3, "kB")
-        return Quantity("size_bytes", f"size ({unit})", scale, words.size, size / goals["size"])
+        return Quantity("size_bytes", f"size ({unit})", scale, wording.size, size / goals["size"])
     if not latencies and "macs" in goals and _tells(report, "macs"):
-        return Quantity("macs", "multiply-accumulates (M)", 1e6, words.count, before["macs"] * goals["macs"])
+        return Quantity("macs", "multiply-accumulates (M)", 1e6, wording.count, before["macs"] * goals["macs"])
     scale, unit = (1e-3, "ms") if before["latency_s"] < 1 else (1.0, "s")
-    return Quantity("latency_s", f"latency ({unit})", scale, words.duration, min(latencies, default=None))
+    return Quantity("latency_s", f"latency ({unit})", scale, wording.duration, min(latencies, default=None))
 
 
 def _tells(report: Mapping, key: str) -> bool:
@@ -98,7 +98,7 @@ def _result(report: Mapping, cost: Quantity, quality: str) -> list[Mark]:
     after = report["result"]
     if after[quality] is None:
         return []
-    title = f"result: {cost.show(after[cost.key])}, {quality} {words.percent(after[quality])}"
+    title = f"result: {cost.show(after[cost.key])}, {quality} {wording.percent(after[quality])}"
     return [Mark(cost.at(after), after[quality], "result", title)]
 
 
@@ -107,7 +107,7 @@ def _level(report: Mapping) -> list[Line]:
     accuracy = report["baseline"]["accuracy"]
     if accuracy is None or report["result"]["accuracy"] is None:
         return []
-    return [Line(accuracy, f"accuracy of the original: {words.percent(accuracy)}")]
+    return [Line(accuracy, f"accuracy of the original: {wording.percent(accuracy)}")]
 
 
 def _legend(report: Mapping, cost: Quantity, quality: str) -> str:
@@ -117,7 +117,7 @@ def _legend(report: Mapping, cost: Quantity, quality: str) -> str:
         ("chosen", "the one that was chosen"),
     ]
     value = report["result"][quality]
-    entries += [] if value is None else [("result", f"the same as delivered: {quality} {words.percent(value)}")]
+    entries += [] if value is None else [("result", f"the same as delivered: {quality} {wording.percent(value)}")]
     entries += [] if cost.goal is None else [("goal", f"goal: at most {cost.show(cost.goal)}")]
     return legend(*entries)
 
@@ -127,13 +127,13 @@ def _told(report: Mapping, trials: int, shown: int, cost: Quantity) -> str:
     said = []
     if search["seconds"]:
         said.append(
-            f"{trials} trials of {search['candidates']} different candidates in {words.duration(search['seconds'])}."
+            f"{trials} trials of {search['candidates']} different candidates in {wording.duration(search['seconds'])}."
         )
     if shown < trials:
         said.append(f"{trials - shown} far below the others are not drawn.")
     if len({t["score"] for t in report["trials"]}) == 1:
         said.append(f"All candidates have the same {search['score']}.")
-    original = words.latency(before) if cost.key == "latency_s" else cost.show(before[cost.key])
+    original = wording.latency(before) if cost.key == "latency_s" else cost.show(before[cost.key])
     said.append(
         f"The original is at {original}, which may lie outside of the plot. Of the candidates that keep the "
         "goal the one with the least divergence is chosen, which need not be the highest."

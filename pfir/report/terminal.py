@@ -6,25 +6,25 @@ from collections.abc import Callable, Mapping
 from typing import TextIO
 
 from pfir.names import visible
-from pfir.report import words
-from pfir.report.words import NOTHING
+from pfir.report import wording
+from pfir.report.wording import NOTHING
 
 
 def rows(report: Mapping) -> list[tuple[str, str, str, str]]:
     """What, before, after, ratio; a row that neither side has is left out."""
     before, after = report["baseline"], report["result"]
-    shares = [(key, key, words.percent) for key in ("accuracy", "fidelity")]
+    shares = [(key, key, wording.percent) for key in ("accuracy", "fidelity")]
     costs: list[tuple[str, str, Callable[[float | None], str]]] = [
-        ("latency on this machine", "host_latency_s", words.duration),
-        ("instructions", "instructions", words.count),
-        ("multiply-accumulates", "macs", words.count),
-        ("parameters", "parameters", words.count),
-        ("size", "size_bytes", words.size),
-        ("peak activations", "peak_activation_bytes", words.size),
+        ("latency on this machine", "host_latency_s", wording.duration),
+        ("instructions", "instructions", wording.count),
+        ("multiply-accumulates", "macs", wording.count),
+        ("parameters", "parameters", wording.count),
+        ("size", "size_bytes", wording.size),
+        ("peak activations", "peak_activation_bytes", wording.size),
     ]
-    found = [(words.latency_row(report), words.latency(before), words.latency(after), words.faster(report))]
+    found = [(wording.latency_row(report), wording.latency(before), wording.latency(after), wording.faster(report))]
     found += [
-        (name, text(before[key]), text(after[key]), words.ratio(before[key], after[key])) for name, key, text in costs
+        (name, text(before[key]), text(after[key]), wording.ratio(before[key], after[key])) for name, key, text in costs
     ]
     found += [(name, text(before[key]), text(after[key]), "") for name, key, text in shares]
     return [row for row in found if (row[1], row[2]) != (NOTHING, NOTHING)]
@@ -34,12 +34,12 @@ def last_line(report: Mapping, folder: str) -> str:
     """One line: what was asked for first, speed-up and by what, quality, size, verification, where the files are."""
     before, after = report["baseline"]["size_bytes"], report["result"]["size_bytes"]
     parts = [
-        *words.claims(report, words.judged(report), words.quality(report)),
-        f"{words.size(before)} -> {words.size(after)}",
-        words.verified(report),
+        *wording.claims(report, wording.judged(report), wording.quality(report)),
+        f"{wording.size(before)} -> {wording.size(after)}",
+        wording.verified(report),
     ]
     goal = "" if report["met"] else "goal not met: "
-    warning = f"; {words.advice(report)}" if words.unsafe(report) else ""
+    warning = f"; {wording.advice(report)}" if wording.unsafe(report) else ""
     return visible(f"{goal}{', '.join(parts)}: {folder}{warning}")
 
 

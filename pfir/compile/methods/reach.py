@@ -8,7 +8,7 @@ from functools import cached_property
 from pfir.compile.methods.base import ModelCost
 from pfir.compile.methods.pricing import Limits, Pricing
 from pfir.errors import Infeasible
-from pfir.report import words
+from pfir.report import wording
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,10 @@ class Reach:
         facts = (
             (
                 limits.size_bytes,
-                f"{words.ratio(whole.size_bytes, smallest)} smaller ({words.size(smallest)})",
+                f"{wording.ratio(whole.size_bytes, smallest)} smaller ({wording.size(smallest)})",
             ),
-            (limits.macs, f"down to {self.macs / whole.macs:.3g} of the MACs ({words.count(self.macs)})"),
-            (limits.latency_s, f"{words.about(self.speedup)} faster by estimate"),
+            (limits.macs, f"down to {self.macs / whole.macs:.3g} of the MACs ({wording.count(self.macs)})"),
+            (limits.latency_s, f"{wording.about(self.speedup)} faster by estimate"),
         )
         return ", ".join(text for limit, text in sorted(facts, key=lambda fact: fact[0] is None))
 

@@ -15,7 +15,7 @@ from pfir.compile.selection.search_context import search_context_for
 from pfir.devices import open_device
 from pfir.errors import DataError, Infeasible, UsageError
 from pfir.frontends import load
-from pfir.report.words import headline
+from pfir.report.wording import headline
 from pfir.run.evaluate import reference
 from pfir.search import searching
 from pfir.train import trainer

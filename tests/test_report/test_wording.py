@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from pfir.measurement import MEASURED, Measurement
-from pfir.report import Verification, build, last_line, page, words
+from pfir.report import Verification, build, last_line, page, wording
 from tests.test_report.sample import finished
 
 SPEED = "about 2.5x faster (estimate, ±25 %)"
@@ -40,16 +40,16 @@ def untouched(**changes):
 )
 def test_what_was_asked_for_comes_first(goals, text):
     report = build(finished(goals=goals))
-    assert words.headline(report) == text
+    assert wording.headline(report) == text
     assert f"<h1>{text}</h1>" in page(report) and f"resnet56: {text}</title>" in page(report)
     assert last_line(report, "out/").startswith(text.split(",")[0].split(" (")[0].replace(LOST, "accuracy 93.39"))
 
 
 def test_a_measured_speed_up_stays_plain():
     report = build(measured())
-    assert words.headline(report) == f"2.53x faster, {LOST}"
+    assert wording.headline(report) == f"2.53x faster, {LOST}"
     assert last_line(report, "out/").startswith("2.53x faster (measured on a board), ")
-    assert "estimate" not in words.latency_row(report) and words.latency(report["result"]) == "4.90 ms"
+    assert "estimate" not in wording.latency_row(report) and wording.latency(report["result"]) == "4.90 ms"
 
 
 def test_no_text_of_an_estimate_says_more_digits_than_it_knows():
@@ -60,7 +60,7 @@ def test_no_text_of_an_estimate_says_more_digits_than_it_knows():
 
 
 def test_a_missed_goal_does_not_read_like_the_one_that_was_asked_for():
-    assert words.headline(build(finished(met=False))).startswith("about 2.53x faster (estimate, ±25 %)")
+    assert wording.headline(build(finished(met=False))).startswith("about 2.53x faster (estimate, ±25 %)")
 
 
 @pytest.mark.parametrize(
@@ -74,12 +74,12 @@ def test_a_missed_goal_does_not_read_like_the_one_that_was_asked_for():
 )
 def test_a_goal_met_by_doing_nothing_says_so(goals, met, text):
     report = build(untouched(goals=goals, met=met))
-    assert words.headline(report).startswith(text) and text in last_line(report, "out/")
+    assert wording.headline(report).startswith(text) and text in last_line(report, "out/")
 
 
 def test_a_verification_that_does_not_apply_is_no_failure():
     report = build(finished(verification=Verification("host", None, skipped="the library is the ONNX model")))
-    assert words.verified(report) == "verification not applicable"
+    assert wording.verified(report) == "verification not applicable"
     assert "FAILED" not in page(report)
 
 
@@ -97,7 +97,7 @@ def test_a_verification_that_does_not_apply_is_no_failure():
     ],
 )
 def test_durations_have_a_fitting_unit(seconds, text):
-    assert words.duration(seconds) == text
+    assert wording.duration(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -115,20 +115,20 @@ def test_durations_have_a_fitting_unit(seconds, text):
     ],
 )
 def test_measured_kernels_are_counted_by_database(databases, text):
-    assert words.tuned({"core": "c", "kernels": 10, "databases": databases, "choices": ""}) == text
-    assert words.tuned(None) is None
+    assert wording.tuned({"core": "c", "kernels": 10, "databases": databases, "choices": ""}) == text
+    assert wording.tuned(None) is None
 
 
 def test_sizes_and_counts_have_three_digits():
-    assert (words.size(3_438_948), words.size(512), words.size(None)) == ("3.44 MB", "512 B", "–")
-    assert (words.count(125_490_000), words.count(47), words.count(4_700)) == ("125 M", "47", "4.70 k")
+    assert (wording.size(3_438_948), wording.size(512), wording.size(None)) == ("3.44 MB", "512 B", "–")
+    assert (wording.count(125_490_000), wording.count(47), wording.count(4_700)) == ("125 M", "47", "4.70 k")
 
 
 def test_points_say_lost_or_gained():
-    assert words.points(0.0027) == "0.27 points of accuracy lost"
-    assert words.points(-0.001) == "0.10 points of accuracy gained"
-    assert words.points(0.00001) == "no accuracy lost"
+    assert wording.points(0.0027) == "0.27 points of accuracy lost"
+    assert wording.points(-0.001) == "0.10 points of accuracy gained"
+    assert wording.points(0.00001) == "no accuracy lost"
 
 
 def test_a_ratio_needs_both_sides():
-    assert (words.ratio(5, 2), words.ratio(None, 2), words.ratio(5, 0)) == ("2.50x", "–", "–")
+    assert (wording.ratio(5, 2), wording.ratio(None, 2), wording.ratio(5, 0)) == ("2.50x", "–", "–")
