@@ -165,11 +165,13 @@ def check_file(path: Path) -> None:
     """Return only if a file may be written there, before anything takes time.
 
     Raises:
-        UsageError: It is a folder, or its folder is missing or may not be written.
+        UsageError: It is a folder, a device or the like, or its folder is missing or may not be written.
     """
     folder = path.absolute().parent
     if path.is_dir():
         raise UsageError(f"-o {path} is a folder; name a file")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"-o {path} is no regular file, and would be replaced by one; name a file")
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         why = "may not be written" if folder.is_dir() else "does not exist"
         raise UsageError(f"-o {path} cannot be written: the folder {folder} {why}")

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import onnx
 import pytest
@@ -70,6 +72,15 @@ def test_what_onnx_runtime_does_not_open_is_not_written(tmp_path, monkeypatch):
     with pytest.raises(VerifyError, match="does not open what the passes made, so nothing is written"):
         _optimize(path, output, "simplify")
     assert output.read_bytes() == b"as it was" and sorted(p.name for p in tmp_path.iterdir()) == ["in.onnx", "out.onnx"]
+
+
+def test_what_is_no_regular_file_is_not_replaced_by_one(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="is no regular file, and would be replaced by one"):
+        _optimize(_integers(tmp_path, "Relu"), tmp_path / "pipe", "simplify")
+    with pytest.raises(UsageError, match="is no regular file"):
+        load(tmp_path / "in.onnx").save(tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_a_model_that_onnx_runtime_never_opened_is_written_with_a_note(tmp_path):

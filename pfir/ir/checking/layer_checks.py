@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
+import numpy as np
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
 from pfir.ir.edit import STANDARD_DOMAINS
 from pfir.ir.onnx_io import walk
@@ -16,6 +18,7 @@ from pfir.ir.operators.table import operator_named
 Dims = list[int | None] | None
 """The sizes of a tensor, None for one that is not known; None where its rank is not."""
 
+_MOST_INDICES = 1024
 _WINDOWS = ("kernel_shape", "strides", "dilations")
 
 
@@ -49,12 +52,40 @@ def layer_fault(inferred: ModelProto) -> str | None:
 
     Where a size is not known, it fits.
     """
-    shapes = _shapes(inferred)
+    shapes, indices = _shapes(inferred), _indices(inferred)
     for node in chain.from_iterable(body.node for body in walk.graphs(inferred)):
         if node.domain in (*STANDARD_DOMAINS, "com.microsoft"):
-            for fault in _faults(node, shapes):
+            for fault in chain(_faults(node, shapes), _gather_faults(node, shapes, indices)):
                 return f"{node.op_type} {node.name!r} {fault}"
     return None
+
+
+def _indices(inferred: ModelProto) -> dict[str, np.ndarray]:
+    """Small constants of whole numbers by name; a name that several graphs give has none."""
+    found: dict[str, list[TensorProto]] = {}
+    for body in walk.graphs(inferred):
+        for tensor in body.initializer if isinstance(body, GraphProto) else ():
+            found.setdefault(tensor.name, []).append(tensor)
+    single = (tensors[0] for tensors in found.values() if len(tensors) == 1)
+    return {t.name: numpy_helper.to_array(t) for t in single if _are_indices(t)}
+
+
+def _are_indices(tensor: TensorProto) -> bool:
+    whole = tensor.data_type in (TensorProto.INT32, TensorProto.INT64)
+    return whole and math.prod(tensor.dims) <= _MOST_INDICES and tensor.data_location != TensorProto.EXTERNAL
+
+
+def _gather_faults(node: NodeProto, shapes: Mapping[str, Dims], indices: Mapping[str, np.ndarray]) -> Iterator[str]:
+    """A Gather that reads beyond the end: ONNX Runtime refuses it or not, by what it finds out before it runs."""
+    if node.op_type != "Gather" or len(node.input) != 2:
+        return
+    dims, read = shapes.get(node.input[0]), indices.get(node.input[1])
+    axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
+    if dims is None or read is None or not read.size or not -len(dims) <= axis < len(dims) or dims[axis] is None:
+        return
+    if int(read.max()) >= dims[axis] or int(read.min()) < -dims[axis]:
+        worst = int(read.max()) if int(read.max()) >= dims[axis] else int(read.min())
+        yield f"reads position {worst} of axis {axis}, which has {dims[axis]}"
 
 
 def _shapes(inferred: ModelProto) -> dict[str, Dims]:

@@ -117,6 +117,8 @@ def slice_bounds(op: Op) -> list[tuple[int, int, int, int]] | None:
 
 def _concat(op: Op) -> Value:
     parts = [op.literal(i) for i in range(len(op.inputs))]
+    if any(part is None for part in parts):  # an input that is left out, which no runtime takes
+        return None
     return np.concatenate(parts, axis=op.attr("axis", 1)) if _small(sum(p.size for p in parts)) else None
 
 

@@ -50,6 +50,8 @@ def save_model(
     Raises:
         UsageError: The folder does not exist, cannot be written to, or is full.
     """
+    if path.exists() and not path.is_file():
+        raise UsageError(f"cannot write {str(path)!r}: it is no regular file, and would be replaced by one")
     try:
         with tempfile.TemporaryDirectory(prefix=f".{path.name[:100]}.", dir=path.parent) as stage:
             files = _write(model, Path(stage) / path.name, one_file_bytes)

@@ -92,7 +92,7 @@ def _slice(node: gs.Node) -> int | None:
     bounds, shape = slice_bounds(node), dims(node.inputs[0])
     if not bounds or shape is None:
         return None
-    whole = (_is_whole(bound, shape[axis]) for axis, bound in bounds.items())
+    whole = (-len(shape) <= axis < len(shape) and _is_whole(bound, shape[axis]) for axis, bound in bounds.items())
     return 0 if all(whole) else None
 
 

@@ -99,6 +99,14 @@ def test_layers_whose_weights_do_not_fit_are_refused(tmp_path, proto, words):
     assert "its shapes contradict each other" in text and words in text
 
 
+@pytest.mark.parametrize(("indices", "position"), [([0, 1], 1), ([-2], -2)])
+def test_a_gather_that_reads_beyond_the_end_is_refused(tmp_path, indices, position):
+    tensor = onnx.numpy_helper.from_array(np.array(indices, np.int64), "i")
+    nodes = [helper.make_node("Shape", ["x"], ["s"]), helper.make_node("Gather", ["s", "i"], ["y"], name="g")]
+    text = refusal(written(tmp_path, model(nodes, [value("x", [3])], [value("y", None, TensorProto.INT64)], [tensor])))
+    assert f"Gather 'g' reads position {position} of axis 0, which has 1" in text
+
+
 def test_a_refusal_by_onnx_stands_where_onnx_runtime_opens_the_model_but_cannot_run_it(tmp_path):
     nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("Gemm", ["f", "w"], ["y"], transB=1)]
     proto = model(nodes, [value("x", ["N", 4, 1, 1])], [value("y", ["N", 10])], [_ones(10, 5)])

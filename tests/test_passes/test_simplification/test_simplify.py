@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx_graphsurgeon as gs
 import pytest
 
 from pfir.frontends import load
+from pfir.ir.coupling.channels import channel_groups
 from pfir.passes.base import Change, Context
+from pfir.passes.simplification.remove_no_ops import remove_no_ops
 from pfir.passes.simplification.simplify import Simplify
 from tests.support.models import REAL, shared_model
 from tests.support.net import feeds, parsed, random
@@ -258,3 +261,16 @@ def test_a_reshape_of_an_empty_vector_to_one_that_is_not_stays():
     body = "net (float[6] x) => (float[2] y) { a = Slice(x, one, none, none) y = Reshape(a, two) }"
     model = parsed(body, one=np.array([1]), none=np.array([0]), two=np.array([2]))
     assert "Reshape" in ops(simplified(model)[0])
+
+
+def test_a_slice_along_an_axis_that_is_not_there_stays():
+    x, y = gs.Variable("x", np.float32, [2, 3]), gs.Variable("y", np.float32, [2, 3])
+    bounds = [gs.Constant(name, np.array([v], np.int64)) for name, v in (("start", 0), ("end", 9), ("axis", 2))]
+    graph = gs.Graph([gs.Node("Slice", "s", inputs=[x, *bounds], outputs=[y])], inputs=[x], outputs=[y])
+    assert remove_no_ops(graph) == 0 and len(graph.nodes) == 1
+
+
+def test_a_concat_of_sizes_that_lacks_an_input_tells_nothing():
+    model = parsed("net (float[2,3] x) => (float[n] y) { s = Shape(x) c = Concat<axis = 0>(s, s) y = Reshape(x, c) }")
+    next(n for n in model.nodes() if n.op == "Concat").inputs[1] = gs.Variable.empty()
+    assert channel_groups(model).free() == ()
