@@ -83,7 +83,7 @@ def _runs(folder: Path) -> None:
     os.chdir(folder)
     (folder / "state").mkdir()
     sys.argv = ["pfir", *RUN, "--epochs", "1", "-o", "done"]
-    with jobs.short_measurements(), suppress(SystemExit):
+    with jobs.short_runs(), suppress(SystemExit):
         main()
     for journal in (folder / "done").glob("*.jsonl"):
         shutil.copyfile(journal, folder / "state" / journal.name)
