@@ -13,7 +13,7 @@ from pfir.ir.onnx_io import walk
 from pfir.ir.onnx_io.tensors import check_size, to_array
 
 MOST_TRIPS = 1_000_000
-MOST_EXPANDED_NODES = 1_000_000
+MOST_EXPANDED_NODES = 200_000
 DEEPEST_CALLS = 64
 MOST_AXES = 64
 """Of a tensor, as numpy has it. onnx's inference reads memory at the axis that an attribute names."""
@@ -124,7 +124,8 @@ def check_calls(model: ModelProto) -> None:
 
 def _check_expanded(nodes: int, what: str) -> None:
     if nodes > MOST_EXPANDED_NODES:
-        raise FrontendError(f"{what} stands for {nodes:.3g} nodes, its function calls expanded; the limit is a million")
+        limit = f"the limit is {MOST_EXPANDED_NODES:,}"
+        raise FrontendError(f"{what} stands for {nodes:.3g} nodes, its function calls expanded; {limit}")
 
 
 def _key(function: FunctionProto) -> _Key:
