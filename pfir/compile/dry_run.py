@@ -55,7 +55,7 @@ def _without_search(request: Request, prepared: Prepared) -> str | None:
 def _ranges(request: Request, checked: Checked, prepared: Prepared) -> Outcome:
     models, estimator = prepared.models, EstimateDevice(checked.target)
     evaluator = Evaluator(checked.backend, estimator, checked.target, request)
-    methods = tuple(method_for(each, models.start, request, None) for each in prepared.searched)
+    methods = tuple(method_for(each.opened(), models.start, request, None) for each in prepared.searched)
     prices = Pricing(methods, whole_cost(methods, models.start, partial(fixed, request=request)), estimator)
     baseline_s = evaluator.latency(models.baseline).seconds
     ends = tuple(_end(prices, baseline_s, costly_first) for costly_first in (False, True))

@@ -69,6 +69,10 @@ class Pass(ABC):
         """Whether fields that decide how much is done were left out: `pfir compile` then searches them."""
         return False
 
+    def opened(self) -> Pass:
+        """This pass with the fields left out that a search may choose."""
+        return self
+
     def space(self, model: Model, context: Context) -> Space:
         """What a search may choose for this model; empty if all is fixed, or there is nothing to choose."""
         del model, context

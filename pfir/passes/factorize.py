@@ -87,6 +87,9 @@ class Factorize(Pass):
         """Whether nothing says how much stays, so that it is for a search to choose."""
         return self.rank is None and self.energy is None and not self.ranks
 
+    def opened(self) -> Factorize:
+        return replace(self, rank=None, energy=None, ranks=())
+
     def space(self, model: Model, context: Context) -> Space:
         """One parameter `rank:<layer>` for each layer that two may replace, in [0.05, 1]; none where all is said."""
         names = [layer.node.name for layer in _layers(model) if not layer.refusal] if self.is_open else []

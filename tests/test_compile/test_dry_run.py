@@ -29,6 +29,12 @@ def test_a_dry_run_tells_ranges_for_every_goal_and_runs_no_data(model, tmp_path,
     assert 0 < done.report["reachable_macs"] < 0.5 and not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("passes", ["prune-channels{ratio=0.3}", "prune-channels{macs=0.7}", "prune-channels"])
+def test_fixed_choices_change_nothing_of_what_could_be_reached(passes, model, tmp_path, no_data_runs):
+    told = [run(model, tmp_path / "out", dry_run=True, passes=p).report for p in (passes, "prune-channels")]
+    assert told[0] == told[1]
+
+
 @pytest.mark.parametrize("key", ["speedup", "macs", "size_bytes"])
 def test_what_a_search_can_reach_lies_between_the_ends_that_are_told(key, tmp_path):
     found = search_context(write_model(tmp_path, net_of_branches()))

@@ -108,6 +108,9 @@ class PruneChannels(Pass):
     def is_open(self) -> bool:
         return self.ratio is None and self.macs is None and not self.ratios
 
+    def opened(self) -> PruneChannels:
+        return replace(self, ratio=None, macs=None, ratios=())
+
     def space(self, model: Model, context: Context) -> Space:
         """One parameter `ratio:<group>` for each group that may lose channels, in [0, 0.9]."""
         return self.space_of(channel_groups(model, context.keep, context.only, self.within_heads))
