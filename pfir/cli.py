@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import signal
 import sys
 from pathlib import Path
@@ -13,6 +12,21 @@ from typing import Annotated
 import typer
 import typer.exceptions
 
+from pfir.cli_messages import PROGRAM, how_to_resume, refusal
+from pfir.cli_options import (
+    BatchOption,
+    ClassesOption,
+    DataOption,
+    Fp16Option,
+    JsonOption,
+    KeepOption,
+    ModelArgument,
+    OnlyOption,
+    PreprocessOption,
+    ShapeOption,
+    SizeOption,
+    TunedOption,
+)
 from pfir.errors import PfirError, UsageError, lacks_memory
 from pfir.names import visible
 from pfir.system import streams
@@ -23,47 +37,7 @@ app = typer.Typer(
     help="Makes trained networks small and fast for ARM devices.",
 )
 
-ModelArgument = Annotated[Path, typer.Argument(help="The ONNX model.", show_default=False)]
-PreprocessOption = Annotated[
-    str | None,
-    typer.Option(help="How raw images become inputs, e.g. scale=1/255,mean=0.485:0.456:0.406,std=0.229:0.224:0.225."),
-]
-ClassesOption = Annotated[
-    Path | None, typer.Option(help="Class names in the model's order, for image folders: one a line, or JSON.")
-]
-DataOption = Annotated[str | None, typer.Option(help="Training data: .npz, image folder or its .zip, module:function.")]
-KeepOption = Annotated[list[str] | None, typer.Option(help="A node whose output channels stay; may be repeated.")]
-OnlyOption = Annotated[list[str] | None, typer.Option(help="Prune only this node's channels; may be repeated.")]
-ShapeOption = Annotated[
-    list[str] | None, typer.Option("--input-shape", help="A fixed size for the library: name=1x3x224x224.")
-]
-BatchOption = Annotated[int | None, typer.Option(help="The library's batch size; default: the model's, or 1.")]
-SizeOption = Annotated[
-    list[str] | None,
-    typer.Option("--input-shape", help="Sizes to count costs with, where the model tells none: name=1x3x224x224."),
-]
-Fp16Option = Annotated[bool, typer.Option("--fp16", help="Compute in float16, on cores that have it.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]
-TunedOption = Annotated[
-    str | None, typer.Option(help="Measured kernels to build by: a file of pfir tune, instead of your own; or none.")
-]
-PROGRAM = "pfir"
 INTERRUPTED = 130
-_EXAMPLES = {
-    "compile": "compile model.onnx --target arm --speedup 2.5",
-    "opt": "opt model.onnx --passes simplify -o simple.onnx",
-    "inspect": "inspect model.onnx",
-    "evaluate": "evaluate model.onnx --data test.npz",
-    "bench": "bench model.onnx",
-    "tune": "tune model.onnx --target host",
-    "targets": "targets",
-    "passes": "passes",
-}
-_PLAINER = {
-    "Input should be a valid integer, unable to parse string as an integer": "a whole number is expected",
-    "Input should be a valid number, unable to parse string as a number": "a number is expected",
-}
-"""What a library says of a wrong value, and what we say."""
 
 
 @app.command("compile")
@@ -354,7 +328,7 @@ def main() -> None:
     except PfirError as error:
         _fail(str(error), error.exit_code, error.export)
     except KeyboardInterrupt:
-        _fail(f"interrupted{_how_to_resume()}", INTERRUPTED)
+        _fail(f"interrupted{how_to_resume()}", INTERRUPTED)
     except Exception as error:  # noqa: BLE001  (the edge: anything else is a fault of ours)
         if os.environ.get("PFIR_TRACEBACK"):
             raise
@@ -370,37 +344,14 @@ def _run() -> int:
     except typer.exceptions.Abort:
         raise KeyboardInterrupt from None
     except typer.exceptions.TyperException as error:
-        raise UsageError(_refusal(error)) from None
+        raise UsageError(refusal(error)) from None
     if code == INTERRUPTED:  # Typer gives this code instead of the exception
         raise KeyboardInterrupt
     return code or 0
 
 
-def _refusal(error: typer.exceptions.TyperException) -> str:
-    """What is wrong with the words of the command line, and what would be right."""
-    text, first = error.format_message().rstrip("."), sys.argv[1]
-    for theirs, ours in _PLAINER.items():
-        text = text.replace(theirs, ours)
-    if "No such command" in text and (first.endswith(".onnx") or Path(first).exists()):
-        example = _EXAMPLES["compile"].replace("model.onnx", shlex.quote(first))
-        return f"no command stands before {first}; to compress it: {PROGRAM} {example}"
-    if "Missing" in text and first in _EXAMPLES:
-        text += f", as in `{PROGRAM} {_EXAMPLES[first]}`"
-    command = f"{PROGRAM} {first}" if first in _EXAMPLES else PROGRAM
-    return f"{text}; see `{command} --help`"
-
-
 def _interrupt(*_) -> None:
     raise KeyboardInterrupt
-
-
-def _how_to_resume() -> str:
-    words = [w for w in sys.argv[1:] if w not in ("--force", "--resume")]
-    if words and words[0] == "tune":
-        return "; what was measured is kept, the same command goes on there"
-    if not words or words[0] != "compile":
-        return ""
-    return f"; finished trials are kept, go on with: {PROGRAM} {shlex.join([*words, '--resume'])}"
 
 
 def _fail_unexpected(error: Exception) -> None:

@@ -28,6 +28,7 @@ ALLOWED = {
     | {"search", "train"}
     | LEAVES,
     "commands": None,
+    **dict.fromkeys(("cli_options", "cli_messages"), LEAVES),
     "cli": None,
     **dict.fromkeys(LEAVES, LEAVES),
 }

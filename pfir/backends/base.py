@@ -36,7 +36,7 @@ class Tunable:
 
 
 class TuningRecords(ABC):
-    """What was measured of kernels on one core: a file, to which more is added."""
+    """The file of what was measured of kernels on one core, to which more is added."""
 
     path: Path
     core: str
@@ -106,7 +106,7 @@ class Backend(ABC):
 
     @abstractmethod
     def device(self, url: str | None, target: Target) -> Device:
-        """What runs, or costs, its libraries: None (the estimator), `host` (this machine), or whatever else it knows.
+        """The device that runs, or costs, its libraries: None (the estimator), `host` (this machine), or another one.
 
         Raises:
             UsageError: There is no such device, or it does not run this backend's libraries.
@@ -142,7 +142,7 @@ class Backend(ABC):
         return ()
 
     def tuning_records(self, target: Target, path: Path | None = None) -> TuningRecords | None:
-        """What a file (None: the user's own) has of kernels for this target; None where a backend has no choice.
+        """The records of kernels for this target in a file (None: the user's own); None where a backend has no choice.
 
         Raises:
             UsageError: It is no such file.

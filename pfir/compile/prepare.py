@@ -141,12 +141,18 @@ def _check_order(searched: tuple[Pass, ...]) -> None:
     Raises:
         UsageError: They cannot.
     """
-    if any(isinstance(p, PruneChannels) for p in searched[1:]):
-        raise UsageError("--passes: prune-channels comes once, as the last pass but those whose fields are searched")
+    pruning = [i for i, p in enumerate(searched) if isinstance(p, PruneChannels)]
+    if len(pruning) > 1:
+        raise UsageError(f"--passes: prune-channels stands there {len(pruning)} times; it comes once, as the last pass")
+    if pruning and pruning[0] > 0:
+        raise UsageError(
+            f"--passes: {searched[0].name} in front of prune-channels leaves its fields to the search; "
+            "name them, or put it last"
+        )
     if fixed := [p.name for p in searched[1:] if not p.is_open]:
         raise UsageError(
-            "--passes: prune-channels comes once, as the last pass; "
-            f"{fixed[0]} behind it leaves nothing to the search: put it in front"
+            f"--passes: {fixed[0]} stands behind {searched[0].name}, which is the last pass unless others leave fields "
+            f"to the search; put {fixed[0]} in front"
         )
 
 

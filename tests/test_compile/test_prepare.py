@@ -58,10 +58,24 @@ def test_passes_without_pruning_prune_nothing():
     assert chosen_passes("simplify", 4) == ((Simplify(),), ())
 
 
-@pytest.mark.parametrize("text", ["prune-channels,simplify", "prune-channels{ratio=0.1},prune-channels{ratio=0.1}"])
-def test_prune_channels_comes_once_and_last(text):
-    with pytest.raises(UsageError, match="last"):
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("prune-channels,simplify", "simplify stands behind prune-channels, which is the last pass"),
+        ("prune-channels{ratio=0.1},prune-channels{ratio=0.1}", "prune-channels stands there 2 times"),
+        ("factorize,prune-channels", "factorize in front of prune-channels leaves its fields to the search; name them"),
+        ("factorize,factorize{rank=0.5}", "factorize stands behind factorize"),
+    ],
+)
+def test_passes_in_an_order_that_cannot_be_searched_are_refused(text, words):
+    with pytest.raises(UsageError, match=words):
         chosen_passes(text, 4)
+
+
+def test_a_pass_with_open_fields_is_searched_behind_pruning_or_alone():
+    assert [p.name for p in chosen_passes("prune-channels,factorize", 4)[1]] == ["prune-channels", "factorize"]
+    assert chosen_passes("simplify,factorize", 4)[0] == (Simplify(),)
+    assert chosen_passes("factorize{rank=0.5}", 4)[1] == ()
 
 
 def test_sizes_are_those_of_the_request(model):

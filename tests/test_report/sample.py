@@ -26,6 +26,20 @@ PROMISED = {
     "stages",
     "verification",
 }
+VERIFICATION = {
+    "device",
+    "against",
+    "max_abs_error",
+    "max_rel_error",
+    "tolerance",
+    "passed",
+    "skipped",
+    "samples",
+    "top1_agreement",
+    "not_verified_on",
+    "reason",
+    "near_zero",
+}
 SIDE = {
     "latency_s",
     "latency_source",

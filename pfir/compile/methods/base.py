@@ -90,8 +90,8 @@ class Method(ABC):
         """The cost of a model of this cost once the method has changed it."""
 
     @abstractmethod
-    def choose(self, parameters: Parameters) -> Choice:
-        """What is done by these parameters."""
+    def choose(self, parameters: Parameters, before: ModelCost) -> Choice:
+        """What is done by these parameters to a model of this cost, as the methods before left it."""
 
     @abstractmethod
     def read(self, parts: Mapping[str, object]) -> Choice:

@@ -28,8 +28,12 @@ class Candidates:
     pricing: Pricing
 
     def choices(self, parameters: Parameters) -> Choices:
-        """What each method does by these parameters."""
-        return tuple(method.choose(parameters) for method in self.pricing.methods)
+        """What each method does by these parameters to what the methods before it have left."""
+        found, cost = [], self.pricing.original
+        for method in self.pricing.methods:
+            found.append(method.choose(parameters, cost))
+            cost = method.cost(cost, parameters)
+        return tuple(found)
 
     def build(self, choices: Sequence[Choice]) -> Model:
         """The model once every method has done what was chosen."""

@@ -212,7 +212,8 @@ class ChannelPruning(Method):
         count = round(parameters.get(BRANCHES, 0.0))
         return tuple(dict.fromkeys(name for branch in self.branches[:count] for name in branch.groups))
 
-    def choose(self, parameters: Parameters) -> PrunedChannels:
+    def choose(self, parameters: Parameters, before: ModelCost) -> PrunedChannels:
+        del before
         return PrunedChannels(self.coupling, self.removed(parameters))
 
     def removed(self, parameters: Parameters) -> dict[str, np.ndarray]:

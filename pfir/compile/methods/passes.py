@@ -36,7 +36,7 @@ class AppliedPass(Choice):
 
 @dataclass(frozen=True)
 class BuiltCost(ModelCost):
-    """The cost of a model that is at hand.
+    """The cost of a model that is built when a figure is asked for, and not kept: a search prices thousands.
 
     Args:
         source: Makes the model.
@@ -49,31 +49,24 @@ class BuiltCost(ModelCost):
     key: tuple = ()
 
     def model(self) -> Model:
-        return self._model
+        return self.source()
 
-    @cached_property
+    @property
     def kernels(self) -> tuple[Kernel, ...]:
-        return kernels(self._sized)
+        return self._figures[0]
 
     @property
     def macs(self) -> int:
-        return self._cost.macs
+        return self._figures[1].macs
 
     @property
     def size_bytes(self) -> int:
-        return self._cost.size_bytes
+        return self._figures[1].size_bytes
 
     @cached_property
-    def _model(self) -> Model:
-        return self.source()
-
-    @cached_property
-    def _sized(self) -> Model:
-        return self.fixed(self._model)
-
-    @cached_property
-    def _cost(self) -> Cost:
-        return model_cost(self._sized)
+    def _figures(self) -> tuple[tuple[Kernel, ...], Cost]:
+        sized = self.fixed(self.source())
+        return kernels(sized), model_cost(sized)
 
 
 @dataclass(frozen=True)
@@ -102,9 +95,8 @@ class SearchedPass(Method):
         """The space of the pass, its parameters under the name of the pass."""
         return self._space
 
-    def choose(self, parameters: Parameters) -> AppliedPass:
-        own = {p.name: p.nearest(parameters[self._prefix + p.name]) for p in self._own.parameters}
-        return AppliedPass(self.searched.with_parameters(own))
+    def choose(self, parameters: Parameters, before: ModelCost) -> AppliedPass:
+        return self._chosen(self._own_values(parameters), before.model())
 
     def read(self, parts: Mapping[str, object]) -> AppliedPass:
         found = [p for text in parts.get(APPLIED, ()) for p in parse(str(text)) if p.name == self.searched.name]
@@ -113,16 +105,28 @@ class SearchedPass(Method):
         return AppliedPass(found[0])
 
     def build(self, model: Model, choice: Choice) -> Model:
-        return _applied(model, choice.chosen, self._context)
+        return run((choice.chosen,), model, self._context)[0]
 
     def cost(self, before: ModelCost, parameters: Parameters) -> ModelCost:
-        """The cost of the model that is built by these parameters, which is kept: a search asks for it many times."""
-        choice = self.choose(parameters)
-        key = (before.key, choice.text)
+        """The cost of the model that is built by these parameters, whose figures are kept: a search asks again."""
+        own = self._own_values(parameters)
+        key = (before.key, tuple(own.items()))
         if key not in self._known:
-            source = partial(_applied_to, before, choice.chosen, self._context)
-            self._known[key] = BuiltCost(source, self.fixed, key)
+            self._known[key] = BuiltCost(partial(self._built, before, own), self.fixed, key)
         return self._known[key]
+
+    def _built(self, before: ModelCost, own: Parameters) -> Model:
+        model = before.model()
+        return self.build(model, self._chosen(own, model))
+
+    def _chosen(self, own: Parameters, model: Model) -> AppliedPass:
+        """The pass by these parameters, as far as a model still has what they are of: a layer may have gone."""
+        there = self.searched.space(model, self._context).names
+        return AppliedPass(self.searched.with_parameters({n: v for n, v in own.items() if n in there}))
+
+    def _own_values(self, parameters: Parameters) -> dict[str, float]:
+        """The parameters by the names of the pass."""
+        return {p.name: p.nearest(parameters[self._prefix + p.name]) for p in self._own.parameters}
 
     @property
     def _prefix(self) -> str:
@@ -149,11 +153,3 @@ def whole_cost(methods: Sequence[Method], model: Model, fixed: Callable[[Model],
 
 def _itself(model: Model) -> Model:
     return model
-
-
-def _applied_to(before: ModelCost, chosen: Pass, context: Context) -> Model:
-    return _applied(before.model(), chosen, context)
-
-
-def _applied(model: Model, chosen: Pass, context: Context) -> Model:
-    return run((chosen,), model, context)[0]

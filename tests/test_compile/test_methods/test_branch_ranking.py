@@ -20,20 +20,20 @@ from tests.test_compile.test_selection.search_context import channels, search_co
 STRENGTHS = (1.0, 0.01, 2.0, 0.1)
 
 
-def net_of_branches():
+def net_of_branches(kernel=3):
     """A stem, four residual blocks whose branches are scaled by `STRENGTHS`, and a classifier."""
     net = Net(0)
     x = net.relu(net.conv(net.input("N", 3, 16, 16), 3, 16))
     for strength in STRENGTHS:
-        inner = net.relu(_convolution(net, x, 0.1))
-        x = net.relu(net.op("Add", _convolution(net, inner, 0.1 * strength), x))
+        inner = net.relu(_convolution(net, x, 0.1, kernel))
+        x = net.relu(net.op("Add", _convolution(net, inner, 0.1 * strength, kernel), x))
     x = net.op("Flatten", net.op("GlobalAveragePool", x))
     return net.model((net.op("MatMul", x, net.const(0.1 * net.rng.standard_normal((16, CLASSES)), np.float32)),))
 
 
-def _convolution(net, x, scale):
-    weight = net.const(scale * net.rng.standard_normal((16, 16, 3, 3)), np.float32)
-    return net.op("Conv", x, weight, kernel_shape=[3, 3], pads=[1] * 4)
+def _convolution(net, x, scale, kernel):
+    weight = net.const(scale * net.rng.standard_normal((16, 16, kernel, kernel)), np.float32)
+    return net.op("Conv", x, weight, kernel_shape=[kernel] * 2, pads=[kernel // 2] * 4)
 
 
 @pytest.fixture(scope="module")

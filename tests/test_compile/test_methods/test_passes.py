@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 
+from pfir.compile.methods.branch_ranking import BRANCHES
 from pfir.compile.methods.channels import PrunedChannels
 from pfir.compile.methods.passes import AppliedPass, SearchedPass, whole_cost
 from pfir.compile.methods.pricing import Limits, Pricing
@@ -17,10 +18,12 @@ from pfir.compile.selection.searching import SearchRun, search_for
 from pfir.errors import UsageError
 from pfir.ir.costs.model_cost import model_cost
 from pfir.passes.base import Pass
+from pfir.passes.factorize import Factorize
 from pfir.passes.pruning.prune_channels import PruneChannels
 from pfir.report.progress import Silent
 from pfir.space import Parameter, Space
-from tests.support.jobs import request
+from tests.support.jobs import request, write_model
+from tests.test_compile.test_methods.test_branch_ranking import net_of_branches
 from tests.test_compile.test_selection.search_context import channels, search_context
 
 
@@ -58,19 +61,19 @@ def found(model, data):
 @pytest.fixture(scope="module")
 def narrowed(found, model):
     """A context that searches for one share, and nothing else."""
-    return _of(found, model, ())
+    return _of(found, model, (), Narrow())
 
 
 @pytest.fixture(scope="module")
 def both(found, model):
     """A context that searches for ratios, and for a share of what they leave."""
-    return _of(found, model, found.pricing.methods)
+    return _of(found, model, found.pricing.methods, Narrow())
 
 
-def _of(found, model, first):
+def _of(found, model, first, searched):
     start = found.models.start
     sized = partial(fixed, request=request(model, model))
-    methods = (*first, SearchedPass(start, Narrow(), sized))
+    methods = (*first, SearchedPass(start, searched, sized))
     prices = Pricing(methods, whole_cost(methods, start, sized), found.pricing.device)
     candidates = replace(found.candidates, pricing=prices)
     return replace(found, candidates=candidates, score=replace(found.score, candidates=candidates))
@@ -123,3 +126,16 @@ def test_its_part_of_a_recipe_makes_the_same_choice(found, model):
     with pytest.raises(UsageError, match="does not say how prune-channels was applied"):
         pruning.read({"removed": {}})
     assert channels(found).read({"removed": {"Conv_1": [1, 2]}}).removed["Conv_1"].tolist() == [1, 2]
+
+
+def test_what_is_of_a_layer_that_went_with_its_branch_is_passed_over(tmp_path):
+    path = write_model(tmp_path, net_of_branches(kernel=1))
+    found = search_context(path)
+    context = _of(found, path, found.pricing.methods, Factorize())
+    most = {BRANCHES: float(len(channels(found).branches))}
+    parameters = context.pricing.space().defaults() | most
+    parameters |= {n: 0.05 for n in parameters if n.startswith("factorize.")}
+    _, applied = choices = context.candidates.choices(parameters)
+    built, cost = context.candidates.build(choices), context.pricing.cost_of(parameters)
+    assert len(applied.chosen.ranks) < sum(n.startswith("factorize.") for n in parameters)
+    assert cost.macs == model_cost(built).macs

@@ -15,22 +15,7 @@ from pfir.frontends import load
 from pfir.run.session import Session
 from tests.support.jobs import images, run, write_model
 from tests.support.net import Net
-from tests.test_report.sample import PROMISED, SIDE
-
-VERIFICATION = {
-    "device",
-    "against",
-    "max_abs_error",
-    "max_rel_error",
-    "tolerance",
-    "passed",
-    "skipped",
-    "samples",
-    "top1_agreement",
-    "not_verified_on",
-    "reason",
-    "near_zero",
-}
+from tests.test_report.sample import PROMISED, SIDE, VERIFICATION
 
 
 def test_the_report_has_every_key_that_others_rely_on(report):

@@ -126,7 +126,7 @@ class _Kernel:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a strip begins: its image, its first row of output, and its first value in each part."""
+    """The beginning of a strip: its image, its first row of output, and its first value in each part."""
 
     image: Any
     top: Any

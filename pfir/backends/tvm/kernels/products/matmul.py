@@ -85,7 +85,7 @@ class _RegisterTile:
         over_tile(self.tile.rows, self.tile.vectors, lambda i, j: store(sums, lanes, lambda e: add(i, j, e)))
 
     def _result(self, sums: Any, i: Any, j: Any) -> None:
-        """What follows the sums of one register."""
+        """Compute what follows the sums of one register, and store it."""
         spec, lanes = self.spec, self.tile.lanes
 
         def value(e: Any) -> tuple[Any, list[Any]]:
