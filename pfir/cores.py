@@ -4,10 +4,52 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pfir.instructions import Instructions
+
 KIB = 1024
 MIB = 1024 * KIB
 GHZ = 1e9
 GB = 1e9
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Cycles that an instruction of each class takes of a core, and a byte of its loads and stores.
+
+    Args:
+        multiply, half, dot, widening, vector, load, load_byte, store, store_byte, scalar, branch: As the classes of
+            `Instructions`; at least 0.
+        call: Of a kernel's call from the virtual machine.
+    """
+
+    multiply: float
+    half: float
+    dot: float
+    widening: float
+    vector: float
+    load: float
+    load_byte: float
+    store: float
+    store_byte: float
+    scalar: float
+    branch: float
+    call: float = 0.0
+
+    def cycles(self, of: Instructions) -> float:
+        """What these instructions take, all but the call."""
+        return (
+            self.multiply * of.multiply
+            + self.half * of.half
+            + self.dot * of.dot
+            + self.widening * of.widening
+            + self.vector * of.vector
+            + self.load * of.load
+            + self.load_byte * of.load_bytes
+            + self.store * of.store
+            + self.store_byte * of.store_bytes
+            + self.scalar * of.scalar
+            + self.branch * of.branch
+        )
 
 
 @dataclass(frozen=True)
@@ -36,6 +78,12 @@ class Core:
     l2_bytes: int
     source: str
     efficiency: float = 0.7
+
+    @property
+    def costs(self) -> Costs:
+        """What instructions take of it."""
+        each = 4 / self.macs_per_cycle
+        return Costs(*(each,) * 5, each, each / 32, each, each / 32, each / 2, each / 2, call=1000.0)
 
 
 # Peaks: 128-bit FMLA instructions that start in a cycle times four lanes, from LLVM's scheduling models

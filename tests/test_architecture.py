@@ -11,7 +11,18 @@ import pytest
 import pfir
 
 ROOT = Path(pfir.__file__).parent
-LEAVES = {"errors", "space", "target", "cores", "measurement", "artifact", "names", "system"}
+LEAVES = {
+    "errors",
+    "space",
+    "target",
+    "cores",
+    "measurement",
+    "artifact",
+    "names",
+    "system",
+    "instructions",
+    "workload",
+}
 ALLOWED = {
     "ir": LEAVES,
     "data": LEAVES,

@@ -136,10 +136,10 @@ def said(process: subprocess.Popen) -> None:
 
 def slope(repeat, count, number: int) -> int:
     """Instructions of one run, from the difference between one and 1 + number."""
-    marks = [count()]
+    marks = [int(count()[0])]
     for runs in (1, 1 + number):
         repeat(runs)
-        marks.append(count())
+        marks.append(int(count()[0]))
     return ((marks[2] - marks[1]) - (marks[1] - marks[0])) // number
 
 

@@ -64,7 +64,7 @@ def counter(device: EmulatedDevice, target: Target) -> Iterator[Count]:
         worker = device._start(emulated._model(target), emulator)
         try:
             yield lambda artifact: _middle(
-                [emulated._instructions(worker, artifact, _inputs(artifact), count) for _ in range(COUNTS)]
+                [int(emulated._instructions(worker, artifact, _inputs(artifact), count)[0]) for _ in range(COUNTS)]
             )
         finally:
             worker.close()

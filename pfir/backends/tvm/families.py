@@ -24,8 +24,8 @@ from pfir.backends.tvm.kernels.winograd.kernel import winograd
 from pfir.backends.tvm.lowering.form import KernelSpec
 from pfir.backends.tvm.schedule.candidate_schedules import CONVOLUTION, DEPTHWISE, PRODUCT, Choice, Schedule
 from pfir.backends.tvm.schedule.tile_kinds import Tile
-from pfir.backends.tvm.schedule.workload import Workload
 from pfir.target import Target
+from pfir.workload import Workload
 
 Make = Callable[[KernelSpec, Any], Any]
 

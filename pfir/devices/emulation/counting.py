@@ -13,17 +13,22 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
+
 from pfir.devices.emulation.apt import PrivateApt, run, unpack
 from pfir.devices.emulation.cached import made_once
 from pfir.errors import DeviceError
+from pfir.instructions import CLASSES
 from pfir.system.children import environment, run_module
 from pfir.system.scratch import scratch_folder
 
-RECIPE = 2
+RECIPE = 3
 _PACKAGE, _PROGRAM = "qemu-user", "usr/bin/qemu-aarch64"
 _PLUGIN = "count_instructions.so"
 # glibc of Debian 10: older than any that the emulator may be linked to.
 _ZIG_TARGET = "{}-linux-gnu.2.28"
+# All instructions, then those of each class and their bytes.
+_NUMBERS = struct.Struct(f"={1 + len(CLASSES)}Q")
 
 
 @dataclass(frozen=True)
@@ -34,17 +39,18 @@ class CountingEmulator:
 
     @contextmanager
     def counter(self):
-        """Gives the start of a command line, and a function that reads how many instructions it has executed so far."""
+        """Gives the start of a command line, and a function that reads how many instructions it has executed so far:
+        all of them, then by class as in `Instructions.values`."""
         native = self.folder / "native"
         loader = next(native.glob("lib*/ld-linux-*"))
         libraries = sorted({str(path.parent) for path in native.glob("**/lib*.so*")})
         with scratch_folder() as folder:
             path = folder / "count"
-            path.write_bytes(bytes(8))
+            path.write_bytes(bytes(_NUMBERS.size))
             plugin = f"{self.folder / _PLUGIN},into={path}"
             yield (
                 (str(loader), "--library-path", os.pathsep.join(libraries), str(native / _PROGRAM), "-plugin", plugin),
-                lambda: struct.unpack("=Q", path.read_bytes())[0],
+                lambda: np.array(_NUMBERS.unpack(path.read_bytes()), np.int64),
             )
 
 

@@ -17,6 +17,7 @@ from pfir.devices.emulation.provision import Emulated, Progress, provision
 from pfir.devices.feeds import named, ordered
 from pfir.devices.worker import Worker
 from pfir.errors import DeviceError
+from pfir.instructions import Instructions
 from pfir.measurement import Measurement
 from pfir.system.children import run_text
 from pfir.target import Target
@@ -44,6 +45,9 @@ _START_S, _RUN_S, _MACS_PER_S = 1800.0, 300.0, 1e6
 the speed that an idle machine emulates at. What takes longer hangs."""
 
 
+Count = Callable[[], np.ndarray]
+
+
 class EmulatedDevice(Device):
     """Runs aarch64 libraries under emulation, in a process of its own; the first use sets it up.
 
@@ -69,7 +73,7 @@ class EmulatedDevice(Device):
     ) -> None:
         self._cache, self._progress, self._timeout_s, self._offline = cache, progress, timeout_s, offline
         self._workers: dict[str, Worker] = {}
-        self._counts: dict[str, Callable[[], int]] = {}
+        self._counts: dict[str, Count] = {}
         self._open = ExitStack()
         self._fault: DeviceError | None = None
 
@@ -107,6 +111,20 @@ class EmulatedDevice(Device):
             RunError: The library does not run.
             DeviceError: The device cannot be set up.
         """
+        found = self._counted(artifact, inputs)
+        return None if found is None else int(found[0])
+
+    def instructions_by_class(self, artifact: Artifact, inputs: Mapping[str, np.ndarray]) -> Instructions | None:
+        """The same by class.
+
+        Raises:
+            RunError, DeviceError: As in `instructions`.
+        """
+        found = self._counted(artifact, inputs)
+        return None if found is None else Instructions(*map(float, found[1:]))
+
+    def _counted(self, artifact: Artifact, inputs: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        """All instructions, then those of each class, [1 + classes]."""
         _check(artifact)
         arrays = ordered(artifact, inputs)
         worker = self._ready(artifact)
@@ -139,7 +157,7 @@ class EmulatedDevice(Device):
                 self._workers[model] = self._start(model)
         return self._workers[model]
 
-    def _counting(self, model: str) -> tuple[Worker, Callable[[], int]]:
+    def _counting(self, model: str) -> tuple[Worker, Count]:
         """A process on an emulator that counts, and what reads how many instructions it has executed so far."""
         note = self._progress or (lambda line: None)
         counting = counting_emulator(self._cache or default_cache(), note, self._offline)
@@ -175,19 +193,19 @@ def _model(target: Target) -> str:
     return _MODELS.get(target.cpu, "max")
 
 
-def _instructions(worker: Worker, artifact: Artifact, arrays: list[np.ndarray], count: Callable[[], int]) -> int:
+def _instructions(worker: Worker, artifact: Artifact, arrays: list[np.ndarray], count: Count) -> np.ndarray:
     """Instructions per inference; small nets run more often, as Python's own doings vary by some ten thousand."""
     worker.repeat(artifact, arrays, 1)
     rough = _slope(worker, artifact, arrays, count, 2)
-    return rough if rough > _LARGE else _slope(worker, artifact, arrays, count, 100)
+    return rough if rough[0] > _LARGE else _slope(worker, artifact, arrays, count, 100)
 
 
-def _slope(worker: Worker, artifact: Artifact, arrays: list[np.ndarray], count: Callable[[], int], number: int) -> int:
+def _slope(worker: Worker, artifact: Artifact, arrays: list[np.ndarray], count: Count, number: int) -> np.ndarray:
     marks = [count()]
     for runs in (1, 1 + number):
         worker.repeat(artifact, arrays, runs)
         marks.append(count())
-    return max(0, (marks[2] - marks[1]) - (marks[1] - marks[0])) // number
+    return np.maximum(0, (marks[2] - marks[1]) - (marks[1] - marks[0])) // number
 
 
 def _check(artifact: Artifact) -> None:

@@ -10,8 +10,8 @@ from pfir.backends.tvm.kernels.across import pack
 from pfir.backends.tvm.lowering.lower import written
 from pfir.backends.tvm.schedule.crossing import across_tile
 from pfir.backends.tvm.schedule.tile_kinds import AcrossTile
-from pfir.backends.tvm.schedule.workload import Workload
 from pfir.target import parse_target
+from pfir.workload import Workload
 from tests.support.net import Net
 from tests.test_backends.bundle import answers_of_cases, bundled, error
 

@@ -15,8 +15,8 @@ from pfir.backends.tvm.lowering.lower import written
 from pfir.backends.tvm.schedule import candidate_schedules as candidates
 from pfir.backends.tvm.schedule.algorithms import habits
 from pfir.backends.tvm.schedule.direct import NHWC, Block, bordered, covers, direct_plan, direct_plans
-from pfir.backends.tvm.schedule.workload import Workload
 from pfir.target import known_targets, parse_target
+from pfir.workload import Workload
 from tests.support.net import Net
 from tests.test_backends.bundle import answers_of_program, bundled, error
 

@@ -21,10 +21,10 @@ from pfir.backends.tvm.lowering.lower import written
 from pfir.backends.tvm.schedule import candidate_schedules as candidates
 from pfir.backends.tvm.schedule.algorithms import Winograd, outputs_for, plan
 from pfir.backends.tvm.schedule.tiles import matrix_tile
-from pfir.backends.tvm.schedule.workload import Workload
 from pfir.backends.tvm.tuning.database import core_name
 from pfir.devices.host import HostDevice
 from pfir.target import FLOAT16, HALF, HALF_TERMS, SINGLE, parse_target, with_arithmetic
+from pfir.workload import Workload
 from tests.support.net import Net
 from tests.test_backends.bundle import answers_emulated, error, feeds, reference, sized, under_construction
 

@@ -14,11 +14,11 @@ from pfir.backends.tvm.families import candidates, modelled
 from pfir.backends.tvm.schedule.algorithms import Winograd
 from pfir.backends.tvm.schedule.direct import Direct
 from pfir.backends.tvm.schedule.tile_kinds import DotsTile, DottedTile
-from pfir.backends.tvm.schedule.workload import Workload
 from pfir.backends.tvm.tuning.tunable import group_kernels
 from pfir.devices.feeds import sample
 from pfir.devices.host import HostDevice
 from pfir.target import known_targets, parse_target
+from pfir.workload import Workload
 from tests.support.net import Net
 from tests.test_backends.bundle import error, sized, under_construction
 

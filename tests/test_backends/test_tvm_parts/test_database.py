@@ -14,12 +14,12 @@ from pfir.backends.base import UNTUNED
 from pfir.backends.tvm import TvmBackend
 from pfir.backends.tvm.families import candidates
 from pfir.backends.tvm.library import store
-from pfir.backends.tvm.schedule.workload import Workload
 from pfir.backends.tvm.tuning import database
 from pfir.backends.tvm.tuning.database import NOTHING, SHIPPED, Entry, Known, add, core_name, known, read, sha256
 from pfir.backends.tvm.tuning.tunable import group_kernels
 from pfir.errors import UsageError
 from pfir.target import known_targets, parse_target
+from pfir.workload import Workload
 from tests.support.net import Net
 from tests.test_backends.bundle import sized, under_construction
 

@@ -15,6 +15,7 @@ from pfir.devices.emulation.cached import damage, default_cache, made_once
 from pfir.devices.emulation.emulated import EmulatedDevice
 from pfir.devices.emulation.provision import Emulated, provision
 from pfir.errors import DeviceError, RunError
+from pfir.instructions import CLASSES
 from pfir.target import parse_target
 
 SHAPE, WEIGHT = (1, 3, 8, 8), (5, 3, 3, 3)
@@ -104,7 +105,7 @@ class Processes:
 
     @contextmanager
     def counter(self):
-        yield ("counting",), lambda: 1000 * self.runs
+        yield ("counting",), lambda: np.full(1 + len(CLASSES), 1000 * self.runs)
 
     def connect(self, timeout_s):
         if not self.counts and self.commands[-1][0] == "counting":

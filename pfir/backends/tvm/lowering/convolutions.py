@@ -32,7 +32,8 @@ from pfir.backends.tvm.schedule.algorithms import Winograd, habits
 from pfir.backends.tvm.schedule.channel_tiles import channel_tile, depthwise_tile
 from pfir.backends.tvm.schedule.direct import Direct
 from pfir.backends.tvm.schedule.tile_kinds import AcrossTile, MatrixTile
-from pfir.backends.tvm.schedule.workload import Workload, kind_after
+from pfir.ir.costs.tails import tail_of
+from pfir.workload import Workload
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def _workload(program: Program, group: Group, layer: Layer, pads: tuple[int, ...
         each_of(node, "dilations", 2),
         pads[:2],
         group=int(node.attrs.get("group", 1)),
-        after=kind_after(group.nodes),
+        after=tail_of(group.nodes).kind,
         dtype=program.dtype,
     )
 

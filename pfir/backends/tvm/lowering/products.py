@@ -17,7 +17,8 @@ from pfir.backends.tvm.lowering.values import Program, Value
 from pfir.backends.tvm.schedule import products
 from pfir.backends.tvm.schedule.tile_kinds import DotsTile, MatrixTile, ProductTile
 from pfir.backends.tvm.schedule.tiles import by_lane, matrix_tile, overlapped_tile
-from pfir.backends.tvm.schedule.workload import Workload, kind_after
+from pfir.ir.costs.tails import tail_of
+from pfir.workload import Workload
 
 _SEVERAL = 4  # rows; fewer hide no latency, so that a product wants all its columns at a time
 
@@ -33,7 +34,7 @@ def gemm(program: Program, group: Group, value: Values) -> Anchor | None:
     if addend is not None and addend.size not in (1, out.shape[1]):
         return None
     vector = None if addend is None else np.broadcast_to(addend.reshape(-1), (out.shape[1],))
-    return product(program, value(node.inputs[0]), matrix, vector, out, kind_after(group.nodes))
+    return product(program, value(node.inputs[0]), matrix, vector, out, tail_of(group.nodes).kind)
 
 
 def matmul(program: Program, group: Group, value: Values) -> Anchor | None:
@@ -43,7 +44,7 @@ def matmul(program: Program, group: Group, value: Values) -> Anchor | None:
         return None
     if weight is None or weight.ndim != 2:
         return _batched_product(program, node, value)
-    out, after = plain(shape_of(node.outputs[0])), kind_after(group.nodes)
+    out, after = plain(shape_of(node.outputs[0])), tail_of(group.nodes).kind
     return product(program, value(node.inputs[0]), weight, None, out, after)
 
 
@@ -53,7 +54,7 @@ def product(program: Program, data: Value, matrix: np.ndarray, bias: Any, out: F
     Args:
         bias: `[O]`, or None.
         out: The result, of which the last axis in memory is O.
-        after: What kind of nodes follow, as `kind_after` says.
+        after: What kind of nodes follow, as `Tail.kind` says.
     """
     if data.form.order[-1] != out.order[-1] or _outer(data.form) != _outer(out):
         data = program.laid_out(data, Form(data.form.shape, out.order, program.dtype))

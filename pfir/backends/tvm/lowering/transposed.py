@@ -19,7 +19,8 @@ from pfir.backends.tvm.lowering.fuse import Group
 from pfir.backends.tvm.lowering.products import product
 from pfir.backends.tvm.lowering.values import Program, Value
 from pfir.backends.tvm.schedule.tiles import plain_tile
-from pfir.backends.tvm.schedule.workload import Workload, kind_after
+from pfir.ir.costs.tails import tail_of
+from pfir.workload import Workload
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def conv_transpose(program: Program, group: Group, value: Values) -> Anchor | No
         pads=begin,
         spread=strides,
         group=groups,
-        after=kind_after(group.nodes),
+        after=tail_of(group.nodes).kind,
         dtype=program.dtype,
     )
     return convolution(program, workload, Layer(data, turned(weight, groups), bias))

@@ -14,9 +14,9 @@ from pfir.backends.tvm.lowering.form import Form, KernelSpec, plain, same_memory
 from pfir.backends.tvm.schedule.candidate_schedules import Schedule
 from pfir.backends.tvm.schedule.tile_kinds import Tile
 from pfir.backends.tvm.schedule.tiles import plain_tile
-from pfir.backends.tvm.schedule.workload import Workload
 from pfir.backends.tvm.tuning.database import NOTHING, Known
 from pfir.target import SINGLE, Target
+from pfir.workload import Workload
 
 
 @dataclass(frozen=True)

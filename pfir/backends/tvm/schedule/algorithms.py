@@ -9,9 +9,9 @@ from pfir.backends.tvm.schedule.direct import NHWC, covers, direct_cost
 from pfir.backends.tvm.schedule.remainders import strip_remainder
 from pfir.backends.tvm.schedule.tile_kinds import MatrixTile, NarrowingTile, ProductTile
 from pfir.backends.tvm.schedule.tiles import by_lane, matrix_tile, matrix_tiles, shared, strip_tile
-from pfir.backends.tvm.schedule.workload import Workload
 from pfir.devices.estimation.winograd import SCHEDULES, schedules_for
 from pfir.target import FLOAT32, Target
+from pfir.workload import Workload
 
 OUTPUTS = tuple(schedule.outputs for schedule in SCHEDULES)
 # Vector instructions a multiply-add of the inner loops: on Arm two in five are loads, x86 takes operands from memory.

@@ -18,8 +18,8 @@ from pfir.backends.tvm.schedule.tiles import (
     product_tile,
     stem_tiles,
 )
-from pfir.backends.tvm.schedule.workload import Workload
 from pfir.target import Target
+from pfir.workload import Workload
 
 Schedule = Tile | Winograd | Direct
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pfir.backends.tvm.schedule.tile_kinds import AcrossTile
 from pfir.backends.tvm.schedule.tiles import FEWEST_LANES
-from pfir.backends.tvm.schedule.workload import Workload
 from pfir.target import Target
+from pfir.workload import Workload
 
 # Lanes of whole vectors by those used, from which on it is faster: on Arm, in instructions at 7 to 28 columns, the
 # strips' own loads are as many as the lanes of 18 channels save; on Zen 4 all that fill no vectors gain but 61 of 64.

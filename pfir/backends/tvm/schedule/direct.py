@@ -9,8 +9,8 @@ from math import prod
 
 from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
 from pfir.backends.tvm.schedule.tiles import FEWEST_LANES, by_lane, most_rows
-from pfir.backends.tvm.schedule.workload import Workload
 from pfir.target import SINGLE, Target
+from pfir.workload import Workload
 
 NHWC = (0, 2, 3, 1)
 # Multiply-adds of a step that hide the latency of one.

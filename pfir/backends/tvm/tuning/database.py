@@ -23,10 +23,10 @@ from typing import Any
 from pfir.backends.base import UNTUNED
 from pfir.backends.tvm.families import candidates
 from pfir.backends.tvm.schedule.candidate_schedules import Schedule
-from pfir.backends.tvm.schedule.workload import Workload
 from pfir.devices.emulation.cached import default_cache
 from pfir.errors import UsageError
 from pfir.target import FLOAT32, Target
+from pfir.workload import Workload
 
 SHIPPED = Path(__file__).with_name("measured.json")
 SHIPPED_NAME = "shipped"

@@ -16,10 +16,10 @@ from pfir.backends.tvm.lowering.form import Form, plain
 from pfir.backends.tvm.lowering.fuse import Group
 from pfir.backends.tvm.lowering.lower import Lowering, grouped, sized
 from pfir.backends.tvm.lowering.values import Program, Value
-from pfir.backends.tvm.schedule.workload import Workload
 from pfir.backends.tvm.tuning.database import Entry, Known, core_name, digest
 from pfir.ir.model import Model
 from pfir.target import Target
+from pfir.workload import Workload
 
 LIBRARY = "kernel.so"
 

@@ -1,16 +1,11 @@
-"""What a kernel that multiplies has to compute, before it is decided how."""
+"""What a kernel has to compute, before it is decided how."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-import onnx_graphsurgeon as gs
-
 from pfir.target import SINGLE
-
-_FUNCTIONS = ("Sigmoid", "Tanh", "Exp", "Erf", "Gelu", "Elu", "Selu")
 
 
 @dataclass(frozen=True)
@@ -24,7 +19,7 @@ class Workload:
         order: The input's axes in memory order.
         kernel, strides, dilations, pads, spread: As the kernel's generator takes them; pads are those at the begin.
         group: Of a convolution.
-        after: What kind of element-wise nodes follow, as `kind_after` says.
+        after: What kind of element-wise nodes follow, as `Tail.kind` says.
         dtype: What it is computed in.
     """
 
@@ -62,18 +57,32 @@ class Workload:
         return prod(self.out) * self.channels * prod(self.kernel)
 
 
-def kind_after(nodes: Sequence[gs.Node]) -> str:
-    """How much the element-wise nodes behind the first of these ask for: `reads` where another tensor is read,
-    `computes` where there are exponentials, joined by a plus; `plain` where neither."""
-    inner, after = {tensor.name for node in nodes for tensor in node.outputs}, nodes[1:]
-    reads = any(
-        isinstance(tensor, gs.Variable) and not tensor.is_empty() and tensor.name not in inner
-        for node in after
-        for tensor in node.inputs
-    )
-    computes = any(node.op in _FUNCTIONS for node in after)
-    return "+".join(word for word, holds in (("reads", reads), ("computes", computes)) if holds) or "plain"
-
-
 def _times(sizes: tuple[int, ...]) -> str:
     return "x".join(str(size) for size in sizes)
+
+
+@dataclass(frozen=True)
+class Tail:
+    """What a kernel does to its results, one by one, before it stores them.
+
+    Args:
+        bias: Whether its sums begin with a bias.
+        operators: The element-wise nodes that follow, in order.
+        reads: Tensors as large as the result that those read.
+        constants: Constants of one value a channel that those read.
+    """
+
+    bias: bool = False
+    operators: tuple[str, ...] = ()
+    reads: int = 0
+    constants: int = 0
+
+    @property
+    def kind(self) -> str:
+        """How much it asks for: `reads` where another tensor is read, `computes` where there are exponentials, joined
+        by a plus; `plain` where neither."""
+        computes = any(operator in _FUNCTIONS for operator in self.operators)
+        return "+".join(word for word, holds in (("reads", self.reads), ("computes", computes)) if holds) or "plain"
+
+
+_FUNCTIONS = ("Sigmoid", "Tanh", "Exp", "Erf", "Gelu", "Elu", "Selu")

@@ -1,0 +1,33 @@
+"""The element-wise nodes at the end of a kernel, as what they ask of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_graphsurgeon as gs
+
+from pfir.ir.edit import array, operand
+from pfir.ir.operators.records import Form
+from pfir.ir.operators.table import has_form, operator_of
+from pfir.workload import Tail
+
+
+def tail_of(nodes: Sequence[gs.Node]) -> Tail:
+    """The tail of the kernel of these nodes, all but the first of which are element-wise."""
+    after = nodes[1:]
+    inner = {tensor.name for node in nodes for tensor in node.outputs}
+    outer = [t for node in after for t in node.inputs if not t.is_empty() and t.name not in inner]
+    constants = [t for t in outer if isinstance(t, gs.Constant) and (array(t) is None or array(t).size > 1)]
+    reads = {t.name for t in outer if isinstance(t, gs.Variable)}
+    return Tail(_has_bias(nodes[0]), tuple(node.op for node in after), len(reads), len(constants))
+
+
+def _has_bias(node: gs.Node) -> bool:
+    """Whether a layer adds a bias that is not zero."""
+    if not has_form(node, Form.CONVOLUTION, Form.TRANSPOSED_CONVOLUTION, Form.GEMM):
+        return False
+    bias = operand(node, operator_of(node).bias)
+    if bias is None:
+        return False
+    values = array(bias)
+    return values is None or bool(values.any())
