@@ -92,7 +92,7 @@ def single_kernels(model: Model, target: Target) -> list[SingleKernel]:
     """The groups of a model that are computed by kernels, in order."""
     model = sized(model)
     program = Program(target, None, model.graph.opset)
-    values = {spec.name: Value(None, plain(tuple(spec.shape), spec.dtype)) for spec in model.inputs()}
+    values = {spec.name: program.sketched(plain(tuple(spec.shape), spec.dtype)) for spec in model.inputs()}
     lowering, found = Lowering(program, values), []
     for group in grouped(model.graph):
         read = [tensor for tensor in _read(group) if tensor.name in lowering.values]

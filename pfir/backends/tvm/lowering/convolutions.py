@@ -14,16 +14,7 @@ from pfir.backends.tvm.kernels import conv as padded
 from pfir.backends.tvm.kernels.axis import Axis
 from pfir.backends.tvm.kernels.direct.convolution import pack as pack_blocks
 from pfir.backends.tvm.kernels.winograd.kernel import pack as pack_points
-from pfir.backends.tvm.lowering.anchor import (
-    Anchor,
-    Values,
-    array_of,
-    as_image,
-    bias_of,
-    each_of,
-    pads_of,
-    shape_of,
-)
+from pfir.backends.tvm.lowering.anchor import Anchor, Values, array_of, as_image, bias_of, shape_of
 from pfir.backends.tvm.lowering.form import channels_last
 from pfir.backends.tvm.lowering.fuse import Group
 from pfir.backends.tvm.lowering.products import product
@@ -33,6 +24,7 @@ from pfir.backends.tvm.schedule.channel_tiles import channel_tile, depthwise_til
 from pfir.backends.tvm.schedule.direct import Direct
 from pfir.backends.tvm.schedule.tile_kinds import AcrossTile, MatrixTile
 from pfir.ir.costs.tails import tail_of
+from pfir.ir.operators.windows import each_of, pads_of
 from pfir.workload import Workload
 
 
