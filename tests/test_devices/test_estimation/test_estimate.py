@@ -46,9 +46,9 @@ def test_more_channels_never_cost_less(target, inputs, outputs, more, kernel, si
 @given(channels, channels, st.sampled_from([1, 3]), st.sampled_from([4, 14, 32]))
 def test_float16_costs_about_half_of_float32(inputs, outputs, kernel, size):
     """Or less, where half the bytes fit a cache that all of them do not."""
-    net = convolution(8 * inputs, 8 * outputs, size, kernel)
-    full, half = (seconds(with_arithmetic(parse_target("arm:cortex-a76"), a), net) for a in (FLOAT32, FLOAT16))
-    assert full * 0.3 <= half <= full * 0.7
+    net, target = convolution(8 * inputs, 8 * outputs, size, kernel), parse_target("arm:cortex-a76")
+    full, half = (seconds(with_arithmetic(target, a), net) for a in (FLOAT32, FLOAT16))
+    assert full * 0.3 <= half <= full * 0.7 + target.core.costs.call / target.core.clock_hz
 
 
 def test_halving_both_widths_of_a_large_convolution_is_nearly_four_times_faster():
