@@ -155,9 +155,12 @@ def rows_of(board: Board) -> Iterator[tuple[str, Row]]:
 def waiting(board: Board, net: str) -> float:
     """Seconds for the weights that do not fit the second cache, at the core's bandwidth."""
     core = core_of(board)
+    return max(0.0, weight_bytes(board, net) - core.l2_bytes) / core.bandwidth
+
+
+def weight_bytes(board: Board, net: str) -> float:
     size = 1 if INT8 in net else 2 if halves(board.core) else 4
-    weights = 1e6 * PARAMETERS[net.removesuffix(INT8)] * size
-    return max(0.0, weights - core.l2_bytes) / core.bandwidth
+    return 1e6 * PARAMETERS[net.removesuffix(INT8)] * size
 
 
 def arithmetic(board: Board, net: str) -> str:

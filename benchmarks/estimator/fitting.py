@@ -13,6 +13,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.estimator.boards import FITTED, Board, arithmetic, rows_of  # noqa: E402
+from benchmarks.estimator.shared import shared_gb_s  # noqa: E402
 from pfir.cores import Costs  # noqa: E402
 from pfir.cores.issue import FAMILIES, ISSUE  # noqa: E402
 from pfir.devices.estimation.fit import COSTS, Fit, Row, by_class, fit  # noqa: E402
@@ -174,6 +175,7 @@ def table() -> dict[str, dict]:
         core: {
             "costs": {name: float(f"{getattr(core_fit(core, keep).costs, name):.3g}") for name in COSTS},
             "errors": errors_of(core),
+            "shared_gb_s": shared_gb_s(core),
         }
         for core in ISSUE
     }

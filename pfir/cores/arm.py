@@ -3,12 +3,13 @@
 Peaks: 128-bit FMLA instructions that start in a cycle times four lanes (`pfir.cores.issue`). Efficiencies: what ncnn's
 published figures leave of that peak (github.com/Tencent/ncnn, benchmark/README.md), rounded. Clocks are those of the
 boards named; caches are theirs, too, or assumed where the source says so. Bandwidths are rounded figures for one core
-streaming, about half of what the chip's memory carries in theory: assumptions, within the stated error.
+streaming, about half of what the chip's memory carries in theory: assumptions, within the stated error. What several
+cores share was fitted, where figures for several threads are published.
 """
 
 from __future__ import annotations
 
-from pfir.cores.fits import fitted_costs, fitted_errors
+from pfir.cores.fits import fitted_costs, fitted_errors, shared_bandwidth
 from pfir.cores.issue import ISSUE
 from pfir.cores.records import GB, GHZ, KIB, Core
 
@@ -20,7 +21,7 @@ def _arm(
 ) -> Core:
     return Core(
         name,
-        macs_per_cycle=4 * ISSUE[name].vectors,
+        macs_per_cycle=4 * ISSUE[name].multiplies,
         clock_hz=ghz * GHZ,
         bandwidth=gb_s * GB,
         vector_bytes=16,
@@ -29,12 +30,15 @@ def _arm(
         l2_bytes=caches_kib[1] * KIB,
         source=source,
         efficiency=efficiency,
+        shared_bandwidth=shared_bandwidth(name) or _SHARED * gb_s * GB,
         board=board,
         fitted=fitted_costs(name),
         errors=fitted_errors(name),
     )
 
 
+# Of the bandwidth of one core, where no board's threads tell more: rounded, of those that do.
+_SHARED = 2
 _ONLY_32_BITS = ("cortex-a7", "cortex-a9", "cortex-a17")
 
 CORES: dict[str, Core] = {

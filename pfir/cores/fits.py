@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pfir.cores.records import CALL_CYCLES, UNFITTED, Costs, Errors
+from pfir.cores.records import CALL_CYCLES, GB, UNFITTED, Costs, Errors
 
 _FITTED = json.loads(Path(__file__).with_name("fitted.json").read_text(encoding="utf-8"))
 
@@ -17,6 +17,11 @@ _FITTED = json.loads(Path(__file__).with_name("fitted.json").read_text(encoding=
 def fitted_costs(core: str) -> Costs | None:
     """Cycles by class; nothing for a core that was not fitted."""
     return Costs(**_FITTED[core]["costs"], call=CALL_CYCLES) if core in _FITTED else None
+
+
+def shared_bandwidth(core: str) -> float:
+    """Bytes a second that threads share; 0 for a core of which only one thread was published."""
+    return float(_FITTED[core]["shared_gb_s"]) * GB if core in _FITTED else 0.0
 
 
 def fitted_errors(core: str) -> Errors:

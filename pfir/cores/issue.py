@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from pfir.cores.records import Issue
 
-_A53 = Issue(vectors=1, widening=1, width=2, load_bytes=8, store_bytes=8)
-_A55 = Issue(vectors=1, widening=1, width=2, load_bytes=8, store_bytes=16)
-_A57 = Issue(vectors=1, widening=1, width=3, load_bytes=16, store_bytes=8)
-_A73 = Issue(vectors=1, widening=1, width=2, load_bytes=16, store_bytes=16)
-_A76 = Issue(vectors=2, widening=1, width=4, load_bytes=32, store_bytes=16)
-_A78 = Issue(vectors=2, widening=1, width=6, load_bytes=32, store_bytes=32)
-_A720 = Issue(vectors=2, widening=1, width=5, load_bytes=32, store_bytes=32)
-_X1 = Issue(vectors=4, widening=2, width=5, load_bytes=32, store_bytes=32)
-_X3 = Issue(vectors=4, widening=2, width=6, load_bytes=48, store_bytes=32)
-_X4 = Issue(vectors=4, widening=2, width=10, load_bytes=48, store_bytes=32)
-_N2 = Issue(vectors=2, widening=1, width=5, load_bytes=48, store_bytes=32)
-_M1 = Issue(vectors=4, widening=4, width=8, load_bytes=48, store_bytes=32)
-_TSV110 = Issue(vectors=2, widening=1, width=4, load_bytes=32, store_bytes=16)
+_A53 = Issue(multiplies=1, vectors=1, widening=1, width=2, load_bytes=8, store_bytes=8)
+_A55 = Issue(multiplies=1, vectors=1, widening=1, width=2, load_bytes=8, store_bytes=16)
+_A57 = Issue(multiplies=1, vectors=2, widening=1, width=3, load_bytes=16, store_bytes=8)
+_A73 = Issue(multiplies=1, vectors=2, widening=1, width=2, load_bytes=16, store_bytes=16)
+_A76 = Issue(multiplies=2, vectors=2, widening=1, width=4, load_bytes=32, store_bytes=16)
+_A78 = Issue(multiplies=2, vectors=2, widening=1, width=6, load_bytes=32, store_bytes=32)
+_A720 = Issue(multiplies=2, vectors=2, widening=1, width=5, load_bytes=32, store_bytes=32)
+_X1 = Issue(multiplies=4, vectors=4, widening=2, width=5, load_bytes=32, store_bytes=32)
+_X3 = Issue(multiplies=4, vectors=4, widening=2, width=6, load_bytes=48, store_bytes=32)
+_X4 = Issue(multiplies=4, vectors=4, widening=2, width=10, load_bytes=48, store_bytes=32)
+_N2 = Issue(multiplies=2, vectors=2, widening=1, width=5, load_bytes=48, store_bytes=32)
+_M1 = Issue(multiplies=4, vectors=4, widening=4, width=8, load_bytes=48, store_bytes=32)
+_TSV110 = Issue(multiplies=2, vectors=2, widening=1, width=4, load_bytes=32, store_bytes=16)
 
 ISSUE: dict[str, Issue] = {
     "cortex-a53": _A53,
@@ -41,11 +41,10 @@ ISSUE: dict[str, Issue] = {
     "apple-m1": _M1,
     "apple-m3": _M1,
     "tsv110": _TSV110,
-    # 32 bits: NEON pipes of 64 bits that start a multiply-add of float32 every cycle (A9, A17) or every other (A7: one
-    # lane a cycle).
-    "cortex-a7": Issue(vectors=0.25, widening=0.5, width=1, load_bytes=8, store_bytes=8),
-    "cortex-a9": Issue(vectors=0.5, widening=0.5, width=2, load_bytes=8, store_bytes=8),
-    "cortex-a17": Issue(vectors=0.5, widening=0.5, width=2, load_bytes=16, store_bytes=8),
+    # 32 bits: NEON pipes of 64 bits, which is what a widening product reads. A7 multiplies one lane of float32 a cycle.
+    "cortex-a7": Issue(multiplies=0.25, vectors=0.5, widening=0.25, width=1, load_bytes=8, store_bytes=8),
+    "cortex-a9": Issue(multiplies=0.5, vectors=0.5, widening=1, width=2, load_bytes=8, store_bytes=8),
+    "cortex-a17": Issue(multiplies=0.5, vectors=0.5, widening=1, width=2, load_bytes=16, store_bytes=8),
 }
 
 FAMILIES: dict[str, tuple[str, ...]] = {

@@ -57,12 +57,14 @@ class Issue:
     """What a core starts in a cycle, by its scheduling model.
 
     Args:
-        vectors: Instructions on vectors of 128 bits; below 1 where one takes several cycles.
+        multiplies: Multiply-adds and dot products of vectors of 128 bits; below 1 where one takes several cycles.
+        vectors: Other instructions on them.
         widening: Products of integers that are twice as wide.
         width: Instructions of any class.
         load_bytes, store_bytes: Bytes that vectors are loaded from the first cache, and stored to it.
     """
 
+    multiplies: float
     vectors: float
     widening: float
     width: float
@@ -72,13 +74,13 @@ class Issue:
     @property
     def costs(self) -> Costs:
         """What each instruction takes if nothing runs beside it and it waits for nothing."""
-        vector, slot = 1 / self.vectors, 1 / self.width
+        multiply, slot = 1 / self.multiplies, 1 / self.width
         return Costs(
-            multiply=vector,
-            half=vector,
-            dot=vector,
+            multiply=multiply,
+            half=multiply,
+            dot=multiply,
             widening=1 / self.widening,
-            vector=vector,
+            vector=1 / self.vectors,
             load=slot,
             load_byte=1 / self.load_bytes,
             store=slot,
@@ -136,6 +138,8 @@ class Core:
         l1_bytes, l2_bytes: Data caches that one core sees.
         source: Where these numbers come from.
         efficiency: Share of the peak that well-tuned convolutions reach, in (0, 1].
+        shared_bandwidth: Bytes a second that all cores together move between kernels, through the last cache that they
+            share or memory.
         board: What it stands for: the board that its costs were fitted to, or a machine of its clock.
         fitted: What instructions take of it, fitted to that board and others of the kind.
         errors: Of estimates.
@@ -151,6 +155,7 @@ class Core:
     l2_bytes: int
     source: str
     efficiency: float = 0.7
+    shared_bandwidth: float = 20 * GB
     board: str = ""
     # Not hashed: targets are keys of caches, and the name tells cores apart.
     fitted: Costs | None = field(default=None, hash=False)

@@ -134,7 +134,7 @@ def _factors(relative: np.ndarray, weights: np.ndarray, bounds: np.ndarray, pull
     held = np.sqrt(pull * len(weights)) * np.hstack([np.eye(groups), -np.ones((groups, 1))])
     system = np.vstack([np.hstack([relative * roots[:, None], np.zeros((len(roots), 1))]), held])
     wanted = np.concatenate([roots, np.zeros(groups)])
-    return lsq_linear(system, wanted, bounds=(np.append(bounds, 0.0), np.inf)).x[:groups]
+    return lsq_linear(system, wanted, bounds=(np.append(bounds, 0.0), np.inf), method="bvls").x[:groups]
 
 
 def _scales(logs: np.ndarray, names: list[str], standing: str) -> dict[str, float]:
