@@ -174,15 +174,18 @@ def _unfit(board: Board, net: str) -> bool:
 def _instructions(row: dict, halved: bool) -> Instructions:
     """The classes of the file as ours; millions become ones. What is left of all instructions is scalar."""
     floats = {"half": row["fma"]} if halved and INT8 not in row["net"] else {"multiply": row["fma"]}
-    return Instructions(
-        **floats,
-        dot=row["idot"],
-        widening=row["imac"],
-        vector=row["simd"] - row["fma"] - row["idot"] - row["imac"],
-        load=row["load"],
-        load_bytes=row["lbytes"],
-        store=row["store"],
-        store_bytes=row["sbytes"],
-        scalar=row["n"] - row["simd"] - row["load"] - row["store"] - row["branch"],
-        branch=row["branch"],
-    ) * 1e6
+    return (
+        Instructions(
+            **floats,
+            dot=row["idot"],
+            widening=row["imac"],
+            vector=row["simd"] - row["fma"] - row["idot"] - row["imac"],
+            load=row["load"],
+            load_bytes=row["lbytes"],
+            store=row["store"],
+            store_bytes=row["sbytes"],
+            scalar=row["n"] - row["simd"] - row["load"] - row["store"] - row["branch"],
+            branch=row["branch"],
+        )
+        * 1e6
+    )

@@ -54,7 +54,8 @@ beyond the second cache count apart, at the core's bandwidth.
 
 - The counts are of one version of ncnn, the milliseconds of many over several years: what lies off by more than 20 %
   is often a net whose code has changed since (EfficientNet, int8).
-- A multiply-add costs the same in float32 as in float16 on cores that have both: ncnn's float32 on them is not published.
+- A multiply-add costs the same in float32 as in float16 on cores that have both; ncnn's float32 on them is not
+  published.
 - Cores of 32 bits were fitted with 64-bit counts, for want of others: their costs stand for what 32-bit code adds, too.
 - Without any board: {without}.
   Neoverse N1 has the costs of Cortex-A76, whose pipelines it has; the others have those of their family.
@@ -104,7 +105,7 @@ def _summary() -> Iterator[str]:
 
 def _boards() -> Iterator[str]:
     yield "\n## By board\n"
-    yield "`factor`: what the board takes, relative to the first of its core, by the costs of the core and its own clock."
+    yield "`factor`: what the board takes, relative to the first of its core, by the core's costs and its own clock."
     yield "The net left out: mean by arithmetic, and the one that lies off most.\n"
     yield "| core | board | GHz | factor | float | int8 | largest | board left out | Spearman |"
     yield "|---|---|---|---|---|---|---|---|---|"
@@ -138,7 +139,7 @@ def _error(errors: dict, name: str) -> str:
 
 def _threads() -> Iterator[str]:
     yield "\n## Several threads\n"
-    yield "pfir/devices/estimation/threads.py: what is moved between layers does not go faster than the bandwidth that a"
+    yield "pfir/devices/estimation/threads.py: what is moved between layers goes no faster than the bandwidth that a"
     yield "board's threads share. Errors are medians over nets on two and four threads, from what they took on one.\n"
     yield "| core | board | shared GB/s | error | by a fixed share (Amdahl) | largest |\n|---|---|---|---|---|---|"
     medians = []
@@ -151,8 +152,8 @@ def _threads() -> Iterator[str]:
             worst = f"{rows[at].net}, {rows[at].threads} threads {errors[at]:+.0%}"
             told = f"{medians[-1]:.1%} | {shared.amdahl(board):.1%}"
             yield f"| {board.core} | {board.name} | {width / 1e9:.3g} | {told} | {worst} |"
-    yield f"\nMean of boards {np.mean(medians):.1%}, largest {max(medians):.1%}. RegNet's grouped convolutions and layers"
-    yield "that ncnn runs on one thread lie off most."
+    yield f"\nMean of boards {np.mean(medians):.1%}, largest {max(medians):.1%}. RegNet, whose groups ncnn runs one"
+    yield "after another, lies off most."
 
 
 def _others() -> Iterator[str]:
@@ -161,9 +162,9 @@ def _others() -> Iterator[str]:
     core = replace(CORES["cortex-a76"], shared_bandwidth=shared.bandwidth(same_chip))
     count, hz, threads = counted(False)["mobilenet_v2"], 2.5e9, 4
     yield "\n## Against another library\n"
-    yield "TensorFlow Lite, float32, Pixel 4 (Snapdragon 855: one Cortex-A76 of 2.84 and three of 2.42 GHz, taken as four"
-    yield "of 2.5), four threads (tensorflow/tpu, models/official/efficientnet/lite). The instructions are ncnn's of"
-    yield "MobileNet v2 in float32, by multiply-adds; the threads share what those of Snapdragon 855+ do.\n"
+    yield "TensorFlow Lite, float32, Pixel 4 (Snapdragon 855: one Cortex-A76 of 2.84 and three of 2.42 GHz, taken as"
+    yield "four of 2.5), four threads (tensorflow/tpu, models/official/efficientnet/lite). The instructions are those of"
+    yield "ncnn's MobileNet v2 in float32, by multiply-adds; the threads share what those of Snapdragon 855+ do.\n"
     yield "| net | million multiply-adds | published, ms | by the costs of Cortex-A76, ms |\n|---|---|---|---|"
     for name, macs, took in (("lite0", 407, 12), ("lite2", 899, 26), ("lite4", 2640, 76)):
         times = macs * 1e6 / (4 * count.multiply)

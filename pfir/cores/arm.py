@@ -2,9 +2,10 @@
 
 Peaks: 128-bit FMLA instructions that start in a cycle times four lanes (`pfir.cores.issue`). Efficiencies: what ncnn's
 published figures leave of that peak (github.com/Tencent/ncnn, benchmark/README.md), rounded. Clocks are those of the
-boards named; caches are theirs, too, or assumed where the source says so. Bandwidths are rounded figures for one core
-streaming, about half of what the chip's memory carries in theory: assumptions, within the stated error. What several
-cores share was fitted, where figures for several threads are published.
+boards named (of the Raspberry Pi: raspberrypi.com/documentation/computers/processors.html); caches are theirs, too, or
+assumed where the source says so. Bandwidths are rounded figures for one core streaming, about half of what the chip's
+memory carries in theory: assumptions, within the stated error. What several cores share was fitted, where figures for
+several threads are published.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pfir.cores.fits import fitted_costs, fitted_errors, shared_bandwidth
 from pfir.cores.issue import ISSUE
 from pfir.cores.records import GB, GHZ, KIB, Core
 
-_PI = "raspberrypi.com/documentation/computers/processors.html"
+_PI = "raspberrypi.com/documentation"
 
 
 def _arm(
@@ -52,13 +53,15 @@ CORES: dict[str, Core] = {
         _arm("cortex-a73", "Khadas VIM3", 2.2, 5.0, (32, 1024), "LLVM's SchedA57; A311D; caches assumed", 0.55),
         _arm("cortex-a76", "Raspberry Pi 5", 2.4, 9.0, (64, 512), f"Arm's SOG; BCM2712: {_PI}"),
         _arm("cortex-a78", "Jetson AGX Orin", 2.2, 12.0, (32, 512), "anandtech.com/show/15813; caches assumed"),
-        _arm("cortex-a520", "Radxa Orion O6's small cores", 1.8, 8.0, (32, 512), "Arm's SOG; clock and caches assumed"),
+        _arm("cortex-a520", "Orion O6, small cores", 1.8, 8.0, (32, 512), "Arm's SOG; clock and caches assumed"),
         _arm("cortex-a720", "Radxa Orion O6", 2.6, 20.0, (64, 512), "Arm's SOG; caches assumed"),
         _arm("cortex-x1", "Snapdragon 888", 2.84, 20.0, (64, 1024), "anandtech.com/show/15813"),
         _arm("cortex-x3", "Snapdragon 8 Gen 2", 3.2, 20.0, (64, 1024), "Arm's SOG; caches assumed"),
         _arm("cortex-x4", "Dimensity 9300", 3.25, 25.0, (64, 1024), "Arm's SOG; caches assumed"),
         _arm("neoverse-n1", "AWS Graviton2", 2.5, 20.0, (64, 1024), "LLVM's SchedNeoverseN1; WikiChip"),
-        _arm("neoverse-n2", "Azure Cobalt 100", 3.4, 20.0, (64, 1024), "LLVM's SchedNeoverseN2; clock and caches assumed"),
+        _arm(
+            "neoverse-n2", "Azure Cobalt 100", 3.4, 20.0, (64, 1024), "LLVM's SchedNeoverseN2; clock and caches assumed"
+        ),
         # Four 128-bit pipes, as in Cortex-X1, or two of 256 bits for SVE.
         _arm("neoverse-v1", "AWS Graviton3", 2.6, 25.0, (64, 1024), "LLVM's SchedNeoverseV1; WikiChip"),
         _arm("apple-m1", "MacBook Pro of 2020", 3.2, 50.0, (128, 12288), "D. Johnson's measurements; Wikipedia"),

@@ -22,7 +22,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from pfir.cores import Costs
-from pfir.instructions import CLASSES, Instructions
+from pfir.instructions import Instructions
 
 GROUPS = (
     ("multiply", "half"),
@@ -112,7 +112,7 @@ def by_class(instructions: Instructions, costs: Costs) -> Instructions:
 def _columns(rows: Sequence[Row], expected: Costs) -> np.ndarray:
     """Expected cycles by group, [rows, groups]."""
     each = np.array([row.instructions.values for row in rows]) * np.array(_values(expected))
-    return np.stack([each[:, _PLACE == i].sum(1) for i in range(len(GROUPS))], 1)
+    return np.stack([each[:, i == _PLACE].sum(1) for i in range(len(GROUPS))], 1)
 
 
 def _bounds(expected: Costs, least: Costs | None) -> np.ndarray:
@@ -120,7 +120,7 @@ def _bounds(expected: Costs, least: Costs | None) -> np.ndarray:
     if least is None:
         return np.zeros(len(GROUPS))
     asked = np.array(_values(least)) / np.maximum(_values(expected), 1e-12)
-    return np.array([asked[_PLACE == i].max() for i in range(len(GROUPS))])
+    return np.array([asked[i == _PLACE].max() for i in range(len(GROUPS))])
 
 
 def _factors(relative: np.ndarray, weights: np.ndarray, bounds: np.ndarray, pull: float) -> np.ndarray:
