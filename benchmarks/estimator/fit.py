@@ -163,8 +163,8 @@ def _others() -> Iterator[str]:
     count, hz, threads = counted(False)["mobilenet_v2"], 2.5e9, 4
     yield "\n## Against another library\n"
     yield "TensorFlow Lite, float32, Pixel 4 (Snapdragon 855: one Cortex-A76 of 2.84 and three of 2.42 GHz, taken as"
-    yield "four of 2.5), four threads (tensorflow/tpu, models/official/efficientnet/lite). The instructions are those of"
-    yield "ncnn's MobileNet v2 in float32, by multiply-adds; the threads share what those of Snapdragon 855+ do.\n"
+    yield "four of 2.5), four threads (tensorflow/tpu, models/official/efficientnet/lite). The instructions are those"
+    yield "of ncnn's MobileNet v2 in float32, by multiply-adds; the threads share what those of Snapdragon 855+ do.\n"
     yield "| net | million multiply-adds | published, ms | by the costs of Cortex-A76, ms |\n|---|---|---|---|"
     for name, macs, took in (("lite0", 407, 12), ("lite2", 899, 26), ("lite4", 2640, 76)):
         times = macs * 1e6 / (4 * count.multiply)

@@ -10,20 +10,21 @@ from pfir.target import known_targets
 
 _ARITHMETICS = ("float32", "float16", "int8")
 _HEADS = ("core", "clock", "board", "float32", "float16", "int8", "source")
-_LEFT = "{:<13}{:<10}{:<24}{:>7}{:>9}{:>7}  "
+_LEFT = "{:<13}{:<10}{:<23}{:>7}{:>9}{:>7}  "
 
 
 def lines(width: int) -> list[str]:
-    """For a terminal of so many columns; narrower ones than 90 get lines of 90."""
-    return [*_targets(), "", *_cores(max(width, 90))]
+    """For a terminal of so many columns; narrower ones than 100 get lines of 100."""
+    return [*_targets(max(width, 100)), "", *_cores(max(width, 100))]
 
 
-def _targets() -> Iterator[str]:
-    yield f"{'target':<15}{'triple':<26}{'costed as':<14}{'clock':<10}what it stands for"
+def _targets(width: int) -> Iterator[str]:
+    yield f"{'target':<15}{'triple':<25}{'costed as':<12}{'clock':<10}what it stands for"
     for target in known_targets():
         if ":" not in target.name:
             core = target.core
-            yield f"{target.name:<15}{target.triple:<26}{core.name:<14}{_clock(core):<10}{target.about}"
+            left = f"{target.name:<15}{target.triple:<25}{core.name:<12}{_clock(core):<10}"
+            yield from _wrapped(left, target.about, width)
     yield ""
     yield "Options: threads=4, clock=1.8GHz, as in --target arm:cortex-a53,threads=4,clock=1.2GHz."
 
@@ -46,14 +47,14 @@ def _cores(width: int) -> Iterator[str]:
 def _core(core: Core, width: int) -> Iterator[str]:
     told = (_error(core, arithmetic) for arithmetic in _ARITHMETICS)
     left = _LEFT.format(core.name, _clock(core), core.board or "-", *told)
-    yield from textwrap.wrap(
-        core.source,
-        width,
-        initial_indent=left,
-        subsequent_indent=" " * len(left),
-        break_on_hyphens=False,
-        break_long_words=False,
-    )
+    yield from _wrapped(left, core.source, width)
+
+
+def _wrapped(left: str, text: str, width: int) -> list[str]:
+    """The text beside what stands left of it, in as many lines as it takes."""
+    wrapper = textwrap.TextWrapper(width - len(left), break_on_hyphens=False, break_long_words=False)
+    first, *others = wrapper.wrap(text)
+    return [left + first, *(" " * len(left) + line for line in others)]
 
 
 def _error(core: Core, arithmetic: str) -> str:

@@ -89,8 +89,10 @@ def fit(
         standing: The board whose factor is 1; without it the geometric mean of all is.
         pull: The weight of what is expected; 0 is none.
     """
-    columns, bounds = _columns(rows, expected), _bounds(expected, least)
+    columns = _columns(rows, expected)
     cycles = np.array([max(row.seconds - row.waiting, row.seconds / 10) * row.clock_hz for row in rows])
+    unit = float(np.median(cycles / columns.sum(1)))
+    columns, bounds = unit * columns, _bounds(expected, least) / unit
     names = [row.board for row in rows]
     boards = dict.fromkeys(names, 1.0)
     weights = np.ones(len(rows))
@@ -101,7 +103,7 @@ def fit(
         boards = _scales(logs, names, standing)
         errors = logs + np.log([boards[name] for name in names])
         weights = 1 / (1 + (errors / SPREAD) ** 2)
-    return Fit(Costs(*(value * factors[_PLACE[i]] for i, value in enumerate(_values(expected)))), boards)
+    return Fit(Costs(*(float(unit * value) for value in factors[_PLACE] * _values(expected))), boards)
 
 
 def by_class(instructions: Instructions, costs: Costs) -> Instructions:

@@ -147,7 +147,7 @@ def test_every_family_has_a_cost(family):
 def test_an_estimate_says_what_it_is():
     found = EstimateDevice(parse_target("arm")).estimate([conv(16, 16)])
     assert (found.source, found.repeats, found.spread, found.threads) == ("estimated", 0, 0.48, 1)
-    assert "cortex-a72 at 1.50 GHz" in found.detail and "48%" in found.detail
+    assert "cortex-a72 at 1.80 GHz" in found.detail and "48%" in found.detail
 
 
 def test_calibration_meets_the_measured_net_and_scales_the_others():
