@@ -114,8 +114,8 @@ class Errors:
     @property
     def of_another_board(self) -> Errors:
         """Those of a board that the costs were not fitted to."""
-        each = (max(error, self.elsewhere) for error in (self.float32, self.float16, self.int8))
-        return Errors(*each, self.elsewhere)
+        single, half, whole = (max(error, self.elsewhere) for error in (self.float32, self.float16, self.int8))
+        return Errors(single, half, whole, self.elsewhere)
 
 
 # Before anything was fitted: a roofline's error on a core it has not seen, against 326 published figures.
