@@ -1,20 +1,17 @@
-"""How a direct convolution is shared out: blocks of output channels, each with vectors and rows of its own."""
+"""Which blocks of output channels a direct convolution is shared out in."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from math import prod
 
-from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
+from pfir.backends.tvm.schedule.blocks import ENOUGH, Block, Direct, bordered
 from pfir.backends.tvm.schedule.tiles import FEWEST_LANES, by_lane, most_rows
 from pfir.target import SINGLE, Target
 from pfir.workload import Workload
 
-NHWC = (0, 2, 3, 1)
-# Multiply-adds of a step that hide the latency of one.
-_ENOUGH = 7
 _MOST_SINGLES = 5
 _MOST_ROWS = 14
 # Multiply-adds of a run up to which LLVM writes out the loop over it, and spills single channels' values (Arm).
@@ -32,63 +29,6 @@ _A_RESULT = {"arm": 3, "x86": 1}
 _A_SINGLE = {"arm": 9, "x86": 3}
 
 
-@dataclass(frozen=True)
-class Block:
-    """Output channels that one register tile computes.
-
-    Args:
-        lanes: Of each vector of channels, side by side.
-        singles: Channels behind the vectors, each summed across the lanes of vectors of input values.
-        rows: Output positions of a tile, at most.
-        count: Such blocks, one after the other.
-    """
-
-    lanes: tuple[int, ...]
-    singles: int
-    rows: int
-    count: int = 1
-
-    @property
-    def channels(self) -> int:
-        return sum(self.lanes) + self.singles
-
-    def copies(self, rows: int, steps: int) -> int:
-        """The accumulators, in place of each one, among which the steps of a tile of `rows` rows take turns."""
-        if not self.lanes:
-            return 1
-        return min(steps, -(-_ENOUGH * steps // (rows * (len(self.lanes) * steps + self.singles))))
-
-    def __str__(self) -> str:
-        vectors = "+".join(str(lanes) for lanes in self.lanes) + (f" and {self.singles}" if self.singles else "")
-        return f"{self.count} of {vectors} x {self.rows}"
-
-
-@dataclass(frozen=True)
-class Direct:
-    """A convolution in blocks of channels, the last of which is as narrow as what is left.
-
-    Args:
-        blocks: Cover the output channels of a group in this order; the very last vector may overlap the one before it,
-            or be wider than all channels.
-        steps: Input values that are unrolled.
-        threads: Threads that share the kernel's outer loops.
-    """
-
-    blocks: tuple[Block, ...]
-    steps: int
-    threads: int = 1
-
-    @property
-    def tile(self) -> MatrixTile:
-        """The first block's, as other kernels know it."""
-        first = self.blocks[0]
-        return MatrixTile(max(first.lanes), len(first.lanes), first.rows, self.steps, self.threads)
-
-    def __str__(self) -> str:
-        """All that decides the kernel but its threads, in words that a database keeps."""
-        return f"direct {', '.join(str(block) for block in self.blocks)}, {self.steps} steps"
-
-
 def covers(target: Target, workload: Workload) -> bool:
     """Whether the kernel can be made: it reads vectors of values where the core multiplies by a lane of a register, and
     writes vectors of channels."""
@@ -97,12 +37,6 @@ def covers(target: Target, workload: Workload) -> bool:
     wide = FEWEST_LANES if by_lane(target) else min(8, target.lanes)
     copied = not bordered(workload.order, workload.channels) or (workload.data[1] <= FEWEST_LANES and _beside(workload))
     return copied and _fewest(workload) >= FEWEST_LANES and workload.out[1] // workload.group >= wide
-
-
-def bordered(order: tuple[int, ...], channels: int) -> bool:
-    """Whether the input is copied first, its channels side by side and with the border around it: few channels of an
-    image, which lies in ONNX's order, or would give the taps that the border leaves no whole vector."""
-    return order != NHWC or channels < FEWEST_LANES
 
 
 def _beside(workload: Workload) -> bool:
@@ -261,7 +195,7 @@ def _taps(workload: Workload) -> float:
 
 def _arm_step(vectors: int, singles: int, rows: int) -> float:
     """Instructions for one input value of each row; weights come in pairs of vectors, values in fours."""
-    return max(vectors * rows, _ENOUGH) + vectors / 2 + (singles * rows + rows + singles + 4) / 4
+    return max(vectors * rows, ENOUGH) + vectors / 2 + (singles * rows + rows + singles + 4) / 4
 
 
 def _x86_step(target: Target, block: Block) -> float:
