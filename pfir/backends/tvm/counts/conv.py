@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from pfir.backends.tvm.counts.tail import tail_of_vector
 from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
-from pfir.backends.tvm.schedule.tiles import FEWEST_LANES, by_lane
+from pfir.backends.tvm.schedule.tiles import by_lane
 from pfir.instructions import Instructions
 from pfir.target import HALF, HALF_TERMS, Target
 from pfir.workload import Tail, Workload
@@ -67,7 +67,9 @@ def _sums(target: Target, work: Workload, tile: MatrixTile) -> Instructions:
         vector=tiles * count * tile.rows * vectors * share,
         load=runs * (weights + values),
         load_bytes=runs * (length * vectors * width + length * tile.rows * target.value_bytes),
-        scalar=tiles * _A_TILE + runs * (_A_TAP + (rounds > 1) * rounds * _A_ROUND) + tiles * count * work.kernel[0] * _A_TAP,
+        scalar=tiles * _A_TILE
+        + runs * (_A_TAP + (rounds > 1) * rounds * _A_ROUND)
+        + tiles * count * work.kernel[0] * _A_TAP,
         branch=tiles + runs * (1 + (rounds > 1) * rounds) + tiles * count * work.kernel[0],
     )
 

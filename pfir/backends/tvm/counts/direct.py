@@ -20,6 +20,8 @@ from pfir.instructions import Instructions
 from pfir.target import Target
 from pfir.workload import Tail, Workload
 
+Stretches = tuple[tuple[int, int], ...]
+
 VALUE, VECTOR = 4, 16  # bytes
 
 # A call checks its arguments, and saves and restores registers.
@@ -62,7 +64,7 @@ class Image(NamedTuple):
     Args:
         rows, columns: The sizes that the blocks read, perhaps of a copy.
         images: Batch times groups.
-        inputs, outputs: Channels of the image and of the result, of all groups.
+        group: Groups.
         beside: Whether the taps of a row of the kernel are one run.
         bias: Whether sums begin with one.
         lanes: Of the core's vectors.
@@ -73,8 +75,7 @@ class Image(NamedTuple):
     rows: Axis
     columns: Axis
     images: int
-    inputs: int
-    outputs: int
+    group: int
     beside: bool
     bias: bool
     lanes: int
@@ -114,10 +115,11 @@ class Count:
 def direct(target: Target, workload: Workload, tail: Tail, plan: Direct) -> Instructions:
     """The instructions of a kernel by this plan."""
     image, each = image_of(target, workload, tail.bias), tail_of_vector(tail, target.core.vector_bytes)
-    total = _CALL + _copy(workload, image)
+    outputs, total = workload.out[1], _CALL + _copy(workload, image)
     for block in plan.blocks:
-        count = of_block(image, workload.channels, block.lanes, block.singles, block.rows, plan.steps)
-        total += count.instructions(block.count, each)
+        sums = of_sums(image, workload.channels, block.lanes, block.singles, block.rows, plan.steps)
+        ends = of_ends(image, outputs % image.lanes, block.lanes, block.singles, block.rows, plan.steps)
+        total += sums.instructions(block.count, each) + ends.instructions(block.count, each)
     return total
 
 
@@ -129,7 +131,7 @@ def image_of(target: Target, workload: Workload, bias: bool) -> Image:
         rows, columns = rows.copied, columns.copied
     images, beside = workload.out[0] * workload.group, workload.group == 1 and workload.dilations[1] == 1
     core = target.lanes, by_lane(target), target.arm64
-    return Image(rows, columns, images, workload.data[1], workload.out[1], beside, bias, *core)
+    return Image(rows, columns, images, workload.group, beside, bias, *core)
 
 
 def _copy(workload: Workload, image: Image) -> Instructions:
@@ -143,21 +145,33 @@ def _copy(workload: Workload, image: Image) -> Instructions:
 
 
 @lru_cache(maxsize=1 << 16)
-def of_block(image: Image, inner: int, lanes: tuple[int, ...], singles: int, rows: int, steps: int) -> Count:
-    """The instructions of one block over all images, but for what follows the convolution.
+def of_sums(image: Image, inner: int, lanes: tuple[int, ...], singles: int, rows: int, steps: int) -> Count:
+    """The instructions of one block's loops over the values under its tiles, of all images.
 
     Args:
         inner: Channels that are summed over.
         lanes, singles, rows: As in `Block`.
         steps: Values of a round.
     """
-    count, made = Count(), _Made(image, inner, Block(lanes, singles, rows), steps)
+    count, made = Count(), _Made(image, Block(lanes, singles, rows), steps)
+    for columns, tiles, stretches in tiles_along(image.columns, rows):
+        made.rows(count, inner, columns, image.images * met(image.rows) * tiles, stretches)
+    return count
+
+
+@lru_cache(maxsize=1 << 16)
+def of_ends(image: Image, odd: int, lanes: tuple[int, ...], singles: int, rows: int, steps: int) -> Count:
+    """The instructions of one block's tiles before and behind those loops, but for what follows the convolution.
+
+    Args:
+        odd: Values that the result's channels are more than whole vectors.
+    """
+    count, made = Count(), _Made(image, Block(lanes, singles, rows), steps)
     lines = image.images * image.rows.out
     made.line(count, lines)
-    for columns, tiles, stretches in tiles_along(image.columns, rows):
-        made.ends(count, columns, lines * tiles)
+    for columns, tiles, _ in tiles_along(image.columns, rows):
+        made.ends(count, odd, columns, lines * tiles)
         count.branch += lines * tiles * (tiles > 1)
-        made.rows(count, columns, image.images * met(image.rows) * tiles, stretches)
     return count
 
 
@@ -166,7 +180,6 @@ class _Made:
     """The code of a block."""
 
     image: Image
-    inner: int
     block: Block
     steps: int
 
@@ -179,25 +192,23 @@ class _Made:
             count.load += times * (self._loads(vectors) + singles)
             count.load_bytes += times * VALUE * self.block.channels
 
-    def ends(self, count: Count, columns: int, times: float) -> None:
+    def ends(self, count: Count, odd: int, columns: int, times: float) -> None:
         """Sums that begin and end in tiles of so many columns, and their results, but for what follows."""
         lanes, singles, image = self.block.lanes, self.block.singles, self.image
         vectors, copies = len(lanes), self.block.copies(columns, self.steps)
         pairs = -(-singles // 2)
         sums = pairs * _SUMS[2] - singles % 2 * (_SUMS[2] - _SUMS[1]) + pairs * image.bias
-        apart = _apart(VALUE * image.outputs, columns) if image.by_lane else columns
+        apart = _apart(VALUE * odd, columns) if image.by_lane else columns
         count.vector += times * columns * (vectors * (2 * copies - 1) + singles + sums)
         count.results += times * columns * (self._whole(lanes) + pairs)
         count.store += times * ((columns - apart) * -(-vectors // 2) + apart * vectors + columns * pairs)
         count.store_bytes += times * columns * VALUE * self.block.channels
         count.scalar += times * (_A_TILE + apart * vectors / 2 * image.by_lane)
 
-    def rows(self, count: Count, columns: int, times: float, stretches: tuple[tuple[int, int], ...]) -> None:
+    def rows(self, count: Count, inner: int, columns: int, times: float, stretches: Stretches) -> None:
         """Rows of the kernel under tiles of so many columns, some of whose taps meet the image for fewer of them."""
         image = self.image
-        runs = [
-            (who, self.inner * (taps if image.beside else 1), 1 if image.beside else taps) for taps, who in stretches
-        ]
+        runs = [(who, inner * (taps if image.beside else 1), 1 if image.beside else taps) for taps, who in stretches]
         written = [self._written_out(who, length) for who, length, _ in runs]
         whole = all(written) and image.beside
         count.scalar += times * _A_ROW
@@ -206,7 +217,7 @@ class _Made:
             self._run(count, who, times * taps, length)
             first = who < columns and image.columns.pad > 0
             if not out:
-                self._looped(count, who, times * taps, length, first)
+                self._looped(count, who, times * taps, length, self._addresses(inner, who, first))
             elif not whole:
                 count.scalar += times * taps * (_A_STRETCH + first * (length // self.steps) * who)
             if not image.beside:
@@ -235,18 +246,16 @@ class _Made:
         count.load += times * (self._loads(paired * vectors) + (length - paired) * vectors)
         count.scalar += times * ((rest > 0) + rounds * self._barrier(who, length)) * image.fenced
 
-    def _looped(self, count: Count, who: int, times: float, length: int, first: bool) -> None:
+    def _looped(self, count: Count, who: int, times: float, length: int, addresses: float) -> None:
         """What a run takes that is a loop."""
         rounds, rest = divmod(length, self.steps)
-        count.scalar += times * (
-            _A_RUN + rounds * (_A_ROUND + self._addresses(who, first)) + (rest > 0) * (_A_REST + who)
-        )
+        count.scalar += times * (_A_RUN + rounds * (_A_ROUND + addresses) + (rest > 0) * (_A_REST + who))
         count.branch += times * rounds
 
-    def _addresses(self, who: int, first: bool) -> float:
+    def _addresses(self, inner: int, who: int, first: bool) -> float:
         """Addresses of values that a round adds up: each, but for those that one register reaches."""
         image = self.image
-        apart = VALUE * image.inputs * image.columns.stride
+        apart = VALUE * inner * image.group * image.columns.stride
         if not image.by_lane or apart % VECTOR == 0:
             return float(self.block.singles > 0)
         if (who - 1) * apart <= _REACH:
@@ -290,7 +299,7 @@ def met(axis: Axis) -> int:
 
 
 @lru_cache(maxsize=4096)
-def tiles_along(axis: Axis, most: int) -> tuple[tuple[int, int, tuple[tuple[int, int], ...]], ...]:
+def tiles_along(axis: Axis, most: int) -> tuple[tuple[int, int, Stretches], ...]:
     """Runs of equal tiles of at most so many positions along a row of the result: positions of a tile, how many tiles,
     and the stretches of taps that meet the image for the same positions: how many taps, and positions."""
     count = -(-axis.out // most)
@@ -300,7 +309,7 @@ def tiles_along(axis: Axis, most: int) -> tuple[tuple[int, int, tuple[tuple[int,
     return tuple((rows, len(list(run)), taps) for (rows, taps), run in groupby(found))
 
 
-def _stretches(axis: Axis, start: int, rows: int) -> tuple[tuple[int, int], ...]:
+def _stretches(axis: Axis, start: int, rows: int) -> Stretches:
     def inside(tap: int) -> tuple[int, ...]:
         first = start * axis.stride + tap * axis.step - axis.pad
         return tuple(i for i in range(rows) if 0 <= first + i * axis.stride < axis.size)

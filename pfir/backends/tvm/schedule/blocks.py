@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
-from pfir.backends.tvm.schedule.tiles import FEWEST_LANES
+from pfir.backends.tvm.schedule.tiles import FEWEST_LANES, by_lane
+from pfir.target import Target
 
 NHWC = (0, 2, 3, 1)
 # Multiply-adds of a step that hide the latency of one.
 ENOUGH = 7
+# Vectors of channels, and single channels behind them.
+Shape = tuple[tuple[int, ...], int]
+# Input values that are unrolled where they are multiplied from the lanes of a register.
+STEPS = 4
 
 
 @dataclass(frozen=True)
@@ -73,3 +78,8 @@ def bordered(order: tuple[int, ...], channels: int) -> bool:
     """Whether the input is copied first, its channels side by side and with the border around it: few channels of an
     image, which lies in ONNX's order, or would give the taps that the border leaves no whole vector."""
     return order != NHWC or channels < FEWEST_LANES
+
+
+def steps_of(target: Target, singles: bool) -> int:
+    """Input values that are unrolled: a vector of them where they come as one."""
+    return min(8, target.lanes) if singles and not by_lane(target) else STEPS
