@@ -114,7 +114,7 @@ def _sums(
     its sums."""
     rows = tuple(_most_columns(image.columns, registers, inner * image.columns.kernel, shape) for shape in shapes)
     found = [
-        of_sums(image, inner, *shape, most, STEPS).instructions(1.0, _NOTHING) if most else None
+        of_sums(image, inner, *shape, most, STEPS).instructions(_NOTHING) if most else None
         for shape, most in zip(shapes, rows, strict=True)
     ]
     return rows, *_priced(costs, found)
@@ -126,7 +126,7 @@ def _ends(image: Image, odd: int, costs: Costs, shapes: tuple[Shape, ...], rows:
     return _priced(
         costs,
         [
-            of_ends(image, odd, *shape, most, STEPS).instructions(1.0, _AFTER) if most else _NOTHING
+            of_ends(image, odd, *shape, most, STEPS).instructions(_AFTER) if most else _NOTHING
             for shape, most in zip(shapes, rows, strict=True)
         ],
     )
