@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import prod
 
-from pfir.backends.tvm.schedule.direct import NHWC, covers, direct_cost
+from pfir.backends.tvm.schedule.blocks import NHWC
+from pfir.backends.tvm.schedule.direct import covers, direct_cost
 from pfir.backends.tvm.schedule.remainders import strip_remainder
 from pfir.backends.tvm.schedule.tile_kinds import MatrixTile, NarrowingTile, ProductTile
 from pfir.backends.tvm.schedule.tiles import by_lane, matrix_tile, matrix_tiles, shared, strip_tile

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 from pfir.backends.tvm.kernels.conv import FEW_CHANNELS
 from pfir.backends.tvm.schedule.algorithms import Winograd, outputs_for, plans, winograd_or_direct
+from pfir.backends.tvm.schedule.blocks import Direct
 from pfir.backends.tvm.schedule.channel_tiles import depthwise_tiles
 from pfir.backends.tvm.schedule.crossing import across_tile
-from pfir.backends.tvm.schedule.direct import Direct, covers, direct_plan, direct_plans
+from pfir.backends.tvm.schedule.direct import covers, direct_plan, direct_plans
 from pfir.backends.tvm.schedule.remainders import remainder_tile
 from pfir.backends.tvm.schedule.tile_kinds import DotsTile, DottedTile, MatrixTile, ProductTile, Tile
 from pfir.backends.tvm.schedule.tiles import (

@@ -1,0 +1,1 @@
+"""Kernels of each kind to count."""
