@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 
 from pfir.backends.tvm.schedule.direct import NHWC, covers, direct_cost
 from pfir.backends.tvm.schedule.remainders import strip_remainder
 from pfir.backends.tvm.schedule.tile_kinds import MatrixTile, NarrowingTile, ProductTile
 from pfir.backends.tvm.schedule.tiles import by_lane, matrix_tile, matrix_tiles, shared, strip_tile
+from pfir.backends.tvm.schedule.winograd import Winograd
 from pfir.devices.estimation.winograd import SCHEDULES, schedules_for
 from pfir.target import FLOAT32, Target
 from pfir.workload import Workload
@@ -22,27 +23,6 @@ _A_POINT = 40
 _NOT_BY_TWO = (1, 2, 3, 5, 7)
 _STRIP_SHARE = 4
 _TILES = 3
-
-
-@dataclass(frozen=True)
-class Winograd:
-    """A convolution over tiles.
-
-    Args:
-        outputs: Rows and columns of a tile of the result.
-        strip: Rows of tiles whose transforms lie in the caches together.
-        lanes: Of the transforms.
-        tile: Register tile of the products, tiles of the image as rows.
-    """
-
-    outputs: int
-    strip: int
-    lanes: int
-    tile: MatrixTile | NarrowingTile
-
-    def __str__(self) -> str:
-        """All that decides the kernel, in words that a database keeps."""
-        return f"winograd {self.outputs}x{self.outputs}, strips of {self.strip}, {self.lanes} lanes, {self.tile}"
 
 
 def winograd_or_direct(target: Target, channels: int, out: tuple[int, ...]) -> Winograd | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from pfir.backends.tvm.kernels.conv import FEW_CHANNELS
-from pfir.backends.tvm.schedule.algorithms import Winograd, outputs_for, plans, winograd_or_direct
+from pfir.backends.tvm.schedule.algorithms import outputs_for, plans, winograd_or_direct
 from pfir.backends.tvm.schedule.channel_tiles import depthwise_tiles
 from pfir.backends.tvm.schedule.crossing import across_tile
 from pfir.backends.tvm.schedule.direct import Direct, covers, direct_plan, direct_plans
@@ -18,6 +18,7 @@ from pfir.backends.tvm.schedule.tiles import (
     product_tile,
     stem_tiles,
 )
+from pfir.backends.tvm.schedule.winograd import Winograd
 from pfir.target import Target
 from pfir.workload import Workload
 
