@@ -37,6 +37,8 @@ def points(
         groups: Tiles of the image that are multiplied together, and how often.
     """
     found, (whole, rest) = Sum(), divmod(channels_out, tile.block)
+    if tile.lanes == FEWEST_LANES:  # all vectors are whole
+        rest = -(-rest // FEWEST_LANES) * FEWEST_LANES
     for channels, blocks in ((tile.block, whole), (rest, 1)):
         for rows, times in groups:
             if channels and blocks and rows:

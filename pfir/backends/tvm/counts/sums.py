@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pfir.backends.tvm.schedule.tiles import by_lane
+from pfir.cores import Costs
 from pfir.instructions import Instructions
 from pfir.target import SINGLE, Target
 
@@ -52,6 +53,19 @@ class Sum:
         self.store_bytes += times * other.store_bytes
         self.scalar += times * other.scalar
         self.branch += times * other.branch
+
+    def cycles(self, costs: Costs, half: bool) -> float:
+        """What they take of a core, multiply-adds as those of float16 if `half` says so."""
+        return (
+            self.multiply * (costs.half if half else costs.multiply)
+            + self.vector * costs.vector
+            + self.load * costs.load
+            + self.load_bytes * costs.load_byte
+            + self.store * costs.store
+            + self.store_bytes * costs.store_byte
+            + self.scalar * costs.scalar
+            + self.branch * costs.branch
+        )
 
     def instructions(self, half: bool) -> Instructions:
         """The record of them, multiply-adds as those of float16 if `half` says so."""

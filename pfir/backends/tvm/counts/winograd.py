@@ -12,6 +12,7 @@ from pfir.backends.tvm.counts.points import points
 from pfir.backends.tvm.counts.sums import Registers, Sum, is_half, registers_of
 from pfir.backends.tvm.counts.tail import tail_of_vector
 from pfir.backends.tvm.counts.transforms import After, Geometry, back, there
+from pfir.backends.tvm.schedule.tile_kinds import ProductTile
 from pfir.backends.tvm.schedule.winograd import Winograd
 from pfir.instructions import Instructions
 from pfir.target import Target
@@ -26,7 +27,7 @@ def winograd(target: Target, workload: Workload, tail: Tail, plan: Winograd) -> 
     registers, at = registers_of(target), geometry(workload, plan.outputs, plan.strip, plan.lanes)
     found = Sum()
     found.add(there(registers, at, workload.data[1]))
-    found.add(products(registers, at, workload, plan))
+    found.add(tiled_products(registers, at, workload.data[1], workload.out[1], plan.tile))
     found.add(back(registers, at, workload.out[1], plan.tile.block, after(tail)))
     _call(found)
     return found.instructions(is_half(target))
@@ -38,13 +39,13 @@ def geometry(workload: Workload, outputs: int, strip: int, lanes: int) -> Geomet
     return Geometry(outputs, strip, batch, height, width, rows, columns, *workload.pads, lanes)
 
 
-def products(registers: Registers, at: Geometry, workload: Workload, plan: Winograd) -> Sum:
-    """The products at all points by a plan's register tile."""
+def tiled_products(registers: Registers, at: Geometry, channels_in: int, channels_out: int, tile: ProductTile) -> Sum:
+    """The products at all points by a register tile."""
     tiles = at.strip * at.across
-    rows, strips = min(plan.tile.rows, tiles), at.batch * at.down / at.strip
+    rows, strips = min(tile.rows, tiles), at.batch * at.down / at.strip
     whole, rest = divmod(tiles, rows)
     groups = (rows, strips * whole), (rest, strips)
-    return points(registers, at.side, workload.data[1], workload.out[1], groups, plan.tile)
+    return points(registers, at.side, channels_in, channels_out, groups, tile)
 
 
 def after(tail: Tail) -> After:
