@@ -38,6 +38,7 @@ _A_ROUND, _MANY_ROWS, _MORE = 3.0, 6, 6.0
 # Of a call more than one of a kernel of one input: loads, stores, scalar, branches; for one to three rows, and more.
 _CALL_OF_FEW, _CALL = (40.0, 8.0, 30.0, 35.0), (65.0, 18.0, 80.0, 82.0)
 _FEW_ROWS = 4
+_WIDENED = 5.0  # instructions to keep, widen and add one register of float16
 # Instructions of a row's sum across lanes, beside its multiply-adds.
 _ACROSS = 1.5
 
@@ -66,77 +67,105 @@ def product(target: Target, workload: Workload, tail: Tail, tile: ProductTile) -
 @lru_cache(maxsize=16384)
 def counted(registers: Registers, rows: int, inner: int, columns: int, tile: ProductTile, after: Tailed) -> Sum:
     """The sum over all blocks."""
-    found = Sum()
-    for blocks in plan(columns, tile):
-        _add_blocks(found, registers, (rows, inner, columns), tile, blocks, after)
+    found, pitch = Sum(), columns * registers.value_bytes
+    aligned = pitch % _REGISTER_BYTES == 0
+    for tiles, part in _parts(rows, columns, type(tile), tile.lanes, tile.vectors, tile.rows):
+        written = _written(registers, inner, tile.unroll, part)
+        near = min(part.rows, PAIR_BYTES // pitch + 1) if aligned and registers.by_lane else 0
+        found.add(_accumulated(registers, inner, tile.unroll, part, after.bias), tiles)
+        found.add(_finished(registers, part, near, after), tiles)
+        found.steer(tiles, _addresses(registers, inner, part, written, aligned), 0)
+        stay = written and not part.several and len(part.lanes) * (inner + part.rows) <= _HELD and registers.by_lane
+        weights = len(part.lanes) * inner / (2 if registers.by_lane else 1)
+        found.read(1 if stay else tiles, weights, part.width * inner * registers.value_bytes)
     if isinstance(tile, DottedTile):
         _add_last_column(found, registers, rows, inner, after)
     call(found, rows)
     return found
 
 
-def _add_blocks(
-    found: Sum,
-    registers: Registers,
-    sizes: tuple[int, int, int],
-    tile: ProductTile,
-    blocks: Blocks,
-    after: Tailed,
-) -> None:
-    """Blocks alike over all rows."""
-    rows, inner, columns = sizes
-    tall = blocks.rows(rows, tile)
-    tiles = blocks.count * -(-rows // tall)
-    held = [(vector.width, -(-tall // vector.rows)) for vector in blocks.vectors]
-    sums = sum(count * registers.share(width) for width, count in held)
-    copies = _copies(registers, sum(count for _, count in held), tile.unroll)
-    rounds, rest = divmod(inner, tile.unroll)
-    written = rounds * tile.unroll * sums <= _WRITTEN_OUT or rounds <= 1
-    ragged = inner * registers.value_bytes % _REGISTER_BYTES > 0 and registers.by_lane
-    several = blocks.count > 1
-    found.compute(tiles, sums * inner, sums * (2 * copies - 1) - (len(held) if several and after.bias else 0))
-    _load(found, registers, tiles, tall, inner, tile.unroll, blocks, written)
-    if after.bias and several:
-        found.read(tiles, len(held) / 2, blocks.width * registers.value_bytes)
-    _finish(found, registers, tiles, tall, blocks, columns, after)
-    _add_parts(found, registers, tiles, sums, inner, tile.unroll)
-    scalar = _A_TILE + (_OF_BLOCKS if several else 0)
-    across = columns * registers.value_bytes % _REGISTER_BYTES > 0 and registers.by_lane
-    if several or not written:  # else LLVM has all addresses at hand
-        of_rows = tall * (_RAGGED_BLOCKS if several and not written else _RAGGED) if ragged else 0
-        scalar += max(of_rows, tall * len(held) * _RAGGED_RESULT if across else 0)
-    found.steer(tiles, scalar, 1)
-    if not written:
-        found.steer(tiles * rounds, _A_ROUND + (_MORE if ragged and tall >= _MANY_ROWS else 0), 1)
+class Part(NamedTuple):
+    """Register tiles alike.
+
+    Args:
+        rows: Of each.
+        lanes: Values of each register of sums in a row of them, those of all rows that share it.
+        registers: How many of each there are.
+        pieces: Lanes of each store of a row.
+        filled: Whether all lanes of the vectors are columns.
+        several: Whether there are several such blocks.
+    """
+
+    rows: int
+    lanes: tuple[int, ...]
+    registers: tuple[int, ...]
+    pieces: tuple[int, ...]
+    filled: bool
+    several: bool
+
+    @property
+    def width(self) -> int:
+        return sum(self.lanes)
 
 
-def _copies(registers: Registers, count: int, unroll: int) -> int:
-    """The sums of each register among which steps take turns."""
-    return max(1, min(unroll, -(-_ENOUGH // count), registers.count // 2 // count))
+@lru_cache(maxsize=8192)
+def _parts(
+    rows: int, columns: int, kind: type[ProductTile], lanes: int, vectors: int, tall: int
+) -> tuple[tuple[int, Part], ...]:
+    """The register tiles of a product, those alike with their number."""
+    tile = kind(lanes, vectors, tall, 1)
+    return tuple(_part(rows, blocks, tile) for blocks in plan(columns, tile))
 
 
-def _load(
-    found: Sum,
-    registers: Registers,
-    tiles: float,
-    tall: int,
-    inner: int,
-    unroll: int,
-    blocks: Blocks,
-    written: bool,
-) -> None:
-    """Values of each row and weights of each vector; weights that stay in registers come once."""
-    rounds, rest = divmod(inner, unroll)
-    width, count = blocks.width, len(blocks.vectors)
-    value_bytes = registers.value_bytes
-    if not registers.by_lane:
-        found.read(tiles, count * inner, width * inner * value_bytes)
-        found.read(tiles, count * tall * inner, count * tall * inner * value_bytes)
-        return
-    values = rounds * _loads(unroll, registers) + _loads(rest, registers)
-    found.read(tiles, tall * values, tall * inner * value_bytes)
-    stay = written and blocks.count == 1 and count * (inner + tall) <= _HELD
-    found.read(1 if stay else tiles, count * inner / 2, width * inner * value_bytes)
+def _part(rows: int, blocks: Blocks, tile: ProductTile) -> tuple[int, Part]:
+    tall, vectors = blocks.rows(rows, tile), blocks.vectors
+    part = Part(
+        tall,
+        tuple(vector.width for vector in vectors),
+        tuple(-(-tall // vector.rows) for vector in vectors),
+        tuple(lanes for vector in vectors for _, lanes in vector.pieces),
+        all(vector.columns >= vector.lanes for vector in vectors),
+        blocks.count > 1,
+    )
+    return blocks.count * -(-rows // tall), part
+
+
+def _held(registers: Registers, part: Part) -> float:
+    """Registers of sums, in units of whole ones."""
+    if registers.by_lane:
+        return sum(part.registers)
+    return sum(count * registers.share(lanes) for lanes, count in zip(part.lanes, part.registers, strict=True))
+
+
+def _written(registers: Registers, inner: int, unroll: int, part: Part) -> bool:
+    """Whether LLVM writes out the loop over input channels."""
+    rounds = inner // unroll
+    return rounds <= 1 or rounds * unroll * _held(registers, part) <= _WRITTEN_OUT
+
+
+@lru_cache(maxsize=16384)
+def _accumulated(registers: Registers, inner: int, unroll: int, part: Part, bias: bool) -> Sum:
+    """The sums of one tile: where they begin, multiply-adds, and values of each row."""
+    found, held, value_bytes = Sum(), _held(registers, part), registers.value_bytes
+    count, (rounds, rest) = sum(part.registers), divmod(inner, unroll)
+    # Steps take turns among copies of the sums, as many as hide the latency.
+    copies = max(1, min(unroll, -(-_ENOUGH // count), registers.count // 2 // count))
+    read = bias and part.several
+    found.compute(1, held * inner, held * (2 * copies - 1) - (len(part.lanes) if read else 0))
+    if read:  # the bias comes into the first row's sums
+        found.read(1, len(part.lanes) / 2, part.width * value_bytes)
+    if registers.by_lane:
+        values = rounds * _loads(unroll, registers) + _loads(rest, registers)
+        found.read(1, part.rows * values, part.rows * inner * value_bytes)
+    else:
+        found.read(1, held * inner, count * inner * value_bytes)
+    if value_bytes == 2:
+        _add_parts(found, held, inner, unroll)
+    if not _written(registers, inner, unroll, part):
+        ragged = registers.by_lane and inner * value_bytes % _REGISTER_BYTES
+        found.steer(rounds, _A_ROUND + (_MORE if ragged and part.rows >= _MANY_ROWS else 0), 1)
+    found.steer(1, _A_TILE + (_OF_BLOCKS if part.several else 0), 1)
+    return found
 
 
 def _loads(count: int, registers: Registers) -> float:
@@ -145,36 +174,42 @@ def _loads(count: int, registers: Registers) -> float:
     return whole + (0 if not rest else 1 if rest & (rest - 1) == 0 else 2)
 
 
-def _finish(
-    found: Sum, registers: Registers, tiles: float, tall: int, blocks: Blocks, columns: int, after: Tailed
-) -> None:
-    """What follows the sums, and their stores."""
-    for vector in blocks.vectors:
-        if registers.by_lane and vector.columns < vector.lanes:  # a bias comes in pieces
-            found.compute(tiles * tall, 0, after.bias)
-        for _, lanes in vector.pieces:
-            share, value_bytes = registers.share(lanes), lanes * registers.value_bytes
-            found.compute(tiles * tall, 0, after.vector * share)
-            found.read(tiles * tall, after.reads * share, after.reads * value_bytes)
-            found.write(tiles * tall, share, value_bytes)
-    results, pitch = tiles * tall * len(blocks.vectors), columns * registers.value_bytes
-    if not registers.by_lane:
-        return
-    if pitch % _REGISTER_BYTES == 0:  # two go at once where the address of the first row reaches them
-        found.write(tiles * min(tall, PAIR_BYTES // pitch + 1) * (len(blocks.vectors) // 2), -1, 0)
-    found.steer(results, after.reads * _READ, 0)
-
-
-def _add_parts(found: Sum, registers: Registers, tiles: float, sums: float, inner: int, unroll: int) -> None:
+def _add_parts(found: Sum, held: float, inner: int, unroll: int) -> None:
     """Sums of float16 in parts that float32 adds up: kept, widened, and added."""
-    if registers.value_bytes == 4:
-        return
-    rounds = inner // unroll
-    parts = -(-rounds // (HALF_TERMS // unroll)) + (inner % unroll > 0)
-    if parts > 1 and rounds > HALF_TERMS // unroll:
-        found.write(tiles * parts, sums, sums * _REGISTER_BYTES)
-        found.read(tiles * parts, sums, sums * _REGISTER_BYTES)
-        found.compute(tiles * parts, 0, 5 * sums)
+    rounds, most = inner // unroll, HALF_TERMS // unroll
+    if rounds > most:
+        parts = -(-rounds // most) + (inner % unroll > 0)
+        found.write(parts, held, held * _REGISTER_BYTES)
+        found.read(parts, held, held * _REGISTER_BYTES)
+        found.compute(parts, 0, _WIDENED * held)
+
+
+def _addresses(registers: Registers, inner: int, part: Part, written: bool, aligned: bool) -> float:
+    """Scalar instructions of a tile for rows whose values or results lie across 16 bytes."""
+    if not registers.by_lane or (written and not part.several):  # else LLVM has them at hand
+        return 0.0
+    values = results = 0.0
+    if inner * registers.value_bytes % _REGISTER_BYTES:
+        values = part.rows * (_RAGGED_BLOCKS if part.several and not written else _RAGGED)
+    if not aligned:
+        results = part.rows * len(part.lanes) * _RAGGED_RESULT
+    return max(values, results)
+
+
+@lru_cache(maxsize=16384)
+def _finished(registers: Registers, part: Part, near: int, after: Tailed) -> Sum:
+    """What follows the sums of one tile, and their stores; two go at once in the rows that are near enough."""
+    found, rows = Sum(), part.rows
+    for lanes in part.pieces:
+        share, value_bytes = registers.share(lanes), lanes * registers.value_bytes
+        found.compute(rows, 0, after.vector * share)
+        found.read(rows, after.reads * share, after.reads * value_bytes)
+        found.write(rows, share, value_bytes)
+    if registers.by_lane:
+        found.compute(rows, 0, 0 if part.filled else after.bias)  # which comes in pieces
+        found.write(near * (len(part.lanes) // 2), -1, 0)
+        found.steer(rows * len(part.lanes), after.reads * _READ, 0)
+    return found
 
 
 def _add_last_column(found: Sum, registers: Registers, rows: int, inner: int, after: Tailed) -> None:
