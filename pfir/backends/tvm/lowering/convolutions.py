@@ -19,10 +19,11 @@ from pfir.backends.tvm.lowering.form import channels_last
 from pfir.backends.tvm.lowering.fuse import Group
 from pfir.backends.tvm.lowering.products import product
 from pfir.backends.tvm.lowering.values import Program, Value
-from pfir.backends.tvm.schedule.algorithms import Winograd, habits
+from pfir.backends.tvm.schedule.algorithms import habits
 from pfir.backends.tvm.schedule.blocks import Direct
 from pfir.backends.tvm.schedule.channel_tiles import channel_tile, depthwise_tile
 from pfir.backends.tvm.schedule.tile_kinds import AcrossTile, MatrixTile
+from pfir.backends.tvm.schedule.winograd import Winograd
 from pfir.ir.costs.tails import tail_of
 from pfir.ir.operators.windows import each_of, pads_of
 from pfir.workload import Workload
