@@ -35,8 +35,8 @@ def nets() -> Iterator[tuple[Model, str]]:
         yield from ((_pool(*sizes), target) for sizes in POOLS)
         yield from ((_global(kind, *sizes), target) for sizes in GLOBAL for kind in ("GlobalAveragePool", "plain"))
         yield from ((_softmax(*sizes), target) for sizes in ROWS)
-        yield from ((_norm(*sizes), target) for sizes in NORMS)
-        yield from ((_mean(*sizes), target) for sizes in NORMS)
+    for make in (_norm, _mean):
+        yield from ((make(*sizes), "arm") for sizes in NORMS)
 
 
 def _pool(operator: str, channels: int, size: int, kernel: int, stride: int, pad: int) -> Model:

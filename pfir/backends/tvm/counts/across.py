@@ -44,36 +44,34 @@ class _Region:
 
 def across(target: Target, workload: Workload, tail: Tail, tile: AcrossTile) -> Instructions:
     """The instructions of a depthwise convolution by strips of a tile."""
-    batch, channels, *_ = workload.out
-    axes = list(zip(workload.data[2:], workload.out[2:], workload.kernel, workload.pads, strict=True))
-    down = _down(*axes[0], tile.rows)
+    (batch, channels, *out), (kh, kw), (top, left) = workload.out, workload.kernel, workload.pads
+    down = _down(workload.data[2], out[0], kh, top, tile.rows)
     strips = multiplies = pixels = results = 0
-    for region in _regions(*axes[1], tile.vectors):
+    for region in _regions(workload.data[3], out[1], kw, left, tile.vectors):
         size = region.width * channels
         side = batch * -(-size // min(tile.lanes, 1 << (size.bit_length() - 1)))
         strips += side
         multiplies += side * region.parts * region.taps * down.taps
         pixels += side * region.read * down.rows
         results += side * region.parts * down.strips * down.count
-    strips *= down.strips
-    weights = strips * (workload.kernel[0] * workload.kernel[1] + 1)
-    counts = (1, strips, strips * down.rows / down.strips, strips * down.rounds / down.strips)
     scalar, branch = (
-        sum(n * cost[i] for n, cost in zip(counts, (_CALL, _STRIP, _ROW, _ROUND), strict=True)) for i in (0, 1)
+        _CALL[i] + strips * (down.strips * _STRIP[i] + down.rows * _ROW[i] + down.rounds * _ROUND[i]) for i in (0, 1)
     )
+    strips *= down.strips
+    weights, reloaded = strips * (kh * kw + 1), strips * _RELOADED + _SAVED
     share, size, half = share_of_vector(target, tile.lanes), tile.lanes * target.value_bytes, workload.dtype == HALF
-    own = Instructions(
-        multiply=0.0 if half else multiplies * share,
-        half=multiplies * share if half else 0.0,
-        vector=results * share,
-        load=pixels + weights + strips * _RELOADED + _SAVED,
-        load_bytes=size * (pixels + weights) + 8 * (strips * _RELOADED + 2 * _SAVED),
+    after, times = tail_of_vector(tail, size, workload.dtype), results * share
+    return Instructions(
+        multiply=times * after.multiply + (0.0 if half else multiplies * share),
+        half=times * after.half + (multiplies * share if half else 0.0),
+        vector=times * (1 + after.vector),
+        load=pixels + weights + reloaded + results * after.load,
+        load_bytes=size * (pixels + weights + results * after.load) + 8 * reloaded,
         store=results + _SAVED,
         store_bytes=size * results + 16 * _SAVED,
         scalar=scalar,
         branch=branch,
     )
-    return own + tail_of_vector(tail, size, workload.dtype) * (results * share)
 
 
 @lru_cache(maxsize=1024)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 
-from pfir.backends.tvm.counts.tail import tail_of_vector
+from pfir.backends.tvm.counts.tail import constants_of, tail_of_vector
 from pfir.backends.tvm.counts.vectors import pairs, share_of_vector
 from pfir.backends.tvm.kernels.axis import LOOPED, Axis, Taps
 from pfir.backends.tvm.schedule.tile_kinds import DepthwiseTile
@@ -20,11 +20,22 @@ WRITTEN_TAPS = 9
 CHUNK_BYTES = 16 * 1024
 """Of a tile's input and weights: half of a small first-level cache."""
 
-# Scalar instructions and branches: of a call, a row of tiles, a tile of all blocks, a tile, and a row of the kernel that
-# a loop runs over. Found by disassembly, and over the grid of benchmarks/estimator/grids/depthwise.py.
-_CALL, _PASS, _COLUMNS, _TILE, _ROUND = (60.0, 8.0), (12.0, 3.0), (2.0, 1.2), (6.0, 1.0), (4.0, 1.0)
-# Scalar instructions of a tile whose columns are reached by registers, beside one for each row that is read or written.
-_HELD = 4.5
+# Scalar instructions and branches: of a call, a tile of all blocks, a tile, and a row of the kernel that a loop runs
+# over. Found by disassembly, and by least squares over the grid of benchmarks/estimator/grids/depthwise.py.
+_CALL, _COLUMNS, _TILE, _ROUND = (120.0, 100.0), (1.5, 1.17), (6.6, 1.0), (6.3, 0.93)
+_BESIDE_LOOPS = 3.4  # scalar instructions of a tile where the kernel's rows are loops: more of its addresses stay
+# Of a pixel below what a load reaches from the first one: all, and where the kernel's rows are loops.
+_REACH, _FAR, _FAR_BESIDE_LOOPS = 65520, 1.2, 0.35
+# Of a row of the kernel in a loop, where a tile is as wide as the image, and more than so many columns: the lower rows'
+# pixels are reached from behind.
+_ALONE, _FEW = 3.5, 4
+# Where registers hold the columns: of a row of tiles, of a tile and of each row that it reads or writes; of a tile where
+# the kernel's rows are loops, those included.
+_HELD_PASS, _HELD, _HELD_ROW, _HELD_LOOPS = 9.4, 4.3, 1.84, 30.0
+# What registers hold of columns and rows, and how much of what is more is loaded again in each tile.
+_HELD_MOST, _RELOADED = 16, 0.8
+# Vectors that registers hold, of a tile and of its tail's constants, from which on some are loaded again, others copied.
+_FULL, _SPILLED, _COPIED = 28, 0.8, 1.2
 _SAVED = 50.0  # registers of a call, stored and loaded
 
 
@@ -43,6 +54,7 @@ class Geometry:
         lines: Rows that tiles read or write.
         read: Those that they read.
         rounds: Of the loops over rows of the kernel.
+        below: Vectors of the input that are loaded so many input rows below the first of their tile.
     """
 
     passes: int
@@ -55,6 +67,7 @@ class Geometry:
     lines: int
     read: int
     rounds: int
+    below: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -72,45 +85,60 @@ class _Run:
 
 def depthwise(target: Target, workload: Workload, tail: Tail, tile: DepthwiseTile) -> Instructions:
     """The instructions of a depthwise convolution by a tile."""
-    batch, channels, *_ = workload.out
     found, size = geometry_of(workload, tile), tile.lanes * target.value_bytes
-    blocks, share = -(-channels // tile.lanes), share_of_vector(target, tile.lanes)
-    each = batch * blocks
-    shared = each * found.tiles * (tail.bias + tail.constants)
-    vectors = each * (found.pixels + found.weights) + shared
+    each, share = workload.out[0] * -(-workload.out[1] // tile.lanes), share_of_vector(target, tile.lanes)
+    tiles, results, multiplies = each * found.tiles, each * found.results, each * found.multiplies * share
+    shared = tiles * (tail.bias + tail.constants)
+    begun = results - (tiles if tail.bias else 0)
     scalar, branch = _others(target, workload, tile, found)
-    results, multiplies = each * found.results, each * found.multiplies * share
-    half = workload.dtype == HALF
-    own = Instructions(
-        multiply=0.0 if half else multiplies,
-        half=multiplies if half else 0.0,
-        vector=(results - (each * found.tiles if tail.bias else 0)) * share,
-        load=each * (found.pixels + found.weight_loads) + shared + _SAVED,
-        load_bytes=vectors * size + 16 * _SAVED,
+    again, copies = _again(target, workload, tail, tile)
+    half, after = workload.dtype == HALF, tail_of_vector(tail, size, workload.dtype)
+    times = results * share
+    return Instructions(
+        multiply=times * after.multiply + (0.0 if half else multiplies),
+        half=times * after.half + (multiplies if half else 0.0),
+        vector=times * after.vector + begun * share + tiles * copies,
+        load=each * (found.pixels + found.weight_loads) + shared + tiles * again + _SAVED + results * after.load,
+        load_bytes=size * (each * (found.pixels + found.weights) + shared + results * after.load) + 16 * _SAVED,
         store=results + _SAVED,
         store_bytes=results * size + 16 * _SAVED,
         scalar=scalar,
         branch=branch,
     )
-    return own + tail_of_vector(tail, size, workload.dtype) * (results * share)
 
 
 def _others(target: Target, workload: Workload, tile: DepthwiseTile, found: Geometry) -> tuple[float, float]:
     """Scalar instructions and branches."""
-    batch, channels, *_ = workload.out
+    batch, channels = workload.out[:2]
     blocks = -(-channels // tile.lanes)
-    chunks = -(-blocks // chunk_of(blocks, workload, tile))
-    times = (1, batch * chunks * found.passes, batch * chunks * found.tiles, batch * blocks * found.tiles)
-    scalar, branch = (
-        sum(n * cost[i] for n, cost in zip(times, (_CALL, _PASS, _COLUMNS, _TILE), strict=True))
-        + batch * blocks * found.rounds * _ROUND[i]
-        for i in (0, 1)
-    )
-    if target.arm64 and channels % target.lanes:
-        scalar += batch * blocks * (found.tiles * _HELD + found.lines)
+    chunks, each = batch * -(-blocks // chunk_of(blocks, workload, tile)), batch * blocks
+    columns, tiles, rounds = chunks * found.tiles, each * found.tiles, each * found.rounds
+    scalar, branch = (_CALL[i] + columns * _COLUMNS[i] for i in (0, 1))
+    branch += tiles * _TILE[1] + rounds * _ROUND[1]
     if tile.in_turn:
-        scalar += batch * blocks * found.read
+        scalar += each * found.read
+    if target.arm64 and channels % target.lanes:
+        held = each * found.lines * _HELD_ROW + chunks * found.passes * _HELD_PASS + tiles * _HELD
+        return scalar + (tiles * _HELD_LOOPS if rounds else held), branch
+    scalar += tiles * (_BESIDE_LOOPS if rounds else _TILE[0]) + rounds * _ROUND[0]
+    if target.arm64:
+        row = channels * workload.data[3] * workload.dilations[0] * target.value_bytes
+        scalar += each * (_FAR_BESIDE_LOOPS if rounds else _FAR) * sum(found.below[1 + int(_REACH / row) :])
+        scalar += rounds * _ALONE if found.tiles == found.passes and tile.rows > _FEW else 0.0
     return scalar, branch
+
+
+def _again(target: Target, workload: Workload, tail: Tail, tile: DepthwiseTile) -> tuple[float, float]:
+    """Loads of what registers do not hold, of addresses and of vectors, and copies, for each tile."""
+    if not target.arm64:
+        return 0.0, 0.0
+    (kh, kw), (sh, sw) = workload.kernel, workload.strides
+    under = (tile.rows - 1) * sw + kw
+    full = tile.lines * (tile.rows + 1) + under + constants_of(tail) - _FULL
+    loads = _SPILLED * full if full > 0 else 0.0
+    if workload.out[1] % target.lanes:
+        loads += _RELOADED * max(0, under - 1 + (tile.lines - 1) * sh + kh + tile.lines - _HELD_MOST)
+    return loads + tile.in_turn, _COPIED * full if full > 0 else 0.0
 
 
 def chunk_of(blocks: int, workload: Workload, tile: DepthwiseTile) -> int:
@@ -157,6 +185,10 @@ def _geometry(
         lines=over(lambda r, c: r.outputs + r.under),
         read=over(lambda r, c: r.under),
         rounds=over(lambda r, c: r.kernel if r.looped else 0),
+        below=tuple(
+            over(lambda r, c, n=n: c.under if r.under > n and not r.looped else 0)
+            for n in range((lines - 1) * strides[0] + kernel[0])
+        ),
     )
 
 

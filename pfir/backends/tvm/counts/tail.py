@@ -69,3 +69,11 @@ def _operations(operators: tuple[str, ...]) -> tuple[int, int]:
         more = _OPERATIONS.get(operator, (0, 1))
         multiply, vector = multiply + more[0], vector + more[1]
     return multiply, vector
+
+
+def constants_of(tail: Tail) -> int:
+    """Registers that hold what a tail's operators compute with, beside its operands."""
+    return sum(_CONSTANTS.get(operator, 0) for operator in tail.operators)
+
+
+_CONSTANTS = {"Relu": 1, "Clip": 2, "LeakyRelu": 2, "HardSigmoid": 4, "HardSwish": 4, "Sigmoid": 16, "Tanh": 20}

@@ -164,7 +164,7 @@ def _depthwise(
         packed = program.constant(across.pack(layer.weight, layer.bias, tile))
         return Anchor("across", {"kernel": workload.kernel, "pads": workload.pads} | beside, [data, packed], out, tile)
     if isinstance(tile, AcrossTile):
-        tile = depthwise_tile(program.target, workload.out[2:], workload.out[1], workload.kernel, workload.strides)
+        tile = depthwise_tile(program.target, workload)
     packed = program.constant(depthwise.pack(layer.weight, tile))
     return Anchor("depthwise", _geometry(workload) | beside, [data, packed], out, tile, layer.bias)
 
