@@ -152,12 +152,12 @@ def _depthwise(
     if workload.out[1] != workload.data[1] or not depthwise.covers(data.form, layer.weight):
         return _window(program, workload, layer, pads)
     tile = program.schedule(workload)
-    beside = {"offsets": offsets.needed(program.target, workload.out[1])}
+    beside = {"offsets": offsets.reached_by(program.target, workload.out[1])}
     if isinstance(tile, AcrossTile) and not _by_channel(after):
         packed = program.constant(across.pack(layer.weight, layer.bias, tile))
         return Anchor("across", {"kernel": workload.kernel, "pads": workload.pads} | beside, [data, packed], out, tile)
     if isinstance(tile, AcrossTile):
-        tile = depthwise_tile(program.target, workload.out[2:], workload.out[1], workload.kernel, workload.strides)
+        tile = depthwise_tile(program.target, workload)
     packed = program.constant(depthwise.pack(layer.weight, tile))
     return Anchor("depthwise", _geometry(workload) | beside, [data, packed], out, tile, layer.bias)
 
