@@ -52,6 +52,7 @@ class Instructions:
         return Instructions(*(times * value for value in self.values))
 
 
+NOTHING = Instructions()
 CLASSES = tuple(field.name for field in fields(Instructions))
 """The names of its fields, in order."""
 BYTES = ("load_bytes", "store_bytes")
