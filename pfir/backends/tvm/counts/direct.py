@@ -278,7 +278,7 @@ class _Made:
             if not run.written:
                 self._looped(count, run, each)
             elif not whole:
-                adds_up = run.at_border or not image.beside and VALUE * run.length % VECTOR > 0
+                adds_up = run.at_border or image.group > 1 and VALUE * run.length % VECTOR > 0
                 count.scalar += each * (_A_STRETCH + adds_up * run.who * (run.length // self.steps))
             if not image.beside:
                 count.scalar += each * _A_TAP
@@ -316,15 +316,18 @@ class _Made:
         if run.written and stride < run.length:
             return shared(stride, run.who, run.length, self.steps)
         together = self._together(run)
-        pairs = together > 1 and VALUE * stride % VECTOR == 0
-        return run.who * (rounds * (-(-together // 2) / together if pairs else 1) + (rest > 0))
+        pairs = together > 1 and VALUE * stride % VECTOR == 0 and not self._barrier(run)
+        # About half of the loads that could be pairs are.
+        each = (1 + -(-together // 2) / together) / 2 if pairs else 1.0
+        return run.who * (rounds * each + (rest > 0))
 
     def _looped(self, count: Count, run: _Run, times: float) -> None:
         """What a run takes that is a loop."""
         rounds, rest = divmod(run.length, self.steps)
-        rounds //= self._together(run)
-        count.scalar += times * (_A_RUN + rounds * (_A_ROUND + self._addresses(run)) + (rest > 0) * (_A_REST + run.who))
-        count.branch += times * rounds
+        loops = rounds // self._together(run)
+        ends = (rest > 0) * (_A_REST + run.who)
+        count.scalar += times * (_A_RUN + loops * _A_ROUND + rounds * self._addresses(run) + ends)
+        count.branch += times * loops
 
     def _addresses(self, run: _Run) -> float:
         """Addresses of values that a round adds up: each, but for those that one register reaches."""
