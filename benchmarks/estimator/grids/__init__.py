@@ -1,1 +1,1 @@
-"""Kernels of each kind to count."""
+"""Grids of kernels whose instructions are counted, a module a kind."""

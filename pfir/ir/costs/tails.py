@@ -26,7 +26,8 @@ def _has_bias(node: gs.Node) -> bool:
     """Whether a layer adds a bias that is not zero."""
     if not has_form(node, Form.CONVOLUTION, Form.TRANSPOSED_CONVOLUTION, Form.GEMM):
         return False
-    bias = operand(node, operator_of(node).bias)
+    place = operator_of(node).bias
+    bias = None if place is None else operand(node, place)
     if bias is None:
         return False
     values = array(bias)

@@ -19,8 +19,9 @@ from pfir.backends.tvm.library import store
 from pfir.backends.tvm.library.build import build
 from pfir.backends.tvm.lowering.lower import written
 from pfir.backends.tvm.schedule import candidate_schedules as candidates
-from pfir.backends.tvm.schedule.algorithms import Winograd, outputs_for, plan
+from pfir.backends.tvm.schedule.algorithms import outputs_for, plan
 from pfir.backends.tvm.schedule.tiles import matrix_tile
+from pfir.backends.tvm.schedule.winograd import Winograd
 from pfir.backends.tvm.tuning.database import core_name
 from pfir.devices.host import HostDevice
 from pfir.target import FLOAT16, HALF, HALF_TERMS, SINGLE, parse_target, with_arithmetic

@@ -2,59 +2,50 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import lru_cache
 from math import prod
 
+from pfir.backends.tvm.counts.sums import Registers, is_half, registers_of
+from pfir.backends.tvm.counts.transforms import After, Geometry, back, there
+from pfir.backends.tvm.counts.winograd import tiled_products
 from pfir.backends.tvm.schedule.blocks import NHWC
 from pfir.backends.tvm.schedule.direct import covers, direct_cost
 from pfir.backends.tvm.schedule.remainders import strip_remainder
 from pfir.backends.tvm.schedule.tile_kinds import MatrixTile, NarrowingTile, ProductTile
-from pfir.backends.tvm.schedule.tiles import by_lane, matrix_tile, matrix_tiles, shared, strip_tile
+from pfir.backends.tvm.schedule.tiles import FEWEST_LANES, by_lane, matrix_tile, matrix_tiles, shared, strip_tile
+from pfir.backends.tvm.schedule.winograd import Winograd
 from pfir.devices.estimation.winograd import SCHEDULES, schedules_for
-from pfir.target import FLOAT32, Target
+from pfir.target import Target
 from pfir.workload import Workload
 
 OUTPUTS = tuple(schedule.outputs for schedule in SCHEDULES)
 # Vector instructions a multiply-add of the inner loops: on Arm two in five are loads, x86 takes operands from memory.
 _PER_MULTIPLY = {"arm": 1.3, "x86": 1.1}
-# Beside them on Arm, for some tiles at one point of one block.
-_A_POINT = 40
-# Vectors of channels that blocks of two take more instructions for, or too many registers.
-_NOT_BY_TWO = (1, 2, 3, 5, 7)
+# Cycles of a direct convolution's instructions on Arm, as multiples of a multiply-add's: loads among them cost more.
+_DIRECT = 1.15
+# The most rows of a register tile of so many vectors, of 32 registers and of 16; of float16 values.
+_ROWS = ((1, 12), (2, 8), (3, 5), (4, 4))
+_ROWS_OF_FEW = ((1, 6), (2, 4), (3, 2))
+_HALF_ROWS = 8
+# Multiply-adds of smaller tiles, as multiples of those of larger ones, from which on they are not looked at.
+_WASTE = 1.3
+_BIAS = After(True, 0, 0)
 _STRIP_SHARE = 4
 _TILES = 3
-
-
-@dataclass(frozen=True)
-class Winograd:
-    """A convolution over tiles.
-
-    Args:
-        outputs: Rows and columns of a tile of the result.
-        strip: Rows of tiles whose transforms lie in the caches together.
-        lanes: Of the transforms.
-        tile: Register tile of the products, tiles of the image as rows.
-    """
-
-    outputs: int
-    strip: int
-    lanes: int
-    tile: MatrixTile | NarrowingTile
-
-    def __str__(self) -> str:
-        """All that decides the kernel, in words that a database keeps."""
-        return f"winograd {self.outputs}x{self.outputs}, strips of {self.strip}, {self.lanes} lanes, {self.tile}"
 
 
 def winograd_or_direct(target: Target, channels: int, out: tuple[int, ...]) -> Winograd | None:
     """What takes the least time for a 3x3 convolution of stride 1, from `channels` to a result `out` `[N, O, H, W]`;
     None is the direct one.
 
-    Time is vector instructions at the rate of the core's multiply-adds, and what the weights exceed its second-level
-    cache by at its bandwidth. On x86 (AVX-512) tiles of 4x4 were the fastest of the three in eleven of twelve
-    measured shapes, 4 to 64 channels and 7 to 32 rows; 5 to 6 channels over 9 rows are 8 % faster directly, and
-    tiled all the same. On Arm the instructions of ResNet-20, counted in the emulator, fell from 15.1 to 6.1 million.
+    Time is that of instructions, and what the weights exceed the second-level cache by at the core's bandwidth. On x86
+    (AVX-512) tiles of 4x4 were the fastest of the three in eleven of twelve measured shapes, 4 to 64 channels and 7 to
+    32 rows; 5 to 6 channels over 9 rows are 8 % faster directly, and tiled all the same. On Arm instructions are
+    counted, and cost what the core says.
     """
+    if by_lane(target):
+        return _cheapest(target, channels, out)
     found = min((None, *outputs_for(target)), key=lambda outputs: _seconds(target, channels, out, outputs))
     return None if found is None else plan(target, channels, out, found)
 
@@ -65,40 +56,95 @@ def outputs_for(target: Target) -> tuple[int, ...]:
     return tuple(outputs for outputs in OUTPUTS if outputs in exact)
 
 
+def _cheapest(target: Target, channels: int, out: tuple[int, ...]) -> Winograd | None:
+    """The algorithm that takes the fewest cycles."""
+    found, least = None, _direct_cycles(target, channels, out) + _beyond_cache(target, 9 * channels * out[1])
+    for outputs in outputs_for(target):
+        if outputs < OUTPUTS[0] and found and not _may_gain(target, channels, out):
+            continue
+        made, cycles = _tiled_plan(target, channels, out, outputs)
+        cycles += _beyond_cache(target, (outputs + 2) ** 2 * channels * out[1])
+        if cycles < least:
+            found, least = made, cycles
+    return found
+
+
+def _may_gain(target: Target, channels: int, out: tuple[int, ...]) -> bool:
+    """Whether the smaller tiles may be cheaper than the larger ones: these would lie outside the image in part, or
+    their weights outside the second-level cache."""
+    larger, smaller = ((outputs + 2) ** 2 * prod(-(-size // outputs) for size in out[2:]) for outputs in OUTPUTS)
+    return smaller < _WASTE * larger or _beyond_cache(target, (OUTPUTS[0] + 2) ** 2 * channels * out[1]) > 0
+
+
+def _direct_cycles(target: Target, channels: int, out: tuple[int, ...]) -> float:
+    """Of a direct convolution."""
+    return _direct(target, channels, out) * target.core.costs.multiply * _DIRECT
+
+
+def _beyond_cache(target: Target, weights: int) -> float:
+    """Cycles to fetch those of so many weights that the second-level cache does not hold."""
+    beyond = weights * target.value_bytes - target.core.l2_bytes
+    return beyond / target.core.bandwidth * target.core.clock_hz if beyond > 0 else 0.0
+
+
 def plan(target: Target, channels: int, out: tuple[int, ...], outputs: int) -> Winograd:
     """The convolution over tiles of `outputs` rows and columns: strips that leave room in the second-level cache, and
     enough of them for every thread."""
+    if by_lane(target):
+        return _tiled_plan(target, channels, out, outputs)[0]
+    strip = _strip(target, channels, out, outputs)
     across = -(-out[3] // outputs)
-    strip = max(_shared_strips(target, channels, out, outputs, target.core.l2_bytes // _STRIP_SHARE) or [1])
     return Winograd(outputs, strip, target.lanes, _product_tile(target, strip * across, out[1], channels))
 
 
-def _product_tile(target: Target, rows: int, channels_out: int, channels_in: int) -> MatrixTile | NarrowingTile:
-    """The register tile over `rows` tiles of an image: on Arm of two vectors and more rows where that takes fewer
-    instructions (none of them spills, found by disassembly), on x86 one that treats the last channels apart."""
-    tile, vectors = strip_tile(target, rows, channels_out, channels_in), -(-channels_out // target.lanes)
-    if narrowing := strip_remainder(target, rows, channels_out, tile.unroll):
-        return narrowing
-    many = by_lane(target) and target.core.vector_registers >= 32 and target.arithmetic == FLOAT32
-    if not many or vectors in _NOT_BY_TWO:
-        return tile
-    tall = shared(replace(tile, vectors=2, rows=8), rows)
-    return min(tall, tile, key=lambda tile: _product_cost(tile, rows, vectors))
-
-
-def _product_cost(tile: MatrixTile, rows: int, vectors: int) -> float:
-    """Instructions for an input channel of all rows and vectors: multiply-adds, loads of weights by pairs and of values
-    by fours, and a quarter of a loop."""
-    return sum(
-        wide * tall + wide / 2 + tall / 4 + 1
-        for wide in _portions(vectors, tile.vectors)
-        for tall in _portions(rows, tile.rows)
+def _strip(target: Target, channels: int, out: tuple[int, ...], outputs: int) -> int:
+    """Rows of tiles in a strip."""
+    row_bytes = target.value_bytes * -(-out[3] // outputs) * (outputs + 2) ** 2 * channels
+    return _largest_strip(
+        out[0], -(-out[2] // outputs), target.threads, target.core.l2_bytes // _STRIP_SHARE // row_bytes
     )
 
 
-def _portions(whole: int, most: int) -> list[int]:
-    """The sizes of portions, each of at most `most`, the last of what is left."""
-    return [min(most, whole - begun) for begun in range(0, whole, most)]
+@lru_cache(maxsize=4096)
+def _largest_strip(batch: int, down: int, threads: int, most: int) -> int:
+    """The most rows of tiles, no more than `most`, that divide all of them and leave enough strips for every thread."""
+    return max((n for n in range(1, min(most, down) + 1) if down % n == 0 and batch * down // n >= threads), default=1)
+
+
+def _product_tile(target: Target, rows: int, channels_out: int, channels_in: int) -> MatrixTile | NarrowingTile:
+    """The register tile over `rows` tiles of an image on x86, where one may treat the last channels apart."""
+    tile = strip_tile(target, rows, channels_out, channels_in)
+    return strip_remainder(target, rows, channels_out, tile.unroll) or tile
+
+
+def _tiled_plan(target: Target, channels: int, out: tuple[int, ...], outputs: int) -> tuple[Winograd, float]:
+    """The plan of the fewest cycles among the register tiles that stay in registers, and its cycles (Arm)."""
+    strip, costs, half = _strip(target, channels, out, outputs), target.core.costs, is_half(target)
+    registers, at = registers_of(target), Geometry(outputs, strip, out[0], *out[2:], *out[2:], 1, 1, target.lanes)
+    options = [
+        (
+            tiled_products(registers, at, channels, out[1], tile).cycles(costs, half)
+            + back(registers, at, out[1], tile.block, _BIAS).cycles(costs, half),
+            number,
+            tile,
+        )
+        for number, tile in enumerate(_register_tiles(registers, at.strip * at.across, channels, target.threads))
+    ]
+    cycles, _, tile = min(options)
+    return Winograd(outputs, strip, target.lanes, tile), cycles + there(registers, at, channels).cycles(costs, half)
+
+
+@lru_cache(maxsize=1024)
+def _register_tiles(registers: Registers, rows: int, channels_in: int, threads: int) -> tuple[MatrixTile, ...]:
+    """The tiles of products over `rows` tiles of an image that stay in registers, rows shared evenly among rounds, with
+    steps of a whole vector, which is loaded at once (found by disassembly: none of them spills)."""
+    steps = registers.lanes if channels_in >= 2 * registers.lanes else 4
+    most, tallest = _ROWS if registers.count >= 32 else _ROWS_OF_FEW, _HALF_ROWS if registers.value_bytes == 2 else rows
+    return tuple(
+        shared(MatrixTile(lanes, vectors, min(rows, tall, tallest), min(steps, channels_in), threads), rows)
+        for lanes in dict.fromkeys((registers.lanes, FEWEST_LANES))
+        for vectors, tall in most
+    )
 
 
 def plans(target: Target, channels: int, out: tuple[int, ...], outputs: int) -> list[Winograd]:
@@ -157,17 +203,16 @@ def _tiled(target: Target, channels: int, out: tuple[int, ...], outputs: int) ->
     tiles = out[0] * prod(-(-size // outputs) for size in out[2:])
     points = (outputs + 2) ** 2
     products = points * channels * _multiply_adds(target, made.tile, out[1])
-    groups = tiles / made.tile.rows * -(-out[1] // made.tile.block) if by_lane(target) else 0
     there, back = (_vectors(target, size) for size in (channels, out[1]))
     schedule = next(schedule for schedule in schedules_for(target) if schedule.outputs == outputs)
-    return tiles * (products + there * schedule.there + back * schedule.back) + groups * points * _A_POINT
+    return tiles * (products + there * schedule.there + back * schedule.back)
 
 
 def _multiply_adds(target: Target, tile: ProductTile, channels_out: int) -> float:
     """Vector instructions for each row and input channel, in units of whole vectors; two rows share one vector where
     the tile is a narrowing one."""
     vectors = -(-channels_out // tile.block) * tile.vectors - isinstance(tile, NarrowingTile) / 2
-    return vectors * _share(target, tile.lanes) * _PER_MULTIPLY["x86" if target.triple.startswith("x86") else "arm"]
+    return vectors * _share(target, tile.lanes) * _PER_MULTIPLY["arm" if by_lane(target) else "x86"]
 
 
 def _vectors(target: Target, channels: int) -> float:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from pfir.backends.tvm.kernels.conv import FEW_CHANNELS
-from pfir.backends.tvm.schedule.algorithms import Winograd, outputs_for, plans, winograd_or_direct
+from pfir.backends.tvm.schedule.algorithms import outputs_for, plans, winograd_or_direct
 from pfir.backends.tvm.schedule.blocks import Direct
-from pfir.backends.tvm.schedule.channel_tiles import depthwise_tiles
+from pfir.backends.tvm.schedule.channel_tiles import depthwise_tile, depthwise_tiles
 from pfir.backends.tvm.schedule.crossing import across_tile
 from pfir.backends.tvm.schedule.direct import covers, direct_plan, direct_plans
-from pfir.backends.tvm.schedule.remainders import remainder_tile
+from pfir.backends.tvm.schedule.product_choice import chosen_tile
 from pfir.backends.tvm.schedule.tile_kinds import DotsTile, DottedTile, MatrixTile, ProductTile, Tile
 from pfir.backends.tvm.schedule.tiles import (
     FEWEST_LANES,
@@ -19,6 +19,7 @@ from pfir.backends.tvm.schedule.tiles import (
     product_tile,
     stem_tiles,
 )
+from pfir.backends.tvm.schedule.winograd import Winograd
 from pfir.target import Target
 from pfir.workload import Workload
 
@@ -80,25 +81,19 @@ def _convolutions(target: Target, workload: Workload) -> Iterator[Schedule]:
     yield from _steps(tiles[0], workload.channels)
 
 
-def _product(target: Target, workload: Workload) -> ProductTile | DotsTile:
-    sizes = workload.out[0], workload.out[1], workload.data[1]
-    return remainder_tile(target, *sizes) or product_tile(target, *sizes)
-
-
 def _products(target: Target, workload: Workload) -> Iterator[Schedule]:
     tiles = matrix_tiles(target, workload.out[0], workload.out[1], workload.data[1])
     yield product_tile(target, workload.out[0], workload.out[1], workload.data[1])
     yield from tiles[: 2 * _TILES]
-    yield from _steps(_product(target, workload), workload.data[1])
+    yield from _steps(chosen_tile(target, workload), workload.data[1])
 
 
 def _depthwise(target: Target, workload: Workload) -> Schedule:
-    plain = depthwise_tiles(target, workload.out[2:], workload.out[1], workload.kernel, workload.strides)
-    return across_tile(target, workload) or plain[0]
+    return across_tile(target, workload) or depthwise_tile(target, workload)
 
 
 def _depthwise_tiles(target: Target, workload: Workload) -> Iterator[Schedule]:
-    tiles = depthwise_tiles(target, workload.out[2:], workload.out[1], workload.kernel, workload.strides)
+    tiles = depthwise_tiles(target, workload)
     yield from tiles[:_TILES]
     narrower = tiles[0].lanes // 2
     if narrower >= FEWEST_LANES:
@@ -116,4 +111,4 @@ def _steps(tile: ProductTile | DotsTile, channels: int) -> Iterator[Tile]:
 
 CONVOLUTION = Choice(_convolution, _convolutions)
 DEPTHWISE = Choice(_depthwise, _depthwise_tiles)
-PRODUCT = Choice(_product, _products)
+PRODUCT = Choice(chosen_tile, _products)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from functools import lru_cache
 from math import gcd
 
 from pfir.backends.tvm.schedule.tile_kinds import MatrixTile, PlainTile, ProductTile
@@ -25,23 +27,55 @@ def matrix_tiles(
     target: Target, rows: int, channels_out: int, channels_in: int, most: int | None = None
 ) -> list[MatrixTile]:
     """The tiles that stay in registers, the best by the model of the core first."""
-    prefer = _score_x86 if target.triple.startswith("x86") else _score
-    options = [
-        (
-            prefer(target, lanes, vectors, tile_rows, rows, channels_out),
-            -(-channels_out % (lanes * vectors)),
-            lanes,
-            vectors,
-            tile_rows,
-        )
-        for lanes in lane_choices(target)
-        for vectors in range(1, _most_vectors(target, rows) + 1)
-        for tile_rows in range(1, min(rows, most_rows(target, channels_in)) + 1)
-        if _fits(target, vectors, tile_rows) and (most is None or vectors * tile_rows <= most)
-    ]
-    options.sort(reverse=True)  # of equals the one without padding, then the wider vector
     unroll = _unroll(target, channels_in)
-    return [MatrixTile(lanes, vectors, tile_rows, unroll, target.threads) for *_, lanes, vectors, tile_rows in options]
+    shapes = _shapes(target, rows, channels_out, channels_in, most)
+    return [MatrixTile(*shape, unroll, target.threads) for shape in shapes]
+
+
+def _shapes(target: Target, rows: int, channels_out: int, channels_in: int, most: int | None) -> tuple[Shape, ...]:
+    """The shapes of those tiles."""
+    tall = min(rows, most_rows(target, channels_in))
+    if by_lane(target):
+        return _ranked(target.core.vector_registers, target.lanes, rows, channels_out, tall, most)
+    return _ranked_x86(target, rows, channels_out, tall, most)
+
+
+Shape = tuple[int, int, int]  # lanes, vectors, rows
+
+
+@lru_cache(maxsize=8192)
+def _ranked(registers: int, whole: int, rows: int, channels: int, tall: int, most: int | None) -> tuple[Shape, ...]:
+    """The shapes of tiles on Arm, the best first: of `whole` lanes and fewer, of at most `tall` rows."""
+    return _sorted(
+        (_score(whole, lanes, vectors, tile_rows, rows, channels), channels, lanes, vectors, tile_rows)
+        for lanes in _lane_choices(whole)
+        for vectors in range(1, (8 if rows < _FEW_ROWS else 4) + 1)
+        for tile_rows in range(1, tall + 1)
+        if vectors * tile_rows + vectors + tile_rows <= registers - 2 and (most is None or vectors * tile_rows <= most)
+    )
+
+
+def _ranked_x86(target: Target, rows: int, channels: int, tall: int, most: int | None) -> tuple[Shape, ...]:
+    """The shapes of tiles on x86, the best first."""
+    return _sorted(
+        (_score_x86(target, lanes, vectors, tile_rows, rows, channels), channels, lanes, vectors, tile_rows)
+        for lanes in lane_choices(target)
+        for vectors in range(1, 8 + 1)
+        for tile_rows in range(1, tall + 1)
+        if _fits_x86(target, vectors, tile_rows) and (most is None or vectors * tile_rows <= most)
+    )
+
+
+def _sorted(options: Iterable[tuple[float, int, int, int, int]]) -> tuple[Shape, ...]:
+    """Shapes by falling score; of equals the one without padding, then the wider vector."""
+    ranked = sorted(
+        (
+            (score, -(-channels % (lanes * vectors)), lanes, vectors, rows)
+            for score, channels, lanes, vectors, rows in options
+        ),
+        reverse=True,
+    )
+    return tuple(shape[2:] for shape in ranked)
 
 
 def _stem_accumulators(target: Target, inner: int, kernel_width: int, stride: int, channels_out: int) -> int:
@@ -84,8 +118,9 @@ def product_tile(target: Target, rows: int, channels_out: int, channels_in: int)
     if rows >= 4 and channels_in < _LOOPED:
         return _held_tile(target, rows, channels_out, channels_in)
     twice = channels_in % 8 == 0 and (target.arm64 or rows < 4)
-    tiles = matrix_tiles(target, rows, channels_out, channels_in, _most_accumulators(target, channels_out, channels_in))
-    tile = next(tile for tile in tiles if tile.lanes == target.lanes)
+    shapes = _shapes(target, rows, channels_out, channels_in, _most_accumulators(target, channels_out, channels_in))
+    shape = next(shape for shape in shapes if shape[0] == target.lanes)
+    tile = MatrixTile(*shape, _unroll(target, channels_in), target.threads)
     if twice:
         return replace(tile, unroll=8)
     steps = 8 if target.arithmetic == FLOAT16 or rows < 4 and channels_out <= 8 * target.lanes else 4
@@ -163,6 +198,7 @@ _HELD = 16  # input channels up to which LLVM writes out all steps of more accum
 _LOOPED = 10  # input channels from which on LLVM keeps the loop over them
 _LOADED_AHEAD = 16  # accumulators
 _WRITTEN_OUT = 20  # input channels up to which LLVM writes out a loop over them with so many accumulators
+_FEW_ROWS = 4  # a single row has no other accumulators to hide latency behind than more vectors, so do few
 _HALF_ROWS = 8  # whose values take turns in the 16 registers by whose lanes float16 multiplies
 _WAY_BYTES = 4096
 _LATENCY = 4  # cycles of a multiply-add on x86
@@ -171,23 +207,11 @@ _PER_ROW = 0.002  # share of the time
 _WEIGHTS_A_CYCLE = 4  # float32 values that the second-level cache gives beside everything else
 
 
-def _fits(target: Target, vectors: int, rows: int) -> bool:
-    """Whether accumulators and operands stay in registers.
-
-    x86 takes the broadcast element from memory. Arm multiplies by a lane of a register, so that each row holds one: on
-    32 registers 4 x 5 fits and 4 x 7 spills.
-    """
+def _fits_x86(target: Target, vectors: int, rows: int) -> bool:
+    """Whether accumulators and operands stay in registers: x86 takes the broadcast element from memory. Arm multiplies
+    by a lane of a register, so that each row holds one: on 32 registers 4 x 5 fits and 4 x 7 spills."""
     registers = target.core.vector_registers
-    if target.triple.startswith("x86"):
-        return vectors * rows <= registers - 4 and (vectors == 1 or vectors * rows + vectors + 1 <= registers)
-    return vectors * rows + vectors + rows <= registers - 2
-
-
-def _most_vectors(target: Target, rows: int) -> int:
-    """A single row has no other accumulators to hide latency behind than more vectors."""
-    if rows < 4 or target.triple.startswith("x86"):
-        return 8
-    return 4
+    return vectors * rows <= registers - 4 and (vectors == 1 or vectors * rows + vectors + 1 <= registers)
 
 
 def most_rows(target: Target, channels_in: int) -> int:
@@ -201,7 +225,11 @@ def most_rows(target: Target, channels_in: int) -> int:
 
 def lane_choices(target: Target) -> tuple[int, ...]:
     """Values of a vector: all that a register holds, and fewer."""
-    return tuple(n for n in (target.lanes, target.lanes // 2, target.lanes // 4) if n >= FEWEST_LANES)
+    return _lane_choices(target.lanes)
+
+
+def _lane_choices(whole: int) -> tuple[int, ...]:
+    return tuple(n for n in (whole, whole // 2, whole // 4) if n >= FEWEST_LANES)
 
 
 def _score_x86(target: Target, lanes: int, vectors: int, tile_rows: int, rows: int, channels: int) -> float:
@@ -219,12 +247,12 @@ def _score_x86(target: Target, lanes: int, vectors: int, tile_rows: int, rows: i
     return rows * channels / (rounds * cycles) / (1 + _PER_STEP / cycles + _PER_ROW * tile_rows)
 
 
-def _score(target: Target, lanes: int, vectors: int, tile_rows: int, rows: int, channels: int) -> float:
+def _score(whole: int, lanes: int, vectors: int, tile_rows: int, rows: int, channels: int) -> float:
     accumulators = vectors * tile_rows
     block = lanes * vectors
     useful = rows / (-(-rows // tile_rows) * tile_rows) * channels / (-(-channels // block) * block)
     reuse = accumulators / (vectors + tile_rows)
-    return useful * reuse * min(1.0, accumulators / _ENOUGH) * lanes / target.lanes
+    return useful * reuse * min(1.0, accumulators / _ENOUGH) * lanes / whole
 
 
 def _unroll(target: Target, channels_in: int) -> int:
