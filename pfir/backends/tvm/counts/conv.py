@@ -102,19 +102,20 @@ def _results(target: Target, work: Workload, tail: Tail, tile: MatrixTile) -> In
         lanes = min(tile.lanes, out)
     positions = work.out[0] * work.group * work.out[2] * work.out[3]
     vectors = positions * (out // lanes + out % lanes)
-    each, width = tail_of_vector(tail, lanes * target.value_bytes), lanes * target.value_bytes
+    each, width = tail_of_vector(tail, lanes * target.value_bytes, work.dtype), lanes * target.value_bytes
     # Sums that are written in pieces lie on the stack; which exist of several blocks' is asked for each one.
-    pieces, asked = lanes * target.value_bytes <= _PIECE, odd and blocks > 1
-    own = Instructions(
-        vector=tail.bias + (lanes < tile.lanes) / 2,
-        load=2.0 * pieces,
-        load_bytes=2.0 * pieces * width,
-        store_bytes=width,
+    pieces, asked = width <= _PIECE, vectors * (odd and blocks > 1)
+    return Instructions(
+        multiply=vectors * each.multiply,
+        half=vectors * each.half,
+        vector=vectors * (each.vector + tail.bias + (lanes < tile.lanes) / 2),
+        load=vectors * (each.load + 2 * pieces),
+        load_bytes=vectors * (each.load_bytes + 2 * pieces * width),
+        store=vectors / 2 if by_lane(target) and not pieces else vectors,
+        store_bytes=vectors * width,
         scalar=0.7 * asked,
         branch=0.5 * asked,
     )
-    stored = vectors / 2 if by_lane(target) and not pieces else vectors
-    return (each + own) * vectors + Instructions(store=stored)
 
 
 def _copy(target: Target, work: Workload, tile: MatrixTile) -> Instructions:
@@ -128,13 +129,17 @@ def _copy(target: Target, work: Workload, tile: MatrixTile) -> Instructions:
         return Instructions()
     channels, cells = work.data[1], work.data[0] * rows * columns
     vectors, size = cells * channels / tile.lanes, cells * channels * target.value_bytes
+    scalar, branch = cells / 2, 0.0  # of whole vectors: all columns of a row are written out
     if not last:
         vectors = cells * channels / 4
-        moved = Instructions(scalar=vectors, branch=vectors / 4)
-    elif channels % tile.lanes:
-        moved = Instructions(scalar=cells * _A_RAGGED_COLUMN, branch=2 * cells)
+        scalar, branch = vectors, vectors / 4
     elif channels & (channels - 1):
-        moved = Instructions(scalar=cells * _A_COLUMN, branch=2 * cells)
-    else:  # all columns of a row are written out
-        moved = Instructions(scalar=cells / 2)
-    return moved + Instructions(load=vectors / 2, load_bytes=size, store=vectors / 2, store_bytes=size)
+        scalar, branch = cells * (_A_RAGGED_COLUMN if channels % tile.lanes else _A_COLUMN), 2.0 * cells
+    return Instructions(
+        load=vectors / 2,
+        load_bytes=size,
+        store=vectors / 2,
+        store_bytes=size,
+        scalar=scalar,
+        branch=branch,
+    )

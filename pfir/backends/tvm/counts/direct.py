@@ -115,7 +115,7 @@ class Count:
         """These, where a vector of results takes `each`."""
         tails = self.results
         return Instructions(
-            multiply=self.multiply,
+            multiply=self.multiply + tails * each.multiply,
             vector=self.vector + tails * each.vector,
             load=self.load + tails * each.load,
             load_bytes=self.load_bytes + tails * each.load_bytes,

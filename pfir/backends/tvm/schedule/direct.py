@@ -66,9 +66,9 @@ def direct_plans(target: Target, workload: Workload) -> list[Direct]:
     return list(dict.fromkeys(_plan(target, workload, shapes) for shapes in (most, *fewer)))
 
 
-def direct_cost(target: Target, workload: Workload) -> float:
-    """Instructions of the preferred plan on Arm, of a kernel that `covers` the work and begins with a bias."""
-    return direct(target, workload, Tail(bias=True), direct_plan(target, workload)).total
+def direct_cycles(target: Target, workload: Workload) -> float:
+    """Cycles of the preferred plan on Arm, of a kernel that `covers` the work and begins with a bias."""
+    return target.core.costs.cycles(direct(target, workload, Tail(bias=True), direct_plan(target, workload)))
 
 
 def _shapes(target: Target, workload: Workload) -> tuple[Shape, ...]:
