@@ -31,7 +31,7 @@ _A_LINE, _A_TILE, _A_ROW, _A_TAP, _A_RUN, _A_ROUND, _A_REST = 25, 5, 4, 3, 4, 3,
 # Of a run that is written out in a row of the kernel with others that are loops.
 _A_STRETCH = 6
 # LLVM writes out a loop of no more than so many instructions, those of a round by its own measure.
-_WRITTEN_OUT, _BESIDE = 298, 3
+_WRITTEN_OUT, _LOOP = 298, 3
 # Of the memory for a copy of the image, and of a row of the copy.
 _ALLOCATED, _A_COPIED_ROW = 200, 12
 # Multiply-adds of a run up to which each of its rounds has a barrier (kernels/written.py).
@@ -115,7 +115,7 @@ class Count:
         """These, where a vector of results takes `each`."""
         tails = self.results
         return Instructions(
-            multiply=self.multiply,
+            multiply=self.multiply + tails * each.multiply,
             vector=self.vector + tails * each.vector,
             load=self.load + tails * each.load,
             load_bytes=self.load_bytes + tails * each.load_bytes,
@@ -207,21 +207,27 @@ class _Run(NamedTuple):
 
     Args:
         who: How many columns.
-        length: Values.
+        length: Values; in `rounds` whole rounds and a `rest`.
         times: Such runs in a row of the kernel.
-        apart: Values from one column of the image to the next.
+        stride: Values from one column to the next.
         at_border: Whether other columns of the tile lie outside the image.
+        fences: Rounds that have a barrier.
         written: Whether LLVM writes out the loop over them.
+        together: Rounds that it takes together in a loop.
         held: Whether all tiles of a line share the weights, which then lie on the stack.
     """
 
     who: int
     length: int
+    rounds: int
+    rest: int
     times: int
-    apart: int
+    stride: int
     at_border: bool
-    written: bool = False
-    held: bool = False
+    fences: int
+    written: bool
+    together: int
+    held: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,14 +262,25 @@ class _Made:
 
     def runs(self, inner: int, columns: int, tiles: int, stretches: Stretches) -> list[_Run]:
         """The runs of a row of the kernel under one of so many tiles along a line."""
-        image = self.image
-        found = []
-        for taps, who in stretches:
-            length, times = (inner * taps, 1) if image.beside else (inner, taps)
-            found.append(_Run(who, length, times, inner * image.group, who < columns and image.columns.pad > 0))
+        beside = self.image.beside
         return [
-            run._replace(written=self._written_out(run), held=image.rows.kernel == 1 and tiles > 1) for run in found
+            self._run(who, inner * taps if beside else inner, 1 if beside else taps, inner, (columns, tiles))
+            for taps, who in stretches
         ]
+
+    def _run(self, who: int, length: int, times: int, inner: int, tiles: tuple[int, int]) -> _Run:
+        image, vectors, singles, steps = self.image, len(self.block.lanes), self.block.singles, self.steps
+        rounds, rest = divmod(length, steps)
+        barrier = image.fenced and length * who * vectors <= _FENCED
+        # LLVM's measure of a round: multiply-adds, loads, and the loop.
+        size = who * (vectors * steps + singles) + vectors * steps + who + singles + _LOOP + barrier
+        written, together = rounds < 2 or rounds * size < _WRITTEN_OUT, 1
+        if image.ahead and not written:
+            together = max(n for n in range(1, rounds + 1) if rounds % n == 0 and (n == 1 or n * size < _WRITTEN_OUT))
+        fences = rounds * barrier + (rest > 0) * image.fenced
+        at_border = who < tiles[0] and image.columns.pad > 0
+        stride, held = inner * image.group * image.columns.stride, image.rows.kernel == 1 and tiles[1] > 1
+        return _Run(who, length, rounds, rest, times, stride, at_border, fences, written, together, held)
 
     def rows(self, count: Count, runs: list[_Run], times: float) -> None:
         """Rows of the kernel under tiles."""
@@ -278,84 +295,58 @@ class _Made:
             if not run.written:
                 self._looped(count, run, each)
             elif not whole:
-                adds_up = run.at_border or not image.beside and VALUE * run.length % VECTOR > 0
-                count.scalar += each * (_A_STRETCH + adds_up * run.who * (run.length // self.steps))
+                adds_up = run.at_border or image.group > 1 and VALUE * run.length % VECTOR > 0
+                count.scalar += each * (_A_STRETCH + adds_up * run.who * run.rounds)
             if not image.beside:
                 count.scalar += each * _A_TAP
                 count.branch += each
 
     def _multiplied(self, count: Count, run: _Run, times: float) -> None:
         """What a run multiplies, and its barriers."""
-        rounds, rest = divmod(run.length, self.steps)
-        singles = self.block.singles
-        count.multiply += times * run.who * (run.length * self._whole() + (rounds + (rest > 0)) * singles)
-        count.vector += times * (rest > 0 and singles > 0) * run.who
-        count.scalar += times * ((rest > 0) + rounds * self._barrier(run)) * self.image.fenced
+        singles, ends = self.block.singles, run.rounds + (run.rest > 0)
+        count.multiply += times * run.who * (run.length * self._whole() + ends * singles)
+        count.vector += times * (run.rest > 0 and singles > 0) * run.who
+        count.scalar += times * run.fences
 
     def _loaded(self, count: Count, run: _Run, times: float) -> None:
         """Weights and values that a run loads."""
         vectors, singles, length = len(self.block.lanes), self.block.singles, run.length
-        rest = length % self.steps
         if not self.image.by_lane:
             count.load += times * length * vectors * (run.who + 1)
             count.load_bytes += times * length * VALUE * (run.who * vectors + sum(self.block.lanes))
         else:
             # Of a loop's rest the weights lie too far from the pointer for pairs; held ones lie on the stack.
-            paired = 0 if run.written and run.held else length if run.written else length - rest
+            paired = length - run.rest if not run.written else 0 if run.held else length
             count.load += times * (self._loads(paired * vectors) + (length - paired) * vectors)
             count.load_bytes += times * length * VALUE * sum(self.block.lanes)
         if self.image.by_lane or singles:
-            loads = self._values(run) + -(-length // self.steps) * singles
+            loads = self._values(run) + (run.rounds + (run.rest > 0)) * singles
             count.load += times * loads
             count.load_bytes += times * loads * VALUE * self.steps
 
     def _values(self, run: _Run) -> float:
         """Loads of a run's values: vectors of them, each once where columns share them."""
-        rounds, rest = divmod(run.length, self.steps)
-        stride = run.apart * self.image.columns.stride
-        if run.written and stride < run.length:
-            return shared(stride, run.who, run.length, self.steps)
-        together = self._together(run)
-        pairs = together > 1 and VALUE * stride % VECTOR == 0
-        return run.who * (rounds * (-(-together // 2) / together if pairs else 1) + (rest > 0))
+        if run.written and run.stride < run.length:
+            return shared(run.stride, run.who, run.length, self.steps)
+        each = 1.0
+        if run.together > 1 and VALUE * run.stride % VECTOR == 0 and not run.fences > 1:
+            # About half of the loads that could be pairs are.
+            each = (1 + -(-run.together // 2) / run.together) / 2
+        return run.who * (run.rounds * each + (run.rest > 0))
 
     def _looped(self, count: Count, run: _Run, times: float) -> None:
         """What a run takes that is a loop."""
-        rounds, rest = divmod(run.length, self.steps)
-        rounds //= self._together(run)
-        count.scalar += times * (_A_RUN + rounds * (_A_ROUND + self._addresses(run)) + (rest > 0) * (_A_REST + run.who))
-        count.branch += times * rounds
+        loops, ends = run.rounds // run.together, (run.rest > 0) * (_A_REST + run.who)
+        count.scalar += times * (_A_RUN + loops * _A_ROUND + run.rounds * self._addresses(run) + ends)
+        count.branch += times * loops
 
     def _addresses(self, run: _Run) -> float:
         """Addresses of values that a round adds up: each, but for those that one register reaches."""
-        image = self.image
-        apart = VALUE * run.apart * image.columns.stride
-        if not image.by_lane or apart % VECTOR == 0:
+        if not self.image.by_lane or VALUE * run.stride % VECTOR == 0:
             return float(self.block.singles > 0)
-        if (run.who - 1) * apart <= _REACH:
+        if (run.who - 1) * VALUE * run.stride <= _REACH:
             return 0.0
-        return run.who + 1 if image.columns.pad > 0 and not run.at_border else (run.who + 1) // 2
-
-    def _written_out(self, run: _Run) -> bool:
-        """Whether LLVM writes out the loop over a run."""
-        rounds = run.length // self.steps
-        return rounds < 2 or rounds * self._size(run) < _WRITTEN_OUT
-
-    def _together(self, run: _Run) -> int:
-        """Rounds that LLVM takes together in a loop: some only where it schedules for a core in order."""
-        rounds, size = run.length // self.steps, self._size(run)
-        if run.written or not self.image.ahead or not rounds:
-            return 1
-        return max(n for n in range(1, rounds + 1) if rounds % n == 0 and (n == 1 or n * size < _WRITTEN_OUT))
-
-    def _size(self, run: _Run) -> int:
-        """Of a round, by LLVM's measure."""
-        vectors, singles = len(self.block.lanes), self.block.singles
-        each = run.who * (vectors * self.steps + singles) + vectors * self.steps + run.who + singles
-        return each + _BESIDE + self._barrier(run)
-
-    def _barrier(self, run: _Run) -> bool:
-        return self.image.fenced and run.length * run.who * len(self.block.lanes) <= _FENCED
+        return run.who + 1 if self.image.columns.pad > 0 and not run.at_border else (run.who + 1) // 2
 
     def _loads(self, vectors: float) -> float:
         """Loads of so many vectors side by side: pairs on Arm."""

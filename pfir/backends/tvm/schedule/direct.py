@@ -66,9 +66,9 @@ def direct_plans(target: Target, workload: Workload) -> list[Direct]:
     return list(dict.fromkeys(_plan(target, workload, shapes) for shapes in (most, *fewer)))
 
 
-def direct_cost(target: Target, workload: Workload) -> float:
-    """Instructions of the preferred plan on Arm, of a kernel that `covers` the work and begins with a bias."""
-    return direct(target, workload, Tail(bias=True), direct_plan(target, workload)).total
+def direct_cycles(target: Target, workload: Workload) -> float:
+    """Cycles of the preferred plan on Arm, of a kernel that `covers` the work and begins with a bias."""
+    return target.core.costs.cycles(direct(target, workload, Tail(bias=True), direct_plan(target, workload)))
 
 
 def _shapes(target: Target, workload: Workload) -> tuple[Shape, ...]:
@@ -112,7 +112,10 @@ def _sums(
 ) -> tuple[Rows, np.ndarray, np.ndarray]:
     """Of a block of each shape the rows of its tiles, as many as stay in registers, and the cycles and instructions of
     its sums."""
-    rows = tuple(_most_columns(image.columns, registers, inner * image.columns.kernel, shape) for shape in shapes)
+    rows = tuple(
+        _most_columns(image.columns, registers, min(inner * image.columns.kernel, _WRITTEN_OUT + 1), shape)
+        for shape in shapes
+    )
     found = [
         of_sums(image, inner, *shape, most, STEPS).instructions(_NOTHING) if most else None
         for shape, most in zip(shapes, rows, strict=True)
@@ -137,6 +140,7 @@ def _priced(costs: Costs, found: list[Instructions | None]) -> tuple[np.ndarray,
     return np.array(cycles), np.array([_NEVER if each is None else each.total for each in found])
 
 
+@lru_cache(maxsize=1 << 12)
 def _most_columns(axis: Axis, registers: int, run: int, shape: Shape) -> int:
     """The columns of tiles, as equal as they come, of which a block's accumulators and operands stay in registers
     (found by disassembly for generic code and the cores A53 and A76); 0 where none do."""
