@@ -152,23 +152,16 @@ def chunk_of(blocks: int, workload: Workload, tile: DepthwiseTile) -> int:
 
 def geometry_of(workload: Workload, tile: DepthwiseTile) -> Geometry:
     """What a block of channels takes."""
-    axes = (workload.kernel, workload.strides, workload.dilations, workload.pads)
-    return _geometry(workload.data[2:], workload.out[2:], *axes, tile.rows, tile.lines)
+    (_, _, *data), (_, _, *out) = workload.data, workload.out
+    axes = zip(data, out, workload.kernel, workload.strides, workload.dilations, workload.pads, strict=True)
+    return _geometry(tuple(axes), tile.rows, tile.lines)
 
 
 @lru_cache(maxsize=4096)
-def _geometry(
-    data: tuple[int, int],
-    out: tuple[int, int],
-    kernel: tuple[int, int],
-    strides: tuple[int, int],
-    dilations: tuple[int, int],
-    pads: tuple[int, int],
-    rows: int,
-    lines: int,
-) -> Geometry:
-    down, along = (Axis(*axis) for axis in zip(data, out, kernel, strides, dilations, pads, strict=True))
-    written = kernel[0] * kernel[1] <= WRITTEN_TAPS
+def _geometry(axes: tuple[tuple[int, ...], ...], rows: int, lines: int) -> Geometry:
+    """Of rows and columns, each as `Axis` takes it."""
+    down, along = (Axis(*axis) for axis in axes)
+    written = down.kernel * along.kernel <= WRITTEN_TAPS
     tiles = [(r, c) for r in _runs(down, lines, written) for c in _runs(along, rows, True)]
 
     def over(value: Callable[[_Run, _Run], int]) -> int:
@@ -178,7 +171,7 @@ def _geometry(
         passes=sum(r.count for r in _runs(down, lines, written)),
         tiles=over(lambda r, c: 1),
         multiplies=over(lambda r, c: r.taps * c.taps),
-        results=out[0] * out[1],
+        results=down.out * along.out,
         pixels=over(lambda r, c: r.under * c.under),
         weights=over(lambda r, c: r.kernel * c.kernel),
         weight_loads=over(lambda r, c: r.kernel * pairs(c.kernel) if r.looped else pairs(r.kernel * c.kernel)),
@@ -187,7 +180,7 @@ def _geometry(
         rounds=over(lambda r, c: r.kernel if r.looped else 0),
         below=tuple(
             over(lambda r, c, n=n: c.under if r.under > n and not r.looped else 0)
-            for n in range((lines - 1) * strides[0] + kernel[0])
+            for n in range((lines - 1) * down.stride + down.kernel)
         ),
     )
 
