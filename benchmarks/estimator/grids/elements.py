@@ -1,4 +1,4 @@
-"""Element-wise chains over tensors of several sizes: each operator by itself, with broadcast operands, and in orders."""
+"""Element-wise chains over tensors of several sizes and orders: each operator by itself, and broadcast operands."""
 
 from __future__ import annotations
 
@@ -30,7 +30,15 @@ UNARY = (
     ("ThresholdedRelu", {}),
 )
 BINARY = ("Add", "Sub", "Mul", "Div", "Max", "Min", "PRelu")
-SHAPES = ((1, 16, 20, 20), (1, 10, 13, 13), (1, 7, 9, 5), (2, 64, 28, 28), (1, 3, 224, 224), (1, 1280, 1, 1), (1, 197, 192))
+SHAPES = (
+    (1, 16, 20, 20),
+    (1, 10, 13, 13),
+    (1, 7, 9, 5),
+    (2, 64, 28, 28),
+    (1, 3, 224, 224),
+    (1, 1280, 1, 1),
+    (1, 197, 192),
+)
 TARGETS = ("arm", "cortex-a55", "cortex-a76+fp16")
 
 

@@ -10,15 +10,11 @@ from itertools import chain
 from pfir.backends.tvm.counts.tail import constants_of, tail_of_vector
 from pfir.backends.tvm.counts.vectors import pairs, share_of_vector
 from pfir.backends.tvm.kernels.axis import LOOPED, Axis, Taps
+from pfir.backends.tvm.kernels.depthwise import CHUNK_BYTES, WRITTEN_TAPS
 from pfir.backends.tvm.schedule.tile_kinds import DepthwiseTile
 from pfir.instructions import Instructions
 from pfir.target import HALF, Target
 from pfir.workload import Tail, Workload
-
-WRITTEN_TAPS = 9
-"""Taps up to which rows that the border cuts are written out; of more they are a loop over the kernel's rows."""
-CHUNK_BYTES = 16 * 1024
-"""Of a tile's input and weights: half of a small first-level cache."""
 
 # Scalar instructions and branches: of a call, a tile of all blocks, a tile, and a row of the kernel that a loop runs
 # over. Found by disassembly, and by least squares over the grid of benchmarks/estimator/grids/depthwise.py.
@@ -29,12 +25,12 @@ _REACH, _FAR, _FAR_BESIDE_LOOPS = 65520, 1.2, 0.35
 # Of a row of the kernel in a loop, where a tile is as wide as the image, and more than so many columns: the lower rows'
 # pixels are reached from behind.
 _ALONE, _FEW = 3.5, 4
-# Where registers hold the columns: of a row of tiles, of a tile and of each row that it reads or writes; of a tile where
-# the kernel's rows are loops, those included.
+# Where registers hold the columns: of a row of tiles, of a tile and of each row that it reads or writes; of a tile
+# where the kernel's rows are loops, those included.
 _HELD_PASS, _HELD, _HELD_ROW, _HELD_LOOPS = 9.4, 4.3, 1.84, 30.0
 # What registers hold of columns and rows, and how much of what is more is loaded again in each tile.
 _HELD_MOST, _RELOADED = 16, 0.8
-# Vectors that registers hold, of a tile and of its tail's constants, from which on some are loaded again, others copied.
+# Vectors of a tile and of its tail's constants, from which on some are loaded again, and others copied.
 _FULL, _SPILLED, _COPIED = 28, 0.8, 1.2
 _SAVED = 50.0  # registers of a call, stored and loaded
 
@@ -167,6 +163,9 @@ def _geometry(axes: tuple[tuple[int, ...], ...], rows: int, lines: int) -> Geome
     def over(value: Callable[[_Run, _Run], int]) -> int:
         return sum(r.count * c.count * value(r, c) for r, c in tiles)
 
+    def below(n: int) -> int:
+        return over(lambda r, c: c.under if r.under > n and not r.looped else 0)
+
     return Geometry(
         passes=sum(r.count for r in _runs(down, lines, written)),
         tiles=over(lambda r, c: 1),
@@ -178,10 +177,7 @@ def _geometry(axes: tuple[tuple[int, ...], ...], rows: int, lines: int) -> Geome
         lines=over(lambda r, c: r.outputs + r.under),
         read=over(lambda r, c: r.under),
         rounds=over(lambda r, c: r.kernel if r.looped else 0),
-        below=tuple(
-            over(lambda r, c, n=n: c.under if r.under > n and not r.looped else 0)
-            for n in range((lines - 1) * down.stride + down.kernel)
-        ),
+        below=tuple(map(below, range((lines - 1) * down.stride + down.kernel))),
     )
 
 

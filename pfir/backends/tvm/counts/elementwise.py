@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from math import prod
 
 from pfir.backends.tvm.counts.loops import loop_over
 from pfir.backends.tvm.counts.tail import tail_of_vector
 from pfir.backends.tvm.counts.vectors import share_of_vector
-from pfir.backends.tvm.schedule.tiles import FEWEST_LANES
 from pfir.instructions import Instructions
 from pfir.target import Target
 from pfir.workload import Tail, Workload

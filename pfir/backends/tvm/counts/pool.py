@@ -7,19 +7,20 @@ from functools import lru_cache
 from pfir.backends.tvm.counts.tail import tail_of_vector
 from pfir.backends.tvm.counts.vectors import share_of_vector
 from pfir.backends.tvm.kernels.axis import Axis
+from pfir.backends.tvm.kernels.pool import MOST_COLUMNS
 from pfir.backends.tvm.schedule.channel_tiles import channel_tile
 from pfir.instructions import Instructions
 from pfir.target import HALF, Target
 from pfir.workload import Tail, Workload
 
-MOST_COLUMNS = 14
-"""Columns of the input under a tile."""
 # Scalar instructions and branches of a call and a row; of a tile whose rows are all inside, and more of one where the
 # border may cut some off: for each row of the window.
 _CALL, _ROW, _TILE, _CUT = (60.0, 8.0), (20.0, 3.0), (3.5, 1.0), (1.0, 0.9)
 _APART = 0.85  # scalar instructions of a pixel where columns do not lie whole vectors apart
-# Of maxima, copies for each column that is begun and for each that is combined: what a select writes to is lost.
-_COPIED, _COMBINED = 0.5, 0.5
+# Of maxima, copies for each column that is begun and for each result: what a select writes to is lost.
+_COPIED, _FINISHED = 0.4, 1.0
+# Bytes of a row up to which its pixels lie too close behind those of the next for a load; the share of them that do.
+_NEAR, _BEHIND = 4096, 0.5
 # From so many columns on, tiles that the border may cut put some of them on the stack: loads, stores and copies.
 _CROWDED, _SPILLED = 12, (11.8, 10.3, 7.0)
 
@@ -42,10 +43,10 @@ def pool(target: Target, workload: Workload, tail: Tail) -> Instructions:
         # Sums are of float32: a vector of float16 is as many as its lanes fill, each of which is converted.
         wide = max(1, 4 * lanes // target.core.vector_bytes)
         converted = wide if workload.dtype == HALF else 0
-        vector = pixels * (wide + converted) + cells * wide + results * (wide + converted)
+        vector: float = pixels * (wide + converted) + cells * wide + results * (wide + converted)
     else:
-        vector = pixels * 2 + each * height * begun * _COPIED + cells * (2 + _COMBINED)
-    spilled = each * height * crowded if cut else 0
+        vector = pixels * 2 + each * height * begun * _COPIED + cells * 2 + (results * _FINISHED if cells else 0)
+    spilled = each * height * crowded if cut and workload.kind == "max" else 0
     scalar, branch = (
         _CALL[i]
         + batch * height * _ROW[i]
@@ -54,6 +55,8 @@ def pool(target: Target, workload: Workload, tail: Tail) -> Instructions:
     )
     if target.arm64 and channels % lanes:
         scalar += _APART * pixels  # addresses of columns that lie no whole vectors apart
+    if cut and channels * workload.data[3] * target.value_bytes < _NEAR:
+        scalar += each * height * begun * _BEHIND
     own = Instructions(
         vector=(vector + spilled * _SPILLED[2]) * share,
         load=pixels + spilled * _SPILLED[0],

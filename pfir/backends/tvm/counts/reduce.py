@@ -16,7 +16,7 @@ _TOGETHER = 4  # vectors that are combined side by side
 _EXP, _COPIED = (10.0, 15.0), 5.0  # multiply-adds, and others, of a vector of exponentials; constants copied in loops
 _CALL = (30.0, 5.0)
 _REACH = 65520  # bytes from an address that a load of a vector reaches
-_ROW = (4.0, 1.0)  # scalar instructions and branches of a row of values
+_ROW, _EVEN = (4.0, 1.0), 2.5  # scalar instructions and branches of a row of values; scalar ones of whole vectors
 _WRITTEN, _WALK = 50, 30  # positions of an image, and of a row of one, up to which the loop over them is written out
 _PAIRED, _UNPAIRED = 1024, 0.84  # bytes of positions that pairs reach; loads of a vector beyond them
 _FAR, _ROUND, _LOOP, _BLOCK = 1.0, (2.2, 1.2), (1.6, 1.0), (8.0, 0.5)  # of a position far away, a round, a block
@@ -40,7 +40,9 @@ def _rows(target: Target, workload: Workload, tail: Tail, n: int, rows: int) -> 
     """Of `rows` rows of `n` values side by side."""
     one = _fold(target, n, 2 if workload.kind in ("max", "min") else 1, target.lanes, workload.dtype != SINGLE)
     ends = tail_of_vector(replace(tail, reads=0, constants=0), 4, SINGLE)
-    finish = Instructions(vector=1.0, store=1, store_bytes=4, scalar=_ROW[0], branch=_ROW[1])
+    finish = Instructions(
+        vector=1.0, store=1, store_bytes=4, scalar=_ROW[0] if n % target.lanes else _EVEN, branch=_ROW[1]
+    )
     return (one + finish + ends) * rows + Instructions(scalar=_CALL[0], branch=_CALL[1])
 
 
@@ -69,11 +71,12 @@ def _columns(target: Target, workload: Workload, tail: Tail, n: int, walk: list[
     outer = prod(workload.out) // kept
     block = min(_TOGETHER * target.lanes, kept)
     whole, rest = divmod(kept, block)
-    cut = rest if half or whole > 1 else 0  # of two blocks of float32 the second is written out by itself
+    parts = rest if rest % target.lanes else 1
+    cut = parts if rest and (half or whole > 1) else 0  # of two blocks of float32 the second is written out by itself
     vectors = outer * (whole * -(-block // target.lanes) + -(-rest // target.lanes))
     blocks, size = outer * (whole + (rest > 0)), target.core.vector_bytes
     last = workload.data[walk[-2]]
-    walked = n if n <= _WRITTEN else last if last <= _WALK else 1  # positions that are written out
+    walked = 1 if last > _WALK else n if n <= _WRITTEN else last  # positions that are written out
     apart = kept * target.value_bytes
     loads = vectors * n * (_UNPAIRED if apart * walked > _PAIRED else 0.5)
     operations = 4.0 if half else 2.0 if workload.kind in ("max", "min") else 1.0
@@ -93,7 +96,7 @@ def _columns(target: Target, workload: Workload, tail: Tail, n: int, walk: list[
     )
     if cut:
         scalar, branch = (outer * n * (_CUT[i] + cut * _CUT_EACH[i]) for i in (0, 1))
-        others += Instructions(vector=outer * n * cut * 4, load=outer * n * cut * 2, scalar=scalar, branch=branch)
+        others += Instructions(vector=outer * n * cut * 6, load=outer * n * cut * 4.5, scalar=scalar, branch=branch)
     return others + tail_of_vector(tail, size, workload.dtype) * vectors
 
 
@@ -109,7 +112,7 @@ def softmax(target: Target, workload: Workload, tail: Tail) -> Instructions:
     folds = _fold(target, n, 2, lanes) + _fold(target, n, 1, lanes)
     one = folds + Instructions(
         multiply=vectors * _EXP[0],
-        vector=vectors * (_EXP[1] + 1) + whole + rest + 2 + (0 if exponents.written else _COPIED * whole),
+        vector=vectors * (_EXP[1] + 1) + whole + rest + 2 + (_COPIED * whole if target.cpu == "generic" else 0),
         load=vectors + scale.moves(whole) + rest,
         load_bytes=16 * (vectors + whole) + 4 * rest,
         store=vectors + scale.moves(whole) + rest,
@@ -132,7 +135,7 @@ def norm(target: Target, workload: Workload, tail: Tail) -> Instructions:
     one = folds + Instructions(
         multiply=max(0, whole - _TOGETHER) + vectors,
         vector=whole + min(whole, _TOGETHER) + 2 * vectors + 8 - max(0, whole - _TOGETHER),
-        load=3 * loop.moves(vectors),
+        load=(2 if loop.written else 3) * loop.moves(vectors),
         load_bytes=3 * 16 * vectors,
         store=loop.moves(vectors),
         store_bytes=16 * vectors,

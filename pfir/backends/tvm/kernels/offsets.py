@@ -16,7 +16,6 @@ from typing import Any
 from pfir.backends.tvm.lowering.form import Form
 from pfir.target import Target
 
-
 NUMBERS, REGISTERS = "numbers", "registers"
 
 

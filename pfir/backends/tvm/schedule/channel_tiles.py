@@ -36,8 +36,8 @@ def depthwise_tile(target: Target, workload: Workload) -> DepthwiseTile:
 
 
 def depthwise_tiles(target: Target, workload: Workload) -> list[DepthwiseTile]:
-    """The tiles that stay in registers, those with the fewest loads first; on 64-bit Arm before them the one of the first
-    few whose instructions, as they are counted, cost the core the fewest cycles."""
+    """The tiles that stay in registers, those with the fewest loads first; on 64-bit Arm before them that one of the
+    first few whose counted instructions cost the core the fewest cycles."""
     channels = workload.out[1]
     narrow = [n for n in lane_choices(target) if n <= max(channels, FEWEST_LANES)]
     lanes = min(narrow, key=lambda n: (-(-channels // n) * (n + _LANES_A_BLOCK), -n))
