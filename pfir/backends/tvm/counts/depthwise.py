@@ -32,6 +32,8 @@ _HELD_PASS, _HELD, _HELD_ROW, _HELD_LOOPS = 9.4, 4.3, 1.84, 30.0
 _HELD_MOST, _RELOADED = 16, 0.8
 # Vectors of a tile and of its tail's constants, from which on some are loaded again, and others copied.
 _FULL, _SPILLED, _COPIED = 28, 0.8, 1.2
+# Of a tile of one line under a kernel of so many rows, whose weights LLVM loads ahead: loads, stores and copies.
+_LONG, _AHEAD = 7, (5.0, 3.0, 4.0)
 _SAVED = 50.0  # registers of a call, stored and loaded
 
 
@@ -87,7 +89,7 @@ def depthwise(target: Target, workload: Workload, tail: Tail, tile: DepthwiseTil
     shared = tiles * (tail.bias + tail.constants)
     begun = results - (tiles if tail.bias else 0)
     scalar, branch = _others(target, workload, tile, found)
-    again, copies = _again(target, workload, tail, tile)
+    again, put, copies = _again(target, workload, tail, tile)
     half, after = workload.dtype == HALF, tail_of_vector(tail, size, workload.dtype)
     times = results * share
     return Instructions(
@@ -96,8 +98,8 @@ def depthwise(target: Target, workload: Workload, tail: Tail, tile: DepthwiseTil
         vector=times * after.vector + begun * share + tiles * copies,
         load=each * (found.pixels + found.weight_loads) + shared + tiles * again + _SAVED + results * after.load,
         load_bytes=size * (each * (found.pixels + found.weights) + shared + results * after.load) + 16 * _SAVED,
-        store=results + _SAVED,
-        store_bytes=results * size + 16 * _SAVED,
+        store=results + tiles * put + _SAVED,
+        store_bytes=size * (results + tiles * put) + 16 * _SAVED,
         scalar=scalar,
         branch=branch,
     )
@@ -124,17 +126,19 @@ def _others(target: Target, workload: Workload, tile: DepthwiseTile, found: Geom
     return scalar, branch
 
 
-def _again(target: Target, workload: Workload, tail: Tail, tile: DepthwiseTile) -> tuple[float, float]:
-    """Loads of what registers do not hold, of addresses and of vectors, and copies, for each tile."""
+def _again(target: Target, workload: Workload, tail: Tail, tile: DepthwiseTile) -> tuple[float, float, float]:
+    """Loads, stores and copies of what registers do not hold, of addresses and of vectors, for each tile."""
     if not target.arm64:
-        return 0.0, 0.0
+        return 0.0, 0.0, 0.0
     (kh, kw), (sh, sw) = workload.kernel, workload.strides
     under = (tile.rows - 1) * sw + kw
     full = tile.lines * (tile.rows + 1) + under + constants_of(tail) - _FULL
-    loads = _SPILLED * full if full > 0 else 0.0
+    loads, stores, copies = _AHEAD if tile.lines == 1 and kh >= _LONG else (0.0, 0.0, 0.0)
+    if full > 0:
+        loads, copies = loads + _SPILLED * full, copies + _COPIED * full
     if workload.out[1] % target.lanes:
         loads += _RELOADED * max(0, under - 1 + (tile.lines - 1) * sh + kh + tile.lines - _HELD_MOST)
-    return loads + tile.in_turn, _COPIED * full if full > 0 else 0.0
+    return loads + tile.in_turn, stores, copies
 
 
 def chunk_of(blocks: int, workload: Workload, tile: DepthwiseTile) -> int:

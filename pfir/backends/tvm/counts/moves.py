@@ -13,7 +13,7 @@ from pfir.workload import Tail, Workload
 
 # Found over the grid of benchmarks/estimator/grids/moves.py, scalar instructions and branches: of a call, and of a
 # stretch along the innermost axis.
-_CALL, _STRETCH = (30.0, 5.0), (4.5, 1.3)
+_CALLED, _STRETCH = Instructions(scalar=30.0, branch=5.0), (4.5, 1.3)
 _PART_OF_STRETCH = 3.0  # scalar instructions of a stretch that is cut from a longer one
 _WRITTEN = 32  # vectors of a stretch of a Concat that is written out
 # Of a vector of a longer one, which asks for each part whether it lies there: these, and these for each part.
@@ -37,8 +37,8 @@ def move(target: Target, workload: Workload, tail: Tail) -> Instructions:
     lanes = next((n for n in (target.lanes, target.lanes // 2, target.lanes // 4) if n > 1 and inner % n == 0), 0)
     count = {"Concat": _concat, "Pad": _pad, "Resize": _resize, "Upsample": _resize}.get(workload.kind, _slice)
     vectors = outer * -(-inner // (lanes or target.lanes))
-    tails = tail_of_vector(tail, target.core.vector_bytes, workload.dtype) * vectors
-    return count(target, workload, inner, outer, lanes) + tails + Instructions(scalar=_CALL[0], branch=_CALL[1])
+    moved = count(target, workload, inner, outer, lanes) + _CALLED
+    return moved + tail_of_vector(tail, target.core.vector_bytes, workload.dtype) * vectors if tail.operators else moved
 
 
 def _copied(target: Target, values: float, loads: float, stores: float) -> Instructions:
@@ -97,8 +97,8 @@ def transpose(target: Target, workload: Workload, tail: Tail) -> Instructions:
     blocks = values // prod(sides) * prod(-(-side // 4) for side in sides)
     vectors, loads, stores, scalar, branch = (each * blocks for each in _BLOCK)
     overlap = blocks * _OVERLAP if any(side % 4 for side in sides) else 0.0
-    turned = Instructions(vector=vectors, scalar=scalar + overlap + _CALL[0], branch=branch + _CALL[1])
-    return _copied(target, values, loads, stores) + turned
+    turned = Instructions(vector=vectors, scalar=scalar + overlap, branch=branch)
+    return _copied(target, values, loads, stores) + turned + _CALLED
 
 
 def _side(workload: Workload, order: tuple[int, ...]) -> int:

@@ -52,7 +52,7 @@ def window(target: Target, workload: Workload, tail: Tail) -> Instructions:
 
 
 def _copied(workload: Workload, rows: int, lanes: int) -> int:
-    """Positions of the copies of one block: strips of as many rows as share one in half of a small first-level cache."""
+    """Positions of the copies of one block: strips of as many rows as fill half of a small first-level cache."""
     height, width = workload.out[2:]
     columns = _reach(workload, 1, -(-width // rows) * rows)
     fitting = [

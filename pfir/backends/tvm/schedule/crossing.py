@@ -13,7 +13,7 @@ from pfir.workload import Tail, Workload
 # Lanes of whole vectors by those used, from which on it is faster: on 32-bit Arm, in instructions at 7 to 28 columns,
 # the strips' own loads are as many as the lanes of 18 channels save; on Zen 4 all that fill no vectors gain but 61 of
 # 64. On 64-bit Arm what each way takes is counted, and the other way is taken where that is clearly less.
-_WASTE = {"arm64": 1.0, "arm": 1.2, "x86": 1.05}
+_WASTE = {"arm64": 1.05, "arm": 1.2, "x86": 1.05}
 # Vectors that share the weights of a strip: on Arm two share the addresses, on x86 one is the fastest.
 _VECTORS = {"arm64": 2, "arm": 2, "x86": 1}
 # Rows of a strip: in the first-level cache more of them would drive each other out, 14 do not on Zen 4.
