@@ -3,8 +3,8 @@
     seconds = sum of instructions * costs / clock + what the second cache does not hold / bandwidth
 
 Who makes a kernel says what it executes: the TVM backend by its own loops, checked against counts of the emulated
-device. What an instruction costs was fitted to published latencies of boards (`pfir.devices.estimation.fit`), and so was
-what several threads save (`pfir.devices.estimation.threads`).
+device. What an instruction costs was fitted to published latencies of boards (`pfir.devices.estimation.fit`), and what
+several threads save, too (`pfir.devices.estimation.threads`).
 """
 
 from __future__ import annotations

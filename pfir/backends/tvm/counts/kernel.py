@@ -16,11 +16,12 @@ from pfir.backends.tvm.counts.moves import move, transpose
 from pfir.backends.tvm.counts.pool import pool
 from pfir.backends.tvm.counts.product import matmul, product
 from pfir.backends.tvm.counts.reduce import norm, reduce, softmax
+from pfir.backends.tvm.counts.window import window
 from pfir.backends.tvm.counts.winograd import winograd
 from pfir.backends.tvm.families import modelled
 from pfir.backends.tvm.kernels.products.matmul import fitted
 from pfir.backends.tvm.schedule.blocks import Direct
-from pfir.backends.tvm.schedule.routing import CONVOLUTION, DEPTHWISE, PRODUCT, routed
+from pfir.backends.tvm.schedule.routing import CONVOLUTION, DEPTHWISE, PRODUCT, WINDOW, routed
 from pfir.backends.tvm.schedule.tile_kinds import AcrossTile, DepthwiseTile, DotsTile, MatrixTile, ProductTile
 from pfir.backends.tvm.schedule.tiles import matrix_tile
 from pfir.backends.tvm.schedule.winograd import Winograd
@@ -81,6 +82,8 @@ class KernelCounts:
             workload = flat(workload)
         elif workload.family == "matmul":
             return _product_of_two(target, workload, kernel.tail)
+        if workload.family == WINDOW:
+            return window(target, workload, kernel.tail)
         if workload.family in (CONVOLUTION, DEPTHWISE, PRODUCT):
             return self._scheduled(target, workload, kernel.tail)
         return plain_instructions(kernel, target)
