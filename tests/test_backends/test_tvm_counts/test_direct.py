@@ -54,14 +54,16 @@ def test_loads_and_stores_are_close():
 
 
 def test_the_chosen_plan_takes_no_more_than_others_that_were_counted():
-    others = defaultdict(dict)
+    counted = defaultdict(dict)
     for row in ROWS:
-        others[row.work][str(row.schedule)] = row
-    for counted in others.values():
-        row = next(iter(counted.values()))
-        chosen = counted[str(direct_plan(row.target, row.workload))]
-        fewest = min(other.counted.total for other in counted.values())
-        assert chosen.counted.total <= 1.03 * fewest
+        counted[row.work][str(row.schedule)] = row
+    compared = 0
+    for plans in counted.values():
+        row = next(iter(plans.values()))
+        chosen = plans.get(str(direct_plan(row.target, row.workload)))
+        compared += len(plans) > 1 and chosen is not None
+        assert chosen is None or chosen.counted.total <= 1.015 * min(plan.counted.total for plan in plans.values())
+    assert compared > 10
 
 
 @settings(max_examples=60, deadline=None)
