@@ -32,7 +32,8 @@ def _work(inner: int, out: int, batch: int = 1, size: int = 28, stride: int = 2)
 
 def test_nine_kernels_of_ten_take_what_the_emulator_counts_within_three_percent():
     found = errors(direct, ROWS)
-    assert np.mean(found <= 0.03) >= 0.9 and np.max(found) <= 0.12
+    assert np.mean(found <= 0.03) >= 0.9 and np.mean(found <= 0.05) >= 0.95
+    assert np.max(found, where=[row.counted.total >= 10_000 for row in ROWS], initial=0) <= 0.12
 
 
 def test_the_grid_as_a_whole_takes_what_it_counts():
