@@ -45,6 +45,7 @@ class Kernel:
         macs: Multiply-accumulates of one run.
         read_bytes: Weights and activations read, each counted once.
         written_bytes: Activations written.
+        weight_bytes: Of the bytes read, those of weights.
         workload: What it computes, at its sizes.
         tail: What it does to its results before it stores them.
     """
@@ -54,6 +55,7 @@ class Kernel:
     macs: int
     read_bytes: int
     written_bytes: int
+    weight_bytes: int
     workload: Workload
     tail: Tail = Tail()
 

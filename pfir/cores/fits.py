@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pfir.cores.records import CALL_CYCLES, GB, UNFITTED, Costs, Errors
+from pfir.cores.records import GB, UNFITTED, Costs, Errors
 
 _FITTED = json.loads(Path(__file__).with_name("fitted.json").read_text(encoding="utf-8"))
 
 
 def fitted_costs(core: str) -> Costs | None:
     """Cycles by class; nothing for a core that was not fitted."""
-    return Costs(**_FITTED[core]["costs"], call=CALL_CYCLES) if core in _FITTED else None
+    return Costs(**_FITTED[core]["costs"]) if core in _FITTED else None
 
 
 def shared_bandwidth(core: str) -> float:

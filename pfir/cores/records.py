@@ -19,7 +19,6 @@ class Costs:
     Args:
         multiply, half, dot, widening, vector, load, load_byte, store, store_byte, scalar, branch: As the classes of
             `Instructions`; at least 0.
-        call: Of a kernel's call from the virtual machine.
     """
 
     multiply: float
@@ -33,10 +32,9 @@ class Costs:
     store_byte: float
     scalar: float
     branch: float
-    call: float = 0.0
 
     def cycles(self, of: Instructions) -> float:
-        """What these instructions take, all but the call."""
+        """What these instructions take."""
         return (
             self.multiply * of.multiply
             + self.half * of.half
@@ -120,8 +118,6 @@ class Errors:
 
 # Before anything was fitted: a roofline's error on a core it has not seen, against 326 published figures.
 UNFITTED = Errors(0.48, 0.48, 0.48, 0.48)
-CALL_CYCLES = 1000.0
-"""Of a kernel's call from the virtual machine: assumed, of the order of half a microsecond."""
 
 
 @dataclass(frozen=True)
@@ -167,4 +163,4 @@ class Core:
         if self.fitted is not None:
             return self.fitted
         each = 4 / self.macs_per_cycle
-        return Costs(*(each,) * 5, each, each / 32, each, each / 32, each / 2, each / 2, call=CALL_CYCLES)
+        return Costs(*(each,) * 5, each, each / 32, each, each / 32, each / 2, each / 2)

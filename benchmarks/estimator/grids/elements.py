@@ -1,4 +1,4 @@
-"""Element-wise chains over tensors of several sizes: each operator by itself, with broadcast operands, and in orders."""
+"""Element-wise chains over tensors of several sizes and orders: each operator by itself, and broadcast operands."""
 
 from __future__ import annotations
 

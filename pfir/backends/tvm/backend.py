@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pfir.artifact import SLOW_KERNELS, Artifact, Tuning
 from pfir.backends.base import Backend, Tunable, TuningRecords
-from pfir.backends.tvm.counts.kernel import KernelCounts
+from pfir.backends.tvm.counts.kernel import INFERENCE, KernelCounts
 from pfir.backends.tvm.library import store
 from pfir.backends.tvm.library.build import build
 from pfir.backends.tvm.lowering.lower import lower
@@ -58,7 +58,7 @@ class TvmBackend(Backend):
         return partial(sketch, target=target)
 
     def estimator(self, target: Target) -> EstimateDevice:
-        return EstimateDevice(target, KernelCounts(known(target, self._tuned)))
+        return EstimateDevice(target, KernelCounts(known(target, self._tuned)), INFERENCE)
 
     def device(self, url: str | None, target: Target) -> Device:
         return self.estimator(target) if url is None else open_device(url, target)

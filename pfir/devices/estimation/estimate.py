@@ -1,9 +1,10 @@
 """The latency estimator: counted instructions by class, times what each costs the core; the default device.
 
-    seconds = (instructions * costs / threads + call) / clock + what the caches do not hold / bandwidth
+    seconds = sum of instructions * costs / clock + what the second cache does not hold / bandwidth
 
 Who makes a kernel says what it executes: the TVM backend by its own loops, checked against counts of the emulated
-device. What an instruction costs was fitted to published latencies of boards (`pfir.devices.estimation.fit`).
+device. What an instruction costs was fitted to published latencies of boards (`pfir.devices.estimation.fit`), and so was
+what several threads save (`pfir.devices.estimation.threads`).
 """
 
 from __future__ import annotations
@@ -15,15 +16,14 @@ import numpy as np
 from pfir.artifact import Artifact, Kernel
 from pfir.devices.base import Device
 from pfir.devices.estimation.plain import plain_instructions
+from pfir.devices.estimation.threads import parallel
 from pfir.errors import DeviceError, UsageError
-from pfir.instructions import Instructions
+from pfir.instructions import NOTHING, Instructions
 from pfir.ir.costs.scalable import Key, ScalableKernels
 from pfir.measurement import ESTIMATED, Measurement
 from pfir.target import FLOAT32, Target
 
-EXPECTED_ERROR = 0.48
 FLOAT_BYTES = 4
-THREAD_SCALING = 0.8
 Count = Callable[[Kernel, Target], Instructions]
 """What says how many instructions a kernel executes on a target, without building it."""
 
@@ -33,7 +33,8 @@ class EstimateDevice(Device):
 
     Args:
         target: The core and threads that are costed.
-        count: Instructions of a kernel.
+        count: Instructions of a kernel and its call.
+        around: Those of an inference beside its kernels.
         factor: Estimates are multiplied by it (from calibration), > 0.
         error: The relative error to expect; None is that of the core.
         basis: What the factor rests on, for the measurement's detail.
@@ -46,14 +47,16 @@ class EstimateDevice(Device):
         self,
         target: Target,
         count: Count = plain_instructions,
+        around: Instructions = NOTHING,
+        *,
         factor: float = 1.0,
         error: float | None = None,
         basis: str = "",
     ) -> None:
         if not factor > 0:
             raise UsageError(f"a calibration factor is {factor}; it must be above 0")
-        self.target, self.count, self.factor, self.basis = target, count, factor, basis
-        self.error = EXPECTED_ERROR if error is None else error
+        self.target, self.count, self.around, self.factor, self.basis = target, count, around, factor, basis
+        self.error = target.core.errors.of(target.arithmetic.name) if error is None else error
         self.name = f"estimate {target.name}"
         self._known: dict[object, float] = {}
         self._widths: dict[ScalableKernels, dict[Key, float]] = {}
@@ -82,7 +85,7 @@ class EstimateDevice(Device):
         """
         if not kernels:
             raise UsageError("no kernels: there is nothing to estimate")
-        return self._measurement(sum(map(self.seconds, kernels)))
+        return self._measurement(sum(map(self.seconds, kernels)), sum(kernel.weight_bytes for kernel in kernels))
 
     def estimate_widths(self, scalable: ScalableKernels, kept: Mapping[str, int]) -> Measurement:
         """The latency of the kernels of a model that keeps so many channels of each group, as `estimate` says; some ten
@@ -95,11 +98,12 @@ class EstimateDevice(Device):
         total = scalable.total(kept, self.seconds, known)
         if not total > 0:
             raise UsageError("no kernels: there is nothing to estimate")
-        return self._measurement(total)
+        return self._measurement(total, scalable.size_bytes_at(kept))
 
     def scaled(self, factor: float, error: float, basis: str) -> EstimateDevice:
         """The same, its estimates multiplied by a factor that rests on something."""
-        return EstimateDevice(self.target, self.count, self.factor * factor, error, basis)
+        made = (self.target, self.count, self.around)
+        return EstimateDevice(*made, factor=self.factor * factor, error=error, basis=basis)
 
     def measure(self, artifact: Artifact) -> Measurement:
         if not artifact.kernels:
@@ -113,12 +117,21 @@ class EstimateDevice(Device):
         """Without the prices known so far: another process finds its own."""
         return self.__dict__ | {"_known": {}, "_widths": {}}
 
-    def _measurement(self, seconds: float) -> Measurement:
+    def _measurement(self, kernels_s: float, weight_bytes: float) -> Measurement:
+        """Of an inference whose kernels take so long, with so many bytes of weights, each read once."""
+        core = self.target.core
+        around_s = core.costs.cycles(self.around) / core.clock_hz + self._beyond_s(weight_bytes)
+        seconds = kernels_s + self.factor * around_s
         return Measurement(seconds, ESTIMATED, self.detail, self.error, 0, self.target.threads)
 
     def _seconds(self, kernel: Kernel) -> float:
-        core, threads = self.target.core, self.target.threads
-        cycles = core.costs.cycles(self.count(kernel, self.target)) / threads**THREAD_SCALING + core.costs.call
-        moved = (kernel.read_bytes + kernel.written_bytes) * self.target.value_bytes / FLOAT_BYTES
-        beyond = max(0.0, moved - core.l2_bytes / 2)
-        return self.factor * (cycles / core.clock_hz + beyond / core.bandwidth)
+        core, share = self.target.core, self.target.value_bytes / FLOAT_BYTES
+        alone_s = core.costs.cycles(self.count(kernel, self.target)) / core.clock_hz
+        alone_s += self._beyond_s(kernel.read_bytes - kernel.weight_bytes + kernel.written_bytes)
+        moved = (kernel.read_bytes + kernel.written_bytes) * share
+        return self.factor * parallel(alone_s, moved, core, self.target.threads)
+
+    def _beyond_s(self, float_bytes: float) -> float:
+        """What takes its way through memory, of what has so many bytes in float32."""
+        core, size = self.target.core, float_bytes * self.target.value_bytes / FLOAT_BYTES
+        return max(0.0, size - core.l2_bytes) / core.bandwidth

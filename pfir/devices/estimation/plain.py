@@ -16,6 +16,7 @@ _LOADS = (_VECTORS / 2 + _ROWS / 4) / (_ROWS * _VECTORS)
 _APART = {"depthwise": 0.6, "grouped": 0.6, "dense": 1.0}
 # Scalar instructions and branches for each vector instruction.
 _SCALAR, _BRANCH = 0.06, 0.02
+_CALL = 2000  # instructions of what calls a kernel
 _VECTOR_OPERATIONS = 2  # of an element-wise kernel, on a vector of results
 
 
@@ -39,7 +40,7 @@ def plain_instructions(kernel: Kernel, target: Target) -> Instructions:
         load_bytes=loads * lanes * width,
         store=results,
         store_bytes=results * lanes * width,
-        scalar=vectors * _SCALAR,
+        scalar=vectors * _SCALAR + _CALL,
         branch=vectors * _BRANCH,
     )
 

@@ -9,24 +9,22 @@ board (benchmarks/results/estimator_cores.md); a share of every net that does no
 
 from __future__ import annotations
 
-import numpy as np
-
 from pfir.cores import Core
 
 START_CYCLES = 6000.0
 """Waking the threads for one kernel and waiting for the last: boards tell between 0 and 20,000, most no difference."""
 
 
-def parallel(seconds: np.ndarray, moved_bytes: np.ndarray, core: Core, threads: int) -> np.ndarray:
-    """Seconds of each kernel on so many threads, of as many cores.
+def parallel(seconds: float, moved_bytes: float, core: Core, threads: int) -> float:
+    """Seconds of a kernel on so many threads, of as many cores.
 
     Args:
-        seconds: Of each on one thread, [K].
-        moved_bytes: What each reads and writes, weights too, [K].
+        seconds: On one thread.
+        moved_bytes: What it reads and writes, weights too.
         core: The kind of the cores.
         threads: At least 1; one thread takes `seconds`.
     """
     if threads == 1:
         return seconds
-    shared = np.minimum(moved_bytes / core.shared_bandwidth, seconds)
+    shared = min(moved_bytes / core.shared_bandwidth, seconds)
     return (seconds - shared) / threads + shared + START_CYCLES / core.clock_hz

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import onnx_graphsurgeon as gs
 
 from pfir.ir.costs.plans import CONVOLUTIONS, Geometry
@@ -13,6 +15,7 @@ from pfir.ir.operators.table import has_form
 from pfir.ir.operators.windows import each_of, pads_of
 
 _NORMS = ("GroupNormalization", "InstanceNormalization", "LayerNormalization", "LpNormalization")
+_REDUCTIONS = {"Average": "mean", "Mean": "mean", "Max": "max", "Min": "min"}
 _WORK = {"dense": "product", "conv3x3": "conv", "depthwise": "conv", "grouped": "conv"}
 
 
@@ -21,12 +24,18 @@ def geometry_of(node: gs.Node, family: str) -> Geometry:
     if family in CONVOLUTIONS and is_sized(node.inputs[0]):
         return _convolution(node)
     if family == "pool" and is_sized(node.inputs[0]) and "kernel_shape" in node.attrs:
-        return _window("pool", node, tuple(int(k) for k in node.attrs["kernel_shape"]))
+        found = _window("pool", node, tuple(int(k) for k in node.attrs["kernel_shape"]))
+        return replace(found, kind="max" if node.op.startswith("Max") else "average")
     if is_op(node, "Softmax", "LogSoftmax"):
         return Geometry("softmax")
     if is_op(node, *_NORMS):
         return Geometry("norm")
-    return Geometry("transpose" if is_op(node, "Transpose") else _WORK.get(family, family))
+    if family == "reduce":
+        return Geometry(family, kind=next((kind for name, kind in _REDUCTIONS.items() if name in node.op), "sum"))
+    if family == "move":
+        parts = len(node.inputs) if node.op == "Concat" else 0
+        return Geometry("transpose" if is_op(node, "Transpose") else family, kind=node.op, parts=parts)
+    return Geometry(_WORK.get(family, family))
 
 
 def _convolution(node: gs.Node) -> Geometry:

@@ -89,7 +89,8 @@ def _copies(graph: gs.Graph, names: tuple[str, ...]) -> list[Plan]:
     tensors, found = graph.tensors(), []
     for tensor in (tensors[name] for name in names if name in tensors and is_sized(tensors[name])):
         dims = axes(tensor)
-        plan = Plan(f"{tensor.name} in another order", "move", data=dims, out=dims, geometry=Geometry("transpose"))
+        geometry = Geometry("transpose", is_image=not tensor.inputs, kind="Transpose")
+        plan = Plan(f"{tensor.name} in another order", "move", data=dims, out=dims, geometry=geometry)
         plan.inputs = plan.outputs = {tensor.name: tensor}
         found.append(plan)
     return found

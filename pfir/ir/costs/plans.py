@@ -14,7 +14,7 @@ from pfir.ir.costs.symbolic_cost import Dim, Term, axes, is_sized
 from pfir.workload import Tail, Workload
 
 CONVOLUTIONS = frozenset(family.name for family in FAMILIES if family.convolution)
-_LAST = 3  # of the axes that lie side by side in an image of channels-last order
+_FLAT = 2  # axes up to which there is one order
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Geometry:
         work: What workloads call its kind.
         kernel, strides, dilations, pads, spread: As in `Workload`.
         is_image: Whether it reads an input of the model, which lies in ONNX's order.
-        moves: The operators of a kernel that only moves.
+        kind: As in `Workload`.
+        parts: How many tensors a Concat joins.
     """
 
     work: str
@@ -35,6 +36,8 @@ class Geometry:
     pads: tuple[int, ...] = (0, 0)
     spread: tuple[int, ...] = (1, 1)
     is_image: bool = False
+    kind: str = ""
+    parts: int = 0
 
 
 @dataclass
@@ -78,16 +81,44 @@ class Plan:
         """Bytes."""
         return [term for t in self.outputs.values() for term in _bytes(t)]
 
+    def weights(self) -> list[Term]:
+        """Bytes read that are constant."""
+        return [term for t in self.inputs.values() if isinstance(t, gs.Constant) for term in _bytes(t)]
+
+    def costs(self) -> tuple[list[Term], ...]:
+        """Multiply-accumulates, then bytes read, written, and of weights; what `kernel_of` takes."""
+        return self.macs, self.read(), self.written(), self.weights()
+
     def workload(self, data: tuple[int, ...], out: tuple[int, ...], channels_in: int) -> Workload:
         """What it computes at these sizes."""
         g = self.geometry
-        group = data[1] // channels_in if self.family in CONVOLUTIONS and channels_in else 1
-        order = tuple(range(len(data)))
-        if len(data) > _LAST - 1 and not g.is_image:
-            order = (0, *order[2:], 1)
         return Workload(
-            g.work, data, out, order, g.kernel, g.strides, g.dilations, g.pads, g.spread, group, self.tail.kind
+            g.work,
+            data,
+            out,
+            _order(len(data), g.is_image),
+            g.kernel,
+            g.strides,
+            g.dilations,
+            g.pads,
+            g.spread,
+            data[1] // channels_in if self.family in CONVOLUTIONS and channels_in else 1,
+            self.tail.kind,
+            kind=g.kind,
+            into=_order(len(out), not g.is_image) if g.work == "transpose" else (),
+            parts=_shared(out[1] if len(out) > 1 else 1, g.parts),
         )
+
+
+def _order(rank: int, is_image: bool) -> tuple[int, ...]:
+    """The axes in memory order: ONNX's own of an image, else channels last."""
+    plain = tuple(range(rank))
+    return plain if is_image or rank <= _FLAT else (0, *plain[2:], 1)
+
+
+def _shared(channels: int, parts: int) -> tuple[int, ...]:
+    """As many nearly equal parts of the channels."""
+    return tuple((channels + i) // parts for i in range(parts)) if parts > 1 else ()
 
 
 def _bytes(tensor: gs.Tensor) -> tuple[Term, ...]:
@@ -107,7 +138,7 @@ def evaluate(plan: Plan, sizes: Mapping[str, tuple[int, ...]]) -> Kernel:
     def shape(dims: Sequence[Dim]) -> tuple[int, ...]:
         return tuple(sizes[tensor][axis] for tensor, axis in dims)
 
-    costs = (sum(t.value(sizes) for t in terms) for terms in (plan.macs, plan.read(), plan.written()))
+    costs = (sum(t.value(sizes) for t in terms) for terms in plan.costs())
     (each_in,) = shape([plan.channels_in]) if plan.channels_in else (0,)
     return kernel_of(plan, tuple(costs), shape(plan.data), shape(plan.out), each_in)
 
@@ -115,7 +146,7 @@ def evaluate(plan: Plan, sizes: Mapping[str, tuple[int, ...]]) -> Kernel:
 def kernel_of(
     plan: Plan, costs: Sequence[int], data: tuple[int, ...], out: tuple[int, ...], channels_in: int
 ) -> Kernel:
-    """The kernel of these multiply-accumulates and bytes read and written, at these sizes."""
+    """The kernel of these costs at these sizes."""
     total = data[1] if plan.channels_in else 0
     family = family_at(plan.family, channels_in, total)
     return Kernel(plan.name, family, *costs, plan.workload(data, out, channels_in), plan.tail)

@@ -42,7 +42,7 @@ class ScalableKernels:
         sizes = known_sizes(graph)
         self._widths = _Widths(sizes, {d: _pair(c) for d, c in counts.items() if d[0] in sizes})
         plans = plan_kernels(graph, grouping)
-        self._costs = _Sums(self._widths, [q for p in plans for q in (p.macs, p.read(), p.written())])
+        self._costs = _Sums(self._widths, [terms for p in plans for terms in p.costs()])
         self._sizes = [_Lookups(self._widths, [*p.data, *p.out, p.channels_in]) for p in plans]
         self._keys = _Keys(self._widths, plans)
         # Nodes and tensors of a graph cannot be pickled.
@@ -62,7 +62,7 @@ class ScalableKernels:
             UsageError: `kept` names a group that the model lacks.
         """
         widths = self._widths.at(kept)
-        costs = self._costs.at(widths).reshape(-1, 3).tolist()
+        costs = self._costs.at(widths).reshape(-1, _COSTS).tolist()
         return tuple(self._kernel(place, widths, costs[place]) for place, _ in self._keys.at(widths))
 
     def total(self, kept: Mapping[str, int], price: Callable[[Kernel], float], known: dict[Key, float]) -> float:
@@ -79,7 +79,7 @@ class ScalableKernels:
         found = self._keys.at(widths)
         missing = {key: place for place, key in found if key not in known}
         if missing:
-            costs = self._costs.at(widths).reshape(-1, 3).tolist()
+            costs = self._costs.at(widths).reshape(-1, _COSTS).tolist()
             known.update((key, price(self._kernel(at, widths, costs[at]))) for key, at in missing.items())
         return sum(known[key] for _, key in found)
 
@@ -102,6 +102,7 @@ class ScalableKernels:
         return kernel_of(plan, costs, tuple(sizes[:middle]), tuple(sizes[middle:]), channels_in)
 
 
+_COSTS = 4
 Key = tuple[int, ...]
 """What tells kernels of a model apart whose cost may differ: a kind, and the widths that it depends on."""
 

@@ -1,6 +1,5 @@
 """Several threads: what more of them may do to a latency."""
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +13,7 @@ MOVED = st.floats(0, 1e9)
 
 
 def _parallel(seconds, moved, threads):
-    return float(parallel(np.array([seconds]), np.array([moved]), CORE, threads)[0])
+    return parallel(seconds, moved, CORE, threads)
 
 
 @given(SECONDS, MOVED)

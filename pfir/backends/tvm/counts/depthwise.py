@@ -10,15 +10,11 @@ from itertools import chain
 from pfir.backends.tvm.counts.tail import constants_of, tail_of_vector
 from pfir.backends.tvm.counts.vectors import pairs, share_of_vector
 from pfir.backends.tvm.kernels.axis import LOOPED, Axis, Taps
+from pfir.backends.tvm.kernels.depthwise import CHUNK_BYTES, WRITTEN_TAPS
 from pfir.backends.tvm.schedule.tile_kinds import DepthwiseTile
 from pfir.instructions import Instructions
 from pfir.target import HALF, Target
 from pfir.workload import Tail, Workload
-
-WRITTEN_TAPS = 9
-"""Taps up to which rows that the border cuts are written out; of more they are a loop over the kernel's rows."""
-CHUNK_BYTES = 16 * 1024
-"""Of a tile's input and weights: half of a small first-level cache."""
 
 # Scalar instructions and branches: of a call, a tile of all blocks, a tile, and a row of the kernel that a loop runs
 # over. Found by disassembly, and by least squares over the grid of benchmarks/estimator/grids/depthwise.py.
@@ -29,13 +25,15 @@ _REACH, _FAR, _FAR_BESIDE_LOOPS = 65520, 1.2, 0.35
 # Of a row of the kernel in a loop, where a tile is as wide as the image, and more than so many columns: the lower rows'
 # pixels are reached from behind.
 _ALONE, _FEW = 3.5, 4
-# Where registers hold the columns: of a row of tiles, of a tile and of each row that it reads or writes; of a tile where
-# the kernel's rows are loops, those included.
+# Where registers hold the columns: of a row of tiles, of a tile and of each row that it reads or writes; of a tile
+# where the kernel's rows are loops, those included.
 _HELD_PASS, _HELD, _HELD_ROW, _HELD_LOOPS = 9.4, 4.3, 1.84, 30.0
 # What registers hold of columns and rows, and how much of what is more is loaded again in each tile.
 _HELD_MOST, _RELOADED = 16, 0.8
-# Vectors that registers hold, of a tile and of its tail's constants, from which on some are loaded again, others copied.
+# Vectors of a tile and of its tail's constants, from which on some are loaded again, and others copied.
 _FULL, _SPILLED, _COPIED = 28, 0.8, 1.2
+# Of a tile of one line under a kernel of so many rows, whose weights LLVM loads ahead: loads, stores and copies.
+_LONG, _AHEAD = 7, (5.0, 3.0, 4.0)
 _SAVED = 50.0  # registers of a call, stored and loaded
 
 
@@ -91,7 +89,7 @@ def depthwise(target: Target, workload: Workload, tail: Tail, tile: DepthwiseTil
     shared = tiles * (tail.bias + tail.constants)
     begun = results - (tiles if tail.bias else 0)
     scalar, branch = _others(target, workload, tile, found)
-    again, copies = _again(target, workload, tail, tile)
+    again, put, copies = _again(target, workload, tail, tile)
     half, after = workload.dtype == HALF, tail_of_vector(tail, size, workload.dtype)
     times = results * share
     return Instructions(
@@ -100,8 +98,8 @@ def depthwise(target: Target, workload: Workload, tail: Tail, tile: DepthwiseTil
         vector=times * after.vector + begun * share + tiles * copies,
         load=each * (found.pixels + found.weight_loads) + shared + tiles * again + _SAVED + results * after.load,
         load_bytes=size * (each * (found.pixels + found.weights) + shared + results * after.load) + 16 * _SAVED,
-        store=results + _SAVED,
-        store_bytes=results * size + 16 * _SAVED,
+        store=results + tiles * put + _SAVED,
+        store_bytes=size * (results + tiles * put) + 16 * _SAVED,
         scalar=scalar,
         branch=branch,
     )
@@ -128,17 +126,19 @@ def _others(target: Target, workload: Workload, tile: DepthwiseTile, found: Geom
     return scalar, branch
 
 
-def _again(target: Target, workload: Workload, tail: Tail, tile: DepthwiseTile) -> tuple[float, float]:
-    """Loads of what registers do not hold, of addresses and of vectors, and copies, for each tile."""
+def _again(target: Target, workload: Workload, tail: Tail, tile: DepthwiseTile) -> tuple[float, float, float]:
+    """Loads, stores and copies of what registers do not hold, of addresses and of vectors, for each tile."""
     if not target.arm64:
-        return 0.0, 0.0
+        return 0.0, 0.0, 0.0
     (kh, kw), (sh, sw) = workload.kernel, workload.strides
     under = (tile.rows - 1) * sw + kw
     full = tile.lines * (tile.rows + 1) + under + constants_of(tail) - _FULL
-    loads = _SPILLED * full if full > 0 else 0.0
+    loads, stores, copies = _AHEAD if tile.lines == 1 and kh >= _LONG else (0.0, 0.0, 0.0)
+    if full > 0:
+        loads, copies = loads + _SPILLED * full, copies + _COPIED * full
     if workload.out[1] % target.lanes:
         loads += _RELOADED * max(0, under - 1 + (tile.lines - 1) * sh + kh + tile.lines - _HELD_MOST)
-    return loads + tile.in_turn, _COPIED * full if full > 0 else 0.0
+    return loads + tile.in_turn, stores, copies
 
 
 def chunk_of(blocks: int, workload: Workload, tile: DepthwiseTile) -> int:
@@ -152,43 +152,36 @@ def chunk_of(blocks: int, workload: Workload, tile: DepthwiseTile) -> int:
 
 def geometry_of(workload: Workload, tile: DepthwiseTile) -> Geometry:
     """What a block of channels takes."""
-    axes = (workload.kernel, workload.strides, workload.dilations, workload.pads)
-    return _geometry(workload.data[2:], workload.out[2:], *axes, tile.rows, tile.lines)
+    (_, _, *data), (_, _, *out) = workload.data, workload.out
+    axes = zip(data, out, workload.kernel, workload.strides, workload.dilations, workload.pads, strict=True)
+    return _geometry(tuple(axes), tile.rows, tile.lines)
 
 
 @lru_cache(maxsize=4096)
-def _geometry(
-    data: tuple[int, int],
-    out: tuple[int, int],
-    kernel: tuple[int, int],
-    strides: tuple[int, int],
-    dilations: tuple[int, int],
-    pads: tuple[int, int],
-    rows: int,
-    lines: int,
-) -> Geometry:
-    down, along = (Axis(*axis) for axis in zip(data, out, kernel, strides, dilations, pads, strict=True))
-    written = kernel[0] * kernel[1] <= WRITTEN_TAPS
+def _geometry(axes: tuple[tuple[int, ...], ...], rows: int, lines: int) -> Geometry:
+    """Of rows and columns, each as `Axis` takes it."""
+    down, along = (Axis(*axis) for axis in axes)
+    written = down.kernel * along.kernel <= WRITTEN_TAPS
     tiles = [(r, c) for r in _runs(down, lines, written) for c in _runs(along, rows, True)]
 
     def over(value: Callable[[_Run, _Run], int]) -> int:
         return sum(r.count * c.count * value(r, c) for r, c in tiles)
 
+    def below(n: int) -> int:
+        return over(lambda r, c: c.under if r.under > n and not r.looped else 0)
+
     return Geometry(
         passes=sum(r.count for r in _runs(down, lines, written)),
         tiles=over(lambda r, c: 1),
         multiplies=over(lambda r, c: r.taps * c.taps),
-        results=out[0] * out[1],
+        results=down.out * along.out,
         pixels=over(lambda r, c: r.under * c.under),
         weights=over(lambda r, c: r.kernel * c.kernel),
         weight_loads=over(lambda r, c: r.kernel * pairs(c.kernel) if r.looped else pairs(r.kernel * c.kernel)),
         lines=over(lambda r, c: r.outputs + r.under),
         read=over(lambda r, c: r.under),
         rounds=over(lambda r, c: r.kernel if r.looped else 0),
-        below=tuple(
-            over(lambda r, c, n=n: c.under if r.under > n and not r.looped else 0)
-            for n in range((lines - 1) * strides[0] + kernel[0])
-        ),
+        below=tuple(map(below, range((lines - 1) * down.stride + down.kernel))),
     )
 
 

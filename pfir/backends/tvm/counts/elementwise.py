@@ -31,7 +31,7 @@ def elementwise(target: Target, workload: Workload, tail: Tail) -> Instructions:
     each = tail_of_vector(tail, size, workload.dtype)
     if workload.into and workload.into != workload.order:
         return _gathered(target, workload, inner, outer) + each * (outer * vectors)
-    loop = loop_over(target, whole, each.total + 2, size)
+    loop = loop_over(target, whole, each.total + 3, size)
     side = bool(tail.constants) and workload.order[-1:] == (1,)
     constants = 0.0 if not side or (loop.written and whole <= _HELD) else tail.constants * vectors
     return Instructions(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pfir.backends.tvm.counts.vectors import pairs
 from pfir.target import Target
 
-_UNROLLED = 240  # instructions that a loop may have when it is written out
+_UNROLLED = 300  # instructions that a loop may have when it is written out
 _BESIDE = 3  # of a round's instructions, as LLVM counts them, those of its counter
 _COMPARED = 4096
 _VECTOR = 16

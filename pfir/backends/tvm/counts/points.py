@@ -10,12 +10,12 @@ from pfir.backends.tvm.schedule.tile_kinds import NarrowingTile, ProductTile
 from pfir.backends.tvm.schedule.tiles import FEWEST_LANES
 
 # Multiply-adds up to which LLVM writes out the loop over the input channels behind the first round.
-_WRITTEN_OUT = 200
+_WRITTEN_OUT = 230
 # Multiply-adds of a tile up to which there are barriers between rounds (kernels/written.py).
 _FENCED = 400
 # Counted, scalar: of a point whose loop is written out; of one with a loop, and of a round of that; more of a round
 # where rows lie so far apart that offsets do not reach all of them; of a group of tiles.
-_WRITTEN, _LOOPED, _A_ROUND, _FAR, _A_GROUP = 5.0, 11.0, 3.5, 2.4, 10.0
+_WRITTEN, _LOOPED, _A_ROUND, _FAR, _A_GROUP = 5.0, 12.0, 4.0, 2.4, 10.0
 # Values that LLVM loads again around a loop beside so many accumulators, without and with steps behind it.
 _FAR_SIDE = 6  # points along an axis from which on two registers are stored one by one, unless there is a loop
 _FULL, _AGAIN, _AGAIN_BEHIND = 16, 1.0, 5.0
@@ -59,22 +59,15 @@ def group(registers: Registers, side: int, inner: int, channels: int, rows: int,
     rounds, looped, scalar = _steering(registers, side, inner, rows, held, tile.unroll)
     found.compute(times, held * (inner - registers.by_lane), held)
     found.compute(times, 0, _moved(registers, sums, tile.unroll) * inner)
-    weights = len(widths) * inner
     if registers.by_lane:
-        together = weights / 2 if len(widths) == tile.vectors else -(-len(widths) // 2) * inner
         spilled = _spilled(held, inner % tile.unroll) if looped else 0
-        values = _values(inner, rows, tile.unroll, looped) + spilled
-        loads = values + together
+        loads = _values(inner, rows, tile.unroll, looped) + spilled + inner * _weights(widths, tile.vectors)
         found.read(times, loads, (inner * rows + spilled * tile.lanes + sum(widths) * inner) * registers.value_bytes)
     else:
-        found.read(times, weights, sum(widths) * inner * registers.value_bytes)
+        found.read(times, len(widths) * inner, sum(widths) * inner * registers.value_bytes)
         found.read(times, held * inner, held * inner * registers.value_bytes)
-    stored = len(widths) * rows
-    found.write(
-        times,
-        stored * (0.5 if registers.by_lane and (looped or side < _FAR_SIDE) else 1),
-        sum(widths) * rows * registers.value_bytes,
-    )
+    pairs = registers.by_lane and (looped or side < _FAR_SIDE) and len(set(widths)) == 1
+    found.write(times, len(widths) * rows / (2 if pairs else 1), sum(widths) * rows * registers.value_bytes)
     found.steer(times, scalar, 1 + rounds)
     found.steer(1, _A_GROUP, 1)
     return found
@@ -103,9 +96,18 @@ def _steering(
     return rounds, True, _LOOPED + (rest and registers.fenced) + (_A_ROUND + far) * rounds
 
 
+def _weights(widths: list[int], vectors: int) -> float:
+    """Loads of weights for an input channel on Arm: by pairs, also of two channels where their weights lie together; a
+    narrower vector comes alone."""
+    whole = widths.count(widths[0])
+    if whole < len(widths):
+        return -(-whole // 2) + len(widths) - whole
+    return whole / 2 if whole == vectors else -(-whole // 2)
+
+
 def _moved(registers: Registers, sums: list[tuple[int, int]], unroll: int) -> int:
     """Copies of lanes for an input channel: of values that are loaded by more than a narrower vector's lanes."""
-    return sum(count for width, count in sums if width < unroll) if registers.by_lane else 0
+    return sum(count for width, count in sums[1:] if width < unroll) if registers.by_lane else 0
 
 
 def _values(inner: int, rows: int, unroll: int, looped: bool) -> float:

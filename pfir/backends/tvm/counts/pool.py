@@ -7,19 +7,22 @@ from functools import lru_cache
 from pfir.backends.tvm.counts.tail import tail_of_vector
 from pfir.backends.tvm.counts.vectors import share_of_vector
 from pfir.backends.tvm.kernels.axis import Axis
+from pfir.backends.tvm.kernels.pool import MOST_COLUMNS
 from pfir.backends.tvm.schedule.channel_tiles import channel_tile
 from pfir.instructions import Instructions
 from pfir.target import HALF, Target
 from pfir.workload import Tail, Workload
 
-MOST_COLUMNS = 14
 # Scalar instructions and branches of a call and a row; of a tile whose rows are all inside, and more of one where the
 # border may cut some off: for each row of the window.
-_CALL, _ROW, _TILE, _CUT = (60.0, 8.0), (20.0, 3.0), (3.5, 1.0), (1.5, 1.0)
-# Of maxima, copies for each column that is begun and for each that is combined: what a select writes to is lost.
-_COPIED, _COMBINED = 0.5, 0.4
+_CALL, _ROW, _TILE, _CUT = (60.0, 8.0), (20.0, 3.0), (3.5, 1.0), (1.0, 0.9)
+_APART = 0.85  # scalar instructions of a pixel where columns do not lie whole vectors apart
+# Of maxima, copies for each column that is begun and for each result: what a select writes to is lost.
+_COPIED, _FINISHED = 0.4, 1.0
+# Bytes of a row up to which its pixels lie too close behind those of the next for a load; the share of them that do.
+_NEAR, _BEHIND = 4096, 0.5
 # From so many columns on, tiles that the border may cut put some of them on the stack: loads, stores and copies.
-_CROWDED, _SPILLED = 13, (9.5, 8.2, 6.0)
+_CROWDED, _SPILLED = 12, (11.8, 10.3, 7.0)
 
 
 def pool(target: Target, workload: Workload, tail: Tail) -> Instructions:
@@ -29,19 +32,21 @@ def pool(target: Target, workload: Workload, tail: Tail) -> Instructions:
     lanes = min(tile.lanes, 1 << (channels.bit_length() - 1))
     vectors, reach = -(-channels // lanes), (workload.kernel[1] - 1) * workload.dilations[1] + 1
     columns = min(tile.rows, max(1, (MOST_COLUMNS - reach) // workload.strides[1] + 1))
-    axes = (workload.kernel, workload.strides, workload.dilations, workload.pads)
-    found = _geometry(workload.data[2:], workload.out[2:], *axes, columns)
+    sizes = workload.data[2:], workload.out[2:]
+    axes = zip(*sizes, workload.kernel, workload.strides, workload.dilations, workload.pads, strict=True)
+    found = _geometry(tuple(axes), columns)
     rows, cut, tiles, begun, combined, crowded = found
     each, size, share = batch * vectors, lanes * target.value_bytes, share_of_vector(target, lanes)
     pixels, results = each * rows * begun, each * height * width
     cells = each * height * combined
-    half = workload.dtype == HALF
     if workload.kind == "average":
-        wide = 2 if half else 1
-        vector = pixels * (3 * wide - 2 if not half else 4) + cells * wide + results * (wide + (2 if half else 0))
+        # Sums are of float32: a vector of float16 is as many as its lanes fill, each of which is converted.
+        wide = max(1, 4 * lanes // target.core.vector_bytes)
+        converted = wide if workload.dtype == HALF else 0
+        vector: float = pixels * (wide + converted) + cells * wide + results * (wide + converted)
     else:
-        vector = pixels * 2 + each * height * begun * _COPIED + cells * (2 + _COMBINED)
-    spilled = each * height * crowded if cut else 0
+        vector = pixels * 2 + each * height * begun * _COPIED + cells * 2 + (results * _FINISHED if cells else 0)
+    spilled = each * height * crowded if cut and workload.kind == "max" else 0
     scalar, branch = (
         _CALL[i]
         + batch * height * _ROW[i]
@@ -49,7 +54,9 @@ def pool(target: Target, workload: Workload, tail: Tail) -> Instructions:
         for i in (0, 1)
     )
     if target.arm64 and channels % lanes:
-        scalar += pixels  # addresses of columns that lie no whole vectors apart
+        scalar += _APART * pixels  # addresses of columns that lie no whole vectors apart
+    if cut and channels * workload.data[3] * target.value_bytes < _NEAR:
+        scalar += each * height * begun * _BEHIND
     own = Instructions(
         vector=(vector + spilled * _SPILLED[2]) * share,
         load=pixels + spilled * _SPILLED[0],
@@ -63,24 +70,16 @@ def pool(target: Target, workload: Workload, tail: Tail) -> Instructions:
 
 
 @lru_cache(maxsize=1024)
-def _geometry(
-    data: tuple[int, int],
-    out: tuple[int, int],
-    kernel: tuple[int, int],
-    strides: tuple[int, int],
-    dilations: tuple[int, int],
-    pads: tuple[int, int],
-    width: int,
-) -> tuple[int, bool, int, int, int, int]:
+def _geometry(axes: tuple[tuple[int, ...], ...], width: int) -> tuple[int, bool, int, int, int, int]:
     """Of one vector of channels: rows of windows inside the image, and whether the border cuts any; of a row of results
     its tiles, columns that are begun, columns that are combined with others, and tiles that hold too many."""
-    down, along = (Axis(*axis) for axis in zip(data, out, kernel, strides, dilations, pads, strict=True))
-    inside = [len(down.inside(output)) for output in range(out[0])]
+    down, along = (Axis(*axis) for axis in axes)
+    inside = [len(down.inside(output)) for output in range(down.out)]
     tiles = begun = combined = crowded = 0
     for run in along.runs(width):
-        under = {i * strides[1] + k * dilations[1] for i, taps in enumerate(run.taps) for k in taps}
+        under = {i * along.stride + k * along.step for i, taps in enumerate(run.taps) for k in taps}
         tiles += run.count
         begun += run.count * len(under)
         combined += run.count * sum(max(0, len(taps) - 1) for taps in run.taps)
         crowded += run.count * (len(under) >= _CROWDED)
-    return sum(inside), min(inside) < kernel[0], tiles, begun, combined, crowded
+    return sum(inside), min(inside) < down.kernel, tiles, begun, combined, crowded

@@ -18,17 +18,19 @@ _BACK = {4: 70.0, 2: 24.0}
 # Counted: scalar instructions and branches of a vector down columns; of one along a row, and what each address costs
 # more that is no multiple of 16 bytes from the one before, in loads and in stores.
 _DOWN, _DOWN_RAGGED, _DOWN_BRANCHES = 5.0, 10.0, 3.0
-_ALONG, _ALONG_LOADS, _ALONG_STORES = 6.0, 0.8, 1.0
+_ALONG, _LOADED = 5.0, 0.85
+_NEAR_BYTES = 255  # reached by any offset
 # Of a row of tiles, scalar and branches; where several vectors have such addresses, LLVM keeps some on the stack:
 # loads, stores and scalar of a row of tiles. Then of a tile.
 _A_ROW, _A_ROW_BRANCHES = 9.0, 2.0
 _KEPT = (20.0, 8.0, 35.0)
 _A_TILE = 6.0
 _CLEARED = 3.0  # scalar of a line of zeros
-# Scalar of one vector of results and pass: in a loop of three vectors and more, of one or two written out whose
-# addresses are aligned or not, and of the last vector, which overlaps. Then of a tile and pass.
-_LOOPED, _WRITTEN, _WRITTEN_RAGGED, _LAST = 7.0, 4.0, 9.0, 24.0
-_A_PASS = 8.0
+# Scalar of one vector of results and pass: in a loop of three vectors and more, and of one or two written out, each
+# where addresses are multiples of 16 bytes apart and where they are not; of the last vector, which overlaps. Then of a
+# tile and pass.
+_LOOPED, _LOOPED_RAGGED, _WRITTEN, _WRITTEN_RAGGED, _LAST = 5.0, 9.5, 2.0, 8.5, 24.0
+_A_PASS, _A_PASS_LOOPED = 2.0, 10.0
 
 
 class Geometry(NamedTuple):
@@ -111,7 +113,7 @@ def _down(found: Sum, registers: Registers, at: Geometry, wide: int, channels: i
 def _along(found: Sum, registers: Registers, at: Geometry, wide: int, channels: int, depth: int) -> None:
     """Points along each line of each tile."""
     multiply, vector = _THERE[at.outputs]
-    loaded, stored, points = _aligned(registers, channels), _aligned(registers, depth), at.side**2
+    stored, points = _aligned(registers, depth), at.side**2
     rows = at.batch * at.down
     tiles, parts = rows * at.across, along(depth, wide, FEWEST_LANES)
     for lanes, vectors in parts:
@@ -120,14 +122,23 @@ def _along(found: Sum, registers: Registers, at: Geometry, wide: int, channels: 
         found.compute(times, multiply * at.side * held, vector * at.side * held)
         found.read(times, points * held - pairs[0], points * value_bytes)
         found.write(times, points * held - pairs[1], points * value_bytes)
-        addresses = (_ALONG_LOADS * (1 - loaded) + _ALONG_STORES * (1 - stored)) * points if registers.by_lane else 0
+        addresses = _addresses(registers, at, channels, depth) if registers.by_lane else 0
         found.steer(times, _ALONG + addresses + (at.side if registers.fenced else 0), 1)
     if registers.by_lane and stored < 1 and sum(vectors for _, vectors in parts) > 2:
         loads, stores, scalar = _KEPT
         found.read(rows, loads, 8 * loads)
         found.write(rows, stores, 8 * stores)
         found.steer(rows, scalar, 0)
-    found.steer(tiles, _A_TILE, min(1, len(parts) - 1))
+    if sum(vectors for _, vectors in parts) > 1:
+        found.steer(tiles, _A_TILE, min(1, len(parts) - 1))
+
+
+def _addresses(registers: Registers, at: Geometry, channels: int, depth: int) -> float:
+    """Scalar instructions of a vector of points for addresses that are no multiples of 16 bytes away, nor near."""
+    loaded, stored = 1 - _aligned(registers, channels), 1 - _aligned(registers, depth)
+    near_loaded = min(at.side, _NEAR_BYTES // (channels * registers.value_bytes) + 1)
+    near_stored = min(at.side**2, _NEAR_BYTES // (depth * registers.value_bytes) + 1)
+    return _LOADED * loaded * (at.side**2 - near_loaded) + stored * (at.side**2 - near_stored)
 
 
 def _pairs(registers: Registers, at: Geometry, channels: int, depth: int, held: int) -> tuple[float, float]:
@@ -177,7 +188,8 @@ def _back_block(
     passes = 2 if registers.by_lane and at.outputs > 2 else 1
     loads = (at.side - (passes > 1)) * at.side * passes + passes * after.bias
     tiles, stored = at.batch * at.down * at.across * blocks, at.batch * at.height * at.width * blocks
-    written = _WRITTEN_RAGGED if ragged and registers.by_lane else _WRITTEN
+    apart = ragged and registers.by_lane
+    in_loop, written = (_LOOPED_RAGGED, _WRITTEN_RAGGED) if apart else (_LOOPED, _WRITTEN)
     tests = _tests(at)
     for n, (lanes, vectors) in enumerate(along(channels, at.lanes, FEWEST_LANES)):
         share, value_bytes = registers.share(lanes), lanes * registers.value_bytes
@@ -187,10 +199,11 @@ def _back_block(
         found.read(stored * vectors, after.reads * share, after.reads * value_bytes)
         found.write(stored * vectors, share, value_bytes)
         looped = vectors > 2
-        scalar = _LAST if n else _LOOPED if looped else written
+        scalar = _LAST if n else in_loop if looped else written
         found.steer(tiles * vectors * passes, scalar, float(looped))
         found.steer(tiles * vectors * tests, 0.5, 1)
-    found.steer(tiles * passes, _A_PASS, 1)
+    looped = channels > 2 * at.lanes
+    found.steer(tiles * passes, _A_PASS_LOOPED if looped else _A_PASS, 1)
 
 
 def _back_multiplies(at: Geometry) -> float:

@@ -23,9 +23,9 @@ from pfir.backends.tvm.lowering.form import Form, KernelSpec
 from pfir.backends.tvm.schedule.tile_kinds import DepthwiseTile
 from pfir.backends.tvm.schedule.tiles import FEWEST_LANES
 
-_CHUNK_BYTES = 16 * 1024
+CHUNK_BYTES = 16 * 1024
 _MOST_TAPS = 49
-_WRITTEN_TAPS = 9  # up to which rows that the border cuts are written out: of more they take too long to compile
+WRITTEN_TAPS = 9  # up to which rows that the border cuts are written out: of more they take too long to compile
 
 
 def covers(data: Form, weight: np.ndarray) -> bool:
@@ -75,7 +75,7 @@ class _Writer:
         oh, ow = spec.out.shape[2:]
         self.rows, self.columns = Axis(h, oh, kh, sh, dh, top), Axis(w, ow, kw, sw, dw, left)
         self.operands = [Argument(b, f, spec.dtype) for b, f in zip(buffers, spec.operands, strict=True)]
-        self.passes = tuple(self.rows.runs(tile.lines) if kh * kw <= _WRITTEN_TAPS else self.rows.looped(tile.lines))
+        self.passes = tuple(self.rows.runs(tile.lines) if kh * kw <= WRITTEN_TAPS else self.rows.looped(tile.lines))
         self.bias, self.rest = bias_first(spec)
         self.offsets = Offsets(self.channels, spec["offsets"] == REGISTERS) if spec["offsets"] else None
         self.declared, (self.data, self.weights, self.result) = _flat(
@@ -128,7 +128,7 @@ class _Writer:
         taps = self.rows.kernel * self.columns.kernel
         columns = (self.tile.rows - 1) * self.columns.stride + (self.columns.kernel - 1) * self.columns.step + 1
         lines = (self.tile.lines - 1) * self.rows.stride + (self.rows.kernel - 1) * self.rows.step + 1
-        most = max(2, _CHUNK_BYTES // (4 * self.block * (taps + lines * columns)))
+        most = max(2, CHUNK_BYTES // (4 * self.block * (taps + lines * columns)))
         return -(-self.blocks // -(-self.blocks // most))
 
     def _row(self, b: Any, y: Any, lines: Taps, blocks: tuple[Any, Any]) -> Any:

@@ -89,7 +89,8 @@ def _products(target: Target, workload: Workload) -> Iterator[Schedule]:
 
 
 def _depthwise(target: Target, workload: Workload) -> Schedule:
-    return across_tile(target, workload) or depthwise_tile(target, workload)
+    blocks = depthwise_tile(target, workload)
+    return across_tile(target, workload, blocks) or blocks
 
 
 def _depthwise_tiles(target: Target, workload: Workload) -> Iterator[Schedule]:

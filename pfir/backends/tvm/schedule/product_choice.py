@@ -17,6 +17,8 @@ from pfir.workload import Workload
 _BIAS = Tailed(True, 0, 0)
 # Rows of a tile of so many vectors that stay in registers beside what LLVM loads ahead (found by disassembly).
 _ROWS = ((1, 12), (2, 8), (3, 6), (4, 5))
+# Cycles of another tile, as a multiple of the usual one's, from which on it is taken.
+_GAIN = 0.98
 _SEVERAL = 4  # rows; fewer want all columns at a time
 _LOOPED = 16  # input channels from which on there is a loop over them, whose weights do not stay in registers
 
@@ -27,8 +29,12 @@ def chosen_tile(target: Target, workload: Workload) -> ProductTile | DotsTile:
     apart, usual = remainder_tile(target, rows, columns, inner), product_tile(target, rows, columns, inner)
     if not by_lane(target) or isinstance(apart, DotsTile):
         return apart or usual
-    options = [usual, *([apart] if apart else []), *_others(target, usual, rows, inner)]
-    return options[0] if len(options) == 1 else min(options, key=_cycles_of(target, rows, inner, columns))
+    others = [*([apart] if apart else []), *_others(target, usual, rows, inner)]
+    if not others:
+        return usual
+    cycles = _cycles_of(target, rows, inner, columns)
+    best = min(others, key=cycles)
+    return best if cycles(best) < _GAIN * cycles(usual) else usual
 
 
 def _others(target: Target, usual: MatrixTile, rows: int, inner: int) -> list[MatrixTile]:
