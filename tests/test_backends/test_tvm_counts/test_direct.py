@@ -32,7 +32,8 @@ def _work(inner: int, out: int, batch: int = 1, size: int = 28, stride: int = 2)
 
 def test_nine_kernels_of_ten_take_what_the_emulator_counts_within_three_percent():
     found = errors(direct, ROWS)
-    assert np.mean(found <= 0.03) >= 0.9 and np.max(found) <= 0.12
+    assert np.mean(found <= 0.03) >= 0.9 and np.mean(found <= 0.05) >= 0.95
+    assert np.max(found, where=[row.counted.total >= 10_000 for row in ROWS], initial=0) <= 0.12
 
 
 def test_the_grid_as_a_whole_takes_what_it_counts():
@@ -54,14 +55,16 @@ def test_loads_and_stores_are_close():
 
 
 def test_the_chosen_plan_takes_no_more_than_others_that_were_counted():
-    others = defaultdict(dict)
+    counted = defaultdict(dict)
     for row in ROWS:
-        others[row.work][str(row.schedule)] = row
-    for counted in others.values():
-        row = next(iter(counted.values()))
-        chosen = counted[str(direct_plan(row.target, row.workload))]
-        fewest = min(other.counted.total for other in counted.values())
-        assert chosen.counted.total <= 1.03 * fewest
+        counted[row.work][str(row.schedule)] = row
+    compared = 0
+    for plans in counted.values():
+        row = next(iter(plans.values()))
+        chosen = plans.get(str(direct_plan(row.target, row.workload)))
+        compared += len(plans) > 1 and chosen is not None
+        assert chosen is None or chosen.counted.total <= 1.015 * min(plan.counted.total for plan in plans.values())
+    assert compared > 10
 
 
 @settings(max_examples=60, deadline=None)
