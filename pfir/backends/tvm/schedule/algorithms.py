@@ -77,7 +77,8 @@ def _may_gain(target: Target, channels: int, out: tuple[int, ...]) -> bool:
 
 def _direct_cycles(target: Target, channels: int, out: tuple[int, ...]) -> float:
     """Of a direct convolution."""
-    return _direct(target, channels, out) * target.core.costs.multiply * _DIRECT
+    costs = target.core.costs
+    return _direct(target, channels, out) * (costs.half if is_half(target) else costs.multiply) * _DIRECT
 
 
 def _beyond_cache(target: Target, weights: int) -> float:
