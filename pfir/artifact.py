@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pfir.target import Target
+from pfir.workload import Tail, Workload
 
 SLOW_KERNELS = "slow_kernels"
 """The note that names nodes which the backend computes by code it does not tune."""
@@ -44,8 +45,9 @@ class Kernel:
         macs: Multiply-accumulates of one run.
         read_bytes: Weights and activations read, each counted once.
         written_bytes: Activations written.
-        channels_out: Output channels, the axis that is vectorised; 0 where there is none.
-        channels_in: Input channels of one group; 0 where there is none.
+        weight_bytes: Of the bytes read, those of weights.
+        workload: What it computes, at its sizes.
+        tail: What it does to its results before it stores them.
     """
 
     name: str
@@ -53,8 +55,9 @@ class Kernel:
     macs: int
     read_bytes: int
     written_bytes: int
-    channels_out: int = 0
-    channels_in: int = 0
+    weight_bytes: int
+    workload: Workload
+    tail: Tail = Tail()
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from pfir.cli_messages import PROGRAM, how_to_resume, refusal
 from pfir.cli_options import (
     BatchOption,
     ClassesOption,
+    ClockOption,
     DataOption,
     Fp16Option,
     JsonOption,
@@ -44,6 +45,7 @@ INTERRUPTED = 130
 def compile_command(
     model: ModelArgument,
     target: Annotated[str, typer.Option(help="What to compile for: arm, arm:cortex-a76, rpi4, ...")],
+    clock: ClockOption = None,
     speedup: Annotated[str | None, typer.Option(help="Goal: this many times faster, e.g. 2.5.")] = None,
     latency: Annotated[str | None, typer.Option(help="Goal: at most this long for one inference, e.g. 8ms.")] = None,
     size: Annotated[str | None, typer.Option(help="Goal: weights this many times smaller, e.g. 4x.")] = None,
@@ -100,6 +102,7 @@ def compile_command(
         parse_share,
     )
     from pfir.report.progress import progress_for
+    from pfir.target import with_clock
 
     goals = Goals(
         speedup=None if speedup is None else parse_factor(speedup, "--speedup"),
@@ -110,7 +113,7 @@ def compile_command(
     )
     request = Request(
         model=model,
-        target=target,
+        target=with_clock(target, clock),
         goals=goals,
         output=output,
         data=data,
@@ -219,6 +222,7 @@ def bench_command(
     models: Annotated[list[Path], typer.Argument(help="ONNX models, and folders that compile wrote.")],
     device: Annotated[str, typer.Option(help="Where to measure: host or rpc://HOST:PORT.")] = "host",
     target: Annotated[str, typer.Option(help="What ONNX models are built for; with rpc:// the device's.")] = "host",
+    clock: ClockOption = None,
     threads: Annotated[int, typer.Option(help="Threads of both sides.")] = 1,
     vs: Annotated[str | None, typer.Option(help="Measure this beside it, in turn: onnxruntime.")] = None,
     vs_python: Annotated[str | None, typer.Option(help="The Python whose onnxruntime is meant.")] = None,
@@ -231,8 +235,10 @@ def bench_command(
     """Measure the latency of models, beside ONNX Runtime if wanted; below 1 the ratio is in our favour."""
     from pfir.commands.bench import Bench, bench, lines
     from pfir.compile.request import parse_input_shapes
+    from pfir.target import with_clock
 
     shapes = parse_input_shapes(tuple(input_shape or ()))
+    target = with_clock(target, clock)
     found = bench(Bench(tuple(models), device, target, threads, vs, vs_python, batch, shapes, fp16, tuned))
     typer.echo(json.dumps(found, indent=1, allow_nan=False) if as_json else "\n".join(lines(found)))
 
@@ -241,6 +247,7 @@ def bench_command(
 def tune_command(
     models: Annotated[list[Path], typer.Argument(help="ONNX models.")],
     target: Annotated[str, typer.Option(help="What kernels are built for: host, arm:cortex-a76, rpi4, ...")],
+    clock: ClockOption = None,
     device: Annotated[str, typer.Option(help="Where to measure: host or rpc://HOST:PORT.")] = "host",
     out: Annotated[
         Path | None, typer.Option(help="The database to add to; default: the one that every build reads.")
@@ -262,11 +269,13 @@ def tune_command(
     from pfir.commands.tuned_lines import lines, plan
     from pfir.compile.request import parse_duration, parse_input_shapes
     from pfir.report.progress import progress_for
+    from pfir.target import with_clock
 
     progress = progress_for()
     try:
         shapes = parse_input_shapes(tuple(input_shape or ()))
         budget_s = None if time_budget is None else parse_duration(time_budget, "--time-budget")
+        target = with_clock(target, clock)
         found = tune(Tune(tuple(models), target, device, out, batch, shapes, budget_s, again, dry_run, fp16), progress)
     finally:
         progress.close()
@@ -276,11 +285,12 @@ def tune_command(
 
 @app.command("targets")
 def targets_command() -> None:
-    """List the targets and cores that --target knows."""
-    from pfir.target import known_targets
+    """List the targets and cores that --target knows, and how far estimates for them err."""
+    from shutil import get_terminal_size
 
-    for line in known_targets():
-        typer.echo(line)
+    from pfir.commands.targets import lines
+
+    typer.echo("\n".join(lines(get_terminal_size((100, 24)).columns)))
 
 
 @app.command("passes")

@@ -18,6 +18,7 @@ ClassesOption = Annotated[
 DataOption = Annotated[str | None, typer.Option(help="Training data: .npz, image folder or its .zip, module:function.")]
 KeepOption = Annotated[list[str] | None, typer.Option(help="A node whose output channels stay; may be repeated.")]
 OnlyOption = Annotated[list[str] | None, typer.Option(help="Prune only this node's channels; may be repeated.")]
+ClockOption = Annotated[str | None, typer.Option(help="The core's clock, e.g. 1.8GHz; default: its board's.")]
 ShapeOption = Annotated[
     list[str] | None, typer.Option("--input-shape", help="A fixed size for the library: name=1x3x224x224.")
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from operator import add
 
 
 @dataclass(frozen=True)
@@ -43,15 +44,16 @@ class Instructions:
     @property
     def values(self) -> tuple[float, ...]:
         """In the order of `CLASSES`."""
-        return tuple(getattr(self, name) for name in CLASSES)
+        return tuple(vars(self).values())
 
     def __add__(self, other: Instructions) -> Instructions:
-        return Instructions(*(a + b for a, b in zip(self.values, other.values, strict=True)))
+        return Instructions(*map(add, self.values, other.values))
 
     def __mul__(self, times: float) -> Instructions:
-        return Instructions(*(times * value for value in self.values))
+        return Instructions(*[times * value for value in self.values])
 
 
+NOTHING = Instructions()
 CLASSES = tuple(field.name for field in fields(Instructions))
 """The names of its fields, in order."""
 BYTES = ("load_bytes", "store_bytes")

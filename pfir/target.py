@@ -6,7 +6,7 @@ import difflib
 import re
 from dataclasses import dataclass, replace
 
-from pfir.cores import CORES, FP16_CORES, X86_LEVELS, Core
+from pfir.cores import CORES, CORES_32, FP16_CORES, X86_LEVELS, Core
 from pfir.errors import UsageError
 from pfir.system.host_cpu import host_core, host_triple
 
@@ -24,6 +24,7 @@ __all__ = [
     "known_targets",
     "parse_target",
     "with_arithmetic",
+    "with_clock",
 ]
 
 SINGLE, HALF = "float32", "float16"
@@ -33,6 +34,7 @@ HALF_TERMS = 288
 sqrt(n) / 2^12 of it: here by 0.4 %."""
 
 MOST_THREADS = 256
+LEAST_CLOCK_HZ, MOST_CLOCK_HZ = 0.1e9, 6e9
 _TYPE_BYTES = {SINGLE: 4, HALF: 2, "int32": 4, "int8": 1}
 
 
@@ -131,9 +133,7 @@ class Target:
         return about if self.arithmetic.data == SINGLE else f"{about}; inputs and outputs float32"
 
     def __str__(self) -> str:
-        clock = f"{self.core.clock_hz / 1e9:.2f} GHz"
-        about = self.about or self.name
-        return f"{self.name:<22} {self.triple:<25} costed as {self.core.name} at {clock}; {about}"
+        return f"{self.name} ({self.triple}, costed as {self.core.name} at {self.core.clock_hz / 1e9:.2f} GHz)"
 
 
 _LINUX = "aarch64-linux-gnu"
@@ -152,13 +152,18 @@ _CORES_OF = {
     "arm": CORES,
     "android-arm64": CORES,
     "armv7": {
-        name: replace(CORES[name], vector_registers=16)
-        for name in ("cortex-a53", "cortex-a55", "cortex-a72", "cortex-a73")
+        **{
+            name: replace(CORES[name], vector_registers=16)
+            for name in ("cortex-a53", "cortex-a55", "cortex-a57", "cortex-a72", "cortex-a73")
+        },
+        **CORES_32,
     },
     "x86-64": X86_LEVELS,
 }
 
 
+# Its NEON has no fused multiply-add (VFPv4).
+_WITHOUT_FMA = ("cortex-a9",)
 _OTHER_NAMES = {
     **dict.fromkeys(("aarch64", "arm64", "armv8", "armv8-a", "aarch64-linux-gnu", "linux-arm64"), "arm"),
     **dict.fromkeys(("android", "arm64-v8a", "android-aarch64"), "android-arm64"),
@@ -169,12 +174,14 @@ _OTHER_NAMES = {
     "graviton3": "neoverse-v1",
     "m1": "apple-m1",
 }
+_BOARDS = ("rpi3", "rpi4", "rpi5")
+_CLOCK = re.compile(r"(\d{1,5}(?:\.\d{1,6})?)\s*([GM]hz)", re.IGNORECASE)
 _BOARD = re.compile(r"(?:raspberry-?pi|raspi|rpi|pi)-?([345])(?:-?(?:model-?)?b(?:\+|-plus)?)?")
 _ARM_CORE = re.compile(r"(?:cortex-?)?([ax]\d+)|neoverse-?([nv]\d)")
 
 
 def parse_target(text: str) -> Target:
-    """The target of a text such as `arm`, `arm:cortex-a76`, `arm:cortex-a53,threads=4`, `armv7`, `rpi4`, `host`.
+    """The target of a text such as `arm`, `arm:cortex-a76`, `arm:cortex-a53,threads=4,clock=1.2GHz`, `armv7`, `rpi4`.
 
     A core's name alone stands for that core with 64-bit Linux: `cortex-a76` is `arm:cortex-a76`. Names that others use
     for the same are taken too: `aarch64`, `raspberry-pi-4`, `a72`.
@@ -193,6 +200,19 @@ def parse_target(text: str) -> Target:
     return replace(target, name=text.strip())
 
 
+def with_clock(text: str, clock: str | None) -> str:
+    """The text of a target with the clock that an option gives beside it.
+
+    Raises:
+        UsageError: The text has a clock already.
+    """
+    if clock is None:
+        return text
+    if any(part.strip().startswith("clock") for part in text.split(",")[1:]):
+        raise UsageError(f"--clock {clock} beside --target {text}: give one clock")
+    return f"{text},clock={clock}"
+
+
 def with_arithmetic(target: Target, arithmetic: Arithmetic) -> Target:
     """The target, its libraries computing in this arithmetic.
 
@@ -209,8 +229,9 @@ def with_arithmetic(target: Target, arithmetic: Arithmetic) -> Target:
 
 
 def known_targets() -> tuple[Target, ...]:
-    """Every target there is, without options: the plain ones, this machine, then each core under `arm` and `x86-64`."""
-    cores = [f"arm:{core}" for core in CORES] + [f"x86-64:{core}" for core in X86_LEVELS if core != "x86-64"]
+    """Every target there is, without options: the plain ones, this machine, then each core by its base."""
+    cores = [f"arm:{core}" for core in CORES] + [f"armv7:{core}" for core in CORES_32]
+    cores += [f"x86-64:{core}" for core in X86_LEVELS if core != "x86-64"]
     return (*_PLAIN, _host(), *(parse_target(name) for name in cores))
 
 
@@ -232,9 +253,11 @@ def _base(name: str) -> Target:
         return plain[name]
     if name in CORES:
         return _with_core(plain["arm"], "arm", name)
+    if name in CORES_32:
+        return _with_core(plain["armv7"], "armv7", name)
     if name in X86_LEVELS:
         return _with_core(plain["x86-64"], "x86-64", name)
-    raise UsageError(f"target {name!r} is not known{_hint(name, (*plain, 'host', *CORES, *X86_LEVELS))}")
+    raise UsageError(f"target {name!r} is not known{_hint(name, (*plain, 'host', *CORES, *CORES_32, *X86_LEVELS))}")
 
 
 def _host() -> Target:
@@ -248,16 +271,31 @@ def _with_core(target: Target, base: str, core: str) -> Target:
     cores = _CORES_OF[base]
     if core not in cores:
         raise UsageError(f"core {core!r} is not known for target {base!r}{_hint(core, tuple(cores))}")
-    return replace(target, core=cores[core], cpu=core, about=cores[core].source)
+    features = ("+neon",) if core in _WITHOUT_FMA else target.features
+    return replace(target, core=cores[core], cpu=core, features=features, about=cores[core].source)
 
 
 def _with_option(target: Target, option: str) -> Target:
     key, _, value = (part.strip() for part in option.partition("="))
+    if key == "clock":
+        return _with_clock(target, value)
     if key != "threads":
-        raise UsageError(f"target option {option!r} is not known; the only one is threads=N")
+        raise UsageError(f"target option {option!r} is not known; those known are threads=N and clock=GHz")
     if not (value.isascii() and value.isdigit() and 1 <= int(value) <= MOST_THREADS):
         raise UsageError(f"threads is {value!r}; it must be a whole number in 1..{MOST_THREADS}")
     return replace(target, threads=int(value))
+
+
+def _with_clock(target: Target, value: str) -> Target:
+    """The same core at another clock; unless the target is a board, it is another board than its costs are of."""
+    found = _CLOCK.fullmatch(value)
+    hertz = float(found[1]) * (1e9 if found[2].lower() == "ghz" else 1e6) if found else 0.0
+    if not LEAST_CLOCK_HZ <= hertz <= MOST_CLOCK_HZ:
+        raise UsageError(f"clock is {value!r}; it must be from 0.1GHz to 6GHz, such as 1.8GHz or 900MHz")
+    core = replace(target.core, clock_hz=hertz)
+    if target.name not in _BOARDS:
+        core = replace(core, board="", errors=core.errors.of_another_board)
+    return replace(target, core=core)
 
 
 def _hint(name: str, known: tuple[str, ...]) -> str:

@@ -10,17 +10,21 @@ from pfir.target import SINGLE
 
 @dataclass(frozen=True)
 class Workload:
-    """A convolution, depthwise convolution or matrix product with constant weights.
+    """A convolution, depthwise convolution or matrix product with constant weights, or what has no weights.
 
     Args:
-        family: conv, depthwise or product.
-        data: Sizes of its input in ONNX's order; of a product `(rows, I)`.
+        family: conv, depthwise or product, of which there is a choice of schedules; elementwise, pool, reduce, softmax,
+            norm, move or transpose.
+        data: Sizes of its input in ONNX's order, of several the first; of a product `(rows, I)`.
         out: Sizes of its result in ONNX's order; of a product `(rows, O)`.
         order: The input's axes in memory order.
         kernel, strides, dilations, pads, spread: As the kernel's generator takes them; pads are those at the begin.
         group: Of a convolution.
         after: What kind of element-wise nodes follow, as `Tail.kind` says.
         dtype: What it is computed in.
+        kind: Of pools `max` or `average`; of reductions `mean`, `sum`, `max` or `min`; of moves ONNX's operator.
+        into: The result's axes in memory order, where they are not the input's.
+        parts: Of a Concat, the sizes of its inputs along the axis.
     """
 
     family: str
@@ -35,6 +39,9 @@ class Workload:
     group: int = 1
     after: str = "plain"
     dtype: str = SINGLE
+    kind: str = ""
+    into: tuple[int, ...] = ()
+    parts: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         """The text by which a database knows it: equal texts, equal work."""

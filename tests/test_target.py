@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pfir.cores import CORES, FP16_CORES, X86_LEVELS
+from pfir.cores import CORES, CORES_32, FP16_CORES, X86_LEVELS
 from pfir.errors import UsageError
 from pfir.system.host_cpu import cpu_fields, host_core, host_triple, usable_cores, x86_name
 from pfir.target import (
@@ -19,13 +19,14 @@ from pfir.target import (
     known_targets,
     parse_target,
     with_arithmetic,
+    with_clock,
 )
 
 
-def test_arm_is_64_bit_linux_without_options_costed_as_one_cortex_a72_at_1_5_ghz():
+def test_arm_is_64_bit_linux_without_options_costed_as_one_cortex_a72_at_1_8_ghz():
     target = parse_target("arm")
     assert (target.triple, target.cpu, target.features, target.threads) == ("aarch64-linux-gnu", "generic", (), 1)
-    assert (target.core.name, target.core.clock_hz, target.lanes) == ("cortex-a72", 1.5e9, 4)
+    assert (target.core.name, target.core.clock_hz, target.lanes) == ("cortex-a72", 1.8e9, 4)
 
 
 @pytest.mark.parametrize("target", known_targets(), ids=lambda t: t.name)
@@ -40,7 +41,7 @@ def test_every_known_target_parses_back_to_itself(target):
     assert parse_target(parsed.name) == parsed
 
 
-@pytest.mark.parametrize("core", [*CORES.values(), *X86_LEVELS.values()], ids=lambda c: c.name)
+@pytest.mark.parametrize("core", [*CORES.values(), *CORES_32.values(), *X86_LEVELS.values()], ids=lambda c: c.name)
 def test_the_numbers_of_a_core_are_plausible_and_sourced(core):
     assert 1 <= core.macs_per_cycle <= 64 and 0.5e9 <= core.clock_hz <= 6e9 and 1e9 <= core.bandwidth <= 1e11
     assert core.l1_bytes < core.l2_bytes and 0 < core.efficiency <= 1 and core.source
@@ -50,6 +51,43 @@ def test_the_numbers_of_a_core_are_plausible_and_sourced(core):
 def test_threads_change_nothing_else(name, threads):
     plain, threaded = parse_target(name), parse_target(f"{name},threads={threads}")
     assert threaded.threads == threads and threaded.core == plain.core and threaded.cpu == plain.cpu
+
+
+@given(st.sampled_from([t.name for t in known_targets()]), st.floats(0.1, 6.0))
+def test_a_clock_changes_the_clock_and_what_errors_are_told(name, ghz):
+    plain, clocked = parse_target(name), parse_target(f"{name},clock={ghz:.6f}GHz")
+    assert clocked.core.clock_hz == pytest.approx(ghz * 1e9, rel=1e-4)
+    same = replace(clocked.core, clock_hz=plain.core.clock_hz, board=plain.core.board, errors=plain.core.errors)
+    assert replace(clocked, core=same, name=name) == plain
+
+
+@pytest.mark.parametrize(
+    ("text", "hertz"), [("1.8GHz", 1.8e9), ("900MHz", 9e8), ("1400 mhz", 1.4e9), ("0.1ghz", 1e8), ("6GHz", 6e9)]
+)
+def test_a_clock_is_told_in_gigahertz_or_megahertz(text, hertz):
+    assert parse_target(f"arm:cortex-a72, clock={text} ,threads=2").core.clock_hz == pytest.approx(hertz)
+
+
+def test_a_board_keeps_its_errors_at_another_clock_and_a_core_gets_those_of_any_board():
+    assert parse_target("rpi4,clock=1.5GHz").core.errors == parse_target("rpi4").core.errors
+    core, other = parse_target("arm:cortex-a72").core, parse_target("arm:cortex-a72,clock=2GHz").core
+    assert (core.board, other.board, other.errors.measured) == ("Raspberry Pi 4", "", ())
+    assert all(
+        other.errors.of(name) >= max(core.errors.of(name), core.errors.elsewhere) for name in ("float32", "int8")
+    )
+
+
+def test_a_clock_beside_the_target_is_one_of_its_options():
+    assert with_clock("arm", None) == "arm" and with_clock("arm,threads=2", "2GHz") == "arm,threads=2,clock=2GHz"
+    with pytest.raises(UsageError, match="one clock"):
+        with_clock("arm,clock=1GHz", "2GHz")
+
+
+@pytest.mark.parametrize("name", CORES_32)
+def test_a_core_of_32_bits_is_built_for_armv7_with_what_it_has(name):
+    target = parse_target(name)
+    assert target.triple.startswith("armv7") and target.core.vector_registers == 16 and "+neon" in target.features
+    assert ("+vfp4" in target.features) == (name != "cortex-a9")
 
 
 def test_a_core_alone_is_that_core_under_linux():
@@ -111,6 +149,12 @@ def test_a_board_has_its_core_and_armv7_has_sixteen_registers():
         ("arm,thread=3", "threads=N"),
         ("arm,threads=0", "1..256"),
         ("arm,threads=two", "whole number"),
+        ("arm,clock=2", "such as 1.8GHz"),
+        ("arm,clock=", "from 0.1GHz to 6GHz"),
+        ("arm,clock=7GHz", "from 0.1GHz to 6GHz"),
+        ("arm,clock=99MHz", "from 0.1GHz to 6GHz"),
+        ("arm,clock=-1GHz", "from 0.1GHz to 6GHz"),
+        ("arm,clock=nanGHz", "from 0.1GHz to 6GHz"),
     ],
 )
 def test_a_wrong_target_is_refused_with_what_is_known(text, says):

@@ -40,7 +40,7 @@ def main() -> None:
     with counting() as count:
         for kernel, target in kernels(grid):
             schedule = modelled(kernel.target, kernel.workload) if kernel.workload else None
-            key = f"{target} | {kernel.name} | {schedule} | {asdict(kernel.tail)}"
+            key = key_of(target, kernel, schedule)
             if key in known or options.only not in key:
                 continue
             known.add(key)
@@ -62,6 +62,13 @@ def target_of(text: str) -> Target:
     return with_arithmetic(target, FLOAT16) if text.endswith(HALF) else target
 
 
+def key_of(target: str, kernel: SingleKernel, schedule) -> str:
+    """What tells a kernel from others; one without a workload by what it reads, too."""
+    read = "" if kernel.workload else f" of {[f'{form.shape} {form.order}' for form in kernel.forms.values()]}"
+    given = "" if kernel.workload else f" {dict(kernel.group.head.attrs)}"
+    return f"{target} | {kernel.name}{read}{given} | {schedule} | {asdict(kernel.tail)}"
+
+
 def row(key: str, target: str, kernel: SingleKernel, schedule, counted) -> dict[str, object]:
     head = kernel.group.head
     return {
@@ -69,6 +76,8 @@ def row(key: str, target: str, kernel: SingleKernel, schedule, counted) -> dict[
         "target": target,
         "node": head.op,
         "shapes": [list(tensor.shape) for tensor in (*head.inputs, *head.outputs) if tensor.shape is not None],
+        "orders": [list(form.order) for form in kernel.forms.values()],
+        "attributes": {name: list(v) if isinstance(v, (list, tuple)) else v for name, v in head.attrs.items()},
         "workload": asdict(kernel.workload) if kernel.workload else None,
         "schedule": str(schedule) if schedule else None,
         "tail": asdict(kernel.tail),

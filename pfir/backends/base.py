@@ -9,6 +9,9 @@ from pathlib import Path
 
 from pfir.artifact import Artifact, Kernel, Tuning
 from pfir.devices.base import Device
+from pfir.devices.estimation.estimate import EstimateDevice
+from pfir.ir.costs.grouping import Groups, as_usual
+from pfir.ir.costs.model_cost import kernels
 from pfir.ir.model import Model
 from pfir.target import Arithmetic, Target
 
@@ -92,9 +95,17 @@ class Backend(ABC):
             CompileError: Names the node, the operator, why, and what to do.
         """
 
-    @abstractmethod
+    def grouping(self, target: Target) -> Groups:
+        """What says which nodes of a model share a kernel; it can be pickled."""
+        return as_usual
+
     def kernels(self, model: Model, target: Target) -> tuple[Kernel, ...]:
         """The kernels that `build` would make, without building them."""
+        return kernels(model, self.grouping(target)(model))
+
+    def estimator(self, target: Target) -> EstimateDevice:
+        """What prices its kernels without any hardware; it can be pickled."""
+        return EstimateDevice(target)
 
     @abstractmethod
     def build(self, model: Model, target: Target) -> Artifact:

@@ -11,6 +11,7 @@ from pfir.compile.methods.base import Method
 from pfir.compile.methods.passes import whole_cost
 from pfir.compile.methods.pricing import Limits, Pricing
 from pfir.compile.methods.reach import Reach
+from pfir.compile.methods.sizing import Sizing
 from pfir.compile.outcome import Outcome
 from pfir.compile.plan import plan
 from pfir.compile.preflight import Checked
@@ -19,7 +20,6 @@ from pfir.compile.replay import check_recipe
 from pfir.compile.request import Request
 from pfir.compile.selection.search_context import method_for
 from pfir.compile.stages import Stages
-from pfir.devices.estimation.estimate import EstimateDevice
 from pfir.ir.costs.model_cost import Cost, model_cost
 from pfir.report import wording
 
@@ -53,10 +53,11 @@ def _without_search(request: Request, prepared: Prepared) -> str | None:
 
 
 def _ranges(request: Request, checked: Checked, prepared: Prepared) -> Outcome:
-    models, estimator = prepared.models, EstimateDevice(checked.target)
+    models, estimator = prepared.models, checked.backend.estimator(checked.target)
     evaluator = Evaluator(checked.backend, estimator, checked.target, request)
-    methods = tuple(method_for(each.opened(), models.start, request, None) for each in prepared.searched)
-    prices = Pricing(methods, whole_cost(methods, models.start, partial(fixed, request=request)), estimator)
+    sizing = Sizing(partial(fixed, request=request), checked.backend.grouping(checked.target))
+    methods = tuple(method_for(each.opened(), models.start, request, sizing, None) for each in prepared.searched)
+    prices = Pricing(methods, whole_cost(methods, models.start, sizing), estimator)
     baseline_s = evaluator.latency(models.baseline).seconds
     ends = tuple(_end(prices, baseline_s, costly_first) for costly_first in (False, True))
     _check(ends, evaluator.limits(models.baseline))

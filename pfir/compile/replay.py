@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 
 from pfir.artifact import Tuning
 from pfir.compile.methods.base import Choice, Method
-from pfir.compile.prepare import Prepared
+from pfir.compile.methods.sizing import Sizing
+from pfir.compile.prepare import Prepared, fixed
 from pfir.compile.request import Request
 from pfir.compile.selection.search_context import method_for
 from pfir.compile.selection.searching import Found, as_it_is
@@ -85,7 +87,8 @@ def rebuilt(prepared: Prepared, request: Request, recipe: Recipe) -> Found:
     """
     if not prepared.searched:
         return as_it_is(prepared.models.start)
-    methods = tuple(method_for(each, prepared.models.start, request, None) for each in prepared.searched)
+    sizing = Sizing(partial(fixed, request=request))
+    methods = tuple(method_for(each, prepared.models.start, request, sizing, None) for each in prepared.searched)
     choices = tuple(method.read(recipe.parts) for method in methods)
     model = prepared.models.start.clone()
     for method, choice in zip(methods, choices, strict=True):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pfir.artifact import Artifact, Kernel
+from pfir.artifact import Artifact
 from pfir.backends.base import Backend
 from pfir.backends.ort.host import OrtHost
 from pfir.devices import open_device
 from pfir.devices.base import Device
 from pfir.errors import CompileError, UsageError
-from pfir.ir.costs.model_cost import kernels
 from pfir.ir.model import Model
 from pfir.target import FLOAT32, Target
 
@@ -30,10 +29,6 @@ class OrtBackend(Backend):
         from pfir.backends.ort.session import open_session
 
         open_session(_bytes(model), threads=1)
-
-    def kernels(self, model: Model, target: Target) -> tuple[Kernel, ...]:
-        """One per operator that works, element-wise successors fused; the same for every target."""
-        return kernels(model)
 
     def device(self, url: str | None, target: Target) -> Device:
         if url is None:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from pfir.artifact import SLOW_KERNELS, Artifact, Kernel, Tuning
+from pfir.artifact import SLOW_KERNELS, Artifact, Tuning
 from pfir.backends.base import Backend, Tunable, TuningRecords
+from pfir.backends.tvm.counts.kernel import INFERENCE, KernelCounts
 from pfir.backends.tvm.library import store
 from pfir.backends.tvm.library.build import build
-from pfir.backends.tvm.lowering.lower import lower, sketch
+from pfir.backends.tvm.lowering.lower import lower
+from pfir.backends.tvm.lowering.sketch import sketch
 from pfir.backends.tvm.tuning.database import SHIPPED_NAME, databases, known, read
 from pfir.backends.tvm.tuning.records import CoreRecords
 from pfir.backends.tvm.tuning.tunable import tunables, tuning
 from pfir.devices import open_device
 from pfir.devices.base import Device
 from pfir.devices.emulation.emulated import emulates
-from pfir.ir.costs.model_cost import kernels
+from pfir.devices.estimation.estimate import EstimateDevice
+from pfir.ir.costs.grouping import Groups
 from pfir.ir.model import Model
 from pfir.target import FLOAT16, FLOAT32, Target, parse_target
 
@@ -50,11 +54,14 @@ class TvmBackend(Backend):
     def check(self, model: Model) -> None:
         sketch(model, parse_target("arm"))
 
-    def kernels(self, model: Model, target: Target) -> tuple[Kernel, ...]:
-        return kernels(model)
+    def grouping(self, target: Target) -> Groups:
+        return partial(sketch, target=target)
+
+    def estimator(self, target: Target) -> EstimateDevice:
+        return EstimateDevice(target, KernelCounts(known(target, self._tuned)), INFERENCE)
 
     def device(self, url: str | None, target: Target) -> Device:
-        return open_device(url, target)
+        return self.estimator(target) if url is None else open_device(url, target)
 
     @classmethod
     def emulates(cls, target: Target) -> bool:
@@ -88,6 +95,5 @@ class TvmBackend(Backend):
         }
         if slow:
             notes[SLOW_KERNELS] = ", ".join(slow)
-        return Artifact(
-            self.name, target, {LIBRARY: library}, LIBRARY, model.inputs(), model.outputs(), kernels(model), notes
-        )
+        kernels, ends = self.kernels(model, target), (model.inputs(), model.outputs())
+        return Artifact(self.name, target, {LIBRARY: library}, LIBRARY, *ends, kernels, notes)

@@ -15,6 +15,7 @@ from pfir.data.base import Dataset
 from pfir.devices.base import Device
 from pfir.devices.estimation.calibrate import calibrated
 from pfir.devices.estimation.estimate import EstimateDevice
+from pfir.ir.costs.grouping import Groups
 from pfir.ir.costs.model_cost import model_cost
 from pfir.ir.model import Model
 from pfir.measurement import Measurement
@@ -46,12 +47,17 @@ class Evaluator:
             known = self._latencies[id(model)] = (model, self._latency(sized))
         return known[1]
 
+    @property
+    def grouping(self) -> Groups:
+        """What says which nodes of a model share a kernel."""
+        return self._backend.grouping(self._target)
+
     def estimator(self, baseline: Model) -> EstimateDevice:
         """What prices candidates: the device if it estimates, else an estimator scaled to the measured baseline."""
         if self._device.estimates:
             return self._device
         kernels = self._backend.kernels(fixed(baseline, self._request), self._target)
-        return calibrated(self._target, self.latency(baseline), kernels)
+        return calibrated(self._backend.estimator(self._target), self.latency(baseline), kernels)
 
     def limits(self, baseline: Model) -> Limits:
         """The bounds that the goals put on candidates."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pfir.artifact import Kernel
 from pfir.compile.prepare import fixed
 from pfir.compile.run_context import RunContext
-from pfir.devices.estimation.estimate import EstimateDevice, KernelArrays
+from pfir.devices.estimation.estimate import EstimateDevice
 from pfir.ir.model import Model
 from pfir.measurement import Measurement
 from pfir.report.record import Layer
@@ -27,8 +27,9 @@ def layers(run_context: RunContext, result: Model, baseline: Measurement) -> tup
     ]
     if not sides[0]:
         return ()
-    factor = baseline.seconds / sum(_seconds(EstimateDevice(run_context.target), sides[0]).values())
-    return compared(*sides, EstimateDevice(run_context.target, factor))
+    estimator = run_context.backend.estimator(run_context.target)
+    factor = baseline.seconds / sum(_seconds(estimator, sides[0]).values())
+    return compared(*sides, estimator.scaled(factor, estimator.error, estimator.basis))
 
 
 def compared(before: Sequence[Kernel], after: Sequence[Kernel], device: EstimateDevice) -> tuple[Layer, ...]:
@@ -42,6 +43,6 @@ def compared(before: Sequence[Kernel], after: Sequence[Kernel], device: Estimate
 def _seconds(device: EstimateDevice, kernels: Sequence[Kernel]) -> dict[str, float]:
     """Of each name, all kernels that have it together."""
     found: dict[str, float] = {}
-    for kernel, seconds in zip(kernels, device.seconds(KernelArrays.of(kernels)), strict=True):
-        found[kernel.name] = found.get(kernel.name, 0.0) + float(seconds)
+    for kernel in kernels:
+        found[kernel.name] = found.get(kernel.name, 0.0) + device.seconds(kernel)
     return found

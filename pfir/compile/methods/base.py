@@ -30,6 +30,10 @@ class ModelCost(ABC):
     def kernels(self) -> tuple[Kernel, ...]:
         """The kernels that a compiler would make of the model."""
 
+    def latency_s(self, device: EstimateDevice) -> float:
+        """Estimated seconds of one inference."""
+        return device.estimate(self.kernels).seconds
+
     @property
     @abstractmethod
     def macs(self) -> int:

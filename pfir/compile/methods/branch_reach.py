@@ -21,7 +21,7 @@ def likely_branches(
     """
 
     def saved_s(branch: Branch) -> float:
-        return -device.estimate(scalable.at(dict.fromkeys(branch.groups, 0))).seconds
+        return -device.estimate_widths(scalable, dict.fromkeys(branch.groups, 0)).seconds
 
     waiting, gone = sorted(branches, key=saved_s, reverse=costly_first), []
     while waiting and len(gone) < math.ceil(SHARE * len(branches)):

@@ -108,6 +108,9 @@ class PrunedCost(ModelCost):
     def kernels(self) -> tuple[Kernel, ...]:
         return self.method.scalable.at(self.widths)
 
+    def latency_s(self, device: EstimateDevice) -> float:
+        return device.estimate_widths(self.method.scalable, self.widths).seconds
+
     @property
     def macs(self) -> int:
         return self.method.scalable.macs_at(self.widths)

@@ -8,8 +8,9 @@ from functools import cached_property, partial
 
 from pfir.artifact import Kernel
 from pfir.compile.methods.base import Choice, Method, ModelCost, Parameters
+from pfir.compile.methods.sizing import Sizing
 from pfir.errors import UsageError
-from pfir.ir.costs.model_cost import Cost, kernels, model_cost
+from pfir.ir.costs.model_cost import Cost, model_cost
 from pfir.ir.model import Model
 from pfir.passes.base import Context, Pass
 from pfir.passes.pipeline import run
@@ -40,12 +41,12 @@ class BuiltCost(ModelCost):
 
     Args:
         source: Makes the model.
-        fixed: Gives it the sizes that its library will have.
+        sizing: How it is looked at.
         key: See `ModelCost`.
     """
 
     source: Callable[[], Model]
-    fixed: Callable[[Model], Model]
+    sizing: Sizing
     key: tuple = ()
 
     def model(self) -> Model:
@@ -65,8 +66,8 @@ class BuiltCost(ModelCost):
 
     @cached_property
     def _figures(self) -> tuple[tuple[Kernel, ...], Cost]:
-        sized = self.fixed(self.source())
-        return kernels(sized), model_cost(sized)
+        sized = self.sizing.fixed(self.source())
+        return self.sizing.kernels(sized), model_cost(sized)
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,13 @@ class SearchedPass(Method):
     Args:
         model: What it is applied to, as far as it was not changed by methods before it.
         searched: The pass.
-        fixed: Gives a model the sizes that its library will have.
+        sizing: How a model is looked at to be priced.
         keep, only: As in `Context`.
     """
 
     model: Model
     searched: Pass
-    fixed: Callable[[Model], Model]
+    sizing: Sizing
     keep: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     _known: dict[tuple, ModelCost] = field(default_factory=dict, repr=False, compare=False)
@@ -112,7 +113,7 @@ class SearchedPass(Method):
         own = self._own_values(parameters)
         key = (before.key, tuple(own.items()))
         if key not in self._known:
-            self._known[key] = BuiltCost(partial(self._built, before, own), self.fixed, key)
+            self._known[key] = BuiltCost(partial(self._built, before, own), self.sizing, key)
         return self._known[key]
 
     def _built(self, before: ModelCost, own: Parameters) -> Model:
@@ -145,10 +146,10 @@ class SearchedPass(Method):
         return Space(tuple(replace(p, name=self._prefix + p.name) for p in self._own.parameters))
 
 
-def whole_cost(methods: Sequence[Method], model: Model, fixed: Callable[[Model], Model]) -> ModelCost:
+def whole_cost(methods: Sequence[Method], model: Model, sizing: Sizing) -> ModelCost:
     """The cost of a model before any of these methods, counted as the first of them counts that has its own way."""
     counted = (method.whole() for method in methods)
-    return next((cost for cost in counted if cost is not None), BuiltCost(partial(_itself, model), fixed))
+    return next((cost for cost in counted if cost is not None), BuiltCost(partial(_itself, model), sizing))
 
 
 def _itself(model: Model) -> Model:

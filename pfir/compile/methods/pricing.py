@@ -74,19 +74,19 @@ class Pricing:
 
     def latency_s(self, parameters: Parameters) -> float:
         """Estimated seconds of one inference."""
-        return self.device.estimate(self.cost_of(parameters).kernels).seconds
+        return self.cost_of(parameters).latency_s(self.device)
 
     def costs(self, parameters: Parameters) -> dict[str, float]:
         """What a candidate takes, by the names of the limits."""
         cost = self.cost_of(parameters)
-        seconds = self.device.estimate(cost.kernels).seconds
+        seconds = cost.latency_s(self.device)
         return {"latency_s": seconds, "macs": cost.macs, "size_bytes": cost.size_bytes}
 
     def __call__(self, parameters: Mapping[str, float]) -> float:
         """The largest share of a limit that the candidate takes."""
         cost, shares = self.cost_of(parameters), [0.0]
         if self.limits.latency_s:
-            shares.append(self.device.estimate(cost.kernels).seconds / self.limits.latency_s)
+            shares.append(cost.latency_s(self.device) / self.limits.latency_s)
         if self.limits.macs:
             shares.append(cost.macs / self.limits.macs)
         if self.limits.size_bytes:

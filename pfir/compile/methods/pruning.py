@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pfir.compile.methods.channels import ChannelPruning, demand_free
-from pfir.compile.prepare import fixed
+from pfir.compile.methods.sizing import Sizing
 from pfir.compile.request import Request
 from pfir.ir.costs.scalable import ScalableKernels
 from pfir.ir.coupling.channels import channel_counts, channel_groups
@@ -14,10 +14,13 @@ from pfir.passes.pruning.moments import collect
 from pfir.passes.pruning.prune_channels import PruneChannels
 
 
-def analysed_pruning(pruning: PruneChannels, model: Model, request: Request, context: Context | None) -> ChannelPruning:
+def analysed_pruning(
+    pruning: PruneChannels, model: Model, request: Request, sizing: Sizing, context: Context | None
+) -> ChannelPruning:
     """The method for a model.
 
     Args:
+        sizing: How a model is looked at to be priced.
         context: Activations and gradients, to choose channels by; None where channels are only counted.
 
     Raises:
@@ -26,7 +29,8 @@ def analysed_pruning(pruning: PruneChannels, model: Model, request: Request, con
     """
     coupling = channel_groups(model, request.keep, request.only)
     demand_free(coupling)
-    scalable = ScalableKernels(fixed(model, request), channel_counts(coupling))
+    sized = sizing.fixed(model)
+    scalable = ScalableKernels(sized, channel_counts(coupling), grouping=sizing.grouping(sized))
     if context is None:
         return ChannelPruning(model, coupling, scalable, pruning)
     statistics = collect(model, coupling, context)

@@ -16,6 +16,7 @@ from pfir.compile.methods.candidates import Candidates, Score
 from pfir.compile.methods.passes import SearchedPass, whole_cost
 from pfir.compile.methods.pricing import Pricing
 from pfir.compile.methods.pruning import analysed_pruning
+from pfir.compile.methods.sizing import Sizing
 from pfir.compile.prepare import Prepared, RunModels, fixed
 from pfir.compile.request import Request
 from pfir.compile.training.gradients import LossGradients
@@ -76,27 +77,25 @@ def search_context_for(prepared: Prepared, request: Request, evaluator: Evaluato
     """
     models = prepared.models
     context = _context(models, samples, request)
-    methods = tuple(method_for(each, models.start, request, context) for each in prepared.searched)
-    pricing = Pricing(
-        methods,
-        whole_cost(methods, models.start, partial(fixed, request=request)),
-        evaluator.estimator(models.baseline),
-    )
+    sizing = Sizing(partial(fixed, request=request), evaluator.grouping)
+    methods = tuple(method_for(each, models.start, request, sizing, context) for each in prepared.searched)
+    pricing = Pricing(methods, whole_cost(methods, models.start, sizing), evaluator.estimator(models.baseline))
     candidates = Candidates(models.start, pricing)
     score = Score(candidates, samples.scoring, reference(models.teacher, samples.scoring))
     baseline_s = evaluator.latency(models.baseline).seconds
     return SearchContext(models, candidates, score, baseline_s, samples.calibration)
 
 
-def method_for(each: Pass, model: Model, request: Request, context: Context | None) -> Method:
+def method_for(each: Pass, model: Model, request: Request, sizing: Sizing, context: Context | None) -> Method:
     """The method that completes a pass on a model.
 
     Args:
+        sizing: How a model is looked at to be priced.
         context: What its analysis needs from data; None where nothing will be built, only priced.
     """
     if isinstance(each, PruneChannels):
-        return analysed_pruning(each, model, request, context)
-    return SearchedPass(model, each, partial(fixed, request=request), request.keep, request.only)
+        return analysed_pruning(each, model, request, sizing, context)
+    return SearchedPass(model, each, sizing, request.keep, request.only)
 
 
 def calibrated(samples: Samples) -> Activations:

@@ -3,14 +3,14 @@
 # ruff: noqa: SIM905  (a list of operators reads best as words)
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-import numpy as np
 import onnx_graphsurgeon as gs
 
-from pfir.artifact import Kernel
 from pfir.ir.costs.families import FAMILIES
-from pfir.ir.costs.symbolic_cost import CONTRACTIONS, Dim, Term, axes, is_sized, mac_terms, weight_of
+from pfir.ir.costs.geometry import geometry_of
+from pfir.ir.costs.grouping import Grouping
+from pfir.ir.costs.plans import CONVOLUTIONS, Geometry, Plan, family_at
+from pfir.ir.costs.symbolic_cost import CONTRACTIONS, axes, is_sized, mac_terms, weight_of
+from pfir.ir.costs.tails import tail_of
 from pfir.ir.edit import array, held, is_op, operand
 from pfir.ir.operators.elementwise import N_ARY, UNARY
 from pfir.ir.operators.records import Form
@@ -25,99 +25,53 @@ _MOVES = frozenset(
     "CenterCropPad Col2Im Compress Concat DepthToSpace Expand Gather GatherElements GatherND Pad Resize "
     "ReverseSequence Scatter ScatterElements ScatterND Slice SpaceToDepth Split Tile Transpose Trilu Upsample".split()
 )
-_CONVOLUTIONS = frozenset(family.name for family in FAMILIES if family.convolution)
 _WITH_EPILOGUE = frozenset(family.name for family in FAMILIES if family.epilogue)
 # Another name for the same bytes: nothing to compute.
 _FREE = frozenset("Constant Dropout Flatten Identity Reshape Shape Size Squeeze Unsqueeze".split())
 
 
-@dataclass
-class Plan:
-    """One kernel as formulas over sizes.
-
-    Args:
-        name: Of its first node.
-        family: As in `Kernel`.
-        macs, read, written: Sums of terms; the last two in bytes.
-        channels_out, channels_in: Sizes to look up, None where there is none.
-        channels_total: Input channels of all groups of a convolution.
-        inputs: Tensors that it reads, in order, each once.
-        outputs: Tensors that it leaves.
-        open: Whether a node may be fused behind it.
-        last: The position of its last node in the graph.
-    """
-
-    name: str
-    family: str
-    macs: list[Term] = field(default_factory=list)
-    channels_out: Dim | None = None
-    channels_in: Dim | None = None
-    channels_total: Dim | None = None
-    inputs: dict[str, gs.Tensor] = field(default_factory=dict)
-    outputs: dict[str, gs.Tensor] = field(default_factory=dict)
-    open: bool = False
-    last: int = 0
-
-    def read(self) -> list[Term]:
-        return [term for t in self.inputs.values() for term in _bytes(t)]
-
-    def written(self) -> list[Term]:
-        return [term for t in self.outputs.values() for term in _bytes(t)]
-
-
-def _bytes(tensor: gs.Tensor) -> tuple[Term, ...]:
-    if not is_sized(tensor) or tensor.dtype is None:
-        return ()
-    return (Term(itemsize(tensor), axes(tensor)),)
-
-
-def itemsize(tensor: gs.Tensor) -> int:
-    """Bytes of one element."""
-    return np.dtype(tensor.dtype).itemsize
-
-
-def evaluate(plan: Plan, sizes: dict[str, tuple[int, ...]]) -> Kernel:
-    """The kernel at these sizes."""
-
-    def size(dim: Dim | None) -> int:
-        return 0 if dim is None else sizes[dim[0]][dim[1]]
-
-    return Kernel(
-        plan.name,
-        family_at(plan.family, size(plan.channels_in), size(plan.channels_total)),
-        sum(t.value(sizes) for t in plan.macs),
-        sum(t.value(sizes) for t in plan.read()),
-        sum(t.value(sizes) for t in plan.written()),
-        size(plan.channels_out),
-        size(plan.channels_in),
-    )
-
-
-def family_at(family: str, channels_in: int, total: int) -> str:
-    """A convolution's family follows from its input channels in one group and in all; any other family stays."""
-    if not total or family == "conv3x3":
-        return family
-    if channels_in == total:
-        return "conv"
-    return "depthwise" if channels_in == 1 else "grouped"
-
-
-def plan_kernels(graph: gs.Graph) -> list[Plan]:
+def plan_kernels(graph: gs.Graph, grouping: Grouping | None = None) -> list[Plan]:
     """The kernels of a graph whose sizes are fixed, in order of execution.
 
-    An element-wise node joins the contraction (or else the last kernel) that computes one of its inputs, if nobody else
-    reads that; a Pad joins the convolution or pooling behind it; moves in a row are one kernel; Reshape and its like
-    cost nothing.
+    Args:
+        grouping: Which nodes share a kernel. Without it, or where it does not know the graph, an element-wise node
+            joins the contraction (or else the last kernel) that computes one of its inputs, if nobody else reads that;
+            a Pad joins the convolution or pooling behind it; moves in a row are one kernel; Reshape and its like cost
+            nothing.
     """
+    nodes = [node for node in graph.nodes if node.outputs]
+    given = grouping if grouping is not None and grouping.knows(n for n in nodes if n.op != "Constant") else None
+    plans = _given_plans(nodes, given) if given else _usual_plans(graph, nodes)
+    for plan in plans:
+        plan.tail = tail_of(plan.nodes)
+    copies = _copies(graph, given.copies) if given else []
+    return [*sorted(plans, key=lambda p: p.last), *copies]
+
+
+def _given_plans(nodes: list[gs.Node], grouping: Grouping) -> list[Plan]:
+    plans: dict[int, Plan] = {}
+    alias: dict[str, gs.Tensor] = {}
+    for position, node in enumerate(nodes):
+        inputs = [t for t in node.inputs if not t.is_empty()]
+        place = grouping.of_node.get(node.outputs[0].name)
+        if place is None:
+            _name_again(node, inputs, alias)
+            continue
+        plan = plans.get(place) or plans.setdefault(place, _start(node))
+        _absorb(plan, node, inputs, alias)
+        plan.last = position
+    return list(plans.values())
+
+
+def _usual_plans(graph: gs.Graph, nodes: list[gs.Node]) -> list[Plan]:
     holding = held(graph)
     home: dict[str, Plan] = {}  # tensor to the kernel that computes it
     plans: list[Plan] = []
     alias: dict[str, gs.Tensor] = {}
-    for position, node in enumerate(graph.nodes):
+    for position, node in enumerate(nodes):
         inputs = [t for t in node.inputs if not t.is_empty()]
         if is_op(node, *_FREE):
-            if inputs:
-                alias[node.outputs[0].name] = alias.get(inputs[0].name, inputs[0])
+            _name_again(node, inputs, alias)
             continue
         plan = _fusable(node, inputs, home, holding)
         if plan is None:
@@ -127,14 +81,34 @@ def plan_kernels(graph: gs.Graph) -> list[Plan]:
         plan.last = position
         home.update({t.name: plan for t in node.outputs})
     _merge_pads(plans)
-    return sorted(plans, key=lambda p: p.last)
+    return plans
+
+
+def _copies(graph: gs.Graph, names: tuple[str, ...]) -> list[Plan]:
+    """Kernels that write tensors in another order."""
+    tensors, found = graph.tensors(), []
+    for tensor in (tensors[name] for name in names if name in tensors and is_sized(tensors[name])):
+        dims = axes(tensor)
+        geometry = Geometry("transpose", is_image=not tensor.inputs, kind="Transpose")
+        plan = Plan(f"{tensor.name} in another order", "move", data=dims, out=dims, geometry=geometry)
+        plan.inputs = plan.outputs = {tensor.name: tensor}
+        found.append(plan)
+    return found
+
+
+def _name_again(node: gs.Node, inputs: list[gs.Tensor], alias: dict[str, gs.Tensor]) -> None:
+    if inputs:
+        alias[node.outputs[0].name] = alias.get(inputs[0].name, inputs[0])
 
 
 def _start(node: gs.Node) -> Plan:
     family = _family(node)
-    plan = Plan(node.name or node.outputs[0].name, family, list(mac_terms(node)))
+    plan = Plan(node.name or node.outputs[0].name, family, list(mac_terms(node)), geometry=geometry_of(node, family))
     plan.open = family in _WITH_EPILOGUE | {"elementwise", "move"}
-    _set_channels(plan, node)
+    data, out = next((t for t in node.inputs if not t.is_empty()), None), node.outputs[0]
+    plan.data, plan.out = (axes(t) if is_sized(t) else () for t in (data, out))
+    if family in CONVOLUTIONS:
+        plan.channels_in = (weight_of(node).name, 1) if has_form(node, Form.CONVOLUTION) else (data.name, 1)
     return plan
 
 
@@ -160,30 +134,6 @@ def _is_3x3(node: gs.Node) -> bool:
     """Whether a convolution has a 3x3 kernel and neither stride nor dilation, so that Winograd's transforms apply."""
     steps = [*node.attrs.get("strides", [1]), *node.attrs.get("dilations", [1])]
     return has_form(node, Form.CONVOLUTION) and tuple(weight_of(node).shape[2:]) == (3, 3) and set(steps) == {1}
-
-
-def _set_channels(plan: Plan, node: gs.Node) -> None:
-    out, data = node.outputs[0], node.inputs[0] if node.inputs else None
-    if not is_sized(out) or len(out.shape) < 2:
-        return
-    if plan.family in ("dense", "matmul"):
-        plan.channels_out = (out.name, len(out.shape) - 1)
-        plan.channels_in = _contracted(node)
-        return
-    plan.channels_out = (out.name, 1)
-    if plan.family not in _CONVOLUTIONS:
-        return
-    if has_form(node, Form.CONVOLUTION):
-        plan.channels_in, plan.channels_total = (weight_of(node).name, 1), (data.name, 1)
-    elif plan.family == "conv":
-        plan.channels_in = (data.name, 1)
-
-
-def _contracted(node: gs.Node) -> Dim | None:
-    left = node.inputs[0]
-    if has_form(node, Form.EINSUM, Form.RECURRENT):
-        return None
-    return (left.name, 0 if node.attrs.get("transA", 0) else len(left.shape) - 1)
 
 
 def _fusable(node: gs.Node, inputs: list[gs.Tensor], home: dict[str, Plan], holding: set[str]) -> Plan | None:
@@ -220,21 +170,26 @@ def _absorb(plan: Plan, node: gs.Node, inputs: list[gs.Tensor], alias: dict[str,
         if tensor.name not in plan.outputs and not _is_setting(tensor):
             plan.inputs.setdefault(source.name, source)
     plan.outputs = {t.name: t for t in node.outputs if not t.is_empty() and (t.outputs or len(node.outputs) == 1)}
+    plan.nodes.append(node)
 
 
 def _is_setting(tensor: gs.Tensor) -> bool:
     """Whether a constant tells a node what to do (axes, pads, sizes) rather than being worked on."""
-    return isinstance(tensor, gs.Constant) and len(tensor.shape) <= 1 and np.dtype(tensor.dtype).kind == "i"
+    return isinstance(tensor, gs.Constant) and len(tensor.shape) <= 1 and tensor.dtype is not None and _is_int(tensor)
+
+
+def _is_int(tensor: gs.Tensor) -> bool:
+    return str(tensor.dtype).startswith(("int", "uint"))
 
 
 def _merge_pads(plans: list[Plan]) -> None:
     """A Pad alone in its kernel is done by the convolution or pooling that reads it."""
-    for plan in [p for p in plans if p.family == "move"]:
+    for plan in [p for p in plans if p.family == "move" and len(p.nodes) == 1]:
         (padded,) = list(plan.outputs.values()) if len(plan.outputs) == 1 else (None,)
         if padded is None or len(padded.outputs) != 1 or not _is_lone_pad(padded):
             continue
-        reader = next((p for p in plans if padded.name in p.inputs), None)
-        if reader is not None and reader.family in _CONVOLUTIONS | {"pool"}:
+        reader = next((p for p in plans if padded in p.nodes[0].inputs), None)
+        if reader is not None and reader.family in CONVOLUTIONS | {"pool"}:
             source = padded.inputs[0].inputs[0]
             reader.inputs = {source.name: source, **{n: t for n, t in reader.inputs.items() if n != padded.name}}
             plans.remove(plan)

@@ -8,7 +8,9 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.artifact import Kernel
-from pfir.ir.costs.kernels import evaluate, itemsize, plan_kernels
+from pfir.ir.costs.grouping import Grouping
+from pfir.ir.costs.kernels import plan_kernels
+from pfir.ir.costs.plans import evaluate, itemsize
 from pfir.ir.costs.storage import storage_of
 from pfir.ir.costs.symbolic_cost import is_sized, mac_terms, sizes_around
 from pfir.ir.edit import held
@@ -52,11 +54,15 @@ def model_cost(model: Model) -> Cost:
     )
 
 
-def kernels(model: Model) -> tuple[Kernel, ...]:
-    """The kernels of a model in order of execution; dynamic sizes are as in `fix_sizes`, whose errors it shares."""
+def kernels(model: Model, grouping: Grouping | None = None) -> tuple[Kernel, ...]:
+    """The kernels of a model in order of execution; dynamic sizes are as in `fix_sizes`, whose errors it shares.
+
+    Args:
+        grouping: As for `plan_kernels`.
+    """
     graph = sized_everywhere(model).graph
     sizes = known_sizes(graph)
-    return tuple(evaluate(plan, sizes) for plan in plan_kernels(graph))
+    return tuple(evaluate(plan, sizes) for plan in plan_kernels(graph, grouping))
 
 
 def known_sizes(graph: gs.Graph) -> dict[str, tuple[int, ...]]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pfir.artifact import Kernel
 from pfir.errors import UsageError
-from pfir.ir.costs.kernels import Plan, family_at, plan_kernels
+from pfir.ir.costs.grouping import Grouping
+from pfir.ir.costs.kernels import plan_kernels
 from pfir.ir.costs.model_cost import known_sizes, weights_of
+from pfir.ir.costs.plans import Plan, kernel_of
 from pfir.ir.costs.storage import SizeTerm, storage_of
 from pfir.ir.costs.symbolic_cost import Dim, Term, axes
 from pfir.ir.model import Model
@@ -26,18 +28,25 @@ class ScalableKernels:
             `pfir.ir.coupling.channels.channel_counts` gives it: objects with `fixed` and `per_channel`, or pairs of the
             two. Axes that are not in it keep their width.
         input_shapes: Full shapes by input name, as for `fix_sizes`.
+        grouping: As for `plan_kernels`.
     """
 
     def __init__(
-        self, model: Model, counts: Mapping[Dim, object], input_shapes: Mapping[str, Sequence[int]] | None = None
+        self,
+        model: Model,
+        counts: Mapping[Dim, object],
+        input_shapes: Mapping[str, Sequence[int]] | None = None,
+        grouping: Grouping | None = None,
     ) -> None:
         graph = sized_everywhere(model, input_shapes).graph
         sizes = known_sizes(graph)
         self._widths = _Widths(sizes, {d: _pair(c) for d, c in counts.items() if d[0] in sizes})
-        plans = plan_kernels(graph)
-        self._kernels = _Sums(self._widths, [q for p in plans for q in (p.macs, p.read(), p.written())])
-        self._channels = _Lookups(self._widths, [d for p in plans for d in _channel_dims(p)])
-        self._plans = [replace(p, inputs={}, outputs={}) for p in plans]  # tensors of a graph cannot be pickled
+        plans = plan_kernels(graph, grouping)
+        self._costs = _Sums(self._widths, [terms for p in plans for terms in p.costs()])
+        self._sizes = [_Lookups(self._widths, [*p.data, *p.out, p.channels_in]) for p in plans]
+        self._keys = _Keys(self._widths, plans)
+        # Nodes and tensors of a graph cannot be pickled.
+        self._plans = [replace(p, nodes=[], inputs={}, outputs={}) for p in plans]
         weights = weights_of(graph)
         parameters = [Term(1, axes(w)) for w in weights]
         size_bytes = [term for w in weights for term in storage_of(w).terms(w)]
@@ -53,13 +62,26 @@ class ScalableKernels:
             UsageError: `kept` names a group that the model lacks.
         """
         widths = self._widths.at(kept)
-        quantities = self._kernels.at(widths).reshape(-1, 3).tolist()
-        channels = self._channels.at(widths).reshape(-1, 3).tolist()
-        return tuple(
-            Kernel(plan.name, family_at(plan.family, each_in, total), *costs, out, each_in)
-            for plan, costs, (out, each_in, total) in zip(self._plans, quantities, channels, strict=True)
-            if _is_there(plan, costs[0], costs[2])
-        )
+        costs = self._costs.at(widths).reshape(-1, _COSTS).tolist()
+        return tuple(self._kernel(place, widths, costs[place]) for place, _ in self._keys.at(widths))
+
+    def total(self, kept: Mapping[str, int], price: Callable[[Kernel], float], known: dict[Key, float]) -> float:
+        """The sum of a price over the same kernels.
+
+        Args:
+            price: Of one kernel; asked for those whose sizes are new.
+            known: The prices that were asked for so far, by sizes; new ones are added.
+
+        Raises:
+            UsageError: As in `at`.
+        """
+        widths = self._widths.at(kept)
+        found = self._keys.at(widths)
+        missing = {key: place for place, key in found if key not in known}
+        if missing:
+            costs = self._costs.at(widths).reshape(-1, _COSTS).tolist()
+            known.update((key, price(self._kernel(at, widths, costs[at]))) for key, at in missing.items())
+        return sum(known[key] for _, key in found)
 
     def macs_at(self, kept: Mapping[str, int]) -> int:
         """Multiply-accumulates, as in `model_cost`."""
@@ -73,19 +95,52 @@ class ScalableKernels:
         """Bytes of the weights; what layers share counts as often as it is read."""
         return int(self._totals.at(self._widths.at(kept))[2])
 
+    def _kernel(self, place: int, widths: np.ndarray, costs: Sequence[int]) -> Kernel:
+        plan = self._plans[place]
+        *sizes, channels_in = self._sizes[place].at(widths).tolist()
+        middle = len(plan.data)
+        return kernel_of(plan, costs, tuple(sizes[:middle]), tuple(sizes[middle:]), channels_in)
 
-def _is_there(plan: Plan, macs: int, written: int) -> bool:
-    return written > 0 and (macs > 0 or not plan.macs)
+
+_COSTS = 4
+Key = tuple[int, ...]
+"""What tells kernels of a model apart whose cost may differ: a kind, and the widths that it depends on."""
+
+
+class _Keys:
+    """The key of each kernel of a model at some widths; kernels alike but for their names have one key."""
+
+    def __init__(self, widths: _Widths, plans: Sequence[Plan]) -> None:
+        kinds: dict[object, int] = {}
+        rows: list[int] = []
+        self._parts: list[tuple[int, int, int, int, int]] = []
+        for place, plan in enumerate(plans):
+            # What decides whether it is there comes first.
+            dims = (*plan.out, *plan.data, plan.channels_in) if plan.macs else plan.out
+            needed = widths.rows(dims)
+            varying = list(dict.fromkeys((*needed, *widths.rows((*plan.out, *plan.data, plan.channels_in)))))
+            fixed = tuple(_lookup(widths, dim) for dim in (*plan.data, *plan.out, plan.channels_in))
+            alike = tuple(varying.index(f.row) if f.row else -f.value - 1 for f in fixed)
+            kind = kinds.setdefault((plan.family, plan.geometry, plan.tail, len(plan.data), alike), len(kinds))
+            begin = len(rows)
+            rows += varying
+            self._parts.append((place, kind, begin, begin + len(needed), len(rows)))
+        self._rows = np.array(rows, np.int64)
+
+    def at(self, widths: np.ndarray) -> list[tuple[int, Key]]:
+        """The place and the key of each kernel that is there."""
+        sizes = widths[self._rows].tolist()
+        return [
+            (place, (kind, *sizes[begin:end]))
+            for place, kind, begin, needed, end in self._parts
+            if 0 not in sizes[begin:needed]
+        ]
 
 
 def _pair(count: object) -> tuple[int, Mapping[str, int]]:
     if isinstance(count, tuple):
         return count
     return count.fixed, count.per_channel
-
-
-def _channel_dims(plan: Plan) -> tuple[Dim | None, Dim | None, Dim | None]:
-    return plan.channels_out, plan.channels_in, plan.channels_total
 
 
 class _Widths:
@@ -121,6 +176,10 @@ class _Widths:
             widths[self.row[tensor, axis]] = sizes[tensor][axis]
         solution = np.linalg.lstsq(self._per.astype(np.float64), widths - self._fixed, rcond=None)[0]
         return np.rint(solution).astype(np.int64)
+
+    def rows(self, dims: Iterable[Dim | None]) -> list[int]:
+        """The rows of those that depend on kept channels, each once."""
+        return list(dict.fromkeys(self.row[dim] for dim in dims if dim in self.row))
 
     def product(self, term: Term | SizeTerm) -> tuple[float, list[int]]:
         """A term as a number times rows."""

@@ -14,7 +14,8 @@ from pfir.backends.tvm.lowering import convolutions
 from pfir.backends.tvm.lowering.lower import written
 from pfir.backends.tvm.schedule import candidate_schedules as candidates
 from pfir.backends.tvm.schedule.algorithms import habits
-from pfir.backends.tvm.schedule.direct import NHWC, Block, bordered, covers, direct_plan, direct_plans
+from pfir.backends.tvm.schedule.blocks import NHWC, Block, bordered
+from pfir.backends.tvm.schedule.direct import covers, direct_plan, direct_plans
 from pfir.target import known_targets, parse_target
 from pfir.workload import Workload
 from tests.support.net import Net

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pfir.backends.tvm import TvmBackend
 from pfir.backends.tvm.families import candidates, modelled
-from pfir.backends.tvm.schedule.direct import Direct
+from pfir.backends.tvm.schedule.blocks import Direct
 from pfir.backends.tvm.schedule.tile_kinds import DotsTile, DottedTile
 from pfir.backends.tvm.schedule.winograd import Winograd
 from pfir.backends.tvm.tuning.tunable import group_kernels

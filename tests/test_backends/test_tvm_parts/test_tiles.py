@@ -19,6 +19,7 @@ from pfir.backends.tvm.schedule.tiles import (
     product_tile,
 )
 from pfir.target import known_targets, parse_target
+from pfir.workload import Workload
 from tests.test_backends.bundle import answers_emulated, answers_of_cases, error, sized, under_construction
 
 SIZES = st.integers(1, 600)
@@ -50,7 +51,8 @@ def test_window_tiles_hold_one_vector_of_channels(target, columns, channels):
     stride=st.integers(1, 3),
 )
 def test_a_depthwise_tile_holds_its_sums_and_a_row_of_input_in_registers(target, sizes, channels, kernel, stride):
-    tile = depthwise_tile(target, sizes, channels, (kernel, kernel), (stride, stride))
+    image, result = ((1, channels, *(n * step for n in sizes)) for step in (stride, 1))
+    tile = depthwise_tile(target, Workload("depthwise", image, result, (0, 2, 3, 1), (kernel,) * 2, (stride,) * 2))
     held = tile.lines * tile.rows + (tile.rows - 1) * stride + kernel
     assert tile.rows == 1 or held < target.core.vector_registers
     assert tile.lines == 1 or stride == 1 or kernel == 3

@@ -4,12 +4,13 @@ from pfir.artifact import Kernel
 from pfir.compile.measuring.layer_latency import compared
 from pfir.devices.estimation.estimate import EstimateDevice
 from pfir.target import parse_target
+from tests.support.kernels import of_macs
 
 DEVICE = EstimateDevice(parse_target("arm"))
 
 
 def _kernel(name: str, macs: int) -> Kernel:
-    return Kernel(name, "conv", macs, 1000, 1000, 16, 16)
+    return of_macs(macs, name)
 
 
 def test_layers_meet_by_name_and_what_takes_longest_comes_first():

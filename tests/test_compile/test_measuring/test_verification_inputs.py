@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pfir.artifact import Artifact, Kernel
+from pfir.artifact import Artifact
 from pfir.compile.measuring.verification_inputs import (
     extremes,
     inputs_to_verify,
@@ -19,12 +19,13 @@ from pfir.ir.shapes import fix_sizes
 from pfir.run.session import Session
 from pfir.target import FLOAT16, FLOAT32, Arithmetic, parse_target
 from tests.support.jobs import small_net, write_data
+from tests.support.kernels import of_macs
 from tests.support.net import parsed
 
 
 def _library(macs: int, arithmetic: Arithmetic = FLOAT32) -> Artifact:
     target = replace(parse_target("cortex-a76"), arithmetic=arithmetic)
-    return Artifact("tvm", target, {}, "", (), (), (Kernel("conv", "conv", macs, 0, 0),) * 2)
+    return Artifact("tvm", target, {}, "", (), (), (of_macs(macs),) * 2)
 
 
 def test_a_library_is_verified_on_as_many_runs_as_do_not_take_long():

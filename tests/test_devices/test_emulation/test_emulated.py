@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pfir.artifact import Artifact, Kernel, TensorSpec
+from pfir.artifact import Artifact, TensorSpec
 from pfir.devices.emulation import emulated
 from pfir.devices.emulation.cached import damage, default_cache, made_once
 from pfir.devices.emulation.emulated import EmulatedDevice
@@ -17,6 +17,7 @@ from pfir.devices.emulation.provision import Emulated, provision
 from pfir.errors import DeviceError, RunError
 from pfir.instructions import CLASSES
 from pfir.target import parse_target
+from tests.support.kernels import of_macs
 
 SHAPE, WEIGHT = (1, 3, 8, 8), (5, 3, 3, 3)
 
@@ -156,7 +157,7 @@ def test_what_multiplies_more_may_take_longer(monkeypatch):
     limits = []
     with EmulatedDevice() as device:
         for macs in (0, 10**9):
-            device.run(replace(identity(b"a"), kernels=(Kernel("conv", "conv", macs, 0, 0),)), x)
+            device.run(replace(identity(b"a"), kernels=(of_macs(macs),)), x)
             limits.append(started.timeout_s)
     assert limits == [300, 1300]
 

@@ -91,7 +91,7 @@ def test_peak_activations_are_what_is_alive_at_the_widest_place():
 
 def test_an_activation_is_part_of_the_convolution_in_front_of_it():
     (kernel,) = kernels(conv_relu())
-    assert (kernel.family, kernel.channels_out, kernel.channels_in) == ("conv3x3", 6, 4)
+    assert (kernel.family, kernel.workload.out[1], kernel.workload.channels) == ("conv3x3", 6, 4)
     assert kernel.macs == 6 * 64 * 4 * 9
     assert kernel.read_bytes == 4 * (4 * 64 + 6 * 4 * 9 + 6)
     assert kernel.written_bytes == 4 * 6 * 64
@@ -145,7 +145,7 @@ def test_only_a_plain_3x3_convolution_is_one_for_winograd(attributes, size, fami
 def test_groups_decide_the_family(group, family, each):
     body = f"net (float[1,8,4,4] x) => (float[1,8,4,4] y) {{ y = Conv<group = {group}>(x, weight) }}"
     (kernel,) = kernels(parsed(body, weight=random(8, 8 // group, 1, 1)))
-    assert (kernel.family, kernel.channels_in) == (family, each)
+    assert (kernel.family, kernel.workload.channels) == (family, each)
     assert kernel.macs == 8 * 16 * each
 
 
@@ -177,7 +177,7 @@ def test_scalable_kernels_equal_those_of_the_pruned_model(name):
 def test_counts_may_be_plain_pairs():
     counts = {site: (0, {"c": 1}) for site in (("weight", 0), ("bias", 0), ("c", 1), ("y", 1))}
     (kernel,) = ScalableKernels(conv_relu(), counts).at({"c": 2})
-    assert (kernel.channels_out, kernel.macs) == (2, 2 * 64 * 4 * 9)
+    assert (kernel.workload.out[1], kernel.macs) == (2, 2 * 64 * 4 * 9)
 
 
 def test_an_unknown_group_is_refused():

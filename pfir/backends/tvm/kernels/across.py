@@ -19,7 +19,7 @@ import numpy as np
 
 from pfir.backends.tvm.kernels.axis import Axis
 from pfir.backends.tvm.kernels.common import split, tail, to_index
-from pfir.backends.tvm.kernels.offsets import Offsets, from_value
+from pfir.backends.tvm.kernels.offsets import REGISTERS, Offsets, from_value
 from pfir.backends.tvm.kernels.written import argument, fence, start, store, where
 from pfir.backends.tvm.lowering.form import KernelSpec
 from pfir.backends.tvm.schedule.tile_kinds import AcrossTile
@@ -35,8 +35,8 @@ def pack(weight: np.ndarray, bias: np.ndarray | None, tile: AcrossTile) -> np.nd
 
 
 def across(spec: KernelSpec, tile: AcrossTile) -> Any:
-    """A kernel as a function of TensorIR; `spec` has `kernel`, `pads` (begin), and whether columns are reached by
-    `offsets` in registers."""
+    """A kernel as a function of TensorIR; `spec` has `kernel`, `pads` (begin), and how columns are reached by
+    `offsets`."""
     from tvm.script.ir_builder import IRBuilder
     from tvm.tirx.script import builder as T
 
@@ -82,7 +82,7 @@ class _Kernel:
 
     @cached_property
     def offsets(self) -> Offsets | None:
-        return Offsets(self.channels) if self.spec["offsets"] else None
+        return Offsets(self.channels) if self.spec["offsets"] == REGISTERS else None
 
     @property
     def channels(self) -> int:

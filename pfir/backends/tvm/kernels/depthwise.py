@@ -16,16 +16,16 @@ import numpy as np
 
 from pfir.backends.tvm.kernels.axis import LOOPED, Axis, Taps, TileRun
 from pfir.backends.tvm.kernels.common import bias_first, tail
-from pfir.backends.tvm.kernels.offsets import Offsets, flat, from_value
+from pfir.backends.tvm.kernels.offsets import REGISTERS, Offsets, flat, from_value
 from pfir.backends.tvm.kernels.written import Argument, barrier
 from pfir.backends.tvm.lowering.expressions import const
 from pfir.backends.tvm.lowering.form import Form, KernelSpec
 from pfir.backends.tvm.schedule.tile_kinds import DepthwiseTile
 from pfir.backends.tvm.schedule.tiles import FEWEST_LANES
 
-_CHUNK_BYTES = 16 * 1024
+CHUNK_BYTES = 16 * 1024
 _MOST_TAPS = 49
-_WRITTEN_TAPS = 9  # up to which rows that the border cuts are written out: of more they take too long to compile
+WRITTEN_TAPS = 9  # up to which rows that the border cuts are written out: of more they take too long to compile
 
 
 def covers(data: Form, weight: np.ndarray) -> bool:
@@ -42,8 +42,8 @@ def pack(weight: np.ndarray, tile: DepthwiseTile) -> np.ndarray:
 
 
 def depthwise(spec: KernelSpec, tile: DepthwiseTile) -> Any:
-    """A kernel as a function of TensorIR; `spec` has `strides`, `dilations`, `pads` (begin), and whether columns
-    are reached by `offsets` in registers."""
+    """A kernel as a function of TensorIR; `spec` has `strides`, `dilations`, `pads` (begin), and how columns
+    are reached by `offsets`."""
     from tvm import tirx
 
     buffers = [tirx.decl_buffer(form.memory, form.dtype, f"p{i}") for i, form in enumerate(spec.operands)]
@@ -75,10 +75,12 @@ class _Writer:
         oh, ow = spec.out.shape[2:]
         self.rows, self.columns = Axis(h, oh, kh, sh, dh, top), Axis(w, ow, kw, sw, dw, left)
         self.operands = [Argument(b, f, spec.dtype) for b, f in zip(buffers, spec.operands, strict=True)]
-        self.passes = tuple(self.rows.runs(tile.lines) if kh * kw <= _WRITTEN_TAPS else self.rows.looped(tile.lines))
+        self.passes = tuple(self.rows.runs(tile.lines) if kh * kw <= WRITTEN_TAPS else self.rows.looped(tile.lines))
         self.bias, self.rest = bias_first(spec)
-        self.offsets = Offsets(self.channels) if spec["offsets"] else None
-        self.declared, (self.data, self.result) = _flat((buffers[0], spec.operands[0]), (out, spec.out))
+        self.offsets = Offsets(self.channels, spec["offsets"] == REGISTERS) if spec["offsets"] else None
+        self.declared, (self.data, self.weights, self.result) = _flat(
+            *zip(buffers[:2], spec.operands[:2], strict=True), (out, spec.out)
+        )
 
     def kernel(self) -> Any:
         """Batch, chunks of channel blocks, passes over rows; then tiles along a row, and blocks of the chunk."""
@@ -126,7 +128,7 @@ class _Writer:
         taps = self.rows.kernel * self.columns.kernel
         columns = (self.tile.rows - 1) * self.columns.stride + (self.columns.kernel - 1) * self.columns.step + 1
         lines = (self.tile.lines - 1) * self.rows.stride + (self.rows.kernel - 1) * self.rows.step + 1
-        most = max(2, _CHUNK_BYTES // (4 * self.block * (taps + lines * columns)))
+        most = max(2, CHUNK_BYTES // (4 * self.block * (taps + lines * columns)))
         return -(-self.blocks // -(-self.blocks // most))
 
     def _row(self, b: Any, y: Any, lines: Taps, blocks: tuple[Any, Any]) -> Any:
@@ -180,9 +182,10 @@ class _Writer:
             yield self._loop_over_taps(total, at)
         if rows and any(at.columns):
             first, pixel = self._pixels(at, [row for row, _ in rows])
-            yield from first
+            some, weight = self._weights(at, 0)
+            yield from (*first, *some)
             for n, (_, meets) in enumerate(rows):
-                yield from self._sums_of_row(total, pixel, n, at, meets)
+                yield from self._sums_of_row(total, pixel, weight, n, at, meets)
 
     def _loop_over_taps(self, total: Any, at: _Place) -> Any:
         """Multiply-adds of a single output row, one row of the kernel after the other."""
@@ -192,12 +195,13 @@ class _Writer:
 
         def row(k: Any) -> Any:
             begin, pixel = self._pixels(at, [self.rows.at(0, first + k)])
-            return tirx.stmt_seq(*begin, *self._sums_of_row(total, pixel, 0, at, [(0, first + k)]))
+            some, weight = self._weights(at, first + k)
+            return tirx.stmt_seq(*begin, *some, *self._sums_of_row(total, pixel, weight, 0, at, [(0, 0)]))
 
         return _loop("ky", last - first, row)
 
     def _sums_of_row(
-        self, total: Any, pixel: Callable, row: int, at: _Place, meets: list[tuple[int, Any]]
+        self, total: Any, pixel: Callable, weight: Callable, row: int, at: _Place, meets: list[tuple[int, int]]
     ) -> Iterator[Any]:
         """Multiply-adds of the `row`th of the input rows into each output row whose kernel row it `meets`, as pairs of
         those."""
@@ -210,11 +214,10 @@ class _Writer:
             those = [i for i, taps in enumerate(at.columns) if k in taps]
             for line, ky in meets if those else ():
 
-                def add(n: Any, k: int = k, line: int = line, ky: Any = ky, first: int = those[0]) -> Any:
+                def add(n: Any, k: int = k, line: int = line, ky: int = ky, first: int = those[0]) -> Any:
                     i = first + n
                     place = (line * width + i) * lanes
-                    weight = self._lanes(self.buffers[1], at.block, ky, k, 0)
-                    value = self._lanes(total, place) + pixel(row, i, k, 0) * weight
+                    value = self._lanes(total, place) + pixel(row, i, k, 0) * weight(ky, k)
                     return tirx.BufferStore(total, value, [tirx.Ramp(place, 1, lanes)])
 
                 yield from self._unrolled(len(those), add)
@@ -224,7 +227,7 @@ class _Writer:
         by numbers."""
         from tvm import tirx
 
-        if self.offsets is not None:
+        if self.offsets is not None and self.offsets.held:
             return [body(n) for n in range(count)]
         return [_loop("n", count, body, tirx.ForKind.UNROLLED)]
 
@@ -246,12 +249,24 @@ class _Writer:
         statements, lines = self._lines(self.data, begin * self.channels + channel, apart)
         return statements, lambda n, i, k, c: self._lanes(lines[n], self.offsets[self.columns.at(i, k) - first] + c)
 
+    def _weights(self, at: _Place, first: Any) -> tuple[list[Any], Callable]:
+        """The statements that come first, and a function of `(ky, kx)` that reads the weights of a tap, kernel rows
+        counted from the `first` on."""
+        if self.offsets is None:
+            return [], lambda ky, kx: self._lanes(self.buffers[1], at.block, first + ky, kx, 0)
+        taps = at.block * self.rows.kernel + first
+        statements, begin = from_value(self.weights, taps * self.columns.kernel * self.block)
+        return statements, lambda ky, kx: self._lanes(begin, (ky * self.columns.kernel + kx) * self.block)
+
     def _places(self, at: _Place, channel: Any) -> tuple[list[Any], Callable]:
         """The statements that come first, and a function of `(line, i, c)` that gives the buffer and index of the `i`th
         output of a line, `c` channels from `channel` on."""
         if self.offsets is None:
             return [], lambda line, i, c: (self.out, [at.b, at.y + line, at.x + i, channel + c])
         begin = ((at.b * self.rows.out + at.y) * self.columns.out + at.x) * self.channels + channel
+        if not self.offsets.held:
+            statements, first = from_value(self.result, begin)
+            return statements, lambda line, i, c: (first, [self.offsets[line * self.columns.out + i] + c])
         apart = [line * self.columns.out * self.channels for line in range(len(at.lines))]
         statements, found = self._lines(self.result, begin, apart)
         return statements, lambda line, i, c: (found[line], [self.offsets[i] + c])

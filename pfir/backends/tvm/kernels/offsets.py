@@ -1,7 +1,9 @@
-"""Columns of an image whose addresses a kernel of 64-bit Arm reaches by a register beside that of the row.
+"""How kernels of 64-bit Arm reach the columns of an image from the first one, so that no address takes an instruction.
 
-Such a load has an immediate offset only in whole vectors: in rows of channels that fill no vector, nearly every column
-would take an instruction of its own. LLVM sees through constants in registers, so these are hidden from it.
+A load has an immediate offset of up to 4095 whole vectors, but none downwards: from the first column that is read, rows
+of channels that fill vectors are reached by numbers. In other rows nearly every column would take an instruction of its
+own; there it is reached by a register beside that of the row. LLVM sees through constants in registers, so these are
+hidden from it.
 """
 
 from __future__ import annotations
@@ -14,27 +16,36 @@ from typing import Any
 from pfir.backends.tvm.lowering.form import Form
 from pfir.target import Target
 
+NUMBERS, REGISTERS = "numbers", "registers"
 
-def needed(target: Target, channels: int) -> bool:
-    """Whether columns do not lie whole vectors apart, so that offsets in registers save instructions."""
-    return target.arm64 and channels % target.lanes > 0
+
+def reached_by(target: Target, channels: int) -> str:
+    """How columns of so many channels are reached, as an attribute of a kernel: by `NUMBERS` where they lie whole
+    vectors apart, else by `REGISTERS`; empty where LLVM does as well by itself."""
+    if not target.arm64:
+        return ""
+    return REGISTERS if channels % target.lanes else NUMBERS
 
 
 @dataclass(frozen=True)
 class Offsets:
-    """The offsets of columns from the first one, in values, each in a register.
+    """The offsets of columns from the first one, in values.
 
     Args:
         channels: How many values a column has.
+        held: Whether each is in a register.
         found: The offsets that were asked for so far, by how many columns they span.
     """
 
     channels: int
+    held: bool = True
     found: dict[int, Any] = field(default_factory=dict)
 
-    def __getitem__(self, columns: int) -> Any:
+    def __getitem__(self, columns: Any) -> Any:
         from tvm import tirx
 
+        if not self.held:
+            return columns * self.channels
         if not columns:
             return tirx.const(0, "int64")
         if columns not in self.found:
@@ -45,6 +56,8 @@ class Offsets:
         """The statements that define the offsets found so far, and of `more` columns: once, in front of all uses."""
         from tvm import tirx
 
+        if not self.held:
+            return []
         for columns in sorted(more):
             self[columns]
 

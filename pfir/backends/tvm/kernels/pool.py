@@ -19,7 +19,7 @@ from pfir.backends.tvm.schedule.tile_kinds import ChannelTile
 from pfir.target import HALF, SINGLE
 
 LOWEST = {HALF: -65504.0, SINGLE: -3.4028234663852886e38}
-_MOST_COLUMNS = 14  # of the input, each in a register
+MOST_COLUMNS = 14  # of the input, each in a register
 
 
 def pool(spec: KernelSpec, tile: ChannelTile) -> Any:
@@ -65,7 +65,7 @@ def _axis(spec: KernelSpec, i: int) -> Axis:
 
 def _columns(spec: KernelSpec, tile: ChannelTile) -> int:
     """Output columns of a tile."""
-    return min(tile.rows, max(1, (_MOST_COLUMNS - _reach(spec)) // spec["strides"][1] + 1))
+    return min(tile.rows, max(1, (MOST_COLUMNS - _reach(spec)) // spec["strides"][1] + 1))
 
 
 def _reach(spec: KernelSpec) -> int:

@@ -17,7 +17,7 @@ from pfir.backends.tvm.lowering.form import KernelSpec
 from pfir.backends.tvm.schedule.tile_kinds import ChannelTile
 
 _UNROLLED_WINDOW = 49
-_STRIP_BYTES = 16 * 1024
+STRIP_BYTES = 16 * 1024
 
 
 def pack(weight: np.ndarray, tile: ChannelTile) -> np.ndarray:
@@ -99,7 +99,7 @@ def _strip(spec: KernelSpec, tile: ChannelTile) -> int:
     fitting = [
         n
         for n in range(1, rows + 1)
-        if rows % n == 0 and prod(_reach(spec, n, columns)) * tile.block * 4 <= _STRIP_BYTES
+        if rows % n == 0 and prod(_reach(spec, n, columns)) * tile.block * 4 <= STRIP_BYTES
     ]
     return max(fitting, default=1)
 

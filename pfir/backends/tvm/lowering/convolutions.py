@@ -14,26 +14,18 @@ from pfir.backends.tvm.kernels import conv as padded
 from pfir.backends.tvm.kernels.axis import Axis
 from pfir.backends.tvm.kernels.direct.convolution import pack as pack_blocks
 from pfir.backends.tvm.kernels.winograd.kernel import pack as pack_points
-from pfir.backends.tvm.lowering.anchor import (
-    Anchor,
-    Values,
-    array_of,
-    as_image,
-    bias_of,
-    each_of,
-    pads_of,
-    shape_of,
-)
+from pfir.backends.tvm.lowering.anchor import Anchor, Values, array_of, as_image, bias_of, shape_of
 from pfir.backends.tvm.lowering.form import channels_last
 from pfir.backends.tvm.lowering.fuse import Group
 from pfir.backends.tvm.lowering.products import product
 from pfir.backends.tvm.lowering.values import Program, Value
 from pfir.backends.tvm.schedule.algorithms import habits
+from pfir.backends.tvm.schedule.blocks import Direct
 from pfir.backends.tvm.schedule.channel_tiles import channel_tile, depthwise_tile
-from pfir.backends.tvm.schedule.direct import Direct
 from pfir.backends.tvm.schedule.tile_kinds import AcrossTile, MatrixTile
 from pfir.backends.tvm.schedule.winograd import Winograd
 from pfir.ir.costs.tails import tail_of
+from pfir.ir.operators.windows import each_of, pads_of
 from pfir.workload import Workload
 
 
@@ -160,12 +152,12 @@ def _depthwise(
     if workload.out[1] != workload.data[1] or not depthwise.covers(data.form, layer.weight):
         return _window(program, workload, layer, pads)
     tile = program.schedule(workload)
-    beside = {"offsets": offsets.needed(program.target, workload.out[1])}
+    beside = {"offsets": offsets.reached_by(program.target, workload.out[1])}
     if isinstance(tile, AcrossTile) and not _by_channel(after):
         packed = program.constant(across.pack(layer.weight, layer.bias, tile))
         return Anchor("across", {"kernel": workload.kernel, "pads": workload.pads} | beside, [data, packed], out, tile)
     if isinstance(tile, AcrossTile):
-        tile = depthwise_tile(program.target, workload.out[2:], workload.out[1], workload.kernel, workload.strides)
+        tile = depthwise_tile(program.target, workload)
     packed = program.constant(depthwise.pack(layer.weight, tile))
     return Anchor("depthwise", _geometry(workload) | beside, [data, packed], out, tile, layer.bias)
 

@@ -30,9 +30,9 @@ def imported(program: Program, node: gs.Node, value: Values) -> list[Value]:
     forms = [plain(tuple(int(s) for s in t.shape), np.dtype(t.dtype).name) for t in node.outputs]
     inputs = [as_modelled(program, t, value(t)).var for t in _variables(node)]
     module = _legal(node, program.opset)
-    if program.builder is None:
-        return [Value(None, form) for form in forms]
     program.slow.append(f"{node.name or node.outputs[0].name} ({node.op})")
+    if program.builder is None:
+        return [program.sketched(form) for form in forms]
     result = program.builder.emit(relax.Call(_transplant(program, module), inputs))
     if len(forms) == 1:
         return [Value(result, forms[0])]

@@ -61,17 +61,6 @@ def written(model: Model, target: Target, known: Known = NOTHING) -> Program:
     return program
 
 
-def sketch(model: Model, target: Target) -> None:
-    """Walk the model as `lower` does, without making kernels: seconds for any model.
-
-    Raises:
-        CompileError: As in `lower`.
-    """
-    model = sized(model)
-    values = {spec.name: Value(None, plain(tuple(spec.shape), spec.dtype)) for spec in model.inputs()}
-    Lowering(Program(target, None, model.graph.opset), values).graph(model.graph)
-
-
 def sized(model: Model) -> Model:
     """A copy whose tensors all have a dtype and fixed sizes.
 

@@ -7,12 +7,13 @@ from math import prod
 
 import onnx_graphsurgeon as gs
 
-from pfir.backends.tvm.lowering.anchor import Anchor, Values, array_of, as_image, each_of, optional, pads_of, shape_of
+from pfir.backends.tvm.lowering.anchor import Anchor, Values, array_of, as_image, optional, shape_of
 from pfir.backends.tvm.lowering.form import Form, channels_last
 from pfir.backends.tvm.lowering.fuse import Group
 from pfir.backends.tvm.lowering.values import Program
 from pfir.backends.tvm.schedule.channel_tiles import channel_tile
 from pfir.backends.tvm.schedule.tiles import plain_tile
+from pfir.ir.operators.windows import each_of, pads_of
 
 
 def pool(kind: str) -> Callable[[Program, Group, Values], Anchor | None]:

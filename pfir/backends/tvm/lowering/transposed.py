@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pfir.backends.tvm.lowering.anchor import Anchor, Values, array_of, bias_of, each_of, shape_of
+from pfir.backends.tvm.lowering.anchor import Anchor, Values, array_of, bias_of, shape_of
 from pfir.backends.tvm.lowering.convolutions import Layer, convolution
 from pfir.backends.tvm.lowering.form import KernelSpec, channels_last
 from pfir.backends.tvm.lowering.fuse import Group
@@ -20,6 +20,7 @@ from pfir.backends.tvm.lowering.products import product
 from pfir.backends.tvm.lowering.values import Program, Value
 from pfir.backends.tvm.schedule.tiles import plain_tile
 from pfir.ir.costs.tails import tail_of
+from pfir.ir.operators.windows import each_of
 from pfir.workload import Workload
 
 

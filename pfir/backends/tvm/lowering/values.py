@@ -39,6 +39,7 @@ class Program:
         kernels: Those made so far.
         calls: How often each is called in one inference.
         works: The workloads of which there was a choice of schedules, in order.
+        made: Of a sketch the kernels, each with what stands for its first operand, in order.
         copies: Tensors in another order than they were made in, by tensor and order.
         slow: The nodes, with their operators, that run on TVM's unscheduled code instead of kernels of ours.
     """
@@ -52,6 +53,7 @@ class Program:
     copies: dict[tuple[Value, Form], Value] = field(default_factory=dict)
     slow: list[str] = field(default_factory=list)
     works: list[Workload] = field(default_factory=list)
+    made: list[tuple[KernelSpec, Any]] = field(default_factory=list)
 
     @property
     def dtype(self) -> str:
@@ -63,6 +65,10 @@ class Program:
         self.works.append(workload)
         return self.known.schedule(self.target, workload) or modelled(self.target, workload)
 
+    def sketched(self, form: Form) -> Value:
+        """A tensor that only has a form."""
+        return Value(object(), form)
+
     def constant(self, array: np.ndarray) -> Value:
         from tvm import relax
 
@@ -71,7 +77,7 @@ class Program:
             with np.errstate(over="ignore"):  # what float16 cannot hold is infinite, and verification says so
                 array = array.astype(self.dtype)
         if self.builder is None:
-            return Value(None, plain(array.shape, array.dtype.name))
+            return self.sketched(plain(array.shape, array.dtype.name))
         return Value(relax.const(array, array.dtype.name), plain(array.shape, array.dtype.name))
 
     def call(self, spec: KernelSpec, tile: Tile, operands: list[Value]) -> Value:
@@ -79,7 +85,8 @@ class Program:
         from tvm import relax
 
         if self.builder is None:
-            return Value(None, spec.out)
+            self.made.append((spec, operands[0].var if operands else None))
+            return self.sketched(spec.out)
         memory = result_memory(spec)
         kernel = self.kernels.get((spec, tile))
         if kernel is None:

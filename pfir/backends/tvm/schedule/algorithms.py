@@ -6,23 +6,23 @@ from dataclasses import replace
 from functools import lru_cache
 from math import prod
 
+from pfir.backends.tvm.counts.conv import conv
 from pfir.backends.tvm.counts.sums import Registers, is_half, registers_of
 from pfir.backends.tvm.counts.transforms import After, Geometry, back, there
 from pfir.backends.tvm.counts.winograd import tiled_products
-from pfir.backends.tvm.schedule.direct import NHWC, covers, direct_cost
+from pfir.backends.tvm.schedule.blocks import NHWC
+from pfir.backends.tvm.schedule.direct import covers, direct_cycles
 from pfir.backends.tvm.schedule.remainders import strip_remainder
 from pfir.backends.tvm.schedule.tile_kinds import MatrixTile, NarrowingTile, ProductTile
 from pfir.backends.tvm.schedule.tiles import FEWEST_LANES, by_lane, matrix_tile, matrix_tiles, shared, strip_tile
 from pfir.backends.tvm.schedule.winograd import Winograd
 from pfir.devices.estimation.winograd import SCHEDULES, schedules_for
 from pfir.target import Target
-from pfir.workload import Workload
+from pfir.workload import Tail, Workload
 
 OUTPUTS = tuple(schedule.outputs for schedule in SCHEDULES)
 # Vector instructions a multiply-add of the inner loops: on Arm two in five are loads, x86 takes operands from memory.
 _PER_MULTIPLY = {"arm": 1.3, "x86": 1.1}
-# Cycles of a direct convolution's instructions on Arm, as multiples of a multiply-add's: loads among them cost more.
-_DIRECT = 1.15
 # The most rows of a register tile of so many vectors, of 32 registers and of 16; of float16 values.
 _ROWS = ((1, 12), (2, 8), (3, 5), (4, 4))
 _ROWS_OF_FEW = ((1, 6), (2, 4), (3, 2))
@@ -76,9 +76,13 @@ def _may_gain(target: Target, channels: int, out: tuple[int, ...]) -> bool:
 
 
 def _direct_cycles(target: Target, channels: int, out: tuple[int, ...]) -> float:
-    """Of a direct convolution."""
-    costs = target.core.costs
-    return _direct(target, channels, out) * (costs.half if is_half(target) else costs.multiply) * _DIRECT
+    """Of a convolution that is not tiled: a direct one, or where that is none a scheduled one."""
+    data = (out[0], channels, *out[2:])
+    workload = Workload("conv", data, out, NHWC, (3, 3), pads=(1, 1), dtype=target.arithmetic.data)
+    if covers(target, workload):
+        return direct_cycles(target, workload)
+    tile = matrix_tile(target, out[3], out[1], channels)
+    return target.core.costs.cycles(conv(target, workload, Tail(bias=True), tile))
 
 
 def _beyond_cache(target: Target, weights: int) -> float:
@@ -190,11 +194,6 @@ def _seconds(target: Target, channels: int, out: tuple[int, ...], outputs: int |
 
 def _direct(target: Target, channels: int, out: tuple[int, ...]) -> float:
     batch, channels_out, height, width = out
-    workload = Workload(
-        "conv", (batch, channels, height, width), out, NHWC, (3, 3), pads=(1, 1), dtype=target.arithmetic.data
-    )
-    if by_lane(target) and covers(target, workload):
-        return direct_cost(target, workload)
     tile = matrix_tile(target, width, channels_out, channels)
     columns = -(-width // tile.rows) * tile.rows
     return batch * height * columns * _multiply_adds(target, tile, channels_out) * 9 * channels

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 from pfir.backends.tvm.kernels.conv import FEW_CHANNELS
 from pfir.backends.tvm.schedule.algorithms import outputs_for, plans, winograd_or_direct
-from pfir.backends.tvm.schedule.channel_tiles import depthwise_tiles
+from pfir.backends.tvm.schedule.blocks import Direct
+from pfir.backends.tvm.schedule.channel_tiles import depthwise_tile, depthwise_tiles
 from pfir.backends.tvm.schedule.crossing import across_tile
-from pfir.backends.tvm.schedule.direct import Direct, covers, direct_plan, direct_plans
+from pfir.backends.tvm.schedule.direct import covers, direct_plan, direct_plans
 from pfir.backends.tvm.schedule.product_choice import chosen_tile
 from pfir.backends.tvm.schedule.tile_kinds import DotsTile, DottedTile, MatrixTile, ProductTile, Tile
 from pfir.backends.tvm.schedule.tiles import (
@@ -88,12 +89,12 @@ def _products(target: Target, workload: Workload) -> Iterator[Schedule]:
 
 
 def _depthwise(target: Target, workload: Workload) -> Schedule:
-    plain = depthwise_tiles(target, workload.out[2:], workload.out[1], workload.kernel, workload.strides)
-    return across_tile(target, workload) or plain[0]
+    blocks = depthwise_tile(target, workload)
+    return across_tile(target, workload, blocks) or blocks
 
 
 def _depthwise_tiles(target: Target, workload: Workload) -> Iterator[Schedule]:
-    tiles = depthwise_tiles(target, workload.out[2:], workload.out[1], workload.kernel, workload.strides)
+    tiles = depthwise_tiles(target, workload)
     yield from tiles[:_TILES]
     narrower = tiles[0].lanes // 2
     if narrower >= FEWEST_LANES:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+from pfir.backends.tvm.counts.depthwise import depthwise
 from pfir.backends.tvm.schedule.tile_kinds import ChannelTile, DepthwiseTile
 from pfir.backends.tvm.schedule.tiles import FEWEST_LANES, by_lane, lane_choices, scheduled_ahead
 from pfir.target import Target
+from pfir.workload import Tail, Workload
 
+_BIAS = Tail(bias=True)
+_COUNTED = 4  # shapes of a tile: all that took the fewest instructions were among the first few by their loads
+_CLEARLY = 0.98  # of the cycles of the first one: what differs by less may be the count's error
 _PER_TILE = 10  # instructions of a loop and its addresses
 _LANES_A_BLOCK = 7  # a depthwise block of n lanes costs as much as n + 7 do, measured on Zen 4
 
@@ -18,32 +25,44 @@ def channel_tile(target: Target, columns: int, channels: int) -> ChannelTile:
     return ChannelTile(lanes, rows, target.threads)
 
 
-def depthwise_tile(
-    target: Target, sizes: tuple[int, int], channels: int, kernel: tuple[int, int], strides: tuple[int, int]
-) -> DepthwiseTile:
-    """The tile of a depthwise convolution with `sizes` rows and columns of output that costs the fewest instructions.
+def depthwise_tile(target: Target, workload: Workload) -> DepthwiseTile:
+    """The tile of a depthwise convolution that costs the fewest instructions.
 
-    Its vectors are no wider than `channels`, at least `FEWEST_LANES` of them. A tile loads each input row under it
+    Its vectors are no wider than the channels, at least `FEWEST_LANES` of them. A tile loads each input row under it
     once, and each weight; two lines share rows. What it holds at a time are the accumulators, one input row and a
     weight a line.
     """
-    return depthwise_tiles(target, sizes, channels, kernel, strides)[0]
+    return depthwise_tiles(target, workload)[0]
 
 
-def depthwise_tiles(
-    target: Target, sizes: tuple[int, int], channels: int, kernel: tuple[int, int], strides: tuple[int, int]
-) -> list[DepthwiseTile]:
-    """The tiles that stay in registers, those with the fewest instructions first."""
+def depthwise_tiles(target: Target, workload: Workload) -> list[DepthwiseTile]:
+    """The tiles that stay in registers, those with the fewest loads first; on 64-bit Arm before them that one of the
+    first few whose counted instructions cost the core the fewest cycles."""
+    channels = workload.out[1]
     narrow = [n for n in lane_choices(target) if n <= max(channels, FEWEST_LANES)]
     lanes = min(narrow, key=lambda n: (-(-channels // n) * (n + _LANES_A_BLOCK), -n))
+    ahead, shapes = scheduled_ahead(target), _shapes(workload.out[2:], workload.kernel, workload.strides, _held(target))
+    tiles = [DepthwiseTile(lanes, rows, lines, ahead, target.threads) for rows, lines in shapes]
+    if not target.arm64:
+        return tiles
+    costs = target.core.costs
+    cycles = [costs.cycles(depthwise(target, workload, _BIAS, tile)) for tile in tiles[:_COUNTED]]
+    best = cycles.index(min(cycles))
+    return [tiles.pop(best), *tiles] if cycles[best] < _CLEARLY * cycles[0] else tiles
+
+
+@lru_cache(maxsize=4096)
+def _shapes(
+    sizes: tuple[int, int], kernel: tuple[int, int], strides: tuple[int, int], held: int
+) -> tuple[tuple[int, int], ...]:
+    """Columns and lines of tiles that hold no more than so many registers, those with the fewest loads first."""
     options = [
         (_depthwise_loads(sizes[1], rows, lines, kernel, strides) / lines, -rows, lines)
         for rows in range(1, min(8, sizes[1]) + 1)
         for lines in _lines(sizes, rows, kernel[0], strides[0])
-        if lines * rows + _under(rows, kernel[1], strides[1]) + lines <= _held(target) or rows == 1
+        if lines * rows + _under(rows, kernel[1], strides[1]) + lines <= held or rows == 1
     ]
-    ahead = scheduled_ahead(target)
-    return [DepthwiseTile(lanes, -rows, lines, ahead, target.threads) for _, rows, lines in sorted(options)]
+    return tuple((-rows, lines) for _, rows, lines in sorted(options))
 
 
 def _held(target: Target) -> int:

@@ -1,92 +1,35 @@
-"""How a direct convolution is shared out: blocks of output channels, each with vectors and rows of its own."""
+"""Which blocks of output channels a direct convolution is shared out in."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import prod
 
-from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
-from pfir.backends.tvm.schedule.tiles import FEWEST_LANES, by_lane, most_rows
+import numpy as np
+
+from pfir.backends.tvm.counts.direct import Axis, Image, direct, image_of, of_ends, of_sums
+from pfir.backends.tvm.schedule.blocks import STEPS, Block, Direct, Shape, bordered, steps_of
+from pfir.backends.tvm.schedule.coverings import Coverings, coverings
+from pfir.backends.tvm.schedule.direct_x86 import best_block
+from pfir.backends.tvm.schedule.tiles import FEWEST_LANES, by_lane
+from pfir.cores import Costs
+from pfir.instructions import Instructions
 from pfir.target import SINGLE, Target
-from pfir.workload import Workload
+from pfir.workload import Tail, Workload
 
-NHWC = (0, 2, 3, 1)
-# Multiply-adds of a step that hide the latency of one.
-_ENOUGH = 7
-_MOST_SINGLES = 5
+_MOST_SINGLES = {"arm": 2, "x86": 5}
 _MOST_ROWS = 14
 # Multiply-adds of a run up to which LLVM writes out the loop over it, and spills single channels' values (Arm).
 _WRITTEN_OUT = 400
-# A second kind of blocks is code of its own, and has to save this much; so many blocks may be less than would fit.
-_TWO_KINDS, _FEWER = 1.02, 3
-# Accumulators of a tile over few channels on x86, whose next tiles then begin before it ends, as measured for 3x3.
-_FEW = 8
-_LATENCY = 4  # cycles of a multiply-add on x86
-# Beside the multiply-adds: instructions (Arm) or cycles (x86) of a row of the result, of a tile, of a vector of
-# results, of a single one.
-_A_LINE = {"arm": 15, "x86": 40}
-_A_TILE = {"arm": 60, "x86": 60}
-_A_RESULT = {"arm": 3, "x86": 1}
-_A_SINGLE = {"arm": 9, "x86": 3}
+# On x86 a second kind of blocks has to save this much.
+_TWO_KINDS = 1.02
+# Cycles by class are fitted, instructions are counted: a choice may take so many more of them.
+_HARDLY_MORE = 1.01
+# More cycles than any kernel takes, of blocks that do not stay in registers.
+_NEVER = 1e300
+# What follows a vector of results, in a choice: a node that takes one instruction.
+_AFTER, _NOTHING = Instructions(vector=1), Instructions()
 
-
-@dataclass(frozen=True)
-class Block:
-    """Output channels that one register tile computes.
-
-    Args:
-        lanes: Of each vector of channels, side by side.
-        singles: Channels behind the vectors, each summed across the lanes of vectors of input values.
-        rows: Output positions of a tile, at most.
-        count: Such blocks, one after the other.
-    """
-
-    lanes: tuple[int, ...]
-    singles: int
-    rows: int
-    count: int = 1
-
-    @property
-    def channels(self) -> int:
-        return sum(self.lanes) + self.singles
-
-    def copies(self, rows: int, steps: int) -> int:
-        """The accumulators, in place of each one, among which the steps of a tile of `rows` rows take turns."""
-        if not self.lanes:
-            return 1
-        return min(steps, -(-_ENOUGH * steps // (rows * (len(self.lanes) * steps + self.singles))))
-
-    def __str__(self) -> str:
-        vectors = "+".join(str(lanes) for lanes in self.lanes) + (f" and {self.singles}" if self.singles else "")
-        return f"{self.count} of {vectors} x {self.rows}"
-
-
-@dataclass(frozen=True)
-class Direct:
-    """A convolution in blocks of channels, the last of which is as narrow as what is left.
-
-    Args:
-        blocks: Cover the output channels of a group in this order; the very last vector may overlap the one before it,
-            or be wider than all channels.
-        steps: Input values that are unrolled.
-        threads: Threads that share the kernel's outer loops.
-    """
-
-    blocks: tuple[Block, ...]
-    steps: int
-    threads: int = 1
-
-    @property
-    def tile(self) -> MatrixTile:
-        """The first block's, as other kernels know it."""
-        first = self.blocks[0]
-        return MatrixTile(max(first.lanes), len(first.lanes), first.rows, self.steps, self.threads)
-
-    def __str__(self) -> str:
-        """All that decides the kernel but its threads, in words that a database keeps."""
-        return f"direct {', '.join(str(block) for block in self.blocks)}, {self.steps} steps"
+Rows = tuple[int, ...]
 
 
 def covers(target: Target, workload: Workload) -> bool:
@@ -97,12 +40,6 @@ def covers(target: Target, workload: Workload) -> bool:
     wide = FEWEST_LANES if by_lane(target) else min(8, target.lanes)
     copied = not bordered(workload.order, workload.channels) or (workload.data[1] <= FEWEST_LANES and _beside(workload))
     return copied and _fewest(workload) >= FEWEST_LANES and workload.out[1] // workload.group >= wide
-
-
-def bordered(order: tuple[int, ...], channels: int) -> bool:
-    """Whether the input is copied first, its channels side by side and with the border around it: few channels of an
-    image, which lies in ONNX's order, or would give the taps that the border leaves no whole vector."""
-    return order != NHWC or channels < FEWEST_LANES
 
 
 def _beside(workload: Workload) -> bool:
@@ -119,161 +56,110 @@ def _fewest(workload: Workload) -> int:
 
 def direct_plan(target: Target, workload: Workload) -> Direct:
     """The plan that takes the least time by the model of the core, of work that `covers` holds for."""
-    return _plan(target, workload, _shapes(target, workload))[1]
+    return _plan(target, workload, _shapes(target, workload))
 
 
 def direct_plans(target: Target, workload: Workload) -> list[Direct]:
     """The preferred plan, then those without single channels and of fewer vectors."""
     most = _shapes(target, workload)
-    fewer = [shape for shape in most if not shape[1]], [shape for shape in most if len(shape[0]) <= 2]
-    return list(dict.fromkeys(_plan(target, workload, shapes)[1] for shapes in (most, *fewer)))
+    fewer = tuple(shape for shape in most if not shape[1]), tuple(shape for shape in most if len(shape[0]) <= 2)
+    return list(dict.fromkeys(_plan(target, workload, shapes) for shapes in (most, *fewer)))
 
 
-def direct_cost(target: Target, workload: Workload) -> float:
-    """Instructions (Arm) or cycles (x86) of the preferred plan, of a kernel that `covers` the work."""
-    return _plan(target, workload, _shapes(target, workload))[0] * workload.out[0] * workload.out[2] * workload.group
+def direct_cycles(target: Target, workload: Workload) -> float:
+    """Cycles of the preferred plan on Arm, of a kernel that `covers` the work and begins with a bias."""
+    return target.core.costs.cycles(direct(target, workload, Tail(bias=True), direct_plan(target, workload)))
 
 
-Shape = tuple[tuple[int, ...], int]
-
-
-def _shapes(target: Target, workload: Workload) -> list[Shape]:
+def _shapes(target: Target, workload: Workload) -> tuple[Shape, ...]:
     """Vectors and single channels that a block may have."""
-    lanes, arm = target.lanes, by_lane(target)
+    core = "arm" if by_lane(target) else "x86"
+    return _shapes_of(
+        target.lanes, by_lane(target), _MOST_SINGLES[core] if _fewest(workload) >= steps_of(target, True) else 0
+    )
+
+
+@lru_cache
+def _shapes_of(lanes: int, arm: bool, singles: int) -> tuple[Shape, ...]:
     vectors = [(lanes,) * n for n in range(1, 5)]
     if not arm and lanes // 2 >= FEWEST_LANES:
         vectors += [(lanes // 2,), (lanes, lanes, lanes // 2)]
-    singles = (2 if arm else _MOST_SINGLES) if _fewest(workload) >= _steps(target, True) else 0
-    return [(v, s) for v in vectors for s in range(singles + 1)]
+    return tuple((v, s) for v in vectors for s in range(singles + 1))
 
 
-def _steps(target: Target, singles: bool) -> int:
-    """Input values that are unrolled: a vector of them where they come as one."""
-    return min(8, target.lanes) if singles and not by_lane(target) else 4
+def _plan(target: Target, workload: Workload, shapes: tuple[Shape, ...]) -> Direct:
+    """The blocks, of at most two kinds, that cover the channels in the least time."""
+    ways = coverings(workload.out[1] // workload.group, shapes)
+    rows, way = (_counted if by_lane(target) else _measured)(target, workload, shapes, ways)
+    blocks = tuple(Block(*shapes[i], rows[i], count) for i, count in ways.kinds(way))
+    return Direct(blocks, steps_of(target, any(block.singles for block in blocks)), target.threads)
 
 
-def _plan(target: Target, workload: Workload, shapes: list[Shape]) -> tuple[float, Direct]:
-    """The blocks, of at most two kinds, that cover the channels in the least time, and before them what they cost for a
-    row of the result."""
-    channels = workload.out[1] // workload.group
-    priced = [
-        (block, cost) for shape in shapes for block, cost in [_best(target, workload, shape)] if block is not None
+def _counted(target: Target, workload: Workload, shapes: tuple[Shape, ...], ways: Coverings) -> tuple[Rows, int]:
+    """The rows of each shape's tiles, and the way that takes the fewest cycles on Arm, of those that take hardly more
+    than the fewest instructions."""
+    image, costs = image_of(target, workload, True), target.core.costs
+    rows, cycles, numbers = _sums(image, workload.channels, target.core.vector_registers, costs, shapes)
+    more_cycles, more = _ends(image, workload.out[1] % target.lanes, costs, shapes, rows)
+    found = ways.prices(numbers + more)
+    few = found <= _HARDLY_MORE * found.min()
+    return rows, int(np.where(few, ways.prices(cycles + more_cycles), np.inf).argmin())
+
+
+@lru_cache(maxsize=1 << 14)
+def _sums(
+    image: Image, inner: int, registers: int, costs: Costs, shapes: tuple[Shape, ...]
+) -> tuple[Rows, np.ndarray, np.ndarray]:
+    """Of a block of each shape the rows of its tiles, as many as stay in registers, and the cycles and instructions of
+    its sums."""
+    rows = tuple(
+        _most_columns(image.columns, registers, min(inner * image.columns.kernel, _WRITTEN_OUT + 1), shape)
+        for shape in shapes
+    )
+    found = [
+        of_sums(image, inner, *shape, most, STEPS).instructions(_NOTHING) if most else None
+        for shape, most in zip(shapes, rows, strict=True)
     ]
-    options = [option for first in priced for option in _covering(channels, first, priced)]
-    cost, blocks = min(options, key=lambda option: option[0])
-    steps = _steps(target, any(block.singles for block in blocks))
-    return cost, Direct(blocks, steps, target.threads)
+    return rows, *_priced(costs, found)
 
 
-Priced = tuple[Block, float]
+@lru_cache(maxsize=1 << 12)
+def _ends(image: Image, odd: int, costs: Costs, shapes: tuple[Shape, ...], rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+    """The cycles and instructions of what is beside the sums of a block of each shape."""
+    return _priced(
+        costs,
+        [
+            of_ends(image, odd, *shape, most, STEPS).instructions(_AFTER) if most else _NOTHING
+            for shape, most in zip(shapes, rows, strict=True)
+        ],
+    )
 
 
-def _covering(channels: int, first: Priced, others: list[Priced]) -> Iterator[tuple[float, tuple[Block, ...]]]:
-    """Blocks that cover the channels and what they cost: some of the first kind, then at most one other kind."""
-    block, cost = first
-    most = -(-channels // block.channels)
-    for count in range(max(1, most - _FEWER), most + 1):
-        done, begun = count * block.channels, (replace(block, count=count),)
-        if done >= channels:
-            if _fits_behind(block, done - block.channels, channels):
-                yield count * cost, begun
-            continue
-        for other, price in others:
-            more = -(-(channels - done) // other.channels)
-            if other != block and _fits_behind(other, done + (more - 1) * other.channels, channels):
-                yield (count * cost + more * price) * _TWO_KINDS, (*begun, replace(other, count=more))
+def _priced(costs: Costs, found: list[Instructions | None]) -> tuple[np.ndarray, np.ndarray]:
+    cycles = [_NEVER if each is None else costs.cycles(each) for each in found]
+    return np.array(cycles), np.array([_NEVER if each is None else each.total for each in found])
 
 
-def _fits_behind(block: Block, done: int, channels: int) -> bool:
-    """Whether the block may come behind `done` channels: if too wide for what is left, it is the last, its last vector
-    then overlaps the one before it, or is the only one of all."""
-    left = channels - done
-    if block.channels <= left:
-        return True
-    alone = done == 0 and len(block.lanes) == 1
-    return not block.singles and left > sum(block.lanes[:-1]) and (alone or channels >= block.lanes[-1])
+@lru_cache(maxsize=1 << 12)
+def _most_columns(axis: Axis, registers: int, run: int, shape: Shape) -> int:
+    """The columns of tiles, as equal as they come, of which a block's accumulators and operands stay in registers
+    (found by disassembly for generic code and the cores A53 and A76); 0 where none do."""
+    for most in range(min(axis.out, _MOST_ROWS), 0, -1):
+        columns = -(-axis.out // -(-axis.out // most))
+        if _stays_on_arm(registers, run, Block(*shape, columns)):
+            return columns
+    return 0
 
 
-def _best(target: Target, workload: Workload, shape: Shape) -> tuple[Block | None, float]:
-    """The block of a shape with as many rows as take the least time for a row of the result; None where it would not
-    stay in registers."""
-    columns, found = workload.out[3], []
-    for most in range(1, min(columns, _most_rows(target, workload)) + 1):
-        tiles = -(-columns // most)
-        rows, more = divmod(columns, tiles)
-        if _stays(target, workload, Block(*shape, rows + (more > 0))):
-            cost = more * _cost(target, workload, Block(*shape, rows + 1)) if more else 0.0
-            found.append((cost + (tiles - more) * _cost(target, workload, Block(*shape, rows)), rows + (more > 0)))
-    if not found:
-        return None, 0.0
-    cost, rows = min(found)
-    return Block(*shape, rows), cost + _A_LINE["arm" if by_lane(target) else "x86"]
-
-
-def _most_rows(target: Target, workload: Workload) -> int:
-    return min(_MOST_ROWS, most_rows(target, workload.data[1] * workload.strides[1]))
-
-
-def _stays(target: Target, workload: Workload, block: Block) -> bool:
-    """Whether accumulators and operands stay in registers (Arm: found by disassembly for generic code and the cores
-    A53 and A76)."""
-    vectors, singles, rows, registers = len(block.lanes), block.singles, block.rows, target.core.vector_registers
-    held = block.copies(rows, _steps(target, singles > 0)) * vectors * rows + singles * rows
-    if by_lane(target):
-        run = workload.channels * workload.kernel[1]
-        few = not singles or (rows <= 4 and vectors * rows * run > _WRITTEN_OUT)
-        return few and held + vectors + rows <= registers - (4 if singles else 8)
-    if workload.channels <= FEWEST_LANES and held > _FEW:
-        return rows == 1
-    if singles:
-        return held + rows + 1 <= registers
-    return held <= registers - 4 and (vectors == 1 or held + vectors + 1 <= registers)
-
-
-def _cost(target: Target, workload: Workload, block: Block) -> float:
-    """Instructions (Arm) or cycles (x86) of a whole tile."""
+def _stays_on_arm(registers: int, run: int, block: Block) -> bool:
     vectors, singles, rows = len(block.lanes), block.singles, block.rows
-    values, core = _taps(workload) * workload.channels, "arm" if by_lane(target) else "x86"
-    each = _arm_step(vectors, singles, rows) if core == "arm" else _x86_step(target, block)
-    ends = rows * (vectors * _A_RESULT[core] + singles * _A_SINGLE[core])
-    return values * each + _A_TILE[core] + ends
+    held = block.copies(rows, STEPS) * vectors * rows + singles * rows
+    few = not singles or (rows <= 4 and vectors * rows * run > _WRITTEN_OUT)
+    return few and held + vectors + rows <= registers - (4 if singles else 8)
 
 
-@lru_cache(maxsize=64)
-def _taps(workload: Workload) -> float:
-    """The number of the kernel's taps that meet the image, on average over all positions."""
-    if bordered(workload.order, workload.channels):
-        return prod(workload.kernel)
-    sizes = zip(
-        workload.data[2:],
-        workload.out[2:],
-        workload.kernel,
-        workload.strides,
-        workload.dilations,
-        workload.pads,
-        strict=True,
-    )
-    return prod(
-        sum(0 <= at * stride + tap * step - pad < size for at in range(out) for tap in range(kernel)) / out
-        for size, out, kernel, stride, step, pad in sizes
-    )
-
-
-def _arm_step(vectors: int, singles: int, rows: int) -> float:
-    """Instructions for one input value of each row; weights come in pairs of vectors, values in fours."""
-    return max(vectors * rows, _ENOUGH) + vectors / 2 + (singles * rows + rows + singles + 4) / 4
-
-
-def _x86_step(target: Target, block: Block) -> float:
-    """Cycles for one input value of each row. Two vectors of at most 256 bits are multiplied and two loaded a cycle;
-    one or two vectors of channels take each row's value from memory, more share a register. Measured on Zen 4."""
-    steps = _steps(target, True)
-    rows, loads = block.rows, min(len(block.lanes), 2) if len(block.lanes) < 3 else 1
-    multiplies = sum(_share(target, lanes) for lanes in block.lanes) + block.singles * _share(target, steps) / steps
-    loaded = rows * loads / 2 + sum(block.lanes) / 16 + (block.singles and (rows + block.singles) / 2 / steps)
-    return max(rows * multiplies, loaded, _LATENCY / block.copies(rows, steps))
-
-
-def _share(target: Target, lanes: int) -> float:
-    """Cycles of a multiply-add."""
-    return max(2 * lanes, target.core.macs_per_cycle) / target.core.macs_per_cycle / 2
+def _measured(target: Target, workload: Workload, shapes: tuple[Shape, ...], ways: Coverings) -> tuple[Rows, int]:
+    """The rows of each shape's tiles, and the way that takes the least time on x86."""
+    best = [best_block(target, workload, shape) or (0, _NEVER) for shape in shapes]
+    found = ways.prices(np.array([cost for _, cost in best])) * np.where(ways.more > 0, _TWO_KINDS, 1.0)
+    return tuple(rows for rows, _ in best), int(found.argmin())

@@ -63,7 +63,7 @@ def group_kernels(model: Model, target: Target) -> dict[str, GroupKernel]:
     """
     model = sized(model)
     program = Program(target, None, model.graph.opset)
-    values = {spec.name: Value(None, plain(tuple(spec.shape), spec.dtype)) for spec in model.inputs()}
+    values = {spec.name: program.sketched(plain(tuple(spec.shape), spec.dtype)) for spec in model.inputs()}
     lowering, calls = Lowering(program, values), Counter()
     found: dict[str, tuple[Workload, Group, dict[str, Form]]] = {}
     for group in grouped(model.graph):

@@ -20,7 +20,7 @@ from pfir.backends.tvm.kernels.direct.tile import Buffers, Place, RegisterTile
 from pfir.backends.tvm.kernels.written import argument
 from pfir.backends.tvm.lowering.expressions import const
 from pfir.backends.tvm.lowering.form import KernelSpec
-from pfir.backends.tvm.schedule.direct import Block
+from pfir.backends.tvm.schedule.blocks import Block
 from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
 from pfir.target import SINGLE
 

@@ -9,7 +9,7 @@ from math import prod
 from typing import Any
 
 from pfir.backends.tvm.lowering.form import KernelSpec
-from pfir.backends.tvm.schedule.direct import bordered
+from pfir.backends.tvm.schedule.blocks import bordered
 from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
 
 # Stretches of taps that meet the image for the same positions of a tile: first tap, taps, and those positions.

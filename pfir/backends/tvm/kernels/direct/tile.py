@@ -14,7 +14,7 @@ from pfir.backends.tvm.kernels.common import Operand, bias_first, tail
 from pfir.backends.tvm.kernels.direct.layer import Layer, Taps
 from pfir.backends.tvm.kernels.written import WRITTEN_OUT, along, fence, store
 from pfir.backends.tvm.lowering.expressions import const
-from pfir.backends.tvm.schedule.direct import Block
+from pfir.backends.tvm.schedule.blocks import Block
 from pfir.target import SINGLE
 
 # Lanes whose sum LLVM takes well by itself.

@@ -1,0 +1,1 @@
+"""Grids of kernels whose instructions are counted, a module a kind."""

@@ -1,0 +1,108 @@
+"""The instructions of any kernel that this backend makes, from what it computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from pfir.artifact import Kernel
+from pfir.backends.tvm.counts.across import across
+from pfir.backends.tvm.counts.conv import conv
+from pfir.backends.tvm.counts.depthwise import depthwise
+from pfir.backends.tvm.counts.direct import direct
+from pfir.backends.tvm.counts.dots import dots
+from pfir.backends.tvm.counts.elementwise import elementwise
+from pfir.backends.tvm.counts.matmul import matmul
+from pfir.backends.tvm.counts.moves import move, transpose
+from pfir.backends.tvm.counts.pool import pool
+from pfir.backends.tvm.counts.product import product
+from pfir.backends.tvm.counts.reduce import norm, reduce, softmax
+from pfir.backends.tvm.counts.winograd import winograd
+from pfir.backends.tvm.families import modelled
+from pfir.backends.tvm.kernels.products.matmul import fitted
+from pfir.backends.tvm.schedule.blocks import Direct
+from pfir.backends.tvm.schedule.routing import CONVOLUTION, DEPTHWISE, PRODUCT, routed
+from pfir.backends.tvm.schedule.tile_kinds import AcrossTile, DepthwiseTile, DotsTile, MatrixTile, ProductTile
+from pfir.backends.tvm.schedule.tiles import matrix_tile
+from pfir.backends.tvm.schedule.winograd import Winograd
+from pfir.backends.tvm.tuning.database import NOTHING, Known
+from pfir.devices.estimation.plain import plain_instructions
+from pfir.instructions import Instructions
+from pfir.target import Target
+from pfir.workload import Tail, Workload
+
+# Counted with kernels that compute nearly nothing, one more or fewer of them, by generic code.
+CALL = Instructions(load=454, load_bytes=4200, store=263, store_bytes=2980, scalar=803, branch=448)
+"""A call of a kernel by TVM's virtual machine, its result allocated."""
+INFERENCE = Instructions(load=3040, load_bytes=28100, store=1690, store_bytes=19300, scalar=5210, branch=2720)
+"""An inference beside its kernels."""
+_Count = Callable[[Target, Workload, Tail], Instructions]
+_OTHERS: dict[str, _Count] = {
+    "elementwise": elementwise,
+    "move": move,
+    "norm": norm,
+    "pool": pool,
+    "reduce": reduce,
+    "softmax": softmax,
+    "transpose": transpose,
+}
+_SCHEDULED: dict[type, Callable] = {
+    AcrossTile: across,
+    DepthwiseTile: depthwise,
+    Direct: direct,
+    DotsTile: dots,
+    Winograd: winograd,
+}
+_IMAGE_AXES = 4
+
+
+@dataclass(frozen=True)
+class KernelCounts:
+    """Counts instructions without building; by measured schedules where they are known, as the backend builds.
+
+    Args:
+        known: What was measured on the core.
+    """
+
+    known: Known = NOTHING
+
+    def __call__(self, kernel: Kernel, target: Target) -> Instructions:
+        """The instructions of one call, the virtual machine's part included."""
+        return CALL + self._of(kernel, target)
+
+    def _of(self, kernel: Kernel, target: Target) -> Instructions:
+        workload = kernel.workload
+        if workload.dtype != target.arithmetic.data:
+            workload = replace(workload, dtype=target.arithmetic.data)
+        if workload.family in _OTHERS:
+            return _OTHERS[workload.family](target, workload, kernel.tail)
+        if workload.family == CONVOLUTION and len(workload.data) == _IMAGE_AXES:
+            workload = routed(workload)
+        elif workload.family == PRODUCT:
+            workload = flat(workload)
+        elif workload.family == "matmul":
+            return _product_of_two(target, workload, kernel.tail)
+        if workload.family in (CONVOLUTION, DEPTHWISE, PRODUCT):
+            return self._scheduled(target, workload, kernel.tail)
+        return plain_instructions(kernel, target)
+
+    def _scheduled(self, target: Target, workload: Workload, tail: Tail) -> Instructions:
+        schedule = self.known.schedule(target, workload) or modelled(target, workload)
+        count = _SCHEDULED.get(type(schedule), product if isinstance(schedule, ProductTile) else None)
+        if workload.family == CONVOLUTION and isinstance(schedule, MatrixTile):
+            count = conv
+        return count(target, workload, tail, schedule)
+
+
+def flat(workload: Workload) -> Workload:
+    """A dense layer as the product of rows with a matrix."""
+    *leading, columns = workload.out
+    inner, rows = workload.data[-1], 1
+    for size in leading:
+        rows *= size
+    return replace(workload, data=(rows, inner), out=(rows, columns), order=(0, 1))
+
+
+def _product_of_two(target: Target, workload: Workload, tail: Tail) -> Instructions:
+    rows, inner, columns = workload.out[-2], workload.data[-1], workload.out[-1]
+    return matmul(target, workload, tail, fitted(matrix_tile(target, rows, columns, inner), rows, columns))
