@@ -134,6 +134,7 @@ def _tiled_plan(target: Target, channels: int, out: tuple[int, ...], outputs: in
             tile,
         )
         for number, tile in enumerate(_register_tiles(registers, at.strip * at.across, channels, target.threads))
+        if tile.block - tile.lanes < out[1]
     ]
     cycles, _, tile = min(options)
     return Winograd(outputs, strip, target.lanes, tile), cycles + there(registers, at, channels).cycles(costs, half)
