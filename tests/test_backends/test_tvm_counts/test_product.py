@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from pfir.backends.tvm.counts.dots import dots
-from pfir.backends.tvm.counts.product import matmul, product
+from pfir.backends.tvm.counts.matmul import matmul
+from pfir.backends.tvm.counts.product import product
 from pfir.backends.tvm.families import modelled
 from pfir.backends.tvm.kernels.products.matmul import fitted
 from pfir.backends.tvm.schedule.tile_kinds import DotsTile
@@ -21,7 +22,7 @@ from tests.test_backends.test_tvm_counts.products import Row, rows, shares
 ROWS = rows("product")
 PRODUCTS = [row for row in ROWS if row.workload is not None]
 MATMULS = [row for row in ROWS if row.workload is None]
-MANY = 4  # rows; a dense layer of fewer takes few instructions beside its call
+LARGE = 10_000  # instructions; of smaller ones some are the call's
 
 
 def _ours(row: Row) -> Instructions:
@@ -34,8 +35,10 @@ def _ours(row: Row) -> Instructions:
 
 
 def test_totals_are_those_of_the_emulator():
-    found = shares([(_ours(row), row.counted) for row in PRODUCTS if row.counted.total > 1000])
-    assert np.mean(found <= 0.03) >= 0.85 and np.mean(found <= 0.06) >= 0.93
+    large = [row.counted.total > LARGE for row in PRODUCTS]
+    found = shares([(_ours(row), row.counted) for row in PRODUCTS])
+    assert np.mean(found <= 0.03) >= 0.82 and np.mean(found[large] <= 0.03) >= 0.85
+    assert found[large].max() <= 0.08
 
 
 def test_a_grid_as_a_whole_costs_what_it_counts():
@@ -58,7 +61,7 @@ def test_multiply_adds_are_exact():
 
 def test_products_of_two_tensors_are_counted_too():
     found = shares([(_ours(row), row.counted) for row in MATMULS])
-    assert len(MATMULS) >= 6 and np.mean(found <= 0.05) >= 0.5
+    assert len(MATMULS) >= 6 and np.mean(found <= 0.065) >= 0.8
 
 
 def _count(target: Target, rows: int, inner: int, columns: int) -> Instructions:

@@ -12,9 +12,10 @@ from pfir.backends.tvm.counts.depthwise import depthwise
 from pfir.backends.tvm.counts.direct import direct
 from pfir.backends.tvm.counts.dots import dots
 from pfir.backends.tvm.counts.elementwise import elementwise
+from pfir.backends.tvm.counts.matmul import matmul
 from pfir.backends.tvm.counts.moves import move, transpose
 from pfir.backends.tvm.counts.pool import pool
-from pfir.backends.tvm.counts.product import matmul, product
+from pfir.backends.tvm.counts.product import product
 from pfir.backends.tvm.counts.reduce import norm, reduce, softmax
 from pfir.backends.tvm.counts.window import window
 from pfir.backends.tvm.counts.winograd import winograd

@@ -1,5 +1,4 @@
-"""Instructions of matrix products with a constant right side (kernels/products/product.py), and of two that are both
-computed (kernels/products/matmul.py).
+"""Instructions of matrix products with a constant right side (kernels/products/product.py).
 
 Vector instructions, loads and stores follow from what the generators write; scalar instructions and branches from
 constants of each level of loops, found by reading disassembly and by counting the rounds of each loop under the
@@ -10,13 +9,12 @@ checks them.
 from __future__ import annotations
 
 from functools import lru_cache
-from math import prod
 from typing import NamedTuple
 
 from pfir.backends.tvm.counts.sums import PAIR_BYTES, Registers, Sum, is_half, registers_of
 from pfir.backends.tvm.counts.tail import tail_of_vector
 from pfir.backends.tvm.schedule.products import Blocks, plan
-from pfir.backends.tvm.schedule.tile_kinds import DottedTile, MatrixTile, ProductTile
+from pfir.backends.tvm.schedule.tile_kinds import DottedTile, ProductTile
 from pfir.backends.tvm.schedule.tiles import FEWEST_LANES
 from pfir.instructions import Instructions
 from pfir.target import HALF_TERMS, Target
@@ -26,7 +24,7 @@ from pfir.workload import Tail, Workload
 _ENOUGH = 8
 _REGISTER_BYTES = 16
 # Multiply-adds of a tile up to which LLVM writes out the loop over input channels.
-_WRITTEN_OUT = 200
+_WRITTEN_OUT = 230
 # Registers that weights and sums take together where LLVM holds the weights of a single block around the loop of rows.
 _HELD = 24
 # Counted, scalar: of a tile, of one among several blocks; of a row whose values lie across 16 bytes, more among several
@@ -41,6 +39,7 @@ _FEW_ROWS = 4
 _WIDENED = 5.0  # instructions to keep, widen and add one register of float16
 # Instructions of a row's sum across lanes, beside its multiply-adds.
 _ACROSS = 1.5
+_ACROSS_RAGGED = 2.0  # scalar of a vector of its steps over rows of values that lie across 16 bytes
 
 
 class Tailed(NamedTuple):
@@ -149,7 +148,7 @@ def _accumulated(registers: Registers, inner: int, unroll: int, part: Part, bias
     found, held, value_bytes = Sum(), _held(registers, part), registers.value_bytes
     count, (rounds, rest) = sum(part.registers), divmod(inner, unroll)
     # Steps take turns among copies of the sums, as many as hide the latency.
-    copies = max(1, min(unroll, -(-_ENOUGH // count), registers.count // 2 // count))
+    copies = max(1, min(unroll, -(-_ENOUGH // count), registers.held // 2 // count))
     read = bias and part.several
     found.compute(1, held * inner, held * (2 * copies - 1) - (len(part.lanes) if read else 0))
     if read:  # the bias comes into the first row's sums
@@ -218,6 +217,8 @@ def _add_last_column(found: Sum, registers: Registers, rows: int, inner: int, af
     found.compute(tiles * FEWEST_LANES, inner // FEWEST_LANES, 1 + _ACROSS)
     found.read(tiles, steps, steps * FEWEST_LANES * registers.value_bytes)
     found.compute(tiles, 0, after.vector + after.bias)
+    if inner * registers.value_bytes % _REGISTER_BYTES:
+        found.steer(tiles * steps, _ACROSS_RAGGED, 0)
     found.write(tiles, FEWEST_LANES, FEWEST_LANES * registers.value_bytes)
 
 
@@ -227,25 +228,3 @@ def call(found: Sum, rows: int) -> None:
     found.read(1, loads, 8 * loads)
     found.write(1, stores, 8 * stores)
     found.steer(1, scalar, branches)
-
-
-def matmul(target: Target, workload: Workload, tail: Tail, tile: MatrixTile) -> Instructions:
-    """The instructions of products of matrices `[.., M, K]` and `[.., K, N]`, both computed before."""
-    registers, found = registers_of(target), Sum()
-    (*batch, rows, inner), columns = workload.data, workload.out[-1]
-    down, across = -(-rows // tile.rows), -(-columns // tile.block)
-    tiles, sums = prod(batch) * down * across, tile.rows * tile.vectors
-    share, value_bytes = registers.share(tile.lanes), tile.lanes * 4
-    rounds, rest = divmod(inner, tile.unroll)
-    found.compute(tiles, sums * inner * share, sums * share * (1 + tail_of_vector(tail, 1).vector))
-    if registers.by_lane:
-        found.read(tiles * tile.rows, rounds * _loads(tile.unroll, registers) + rest, inner * 4)
-    else:
-        found.read(tiles, sums * inner, sums * inner * 4)
-    found.read(tiles, inner * tile.vectors / (2 if registers.by_lane else 1), inner * tile.vectors * value_bytes)
-    found.read(tiles, tail.reads * sums * share, tail.reads * sums * value_bytes)
-    found.write(tiles, sums * share, sums * value_bytes)
-    found.steer(tiles, _A_TILE + _OF_BLOCKS, 2)
-    found.steer(tiles * (rounds + rest), _A_ROUND, 1)
-    call(found, rows)
-    return found.instructions(False)

@@ -92,14 +92,14 @@ class Registers(NamedTuple):
         lanes: Values of a whole vector.
         value_bytes: Of one value.
         by_lane: Whether a value multiplies a vector from a lane of a register, as on Arm.
-        count: Vector registers.
+        held: Vector registers.
         fenced: Whether barriers stand in short loops, as on 64-bit Arm; each is an instruction.
     """
 
     lanes: int
     value_bytes: int
     by_lane: bool
-    count: int
+    held: int
     fenced: bool
 
     def share(self, lanes: int) -> float:

@@ -72,7 +72,7 @@ class Geometry(NamedTuple):
 @lru_cache(maxsize=4096)
 def there(registers: Registers, at: Geometry, channels: int) -> Sum:
     """Zeros beside the image, points down its columns, then along the rows of its tiles."""
-    found, wide = Sum(), at.lanes * (2 if registers.by_lane and registers.count >= 32 else 1)
+    found, wide = Sum(), at.lanes * (2 if registers.by_lane and registers.held >= 32 else 1)
     depth = channels if channels >= wide else 1 << (channels - 1).bit_length()
     line = at.across * at.outputs + _KERNEL - 1
     begin, end = max(0, at.left), min(line, at.left + at.columns)
@@ -141,7 +141,7 @@ def _addresses(registers: Registers, at: Geometry, channels: int, depth: int) ->
     return _LOADED * loaded * (at.side**2 - near_loaded) + stored * (at.side**2 - near_stored)
 
 
-def _pairs(registers: Registers, at: Geometry, channels: int, depth: int, held: int) -> tuple[float, float]:
+def _pairs(registers: Registers, at: Geometry, channels: int, depth: int, held: float) -> tuple[float, float]:
     """Loads and stores of two registers at once, of a vector of points along the lines of a tile: where the address is
     no multiple of 16 bytes away it is made for itself, else it has to be near."""
     points = at.side**2

@@ -124,7 +124,8 @@ def _product_tile(target: Target, rows: int, channels_out: int, channels_in: int
 def _tiled_plan(target: Target, channels: int, out: tuple[int, ...], outputs: int) -> tuple[Winograd, float]:
     """The plan of the fewest cycles among the register tiles that stay in registers, and its cycles (Arm)."""
     strip, costs, half = _strip(target, channels, out, outputs), target.core.costs, is_half(target)
-    registers, at = registers_of(target), Geometry(outputs, strip, out[0], *out[2:], *out[2:], 1, 1, target.lanes)
+    registers, (batch, _, height, width) = registers_of(target), out
+    at = Geometry(outputs, strip, batch, height, width, height, width, 1, 1, target.lanes)
     options = [
         (
             tiled_products(registers, at, channels, out[1], tile).cycles(costs, half)
@@ -133,6 +134,7 @@ def _tiled_plan(target: Target, channels: int, out: tuple[int, ...], outputs: in
             tile,
         )
         for number, tile in enumerate(_register_tiles(registers, at.strip * at.across, channels, target.threads))
+        if tile.block - tile.lanes < out[1]
     ]
     cycles, _, tile = min(options)
     return Winograd(outputs, strip, target.lanes, tile), cycles + there(registers, at, channels).cycles(costs, half)
@@ -143,7 +145,8 @@ def _register_tiles(registers: Registers, rows: int, channels_in: int, threads: 
     """The tiles of products over `rows` tiles of an image that stay in registers, rows shared evenly among rounds, with
     steps of a whole vector, which is loaded at once (found by disassembly: none of them spills)."""
     steps = registers.lanes if channels_in >= 2 * registers.lanes else 4
-    most, tallest = _ROWS if registers.count >= 32 else _ROWS_OF_FEW, _HALF_ROWS if registers.value_bytes == 2 else rows
+    most = _ROWS if registers.held >= 32 else _ROWS_OF_FEW
+    tallest = _HALF_ROWS if registers.value_bytes == 2 else rows
     return tuple(
         shared(MatrixTile(lanes, vectors, min(rows, tall, tallest), min(steps, channels_in), threads), rows)
         for lanes in dict.fromkeys((registers.lanes, FEWEST_LANES))

@@ -17,8 +17,9 @@ from pfir.workload import Workload
 _BIAS = Tailed(True, 0, 0)
 # Rows of a tile of so many vectors that stay in registers beside what LLVM loads ahead (found by disassembly).
 _ROWS = ((1, 12), (2, 8), (3, 6), (4, 5))
-# Cycles of another tile, as a multiple of the usual one's, from which on it is taken.
-_GAIN = 0.98
+# Cycles of another tile, as a multiple of the usual one's, from which on it is taken: of float32 and of float16, of
+# which the usual ones of many sums spill.
+_GAIN, _GAIN_HALF = 0.98, 1.0
 _SEVERAL = 4  # rows; fewer want all columns at a time
 _LOOPED = 16  # input channels from which on there is a loop over them, whose weights do not stay in registers
 
@@ -34,7 +35,7 @@ def chosen_tile(target: Target, workload: Workload) -> ProductTile | DotsTile:
         return usual
     cycles = _cycles_of(target, rows, inner, columns)
     best = min(others, key=cycles)
-    return best if cycles(best) < _GAIN * cycles(usual) else usual
+    return best if cycles(best) < (_GAIN_HALF if is_half(target) else _GAIN) * cycles(usual) else usual
 
 
 def _others(target: Target, usual: MatrixTile, rows: int, inner: int) -> list[MatrixTile]:
