@@ -36,7 +36,7 @@ CROSSING = {
     "no bias, no pads": _depthwise((1, 13, 8, 9), pads=(0, 0, 0, 0), bias=False),
     "pads of one side": _depthwise((1, 13, 10, 7), pads=(2, 0, 0, 2)),
     "pads wider than the kernel": _depthwise((1, 9, 35, 6), pads=(3, 4, 4, 3)),
-    "2x3": _depthwise((1, 13, 7, 6), (2, 3), (1, 1, 0, 1)),
+    "2x3": _depthwise((1, 13, 14, 12), (2, 3), (1, 1, 0, 1)),
     "one column": _depthwise((1, 13, 8, 1)),
 }
 

@@ -10,7 +10,7 @@ from pfir.backends.tvm.lowering.lower import written
 from pfir.backends.tvm.schedule.tile_kinds import DepthwiseTile
 from pfir.target import parse_target
 from tests.support.net import Net
-from tests.test_backends.bundle import answers, error, sized, under_construction
+from tests.test_backends.bundle import answers, answers_emulated, error, sized, under_construction
 
 
 def _depthwise(shape, kernel=(3, 3), pads=(1, 1, 1, 1), **attributes):
@@ -73,6 +73,11 @@ def results():
 @pytest.mark.parametrize("name", CASES)
 def test_the_library_computes_what_onnx_runtime_computes(results, name):
     assert error(*results[name]) < 1e-5
+
+
+def test_on_arm_columns_are_reached_by_numbers_and_by_registers():
+    found, theirs = answers_emulated(_bundle(), "arm", "cortex-a55")
+    assert all(error(ours[name], theirs[name]) < 1e-5 for ours in found for name in theirs)
 
 
 @pytest.mark.parametrize("target", ("x86-64:x86-64-v3", "x86-64:x86-64-v4", "arm", "armv7"))

@@ -10,7 +10,6 @@ from pfir.backends.tvm.counts.tail import constants_of, tail_of_vector
 from pfir.backends.tvm.counts.vectors import share_of_vector
 from pfir.backends.tvm.kernels.axis import Axis
 from pfir.backends.tvm.schedule.tile_kinds import AcrossTile
-from pfir.backends.tvm.schedule.tiles import scheduled_ahead
 from pfir.instructions import Instructions
 from pfir.target import HALF, Target
 from pfir.workload import Tail, Workload
@@ -18,7 +17,7 @@ from pfir.workload import Tail, Workload
 # Scalar instructions and branches: of a call, a strip, an input row, and a round of as many rows as the kernel has.
 # Found by disassembly, and over the grid of benchmarks/estimator/grids/depthwise.py.
 _CALL, _STRIP, _ROW, _ROUND = (60.0, 8.0), (22.0, 3.5), (3.4, 0.0), (1.0, 1.0)
-_ROW_AHEAD, _ROUND_AHEAD = (2.3, 0.0), (0.4, 0.4)  # for a core that LLVM schedules for, which unrolls the rounds
+_ROW_WRITTEN, _FEW = (0.5, 0.0), 2  # of an input row where so few rounds are written out
 _MANY = 4  # constants of a tail from which on float16 loads one again, and copies it, for each result
 _RELOADED = 6.0  # addresses and constants of a strip, from the stack
 _SAVED = 50.0  # registers of a call, stored and loaded
@@ -57,9 +56,9 @@ def across(target: Target, workload: Workload, tail: Tail, tile: AcrossTile) -> 
         multiplies += side * region.parts * region.taps * down.taps
         pixels += side * region.read * down.rows
         results += side * region.parts * down.strips * down.count
-    row, step = (_ROW_AHEAD, _ROUND_AHEAD) if scheduled_ahead(target) else (_ROW, _ROUND)
+    row = _ROW_WRITTEN if down.rounds <= _FEW * down.strips else _ROW
     scalar, branch = (
-        _CALL[i] + strips * (down.strips * _STRIP[i] + down.rows * row[i] + down.rounds * step[i]) for i in (0, 1)
+        _CALL[i] + strips * (down.strips * _STRIP[i] + down.rows * row[i] + down.rounds * _ROUND[i]) for i in (0, 1)
     )
     strips *= down.strips
     weights, reloaded = strips * (kh * kw + 1), strips * _RELOADED + _SAVED

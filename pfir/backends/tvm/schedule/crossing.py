@@ -19,7 +19,9 @@ _VECTORS = {"arm64": 2, "arm": 2, "x86": 1}
 # Rows of a strip: in the first-level cache more of them would drive each other out, 14 do not on Zen 4.
 _ROWS = {"arm64": 32, "arm": 32, "x86": 14}
 _BIAS = Tail(bias=True)
-_CLEARLY = 0.95  # of the other way's cycles: what differs by less may be the counts' error
+# Of the other way's cycles, from where strips waste no lanes and from where they do: less than that is no error of the
+# counts, which tell too many for strips over small images.
+_CLEARLY, _BY_FAR = 0.95, 0.9
 _OTHERS = 2  # registers
 _HALVED = 16  # lanes of vectors of which one or three halves do as well
 
@@ -42,7 +44,7 @@ def across_tile(target: Target, workload: Workload, blocks: DepthwiseTile | None
     costs, other = target.core.costs, blocks or depthwise_tile(target, workload)
     strips = costs.cycles(across(target, workload, _BIAS, tile))
     least = costs.cycles(depthwise(target, workload, _BIAS, other))
-    return tile if strips * (_CLEARLY if wasted >= _WASTE["arm"] else 1 / _CLEARLY) < least else None
+    return tile if strips * (_BY_FAR if wasted >= _WASTE["arm"] else 1 / _CLEARLY) < least else None
 
 
 def _crosses(workload: Workload) -> bool:
