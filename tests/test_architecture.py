@@ -52,7 +52,6 @@ HEAVY = {
 }
 MOST_PARAMETERS = 7
 MORE_PARAMETERS = {
-    "cores.py _neon",
     "report/svg.py scatter",
 }
 """Functions that take more; none may join them. Those of cli.py are commands, whose parameters are options."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pfir.cores import CORES, CORES_32, FP16_CORES, X86_LEVELS
 from pfir.errors import UsageError
-from pfir.system.host_cpu import cpu_fields, host_core, host_triple, usable_cores, x86_name
+from pfir.system.host_cpu import _ARM_PARTS, cpu_fields, host_core, host_triple, usable_cores, x86_name
 from pfir.target import (
     ARITHMETICS,
     FLOAT16,
@@ -192,6 +192,10 @@ def test_an_arithmetic_tells_its_types_apart():
     integers = Arithmetic("int8", "int8", "int8", "int32", "int8 arithmetic")
     target = replace(parse_target("arm"), arithmetic=integers)
     assert (target.value_bytes, target.lanes) == (1, 16) and "inputs and outputs float32" in target.computes
+
+
+def test_every_part_number_of_arm_stands_for_a_core_that_is_known():
+    assert set(_ARM_PARTS.values()) <= {*CORES, *CORES_32}
 
 
 def test_the_host_is_this_machine():

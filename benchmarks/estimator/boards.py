@@ -26,7 +26,7 @@ class Board:
 
     Args:
         name: What the page of results calls it.
-        text: What its heading on ncnn's page begins with, or has.
+        text: What its heading on ncnn's page begins with.
         core: LLVM's name of the core that ran.
         ghz: Its clock: the heading's, else as the comment says.
         powersave: 1 where the small cores ran, 2 where the large ones, 0 where all are one kind.
@@ -139,7 +139,7 @@ def counted(halved: bool) -> dict[str, Instructions]:
 def milliseconds(board: Board, threads: int = 1) -> dict[str, float]:
     """What the board took for each net whose instructions are known."""
     for row in published():
-        if board.text in row["board"] + " " and row["threads"] == threads and row["powersave"] == board.powersave:
+        if row["board"].startswith(board.text) and row["threads"] == threads and row["powersave"] == board.powersave:
             nets = counted(halves(board.core))
             return {net: took for net, took in row["ms"].items() if net in nets and not _unfit(board, net)}
     return {}

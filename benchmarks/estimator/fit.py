@@ -86,7 +86,8 @@ def _summary() -> Iterator[str]:
     cores = [mean_error(_of(cores_left_out(), board)) for board in FITTED]
     ranks = [spearman(board) for board in FITTED]
     yield "## In short\n"
-    yield "Mean errors of the estimate of a net, mean over its board's nets:\n"
+    yield "Mean errors of the estimate of a net, mean over its board's nets. A net is left out on every board at once,"
+    yield "and a board's factor is then that of its other nets; a board or core type that is left out has no factor.\n"
     yield "| left out | mean of boards | boards within the goal | goal |\n|---|---|---|---|"
     yield f"| the net | {np.mean(nets):.1%} | {_share(nets, NET_GOAL)} | {NET_GOAL:.0%} |"
     yield f"| the board; its clock is known | {np.mean(boards):.1%} | {_share(boards, BOARD_GOAL)} | {BOARD_GOAL:.0%} |"

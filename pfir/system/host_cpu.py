@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from pfir.cores import CORES, X86_LEVELS, Core
+from pfir.cores import CORES, CORES_32, X86_LEVELS, Core
 
 _AVX512 = {"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512cd"}
 _ZEN4 = _AVX512 | {"avx512_vnni", "avx512_bf16", "avx512vbmi", "avx512_vbmi2", "gfni", "vaes", "sha_ni"}
@@ -17,18 +17,27 @@ _LEVELS = (
     ("x86-64-v3", {"avx2", "fma", "bmi1", "bmi2", "f16c", "movbe"}),
     ("x86-64-v2", {"ssse3", "sse4_1", "sse4_2", "popcnt"}),
 )
-# MIDR part numbers of implementer 0x41, from Arm's technical reference manuals.
+# MIDR part numbers of implementer 0x41, from Arm's technical reference manuals; Cortex-A78AE counts as A78.
 _ARM_PARTS = {
+    "0xc07": "cortex-a7",
+    "0xc09": "cortex-a9",
+    "0xc0e": "cortex-a17",
     "0xd03": "cortex-a53",
     "0xd05": "cortex-a55",
+    "0xd07": "cortex-a57",
     "0xd08": "cortex-a72",
     "0xd09": "cortex-a73",
     "0xd0b": "cortex-a76",
     "0xd0c": "neoverse-n1",
     "0xd40": "neoverse-v1",
     "0xd41": "cortex-a78",
+    "0xd42": "cortex-a78",
     "0xd44": "cortex-x1",
     "0xd49": "neoverse-n2",
+    "0xd4e": "cortex-x3",
+    "0xd80": "cortex-a520",
+    "0xd81": "cortex-a720",
+    "0xd82": "cortex-x4",
 }
 
 
@@ -46,7 +55,7 @@ def host_core() -> Core:
         return _x86(fields)
     if platform.system() == "Darwin":
         return CORES["apple-m1"]
-    return CORES[_ARM_PARTS.get(fields.get("CPU part", ""), "cortex-a72")]
+    return {**CORES, **CORES_32}[_ARM_PARTS.get(fields.get("CPU part", ""), "cortex-a72")]
 
 
 def host_triple() -> str:
