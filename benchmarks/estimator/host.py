@@ -2,7 +2,7 @@
 
     python benchmarks/estimator/host.py [--models DIR] [--rounds 7] [--again]
 
-Every model is measured as it is and with channels taken from each group by seeded ratios, all variants of a model in
+Every model is measured as it is and at widths as a search chooses them, by seeded ratios, all variants of a model in
 turn, so that what else runs here strikes all of them alike; medians over the rounds. An estimate has one scale for all.
 Two questions: how far estimates lie off after that scale, and how far the ratio between a model and its pruned variant
 lies off the measured ratio, which no scale changes. Costs are fitted without the model that is judged by them.
@@ -36,6 +36,7 @@ from pfir.ir.model import Model  # noqa: E402
 from pfir.ir.shapes import fix_sizes  # noqa: E402
 from pfir.passes.base import Context  # noqa: E402
 from pfir.passes.pipeline import run  # noqa: E402
+from pfir.passes.pruning.prune_channels import kept_channels  # noqa: E402
 from pfir.target import Target, parse_target  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -90,7 +91,8 @@ def models(folder: Path) -> Iterator[tuple[str, Model]]:
 
 def measured(name: str, model: Model, target: Target, rounds: int) -> list[Measured]:
     """The model and its variants, measured in turn."""
-    backend, variants = open_backend("tvm"), [(0.0, model), *((share, pruned(model, share)) for share in SHARES)]
+    backend = open_backend("tvm")
+    variants = [(0.0, model), *((share, pruned(model, share, target.lanes)) for share in SHARES)]
     built = [backend.build(variant, target) for _, variant in variants]
     count = backend.estimator(target).count
     told = [sum((count(k, target) for k in artifact.kernels), Instructions()) for artifact in built]
@@ -104,11 +106,13 @@ def measured(name: str, model: Model, target: Target, rounds: int) -> list[Measu
     ]
 
 
-def pruned(model: Model, share: float) -> Model:
-    """The model with channels gone, of each group a share of its own around `share`, by a seed."""
+def pruned(model: Model, share: float, align: int) -> Model:
+    """The model with channels gone, of each group a share of its own around `share`, by a seed; what stays is a
+    multiple of `align`, as in a search."""
     random, coupling, variant = np.random.default_rng(int(share * 100)), channel_groups(model), model.clone()
-    gone = {g.name: int(g.size * np.clip(share * random.uniform(0.6, 1.4), 0, 0.9)) for g in coupling.free()}
-    removed = {g.name: np.arange(gone[g.name]) for g in coupling.free() if 0 < gone[g.name] < g.size}
+    shares = {g.name: float(np.clip(share * random.uniform(0.6, 1.4), 0, 0.9)) for g in coupling.free()}
+    gone = {g.name: g.size - kept_channels(g, shares[g.name], align) for g in coupling.free()}
+    removed = {name: np.arange(count) for name, count in gone.items() if count}
     remove_channels(variant, coupling, removed)
     return run(BASELINE, variant, Context())[0]
 

@@ -116,7 +116,7 @@ class Errors:
         return Errors(single, half, whole, self.elsewhere)
 
 
-# Before anything was fitted: a roofline's error on a core it has not seen, against 326 published figures.
+# Where nothing was fitted: what costs by the peak alone err by on a core, against 326 published figures.
 UNFITTED = Errors(0.48, 0.48, 0.48, 0.48)
 
 

@@ -10,6 +10,8 @@ TERMS = {
     "many branches. Candidates are judged before fine-tuning, so the result is usually better than its candidate.",
     "channel": "One feature map of a layer, or one output of a dense layer. pfir removes whole channels, so that "
     "what is left is a smaller dense network.",
+    "counted instructions": "The model behind the estimate: how many instructions of each class a layer's kernel "
+    "executes, times what such an instruction takes of the core, and the time for bytes that its cache does not hold.",
     "cross entropy": "How surprised the model is by the labels: the part of the loss that they give.",
     "distillation": "How far the outputs are from the teacher's, which is the original: the part of the loss that it "
     "gives.",
@@ -18,8 +20,8 @@ TERMS = {
     "candidates apart where the fidelity does not.",
     "epoch": "One pass over the training data.",
     "estimate": "A latency that was calculated rather than measured: for each layer the time that a model of the "
-    "named core says. The ± is the error that it showed against published measurements on cores that it was not "
-    "fitted to. `--device` measures instead.",
+    "named core says. The ± is the error that it showed against published measurements of networks that it was "
+    "not fitted to. `--device` measures instead.",
     "fidelity": "How well the compressed model agrees with the original, from 0 to 1; it needs no labels. For a "
     "classifier it is the share of samples on which both give the same best class; otherwise 1 minus the relative "
     "error of the outputs.",
@@ -47,8 +49,6 @@ TERMS = {
     "inspect` lists them.",
     "recipe": "recipe.json with weights.npz: what was chosen, so that `--recipe` makes the same model again without "
     "search and training.",
-    "roofline": "The model behind the estimate: a layer takes as long as its arithmetic at the core's peak or its "
-    "memory traffic at the core's bandwidth, whichever is longer.",
     "size": "Bytes of the weights.",
     "speed-up": "The original's latency divided by the result's, both found in the same way. Both sides run on "
     "pfir's kernels, so the compiler is no part of it.",

@@ -112,7 +112,7 @@ def _assumed(report: Mapping) -> str:
         "kernels": wording.tuned(report["tuned"]),
         "verification": _errors(report, check),
     }
-    used = ["roofline", "kernel"] if wording.is_estimate(report) else ["kernel"]
+    used = ["counted instructions", "kernel"] if wording.is_estimate(report) else ["kernel"]
     return pairs({name: told for name, told in found.items() if told}) + explained(*used)
 
 

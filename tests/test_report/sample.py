@@ -57,7 +57,7 @@ TARGET = Target("arm", "aarch64-linux-gnu", A72)
 
 
 def latency(seconds: float) -> Measurement:
-    return Measurement(seconds, ESTIMATED, "roofline of cortex-a72", spread=0.25)
+    return Measurement(seconds, ESTIMATED, "counted instructions for cortex-a72", spread=0.25)
 
 
 def finished(layers: int = 19, **changes) -> RunRecord:

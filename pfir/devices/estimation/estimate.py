@@ -65,7 +65,7 @@ class EstimateDevice(Device):
     def detail(self) -> str:
         """The model, the core that it assumes, and its error."""
         core, threads = self.target.core, self.target.threads
-        clock = f"{core.clock_hz / 1e9:.2f} GHz"
+        clock = f"{core.clock_hz / 1e9:.2f} GHz" + (f" ({core.board})" if core.board else "")
         text = f"counted instructions for {core.name} at {clock}, {threads} thread{'s' if threads > 1 else ''}"
         text += "" if self.target.arithmetic == FLOAT32 else f", {self.target.arithmetic.about}"
         return f"{text}, {self.basis or 'not calibrated'}, expected error {self.error:.0%}"

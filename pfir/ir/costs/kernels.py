@@ -10,7 +10,7 @@ from pfir.ir.costs.geometry import geometry_of
 from pfir.ir.costs.grouping import Grouping
 from pfir.ir.costs.plans import CONVOLUTIONS, Geometry, Plan, family_at
 from pfir.ir.costs.symbolic_cost import CONTRACTIONS, axes, is_sized, mac_terms, weight_of
-from pfir.ir.costs.tails import tail_of
+from pfir.ir.costs.tails import chain_of, tail_of
 from pfir.ir.edit import array, held, is_op, operand
 from pfir.ir.operators.elementwise import N_ARY, UNARY
 from pfir.ir.operators.records import Form
@@ -43,7 +43,7 @@ def plan_kernels(graph: gs.Graph, grouping: Grouping | None = None) -> list[Plan
     given = grouping if grouping is not None and grouping.knows(n for n in nodes if n.op != "Constant") else None
     plans = _given_plans(nodes, given) if given else _usual_plans(graph, nodes)
     for plan in plans:
-        plan.tail = tail_of(plan.nodes)
+        plan.tail = chain_of(plan.nodes) if plan.geometry.work == "elementwise" else tail_of(plan.nodes)
     copies = _copies(graph, given.copies) if given else []
     return [*sorted(plans, key=lambda p: p.last), *copies]
 

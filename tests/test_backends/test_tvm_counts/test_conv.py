@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pfir.backends.tvm.counts.conv import conv
+from pfir.backends.tvm.counts.convolutions.conv import conv
 from pfir.backends.tvm.families import modelled
 from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
 from pfir.target import FLOAT16, HALF, parse_target, with_arithmetic

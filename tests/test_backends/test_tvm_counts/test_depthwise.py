@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from pfir.backends.tvm.counts.across import across
-from pfir.backends.tvm.counts.depthwise import depthwise
+from pfir.backends.tvm.counts.convolutions.across import across
+from pfir.backends.tvm.counts.convolutions.depthwise import depthwise
 from pfir.backends.tvm.schedule.candidate_schedules import DEPTHWISE
 from pfir.backends.tvm.schedule.channel_tiles import depthwise_tile, depthwise_tiles
 from pfir.backends.tvm.schedule.crossing import across_tile

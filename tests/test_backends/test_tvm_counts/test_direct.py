@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pfir.backends.tvm.counts.direct import direct
+from pfir.backends.tvm.counts.convolutions.direct import direct
 from pfir.backends.tvm.schedule.direct import covers, direct_plan, direct_plans
 from pfir.target import parse_target
 from pfir.workload import Tail, Workload

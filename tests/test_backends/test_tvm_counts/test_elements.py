@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pfir.backends.tvm.counts.elementwise import elementwise
 from pfir.backends.tvm.counts.loops import loop_over
+from pfir.backends.tvm.counts.others.elementwise import elementwise
 from pfir.backends.tvm.counts.tail import tail_of_vector
 from pfir.backends.tvm.lowering.expressions import ELEMENTWISE
 from pfir.instructions import Instructions

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pfir.backends.tvm.counts.elementwise import elementwise
-from pfir.backends.tvm.counts.moves import move, transpose
+from pfir.backends.tvm.counts.others.elementwise import elementwise
+from pfir.backends.tvm.counts.others.moves import move, transpose
 from pfir.instructions import Instructions
 from pfir.target import HALF
 from pfir.workload import Tail, Workload

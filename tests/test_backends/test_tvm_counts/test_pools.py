@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pfir.backends.tvm.counts.pool import pool
-from pfir.backends.tvm.counts.reduce import norm, reduce, softmax
+from pfir.backends.tvm.counts.others.pool import pool
+from pfir.backends.tvm.counts.others.reduce import norm, reduce, softmax
 from pfir.instructions import Instructions
 from pfir.target import parse_target
 from pfir.workload import Tail, Workload

@@ -7,9 +7,9 @@ from math import isclose
 import numpy as np
 import pytest
 
-from pfir.backends.tvm.counts.dots import dots
-from pfir.backends.tvm.counts.matmul import matmul
-from pfir.backends.tvm.counts.product import product
+from pfir.backends.tvm.counts.products.dots import dots
+from pfir.backends.tvm.counts.products.matmul import matmul
+from pfir.backends.tvm.counts.products.product import product
 from pfir.backends.tvm.families import modelled
 from pfir.backends.tvm.kernels.products.matmul import fitted
 from pfir.backends.tvm.schedule.tile_kinds import DotsTile

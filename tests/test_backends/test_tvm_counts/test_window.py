@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pfir.backends.tvm.counts.window import window
+from pfir.backends.tvm.counts.convolutions.window import window
 from pfir.target import parse_target
 from pfir.workload import Tail, Workload
 

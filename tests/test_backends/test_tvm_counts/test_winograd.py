@@ -8,7 +8,7 @@ from math import isclose
 import numpy as np
 import pytest
 
-from pfir.backends.tvm.counts.winograd import winograd
+from pfir.backends.tvm.counts.convolutions.winograd import winograd
 from pfir.backends.tvm.schedule.algorithms import plan, winograd_or_direct
 from pfir.backends.tvm.schedule.winograd import Winograd
 from pfir.instructions import Instructions

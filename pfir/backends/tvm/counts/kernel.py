@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from pfir.artifact import Kernel
-from pfir.backends.tvm.counts.across import across
-from pfir.backends.tvm.counts.conv import conv
-from pfir.backends.tvm.counts.depthwise import depthwise
-from pfir.backends.tvm.counts.direct import direct
-from pfir.backends.tvm.counts.dots import dots
-from pfir.backends.tvm.counts.elementwise import elementwise
-from pfir.backends.tvm.counts.matmul import matmul
-from pfir.backends.tvm.counts.moves import move, transpose
-from pfir.backends.tvm.counts.pool import pool
-from pfir.backends.tvm.counts.product import product
-from pfir.backends.tvm.counts.reduce import norm, reduce, softmax
-from pfir.backends.tvm.counts.window import window
-from pfir.backends.tvm.counts.winograd import winograd
+from pfir.backends.tvm.counts.convolutions.across import across
+from pfir.backends.tvm.counts.convolutions.conv import conv
+from pfir.backends.tvm.counts.convolutions.depthwise import depthwise
+from pfir.backends.tvm.counts.convolutions.direct import direct
+from pfir.backends.tvm.counts.convolutions.window import window
+from pfir.backends.tvm.counts.convolutions.winograd import winograd
+from pfir.backends.tvm.counts.others.elementwise import elementwise
+from pfir.backends.tvm.counts.others.moves import move, transpose
+from pfir.backends.tvm.counts.others.pool import pool
+from pfir.backends.tvm.counts.others.reduce import norm, reduce, softmax
+from pfir.backends.tvm.counts.products.dots import dots
+from pfir.backends.tvm.counts.products.matmul import matmul
+from pfir.backends.tvm.counts.products.product import product
 from pfir.backends.tvm.families import modelled
 from pfir.backends.tvm.kernels.products.matmul import fitted
 from pfir.backends.tvm.schedule.blocks import Direct
+from pfir.backends.tvm.schedule.candidate_schedules import Schedule
 from pfir.backends.tvm.schedule.routing import CONVOLUTION, DEPTHWISE, PRODUCT, WINDOW, routed
-from pfir.backends.tvm.schedule.tile_kinds import AcrossTile, DepthwiseTile, DotsTile, MatrixTile, ProductTile
+from pfir.backends.tvm.schedule.tile_kinds import AcrossTile, DepthwiseTile, DotsTile, MatrixTile
 from pfir.backends.tvm.schedule.tiles import matrix_tile
 from pfir.backends.tvm.schedule.winograd import Winograd
 from pfir.backends.tvm.tuning.database import NOTHING, Known
@@ -90,11 +92,23 @@ class KernelCounts:
         return plain_instructions(kernel, target)
 
     def _scheduled(self, target: Target, workload: Workload, tail: Tail) -> Instructions:
-        schedule = self.known.schedule(target, workload) or modelled(target, workload)
-        count = _SCHEDULED.get(type(schedule), product if isinstance(schedule, ProductTile) else None)
+        measured = self.known.schedule(target, workload) if self.known.entries else None
+        schedule = measured or _modelled(target, workload)
         if workload.family == CONVOLUTION and isinstance(schedule, MatrixTile):
-            count = conv
-        return count(target, workload, tail, schedule)
+            return conv(target, workload, tail, schedule)
+        return _SCHEDULED.get(type(schedule), product)(target, workload, tail, schedule)
+
+
+def _modelled(target: Target, workload: Workload) -> Schedule:
+    """The schedule of the model of the core; what follows a kernel decides it only where channels do not mix."""
+    if workload.family != DEPTHWISE and workload.after != "plain":
+        workload = replace(workload, after="plain")
+    return _known_of(target, workload)
+
+
+@lru_cache(maxsize=1 << 16)
+def _known_of(target: Target, workload: Workload) -> Schedule:
+    return modelled(target, workload)
 
 
 def flat(workload: Workload) -> Workload:

@@ -6,10 +6,10 @@ from dataclasses import replace
 from functools import lru_cache
 from math import prod
 
-from pfir.backends.tvm.counts.conv import conv
+from pfir.backends.tvm.counts.convolutions.conv import conv
+from pfir.backends.tvm.counts.convolutions.transforms import After, Geometry, back, there
+from pfir.backends.tvm.counts.convolutions.winograd import tiled_products
 from pfir.backends.tvm.counts.sums import Registers, is_half, registers_of
-from pfir.backends.tvm.counts.transforms import After, Geometry, back, there
-from pfir.backends.tvm.counts.winograd import tiled_products
 from pfir.backends.tvm.schedule.blocks import NHWC
 from pfir.backends.tvm.schedule.direct import covers, direct_cycles
 from pfir.backends.tvm.schedule.remainders import strip_remainder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from pfir.backends.tvm.counts.depthwise import depthwise
+from pfir.backends.tvm.counts.convolutions.depthwise import depthwise
 from pfir.backends.tvm.schedule.tile_kinds import ChannelTile, DepthwiseTile
 from pfir.backends.tvm.schedule.tiles import FEWEST_LANES, by_lane, lane_choices, scheduled_ahead
 from pfir.target import Target

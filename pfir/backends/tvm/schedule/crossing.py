@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pfir.backends.tvm.counts.across import across
-from pfir.backends.tvm.counts.depthwise import depthwise
+from pfir.backends.tvm.counts.convolutions.across import across
+from pfir.backends.tvm.counts.convolutions.depthwise import depthwise
 from pfir.backends.tvm.schedule.channel_tiles import depthwise_tile
 from pfir.backends.tvm.schedule.tile_kinds import AcrossTile, DepthwiseTile
 from pfir.backends.tvm.schedule.tiles import FEWEST_LANES

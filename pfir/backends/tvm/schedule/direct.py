@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from pfir.backends.tvm.counts.direct import Axis, Image, direct, image_of, of_ends, of_sums
+from pfir.backends.tvm.counts.convolutions.direct import Axis, Image, direct, image_of, of_ends, of_sums
 from pfir.backends.tvm.schedule.blocks import STEPS, Block, Direct, Shape, bordered, steps_of
 from pfir.backends.tvm.schedule.coverings import Coverings, coverings
 from pfir.backends.tvm.schedule.direct_x86 import best_block

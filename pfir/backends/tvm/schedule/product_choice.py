@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from pfir.backends.tvm.counts.product import Tailed, counted
+from pfir.backends.tvm.counts.products.product import Tailed, counted
 from pfir.backends.tvm.counts.sums import is_half, registers_of
 from pfir.backends.tvm.schedule.remainders import remainder_tile
 from pfir.backends.tvm.schedule.tile_kinds import DotsTile, MatrixTile, ProductTile

@@ -8,10 +8,10 @@ benchmarks/estimator checks them.
 
 from __future__ import annotations
 
-from pfir.backends.tvm.counts.points import points
+from pfir.backends.tvm.counts.convolutions.points import points
+from pfir.backends.tvm.counts.convolutions.transforms import After, Geometry, back, there
 from pfir.backends.tvm.counts.sums import Registers, Sum, is_half, registers_of
 from pfir.backends.tvm.counts.tail import tail_of_vector
-from pfir.backends.tvm.counts.transforms import After, Geometry, back, there
 from pfir.backends.tvm.schedule.tile_kinds import ProductTile
 from pfir.backends.tvm.schedule.winograd import Winograd
 from pfir.instructions import Instructions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from pfir.backends.tvm.counts.product import Tailed, call
+from pfir.backends.tvm.counts.products.product import Tailed, call
 from pfir.backends.tvm.counts.sums import Registers, Sum, registers_of
 from pfir.backends.tvm.counts.tail import tail_of_vector
 from pfir.backends.tvm.schedule.tile_kinds import DotsTile

@@ -1,0 +1,1 @@
+"""Instructions of kernels without weights: element-wise chains, pools, reductions, and what only moves values."""
