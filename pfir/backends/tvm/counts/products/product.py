@@ -32,6 +32,7 @@ _HELD = 24
 # over many rows of such values.
 _A_TILE, _OF_BLOCKS, _RAGGED, _RAGGED_BLOCKS = 7.0, 11.0, 1.0, 2.0
 _RAGGED_RESULT, _READ = 1.2, 2.2
+_CONSTANT = (0.75, 1.2)  # loads and scalar instructions of a vector of constants, counted with PRelu's slopes
 _A_ROUND, _MANY_ROWS, _MORE = 3.0, 6, 6.0
 # Of a call more than one of a kernel of one input: loads, stores, scalar, branches; for one to three rows, and more.
 _CALL_OF_FEW, _CALL = (40.0, 8.0, 30.0, 35.0), (65.0, 18.0, 80.0, 82.0)
@@ -49,17 +50,19 @@ class Tailed(NamedTuple):
         bias: Whether there is one.
         vector: Instructions of the nodes behind the sums, of one vector.
         reads: Tensors that those read.
+        constants: Constants of one value a channel that those read.
     """
 
     bias: bool
     vector: float
     reads: int
+    constants: int = 0
 
 
 def product(target: Target, workload: Workload, tail: Tail, tile: ProductTile) -> Instructions:
     """The instructions of a matrix product by this tile."""
     (rows, inner), columns = workload.data, workload.out[1]
-    after = Tailed(tail.bias, tail_of_vector(tail, 1).vector, tail.reads)
+    after = Tailed(tail.bias, tail_of_vector(tail, 1).vector, tail.reads, tail.constants)
     return counted(registers_of(target), rows, inner, columns, tile, after).instructions(is_half(target))
 
 
@@ -70,7 +73,7 @@ def counted(registers: Registers, rows: int, inner: int, columns: int, tile: Pro
     aligned = pitch % _REGISTER_BYTES == 0
     for tiles, part in _parts(rows, columns, type(tile), tile.lanes, tile.vectors, tile.rows):
         written = _written(registers, inner, tile.unroll, part)
-        near = min(part.rows, PAIR_BYTES // pitch + 1) if aligned and registers.by_lane else 0
+        near = min(part.rows, PAIR_BYTES // pitch + 1) if aligned and registers.by_lane and not after.constants else 0
         found.add(_accumulated(registers, inner, tile.unroll, part, after.bias), tiles)
         found.add(_finished(registers, part, near, after), tiles)
         found.steer(tiles, _addresses(registers, inner, part, written, aligned), 0)
@@ -208,6 +211,10 @@ def _finished(registers: Registers, part: Part, near: int, after: Tailed) -> Sum
         found.compute(rows, 0, 0 if part.filled else after.bias)  # which comes in pieces
         found.write(near * (len(part.lanes) // 2), -1, 0)
         found.steer(rows * len(part.lanes), after.reads * _READ, 0)
+        # Constants along the channels are loaded once a tile, and results stored one by one among what they compute.
+        constants, (loads, scalar) = after.constants * len(part.lanes), _CONSTANT
+        found.read(1, constants * loads, constants * part.lanes[0] * registers.value_bytes)
+        found.steer(1, constants * scalar, 0)
     return found
 
 
