@@ -64,8 +64,9 @@ def _product_of_two(row: Row) -> Instructions:
 
 
 def _pool(row: Row) -> Workload:
-    kernel, strides, pads = (tuple(row.attributes[name]) for name in ("kernel_shape", "strides", "pads"))
-    return _work(row, "pool", kernel=kernel, strides=strides, pads=pads[:2], kind=POOLS[row.node])
+    given = {"strides": (1, 1), "pads": (0, 0)} | row.attributes
+    kernel, strides, pads = (tuple(given[name][:2]) for name in ("kernel_shape", "strides", "pads"))
+    return _work(row, "pool", kernel=kernel, strides=strides, pads=pads, kind=POOLS[row.node])
 
 
 def _turned(row: Row) -> Instructions:
