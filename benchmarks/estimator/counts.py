@@ -10,6 +10,7 @@ it is needed after a change of kernels or schedules. Writes benchmarks/results/e
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +35,8 @@ SPEED_TARGETS = "arm", "cortex-a76+fp16", "x86-64:x86-64-v3"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", type=Path, default=ROOT.parent / "shared" / "models")
+    shared = Path(os.environ.get("PFIR_SHARED", ROOT.parent / "shared"))
+    parser.add_argument("--models", type=Path, default=shared / "models")
     parser.add_argument("--again", action="store_true", help="count the nets anew")
     options = parser.parse_args()
     path = RESULTS / "estimator_counts.json"
