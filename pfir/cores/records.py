@@ -133,7 +133,6 @@ class Core:
         vector_registers: How many of them there are.
         l1_bytes, l2_bytes: Data caches that one core sees.
         source: Where these numbers come from.
-        efficiency: Share of the peak that well-tuned convolutions reach, in (0, 1].
         shared_bandwidth: Bytes a second that all cores together move between kernels, through the last cache that they
             share or memory.
         board: What it stands for: the board that its costs were fitted to, or a machine of its clock.
@@ -150,7 +149,6 @@ class Core:
     l1_bytes: int
     l2_bytes: int
     source: str
-    efficiency: float = 0.7
     shared_bandwidth: float = 20 * GB
     board: str = ""
     # Not hashed: targets are keys of caches, and the name tells cores apart.

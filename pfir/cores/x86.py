@@ -7,7 +7,7 @@ from pfir.cores.records import GB, GHZ, KIB, Core
 
 def _level(name: str, macs: float, vector_bytes: int, registers: int, source: str) -> Core:
     about = f"x86-64 psABI: {source}"
-    return Core(name, macs, 2.5 * GHZ, 8 * GB, vector_bytes, registers, 32 * KIB, 512 * KIB, about, efficiency=0.9)
+    return Core(name, macs, 2.5 * GHZ, 8 * GB, vector_bytes, registers, 32 * KIB, 512 * KIB, about)
 
 
 X86_LEVELS: dict[str, Core] = {
