@@ -10,20 +10,17 @@ computes nearly nothing is subtracted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-import onnx_graphsurgeon as gs
 
-from pfir.artifact import Artifact, TensorSpec
-from pfir.backends.tvm.library.build import build
-from pfir.backends.tvm.lowering.form import Form, plain
-from pfir.backends.tvm.lowering.fuse import Group
+from pfir.artifact import Artifact
+from pfir.backends.tvm.lowering.form import plain
 from pfir.backends.tvm.lowering.lower import Lowering, grouped, sized
-from pfir.backends.tvm.lowering.values import Program, Value
-from pfir.backends.tvm.tuning.database import NOTHING, Entry, Known
+from pfir.backends.tvm.lowering.values import Program
+from pfir.backends.tvm.tuning.tunable import GroupKernel, tensors_read
 from pfir.devices.emulation.emulated import EmulatedDevice
 from pfir.instructions import Instructions
 from pfir.ir.costs.tails import tail_of
@@ -33,29 +30,14 @@ from pfir.target import FLOAT32, Target, with_arithmetic
 from pfir.workload import Tail, Workload
 from tests.support.net import Net
 
-LIBRARY = "kernel.so"
 Count = Callable[[Artifact], Instructions]
 
 
 @dataclass(frozen=True)
-class SingleKernel:
-    """One group of nodes, with how what it reads lies in memory.
+class SingleKernel(GroupKernel):
+    """One group of nodes, with how what it reads lies in memory; its workload is None where nothing is to choose."""
 
-    Args:
-        group: The nodes.
-        forms: Of the tensors that it reads.
-        workload: What it computes, where there is a choice of schedules.
-        target: What it is built for.
-        opset: Of its model.
-        calls: How many kernels the group makes, copies into another order counted.
-    """
-
-    group: Group
-    forms: Mapping[str, Form]
     workload: Workload | None
-    target: Target
-    opset: int
-    calls: int
 
     @property
     def name(self) -> str:
@@ -65,28 +47,6 @@ class SingleKernel:
     def tail(self) -> Tail:
         return tail_of(self.group.nodes)
 
-    def build(self, schedule: str | None = None) -> Artifact:
-        """The kernel alone as a library, by this schedule or by the one of the model of the core."""
-        from tvm import relax
-
-        known = Known({str(self.workload): Entry(schedule)}) if schedule else NOTHING
-        program = Program(self.target, relax.BlockBuilder(), self.opset, known)
-        variables = {
-            name: relax.Var(f"input_{i}", relax.TensorType(form.memory, form.dtype))
-            for i, (name, form) in enumerate(self.forms.items())
-        }
-        lowering = Lowering(program, {name: Value(variables[name], form) for name, form in self.forms.items()})
-        with program.builder.function("main", list(variables.values())):
-            with program.builder.dataflow():
-                lowering.group(self.group)
-                results = [lowering.values[t.name] for t in self.group.nodes[-1].outputs]
-                output = program.builder.emit_output(relax.Tuple([result.var for result in results]))
-            program.builder.emit_func_output(output)
-        library = build(program.builder.get(), self.target)
-        inputs = tuple(TensorSpec(name, form.dtype, form.memory) for name, form in self.forms.items())
-        outputs = tuple(TensorSpec(f"out_{i}", r.form.dtype, r.form.memory) for i, r in enumerate(results))
-        return Artifact("tvm", self.target, {LIBRARY: library}, LIBRARY, inputs, outputs)
-
 
 def single_kernels(model: Model, target: Target) -> list[SingleKernel]:
     """The groups of a model that are computed by kernels, in order."""
@@ -95,25 +55,20 @@ def single_kernels(model: Model, target: Target) -> list[SingleKernel]:
     values = {spec.name: program.sketched(plain(tuple(spec.shape), spec.dtype)) for spec in model.inputs()}
     lowering, found = Lowering(program, values), []
     for group in grouped(model.graph):
-        read = [tensor for tensor in _read(group) if tensor.name in lowering.values]
+        read = [tensor for tensor in tensors_read(group) if tensor.name in lowering.values]
         forms = {tensor.name: lowering.values[tensor.name].form for tensor in read}
         before = len(program.works)
         lowering.group(group)
         works = program.works[before:]
-        found.append(SingleKernel(group, forms, works[0] if works else None, target, model.graph.opset, 1))
+        found.append(SingleKernel(works[0] if works else None, group, forms, model.graph.opset, target, 1))
     return found
-
-
-def _read(group: Group) -> list[gs.Variable]:
-    made = {tensor.name for node in group.nodes for tensor in node.outputs}
-    read = {t.name: t for node in group.nodes for t in node.inputs if isinstance(t, gs.Variable)}
-    return [tensor for name, tensor in read.items() if name not in made and not tensor.is_empty()]
 
 
 @contextmanager
 def counting(progress: Callable[[str], None] = print) -> Iterator[Count]:
     """What counts the instructions of one call of a library, less those of a call that computes nearly nothing."""
     with EmulatedDevice(progress=progress) as device:
+        # By target and number of inputs; whatever its arithmetic, floats of 32 bits.
         calls: dict[tuple[str, int], Instructions] = {}
 
         def raw(artifact: Artifact) -> Instructions:

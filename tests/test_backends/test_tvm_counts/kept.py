@@ -1,58 +1,154 @@
-"""What the emulator counted of the kernels of a grid, beside what pfir says of them."""
+"""The kernels of a grid as the emulator counted them, with their schedules read back from texts."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.estimator.grid import target_of
+from pfir.backends.tvm.schedule.blocks import Block, Direct
 from pfir.backends.tvm.schedule.candidate_schedules import Schedule
-from pfir.backends.tvm.schedule.tile_kinds import AcrossTile, DepthwiseTile
+from pfir.backends.tvm.schedule.routing import DEPTHWISE
+from pfir.backends.tvm.schedule.tile_kinds import AcrossTile, DepthwiseTile, DotsTile, DottedTile, MatrixTile, Tile
+from pfir.backends.tvm.schedule.winograd import Winograd
 from pfir.instructions import Instructions
 from pfir.target import Target
 from pfir.workload import Tail, Workload
 
 RESULTS = Path(__file__).resolve().parents[3] / "benchmarks" / "results"
-Row = dict[str, Any]
+SMALL = 5000
+"""Instructions below which a kernel's error is relative to this: 3 % of it are 150 instructions."""
+_TILE = re.compile(r"tile (\d+) x (\d+) lanes x (\d+)(?: x (\d+) lines)?(| of dots| narrowing| across columns)")
+_PRODUCTS = {"": MatrixTile, " of dots": DotsTile, " narrowing": DottedTile}
+_BLOCK = re.compile(r"(\d+) of ([\d+]+)(?: and (\d+))? x (\d+)")
+_WINOGRAD = re.compile(r"winograd (\d)x\d, strips of (\d+), (\d+) lanes, (.*)")
 
 
-def kept(kind: str) -> list[Row]:
+@dataclass(frozen=True)
+class Row:
+    """A kernel of a grid, and what the emulator counted.
+
+    Args:
+        key: What tells it from the others; it begins with the text of the target.
+        target: What it was built for.
+        node: The operator that it begins with.
+        shapes: Of what that node reads, then of what it makes.
+        orders: In which the axes of what the kernel reads lie in memory.
+        attributes: Of the node.
+        workload: What it computes, where there is a choice of schedules.
+        schedule: By which it was built.
+        tail: What follows in the same kernel.
+        counted: By the emulator, less a call.
+    """
+
+    key: str
+    target: Target
+    node: str
+    shapes: tuple[tuple[int, ...], ...]
+    orders: tuple[tuple[int, ...], ...]
+    attributes: dict[str, Any]
+    workload: Workload | None
+    schedule: Schedule | None
+    tail: Tail
+    counted: Instructions
+
+    @property
+    def on(self) -> str:
+        """The text of the target, with its arithmetic."""
+        return self.key.partition(" | ")[0]
+
+    @property
+    def data(self) -> tuple[int, ...]:
+        """The shape of the first tensor that it reads."""
+        return self.shapes[0]
+
+    @property
+    def out(self) -> tuple[int, ...]:
+        """The shape of the last one that its first node makes."""
+        return self.shapes[-1]
+
+
+Count = Callable[[Row], Instructions]
+"""What says how many instructions a kernel executes."""
+
+
+def rows(kind: str) -> list[Row]:
     """The kernels of a grid."""
-    return json.loads((RESULTS / f"counted_{kind}.json").read_text())
+    return [_row(fields) for fields in json.loads((RESULTS / f"counted_{kind}.json").read_text())]
 
 
-def counted(row: Row) -> Instructions:
-    return Instructions(*row["counted"])
+def _row(fields: dict[str, Any]) -> Row:
+    workload, schedule = fields["workload"], fields["schedule"]
+    return Row(
+        fields["key"],
+        target_of(fields["target"]),
+        fields["node"],
+        tuple(map(tuple, fields["shapes"])),
+        tuple(map(tuple, fields.get("orders", ()))),
+        fields.get("attributes", {}),
+        Workload(**_tuples(workload)) if workload else None,
+        schedule_of(schedule, workload["family"]) if schedule else None,
+        Tail(**_tuples(fields["tail"])),
+        Instructions(*fields["counted"]),
+    )
 
 
-def target(row: Row) -> Target:
-    return target_of(row["target"])
+def _tuples(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
 
 
-def workload(row: Row) -> Workload:
-    return Workload(**{k: tuple(v) if isinstance(v, list) else v for k, v in row["workload"].items()})
+def schedule_of(text: str, family: str) -> Schedule:
+    """The schedule of a text of a family's workload, as it is on Arm."""
+    if match := _WINOGRAD.fullmatch(text):
+        outputs, strip, lanes = map(int, match.groups()[:3])
+        return Winograd(outputs, strip, lanes, _tile(match[4], family))
+    if text.startswith("direct "):
+        *blocks, steps = text.removeprefix("direct ").split(", ")
+        return Direct(tuple(map(_block, blocks)), int(steps.split()[0]))
+    return _tile(text, family)
 
 
-def tail(row: Row) -> Tail:
-    return Tail(**{k: tuple(v) if isinstance(v, list) else v for k, v in row["tail"].items()})
+def _tile(text: str, family: str) -> Tile:
+    shape, steps, *turn = text.split(", ")
+    match = _TILE.fullmatch(shape)
+    vectors, lanes, tall = map(int, match.groups()[:3])
+    if match[5] == " across columns":
+        return AcrossTile(lanes, vectors, tall)
+    if family == DEPTHWISE:
+        return DepthwiseTile(lanes, tall, int(match[4] or 1), bool(turn))
+    return _PRODUCTS[match[5]](lanes, vectors, tall, int(steps.split()[0]))
 
 
-def depthwise_schedule(row: Row) -> Schedule:
-    """The tile of a depthwise convolution from its text."""
-    words = row["schedule"].replace(",", "").split()
-    vectors, lanes, rows = int(words[1]), int(words[3]), int(words[6])
-    if "across" in words:
-        return AcrossTile(lanes, vectors, rows)
-    return DepthwiseTile(lanes, rows, int(words[8]) if "lines" in words else 1, "turn" in words)
+def _block(text: str) -> Block:
+    count, lanes, singles, tall = _BLOCK.fullmatch(text).groups()
+    return Block(tuple(map(int, lanes.split("+"))), int(singles or 0), int(tall), int(count))
 
 
-def errors(rows: list[Row], count: Callable[[Row], Instructions], small: float) -> dict[str, float]:
-    """By how much of the emulator's count each kernel's total differs; of fewer instructions than `small`, of these."""
-    return {row["key"]: abs(count(row).total - counted(row).total) / max(small, counted(row).total) for row in rows}
+def errors(kernels: Iterable[Row], count: Count) -> np.ndarray:
+    """By how much of the emulator's total each kernel's differs; of a small kernel, of `SMALL`."""
+    return np.array([abs(count(row).total - row.counted.total) / max(SMALL, row.counted.total) for row in kernels])
 
 
-def share_within(found: dict[str, float], limit: float) -> float:
-    """The share of kernels that differ by no more."""
-    return sum(error <= limit for error in found.values()) / len(found)
+def whole(kernels: Iterable[Row], count: Count) -> float:
+    """All kernels as one net: its count over the emulator's."""
+    return sum(count(row).total for row in kernels) / sum(row.counted.total for row in kernels)
+
+
+def exact(kernels: Iterable[Row], count: Count) -> np.ndarray:
+    """Whether each kernel's multiply-adds of vectors are those of the emulator."""
+    pairs = ((count(row), row.counted) for row in kernels)
+    return np.array(
+        [np.allclose((ours.multiply, ours.half), (told.multiply, told.half), rtol=1e-9) for ours, told in pairs]
+    )
+
+
+def moved(kernels: Iterable[Row], count: Count) -> np.ndarray:
+    """Loads and stores of each kernel over the emulator's, less one."""
+    pairs = ((count(row), row.counted) for row in kernels)
+    return np.array([(ours.load + ours.store) / (told.load + told.store) - 1 for ours, told in pairs])

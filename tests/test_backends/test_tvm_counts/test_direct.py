@@ -15,7 +15,8 @@ from pfir.backends.tvm.counts.convolutions.direct import direct
 from pfir.backends.tvm.schedule.direct import covers, direct_plan, direct_plans
 from pfir.target import parse_target
 from pfir.workload import Tail, Workload
-from tests.test_backends.test_tvm_counts.convolutions import errors, rows, whole
+from tests.test_backends.test_tvm_counts.kept import errors, exact, moved, rows, whole
+from tests.test_backends.test_tvm_counts.ours import ours
 
 ROWS = rows("direct")
 ARM, X86 = parse_target("arm"), parse_target("x86-64:x86-64-v4")
@@ -31,33 +32,29 @@ def _work(inner: int, out: int, batch: int = 1, size: int = 28, stride: int = 2)
 
 
 def test_nine_kernels_of_ten_take_what_the_emulator_counts_within_three_percent():
-    found = errors(direct, ROWS)
+    found = errors(ROWS, ours)
     assert np.mean(found <= 0.03) >= 0.9 and np.mean(found <= 0.05) >= 0.95
     assert np.max(found, where=[row.counted.total >= 10_000 for row in ROWS], initial=0) <= 0.12
 
 
 def test_the_grid_as_a_whole_takes_what_it_counts():
-    for name in {row.target.name for row in ROWS}:
-        assert abs(whole(direct, [row for row in ROWS if row.target.name == name]) - 1) < 0.02
+    for on in {row.on for row in ROWS}:
+        assert abs(whole([row for row in ROWS if row.on == on], ours) - 1) < 0.02
 
 
 def test_multiply_adds_are_exact():
-    for row in ROWS:
-        assert direct(row.target, row.workload, row.tail, row.schedule).multiply == row.counted.multiply
+    assert all(exact(ROWS, ours))
 
 
 def test_loads_and_stores_are_close():
-    found = []
-    for row in ROWS:
-        ours = direct(row.target, row.workload, row.tail, row.schedule)
-        found.append((ours.load + ours.store) / (row.counted.load + row.counted.store) - 1)
+    found = moved(ROWS, ours)
     assert np.mean(np.abs(found) <= 0.05) >= 0.8 and abs(np.mean(found)) < 0.02
 
 
 def test_the_chosen_plan_takes_no_more_than_others_that_were_counted():
     counted = defaultdict(dict)
     for row in ROWS:
-        counted[row.work][str(row.schedule)] = row
+        counted[row.on, str(row.workload), row.tail][str(row.schedule)] = row
     compared = 0
     for plans in counted.values():
         row = next(iter(plans.values()))

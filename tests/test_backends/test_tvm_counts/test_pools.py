@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from pfir.backends.tvm.counts.others.pool import pool
-from pfir.backends.tvm.counts.others.reduce import norm, reduce, softmax
-from pfir.instructions import Instructions
 from pfir.target import parse_target
 from pfir.workload import Tail, Workload
-from tests.test_backends.test_tvm_counts.kept import Row, counted, errors, kept, share_within, tail, target
+from tests.test_backends.test_tvm_counts.kept import errors, rows
+from tests.test_backends.test_tvm_counts.ours import POOLS, ours
 
-ROWS = kept("pools")
-KINDS = {"MaxPool": "max", "AveragePool": "average"}
-MADE = {"Softmax": softmax, "LayerNormalization": norm}
-
-
-def _count(row: Row) -> Instructions:
-    on, data, out = target(row), tuple(row["shapes"][0]), tuple(row["shapes"][-1])
-    sizes, given = {"order": tuple(row["orders"][0]), "dtype": on.arithmetic.data}, row["attributes"]
-    if row["node"] not in KINDS:
-        make = MADE.get(row["node"], reduce)
-        return make(on, Workload(make.__name__, data, out, kind="mean", **sizes), tail(row))
-    windows = {
-        "kernel": tuple(given["kernel_shape"]),
-        "strides": tuple(given["strides"]),
-        "pads": tuple(given["pads"][:2]),
-    }
-    return pool(on, Workload("pool", data, out, kind=KINDS[row["node"]], **windows, **sizes), tail(row))
+ROWS = rows("pools")
 
 
-def _within(limit: float, *nodes: str, small: float = 5000) -> float:
-    rows = [row for row in ROWS if row["node"] in nodes]
-    return share_within(errors(rows, _count, small), limit)
+def _within(limit: float, *nodes: str) -> float:
+    return np.mean(errors([row for row in ROWS if row.node in nodes], ours) <= limit)
 
 
 def test_pools_take_what_the_emulator_counted():
-    assert _within(0.03, *KINDS) > 0.6 and _within(0.08, *KINDS) > 0.85
+    assert _within(0.03, *POOLS) > 0.6 and _within(0.08, *POOLS) > 0.85
 
 
 def test_reductions_take_what_the_emulator_counted():
@@ -58,5 +42,5 @@ def test_more_channels_of_a_pool_take_more():
 
 def test_multiply_adds_of_exponentials_are_exact():
     for row in ROWS:
-        if row["node"] == "Softmax":
-            assert _count(row).multiply == counted(row).multiply
+        if row.node == "Softmax":
+            assert ours(row).multiply == row.counted.multiply

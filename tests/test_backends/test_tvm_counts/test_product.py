@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from math import isclose
-
 import numpy as np
 import pytest
 
 from pfir.backends.tvm.counts.products.dots import dots
-from pfir.backends.tvm.counts.products.matmul import matmul
 from pfir.backends.tvm.counts.products.product import product
 from pfir.backends.tvm.families import modelled
-from pfir.backends.tvm.kernels.products.matmul import fitted
 from pfir.backends.tvm.schedule.tile_kinds import DotsTile
-from pfir.backends.tvm.schedule.tiles import matrix_tile
 from pfir.instructions import Instructions
 from pfir.target import Target, parse_target
 from pfir.workload import Tail, Workload
-from tests.test_backends.test_tvm_counts.products import Row, rows, shares
+from tests.test_backends.test_tvm_counts.kept import errors, exact, rows, whole
+from tests.test_backends.test_tvm_counts.ours import ours
 
 ROWS = rows("product")
 PRODUCTS = [row for row in ROWS if row.workload is not None]
@@ -25,42 +21,24 @@ MATMULS = [row for row in ROWS if row.workload is None]
 LARGE = 10_000  # instructions; of smaller ones some are the call's
 
 
-def _ours(row: Row) -> Instructions:
-    if row.workload is None:
-        left, right, out = map(tuple, row.shapes)
-        tile = fitted(matrix_tile(row.target, left[-2], right[-1], left[-1]), left[-2], right[-1])
-        return matmul(row.target, Workload("matmul", left, out, (0, 1, 2)), row.tail, tile)
-    count = dots if isinstance(row.schedule, DotsTile) else product
-    return count(row.target, row.workload, row.tail, row.schedule)
-
-
 def test_totals_are_those_of_the_emulator():
     large = [row.counted.total > LARGE for row in PRODUCTS]
-    found = shares([(_ours(row), row.counted) for row in PRODUCTS])
+    found = errors(PRODUCTS, ours)
     assert np.mean(found <= 0.03) >= 0.82 and np.mean(found[large] <= 0.03) >= 0.85
     assert found[large].max() <= 0.08
 
 
 def test_a_grid_as_a_whole_costs_what_it_counts():
-    for name in {row.target.name for row in PRODUCTS}:
-        ours, counted = (
-            sum(each(row).total for row in PRODUCTS if row.target.name == name)
-            for each in (_ours, lambda row: row.counted)
-        )
-        assert abs(ours / counted - 1) < 0.02
+    for on in {row.on for row in PRODUCTS}:
+        assert abs(whole([row for row in PRODUCTS if row.on == on], ours) - 1) < 0.02
 
 
 def test_multiply_adds_are_exact():
-    exact = [
-        isclose(ours.multiply + ours.half, row.counted.multiply + row.counted.half)
-        for row in PRODUCTS
-        for ours in [_ours(row)]
-    ]
-    assert np.mean(exact) >= 0.93
+    assert np.mean(exact(PRODUCTS, ours)) >= 0.93
 
 
 def test_products_of_two_tensors_are_counted_too():
-    found = shares([(_ours(row), row.counted) for row in MATMULS])
+    found = errors(MATMULS, ours)
     assert len(MATMULS) >= 6 and np.mean(found <= 0.065) >= 0.8
 
 

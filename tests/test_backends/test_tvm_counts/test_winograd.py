@@ -14,44 +14,30 @@ from pfir.backends.tvm.schedule.winograd import Winograd
 from pfir.instructions import Instructions
 from pfir.target import Target, parse_target
 from pfir.workload import Tail, Workload
-from tests.test_backends.test_tvm_counts.products import Row, rows, shares
+from tests.test_backends.test_tvm_counts.kept import errors, exact, moved, rows, whole
+from tests.test_backends.test_tvm_counts.ours import ours
 
 ROWS = rows("winograd")
 NHWC = (0, 2, 3, 1)
 
 
-def _ours(row: Row) -> Instructions:
-    return winograd(row.target, row.workload, row.tail, row.schedule)
-
-
 def test_totals_are_those_of_the_emulator():
-    found = shares([(_ours(row), row.counted) for row in ROWS])
+    found = errors(ROWS, ours)
     assert np.mean(found <= 0.03) >= 0.95 and found.max() <= 0.06 and found.mean() <= 0.012
 
 
 def test_a_grid_as_a_whole_costs_what_it_counts():
-    for name in {row.target.name for row in ROWS}:
-        ours, counted = (
-            sum(each(row).total for row in ROWS if row.target.name == name) for each in (_ours, lambda row: row.counted)
-        )
-        assert abs(ours / counted - 1) < 0.02
+    for on in {row.on for row in ROWS}:
+        assert abs(whole([row for row in ROWS if row.on == on], ours) - 1) < 0.02
 
 
 def test_multiply_adds_are_exact_where_tiles_fill_the_image():
-    whole = [row for row in ROWS if all(size % row.schedule.outputs == 0 for size in row.workload.out[2:])]
-    exact = [
-        isclose(ours.multiply + ours.half, row.counted.multiply + row.counted.half)
-        for row in whole
-        for ours in [_ours(row)]
-    ]
-    assert np.mean(exact) >= 0.95
+    filled = [row for row in ROWS if all(size % row.schedule.outputs == 0 for size in row.workload.out[2:])]
+    assert np.mean(exact(filled, ours)) >= 0.95
 
 
 def test_most_loads_and_stores_are_counted_within_a_twentieth():
-    off = [
-        (ours.load + ours.store) / (row.counted.load + row.counted.store) - 1 for row in ROWS for ours in [_ours(row)]
-    ]
-    assert np.mean(np.abs(off) <= 0.05) >= 0.8
+    assert np.mean(np.abs(moved(ROWS, ours)) <= 0.05) >= 0.8
 
 
 def _count(target: Target, channels: int, out: int, size: int, batch: int = 1) -> Instructions:
@@ -72,7 +58,7 @@ def test_counts_grow_with_the_channels_and_the_batch(target: str):
 def test_a_residual_costs_its_loads_and_additions():
     target, row = parse_target("arm"), ROWS[0]
     added = replace(row.tail, operators=("Add", *row.tail.operators), reads=1)
-    more = winograd(target, row.workload, added, row.schedule) + _ours(row) * -1
+    more = winograd(target, row.workload, added, row.schedule) + ours(row) * -1
     vectors = np.prod(row.workload.out[2:]) * -(-row.workload.out[1] // 4)
     assert more.load == more.vector == vectors and more.load_bytes == 16 * vectors
 

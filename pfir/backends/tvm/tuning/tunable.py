@@ -16,7 +16,7 @@ from pfir.backends.tvm.lowering.form import Form, plain
 from pfir.backends.tvm.lowering.fuse import Group
 from pfir.backends.tvm.lowering.lower import Lowering, grouped, sized
 from pfir.backends.tvm.lowering.values import Program, Value
-from pfir.backends.tvm.tuning.database import Entry, Known, core_name, digest
+from pfir.backends.tvm.tuning.database import NOTHING, Entry, Known, core_name, digest
 from pfir.ir.model import Model
 from pfir.target import Target
 from pfir.workload import Workload
@@ -67,7 +67,7 @@ def group_kernels(model: Model, target: Target) -> dict[str, GroupKernel]:
     lowering, calls = Lowering(program, values), Counter()
     found: dict[str, tuple[Workload, Group, dict[str, Form]]] = {}
     for group in grouped(model.graph):
-        forms = {tensor.name: lowering.value(tensor).form for tensor in _read(group)}
+        forms = {tensor.name: lowering.value(tensor).form for tensor in tensors_read(group)}
         before = len(program.works)
         lowering.group(group)
         for workload in program.works[before:]:
@@ -77,7 +77,7 @@ def group_kernels(model: Model, target: Target) -> dict[str, GroupKernel]:
     return {name: GroupKernel(*parts, opset, target, calls[name]) for name, parts in found.items()}
 
 
-def _read(group: Group) -> list[gs.Variable]:
+def tensors_read(group: Group) -> list[gs.Variable]:
     """The tensors that a group reads and does not make."""
     made = {tensor.name for node in group.nodes for tensor in node.outputs}
     read = {tensor.name: tensor for node in group.nodes for tensor in node.inputs if isinstance(tensor, gs.Variable)}
@@ -95,15 +95,16 @@ class GroupKernel:
     target: Target
     calls: int
 
-    def build(self, schedule: str) -> Artifact:
-        """The kernel alone as a library.
+    def build(self, schedule: str | None = None) -> Artifact:
+        """The kernel alone as a library, by this schedule or else by the one of the model of the core.
 
         Raises:
             CompileError: TVM or the linker refuses.
         """
         from tvm import relax
 
-        program = Program(self.target, relax.BlockBuilder(), self.opset, Known({str(self.workload): Entry(schedule)}))
+        known = Known({str(self.workload): Entry(schedule)}) if schedule else NOTHING
+        program = Program(self.target, relax.BlockBuilder(), self.opset, known)
         variables = {
             name: relax.Var(f"input_{i}", relax.TensorType(form.memory, form.dtype))
             for i, (name, form) in enumerate(self.forms.items())
@@ -113,10 +114,10 @@ class GroupKernel:
         with program.builder.function("main", list(variables.values())):
             with program.builder.dataflow():
                 lowering.group(self.group)
-                result = lowering.values[self.group.output.name]
-                output = program.builder.emit_output(relax.Tuple([result.var]))
+                results = {tensor.name: lowering.values[tensor.name] for tensor in self.group.nodes[-1].outputs}
+                output = program.builder.emit_output(relax.Tuple([result.var for result in results.values()]))
             program.builder.emit_func_output(output)
         library = build(program.builder.get(), self.target)
         inputs = tuple(TensorSpec(name, form.dtype, form.memory) for name, form in self.forms.items())
-        outputs = (TensorSpec(self.group.output.name, result.form.dtype, result.form.memory),)
+        outputs = tuple(TensorSpec(name, made.form.dtype, made.form.memory) for name, made in results.items())
         return Artifact("tvm", self.target, {LIBRARY: library}, LIBRARY, inputs, outputs)
