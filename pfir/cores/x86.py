@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from pfir.cores.records import GB, GHZ, KIB, Core
+from pfir.cores.records import GB, GHZ, KIB, MIB, Core
 
 
 def _level(name: str, macs: float, vector_bytes: int, registers: int, source: str) -> Core:
-    about = f"x86-64 psABI: {source}"
-    return Core(name, macs, 2.5 * GHZ, 8 * GB, vector_bytes, registers, 32 * KIB, 512 * KIB, about, efficiency=0.9)
+    return Core(
+        name,
+        macs,
+        clock_hz=2.5 * GHZ,
+        bandwidth=16 * GB,
+        vector_bytes=vector_bytes,
+        vector_registers=registers,
+        l1_bytes=32 * KIB,
+        l2_bytes=512 * KIB,
+        source=f"x86-64 psABI: {source}",
+        efficiency=0.9,
+        l3_bytes=4 * MIB,
+    )
 
 
 X86_LEVELS: dict[str, Core] = {

@@ -1,6 +1,6 @@
 """The latency estimator: counted instructions by class, times what each costs the core; the default device.
 
-    seconds = sum of instructions * costs / clock + what the second cache does not hold / bandwidth
+    seconds = sum of instructions * costs / clock + what the caches do not hold / bandwidth
 
 Who makes a kernel says what it executes: the TVM backend by its own loops, checked against counts of the emulated
 device. What an instruction costs was fitted to published latencies of boards (`pfir.devices.estimation.fit`), and what
@@ -134,4 +134,4 @@ class EstimateDevice(Device):
     def _beyond_s(self, float_bytes: float) -> float:
         """What takes its way through memory, of what has so many bytes in float32."""
         core, size = self.target.core, float_bytes * self.target.value_bytes / FLOAT_BYTES
-        return max(0.0, size - core.l2_bytes) / core.bandwidth
+        return max(0.0, size - core.kept_bytes) / core.bandwidth

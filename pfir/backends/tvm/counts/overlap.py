@@ -13,6 +13,9 @@ is broadcast by a load of its own, once for all vectors of its row (read from di
 
 from __future__ import annotations
 
+from pfir.backends.tvm.schedule.tiles import by_lane
+from pfir.target import Target
+
 LOADS = 1.45
 """Loads that a core with AVX2 starts in a cycle beside multiply-adds."""
 _LATENCY = 4  # cycles of a multiply-add
@@ -28,3 +31,11 @@ def step(rate: float, multiplies: float, loads: float, copies: int = 1) -> float
         copies: Steps between two that add to the same sums.
     """
     return max(multiplies, rate * loads / LOADS, rate * _LATENCY / copies)
+
+
+def beside(target: Target, multiplies: float, loads: float) -> tuple[float, float]:
+    """What multiply-adds of whole vectors, and the loads among them, count as: on x86 those that could have run in the
+    cycles of both, and no loads; on Arm both as they are."""
+    if by_lane(target):
+        return multiplies, loads
+    return max(multiplies, target.macs_per_cycle / target.lanes * loads / LOADS), 0.0

@@ -29,6 +29,8 @@ _ROWS_OF_FEW = ((1, 6), (2, 4), (3, 2))
 _HALF_ROWS = 8
 # Multiply-adds of smaller tiles, as multiples of those of larger ones, from which on they are not looked at.
 _WASTE = 1.3
+# Bytes a second at which the choice on x86 takes weights to come that the second-level cache does not hold.
+_FETCHED = 8e9
 _BIAS = After(True, 0, 0)
 _STRIP_SHARE = 4
 _TILES = 3
@@ -190,7 +192,7 @@ def _seconds(target: Target, channels: int, out: tuple[int, ...], outputs: int |
     weights = target.value_bytes * side * side * channels * out[1]
     instructions = _direct(target, channels, out) if outputs is None else _tiled(target, channels, out, outputs)
     rate = target.macs_per_cycle / target.lanes * core.clock_hz
-    return instructions / rate + max(0, weights - core.l2_bytes) / core.bandwidth
+    return instructions / rate + max(0, weights - core.l2_bytes) / _FETCHED
 
 
 def _direct(target: Target, channels: int, out: tuple[int, ...]) -> float:
