@@ -16,7 +16,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -147,7 +147,7 @@ def pruned(model: Model, share: float, align: int) -> Model:
 
 def estimated(rows: Sequence[Measured], target: Target) -> tuple[np.ndarray, Costs]:
     """Seconds of each row by costs fitted without its model, and the costs fitted to all."""
-    clock, expected = target.core.clock_hz, target.core.costs
+    clock, expected = target.core.clock_hz, replace(target.core, fitted=None).costs
     seconds = np.zeros(len(rows))
     for name in dict.fromkeys(row.model for row in rows):
         others = [_row(row, clock) for row in rows if row.model != name]
