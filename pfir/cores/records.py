@@ -134,7 +134,6 @@ class Core:
         l1_bytes, l2_bytes: Data caches that one core sees.
         l3_bytes: What one core may count on of a cache behind them; 0 if there is none, or it is not known.
         source: Where these numbers come from.
-        efficiency: Share of the peak that well-tuned convolutions reach, in (0, 1].
         shared_bandwidth: Bytes a second that all cores together move between kernels, through the last cache that they
             share or memory.
         board: What it stands for: the board that its costs were fitted to, or a machine of its clock.
@@ -151,7 +150,6 @@ class Core:
     l1_bytes: int
     l2_bytes: int
     source: str
-    efficiency: float = 0.7
     shared_bandwidth: float = 20 * GB
     board: str = ""
     l3_bytes: int = 0

@@ -52,7 +52,6 @@ def _level(name: str, macs: float, vector_bytes: int, registers: int, source: st
         l1_bytes=32 * KIB,
         l2_bytes=512 * KIB,
         source=f"x86-64 psABI: {source}",
-        efficiency=0.9,
         l3_bytes=4 * MIB,
         fitted=x86_costs(vector_bytes, macs),
         errors=errors,

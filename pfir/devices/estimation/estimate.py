@@ -68,7 +68,16 @@ class EstimateDevice(Device):
         clock = f"{core.clock_hz / 1e9:.2f} GHz" + (f" ({core.board})" if core.board else "")
         text = f"counted instructions for {core.name} at {clock}, {threads} thread{'s' if threads > 1 else ''}"
         text += "" if self.target.arithmetic == FLOAT32 else f", {self.target.arithmetic.about}"
-        return f"{text}, {self.basis or 'not calibrated'}, expected error {self.error:.0%}"
+        return f"{text}, {self.basis or self._fitted}, expected error {self.error:.0%}"
+
+    @property
+    def _fitted(self) -> str:
+        """What the core's costs rest on."""
+        core = self.target.core
+        if core.fitted is None:
+            return "costs by its peak"
+        seen = self.target.arithmetic.name in core.errors.measured
+        return "costs fitted to boards with this core" if seen else "costs fitted to boards with other cores"
 
     def seconds(self, kernel: Kernel) -> float:
         """What one call of a kernel takes."""
