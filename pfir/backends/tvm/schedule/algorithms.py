@@ -42,7 +42,7 @@ def winograd_or_direct(target: Target, channels: int, out: tuple[int, ...]) -> W
     """What takes the least time for a 3x3 convolution of stride 1, from `channels` to a result `out` `[N, O, H, W]`;
     None is the direct one.
 
-    Time is that of instructions, and what the weights exceed the second-level cache by at the core's bandwidth. On x86
+    Time is that of instructions, and of fetching what the weights exceed the second-level cache by. On x86
     (AVX-512) tiles of 4x4 were the fastest of the three in eleven of twelve measured shapes, 4 to 64 channels and 7 to
     32 rows; 5 to 6 channels over 9 rows are 8 % faster directly, and tiled all the same. On Arm instructions are
     counted, and cost what the core says.
