@@ -3,11 +3,11 @@
 What instructions take was fitted (`pfir.devices.estimation.fit`) to nine nets and 27 pruned variants of theirs,
 measured on one thread of an AMD EPYC with AVX2, so that level's costs; in cycles of the clock that Linux told, 2.45
 GHz. The others are in proportion: a multiply-add by what the peak says, and instructions on 512 bits take twice the
-time of those on 256 where the peak says so. A net that was not fitted errs by 7 % there
+time of those on 256 where the peak says so. A net that was not fitted errs by 6 % there
 (benchmarks/results/estimator_host.md); what other processors take is not known.
 
 Of the cache that cores share one core keeps 4 MiB from one inference to the next, and what it does not keep comes from
-memory at 16 GB/s: those nets fit best so, of 2 to 10 MiB and 6 to 16 GB/s.
+memory at 16 GB/s: those nets fit best so, of 2 to 10 MiB and 6 to 20 GB/s.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from __future__ import annotations
 from pfir.cores.records import GB, GHZ, KIB, MIB, UNFITTED, Core, Costs, Errors
 
 # Cycles of the fit; of a multiply-add on a core that starts one vector of them a cycle.
-_MULTIPLY = 0.888
-_VECTOR, _LOAD, _LOAD_BYTE, _STORE, _STORE_BYTE, _SCALAR = 0.380, 0.376, 0.0118, 0.385, 0.0120, 0.207
+_MULTIPLY = 0.892
+_VECTOR, _LOAD, _LOAD_BYTE, _STORE, _STORE_BYTE, _SCALAR = 0.356, 0.353, 0.0110, 0.364, 0.0114, 0.208
 _WHOLE_BYTES = 32
-_FITTED = Errors(0.07, UNFITTED.float16, UNFITTED.int8, UNFITTED.elsewhere, ("float32",))
+_FITTED = Errors(0.06, UNFITTED.float16, UNFITTED.int8, UNFITTED.elsewhere, ("float32",))
 
 
 def x86_costs(vector_bytes: int, macs_per_cycle: float) -> Costs:
