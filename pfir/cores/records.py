@@ -132,6 +132,7 @@ class Core:
         vector_bytes: Width of a vector register.
         vector_registers: How many of them there are.
         l1_bytes, l2_bytes: Data caches that one core sees.
+        l3_bytes: What one core may count on of a cache behind them; 0 if there is none, or it is not known.
         source: Where these numbers come from.
         shared_bandwidth: Bytes a second that all cores together move between kernels, through the last cache that they
             share or memory.
@@ -151,9 +152,15 @@ class Core:
     source: str
     shared_bandwidth: float = 20 * GB
     board: str = ""
+    l3_bytes: int = 0
     # Not hashed: targets are keys of caches, and the name tells cores apart.
     fitted: Costs | None = field(default=None, hash=False)
     errors: Errors = field(default=UNFITTED, hash=False)
+
+    @property
+    def kept_bytes(self) -> int:
+        """What stays in its caches from one inference to the next."""
+        return max(self.l2_bytes, self.l3_bytes)
 
     @property
     def costs(self) -> Costs:

@@ -102,6 +102,11 @@ def test_widths_cost_what_their_kernels_do_also_where_they_were_asked_for_before
     assert pickle.loads(pickle.dumps(device)).estimate_widths(scalable, {"g": 3}) == found
     with pytest.raises(UsageError, match="nothing to estimate"):
         device.estimate_widths(scalable, {"g": 0})
+    larger = EstimateDevice(parse_target("arm"), more=lambda kernel, target: 1e6 * kernel.weight_bytes)
+    for width in (3, 6, 3):
+        waited = larger.estimate_widths(scalable, {"g": width})
+        assert waited == larger.estimate(scalable.at({"g": width}))
+    assert waited.seconds > found.seconds
 
 
 @pytest.mark.parametrize("family", [family.name for family in FAMILIES])

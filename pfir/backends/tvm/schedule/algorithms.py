@@ -31,6 +31,8 @@ _ROWS_OF_FEW = ((1, 6), (2, 4), (3, 2))
 _HALF_ROWS = 8
 # Multiply-adds of smaller tiles, as multiples of those of larger ones, from which on they are not looked at.
 _WASTE = 1.3
+# Bytes a second at which the choice on x86 takes weights to come that the second-level cache does not hold.
+_FETCHED = 8e9
 _BIAS = After(True, 0, 0)
 _STRIP_SHARE = 4
 _TILES = 3
@@ -40,7 +42,7 @@ def winograd_or_direct(target: Target, channels: int, out: tuple[int, ...]) -> W
     """What takes the least time for a 3x3 convolution of stride 1, from `channels` to a result `out` `[N, O, H, W]`;
     None is the direct one.
 
-    Time is that of instructions, and what the weights exceed the second-level cache by at the core's bandwidth. On x86
+    Time is that of instructions, and of fetching what the weights exceed the second-level cache by. On x86
     (AVX-512) tiles of 4x4 were the fastest of the three in eleven of twelve measured shapes, 4 to 64 channels and 7 to
     32 rows; 5 to 6 channels over 9 rows are 8 % faster directly, and tiled all the same. On Arm instructions are
     counted, and cost what the core says.
@@ -192,7 +194,7 @@ def _seconds(target: Target, channels: int, out: tuple[int, ...], outputs: int |
     weights = target.value_bytes * side * side * channels * out[1]
     instructions = _direct(target, channels, out) if outputs is None else _tiled(target, channels, out, outputs)
     rate = target.macs_per_cycle / target.lanes * core.clock_hz
-    return instructions / rate + max(0, weights - core.l2_bytes) / core.bandwidth
+    return instructions / rate + max(0, weights - core.l2_bytes) / _FETCHED
 
 
 def _direct(target: Target, channels: int, out: tuple[int, ...]) -> float:
