@@ -1,12 +1,13 @@
 """The estimator on this machine's own core: nets and pruned widths, measured here and estimated.
 
-    python benchmarks/estimator/host.py [--models DIR] [--rounds 7] [--again]
+    python benchmarks/estimator/host.py [--models DIR] [--rounds 7] [--again] [--recount]
 
 Every model is measured as it is and at widths as a search chooses them, by seeded ratios, all variants of a model in
 turn, so that what else runs here strikes all of them alike; medians over the rounds. An estimate has one scale for all.
 Two questions: how far estimates lie off after that scale, and how far the ratio between a model and its pruned variant
 lies off the measured ratio, which no scale changes. Costs are fitted without the model that is judged by them.
 Writes benchmarks/results/estimator_host.json and .md; without `--again` what is there already is not measured anew.
+`--recount` keeps the seconds and asks anew for the instructions, since the variants are the same by their seeds.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,7 @@ class Measured:
         model: Its name.
         share: Of the channels that went; 0 of the model itself.
         instructions: That pfir says it executes.
+        waiting: Seconds that pfir says it takes beside them, for what the caches do not hold.
         seconds: Median of the rounds.
         spread: Half the range between the quartiles of the rounds, as a share of the median.
     """
@@ -60,6 +62,7 @@ class Measured:
     model: str
     share: float
     instructions: Instructions
+    waiting: float
     seconds: float
     spread: float
 
@@ -69,10 +72,14 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=ROOT.parent / "shared" / "models")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--again", action="store_true")
+    parser.add_argument("--recount", action="store_true")
     options = parser.parse_args()
     path, target = RESULTS / "estimator_host.json", parse_target("host")
     kept = json.loads(path.read_text()) if path.exists() and not options.again else []
-    rows = [Measured(**{**row, "instructions": Instructions(**row["instructions"])}) for row in kept]
+    rows = [Measured(**{"waiting": 0.0, **row, "instructions": Instructions(**row["instructions"])}) for row in kept]
+    if options.recount:
+        rows = recounted(rows, options.models, target)
+        path.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     for name, model in models(options.models):
         if name not in {row.model for row in rows}:
             rows += measured(name, model, target, options.rounds)
@@ -92,18 +99,39 @@ def models(folder: Path) -> Iterator[tuple[str, Model]]:
 def measured(name: str, model: Model, target: Target, rounds: int) -> list[Measured]:
     """The model and its variants, measured in turn."""
     backend = open_backend("tvm")
-    variants = [(0.0, model), *((share, pruned(model, share, target.lanes)) for share in SHARES)]
-    built = [backend.build(variant, target) for _, variant in variants]
-    count = backend.estimator(target).count
-    told = [sum((count(k, target) for k in artifact.kernels), Instructions()) for artifact in built]
+    variants = variants_of(model, target)
+    built = [backend.build(variant, target) for variant in variants.values()]
     with HostDevice() as device:
         seconds = np.array([[device.measure(artifact).seconds for artifact in built] for _ in range(rounds)])
     low, middle, high = np.percentile(seconds, (25, 50, 75), axis=0)
     spreads = (high - low) / 2 / middle
     return [
-        Measured(name, share, instructions, float(one), float(spread))
-        for (share, _), instructions, one, spread in zip(variants, told, middle, spreads, strict=True)
+        Measured(name, share, *told(variant, target), float(one), float(spread))
+        for (share, variant), one, spread in zip(variants.items(), middle, spreads, strict=True)
     ]
+
+
+def recounted(rows: Sequence[Measured], folder: Path, target: Target) -> list[Measured]:
+    """The same measurements beside what pfir says now."""
+    found = {name: variants_of(model, target) for name, model in models(folder)}
+    return [
+        Measured(row.model, row.share, *told(found[row.model][row.share], target), row.seconds, row.spread)
+        for row in rows
+    ]
+
+
+def variants_of(model: Model, target: Target) -> dict[float, Model]:
+    """The model and its pruned variants, by the share of channels that went."""
+    return {0.0: model, **{share: pruned(model, share, target.lanes) for share in SHARES}}
+
+
+def told(model: Model, target: Target) -> tuple[Instructions, float]:
+    """The instructions of an inference, and the seconds that it takes beside them, as the estimator says."""
+    backend, core = open_backend("tvm"), target.core
+    estimator, kernels = backend.estimator(target), backend.kernels(model, target)
+    instructions = sum((estimator.count(kernel, target) for kernel in kernels), estimator.around)
+    seconds = estimator.estimate(kernels).seconds
+    return instructions, max(0.0, seconds - core.costs.cycles(instructions) / core.clock_hz)
 
 
 def pruned(model: Model, share: float, align: int) -> Model:
@@ -119,28 +147,29 @@ def pruned(model: Model, share: float, align: int) -> Model:
 
 def estimated(rows: Sequence[Measured], target: Target) -> tuple[np.ndarray, Costs]:
     """Seconds of each row by costs fitted without its model, and the costs fitted to all."""
-    clock, expected = target.core.clock_hz, target.core.costs
+    clock, expected = target.core.clock_hz, replace(target.core, fitted=None).costs
     seconds = np.zeros(len(rows))
     for name in dict.fromkeys(row.model for row in rows):
         others = [_row(row, clock) for row in rows if row.model != name]
         costs = fit(others, expected).costs
         for i, row in enumerate(rows):
             if row.model == name:
-                seconds[i] = costs.cycles(row.instructions) / clock
+                seconds[i] = costs.cycles(row.instructions) / clock + row.waiting
     return seconds, fit([_row(row, clock) for row in rows], expected).costs
 
 
 def _row(row: Measured, clock_hz: float) -> Row:
-    return Row(row.instructions, row.seconds, clock_hz)
+    return Row(row.instructions, row.seconds, clock_hz, waiting=row.waiting)
 
 
 def page(rows: Sequence[Measured], target: Target) -> Iterator[str]:
     """The figures as Markdown."""
     seconds, costs = estimated(rows, target)
     real = np.array([row.seconds for row in rows])
-    shipped = np.array([target.core.costs.cycles(row.instructions) / target.core.clock_hz for row in rows])
+    core = target.core
+    shipped = np.array([core.costs.cycles(row.instructions) / core.clock_hz + row.waiting for row in rows])
     yield "# The estimator on this machine\n"
-    yield f"`python benchmarks/estimator/host.py`, one thread, {target.core.name}.\n"
+    yield f"`python benchmarks/estimator/host.py`, one thread, {core.name}.\n"
     yield "`shipped`: by the costs of pfir/cores, one scale for all. `left out`: by costs fitted to all other models."
     yield "Errors are of the estimate, relative to what was measured; a pair is a model and its pruned variant.\n"
     yield "| question | shipped | left out | goal |"

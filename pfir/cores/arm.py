@@ -1,7 +1,6 @@
 """The Arm cores that pfir can cost, each with the board that it stands for.
 
-Peaks: 128-bit FMLA instructions that start in a cycle times four lanes (`pfir.cores.issue`). Efficiencies: what ncnn's
-published figures leave of that peak (github.com/Tencent/ncnn, benchmark/README.md), rounded. Clocks are those of the
+Peaks: 128-bit FMLA instructions that start in a cycle times four lanes (`pfir.cores.issue`). Clocks are those of the
 boards named (of the Raspberry Pi: raspberrypi.com/documentation/computers/processors.html); caches are theirs, too, or
 assumed where the source says so. Bandwidths are rounded figures for one core streaming, about half of what the chip's
 memory carries in theory: assumptions, within the stated error. What several cores share was fitted, where figures for
@@ -17,9 +16,7 @@ from pfir.cores.records import GB, GHZ, KIB, Core
 _PI = "raspberrypi.com/documentation"
 
 
-def _arm(
-    name: str, board: str, ghz: float, gb_s: float, caches_kib: tuple[int, int], source: str, efficiency: float = 0.7
-) -> Core:
+def _arm(name: str, board: str, ghz: float, gb_s: float, caches_kib: tuple[int, int], source: str) -> Core:
     return Core(
         name,
         macs_per_cycle=4 * ISSUE[name].multiplies,
@@ -30,7 +27,6 @@ def _arm(
         l1_bytes=caches_kib[0] * KIB,
         l2_bytes=caches_kib[1] * KIB,
         source=source,
-        efficiency=efficiency,
         shared_bandwidth=shared_bandwidth(name) or _SHARED * gb_s * GB,
         board=board,
         fitted=fitted_costs(name),
@@ -46,11 +42,11 @@ CORES: dict[str, Core] = {
     core.name: core
     for core in (
         # Second-level cache: Linux, bcm2837.dtsi.
-        _arm("cortex-a53", "Raspberry Pi 3B+", 1.4, 2.0, (32, 512), f"LLVM's SchedA53; BCM2837B0: {_PI}", 0.35),
-        _arm("cortex-a55", "Orange Pi CM4", 1.8, 5.0, (32, 128), "LLVM's SchedA55; RK3566; caches assumed", 0.5),
-        _arm("cortex-a57", "Jetson Nano", 1.43, 5.0, (32, 2048), "LLVM's SchedA57; Tegra X1: WikiChip", 0.55),
-        _arm("cortex-a72", "Raspberry Pi 4", 1.8, 4.0, (32, 1024), f"LLVM's SchedA57; BCM2711: {_PI}", 0.55),
-        _arm("cortex-a73", "Khadas VIM3", 2.2, 5.0, (32, 1024), "LLVM's SchedA57; A311D; caches assumed", 0.55),
+        _arm("cortex-a53", "Raspberry Pi 3B+", 1.4, 2.0, (32, 512), f"LLVM's SchedA53; BCM2837B0: {_PI}"),
+        _arm("cortex-a55", "Orange Pi CM4", 1.8, 5.0, (32, 128), "LLVM's SchedA55; RK3566; caches assumed"),
+        _arm("cortex-a57", "Jetson Nano", 1.43, 5.0, (32, 2048), "LLVM's SchedA57; Tegra X1: WikiChip"),
+        _arm("cortex-a72", "Raspberry Pi 4", 1.8, 4.0, (32, 1024), f"LLVM's SchedA57; BCM2711: {_PI}"),
+        _arm("cortex-a73", "Khadas VIM3", 2.2, 5.0, (32, 1024), "LLVM's SchedA57; A311D; caches assumed"),
         _arm("cortex-a76", "Raspberry Pi 5", 2.4, 9.0, (64, 512), f"Arm's SOG; BCM2712: {_PI}"),
         _arm("cortex-a78", "Jetson AGX Orin", 2.2, 12.0, (32, 512), "anandtech.com/show/15813; caches assumed"),
         _arm("cortex-a520", "Orion O6, small cores", 1.8, 8.0, (32, 512), "Arm's SOG; clock and caches assumed"),

@@ -132,8 +132,8 @@ class Core:
         vector_bytes: Width of a vector register.
         vector_registers: How many of them there are.
         l1_bytes, l2_bytes: Data caches that one core sees.
+        l3_bytes: What one core may count on of a cache behind them; 0 if there is none, or it is not known.
         source: Where these numbers come from.
-        efficiency: Share of the peak that well-tuned convolutions reach, in (0, 1].
         shared_bandwidth: Bytes a second that all cores together move between kernels, through the last cache that they
             share or memory.
         board: What it stands for: the board that its costs were fitted to, or a machine of its clock.
@@ -150,12 +150,17 @@ class Core:
     l1_bytes: int
     l2_bytes: int
     source: str
-    efficiency: float = 0.7
     shared_bandwidth: float = 20 * GB
     board: str = ""
+    l3_bytes: int = 0
     # Not hashed: targets are keys of caches, and the name tells cores apart.
     fitted: Costs | None = field(default=None, hash=False)
     errors: Errors = field(default=UNFITTED, hash=False)
+
+    @property
+    def kept_bytes(self) -> int:
+        """What stays in its caches from one inference to the next."""
+        return max(self.l2_bytes, self.l3_bytes)
 
     @property
     def costs(self) -> Costs:

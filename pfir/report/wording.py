@@ -109,7 +109,7 @@ def latency_row(report: Mapping) -> str:
 
 
 def source(report: Mapping) -> str:
-    """How the latencies were found: `measured`, `estimate, ±48 %`."""
+    """How the latencies were found: `measured`, `estimate, ±6 %`."""
     return _error(report) or "measured"
 
 
@@ -149,7 +149,7 @@ def _nothing(report: Mapping) -> str:
 
 
 def _error(report: Mapping) -> str:
-    """`estimate, ±48 %`; nothing of a measurement."""
+    """`estimate, ±6 %`; nothing of a measurement."""
     spread = report["result"]["latency_spread"]
     return f"estimate, ±{100 * spread:.0f} %" if is_estimate(report) else ""
 

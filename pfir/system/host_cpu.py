@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from pfir.cores import CORES, CORES_32, X86_LEVELS, Core
+from pfir.cores.x86 import x86_costs
 
 _AVX512 = {"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512cd"}
 _ZEN4 = _AVX512 | {"avx512_vnni", "avx512_bf16", "avx512vbmi", "avx512_vbmi2", "gfni", "vaes", "sha_ni"}
@@ -100,7 +101,10 @@ def _x86(fields: dict[str, str]) -> Core:
     clock = _clock_hz(fields)
     l2 = _cache_bytes(2) or core.l2_bytes
     about = "/proc/cpuinfo of this machine"
-    return replace(core, name=name, macs_per_cycle=macs, clock_hz=clock, l2_bytes=l2, source=about)
+    core = replace(core, name=name, macs_per_cycle=macs, clock_hz=clock, l2_bytes=l2, source=about)
+    measured = fields.get("vendor_id") == "AuthenticAMD" and fields.get("cpu family") == "25"
+    errors = core.errors if measured else core.errors.of_another_board
+    return replace(core, fitted=x86_costs(core.vector_bytes, macs), errors=errors)
 
 
 def _cache_bytes(level: int) -> int:

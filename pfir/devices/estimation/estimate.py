@@ -1,6 +1,6 @@
 """The latency estimator: counted instructions by class, times what each costs the core; the default device.
 
-    seconds = sum of instructions * costs / clock + what the second cache does not hold / bandwidth
+    seconds = sum of instructions * costs / clock + what the caches do not hold / bandwidth
 
 Who makes a kernel says what it executes: the TVM backend by its own loops, checked against counts of the emulated
 device. What an instruction costs was fitted to published latencies of boards (`pfir.devices.estimation.fit`), and what
@@ -35,6 +35,8 @@ class EstimateDevice(Device):
         target: The core and threads that are costed.
         count: Instructions of a kernel and its call.
         around: Those of an inference beside its kernels.
+        more: Bytes of float32 by which the weights that a kernel reads exceed the model's own, such as transformed
+            ones; None where costs were fitted without them.
         factor: Estimates are multiplied by it (from calibration), > 0.
         error: The relative error to expect; None is that of the core.
         basis: What the factor rests on, for the measurement's detail.
@@ -48,6 +50,7 @@ class EstimateDevice(Device):
         target: Target,
         count: Count = plain_instructions,
         around: Instructions = NOTHING,
+        more: Callable[[Kernel, Target], float] | None = None,
         *,
         factor: float = 1.0,
         error: float | None = None,
@@ -55,11 +58,13 @@ class EstimateDevice(Device):
     ) -> None:
         if not factor > 0:
             raise UsageError(f"a calibration factor is {factor}; it must be above 0")
-        self.target, self.count, self.around, self.factor, self.basis = target, count, around, factor, basis
+        self.target, self.count, self.around, self.more = target, count, around, more
+        self.factor, self.basis = factor, basis
         self.error = target.core.errors.of(target.arithmetic.name) if error is None else error
         self.name = f"estimate {target.name}"
         self._known: dict[object, float] = {}
         self._widths: dict[ScalableKernels, dict[Key, float]] = {}
+        self._weights: dict[ScalableKernels, dict[Key, float]] = {}
 
     @property
     def detail(self) -> str:
@@ -68,7 +73,16 @@ class EstimateDevice(Device):
         clock = f"{core.clock_hz / 1e9:.2f} GHz" + (f" ({core.board})" if core.board else "")
         text = f"counted instructions for {core.name} at {clock}, {threads} thread{'s' if threads > 1 else ''}"
         text += "" if self.target.arithmetic == FLOAT32 else f", {self.target.arithmetic.about}"
-        return f"{text}, {self.basis or 'not calibrated'}, expected error {self.error:.0%}"
+        return f"{text}, {self.basis or self._fitted}, expected error {self.error:.0%}"
+
+    @property
+    def _fitted(self) -> str:
+        """What the core's costs rest on."""
+        core = self.target.core
+        if core.fitted is None:
+            return "costs by its peak"
+        seen = self.target.arithmetic.name in core.errors.measured
+        return "costs fitted to boards with this core" if seen else "costs fitted to boards with other cores"
 
     def seconds(self, kernel: Kernel) -> float:
         """What one call of a kernel takes."""
@@ -85,7 +99,10 @@ class EstimateDevice(Device):
         """
         if not kernels:
             raise UsageError("no kernels: there is nothing to estimate")
-        return self._measurement(sum(map(self.seconds, kernels)), sum(kernel.weight_bytes for kernel in kernels))
+        weight_bytes: float = sum(kernel.weight_bytes for kernel in kernels)
+        if self.more is not None:
+            weight_bytes += sum(self.more(kernel, self.target) for kernel in kernels)
+        return self._measurement(sum(map(self.seconds, kernels)), weight_bytes)
 
     def estimate_widths(self, scalable: ScalableKernels, kept: Mapping[str, int]) -> Measurement:
         """The latency of the kernels of a model that keeps so many channels of each group, as `estimate` says; some ten
@@ -98,11 +115,15 @@ class EstimateDevice(Device):
         total = scalable.total(kept, self.seconds, known)
         if not total > 0:
             raise UsageError("no kernels: there is nothing to estimate")
-        return self._measurement(total, scalable.size_bytes_at(kept))
+        weight_bytes: float = scalable.size_bytes_at(kept)
+        if self.more is not None:
+            more, target, known = self.more, self.target, self._weights.setdefault(scalable, {})
+            weight_bytes += scalable.total(kept, lambda kernel: more(kernel, target), known)
+        return self._measurement(total, weight_bytes)
 
     def scaled(self, factor: float, error: float, basis: str) -> EstimateDevice:
         """The same, its estimates multiplied by a factor that rests on something."""
-        made = (self.target, self.count, self.around)
+        made = (self.target, self.count, self.around, self.more)
         return EstimateDevice(*made, factor=self.factor * factor, error=error, basis=basis)
 
     def measure(self, artifact: Artifact) -> Measurement:
@@ -115,7 +136,7 @@ class EstimateDevice(Device):
 
     def __getstate__(self) -> dict[str, object]:
         """Without the prices known so far: another process finds its own."""
-        return self.__dict__ | {"_known": {}, "_widths": {}}
+        return self.__dict__ | {"_known": {}, "_widths": {}, "_weights": {}}
 
     def _measurement(self, kernels_s: float, weight_bytes: float) -> Measurement:
         """Of an inference whose kernels take so long, with so many bytes of weights, each read once."""
@@ -134,4 +155,4 @@ class EstimateDevice(Device):
     def _beyond_s(self, float_bytes: float) -> float:
         """What takes its way through memory, of what has so many bytes in float32."""
         core, size = self.target.core, float_bytes * self.target.value_bytes / FLOAT_BYTES
-        return max(0.0, size - core.l2_bytes) / core.bandwidth
+        return max(0.0, size - core.kept_bytes) / core.bandwidth

@@ -43,7 +43,7 @@ def test_more_channels_never_cost_less(target, inputs, outputs, more, kernel, si
 
 
 @settings(deadline=None)
-@given(channels, channels, st.sampled_from([1, 3]), st.sampled_from([4, 14, 32]))
+@given(st.integers(6, 60), st.integers(6, 60), st.sampled_from([1, 3]), st.sampled_from([14, 32]))
 def test_float16_costs_about_half_of_float32(inputs, outputs, kernel, size):
     """Or less, where half the bytes fit a cache that all of them do not."""
     net, target = convolution(8 * inputs, 8 * outputs, size, kernel), parse_target("arm:cortex-a76")
@@ -102,6 +102,11 @@ def test_widths_cost_what_their_kernels_do_also_where_they_were_asked_for_before
     assert pickle.loads(pickle.dumps(device)).estimate_widths(scalable, {"g": 3}) == found
     with pytest.raises(UsageError, match="nothing to estimate"):
         device.estimate_widths(scalable, {"g": 0})
+    larger = EstimateDevice(parse_target("arm"), more=lambda kernel, target: 1e6 * kernel.weight_bytes)
+    for width in (3, 6, 3):
+        waited = larger.estimate_widths(scalable, {"g": width})
+        assert waited == larger.estimate(scalable.at({"g": width}))
+    assert waited.seconds > found.seconds
 
 
 @pytest.mark.parametrize("family", [family.name for family in FAMILIES])

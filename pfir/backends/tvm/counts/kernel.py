@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from math import prod
 
 from pfir.artifact import Kernel
 from pfir.backends.tvm.counts.convolutions.across import across
@@ -73,6 +74,17 @@ class KernelCounts:
         """The instructions of one call, the virtual machine's part included."""
         return CALL + self._of(kernel, target)
 
+    def more_weights(self, kernel: Kernel, target: Target) -> float:
+        """Bytes by which a convolution's transformed weights exceed its own (Winograd)."""
+        workload = kernel.workload
+        if workload.family != CONVOLUTION or len(workload.data) != _IMAGE_AXES:
+            return 0.0
+        schedule = self._schedule(target, routed(workload))
+        if not isinstance(schedule, Winograd):
+            return 0.0
+        points = (schedule.outputs + workload.kernel[0] - 1) ** 2
+        return kernel.weight_bytes * (points / prod(workload.kernel) - 1)
+
     def _of(self, kernel: Kernel, target: Target) -> Instructions:
         workload = kernel.workload
         if workload.dtype != target.arithmetic.data:
@@ -92,11 +104,14 @@ class KernelCounts:
         return plain_instructions(kernel, target)
 
     def _scheduled(self, target: Target, workload: Workload, tail: Tail) -> Instructions:
-        measured = self.known.schedule(target, workload) if self.known.entries else None
-        schedule = measured or _modelled(target, workload)
+        schedule = self._schedule(target, workload)
         if workload.family == CONVOLUTION and isinstance(schedule, MatrixTile):
             return conv(target, workload, tail, schedule)
         return _SCHEDULED.get(type(schedule), product)(target, workload, tail, schedule)
+
+    def _schedule(self, target: Target, workload: Workload) -> Schedule:
+        measured = self.known.schedule(target, workload) if self.known.entries else None
+        return measured or _modelled(target, workload)
 
 
 def _modelled(target: Target, workload: Workload) -> Schedule:

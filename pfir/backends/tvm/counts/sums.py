@@ -94,6 +94,7 @@ class Registers(NamedTuple):
         by_lane: Whether a value multiplies a vector from a lane of a register, as on Arm.
         held: Vector registers.
         fenced: Whether barriers stand in short loops, as on 64-bit Arm; each is an instruction.
+        rate: Multiply-adds of whole vectors that start in a cycle.
     """
 
     lanes: int
@@ -101,6 +102,7 @@ class Registers(NamedTuple):
     by_lane: bool
     held: int
     fenced: bool
+    rate: float
 
     def share(self, lanes: int) -> float:
         """What an instruction of so many lanes takes of a whole one: on Arm as much, on x86 no less than half."""
@@ -110,8 +112,9 @@ class Registers(NamedTuple):
 def registers_of(target: Target) -> Registers:
     """Those of a target."""
     core, value_bytes = target.core, target.value_bytes
+    lanes = core.vector_bytes // value_bytes
     return Registers(
-        core.vector_bytes // value_bytes, value_bytes, by_lane(target), core.vector_registers, target.arm64
+        lanes, value_bytes, by_lane(target), core.vector_registers, target.arm64, target.macs_per_cycle / lanes
     )
 
 

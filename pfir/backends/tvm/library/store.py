@@ -11,7 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 from pfir.devices.emulation.cached import default_cache
-from pfir.devices.estimation.winograd import SCHEDULES
 from pfir.ir.model import Model
 from pfir.system.checksum import opened, sealed
 from pfir.target import Target
@@ -29,7 +28,7 @@ def key(model: Model, target: Target, measured: str) -> str:
     """
     digest = hashlib.sha256(model.to_proto().SerializeToString(deterministic=True))
     where = (repr(target.core), target.triple, target.cpu, target.features, target.threads, target.arithmetic.name)
-    for part in (*where, SCHEDULES, measured, _toolchain()):
+    for part in (*where, measured, _toolchain()):
         digest.update(repr(part).encode())
     return digest.hexdigest()
 

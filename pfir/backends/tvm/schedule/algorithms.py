@@ -16,19 +16,23 @@ from pfir.backends.tvm.schedule.remainders import strip_remainder
 from pfir.backends.tvm.schedule.tile_kinds import MatrixTile, NarrowingTile, ProductTile
 from pfir.backends.tvm.schedule.tiles import FEWEST_LANES, by_lane, matrix_tile, matrix_tiles, shared, strip_tile
 from pfir.backends.tvm.schedule.winograd import Winograd
-from pfir.devices.estimation.winograd import SCHEDULES, schedules_for
 from pfir.target import Target
 from pfir.workload import Tail, Workload
 
-OUTPUTS = tuple(schedule.outputs for schedule in SCHEDULES)
-# Vector instructions a multiply-add of the inner loops: on Arm two in five are loads, x86 takes operands from memory.
-_PER_MULTIPLY = {"arm": 1.3, "x86": 1.1}
+OUTPUTS = (4, 2)
+"""Rows and columns of a tile of the result."""
+# On x86, by these rows and columns: what it takes to transform one vector of channels of a tile, and to transform its
+# result back, in multiply-adds. Cycles on Zen 4, by leaving the transforms out; 2x2 in proportion to its sums.
+_TRANSFORMS = {4: (180.0, 150.0), 2: (60.0, 45.0)}
+_PER_MULTIPLY = 1.1  # vector instructions a multiply-add of the inner loops there
 # The most rows of a register tile of so many vectors, of 32 registers and of 16; of float16 values.
 _ROWS = ((1, 12), (2, 8), (3, 5), (4, 4))
 _ROWS_OF_FEW = ((1, 6), (2, 4), (3, 2))
 _HALF_ROWS = 8
 # Multiply-adds of smaller tiles, as multiples of those of larger ones, from which on they are not looked at.
 _WASTE = 1.3
+# Bytes a second at which the choice on x86 takes weights to come that the second-level cache does not hold.
+_FETCHED = 8e9
 _BIAS = After(True, 0, 0)
 _STRIP_SHARE = 4
 _TILES = 3
@@ -38,7 +42,7 @@ def winograd_or_direct(target: Target, channels: int, out: tuple[int, ...]) -> W
     """What takes the least time for a 3x3 convolution of stride 1, from `channels` to a result `out` `[N, O, H, W]`;
     None is the direct one.
 
-    Time is that of instructions, and what the weights exceed the second-level cache by at the core's bandwidth. On x86
+    Time is that of instructions, and of fetching what the weights exceed the second-level cache by. On x86
     (AVX-512) tiles of 4x4 were the fastest of the three in eleven of twelve measured shapes, 4 to 64 channels and 7 to
     32 rows; 5 to 6 channels over 9 rows are 8 % faster directly, and tiled all the same. On Arm instructions are
     counted, and cost what the core says.
@@ -50,9 +54,9 @@ def winograd_or_direct(target: Target, channels: int, out: tuple[int, ...]) -> W
 
 
 def outputs_for(target: Target) -> tuple[int, ...]:
-    """The sizes of `OUTPUTS` that the target's arithmetic is exact enough for."""
-    exact = {schedule.outputs for schedule in schedules_for(target)}
-    return tuple(outputs for outputs in OUTPUTS if outputs in exact)
+    """The sizes of `OUTPUTS` that the target's arithmetic is exact enough for: in float16 the transforms of 4x4 tiles,
+    whose weights reach from 1/24 to 8, would cost about ten times the error of a direct convolution."""
+    return OUTPUTS[1:] if is_half(target) else OUTPUTS
 
 
 def _cheapest(target: Target, channels: int, out: tuple[int, ...]) -> Winograd | None:
@@ -190,7 +194,7 @@ def _seconds(target: Target, channels: int, out: tuple[int, ...], outputs: int |
     weights = target.value_bytes * side * side * channels * out[1]
     instructions = _direct(target, channels, out) if outputs is None else _tiled(target, channels, out, outputs)
     rate = target.macs_per_cycle / target.lanes * core.clock_hz
-    return instructions / rate + max(0, weights - core.l2_bytes) / core.bandwidth
+    return instructions / rate + max(0, weights - core.l2_bytes) / _FETCHED
 
 
 def _direct(target: Target, channels: int, out: tuple[int, ...]) -> float:
@@ -205,16 +209,15 @@ def _tiled(target: Target, channels: int, out: tuple[int, ...], outputs: int) ->
     tiles = out[0] * prod(-(-size // outputs) for size in out[2:])
     points = (outputs + 2) ** 2
     products = points * channels * _multiply_adds(target, made.tile, out[1])
-    there, back = (_vectors(target, size) for size in (channels, out[1]))
-    schedule = next(schedule for schedule in schedules_for(target) if schedule.outputs == outputs)
-    return tiles * (products + there * schedule.there + back * schedule.back)
+    transforms = (_vectors(target, n) * cost for n, cost in zip((channels, out[1]), _TRANSFORMS[outputs], strict=True))
+    return tiles * (products + sum(transforms))
 
 
 def _multiply_adds(target: Target, tile: ProductTile, channels_out: int) -> float:
     """Vector instructions for each row and input channel, in units of whole vectors; two rows share one vector where
     the tile is a narrowing one."""
     vectors = -(-channels_out // tile.block) * tile.vectors - isinstance(tile, NarrowingTile) / 2
-    return vectors * _share(target, tile.lanes) * _PER_MULTIPLY["arm" if by_lane(target) else "x86"]
+    return vectors * _share(target, tile.lanes) * _PER_MULTIPLY
 
 
 def _vectors(target: Target, channels: int) -> float:

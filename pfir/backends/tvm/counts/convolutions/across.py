@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 
+from pfir.backends.tvm.counts.overlap import beside
 from pfir.backends.tvm.counts.tail import constants_of, tail_of_vector
 from pfir.backends.tvm.counts.vectors import share_of_vector
 from pfir.backends.tvm.kernels.axis import Axis
@@ -61,16 +62,17 @@ def across(target: Target, workload: Workload, tail: Tail, tile: AcrossTile) -> 
         _CALL[i] + strips * (down.strips * _STRIP[i] + down.rows * row[i] + down.rounds * _ROUND[i]) for i in (0, 1)
     )
     strips *= down.strips
-    weights, reloaded = strips * (kh * kw + 1), strips * _RELOADED + _SAVED
     share, size, half = share_of_vector(target, tile.lanes), tile.lanes * target.value_bytes, workload.dtype == HALF
+    multiplied, loaded = beside(target, multiplies * share, pixels)
+    weights, reloaded = strips * (kh * kw + 1), strips * _RELOADED + _SAVED
     again = results if half and constants_of(tail) >= _MANY else 0
     after, times = tail_of_vector(tail, size, workload.dtype), results * share
     return Instructions(
-        multiply=times * after.multiply + (0.0 if half else multiplies * share),
-        half=times * after.half + (multiplies * share if half else 0.0),
+        multiply=times * after.multiply + (0.0 if half else multiplied),
+        half=times * after.half + (multiplied if half else 0.0),
         vector=times * (1 + after.vector) + again,
-        load=pixels + weights + reloaded + again + results * after.load,
-        load_bytes=size * (pixels + weights + again + results * after.load) + 8 * reloaded,
+        load=loaded + weights + reloaded + again + results * after.load,
+        load_bytes=size * (loaded + weights + again + results * after.load) + 8 * reloaded,
         store=results + _SAVED,
         store_bytes=size * results + 16 * _SAVED,
         scalar=scalar,

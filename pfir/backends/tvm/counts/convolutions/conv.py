@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from math import gcd
 
+from pfir.backends.tvm.counts.overlap import beside
 from pfir.backends.tvm.counts.tail import tail_of_vector
 from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
 from pfir.backends.tvm.schedule.tiles import by_lane
@@ -50,25 +51,26 @@ def _sums(target: Target, work: Workload, tile: MatrixTile) -> Instructions:
     length = work.channels // count * (across if few else 1)
     rounds = 0 if few or length < 2 * tile.unroll else length // tile.unroll
     runs, multiply = sums * down * taps, sums * down * taps * length * tile.rows * vectors * share
-    weights, values = length * vectors, _values(target, work, tile, length, vectors)
+    weights, values = length * vectors, _values(target, work, tile, length)
+    loads = runs * ((-(-weights // 2) if by_lane(target) else weights) + values)
+    multiply, loads = beside(target, multiply, loads)
     scalar = _A_TAP * (0 if few else taps) + taps * rounds * _A_ROUND
-    each = 1 if by_lane(target) else vectors
     return Instructions(
         multiply=0.0 if work.dtype == HALF else multiply,
         half=multiply if work.dtype == HALF else 0.0,
         vector=sums * tile.rows * vectors * share,
-        load=runs * (-(-weights // 2) if by_lane(target) else weights) + runs * values,
-        load_bytes=runs * target.value_bytes * (weights * lanes + length * tile.rows * each),
+        load=loads,
+        load_bytes=runs * target.value_bytes * (weights * lanes + length * tile.rows) if loads else 0.0,
         scalar=tiles * _A_TILE + sums * down * (_A_TAP + scalar),
         branch=tiles + sums * down * (1 + (0 if few else taps) + taps * rounds),
     )
 
 
-def _values(target: Target, work: Workload, tile: MatrixTile, length: int, vectors: int) -> float:
+def _values(target: Target, work: Workload, tile: MatrixTile, length: int) -> float:
     """Loads of input values in a run of so many under each column of a tile: of float16 whole vectors where that
     divides, else one by one, pairs of them where an address reaches both."""
     if not by_lane(target):
-        return length * tile.rows * vectors
+        return length * tile.rows
     if work.channels <= _FEW:
         across = (tile.rows - 1) * work.strides[1] + (work.kernel[1] - 1) * work.dilations[1] + 1
         return min(length * tile.rows, across * work.channels)

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 
+from pfir.backends.tvm.counts.overlap import beside
 from pfir.backends.tvm.counts.tail import constants_of, tail_of_vector
 from pfir.backends.tvm.counts.vectors import pairs, share_of_vector
 from pfir.backends.tvm.kernels.axis import LOOPED, Axis, Taps
 from pfir.backends.tvm.kernels.depthwise import CHUNK_BYTES, WRITTEN_TAPS
 from pfir.backends.tvm.schedule.tile_kinds import DepthwiseTile
+from pfir.backends.tvm.schedule.tiles import by_lane
 from pfir.instructions import Instructions
 from pfir.target import HALF, Target
 from pfir.workload import Tail, Workload
@@ -85,19 +87,22 @@ def depthwise(target: Target, workload: Workload, tail: Tail, tile: DepthwiseTil
     """The instructions of a depthwise convolution by a tile."""
     found, size = geometry_of(workload, tile), tile.lanes * target.value_bytes
     each, share = workload.out[0] * -(-workload.out[1] // tile.lanes), share_of_vector(target, tile.lanes)
-    tiles, results, multiplies = each * found.tiles, each * found.results, each * found.multiplies * share
+    tiles, results = each * found.tiles, each * found.results
+    weights = found.weight_loads if by_lane(target) else found.weights
+    multiplies, loads = beside(target, each * found.multiplies * share, each * (found.pixels + weights))
     shared = tiles * (tail.bias + tail.constants)
     begun = results - (tiles if tail.bias else 0)
     scalar, branch = _others(target, workload, tile, found)
     again, put, copies = _again(target, workload, tail, tile)
+    moved = each * (found.pixels + found.weights) if loads else 0.0
     half, after = workload.dtype == HALF, tail_of_vector(tail, size, workload.dtype)
     times = results * share
     return Instructions(
         multiply=times * after.multiply + (0.0 if half else multiplies),
         half=times * after.half + (multiplies if half else 0.0),
         vector=times * after.vector + begun * share + tiles * copies,
-        load=each * (found.pixels + found.weight_loads) + shared + tiles * again + _SAVED + results * after.load,
-        load_bytes=size * (each * (found.pixels + found.weights) + shared + results * after.load) + 16 * _SAVED,
+        load=loads + shared + tiles * again + _SAVED + results * after.load,
+        load_bytes=size * (moved + shared + results * after.load) + 16 * _SAVED,
         store=results + tiles * put + _SAVED,
         store_bytes=size * (results + tiles * put) + 16 * _SAVED,
         scalar=scalar,

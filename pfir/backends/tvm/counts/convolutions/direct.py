@@ -13,6 +13,7 @@ from functools import lru_cache
 from itertools import groupby
 from typing import NamedTuple
 
+from pfir.backends.tvm.counts.overlap import step
 from pfir.backends.tvm.counts.tail import tail_of_vector
 from pfir.backends.tvm.schedule.blocks import Block, Direct, bordered
 from pfir.backends.tvm.schedule.tiles import by_lane, scheduled_ahead
@@ -68,6 +69,7 @@ class Image(NamedTuple):
         beside: Whether the taps of a row of the kernel are one run.
         bias: Whether sums begin with one.
         lanes: Of the core's vectors.
+        rate: Multiply-adds of whole vectors that start in a cycle.
         by_lane: Whether values are multiplied from the lanes of a register; else each comes from memory.
         fenced: Whether rounds have barriers.
         ahead: Whether LLVM schedules for a single core in order.
@@ -80,6 +82,7 @@ class Image(NamedTuple):
     beside: bool
     bias: bool
     lanes: int
+    rate: float
     by_lane: bool
     fenced: bool
     ahead: bool
@@ -149,7 +152,7 @@ def image_of(target: Target, workload: Workload, bias: bool) -> Image:
     if bordered(workload.order, workload.data[1]):
         rows, columns = rows.copied, columns.copied
     images, beside = workload.out[0] * workload.group, workload.group == 1 and workload.dilations[1] == 1
-    core = target.lanes, by_lane(target), target.arm64, scheduled_ahead(target)
+    core = target.lanes, target.macs_per_cycle / target.lanes, by_lane(target), target.arm64, scheduled_ahead(target)
     return Image(rows, columns, images, workload.group, beside, bias, *core)
 
 
@@ -304,25 +307,32 @@ class _Made:
     def _multiplied(self, count: Count, run: _Run, times: float) -> None:
         """What a run multiplies, and its barriers."""
         singles, ends = self.block.singles, run.rounds + (run.rest > 0)
-        count.multiply += times * run.who * (run.length * self._whole() + ends * singles)
+        if self.image.by_lane:
+            count.multiply += times * run.who * (run.length * self._whole() + ends * singles)
+        else:
+            count.multiply += times * run.length * self._step(run.who)
         count.vector += times * (run.rest > 0 and singles > 0) * run.who
         count.scalar += times * run.fences
 
     def _loaded(self, count: Count, run: _Run, times: float) -> None:
         """Weights and values that a run loads."""
         vectors, singles, length = len(self.block.lanes), self.block.singles, run.length
-        if not self.image.by_lane:
-            count.load += times * length * vectors * (run.who + 1)
-            count.load_bytes += times * length * VALUE * (run.who * vectors + sum(self.block.lanes))
-        else:
-            # Of a loop's rest the weights lie too far from the pointer for pairs; held ones lie on the stack.
-            paired = length - run.rest if not run.written else 0 if run.held else length
-            count.load += times * (self._loads(paired * vectors) + (length - paired) * vectors)
-            count.load_bytes += times * length * VALUE * sum(self.block.lanes)
-        if self.image.by_lane or singles:
-            loads = self._values(run) + (run.rounds + (run.rest > 0)) * singles
-            count.load += times * loads
-            count.load_bytes += times * loads * VALUE * self.steps
+        if not self.image.by_lane:  # they come beside the multiply-adds
+            return
+        # Of a loop's rest the weights lie too far from the pointer for pairs; held ones lie on the stack.
+        paired = length - run.rest if not run.written else 0 if run.held else length
+        count.load += times * (self._loads(paired * vectors) + (length - paired) * vectors)
+        count.load_bytes += times * length * VALUE * sum(self.block.lanes)
+        loads = self._values(run) + (run.rounds + (run.rest > 0)) * singles
+        count.load += times * loads
+        count.load_bytes += times * loads * VALUE * self.steps
+
+    def _step(self, who: int) -> float:
+        """What a value under each of so many columns counts as on x86; single channels take vectors of values."""
+        lanes, singles, steps = self.block.lanes, self.block.singles, self.steps
+        apart = singles * max(steps / self.image.lanes, 0.5) / steps
+        loads = (who if lanes else 0) + len(lanes) + (singles and (who + singles) / steps)
+        return step(self.image.rate, who * (self._whole() + apart), loads, self.block.copies(who, steps))
 
     def _values(self, run: _Run) -> float:
         """Loads of a run's values: vectors of them, each once where columns share them."""

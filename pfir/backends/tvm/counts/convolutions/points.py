@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from pfir.backends.tvm.counts.overlap import step
 from pfir.backends.tvm.counts.sums import FAR_BYTES, Registers, Sum, narrowed
 from pfir.backends.tvm.schedule.tile_kinds import NarrowingTile, ProductTile
 from pfir.backends.tvm.schedule.tiles import FEWEST_LANES
@@ -57,15 +58,13 @@ def group(registers: Registers, side: int, inner: int, channels: int, rows: int,
     widths, sums = _sums(tile.lanes, channels, rows, isinstance(tile, NarrowingTile) and rows % 2 == 0)
     held = sum(count * registers.share(width) for width, count in sums)
     rounds, looped, scalar = _steering(registers, side, inner, rows, held, tile.unroll)
-    found.compute(times, held * (inner - registers.by_lane), held)
+    multiply = held if registers.by_lane else step(registers.rate, held, rows + len(widths))
+    found.compute(times, multiply * (inner - registers.by_lane), held)
     found.compute(times, 0, _moved(registers, sums, tile.unroll) * inner)
     if registers.by_lane:
         spilled = _spilled(held, inner % tile.unroll) if looped else 0
         loads = _values(inner, rows, tile.unroll, looped) + spilled + inner * _weights(widths, tile.vectors)
         found.read(times, loads, (inner * rows + spilled * tile.lanes + sum(widths) * inner) * registers.value_bytes)
-    else:
-        found.read(times, len(widths) * inner, sum(widths) * inner * registers.value_bytes)
-        found.read(times, held * inner, held * inner * registers.value_bytes)
     pairs = registers.by_lane and (looped or side < _FAR_SIDE) and len(set(widths)) == 1
     found.write(times, len(widths) * rows / (2 if pairs else 1), sum(widths) * rows * registers.value_bytes)
     found.steer(times, scalar, 1 + rounds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from pfir.backends.tvm.counts.overlap import step
 from pfir.backends.tvm.counts.products.product import Tailed, call
 from pfir.backends.tvm.counts.sums import Registers, Sum, registers_of
 from pfir.backends.tvm.counts.tail import tail_of_vector
@@ -33,10 +34,13 @@ def counted_dots(registers: Registers, rows: int, inner: int, tile: DotsTile, af
     sums, vector_bytes = tile.rows * outputs, tile.lanes * registers.value_bytes
     rounds = inner // tile.lanes // tile.copies
     written = rounds <= 1 or rounds * tile.copies * sums <= _WRITTEN_OUT
-    # Steps side by side come in pairs.
-    together = 1 - _PAIRED * (written or tile.copies > 1) if registers.by_lane else 1.0
-    found.compute(tiles, sums * steps, sums * (tile.copies * 2 - 1))
-    found.read(tiles * steps, (tile.rows + outputs) * together, (tile.rows + outputs) * vector_bytes)
+    loads, multiply = tile.rows + outputs, float(sums)
+    if registers.by_lane:  # steps side by side come in pairs
+        together = 1 - _PAIRED * (written or tile.copies > 1)
+        found.read(tiles * steps, loads * together, loads * vector_bytes)
+    else:
+        multiply = step(registers.rate, sums, loads, tile.copies)
+    found.compute(tiles, multiply * steps, sums * (tile.copies * 2 - 1))
     # The sum across lanes halves them; then come a bias and the tail, of single values.
     across = tile.lanes.bit_length() + after.bias + after.vector
     found.compute(tiles, 0, sums * across)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from math import prod
 
-from pfir.backends.tvm.counts.sums import Registers, Sum, registers_of
+from pfir.backends.tvm.counts.overlap import step
+from pfir.backends.tvm.counts.sums import Sum, registers_of
 from pfir.backends.tvm.counts.tail import tail_of_vector
 from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
 from pfir.instructions import Instructions
@@ -31,8 +32,12 @@ def matmul(target: Target, workload: Workload, tail: Tail, tile: MatrixTile) -> 
     tiles, sums, share = prod(workload.out[:-2]) * down * across, tile.rows * tile.vectors, registers.share(tile.lanes)
     ragged = registers.by_lane and columns * _VALUE_BYTES % _REGISTER_BYTES > 0
     after, vector_bytes = tail_of_vector(tail, 1).vector, tile.lanes * _VALUE_BYTES
-    found.compute(tiles, sums * inner * share, sums * share * (1 + after))
-    _load(found, registers, tiles * inner, tile, ragged)
+    multiply = sums * share
+    if registers.by_lane:
+        _load(found, tiles * inner, tile, ragged)
+    else:
+        multiply = step(registers.rate, multiply, tile.rows + tile.vectors)
+    found.compute(tiles, multiply * inner, sums * share * (1 + after))
     found.read(tiles, tail.reads * sums * share, tail.reads * sums * vector_bytes)
     pairs = tile.vectors // 2 * tile.rows * (0.4 if ragged else 1) if registers.by_lane else 0
     found.write(tiles, sums * share - pairs, sums * vector_bytes)
@@ -44,11 +49,10 @@ def matmul(target: Target, workload: Workload, tail: Tail, tile: MatrixTile) -> 
     return found.instructions(False)
 
 
-def _load(found: Sum, registers: Registers, steps: float, tile: MatrixTile, ragged: bool) -> None:
+def _load(found: Sum, steps: float, tile: MatrixTile, ragged: bool) -> None:
     """Values of the left matrix, one by one, and vectors of the right one."""
-    values = tile.rows if registers.by_lane else tile.rows * tile.vectors
-    found.read(steps, values, values * _VALUE_BYTES)
-    pairs = tile.vectors // 2 if registers.by_lane and not (ragged and tile.rows == 1) else 0
+    found.read(steps, tile.rows, tile.rows * _VALUE_BYTES)
+    pairs = 0 if ragged and tile.rows == 1 else tile.vectors // 2
     found.read(steps, tile.vectors - pairs, tile.vectors * tile.lanes * _VALUE_BYTES)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
+from pfir.backends.tvm.counts.overlap import step
 from pfir.backends.tvm.counts.sums import PAIR_BYTES, Registers, Sum, is_half, registers_of
 from pfir.backends.tvm.counts.tail import tail_of_vector
 from pfir.backends.tvm.schedule.products import Blocks, plan
@@ -78,8 +79,8 @@ def counted(registers: Registers, rows: int, inner: int, columns: int, tile: Pro
         found.add(_finished(registers, part, near, after), tiles)
         found.steer(tiles, _addresses(registers, inner, part, written, aligned), 0)
         stay = written and not part.several and len(part.lanes) * (inner + part.rows) <= _HELD and registers.by_lane
-        weights = len(part.lanes) * inner / (2 if registers.by_lane else 1)
-        found.read(1 if stay else tiles, weights, part.width * inner * registers.value_bytes)
+        if registers.by_lane:
+            found.read(1 if stay else tiles, len(part.lanes) * inner / 2, part.width * inner * registers.value_bytes)
     if isinstance(tile, DottedTile):
         _add_last_column(found, registers, rows, inner, after)
     call(found, rows)
@@ -153,14 +154,13 @@ def _accumulated(registers: Registers, inner: int, unroll: int, part: Part, bias
     # Steps take turns among copies of the sums, as many as hide the latency.
     copies = max(1, min(unroll, -(-_ENOUGH // count), registers.held // 2 // count))
     read = bias and part.several
-    found.compute(1, held * inner, held * (2 * copies - 1) - (len(part.lanes) if read else 0))
+    multiply = held if registers.by_lane else step(registers.rate, held, part.rows + len(part.lanes), copies)
+    found.compute(1, multiply * inner, held * (2 * copies - 1) - (len(part.lanes) if read else 0))
     if read:  # the bias comes into the first row's sums
         found.read(1, len(part.lanes) / 2, part.width * value_bytes)
     if registers.by_lane:
         values = rounds * _loads(unroll, registers) + _loads(rest, registers)
         found.read(1, part.rows * values, part.rows * inner * value_bytes)
-    else:
-        found.read(1, held * inner, count * inner * value_bytes)
     if value_bytes == 2:
         _add_parts(found, held, inner, unroll)
     if not _written(registers, inner, unroll, part):
