@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -43,7 +43,7 @@ class ScalableKernels:
         self._widths = _Widths(sizes, {d: _pair(c) for d, c in counts.items() if d[0] in sizes})
         plans = plan_kernels(graph, grouping)
         self._costs = _Sums(self._widths, [terms for p in plans for terms in p.costs()])
-        self._sizes = [_Lookups(self._widths, [*p.data, *p.out, p.channels_in]) for p in plans]
+        self._sizes = [[_lookup(self._widths, d) for d in (*p.data, *p.out, p.channels_in)] for p in plans]
         self._keys = _Keys(self._widths, plans)
         # Nodes and tensors of a graph cannot be pickled.
         self._plans = [replace(p, nodes=[], inputs={}, outputs={}) for p in plans]
@@ -62,8 +62,8 @@ class ScalableKernels:
             UsageError: `kept` names a group that the model lacks.
         """
         widths = self._widths.at(kept)
-        costs = self._costs.at(widths).reshape(-1, _COSTS).tolist()
-        return tuple(self._kernel(place, widths, costs[place]) for place, _ in self._keys.at(widths))
+        costs, sizes = self._costs.at(widths).reshape(-1, _COSTS).tolist(), widths.tolist()
+        return tuple(self._kernel(place, sizes, costs[place]) for place, _ in self._keys.at(widths))
 
     def total(self, kept: Mapping[str, int], price: Callable[[Kernel], float], known: dict[Key, float]) -> float:
         """The sum of a price over the same kernels.
@@ -79,8 +79,8 @@ class ScalableKernels:
         found = self._keys.at(widths)
         missing = {key: place for place, key in found if key not in known}
         if missing:
-            costs = self._costs.at(widths).reshape(-1, _COSTS).tolist()
-            known.update((key, price(self._kernel(at, widths, costs[at]))) for key, at in missing.items())
+            costs, sizes = self._costs.at(widths).reshape(-1, _COSTS).tolist(), widths.tolist()
+            known.update((key, price(self._kernel(at, sizes, costs[at]))) for key, at in missing.items())
         return sum(known[key] for _, key in found)
 
     def macs_at(self, kept: Mapping[str, int]) -> int:
@@ -95,9 +95,9 @@ class ScalableKernels:
         """Bytes of the weights; what layers share counts as often as it is read."""
         return int(self._totals.at(self._widths.at(kept))[2])
 
-    def _kernel(self, place: int, widths: np.ndarray, costs: Sequence[int]) -> Kernel:
+    def _kernel(self, place: int, widths: Sequence[int], costs: Sequence[int]) -> Kernel:
         plan = self._plans[place]
-        *sizes, channels_in = self._sizes[place].at(widths).tolist()
+        *sizes, channels_in = (widths[row] * value for row, value in self._sizes[place])
         middle = len(plan.data)
         return kernel_of(plan, costs, tuple(sizes[:middle]), tuple(sizes[middle:]), channels_in)
 
@@ -120,7 +120,7 @@ class _Keys:
             needed = widths.rows(dims)
             varying = list(dict.fromkeys((*needed, *widths.rows((*plan.out, *plan.data, plan.channels_in)))))
             fixed = tuple(_lookup(widths, dim) for dim in (*plan.data, *plan.out, plan.channels_in))
-            alike = tuple(varying.index(f.row) if f.row else -f.value - 1 for f in fixed)
+            alike = tuple(varying.index(row) if row else -value - 1 for row, value in fixed)
             kind = kinds.setdefault((plan.family, plan.geometry, plan.tail, len(plan.data), alike), len(kinds))
             begin = len(rows)
             rows += varying
@@ -211,27 +211,11 @@ class _Sums:
         return np.bincount(self._slot, values, self._count).astype(np.int64)
 
 
-@dataclass(frozen=True)
-class _Lookup:
-    row: int
-    value: int
-
-
-class _Lookups:
-    """Single widths: rows, or numbers where a width is fixed; 0 where there is none."""
-
-    def __init__(self, widths: _Widths, dims: list[Dim | None]) -> None:
-        found = [_lookup(widths, d) for d in dims]
-        self._row = np.array([f.row for f in found], np.int64)
-        self._factor = np.array([f.value for f in found], np.int64)
-
-    def at(self, widths: np.ndarray) -> np.ndarray:
-        return widths[self._row] * self._factor
-
-
-def _lookup(widths: _Widths, dim: Dim | None) -> _Lookup:
+def _lookup(widths: _Widths, dim: Dim | None) -> tuple[int, int]:
+    """A width as a row times a number: 1 where it depends on kept channels, the width itself where it is fixed, 0 where
+    there is none."""
     if dim is None:
-        return _Lookup(0, 0)
+        return 0, 0
     if dim in widths.row:
-        return _Lookup(widths.row[dim], 1)
-    return _Lookup(0, widths.sizes[dim[0]][dim[1]])
+        return widths.row[dim], 1
+    return 0, widths.sizes[dim[0]][dim[1]]

@@ -7,6 +7,7 @@ from math import prod
 
 import onnx_graphsurgeon as gs
 
+from pfir.ir.costs.symbolic_cost import is_sized
 from pfir.ir.edit import array, operand
 from pfir.ir.operators.records import Form
 from pfir.ir.operators.table import has_form, operator_of
@@ -26,8 +27,9 @@ def tail_of(nodes: Sequence[gs.Node]) -> Tail:
 def chain_of(nodes: Sequence[gs.Node]) -> Tail:
     """The tail of a kernel of element-wise nodes alone: all of them, and what they read beside the first tensor that is
     as large as the result; the constants are all others of more than one value, whether they are constant or not."""
-    inner, shape = {tensor.name for node in nodes for tensor in node.outputs}, list(nodes[-1].outputs[0].shape)
-    outer = {t.name: t for node in nodes for t in node.inputs if not t.is_empty() and t.name not in inner}
+    inner, shape = {tensor.name for node in nodes for tensor in node.outputs}, list(nodes[-1].outputs[0].shape or ())
+    read = (t for node in nodes for t in node.inputs if not t.is_empty() and is_sized(t))
+    outer = {t.name: t for t in read if t.name not in inner}
     large = [name for name, tensor in outer.items() if list(tensor.shape) == shape]
     others = [t for name, t in outer.items() if name not in large and prod(t.shape) > 1]
     return Tail(False, tuple(node.op for node in nodes), max(0, len(large) - 1), len(others))
