@@ -17,7 +17,7 @@ _CALLED = Instructions(scalar=5.0, branch=1.0)
 _SINGLE = 4  # bytes of a float32, which is loaded into a register of its own and joined
 _SHORT = 32  # bytes of a stretch that one load and one store copy, which move their addresses on themselves
 _WRITTEN, _WRITTEN_TAIL = 32, 8  # vectors of a stretch that is written out, and of one that a tail follows
-# Scalar instructions and branches of a stretch that is not, and of a vector of it, which is zero until it is found inside.
+# Scalar instructions and branches of a stretch that is not, of a vector of it, and of one that is found inside.
 _STRETCH, _ASKED, _INSIDE = (6.0, 2.0), (3.0, 2.0), (0.0, 1.0)
 _ASKED_TAIL = 1.0  # scalar instructions of a vector whose address several operands share
 # Of a Concat: of a vector of two parts, of which one is selected; of more of them, whichever it is of.
