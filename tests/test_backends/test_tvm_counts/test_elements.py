@@ -32,8 +32,8 @@ def _count(row: Row) -> Instructions:
 
 def test_totals_are_those_of_the_emulator():
     found = errors(LARGE, _count, small=5000)
-    assert share_within(found, 0.03) > 0.7 and max(found.values()) < 0.08
-    assert share_within(errors(ONE, _count, small=5000), 0.03) > 0.8
+    assert share_within(found, 0.03) > 0.9 and max(found.values()) < 0.06
+    assert share_within(errors(ONE, _count, small=5000), 0.03) > 0.9
 
 
 def test_operators_take_what_they_took_by_the_vector():

@@ -23,6 +23,7 @@ _COPIED, _FINISHED = 0.4, 1.0
 _NEAR, _BEHIND = 4096, 0.5
 # From so many columns on, tiles that the border may cut put some of them on the stack: loads, stores and copies.
 _CROWDED, _SPILLED = 12, (11.8, 10.3, 7.0)
+_SPILLED_HALF = (5.0, 4.5, 2.5)  # of averages in float16, of which a vector is two of float32, wherever the tile lies
 
 
 def pool(target: Target, workload: Workload, tail: Tail) -> Instructions:
@@ -46,7 +47,9 @@ def pool(target: Target, workload: Workload, tail: Tail) -> Instructions:
         vector: float = pixels * (wide + converted) + cells * wide + results * (wide + converted)
     else:
         vector = pixels * 2 + each * height * begun * _COPIED + cells * 2 + (min(results, cells / 2) * _FINISHED)
-    spilled = each * height * crowded if cut and workload.kind == "max" else 0
+    wider = workload.kind == "average" and workload.dtype == HALF and target.arm64
+    spilled = each * height * crowded if wider or (cut and workload.kind == "max") else 0
+    spills = _SPILLED_HALF if wider else _SPILLED
     scalar, branch = (
         _CALL[i]
         + batch * height * _ROW[i]
@@ -58,11 +61,11 @@ def pool(target: Target, workload: Workload, tail: Tail) -> Instructions:
     if cut and channels * workload.data[3] * target.value_bytes < _NEAR:
         scalar += each * height * begun * _BEHIND
     own = Instructions(
-        vector=(vector + spilled * _SPILLED[2]) * share,
-        load=pixels + spilled * _SPILLED[0],
-        load_bytes=size * (pixels + spilled * _SPILLED[0]),
-        store=results + spilled * _SPILLED[1],
-        store_bytes=size * (results + spilled * _SPILLED[1]),
+        vector=(vector + spilled * spills[2]) * share,
+        load=pixels + spilled * spills[0],
+        load_bytes=size * (pixels + spilled * spills[0]),
+        store=results + spilled * spills[1],
+        store_bytes=size * (results + spilled * spills[1]),
         scalar=scalar,
         branch=branch,
     )
