@@ -62,8 +62,10 @@ def _followed(target: Target, workload: Workload, tail: Tail, vectors: int, writ
     constants stay in registers."""
     after, size = tail_of_vector(tail, target.core.vector_bytes, workload.dtype), target.core.vector_bytes
     loads = -tail.reads / 2 if written else float(tail.constants)
-    more = Instructions(load=loads, load_bytes=0.0 if written else tail.constants * size)
-    return (after + more + Instructions(scalar=0.0 if written else _ASKED_TAIL)) * vectors
+    more = Instructions(
+        load=loads, load_bytes=0.0 if written else tail.constants * size, scalar=0.0 if written else _ASKED_TAIL
+    )
+    return (after + more) * vectors
 
 
 def _copied(target: Target, values: float, loads: float, stores: float) -> Instructions:
@@ -132,15 +134,16 @@ def _pad(target: Target, workload: Workload, inner: int, outer: int, lanes: int,
     elif shifts:
         loads = stores
     column = _SHIFTED if shifts else _COLUMN
-    others = Instructions(
+    return Instructions(
+        load=inside * loads,
+        load_bytes=inside * inner * target.value_bytes,
+        store=(outer - inside) * border + inside * stores,
+        store_bytes=outer * inner * target.value_bytes,
         scalar=outer * (_PIXEL[0] - (shifts and not _is_power(inner)))
         + rows * column[0]
         + inside * (_SHIFTED_ADDRESS if shifts else _ADDRESS + loads),
         branch=outer * _PIXEL[1] + rows * column[1],
     )
-    copied = Instructions(load=inside * loads, load_bytes=inside * inner * target.value_bytes)
-    size = outer * inner * target.value_bytes
-    return copied + others + Instructions(store=(outer - inside) * border + inside * stores, store_bytes=size)
 
 
 def _is_power(number: int) -> bool:
