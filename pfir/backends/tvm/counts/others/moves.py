@@ -1,4 +1,4 @@
-"""What moves values without computing: kernels/move.py, counted. Constants are read from disassembly, and agree with
+"""What moves values without computing: kernels/move.py and transpose.py, counted. Constants are read from disassembly, and agree with
 the grid of benchmarks/estimator/grids/moves.py."""
 
 from __future__ import annotations
