@@ -1,5 +1,5 @@
-"""What moves values without computing: kernels/move.py and transpose.py, counted. Constants are read from disassembly, and agree with
-the grid of benchmarks/estimator/grids/moves.py."""
+"""What moves values without computing: kernels/move.py and transpose.py, counted. Constants are read from
+disassembly, and agree with the grid of benchmarks/estimator/grids/moves.py."""
 
 from __future__ import annotations
 
