@@ -25,9 +25,10 @@ _SELECTED, _FOUND = (6.0, 1.0), (5.0, 2.0)
 _APART = 0.1  # loads, or stores, of a byte where stretches fill no vectors
 # Of a pixel of an image with a border: scalar instructions and branches of its loop and of the question for its row;
 # of one in a row inside, whose column is found by a division, or a shift; of one inside, and of each load of it, whose
-# offset is too far from the address of the pixel.
+# offset is too far from the address of the pixel, unless all are computed from an address before it.
 _PIXEL, _COLUMN, _SHIFTED = (6.0, 2.0), (7.5, 1.0), (3.0, 1.0)
 _ADDRESS, _SHIFTED_ADDRESS = 2.0, 5.0
+_NEAR = 4096  # bytes of an image's row and pixel, before which it begins, up to which an instruction subtracts them
 _NARROW = (0.72, 0.57)  # loads and stores inside of a vector that is not a whole one: LLVM joins some
 # Of the place of a nearest sample, whose coordinates are single floats: multiply-adds, others, scalar ones, branches.
 _SAMPLE = (1.0, 12.0, 8.0, 1.05)
@@ -126,7 +127,7 @@ def _pad(target: Target, workload: Workload, inner: int, outer: int, lanes: int,
     height, width = ((workload.data[axis], workload.out[axis]) for axis in (order[-3:-1] if len(order) > 2 else (0, 0)))
     rows = outer * height[0] // height[1]
     inside = prod(workload.data) // kept
-    shifts = _is_power(width[1])
+    shifts, near = _is_power(width[1]), (width[0] + 1) * inner * target.value_bytes < _NEAR
     vectors = -(-inner // lanes) if lanes else inner.bit_count()
     border, loads, stores = _copies(target, inner), float(vectors), float(_copies(target, inner))
     if lanes and lanes < target.lanes:
@@ -141,7 +142,7 @@ def _pad(target: Target, workload: Workload, inner: int, outer: int, lanes: int,
         store_bytes=outer * inner * target.value_bytes,
         scalar=outer * (_PIXEL[0] - (shifts and not _is_power(inner)))
         + rows * column[0]
-        + inside * (_SHIFTED_ADDRESS if shifts else _ADDRESS + loads),
+        + inside * (_SHIFTED_ADDRESS if shifts else _ADDRESS + (loads if near else 0.0)),
         branch=outer * _PIXEL[1] + rows * column[1],
     )
 
