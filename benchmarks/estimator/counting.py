@@ -5,7 +5,7 @@
             print(kernel.name, count(kernel.build()))
 
 A kernel stands as in its network: inputs and result lie in memory as there. What a call of a library takes that
-computes nearly nothing is subtracted.
+computes nearly nothing, of as many inputs of as many axes, is subtracted; so is a view, where the kernel ends in one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pfir.target import FLOAT32, Target, with_arithmetic
 from pfir.workload import Tail, Workload
 from tests.support.net import Net
 
-Count = Callable[[Artifact], Instructions]
+Count = Callable[..., Instructions]
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,11 @@ class SingleKernel(GroupKernel):
     @property
     def name(self) -> str:
         return str(self.workload) if self.workload else f"{self.group.head.op} {self.group.output.shape}"
+
+    @property
+    def view(self) -> bool:
+        """Whether its result is seen in another shape, which is a call of its own."""
+        return self.group.head.op == "Reshape"
 
     @property
     def tail(self) -> Tail:
@@ -68,26 +73,29 @@ def single_kernels(model: Model, target: Target) -> list[SingleKernel]:
 def counting(progress: Callable[[str], None] = print) -> Iterator[Count]:
     """What counts the instructions of one call of a library, less those of a call that computes nearly nothing."""
     with EmulatedDevice(progress=progress) as device:
-        # By target and number of inputs; whatever its arithmetic, floats of 32 bits.
-        calls: dict[tuple[str, int], Instructions] = {}
+        calls: dict[tuple[str, tuple[int, ...], bool], Instructions] = {}
 
         def raw(artifact: Artifact) -> Instructions:
             random = np.random.default_rng(0)
             feeds = {s.name: random.standard_normal(s.shape).astype(s.dtype) for s in artifact.inputs}
             return device.instructions_by_class(artifact, feeds)
 
-        def count(artifact: Artifact) -> Instructions:
-            kind = artifact.target.name, len(artifact.inputs)
+        def count(artifact: Artifact, view: bool = False) -> Instructions:
+            ranks = tuple(len(spec.shape) for spec in artifact.inputs)
+            kind = artifact.target.name, ranks, view
             if kind not in calls:
                 # In float16 it would be two kernels, as its result is float32.
-                (nothing,) = single_kernels(_nothing(len(artifact.inputs)), with_arithmetic(artifact.target, FLOAT32))
+                *_, nothing = single_kernels(_nothing(ranks, view), with_arithmetic(artifact.target, FLOAT32))
                 calls[kind] = raw(nothing.build())
             return raw(artifact) + calls[kind] * -1
 
         yield count
 
 
-def _nothing(inputs: int) -> Model:
-    """Of four values of each input."""
+def _nothing(ranks: tuple[int, ...], view: bool) -> Model:
+    """Of four values of each input; or the copy of four channels into ONNX's order, and the view of it."""
     net = Net(0)
-    return fix_sizes(net.model((net.op("Sum", *(net.input(1, 4) for _ in range(inputs))),)))
+    if view:
+        channels_last = net.op("MaxPool", net.input(1, 4, 1, 2), kernel_shape=[1, 1])
+        return fix_sizes(net.model((net.op("Reshape", channels_last, net.ints(1, 4, 2)),)))
+    return fix_sizes(net.model((net.op("Sum", *(net.input(*[1] * (rank - 1), 4) for rank in ranks)),)))

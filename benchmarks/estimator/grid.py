@@ -44,7 +44,7 @@ def main() -> None:
             if key in known or options.only not in key:
                 continue
             known.add(key)
-            rows.append(row(key, target, kernel, schedule, count(kernel.build())))
+            rows.append(row(key, target, kernel, schedule, count(kernel.build(), kernel.view)))
             print(key, rows[-1]["counted"], flush=True)
             path.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
 

@@ -23,8 +23,8 @@ ONE = [row for row in ROWS if len(row.orders) == 1]
 
 def test_totals_are_those_of_the_emulator():
     found = errors(LARGE, ours)
-    assert np.mean(found <= 0.03) > 0.7 and max(found) < 0.08
-    assert np.mean(errors(ONE, ours) <= 0.03) > 0.8
+    assert np.mean(found <= 0.03) > 0.9 and max(found) < 0.06
+    assert np.mean(errors(ONE, ours) <= 0.03) > 0.9
 
 
 def test_operators_take_what_they_took_by_the_vector():

@@ -84,7 +84,7 @@ def _write(data: Argument, out: Argument, tile: PlainTile) -> None:
     outer = [run for run in runs if run not in (along, across)]
     side = _side(tile.lanes, along.size, across.size)
     first, second = sorted((along, across), key=lambda run: run.size, reverse=tile.threads > 1)
-    groups, beside = _groups(-(-first.size // side), side)
+    groups, beside = groups_of(-(-first.size // side), side)
     tasks = (T.parallel if tile.threads > 1 else T.serial)(0, prod(run.size for run in outer) * groups)
     rounds = -(-second.size // side)
     with tasks as task, T.serial(0, rounds) as index, T.unroll(0, beside) as one:
@@ -111,7 +111,7 @@ def _side(lanes: int, *sizes: int) -> int:
     return min((side for side in sorted(_COSTS, reverse=True) if side <= min(lanes, *sizes)), key=cost)
 
 
-def _groups(blocks: int, side: int) -> tuple[int, int]:
+def groups_of(blocks: int, side: int) -> tuple[int, int]:
     """How many groups of how many blocks side by side: they should touch whole lines of the caches, and few twice."""
     choices = [(-(-blocks // beside), beside) for beside in range(1, _LINE // side + 1)]
     return min(choices, key=lambda choice: choice[0] * (choice[1] + _GROUP_COST))

@@ -148,7 +148,7 @@ def _resize(program: Program, node: gs.Node, value: Values) -> Anchor | None:
     if not is_float(node.inputs[0]):
         return None
     if len(out) == 4 and out[1] >= FEWEST_LANES:
-        data = program.laid_out(data, channels_last(data.form.shape))
+        data = program.laid_out(data, channels_last(data.form.shape, data.form.dtype))
     attributes = {
         "kind": "resize",
         "mode": mode,

@@ -6,14 +6,13 @@ from math import prod
 
 from pfir.backends.tvm.counts.loops import loop_over
 from pfir.backends.tvm.counts.tail import tail_of_vector
-from pfir.backends.tvm.counts.vectors import share_of_vector
+from pfir.backends.tvm.counts.vectors import share_of_vector, side
 from pfir.instructions import Instructions
 from pfir.target import Target
 from pfir.workload import Tail, Workload
 
 # Scalar instructions and branches of a stretch of vectors; of a call.
 _STRETCH, _CALL = (3.0, 1.0), (20.0, 4.0)
-_ELEMENT = 1.15  # scalar instructions of a value that is gathered
 _HELD = 24  # vectors of constants that stay in registers
 
 
@@ -49,10 +48,9 @@ def elementwise(target: Target, workload: Workload, tail: Tail) -> Instructions:
 
 def _stretches(workload: Workload, tail: Tail) -> tuple[int, int]:
     """Values side by side that are computed alike, and how many such stretches there are."""
-    size = prod(workload.out)
-    order = workload.into or workload.order
+    size, order = prod(workload.out), workload.order
     if workload.into and workload.into != workload.order:
-        inner = workload.out[order[-1]]
+        inner = side(workload, workload.into)
     elif tail.constants and len(workload.out) > 1:
         inner = prod(workload.out[axis] for axis in order[order.index(1) + (order[-1] != 1) :])
     else:
@@ -61,7 +59,7 @@ def _stretches(workload: Workload, tail: Tail) -> tuple[int, int]:
 
 
 def _gathered(target: Target, workload: Workload, inner: int, outer: int) -> Instructions:
-    """A copy whose vectors are put together value by value."""
+    """A copy whose vectors are put together value by value, each from an address of its own."""
     lanes = min(target.lanes, 1 << (inner.bit_length() - 1))
     vectors, values = outer * -(-inner // lanes), outer * inner
     single = target.value_bytes == 4
@@ -71,6 +69,6 @@ def _gathered(target: Target, workload: Workload, inner: int, outer: int) -> Ins
         load_bytes=values * target.value_bytes,
         store=vectors,
         store_bytes=vectors * lanes * target.value_bytes,
-        scalar=_ELEMENT * values + outer * _STRETCH[0],
+        scalar=values + vectors + outer * _STRETCH[0],
         branch=vectors,
     )

@@ -13,17 +13,26 @@ from pfir.target import SINGLE, Target
 from pfir.workload import Tail, Workload
 
 _TOGETHER = 4  # vectors that are combined side by side
-_EXP, _COPIED = (10.0, 15.0), 5.0  # multiply-adds, and others, of a vector of exponentials; constants copied in loops
-_CALL = (30.0, 5.0)
+_EXP = (10.0, 15.0)  # multiply-adds, and others, of a vector of exponentials
+# Constants that a vector of exponentials copies, since a multiply-add writes over them: where it is written out, or in
+# a loop for one row; in a loop for each row; there, where folds are written out, generic code keeps constants in scalar
+# registers; where the last vector overlaps the one before, it needs them again. A named core takes two vectors a round.
+_COPIED, _COPIED_INSIDE, _COPIED_CROWDED, _COPIED_AGAIN = 2.0, (5.0, 3.5), (7.5, 3.5), (12.0, 6.0)
+_FOLDED, _ADDRESS, _WRITTEN_NAMED = 50, 1.0, 16  # vectors of folds that are written out; a scalar of each; of exponents
+_CALL = (5.0, 1.0)
 _REACH = 65520  # bytes from an address that a load of a vector reaches
-_ROW, _EVEN = (4.0, 1.0), 2.5  # scalar instructions and branches of a row of values; scalar ones of whole vectors
+_ROW, _EVEN = (4.0, 1.0), 2.0  # scalar instructions and branches of a row of values; scalar ones of whole vectors
 _WRITTEN, _WALK = 50, 30  # positions of an image, and of a row of one, up to which the loop over them is written out
 _PAIRED, _UNPAIRED = 1024, 0.84  # bytes of positions that pairs reach; loads of a vector beyond them
-_FAR, _ROUND, _LOOP, _BLOCK = 1.0, (2.2, 1.2), (1.6, 1.0), (8.0, 0.5)  # of a position far away, a round, a block
+_FAR, _ROUND, _LOOP, _BLOCK = 1.0, (2.2, 1.2), (2.0, 1.0), (8.0, 0.5)  # of a position far away, a round, a block
 # Of a last block that is not whole: LLVM takes each of its channels by itself. Scalar instructions and branches of a
 # position, and more for each channel; of float16 the instructions of each channel of all blocks.
 _CUT, _CUT_EACH = (16.0, 20.0), (9.0, 4.2)
 _CUT_HALF = Instructions(vector=1.64, load=1.58, load_bytes=3.2, store=0.8, store_bytes=1.6, scalar=4.8, branch=2.05)
+
+# Of float16 of a block that is no power of two: each value is converted and added by itself; of its position.
+_EACH_HALF = Instructions(vector=2.0, load_bytes=2.0)
+_EACH_POSITION = Instructions(load=2.0, scalar=3.0, branch=1.0)
 
 
 def reduce(target: Target, workload: Workload, tail: Tail) -> Instructions:
@@ -83,8 +92,12 @@ def _columns(target: Target, workload: Workload, tail: Tail, n: int, walk: list[
     rounds = blocks * n / walked
     if half and cut:
         return _CUT_HALF * (blocks * n * block)
+    if half and block & (block - 1):
+        return _EACH_HALF * (blocks * n * block) + _EACH_POSITION * (blocks * n)
     each = _ROUND if walked > 1 else _LOOP
-    position = (blocks * n * _FAR if apart * walked > _REACH else 0.0) + rounds * each[0]
+    if walked == 1 and 0 < rest <= 2 * target.lanes:
+        each = each[0] - 1 / (whole + 1), each[1]  # a pair, whose load moves on its address
+    position = rounds * (max(0.0, walked - _REACH / apart) * _FAR + each[0])
     others = Instructions(
         vector=vectors * (operations * n + (4 if half else 1)),
         load=loads,
@@ -108,19 +121,35 @@ def softmax(target: Target, workload: Workload, tail: Tail) -> Instructions:
     whole, rest = divmod(n, lanes)
     vectors = whole + (rest > 0)
     exponents = loop_over(target, whole, _EXP[0] + _EXP[1] + 3)
+    written = exponents.written or (target.arm64 and target.cpu != "generic" and whole <= _WRITTEN_NAMED)
+    crowded = rows > 1 and not written and whole <= _FOLDED
+    rounds = 0.0 if written else 0.5 if target.arm64 and target.cpu != "generic" else 1.0
     scale = loop_over(target, whole, 3)
     folds = _fold(target, n, 2, lanes) + _fold(target, n, 1, lanes)
     one = folds + Instructions(
         multiply=vectors * _EXP[0],
-        vector=vectors * (_EXP[1] + 1) + whole + rest + 2 + (_COPIED * whole if target.cpu == "generic" else 0),
-        load=vectors + scale.moves(whole) + rest,
+        vector=vectors * (_EXP[1] + 1) + whole + rest + 2 + _constants(target, written, crowded, rows, rest) * whole,
+        load=(0 if exponents.written else vectors + scale.moves(whole)) + rest,
         load_bytes=16 * (vectors + whole) + 4 * rest,
         store=vectors + scale.moves(whole) + rest,
         store_bytes=16 * (vectors + whole) + 4 * rest,
-        scalar=exponents.scalar + scale.scalar + _ROW[0] * 2,
-        branch=exponents.branch + scale.branch + _ROW[1],
+        scalar=(exponents.scalar + scale.scalar) * rounds
+        + (_ROW[0] / 2 if written else _ROW[0] * 2)
+        + crowded * whole * _ADDRESS,
+        branch=(exponents.branch + scale.branch) * rounds + _ROW[1],
     )
     return one * rows + Instructions(scalar=_CALL[0], branch=_CALL[1])
+
+
+def _constants(target: Target, written: bool, crowded: bool, rows: int, rest: int) -> float:
+    """Those that a vector of exponentials copies; on x86 instructions write to registers of their own."""
+    if not target.arm64:
+        return 0.0
+    if written or rows == 1:
+        return _COPIED
+    return (_COPIED_AGAIN if crowded and rest else _COPIED_CROWDED if crowded else _COPIED_INSIDE)[
+        target.cpu != "generic"
+    ]
 
 
 def norm(target: Target, workload: Workload, tail: Tail) -> Instructions:
