@@ -18,15 +18,16 @@ from pfir.instructions import Instructions
 from pfir.target import HALF, HALF_TERMS, Target
 from pfir.workload import Tail, Workload
 
-# A call checks its arguments, and saves and restores registers.
-_CALL = Instructions(load=82, load_bytes=656, store=48, store_bytes=384, scalar=180, branch=85)
+# A call checks its arguments, and saves and restores registers; one that copies its input asks for memory.
+_CALL = Instructions(load=82, load_bytes=656, store=48, store_bytes=384, scalar=80, branch=85)
+_MEMORY = Instructions(scalar=100)
 # Scalar instructions of a round.
 _A_ROUND = 3
 # Scalar instructions of a column of the image that is copied, of one whose channels are no whole vectors.
 _A_COLUMN, _A_RAGGED_COLUMN = 7, 10
-# Loads and stores of a vector in a copied row that is written out, of which some are pairs; loads, stores and vector
+# Vectors of a short row that is copied. Loads and stores of a vector in a copied row that is written out, of which some are pairs; loads, stores and vector
 # instructions of one that is put together.
-_COPIED, _ANYWHERE = (0.65, 0.75), (1.35, 0.75, 2)
+_SHORT, _COPIED, _ANYWHERE = 40, (0.65, 0.75), (1.35, 0.75, 2)
 # Values of float16 under a tile up to which each is loaded once: lanes of the first 16 registers can be multiplied by.
 _KEPT = 20
 # Vector instructions that widen and add a register of a part's sums, and that narrow their total.
@@ -37,8 +38,9 @@ _ONE_BY_ONE = 64
 _WRITTEN_OUT, _LOOP = 298, 3
 # Bytes from an address within which two single values are one load.
 _REACH = 252
-# Bytes of a vector of results that is a piece of a register's.
-_PIECE = 4
+# Bytes of a vector of results that is a piece of a register's, and results of a tile up to which its loop over them is
+# written out; scalar instructions and branches of a vector of them that a loop asks about which exist.
+_PIECE, _PIECES, _CHECKED = 4, 96, (6, 5)
 # Input channels up to which the columns of the kernel are unrolled.
 _FEW = 4
 
@@ -219,27 +221,33 @@ def _added(target: Target, work: Workload, tile: MatrixTile) -> Instructions:
 
 
 def _results(target: Target, work: Workload, tail: Tail, tile: MatrixTile, run: _Run) -> Instructions:
-    """What follows the sums: vectors as wide as divides all channels, the bias among what follows."""
+    """What follows the sums: vectors as wide as divides all channels, the bias among what follows; where that is one,
+    whole vectors and the rest one by one, all of them where several blocks are read by a loop of their own."""
     out, blocks = work.out[1] // work.group, -(-work.out[1] // work.group // tile.block)
     common = gcd(tile.block, out)
     lanes, odd = min(tile.lanes, common & -common), common % 2 > 0
-    if odd and (blocks == 1 or run.looped):
+    asked = odd and blocks > 1 and not (by_lane(target) and run.looped)
+    if odd and not asked or not (tail.bias or tail.operators):
         lanes = min(tile.lanes, out)
     positions = work.out[0] * work.group * work.out[2] * work.out[3]
-    vectors = positions * (out // lanes + out % lanes)
-    each, width = tail_of_vector(tail, lanes * target.value_bytes, work.dtype), lanes * target.value_bytes
-    # Sums that are written in pieces lie on the stack; which exist of several blocks' is asked for each one.
-    pieces, asked = width <= _PIECE, vectors * (odd and blocks > 1)
+    vectors, width = positions * (out // lanes + out % lanes), lanes * target.value_bytes
+    each = tail_of_vector(tail, width, work.dtype)
+    # Pieces are read from the stack where a loop writes them; sums of which some do not exist lie there, too.
+    looped = asked or not by_lane(target) or tile.rows * tile.block > _PIECES
+    pieces = 2 * (width <= _PIECE and looped)
+    apart = pieces or odd or not by_lane(target)
+    held = positions * blocks * tile.vectors
+    checks, stacked = held * asked, held * (odd and blocks > 1 and looped and not asked)
     return Instructions(
         multiply=vectors * each.multiply,
         half=vectors * each.half,
-        vector=vectors * (each.vector + tail.bias + (lanes < tile.lanes) / 2),
-        load=vectors * (each.load + 2 * pieces),
-        load_bytes=vectors * (each.load_bytes + 2 * pieces * width),
-        store=vectors / 2 if by_lane(target) and not pieces else vectors,
-        store_bytes=vectors * width,
-        scalar=0.7 * asked,
-        branch=0.5 * asked,
+        vector=vectors * (each.vector + tail.bias + (lanes < tile.lanes and not asked) / 2),
+        load=vectors * (each.load + pieces) + stacked,
+        load_bytes=vectors * (each.load_bytes + pieces * width) + stacked * target.core.vector_bytes,
+        store=vectors / (1 if apart else 2) + stacked,
+        store_bytes=vectors * width + stacked * target.core.vector_bytes,
+        scalar=_CHECKED[0] * checks,
+        branch=_CHECKED[1] * checks,
     )
 
 
@@ -253,17 +261,18 @@ def _copy(target: Target, work: Workload, tile: MatrixTile) -> Instructions:
     if last and not any(work.pads) and work.spread == (1, 1) and fits:
         return Instructions()
     cells = work.data[0] * rows * columns
-    return _copied_last(target, work, tile, cells) if last else _copied_first(target, work, cells)
+    return _MEMORY + (_copied_last(target, work, tile, cells, columns) if last else _copied_first(target, work, cells))
 
 
-def _copied_last(target: Target, work: Workload, tile: MatrixTile, cells: int) -> Instructions:
+def _copied_last(target: Target, work: Workload, tile: MatrixTile, cells: int, columns: int) -> Instructions:
     """A copy to so many cells of channels-last values: of columns written out for a whole row where channels are a
-    power of two; else, where zeros lie between, and where they are two vectors of float32, of one column a round."""
+    power of two or the row is short; else, where zeros lie between, and where they are two vectors of float32, of one column a round."""
     channels = work.data[1]
     whole, rest = divmod(channels, tile.lanes)
     vectors = whole + rest.bit_count()
     loads, stores, scalar, branch = _COPIED[0] * vectors, _COPIED[1] * vectors, 0.5, 0.0
-    if channels & (channels - 1) or work.spread != (1, 1):
+    short = not rest and columns * vectors <= _SHORT and by_lane(target)
+    if channels & (channels - 1) and not short or work.spread != (1, 1):
         loads, scalar, branch = vectors, _A_RAGGED_COLUMN if rest else _A_COLUMN, 2
     elif channels == 2 * tile.lanes and work.dtype != HALF:
         loads, stores, scalar, branch = 1, 1, _A_COLUMN, 2
