@@ -150,7 +150,7 @@ def _written(registers: Registers, inner: int, unroll: int, part: Part) -> bool:
 def _accumulated(registers: Registers, inner: int, unroll: int, part: Part, bias: bool) -> Sum:
     """The sums of one tile: where they begin, multiply-adds, and values of each row."""
     found, held, value_bytes = Sum(), _held(registers, part), registers.value_bytes
-    count, (rounds, rest) = sum(part.registers), divmod(inner, unroll)
+    count, rounds = sum(part.registers), inner // unroll
     # Steps take turns among copies of the sums, as many as hide the latency.
     copies = max(1, min(unroll, -(-_ENOUGH // count), registers.held // 2 // count))
     read = bias and part.several
