@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pfir.backends.tvm.counts.convolutions.border import copy
-from pfir.backends.tvm.counts.convolutions.results import added, parts_of, results
+from pfir.backends.tvm.counts.convolutions.border import add_copy
+from pfir.backends.tvm.counts.convolutions.results import add_parts, add_results, parts_of
+from pfir.backends.tvm.counts.sums import Sum
 from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
 from pfir.backends.tvm.schedule.tiles import by_lane
 from pfir.instructions import Instructions
 from pfir.target import HALF, Target
 from pfir.workload import Tail, Workload
 
-# A call checks its arguments, and saves and restores registers.
-_CALL = Instructions(load=82, load_bytes=656, store=48, store_bytes=384, scalar=80, branch=85)
+# A call checks its arguments, and saves and restores registers: loads, stores, scalar instructions, branches.
+_CALL = 82, 48, 80, 85
 # Scalar instructions of a round.
 _A_ROUND = 3
 # Values of float16 under a tile up to which each is loaded once: lanes of the first 16 registers can be multiplied by.
@@ -35,14 +36,17 @@ _FEW = 4
 def conv(target: Target, workload: Workload, tail: Tail, tile: MatrixTile) -> Instructions:
     """The instructions of a kernel with this tile."""
     vectors = _vectors(target, workload, tile)
-    run = _run(target, workload, tile, vectors)
-    return (
-        _CALL
-        + copy(target, workload, tile)
-        + _sums(target, workload, tile, run, vectors)
-        + added(target, workload, tile)
-        + results(target, workload, tail, tile, run.looped)
-    )
+    run, found = _run(target, workload, tile, vectors), Sum()
+    loads, stores, scalar, branches = _CALL
+    found.read(1, loads, 8 * loads)
+    found.write(1, stores, 8 * stores)
+    found.steer(1, scalar, branches)
+    add_copy(found, target, workload, tile)
+    _add_sums(found, target, workload, tile, run, vectors)
+    add_parts(found, target, workload, tile, run.parts)
+    singles = add_results(found, target, workload, tail, tile, run.looped)
+    total = found.instructions(workload.dtype == HALF)
+    return total + Instructions(multiply=singles) if singles else total
 
 
 def _vectors(target: Target, work: Workload, tile: MatrixTile) -> int:
@@ -53,30 +57,24 @@ def _vectors(target: Target, work: Workload, tile: MatrixTile) -> int:
     return tile.vectors if out > tile.block or looped else min(tile.vectors, -(-out // tile.lanes))
 
 
-def _sums(target: Target, work: Workload, tile: MatrixTile, run: _Run, vectors: int) -> Instructions:
-    """The tiles, but for their results."""
+def _add_sums(found: Sum, target: Target, work: Workload, tile: MatrixTile, run: _Run, vectors: int) -> None:
+    """Add the tiles, but for their results."""
     out, lanes = work.out[1] // work.group, tile.lanes
     blocks, columns = -(-out // tile.block), -(-work.out[3] // tile.rows)
-    share = 1.0 if by_lane(target) else max(lanes / target.lanes, 0.5)
+    arm = by_lane(target)
+    share = 1.0 if arm else max(lanes / target.lanes, 0.5)
     tiles = work.out[0] * work.group * work.out[2] * blocks * columns
     sums, runs = tiles * run.parts, tiles * run.parts * run.down * run.taps
-    multiply, weights = runs * run.length * tile.rows * vectors * share, run.length * vectors
-    scalars = _ON_ARM if by_lane(target) else _ON_X86
-    of_run = run.loops * (scalars.tap + scalars.loop * ((run.rounds > 0) + run.rest)) + run.rounds * _A_ROUND
-    a_row, each = scalars.row if run.loops else scalars.short_row, 1 if by_lane(target) else vectors
-    return Instructions(
-        multiply=0.0 if work.dtype == HALF else multiply,
-        half=multiply if work.dtype == HALF else 0.0,
-        vector=sums * tile.rows * vectors * share,
-        load=runs * (-(-weights // 2) if by_lane(target) else weights) + runs * run.values,
-        load_bytes=runs * target.value_bytes * (weights * lanes + run.length * tile.rows * each),
-        store=runs * run.spilled,
-        store_bytes=runs * run.spilled * target.core.vector_bytes,
-        scalar=tiles * (scalars.tile + scalars.of_blocks * (blocks * work.group > 1))
-        + sums * run.down * run.looped * a_row
-        + runs * of_run,
-        branch=tiles + sums * run.down * run.looped + runs * (run.loops + run.rounds),
-    )
+    held, weights, scalars = tile.rows * vectors * share, run.length * vectors, _ON_ARM if arm else _ON_X86
+    found.compute(runs, run.length * held, 0)
+    found.compute(sums, 0, held)
+    moved = target.value_bytes * (weights * lanes + run.length * tile.rows * (1 if arm else vectors))
+    found.read(runs, (-(-weights // 2) if arm else weights) + run.values, moved)
+    found.write(runs, run.spilled, run.spilled * target.core.vector_bytes)
+    found.steer(tiles, scalars.tile + scalars.of_blocks * (blocks * work.group > 1), 1)
+    found.steer(sums * run.down * run.looped, scalars.row if run.loops else scalars.short_row, 1)
+    found.steer(runs * run.loops, scalars.tap + scalars.loop * ((run.rounds > 0) + run.rest), 1)
+    found.steer(runs * run.rounds, _A_ROUND, 1)
 
 
 class _Scalars(NamedTuple):

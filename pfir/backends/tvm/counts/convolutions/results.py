@@ -8,11 +8,10 @@ from __future__ import annotations
 from functools import lru_cache
 from math import gcd
 
-from pfir.backends.tvm.counts.sums import PAIR_BYTES
+from pfir.backends.tvm.counts.sums import PAIR_BYTES, Sum
 from pfir.backends.tvm.counts.tail import tail_of_vector
 from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
 from pfir.backends.tvm.schedule.tiles import by_lane
-from pfir.instructions import Instructions
 from pfir.target import HALF, HALF_TERMS, Target
 from pfir.workload import Tail, Workload
 
@@ -37,29 +36,25 @@ def _cut(inner: int, taps: int, unroll: int) -> int:
     return min((n for n in even if inner // n * taps <= HALF_TERMS), default=max(even, default=1))
 
 
-def added(target: Target, work: Workload, tile: MatrixTile) -> Instructions:
-    """Sums in parts: zeros and sums of each part are stored, then all widened, added up, and narrowed again. Vectors of
-    a row lie side by side, rows as far apart as all parts take."""
-    parts = parts_of(work, tile.unroll)
+def add_parts(found: Sum, target: Target, work: Workload, tile: MatrixTile, parts: int) -> None:
+    """Add sums in parts: zeros and sums of each part are stored, then all widened, added up, and narrowed again.
+    Vectors of a row lie side by side, rows as far apart as all parts take."""
     if parts == 1:
-        return Instructions()
+        return
     tiles = work.out[0] * work.out[2] * -(-work.out[3] // tile.rows)
     tiles *= work.group * -(-work.out[1] // work.group // tile.block)
     held, size = tile.rows * tile.vectors, tile.block * target.value_bytes
     near = min(tile.rows, PAIR_BYTES // (parts * size) + 1) if target.arm64 else 0
     moved = near * -(-tile.vectors // 2) + (tile.rows - near) * tile.vectors
-    return Instructions(
-        vector=tiles * held * (_WIDENED * parts + _NARROWED),
-        load=tiles * parts * moved,
-        load_bytes=tiles * parts * tile.rows * size,
-        store=tiles * parts * 2 * moved,
-        store_bytes=tiles * parts * 2 * tile.rows * size,
-    )
+    found.compute(tiles, 0, held * (_WIDENED * parts + _NARROWED))
+    found.read(tiles * parts, moved, tile.rows * size)
+    found.write(tiles * parts, 2 * moved, 2 * tile.rows * size)
 
 
-def results(target: Target, work: Workload, tail: Tail, tile: MatrixTile, looped: bool) -> Instructions:
-    """What follows the sums: vectors as wide as divides all channels, the bias among what follows; where that is one,
-    whole vectors and the rest one by one, all of them where several blocks are read by a loop of their own.
+def add_results(found: Sum, target: Target, work: Workload, tail: Tail, tile: MatrixTile, looped: bool) -> float:
+    """Add what follows the sums: vectors as wide as divides all channels, the bias among what follows; where that is
+    one, whole vectors and the rest one by one, all of them where several blocks are read by a loop of their own. The
+    result is how many multiply-adds of float32 a tail of float16 has.
 
     Args:
         looped: Whether the rows of the kernel are a loop.
@@ -67,27 +62,26 @@ def results(target: Target, work: Workload, tail: Tail, tile: MatrixTile, looped
     out, blocks = work.out[1] // work.group, -(-work.out[1] // work.group // tile.block)
     common = gcd(tile.block, out)
     lanes, odd = min(tile.lanes, common & -common), common % 2 > 0
-    asked = odd and blocks > 1 and not (by_lane(target) and looped)
-    if odd and not asked or by_lane(target) and not (tail.bias or tail.operators):
+    arm = by_lane(target)
+    asked = odd and blocks > 1 and not (arm and looped)
+    if odd and not asked or arm and not (tail.bias or tail.operators):
         lanes = min(tile.lanes, out)
     positions = work.out[0] * work.group * work.out[2] * work.out[3]
     vectors, width = positions * (out // lanes + out % lanes), lanes * target.value_bytes
     each = tail_of_vector(tail, width, work.dtype)
     # Pieces are read from the stack where a loop writes them; sums of which some do not exist lie there, too.
-    arm, many = by_lane(target), not by_lane(target) or tile.rows * tile.block > _PIECES
+    many = not arm or tile.rows * tile.block > _PIECES
     pieces = 2 * (width <= _PIECE and (asked or many))
     apart = pieces or odd or not arm
     held = positions * blocks * tile.vectors
     stacked = held * (odd and blocks > 1 and many and not asked)
     checks, (scalar, branch) = (held, _CHECKED) if arm else (vectors, _CHECKED_ON_X86)
-    return Instructions(
-        multiply=vectors * each.multiply,
-        half=vectors * each.half,
-        vector=vectors * (each.vector + tail.bias + (lanes < tile.lanes and not (asked and arm)) / 2),
-        load=vectors * (each.load + pieces) + stacked,
-        load_bytes=vectors * (each.load_bytes + pieces * width) + stacked * target.core.vector_bytes,
-        store=vectors / (1 if apart else 2) + stacked,
-        store_bytes=vectors * width + stacked * target.core.vector_bytes,
-        scalar=scalar * checks * asked,
-        branch=branch * checks * asked,
-    )
+    half = work.dtype == HALF
+    ragged = lanes < tile.lanes and not (asked and arm)
+    found.compute(vectors, each.half if half else each.multiply, each.vector + tail.bias + ragged / 2)
+    found.read(vectors, each.load + pieces, each.load_bytes + pieces * width)
+    found.write(vectors, 1 if apart else 0.5, width)
+    found.read(stacked, 1, target.core.vector_bytes)
+    found.write(stacked, 1, target.core.vector_bytes)
+    found.steer(checks * asked, scalar, branch)
+    return vectors * each.multiply if half else 0.0
