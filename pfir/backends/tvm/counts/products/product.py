@@ -29,7 +29,7 @@ _WRITTEN_OUT = 230
 _HELD = 23
 # Counted, scalar: of a tile, of one among several blocks; of a row whose values lie across 16 bytes, more among several
 # blocks; of a vector of results that lies so, of one whose tail reads a tensor; of a round of a loop, and more of one
-# over many rows of such values in a single block.
+# over many rows of such values.
 _A_TILE, _OF_BLOCKS, _RAGGED, _RAGGED_BLOCKS = 7.0, 11.0, 1.0, 2.0
 _RAGGED_RESULT, _READ = 1.2, 2.2
 _CONSTANT = (0.75, 1.2)  # loads and scalar instructions of a vector of constants, counted with PRelu's slopes
@@ -37,9 +37,6 @@ _A_ROUND, _MANY_ROWS, _MORE = 3.0, 6, 6.0
 # Of a call more than one of a kernel of one input: loads, stores, scalar, branches; for one to three rows, and more.
 _CALL_OF_FEW, _CALL = (40.0, 8.0, 30.0, 35.0), (65.0, 18.0, 80.0, 82.0)
 _FEW_ROWS = 4
-# Of float16 only lanes of the first 16 registers can be multiplied by: more sums than the others hold are moved and put
-# on the stack where channels are left behind the rounds; loads, vector instructions and stores, by disassembly.
-_OTHERS, _CROWDED = 16, (14.0, 9.0, 4.0)
 _WIDENED = 5.0  # instructions to keep, widen and add one register of float16
 # Instructions of a row's sum across lanes, beside its multiply-adds.
 _ACROSS = 1.5
@@ -166,9 +163,8 @@ def _accumulated(registers: Registers, inner: int, unroll: int, part: Part, bias
         found.read(1, held * inner, count * inner * value_bytes)
     if value_bytes == 2:
         _add_parts(found, held, inner, unroll)
-        _add_crowded(found, registers, held, inner % unroll)
     if not _written(registers, inner, unroll, part):
-        ragged = registers.by_lane and inner * value_bytes % _REGISTER_BYTES and not part.several
+        ragged = registers.by_lane and inner * value_bytes % _REGISTER_BYTES
         found.steer(rounds, _A_ROUND + (_MORE if ragged and part.rows >= _MANY_ROWS else 0), 1)
     found.steer(1, _A_TILE + (_OF_BLOCKS if part.several else 0), 1)
     return found
@@ -196,15 +192,6 @@ def _add_parts(found: Sum, held: float, inner: int, unroll: int) -> None:
         found.write(parts, held, held * _REGISTER_BYTES)
         found.read(parts, held, held * _REGISTER_BYTES)
         found.compute(parts, 0, _WIDENED * held)
-
-
-def _add_crowded(found: Sum, registers: Registers, held: float, rest: int) -> None:
-    """What float16 sums take that leave too few registers for the values of so many channels behind the rounds."""
-    if registers.by_lane and held > _OTHERS and rest & (rest - 1):
-        loads, vector, stores = _CROWDED
-        found.read(1, loads, loads * _REGISTER_BYTES)
-        found.compute(1, 0, vector)
-        found.write(1, stores, stores * _REGISTER_BYTES)
 
 
 def _addresses(registers: Registers, inner: int, part: Part, written: bool, aligned: bool) -> float:
