@@ -25,8 +25,9 @@ _A_ROUND = 3
 _KEPT = 20
 # Of a tile whose channels are no whole vectors, results up to which their loop is written out.
 _ONE_BY_ONE = 64
-# LLVM writes out a loop of fewer instructions, those of a round by its own measure.
-_WRITTEN_OUT, _LOOP = 298, 3
+# LLVM writes out a loop of fewer instructions, those of a round by its own measure; of fewer where values that are
+# loaded one by one have addresses of their own.
+_WRITTEN_OUT, _SINGLY_WRITTEN_OUT, _LOOP = 298, 230, 3
 # Bytes from an address within which two single values are one load.
 _REACH = 252
 # Input channels up to which the columns of the kernel are unrolled.
@@ -126,8 +127,10 @@ def _run(target: Target, work: Workload, tile: MatrixTile, vectors: int) -> _Run
             return _Run(parts, 1, 1, down * length, down * values, 0.0, 0, False, False, False)
         return _Run(parts, down, 1, length, values, spilled, 0, False, False, True)
     length = work.channels // parts
-    size = _size(tile, unroll, vectors, tile.rows if _together(work, tile) else tile.rows * unroll)
-    written = by_lane(target) and -(-length // unroll) * size < _WRITTEN_OUT
+    together = _together(work, tile)
+    size = _size(tile, unroll, vectors, tile.rows if together else tile.rows * unroll)
+    limit = _WRITTEN_OUT if together else _SINGLY_WRITTEN_OUT
+    written = by_lane(target) and -(-length // unroll) * size < limit
     rounds = 0 if written or length < 2 * unroll else length // unroll
     values = _values(target, work, tile, length, vectors, written)
     rest = rounds > 0 and length % unroll > 0
