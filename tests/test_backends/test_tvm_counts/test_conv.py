@@ -28,7 +28,7 @@ def _work(inner: int, out: int, dtype: str, batch: int = 1) -> Workload:
 def test_most_kernels_take_what_the_emulator_counts():
     for kernels in (ROWS, HALVES):
         found = errors(kernels, ours)
-        assert np.mean(found <= 0.06) >= 0.65 and np.mean(found <= 0.12) >= 0.8
+        assert np.mean(found <= 0.03) >= 0.82 and np.mean(found <= 0.06) >= 0.9
 
 
 def test_the_grid_as_a_whole_takes_what_it_counts():
@@ -36,7 +36,7 @@ def test_the_grid_as_a_whole_takes_what_it_counts():
 
 
 def test_multiply_adds_are_exact():
-    assert np.mean(exact(ROWS, ours)) > 0.97
+    assert all(exact(ROWS, ours))
 
 
 @pytest.mark.parametrize("name", ("cortex-a76", "armv7", "x86-64:x86-64-v3"))

@@ -6,142 +6,170 @@ channels, and writes what exists of it. Constants are from disassembly and the g
 
 from __future__ import annotations
 
-from functools import lru_cache
-from math import gcd
+from typing import NamedTuple
 
+from pfir.backends.tvm.counts.convolutions.border import add_copy
+from pfir.backends.tvm.counts.convolutions.results import add_parts, add_results, parts_of
 from pfir.backends.tvm.counts.overlap import beside
-from pfir.backends.tvm.counts.tail import tail_of_vector
+from pfir.backends.tvm.counts.sums import Sum
 from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
 from pfir.backends.tvm.schedule.tiles import by_lane
 from pfir.instructions import Instructions
-from pfir.target import HALF, HALF_TERMS, Target
+from pfir.target import HALF, Target
 from pfir.workload import Tail, Workload
 
-# A call checks its arguments, and saves and restores registers.
-_CALL = Instructions(load=82, load_bytes=656, store=48, store_bytes=384, scalar=180, branch=85)
-# Scalar instructions of a tile, of a row or a column of the kernel under it, and of a round.
-_A_TILE, _A_TAP, _A_ROUND = 18, 7, 3
-# Of a column of the image that is copied, of one whose channels are no whole vectors.
-_A_COLUMN, _A_RAGGED_COLUMN = 6, 10
+# A call checks its arguments, and saves and restores registers: loads, stores, scalar instructions, branches.
+_CALL = 82, 48, 80, 85
+# Scalar instructions of a round.
+_A_ROUND = 3
+# Values of float16 under a tile up to which each is loaded once: lanes of the first 16 registers can be multiplied by.
+_KEPT = 20
+# Of a tile whose channels are no whole vectors, results up to which their loop is written out.
+_ONE_BY_ONE = 64
+# LLVM writes out a loop of fewer instructions, those of a round by its own measure; of fewer where values that are
+# loaded one by one have addresses of their own.
+_WRITTEN_OUT, _SINGLY_WRITTEN_OUT, _LOOP = 298, 230, 3
 # Bytes from an address within which two single values are one load.
 _REACH = 252
-# Bytes of a vector of results that is a piece of a register's.
-_PIECE = 4
 # Input channels up to which the columns of the kernel are unrolled.
 _FEW = 4
 
 
 def conv(target: Target, workload: Workload, tail: Tail, tile: MatrixTile) -> Instructions:
     """The instructions of a kernel with this tile."""
-    return (
-        _CALL + _copy(target, workload, tile) + _sums(target, workload, tile) + _results(target, workload, tail, tile)
-    )
+    vectors = _vectors(target, workload, tile)
+    run, found = _run(target, workload, tile, vectors), Sum()
+    loads, stores, scalar, branches = _CALL
+    found.read(1, loads, 8 * loads)
+    found.write(1, stores, 8 * stores)
+    found.steer(1, scalar, branches)
+    add_copy(found, target, workload, tile)
+    _add_sums(found, target, workload, tile, run, vectors)
+    add_parts(found, target, workload, tile, run.parts)
+    singles = add_results(found, target, workload, tail, tile, run.looped)
+    total = found.instructions(workload.dtype == HALF)
+    return total + Instructions(multiply=singles) if singles else total
 
 
-def _sums(target: Target, work: Workload, tile: MatrixTile) -> Instructions:
-    """The tiles, but for their results."""
-    out, lanes, (down, across) = work.out[1] // work.group, tile.lanes, work.kernel
+def _vectors(target: Target, work: Workload, tile: MatrixTile) -> int:
+    """Of a tile: those of a single block that hold no channels are left out, but where a loop reads results one by
+    one."""
+    out = work.out[1] // work.group
+    looped = by_lane(target) and out % 2 and tile.rows * tile.block > _ONE_BY_ONE
+    return tile.vectors if out > tile.block or looped else min(tile.vectors, -(-out // tile.lanes))
+
+
+def _add_sums(found: Sum, target: Target, work: Workload, tile: MatrixTile, run: _Run, vectors: int) -> None:
+    """Add the tiles, but for their results."""
+    out, lanes = work.out[1] // work.group, tile.lanes
     blocks, columns = -(-out // tile.block), -(-work.out[3] // tile.rows)
-    # Vectors of a single block that hold no channels are left out.
-    vectors = min(tile.vectors, -(-out // lanes)) if blocks == 1 else tile.vectors
-    share = 1.0 if by_lane(target) else max(lanes / target.lanes, 0.5)
+    arm = by_lane(target)
+    share = 1.0 if arm else max(lanes / target.lanes, 0.5)
     tiles = work.out[0] * work.group * work.out[2] * blocks * columns
-    count, few = _parts(work, tile.unroll), work.channels <= _FEW
-    sums, taps = tiles * count, 1 if few else across
-    length = work.channels // count * (across if few else 1)
-    rounds = 0 if few or length < 2 * tile.unroll else length // tile.unroll
-    runs, multiply = sums * down * taps, sums * down * taps * length * tile.rows * vectors * share
-    weights, values = length * vectors, _values(target, work, tile, length)
-    loads = runs * ((-(-weights // 2) if by_lane(target) else weights) + values)
-    multiply, loads = beside(target, multiply, loads)
-    scalar = _A_TAP * (0 if few else taps) + taps * rounds * _A_ROUND
-    return Instructions(
-        multiply=0.0 if work.dtype == HALF else multiply,
-        half=multiply if work.dtype == HALF else 0.0,
-        vector=sums * tile.rows * vectors * share,
-        load=loads,
-        load_bytes=runs * target.value_bytes * (weights * lanes + length * tile.rows) if loads else 0.0,
-        scalar=tiles * _A_TILE + sums * down * (_A_TAP + scalar),
-        branch=tiles + sums * down * (1 + (0 if few else taps) + taps * rounds),
-    )
+    sums, runs = tiles * run.parts, tiles * run.parts * run.down * run.taps
+    held, weights, scalars = tile.rows * vectors * share, run.length * vectors, _ON_ARM if arm else _ON_X86
+    multiply, loads = beside(target, run.length * held, (-(-weights // 2) if arm else weights) + run.values)
+    found.compute(runs, multiply, 0)
+    found.compute(sums, 0, held)
+    found.read(runs, loads, target.value_bytes * (weights * lanes + run.length * tile.rows) if loads else 0)
+    found.write(runs, run.spilled, run.spilled * target.core.vector_bytes)
+    found.steer(tiles, scalars.tile + scalars.of_blocks * (blocks * work.group > 1), 1)
+    found.steer(sums * run.down * run.looped, scalars.row if run.loops else scalars.short_row, 1)
+    found.steer(runs * run.loops, scalars.tap + scalars.loop * ((run.rounds > 0) + run.rest), 1)
+    found.steer(runs * run.rounds, _A_ROUND, 1)
 
 
-def _values(target: Target, work: Workload, tile: MatrixTile, length: int) -> float:
-    """Loads of input values in a run of so many under each column of a tile: of float16 whole vectors where that
-    divides, else one by one, pairs of them where an address reaches both."""
-    if not by_lane(target):
-        return length * tile.rows
+class _Scalars(NamedTuple):
+    """Scalar instructions of a tile, more of one among several blocks or groups, of a row of the kernel under it, of
+    one whose columns are unrolled, of a column, and more of one that is a loop of rounds or has a rest behind them."""
+
+    tile: int
+    of_blocks: int
+    row: int
+    short_row: int
+    tap: int
+    loop: int
+
+
+class _Run(NamedTuple):
+    """Input values under each column of a tile that are taken one after the other.
+
+    Args:
+        parts: Of each sum.
+        down, taps: Rows of the kernel, and runs in each.
+        length, values: Values, and how many loads bring those of all columns.
+        spilled: Registers that are put on the stack for a while.
+        rounds: Of a loop over them.
+        rest: Whether some are left behind the rounds.
+        loops: Whether the runs of a row are a loop.
+        looped: Whether the rows are.
+    """
+
+    parts: int
+    down: int
+    taps: int
+    length: int
+    values: float
+    spilled: float
+    rounds: int
+    rest: bool
+    loops: bool
+    looped: bool
+
+
+_ON_ARM, _ON_X86 = _Scalars(10, 13, 7, 4, 3, 4), _Scalars(18, 0, 7, 7, 7, 0)
+
+
+def _run(target: Target, work: Workload, tile: MatrixTile, vectors: int) -> _Run:
+    (down, across), parts, unroll = work.kernel, parts_of(work, tile.unroll), tile.unroll
     if work.channels <= _FEW:
-        across = (tile.rows - 1) * work.strides[1] + (work.kernel[1] - 1) * work.dilations[1] + 1
-        return min(length * tile.rows, across * work.channels)
+        length, (values, spilled) = work.channels * across, _few_values(target, work, tile, vectors)
+        if by_lane(target) and down * _size(tile, length, vectors, length * tile.rows) < _WRITTEN_OUT:
+            return _Run(parts, 1, 1, down * length, down * values, 0.0, 0, False, False, False)
+        return _Run(parts, down, 1, length, values, spilled, 0, False, False, True)
+    length = work.channels // parts
+    together = _together(work, tile)
+    size = _size(tile, unroll, vectors, tile.rows if together else tile.rows * unroll)
+    limit = _WRITTEN_OUT if together else _SINGLY_WRITTEN_OUT
+    written = by_lane(target) and -(-length // unroll) * size < limit
+    rounds = 0 if written or length < 2 * unroll else length // unroll
+    values = _values(target, work, tile, length, vectors, written)
+    rest = rounds > 0 and length % unroll > 0
+    return _Run(parts, down, across, length, values, 0.0, rounds, rest, True, True)
+
+
+def _size(tile: MatrixTile, length: int, vectors: int, values: int) -> int:
+    """Instructions of so many steps by LLVM's own measure: multiply-adds, loads before they are paired, the loop."""
+    return length * vectors * (tile.rows + 1) + values + _LOOP
+
+
+def _together(work: Workload, tile: MatrixTile) -> bool:
+    """Whether the values of a round are loaded as one vector (kernels/common.py `loads_together`)."""
+    return work.dtype == HALF and tile.unroll in (4, 8) and work.channels % tile.unroll == 0
+
+
+def _values(target: Target, work: Workload, tile: MatrixTile, length: int, vectors: int, written: bool) -> float:
+    """Loads of input values in a run of so many under each column of a tile: of float16 whole vectors where that
+    divides, else one by one, pairs of them where an address reaches both, which in a loop lies at their begin."""
+    if not by_lane(target):
+        return length * tile.rows * vectors
     if work.dtype == HALF:
-        together = tile.unroll in (4, 8) and work.channels % tile.unroll == 0
-        return -(-length // tile.unroll) * tile.rows if together else length * tile.rows
-    near = min(tile.rows, _REACH // (target.value_bytes * work.data[1] * work.strides[1]))
+        return -(-length // tile.unroll) * tile.rows if _together(work, tile) else length * tile.rows
+    reach = 2 * _REACH if written and work.group == 1 else _REACH
+    near = min(tile.rows, reach // (target.value_bytes * work.data[1] * work.strides[1]))
     return length * (tile.rows - near / 2)
 
 
-def _parts(work: Workload, unroll: int) -> int:
-    """As kernels/parts.py: sums of float16 in so many parts."""
-    inner, taps = work.channels, work.kernel[0] * work.kernel[1]
-    return _cut(inner, taps, unroll) if work.dtype == HALF else 1
-
-
-@lru_cache(maxsize=4096)
-def _cut(inner: int, taps: int, unroll: int) -> int:
-    if inner * taps <= HALF_TERMS:
-        return 1
-    even = [n for n in range(1, inner // unroll + 1) if inner % n == 0 and inner // n % unroll == 0]
-    return min((n for n in even if inner // n * taps <= HALF_TERMS), default=max(even, default=1))
-
-
-def _results(target: Target, work: Workload, tail: Tail, tile: MatrixTile) -> Instructions:
-    """What follows the sums: vectors as wide as divides all channels, the bias among what follows."""
-    out, blocks = work.out[1] // work.group, -(-work.out[1] // work.group // tile.block)
-    common = gcd(tile.block, out)
-    lanes, odd = min(tile.lanes, common & -common), common % 2 > 0
-    if odd and blocks == 1:
-        lanes = min(tile.lanes, out)
-    positions = work.out[0] * work.group * work.out[2] * work.out[3]
-    vectors = positions * (out // lanes + out % lanes)
-    each, width = tail_of_vector(tail, lanes * target.value_bytes, work.dtype), lanes * target.value_bytes
-    # Sums that are written in pieces lie on the stack; which exist of several blocks' is asked for each one.
-    pieces, asked = width <= _PIECE, vectors * (odd and blocks > 1)
-    return Instructions(
-        multiply=vectors * each.multiply,
-        half=vectors * each.half,
-        vector=vectors * (each.vector + tail.bias + (lanes < tile.lanes) / 2),
-        load=vectors * (each.load + 2 * pieces),
-        load_bytes=vectors * (each.load_bytes + 2 * pieces * width),
-        store=vectors / 2 if by_lane(target) and not pieces else vectors,
-        store_bytes=vectors * width,
-        scalar=0.7 * asked,
-        branch=0.5 * asked,
-    )
-
-
-def _copy(target: Target, work: Workload, tile: MatrixTile) -> Instructions:
-    """A copy of the image with zeros around it and between, where the kernel makes one."""
-    (sh, sw), (dh, dw), (kh, kw) = work.strides, work.dilations, work.kernel
-    columns = -(-work.out[3] // tile.rows) * tile.rows
-    rows, columns = (work.out[2] - 1) * sh + (kh - 1) * dh + 1, (columns - 1) * sw + (kw - 1) * dw + 1
-    last = work.order[-1] == 1
-    fits = rows <= work.data[2] and (columns <= work.data[3] or work.kernel == (1, 1))
-    if last and not any(work.pads) and work.spread == (1, 1) and fits:
-        return Instructions()
-    channels, cells = work.data[1], work.data[0] * rows * columns
-    vectors, size = cells * channels / tile.lanes, cells * channels * target.value_bytes
-    scalar, branch = cells / 2, 0.0  # of whole vectors: all columns of a row are written out
-    if not last:
-        vectors = cells * channels / 4
-        scalar, branch = vectors, vectors / 4
-    elif channels & (channels - 1):
-        scalar, branch = cells * (_A_RAGGED_COLUMN if channels % tile.lanes else _A_COLUMN), 2.0 * cells
-    return Instructions(
-        load=vectors / 2,
-        load_bytes=size,
-        store=vectors / 2,
-        store_bytes=size,
-        scalar=scalar,
-        branch=branch,
-    )
+def _few_values(target: Target, work: Workload, tile: MatrixTile, vectors: int) -> tuple[float, float]:
+    """Loads of the values of few channels under all columns of a row of the kernel, which share them, and how many are
+    put on the stack: half of those that are more than registers beside sums. Of float16 ones more than can be
+    multiplied by, half of what is shared is loaded again; those of float32 come in pairs where there are no groups."""
+    if not by_lane(target):
+        return work.channels * work.kernel[1] * tile.rows * vectors, 0.0
+    across = (tile.rows - 1) * work.strides[1] + (work.kernel[1] - 1) * work.dilations[1] + 1
+    each = work.channels * work.kernel[1] * tile.rows
+    once = min(each, across * work.channels)
+    spilled = max(0.0, (once + tile.rows * vectors - target.core.vector_registers) / 2)
+    if work.dtype != HALF:
+        return once / (2 if work.group == 1 else 1), spilled
+    return (once if once <= _KEPT else (once + each) / 2), spilled

@@ -17,7 +17,8 @@ from pfir.workload import Tail, Workload
 _WRITTEN_OUT = 100
 # Counted, scalar: of a tile, of a round of a loop.
 _A_TILE, _A_ROUND = 6.0, 3.0
-_PAIRED = 0.3  # share of the loads that come with another
+_RESULTS = 4  # of single values that LLVM stores as one vector
+_ALL_PAIRED, _PAIRED = 0.5, 0.3  # share of the loads that come with another: where all are written out, and of copies
 
 
 def dots(target: Target, workload: Workload, tail: Tail, tile: DotsTile) -> Instructions:
@@ -36,8 +37,8 @@ def counted_dots(registers: Registers, rows: int, inner: int, tile: DotsTile, af
     written = rounds <= 1 or rounds * tile.copies * sums <= _WRITTEN_OUT
     loads, multiply = tile.rows + outputs, float(sums)
     if registers.by_lane:  # steps side by side come in pairs
-        together = 1 - _PAIRED * (written or tile.copies > 1)
-        found.read(tiles * steps, loads * together, loads * vector_bytes)
+        paired = _ALL_PAIRED if written and rounds > 1 else _PAIRED * (written or tile.copies > 1)
+        found.read(tiles * steps, loads * (1 - paired), loads * vector_bytes)
     else:
         multiply = step(registers.rate, sums, loads, tile.copies)
     found.compute(tiles, multiply * steps, sums * (tile.copies * 2 - 1))
@@ -45,7 +46,7 @@ def counted_dots(registers: Registers, rows: int, inner: int, tile: DotsTile, af
     across = tile.lanes.bit_length() + after.bias + after.vector
     found.compute(tiles, 0, sums * across)
     found.read(tiles, after.reads * sums, 4 * after.reads * sums)
-    found.write(tiles, sums, 4 * sums)
+    found.write(tiles, -(-sums // _RESULTS) if registers.by_lane else sums, 4 * sums)
     found.steer(tiles, _A_TILE, 1)
     found.steer(0 if written else tiles * rounds, _A_ROUND, 1)
     call(found, rows)

@@ -27,7 +27,7 @@ _REGISTER_BYTES = 16
 # Multiply-adds of a tile up to which LLVM writes out the loop over input channels.
 _WRITTEN_OUT = 230
 # Registers that weights and sums take together where LLVM holds the weights of a single block around the loop of rows.
-_HELD = 24
+_HELD = 23
 # Counted, scalar: of a tile, of one among several blocks; of a row whose values lie across 16 bytes, more among several
 # blocks; of a vector of results that lies so, of one whose tail reads a tensor; of a round of a loop, and more of one
 # over many rows of such values.
@@ -70,18 +70,19 @@ def product(target: Target, workload: Workload, tail: Tail, tile: ProductTile) -
 @lru_cache(maxsize=16384)
 def counted(registers: Registers, rows: int, inner: int, columns: int, tile: ProductTile, after: Tailed) -> Sum:
     """The sum over all blocks."""
-    found, pitch = Sum(), columns * registers.value_bytes
+    found, pitch, dotted = Sum(), columns * registers.value_bytes, isinstance(tile, DottedTile)
     aligned = pitch % _REGISTER_BYTES == 0
     for tiles, part in _parts(rows, columns, type(tile), tile.lanes, tile.vectors, tile.rows):
         written = _written(registers, inner, tile.unroll, part)
         near = min(part.rows, PAIR_BYTES // pitch + 1) if aligned and registers.by_lane and not after.constants else 0
         found.add(_accumulated(registers, inner, tile.unroll, part, after.bias), tiles)
         found.add(_finished(registers, part, near, after), tiles)
-        found.steer(tiles, _addresses(registers, inner, part, written, aligned), 0)
-        stay = written and not part.several and len(part.lanes) * (inner + part.rows) <= _HELD and registers.by_lane
+        found.steer(tiles, _addresses(registers, inner, part, written, aligned or dotted), 0)
+        held = len(part.lanes) * (inner + part.rows) + dotted * -(-inner // FEWEST_LANES)
+        stay = written and not part.several and held <= _HELD and registers.by_lane
         if registers.by_lane:
             found.read(1 if stay else tiles, len(part.lanes) * inner / 2, part.width * inner * registers.value_bytes)
-    if isinstance(tile, DottedTile):
+    if dotted:
         _add_last_column(found, registers, rows, inner, after)
     call(found, rows)
     return found
@@ -150,7 +151,7 @@ def _written(registers: Registers, inner: int, unroll: int, part: Part) -> bool:
 def _accumulated(registers: Registers, inner: int, unroll: int, part: Part, bias: bool) -> Sum:
     """The sums of one tile: where they begin, multiply-adds, and values of each row."""
     found, held, value_bytes = Sum(), _held(registers, part), registers.value_bytes
-    count, (rounds, rest) = sum(part.registers), divmod(inner, unroll)
+    count, rounds = sum(part.registers), inner // unroll
     # Steps take turns among copies of the sums, as many as hide the latency.
     copies = max(1, min(unroll, -(-_ENOUGH // count), registers.held // 2 // count))
     read = bias and part.several
@@ -159,8 +160,7 @@ def _accumulated(registers: Registers, inner: int, unroll: int, part: Part, bias
     if read:  # the bias comes into the first row's sums
         found.read(1, len(part.lanes) / 2, part.width * value_bytes)
     if registers.by_lane:
-        values = rounds * _loads(unroll, registers) + _loads(rest, registers)
-        found.read(1, part.rows * values, part.rows * inner * value_bytes)
+        found.read(1, _values(registers, inner, unroll, part.rows), part.rows * inner * value_bytes)
     if value_bytes == 2:
         _add_parts(found, held, inner, unroll)
     if not _written(registers, inner, unroll, part):
@@ -170,10 +170,18 @@ def _accumulated(registers: Registers, inner: int, unroll: int, part: Part, bias
     return found
 
 
+def _values(registers: Registers, inner: int, unroll: int, rows: int) -> float:
+    """Loads of the input values of so many rows, each by itself; of rows no longer than a register, which lie one
+    behind the other, whole registers of them and pairs of these."""
+    if inner & (inner - 1) == 0 and 1 < inner <= registers.lanes:
+        return -(-rows * inner // registers.lanes) / (2 if inner == registers.lanes else 1)
+    return rows * (inner // unroll * _loads(unroll, registers) + _loads(inner % unroll, registers))
+
+
 def _loads(count: int, registers: Registers) -> float:
-    """Loads of so many values side by side: by whole registers, of what is left two of three."""
+    """Loads of so many values side by side: by whole registers, then by halves, quarters and so on."""
     whole, rest = divmod(count, registers.lanes)
-    return whole + (0 if not rest else 1 if rest & (rest - 1) == 0 else 2)
+    return whole + rest.bit_count()
 
 
 def _add_parts(found: Sum, held: float, inner: int, unroll: int) -> None:
