@@ -19,7 +19,7 @@ from pfir.devices.estimation.plain import plain_instructions
 from pfir.devices.estimation.threads import parallel
 from pfir.errors import DeviceError, UsageError
 from pfir.instructions import NOTHING, Instructions
-from pfir.ir.costs.scalable import Key, ScalableKernels
+from pfir.ir.costs.scalable import Key, Price, ScalableKernels
 from pfir.measurement import ESTIMATED, Measurement
 from pfir.target import FLOAT32, Target
 
@@ -63,8 +63,7 @@ class EstimateDevice(Device):
         self.error = target.core.errors.of(target.arithmetic.name) if error is None else error
         self.name = f"estimate {target.name}"
         self._known: dict[object, float] = {}
-        self._widths: dict[ScalableKernels, dict[Key, float]] = {}
-        self._weights: dict[ScalableKernels, dict[Key, float]] = {}
+        self._widths: dict[ScalableKernels, dict[Key, Price]] = {}
 
     @property
     def detail(self) -> str:
@@ -99,10 +98,7 @@ class EstimateDevice(Device):
         """
         if not kernels:
             raise UsageError("no kernels: there is nothing to estimate")
-        weight_bytes: float = sum(kernel.weight_bytes for kernel in kernels)
-        if self.more is not None:
-            weight_bytes += sum(self.more(kernel, self.target) for kernel in kernels)
-        return self._measurement(sum(map(self.seconds, kernels)), weight_bytes)
+        return self._measurement(*map(sum, zip(*map(self._price, kernels), strict=True)))
 
     def estimate_widths(self, scalable: ScalableKernels, kept: Mapping[str, int]) -> Measurement:
         """The latency of the kernels of a model that keeps so many channels of each group, as `estimate` says; some ten
@@ -111,15 +107,10 @@ class EstimateDevice(Device):
         Raises:
             UsageError: The model lacks a group, or no kernel is left.
         """
-        known = self._widths.setdefault(scalable, {})
-        total = scalable.total(kept, self.seconds, known)
-        if not total > 0:
+        seconds, weight_bytes = scalable.total(kept, self._price, self._widths.setdefault(scalable, {}))
+        if not seconds > 0:
             raise UsageError("no kernels: there is nothing to estimate")
-        weight_bytes: float = scalable.size_bytes_at(kept)
-        if self.more is not None:
-            more, target, known = self.more, self.target, self._weights.setdefault(scalable, {})
-            weight_bytes += scalable.total(kept, lambda kernel: more(kernel, target), known)
-        return self._measurement(total, weight_bytes)
+        return self._measurement(seconds, weight_bytes)
 
     def scaled(self, factor: float, error: float, basis: str) -> EstimateDevice:
         """The same, its estimates multiplied by a factor that rests on something."""
@@ -136,7 +127,7 @@ class EstimateDevice(Device):
 
     def __getstate__(self) -> dict[str, object]:
         """Without the prices known so far: another process finds its own."""
-        return self.__dict__ | {"_known": {}, "_widths": {}, "_weights": {}}
+        return self.__dict__ | {"_known": {}, "_widths": {}}
 
     def _measurement(self, kernels_s: float, weight_bytes: float) -> Measurement:
         """Of an inference whose kernels take so long, with so many bytes of weights, each read once."""
@@ -144,6 +135,11 @@ class EstimateDevice(Device):
         around_s = core.costs.cycles(self.around) / core.clock_hz + self._beyond_s(weight_bytes)
         seconds = kernels_s + self.factor * around_s
         return Measurement(seconds, ESTIMATED, self.detail, self.error, 0, self.target.threads)
+
+    def _price(self, kernel: Kernel) -> Price:
+        """Seconds, and bytes of weights as the library has them."""
+        more = 0.0 if self.more is None else self.more(kernel, self.target)
+        return self.seconds(kernel), kernel.weight_bytes + more
 
     def _seconds(self, kernel: Kernel) -> float:
         core, share = self.target.core, self.target.value_bytes / FLOAT_BYTES

@@ -65,8 +65,8 @@ class ScalableKernels:
         costs, sizes = self._costs.at(widths).reshape(-1, _COSTS).tolist(), widths.tolist()
         return tuple(self._kernel(place, sizes, costs[place]) for place, _ in self._keys.at(widths))
 
-    def total(self, kept: Mapping[str, int], price: Callable[[Kernel], float], known: dict[Key, float]) -> float:
-        """The sum of a price over the same kernels.
+    def total(self, kept: Mapping[str, int], price: Callable[[Kernel], Price], known: dict[Key, Price]) -> Price:
+        """The sums of both parts of a price over the same kernels.
 
         Args:
             price: Of one kernel; asked for those whose sizes are new.
@@ -81,7 +81,12 @@ class ScalableKernels:
         if missing:
             costs, sizes = self._costs.at(widths).reshape(-1, _COSTS).tolist(), widths.tolist()
             known.update((key, price(self._kernel(at, sizes, costs[at]))) for key, at in missing.items())
-        return sum(known[key] for _, key in found)
+        first = second = 0.0
+        for _, key in found:
+            one, other = known[key]
+            first += one
+            second += other
+        return first, second
 
     def macs_at(self, kept: Mapping[str, int]) -> int:
         """Multiply-accumulates, as in `model_cost`."""
@@ -103,6 +108,8 @@ class ScalableKernels:
 
 
 _COSTS = 4
+Price = tuple[float, float]
+"""What a kernel costs, such as seconds, and something beside it, such as bytes."""
 Key = tuple[int, ...]
 """What tells kernels of a model apart whose cost may differ: a kind, and the widths that it depends on."""
 

@@ -63,8 +63,8 @@ def test_a_candidate_without_branches_costs_its_price(found, count):
     removed = found.candidates.choices(parameters)
     model = found.candidates.build(removed)
     Simplify().apply(model, Context())
-    backend, target = open_backend("tvm"), parse_target("arm")
-    real = backend.estimator(target).estimate(backend.kernels(fix_sizes(model, 1), target)).seconds
+    kernels = open_backend("tvm").kernels(fix_sizes(model, 1), parse_target("arm"))
+    real = found.pricing.device.estimate(kernels).seconds
     # What is left of a branch, its bias and its activation, is not priced in the kernel that it joins.
     assert real == pytest.approx(found.pricing.latency_s(parameters), rel=0.02 if count else 1e-9)
     assert sum(n.op == "Conv" for n in model.nodes()) == 1 + 2 * (len(STRENGTHS) - count)
