@@ -14,9 +14,7 @@ from pfir.compile.measuring.latency import host_latency
 from pfir.compile.request import Goals
 from pfir.devices import host
 from pfir.devices.emulation.emulated import EmulatedDevice
-from pfir.devices.estimation.estimate import EstimateDevice
 from pfir.errors import DeviceError, UsageError, VerifyError
-from pfir.ir.costs.model_cost import kernels
 from pfir.ir.shapes import fix_sizes
 from pfir.report.terminal import last_line
 from pfir.target import FLOAT16, parse_target, with_arithmetic
@@ -63,7 +61,8 @@ def test_both_sides_are_costed_in_float16(half, model):
     report = json.loads((half / "report.json").read_text())
     details = {report[side]["latency_detail"] for side in ("baseline", "result")}
     assert len(details) == 1 and "fp16 arithmetic" in details.pop()
-    full = EstimateDevice(parse_target(CORE["target"])).estimate(kernels(fix_sizes(small_net()))).seconds
+    backend, target = TvmBackend(), parse_target(CORE["target"])
+    full = backend.estimator(target).estimate(backend.kernels(fix_sizes(small_net()), target)).seconds
     assert full / 2 < report["baseline"]["latency_s"] < full
 
 
