@@ -47,6 +47,9 @@ def _add_last(found: Sum, target: Target, work: Workload, tile: MatrixTile, cell
     power of two or the row is short; else, where zeros lie between, and where they are two vectors of float32, of one
     column a round."""
     channels = work.data[1]
+    if channels < tile.lanes and work.spread == (1, 1) and work.data[3] * channels % tile.lanes == 0:
+        _add_rows(found, target, work, cells)
+        return
     whole, rest = divmod(channels, tile.lanes)
     vectors = whole + rest.bit_count()
     loads, stores, scalar, branch = _COPIED[0] * vectors, _COPIED[1] * vectors, 0.5, 0.0
@@ -59,6 +62,16 @@ def _add_last(found: Sum, target: Target, work: Workload, tile: MatrixTile, cell
     found.read(cells, loads, size)
     found.write(cells, stores, size)
     found.steer(cells, scalar, branch)
+
+
+def _add_rows(found: Sum, target: Target, work: Workload, cells: int) -> None:
+    """Add a copy of few channels side by side, whose rows are whole vectors: zeros to all of it, then the rows."""
+    lanes = _VECTOR_BYTES // target.value_bytes
+    loads, stores = _COPIED
+    found.read(prod(work.data) / lanes, loads, _VECTOR_BYTES)
+    found.write(cells * work.data[1] / lanes, 0.5, _VECTOR_BYTES)
+    found.write(prod(work.data) / lanes, stores, _VECTOR_BYTES)
+    found.steer(prod(work.data) / lanes, 1 / 2, 1 / 16)
 
 
 def _add_first(found: Sum, target: Target, work: Workload, cells: int) -> None:
