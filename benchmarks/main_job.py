@@ -47,9 +47,7 @@ HEAD = """\
 By `python benchmarks/main_job.py ROW`; every figure is in `main_job_ROW.json` beside this page. Speed-ups are ratios of
 the original and the result, both built by the same backend: by the estimate for the target's core, measured on this
 machine (one thread, in turn), and in instructions counted on the emulated aarch64 device. Test accuracy is on all
-10,000 test images, which nothing else reads. Fidelity is agreement with the original on held-out samples. These rows
-shared two cores with other work, which slowed training to a half or a third; with 16 and 74 minutes of a quiet machine
-ResNet-20 kept 89.41 % and ResNet-56 92.52 % (by the prices before).
+10,000 test images, which nothing else reads. Fidelity is agreement with the original on held-out samples.
 
 | row | goal | estimate | this machine | instructions | MACs | size | test accuracy | fidelity | wall time |
 |---|---|---|---|---|---|---|---|---|---|
@@ -100,6 +98,7 @@ def main() -> None:
         "command": _shown(command),
         "machine": {"processor": platform.processor() or platform.machine(), "cores": len(os.sched_getaffinity(0))},
         "report": _without_folders(report, arguments),
+        "remark": arguments.remark,
         "training": report["training"],
         "test": _tested(row, arguments, folder) if row.data == "cifar10" else None,
     }
@@ -117,6 +116,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path("cifar10"), help="train.npz, test.npz")
     parser.add_argument("--work", type=Path, default=Path("main_job"), help="receives the output folders")
     parser.add_argument("--time-budget", help="instead of the row's own")
+    parser.add_argument("--remark", default="", help="what a reader should know of this run")
     parser.add_argument("--finished", action="store_true", help="record a run that is there already")
     return parser.parse_args()
 
@@ -204,7 +204,8 @@ def _ratio(before: float | None, after: float | None) -> str:
 
 def _stages(name: str, record: dict) -> str:
     parts = ", ".join(f"{s['name']} {s['seconds']:.0f}" for s in record["report"]["stages"])
-    return f"- {name}: {parts}. `{record['command']}`"
+    remark = f" {record['remark']}" if record.get("remark") else ""
+    return f"- {name}: {parts}. `{record['command']}`{remark}"
 
 
 if __name__ == "__main__":

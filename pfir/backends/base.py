@@ -96,7 +96,7 @@ class Backend(ABC):
         """
 
     def grouping(self, target: Target) -> Groups:
-        """What says which nodes of a model share a kernel; it can be pickled."""
+        """A function that says which nodes of a model share a kernel; it can be pickled."""
         return as_usual
 
     def kernels(self, model: Model, target: Target) -> tuple[Kernel, ...]:
@@ -104,7 +104,7 @@ class Backend(ABC):
         return kernels(model, self.grouping(target)(model))
 
     def estimator(self, target: Target) -> EstimateDevice:
-        """What prices its kernels without any hardware; it can be pickled."""
+        """An estimator that prices its kernels without any hardware; it can be pickled."""
         return EstimateDevice(target)
 
     @abstractmethod

@@ -24,14 +24,14 @@ from pfir.backends.tvm.schedule.tile_kinds import DepthwiseTile
 from pfir.backends.tvm.schedule.tiles import FEWEST_LANES
 
 CHUNK_BYTES = 16 * 1024
-_MOST_TAPS = 49
+MOST_TAPS = 49
 WRITTEN_TAPS = 9  # up to which rows that the border cuts are written out: of more they take too long to compile
 
 
 def covers(data: Form, weight: np.ndarray) -> bool:
     """Whether the kernel can be made: vectors need channels side by side, and all taps are written out."""
     kh, kw = weight.shape[2:]
-    return data.order == (0, 2, 3, 1) and len(weight) >= FEWEST_LANES and kh * kw <= _MOST_TAPS
+    return data.order == (0, 2, 3, 1) and len(weight) >= FEWEST_LANES and kh * kw <= MOST_TAPS
 
 
 def pack(weight: np.ndarray, tile: DepthwiseTile) -> np.ndarray:

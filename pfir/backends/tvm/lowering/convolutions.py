@@ -11,7 +11,6 @@ import onnx_graphsurgeon as gs
 
 from pfir.backends.tvm.kernels import across, depthwise, offsets, window
 from pfir.backends.tvm.kernels import conv as padded
-from pfir.backends.tvm.kernels.axis import Axis
 from pfir.backends.tvm.kernels.direct.convolution import pack as pack_blocks
 from pfir.backends.tvm.kernels.winograd.kernel import pack as pack_points
 from pfir.backends.tvm.lowering.anchor import Anchor, Values, array_of, as_image, bias_of, shape_of
@@ -22,6 +21,7 @@ from pfir.backends.tvm.lowering.values import Program, Value
 from pfir.backends.tvm.schedule.algorithms import habits
 from pfir.backends.tvm.schedule.blocks import Direct
 from pfir.backends.tvm.schedule.channel_tiles import channel_tile, depthwise_tile
+from pfir.backends.tvm.schedule.routing import axes_of, is_product, reads_all
 from pfir.backends.tvm.schedule.tile_kinds import AcrossTile, MatrixTile
 from pfir.backends.tvm.schedule.winograd import Winograd
 from pfir.ir.costs.tails import tail_of
@@ -52,9 +52,9 @@ def conv(program: Program, group: Group, value: Values) -> Anchor | None:
         return None
     layer, pads = Layer(value(node.inputs[0]), weight, bias), pads_of(node, shape[2:], weight.shape[2:])
     workload = _workload(program, group, layer, pads)
-    if workload.kernel == workload.strides == (1, 1) and not any(pads) and workload.group == 1:
+    if is_product(workload):
         return product(program, layer.data, weight[:, :, 0, 0].T, bias, channels_last(workload.out), workload.after)
-    if workload.group == 1 and _reads_all(workload):
+    if workload.group == 1 and reads_all(workload):
         return _over_image(program, workload, layer)
     if weight.shape[1] == 1 and workload.group == shape[1] and workload.group > 1:
         workload = replace(workload, family="depthwise", order=channels_last(shape).order)
@@ -79,21 +79,10 @@ def _workload(program: Program, group: Group, layer: Layer, pads: tuple[int, ...
     )
 
 
-def _axes(workload: Workload) -> list[Axis]:
-    """Rows, and columns."""
-    sizes = (workload.data[2:], workload.out[2:], workload.kernel, workload.strides, workload.dilations, workload.pads)
-    return [Axis(*axis) for axis in zip(*sizes, strict=True)]
-
-
-def _reads_all(workload: Workload) -> bool:
-    """Whether it has one output, which reads the whole image."""
-    return all(axis.out == 1 and len(axis.inside(0)) == axis.size for axis in _axes(workload))
-
-
 def _over_image(program: Program, workload: Workload, layer: Layer) -> Anchor:
     """The product of all values of the image."""
     data, weight = as_image(program, layer.data), layer.weight
-    rows, columns = (axis.inside(0) for axis in _axes(workload))
+    rows, columns = (axis.inside(0) for axis in axes_of(workload))
     matrix = weight[:, :, rows][:, :, :, columns].transpose(2, 3, 1, 0).reshape(-1, len(weight))
     batch = data.form.shape[0]
     values = program.view(data, channels_last((batch, len(matrix), 1, 1), data.form.dtype))

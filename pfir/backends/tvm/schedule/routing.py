@@ -6,15 +6,13 @@ from dataclasses import replace
 from math import prod
 
 from pfir.backends.tvm.kernels.axis import Axis
+from pfir.backends.tvm.kernels.conv import FEW_CHANNELS
+from pfir.backends.tvm.kernels.depthwise import MOST_TAPS
 from pfir.backends.tvm.schedule.tiles import FEWEST_LANES
 from pfir.workload import Workload
 
 PRODUCT, DEPTHWISE, WINDOW, CONVOLUTION = "product", "depthwise", "window", "conv"
 """What workloads call them."""
-FEW_CHANNELS = 4
-"""Input channels up to which an image is read as it lies."""
-MOST_TAPS = 49
-"""Of a depthwise kernel, all of which are written out."""
 _IMAGE = (0, 2, 3, 1)
 
 
@@ -26,7 +24,7 @@ def routed(workload: Workload) -> Workload:
         return _flat(workload, prod((workload.out[0], *workload.out[2:])), workload.data[1])
     if workload.group == 1 and reads_all(workload):
         return _flat(workload, workload.out[0], prod(workload.data[1:]))
-    order = workload.order if workload.channels <= FEW_CHANNELS and workload.group == 1 else _IMAGE
+    order = workload.order if workload.channels <= FEW_CHANNELS else _IMAGE
     if workload.channels == 1 and workload.group > 1:
         family = DEPTHWISE if _has_own_kernel(workload) else WINDOW
         return replace(workload, family=family, order=_IMAGE)
@@ -41,10 +39,10 @@ def is_product(workload: Workload) -> bool:
 
 def reads_all(workload: Workload) -> bool:
     """Whether it has one output, which reads the whole image."""
-    return all(axis.out == 1 and len(axis.inside(0)) == axis.size for axis in _axes(workload))
+    return all(axis.out == 1 and len(axis.inside(0)) == axis.size for axis in axes_of(workload))
 
 
-def _axes(workload: Workload) -> list[Axis]:
+def axes_of(workload: Workload) -> list[Axis]:
     """Rows, and columns."""
     sizes = (workload.data[2:], workload.out[2:], workload.kernel, workload.strides, workload.dilations, workload.pads)
     return [Axis(*axis) for axis in zip(*sizes, strict=True)]
