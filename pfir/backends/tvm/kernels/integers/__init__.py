@@ -1,0 +1,1 @@
+"""Kernels that sum products of integers of eight bits."""
