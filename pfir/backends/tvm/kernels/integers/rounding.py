@@ -1,4 +1,4 @@
-"""Floats to stored integers of eight bits: rounded to the nearest, even ones first, moved by a zero point, saturated."""
+"""Floats to stored integers of eight bits: rounded to nearest, ties to even, moved by a zero point, saturated."""
 
 from __future__ import annotations
 
