@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -65,4 +65,4 @@ def bias_of(node: gs.Node, index: int) -> Any:
 def as_image(program: Program, data: Value) -> Value:
     """The data in that order, floats of the program's type."""
     dtype = program.dtype if data.form.dtype == SINGLE else data.form.dtype
-    return program.laid_out(data, channels_last(data.form.shape, dtype))
+    return program.laid_out(data, replace(data.form, order=channels_last(data.form.shape).order, dtype=dtype))
