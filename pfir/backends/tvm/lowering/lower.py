@@ -17,11 +17,11 @@ from pfir.backends.tvm.lowering.moves import MOVERS, mover, split, view
 from pfir.backends.tvm.lowering.normalization import over_rows
 from pfir.backends.tvm.lowering.quantized.constants import fold_quantized
 from pfir.backends.tvm.lowering.quantized.moves import (
+    are_alike,
     as_floats,
     as_integers,
     moved_inputs,
     moved_integers,
-    shared_quantization,
 )
 from pfir.backends.tvm.lowering.quantized.nodes import DEQUANTIZE, QUANTIZE, quantization_of, type_of
 from pfir.backends.tvm.lowering.quantized.storage import store_as, stored_type
@@ -189,13 +189,12 @@ class Lowering:
 
     def _moved_integers(self, group: Group) -> Value | None:
         """What the first node of a group makes where it only moves integers, which stand for the same behind it."""
-        node, after = group.head, group.nodes[1:]
-        given = {t.name: self.given(t) for t in moved_inputs(node)}
-        quantization = shared_quantization(given.values())
-        if quantization is None or (after and quantization_of(after[0]) != quantization):
+        given = [self.given(tensor) for tensor in moved_inputs(group.head)]
+        if not are_alike(given):
             return None
-        start = moved_integers(self.program, group, lambda t: as_integers(given[t.name]), quantization)
-        return None if start is None else as_floats(self._emit(start, node.outputs[0], ()), quantization)
+        quantization = given[0].form.quantization
+        start = moved_integers(self.program, group, lambda t: as_integers(self.given(t)), quantization)
+        return None if start is None else as_floats(self._emit(start, group.head.outputs[0], ()), quantization)
 
     def _read_by(self, head: gs.Node) -> Values:
         """How an anchor reads: a convolution copies an image in ONNX's order anyway, and converts it there."""

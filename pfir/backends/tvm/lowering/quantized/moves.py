@@ -1,11 +1,11 @@
 """Operators that only move integers, or pick the largest ones: what stands for a number stands for it behind them, too.
 
-    float(x) -> move -> y    becomes    x -> move -> float(y)
+float(x) -> move -> y    becomes    x -> move -> float(y)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from pfir.backends.tvm.lowering.form import Quantization
 from pfir.backends.tvm.lowering.fuse import Group
 from pfir.backends.tvm.lowering.moves import MOVERS, mover
 from pfir.backends.tvm.lowering.pools import pool, reduce
+from pfir.backends.tvm.lowering.quantized.nodes import EIGHT_BITS, quantization_of
 from pfir.backends.tvm.lowering.values import Program, Value
 
 _LARGEST = {"MaxPool": pool("max"), "GlobalMaxPool": reduce("max"), "ReduceMax": reduce("max")}
@@ -29,25 +30,27 @@ def moved_inputs(node: gs.Node) -> list[gs.Tensor]:
     return node.inputs[:1] if node.op in _LARGEST or node.op in MOVERS else []
 
 
-def shared_quantization(values: Iterable[Value]) -> Quantization | None:
-    """What the integers of all of them stand for; None where some stand for other numbers, or for none."""
+def are_alike(values: Sequence[Value]) -> bool:
+    """Whether they are integers of eight bits that all stand for the same."""
     found = {(value.form.dtype, value.form.quantization) for value in values}
-    return found.pop()[1] if len(found) == 1 else None
+    return len(found) == 1 and values[0].form.dtype in EIGHT_BITS
 
 
-def moved_integers(program: Program, group: Group, value: Values, quantization: Quantization) -> Anchor | None:
+def moved_integers(program: Program, group: Group, value: Values, quantization: Quantization | None) -> Anchor | None:
     """What computes the first node of a group on integers; None where that would not be the same.
 
     Args:
         value: The integers.
-        quantization: What they stand for.
+        quantization: What they stand for; None where nothing is said of that before the group.
     """
     node, after = group.head, group.nodes[1:]
+    if quantization is not None and after and quantization_of(after[0]) != quantization:
+        return None
     make = _LARGEST.get(node.op)
     start = make(program, group, value) if make else mover(program, node, value)
     if start is None or start.family not in _FAMILIES or start.attributes.get("mode") == "linear":
         return None
-    if start.attributes.get("kind") == "pad" and start.attributes["mode"] == "constant":
+    if quantization is not None and start.attributes.get("kind") == "pad" and start.attributes["mode"] == "constant":
         start = _with_border(start, quantization, exact=not after)
     return None if start is None else replace(start, out=replace(start.out, dtype=start.operands[0].form.dtype))
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pfir.backends.tvm.lowering.quantized.nodes import DEQUANTIZE, EIGHT_BITS, QUANTIZE, quantization_of, type_of
+from pfir.backends.tvm.lowering.quantized.nodes import EIGHT_BITS, quantization_of, type_of
 from pfir.ir.edit import Names, held, is_op, set_input
 from pfir.target import Target
 
