@@ -17,7 +17,8 @@ from pfir.target import SINGLE
 
 @dataclass(frozen=True)
 class Anchor:
-    """A kernel's main computation: its generator, its operands, and a bias to add, `[C]` on the channel axis."""
+    """A kernel's main computation: its generator, its operands, and what each channel's results are multiplied by and
+    get added, `[C]`."""
 
     family: str
     attributes: dict[str, Any]
@@ -25,6 +26,7 @@ class Anchor:
     out: Form
     tile: Tile
     bias: np.ndarray | None = None
+    multiplier: np.ndarray | None = None
 
 
 Values = Callable[[gs.Tensor], Value]

@@ -22,8 +22,10 @@ from pfir.backends.tvm.lowering.quantized.moves import (
     as_integers,
     moved_inputs,
     moved_integers,
+    times,
 )
 from pfir.backends.tvm.lowering.quantized.nodes import DEQUANTIZE, QUANTIZE, quantization_of, type_of
+from pfir.backends.tvm.lowering.quantized.scales import folded
 from pfir.backends.tvm.lowering.quantized.storage import store_as, stored_type
 from pfir.backends.tvm.lowering.values import Program, Value
 from pfir.backends.tvm.schedule.tiles import plain_tile
@@ -238,15 +240,18 @@ class Lowering:
 
     def _emit(self, start: Anchor, tensor: gs.Tensor, nodes: tuple[gs.Node, ...]) -> Value:
         """The kernel of an anchor with the element-wise nodes behind it."""
-        operands = list(start.operands)
+        operands: list[Value] = list(start.operands)
         steps: list[Step] = []
+        arrays: dict[int, np.ndarray] = {}
         places: dict[str, tuple[str, Any]] = {tensor.name: ("main", 0)}
         if start.attributes.get("kind") == "steps":
             places.clear()
-        if start.bias is not None:
-            operands.append(self.program.constant(_along_channels(start)))
-            steps.append(Step("Add", (), (("main", 0), ("operand", len(operands) - 1))))
-            places[tensor.name] = ("step", 0)
+        for op, array in (("Mul", start.multiplier), ("Add", start.bias)):
+            if array is not None:
+                arrays[len(operands)] = _along_channels(start, array)
+                steps.append(Step(op, (), (places[tensor.name], ("operand", len(operands)))))
+                operands.append(self.program.constant(arrays[len(operands)]))
+                places[tensor.name] = ("step", len(steps) - 1)
         for node in nodes:
             arguments = tuple(self._argument(t, places, operands, start.out) for t in _arguments(node))
             if node.op in NO_OPS and arguments[0][0] in ("main", "step"):
@@ -254,6 +259,9 @@ class Lowering:
                 continue
             steps.append(Step(node.op, _attributes(node), arguments))
             places[node.outputs[0].name] = ("step", len(steps) - 1)
+        whole, factors = folded(tuple(steps), lambda j: j in arrays or operands[j].form.quantization is not None)
+        for j, factor in factors.items():
+            operands[j] = self.program.constant(arrays[j] * factor) if j in arrays else times(operands[j], factor)
         attributes = tuple(sorted(start.attributes.items()))
         dtype = self.program.dtype if start.out.dtype == SINGLE else start.out.dtype
         spec = KernelSpec(
@@ -261,13 +269,13 @@ class Lowering:
             attributes,
             tuple(o.form for o in operands),
             len(start.operands),
-            tuple(steps),
-            self._result(start, nodes[-1].outputs[0] if nodes else tensor, steps[-1:], dtype),
+            whole,
+            self._result(start, nodes[-1].outputs[0] if nodes else tensor, whole[-1:], dtype),
             dtype,
         )
         return self.program.call(spec, start.tile, operands)
 
-    def _result(self, start: Anchor, tensor: gs.Tensor, last: list[Step], dtype: str) -> Form:
+    def _result(self, start: Anchor, tensor: gs.Tensor, last: tuple[Step, ...], dtype: str) -> Form:
         """The form of a result: integers where the last step makes them, float32 where the graph's output is just that,
         in this order."""
         for step in last:
@@ -295,11 +303,11 @@ class Lowering:
         return as_modelled(self.program, tensor, self.given(tensor)).var
 
 
-def _along_channels(start: Anchor) -> np.ndarray:
-    """The bias, shaped so that it broadcasts along the channel axis of the result."""
+def _along_channels(start: Anchor, vector: np.ndarray) -> np.ndarray:
+    """A vector of one number a channel, shaped so that it broadcasts along that axis of the result."""
     rank = len(start.out.shape)
     channel_axis = start.out.order[-1]
-    return start.bias.astype(np.float32).reshape((-1,) + (1,) * (rank - 1 - channel_axis))
+    return vector.astype(np.float32).reshape((-1,) + (1,) * (rank - 1 - channel_axis))
 
 
 def _arguments(node: gs.Node) -> list[gs.Tensor]:

@@ -65,6 +65,12 @@ def as_floats(value: Value, quantization: Quantization | None) -> Value:
     return Value(value.var, replace(value.form, quantization=quantization))
 
 
+def times(value: Value, factor: float) -> Value:
+    """The integers as what stands for as many times the numbers."""
+    meaning = value.form.quantization
+    return as_floats(value, replace(meaning, scale=meaning.scale * factor))
+
+
 def _with_border(start: Anchor, quantization: Quantization, exact: bool) -> Anchor | None:
     """A Pad by the integer that stands for its value, or for the next number if it need not be `exact`."""
     number, limits = start.attributes["value"], np.iinfo(start.operands[0].form.dtype)
