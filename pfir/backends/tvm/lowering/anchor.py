@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,8 @@ from pfir.target import SINGLE
 
 @dataclass(frozen=True)
 class Anchor:
-    """A kernel's main computation: its generator, its operands, and a bias to add, `[C]` on the channel axis."""
+    """A kernel's main computation: its generator, its operands, and what each channel's results are multiplied by and
+    get added, `[C]`."""
 
     family: str
     attributes: dict[str, Any]
@@ -25,6 +26,7 @@ class Anchor:
     out: Form
     tile: Tile
     bias: np.ndarray | None = None
+    multiplier: np.ndarray | None = None
 
 
 Values = Callable[[gs.Tensor], Value]
@@ -65,4 +67,4 @@ def bias_of(node: gs.Node, index: int) -> Any:
 def as_image(program: Program, data: Value) -> Value:
     """The data in that order, floats of the program's type."""
     dtype = program.dtype if data.form.dtype == SINGLE else data.form.dtype
-    return program.laid_out(data, channels_last(data.form.shape, dtype))
+    return program.laid_out(data, replace(data.form, order=channels_last(data.form.shape).order, dtype=dtype))

@@ -14,7 +14,7 @@ from pfir.backends.tvm.families import candidates
 from pfir.backends.tvm.library.build import build
 from pfir.backends.tvm.lowering.form import Form, plain
 from pfir.backends.tvm.lowering.fuse import Group
-from pfir.backends.tvm.lowering.lower import Lowering, grouped, sized
+from pfir.backends.tvm.lowering.lower import Lowering, grouped, started
 from pfir.backends.tvm.lowering.values import Program, Value
 from pfir.backends.tvm.tuning.database import NOTHING, Entry, Known, core_name, digest
 from pfir.ir.model import Model
@@ -61,13 +61,12 @@ def group_kernels(model: Model, target: Target) -> dict[str, GroupKernel]:
     Raises:
         CompileError: The model cannot be compiled.
     """
-    model = sized(model)
-    program = Program(target, None, model.graph.opset)
+    model, program = started(model, target, None)
     values = {spec.name: program.sketched(plain(tuple(spec.shape), spec.dtype)) for spec in model.inputs()}
     lowering, calls = Lowering(program, values), Counter()
     found: dict[str, tuple[Workload, Group, dict[str, Form]]] = {}
     for group in grouped(model.graph):
-        forms = {tensor.name: lowering.value(tensor).form for tensor in tensors_read(group)}
+        forms = {tensor.name: lowering.numbers(tensor).form for tensor in tensors_read(group)}
         before = len(program.works)
         lowering.group(group)
         for workload in program.works[before:]:
