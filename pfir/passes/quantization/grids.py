@@ -13,11 +13,14 @@ SMALLEST_SCALE = 2.0**-100
 
 @dataclass(frozen=True)
 class Grid:
-    """The numbers scale * (integer - zero_point) of an activation.
+    """The numbers scale * (integer - zero_point) of an activation, integers from 0 to `high`.
+
+    They are unsigned: ONNX Runtime runs a net of signed ones on x86 only partly as integers, since it makes them
+    unsigned but for those with several readers.
 
     Args:
         scale: A float32 number above 0.
-        zero_point: The integer that stands for 0, within `low` and `high`.
+        zero_point: The integer that stands for 0.
         bits: 2 to 8.
     """
 
@@ -26,23 +29,18 @@ class Grid:
     bits: int = LARGEST_BITS
 
     @property
-    def low(self) -> int:
-        """The least integer."""
-        return -(2 ** (self.bits - 1))
-
-    @property
     def high(self) -> int:
         """The greatest integer."""
-        return 2 ** (self.bits - 1) - 1
+        return 2**self.bits - 1
 
     @property
     def bounds(self) -> tuple[float, float]:
         """The least and the greatest number."""
-        return self.scale * (self.low - self.zero_point), self.scale * (self.high - self.zero_point)
+        return -self.scale * self.zero_point, self.scale * (self.high - self.zero_point)
 
     def nearest(self, x: np.ndarray) -> np.ndarray:
         """The numbers of the grid that lie nearest to x, in its type."""
-        steps = np.clip(np.rint(x / self.scale) + self.zero_point, self.low, self.high)
+        steps = np.clip(np.rint(x / self.scale) + self.zero_point, 0, self.high)
         return ((steps - self.zero_point) * self.scale).astype(x.dtype)
 
 
@@ -50,8 +48,7 @@ def grid_between(low: float, high: float, bits: int = LARGEST_BITS) -> Grid:
     """The grid of that many bits from low to high, which is widened to hold zero: padding must stay exact."""
     low, high = min(low, 0.0), max(high, 0.0)
     scale = float(np.float32(max((high - low) / (2**bits - 1), SMALLEST_SCALE)))
-    least = -(2 ** (bits - 1))
-    return Grid(scale, int(np.clip(round(least - low / scale), least, -least - 1)), bits)
+    return Grid(scale, int(np.clip(round(-low / scale), 0, 2**bits - 1)), bits)
 
 
 @dataclass(frozen=True, eq=False)

@@ -92,8 +92,8 @@ def dequantized_grid(tensor: gs.Tensor) -> Grid | None:
     if scale is None or scale.size != 1 or (zero is None) != (operand(node, 2) is None):
         return None
     point = 0 if zero is None else int(zero.ravel()[0])
-    # Unsigned integers are the signed ones plus 128.
-    return Grid(float(scale.ravel()[0]), point - 128 if zero is None or zero.dtype == np.uint8 else point)
+    # Signed integers are the unsigned ones less 128.
+    return Grid(float(scale.ravel()[0]), point if zero is None or zero.dtype == np.uint8 else point + 128)
 
 
 def _may_have_few_bits(layer: EditableLayer) -> bool:

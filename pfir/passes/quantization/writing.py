@@ -116,9 +116,9 @@ class _Writer:
         for node in readers:
             replace_input(node, tensor, result)
         made = [] if grid.bits == LARGEST_BITS else [self._clip(source, name, grid)]
-        integers = gs.Variable(self._names.fresh(f"{name}_quantized"), np.int8, tensor.shape)
+        integers = gs.Variable(self._names.fresh(f"{name}_quantized"), np.uint8, tensor.shape)
         scale = gs.Constant(self._names.fresh(f"{name}_scale"), np.array(grid.scale, np.float32))
-        zero = gs.Constant(self._names.fresh(f"{name}_zero_point"), np.array(grid.zero_point, np.int8))
+        zero = gs.Constant(self._names.fresh(f"{name}_zero_point"), np.array(grid.zero_point, np.uint8))
         last = made[-1].outputs[0] if made else source
         for kind, x, y in (("QuantizeLinear", last, integers), ("DequantizeLinear", integers, result)):
             made.append(gs.Node(kind, self._names.fresh(f"{name}_{kind}"), {}, [x, scale, zero], [y]))
