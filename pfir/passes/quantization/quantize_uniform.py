@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from pfir.errors import Infeasible, UsageError
 from pfir.ir.checking.verify import check_finite
 from pfir.ir.edit import is_op
+from pfir.ir.linear_edits import EditableLayer
 from pfir.ir.model import Model
 from pfir.ir.operators.records import Form
 from pfir.passes.base import Activations, Change, Context, Pass
 from pfir.passes.batch_norm.fold import FoldBatchNorm
+from pfir.passes.quantization.bias_correction import correct_biases
 from pfir.passes.quantization.calibration import CALIBRATIONS, calibrated, range_finder
+from pfir.passes.quantization.equalize import equalize
 from pfir.passes.quantization.grids import Grid, WeightGrid
 from pfir.passes.quantization.placement import Placement, layers_of, place
 from pfir.passes.quantization.ranges import Histogram, observe
 from pfir.passes.quantization.rounding.base import RoundingTask
 from pfir.passes.quantization.rounding.nearest import nearest
 from pfir.passes.quantization.weights import weight_grid, with_room_for_bias
-from pfir.passes.quantization.writing import Quantized, write
+from pfir.passes.quantization.writing import Quantized, write, written
 from pfir.passes.simplification.simplify import Simplify
 
 ROUNDINGS = {"nearest": nearest}
@@ -54,27 +58,29 @@ class QuantizeUniform(Pass):
     calibration: str = "mse"
     percentile: float = 99.99
     per_channel: bool = True
+    equalize: bool = False
+    bias_correction: bool = False
     rounding: str = "nearest"
 
     def apply(self, model: Model, context: Context) -> Change:
         activations = _activations(context)
         check_finite(model)
         _prepare(model, context)
-        layers = layers_of(model)
+        if self.equalize:
+            equalize(model, activations, self.per_channel)
         placement = place(model)
-        histograms = observe(model, placement.tensors, activations)
-        grids = self._grids(placement, histograms)
-        weights = {
-            name: with_room_for_bias(
-                weight_grid(layer, self.weight_bits, self.per_channel, self.calibration == "mse"),
-                layer.bias(),
-                grids[layer.layer.data.name].scale,
-            )
-            for name, layer in layers.items()
-        }
+        grids = self._grids(placement, observe(model, placement.tensors, activations))
+        weights = {name: self._weight_grid(x, grids) for name, x in layers_of(model).items()}
         rounded = ROUNDINGS[self.rounding](RoundingTask(model, placement, weights, grids, context))
-        write(model, Quantized(placement, {**grids, **rounded.activations}, weights, rounded.integers))
-        return Change(True, (f"{len(layers)} layers quantized",))
+        quantized = Quantized(placement, {**grids, **rounded.activations}, weights, rounded.integers)
+        if self.bias_correction:
+            correct_biases(model, placement.layers, activations, partial(written, quantized=quantized))
+        write(model, quantized)
+        return Change(True, (f"{len(placement.layers)} layers quantized",))
+
+    def _weight_grid(self, layer: EditableLayer, grids: Mapping[str, Grid]) -> WeightGrid:
+        grid = weight_grid(layer, self.weight_bits, self.per_channel, self.calibration == "mse")
+        return with_room_for_bias(grid, layer.bias(), grids[layer.layer.data.name].scale)
 
     def _grids(self, placement: Placement, histograms: Mapping[str, Histogram]) -> dict[str, Grid]:
         """The grid of every tensor that has few bits; those that share one have that of the widest."""

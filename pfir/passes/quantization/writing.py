@@ -54,6 +54,13 @@ def write(model: Model, quantized: Quantized) -> None:
     infer_shapes(model)
 
 
+def written(model: Model, quantized: Quantized) -> Model:
+    """A quantized copy of the model, as `write` makes it."""
+    copy = model.clone()
+    write(copy, quantized)
+    return copy
+
+
 class _Writer:
     def __init__(self, model: Model, quantized: Quantized) -> None:
         self._graph, self._quantized = model.graph, quantized
