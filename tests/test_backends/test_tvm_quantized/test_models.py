@@ -19,7 +19,7 @@ LOWEST = -128
 
 def _layer(channels: int, out: int, kernel: int = 3, after: str = "", axis: int | None = 0, **attributes) -> Case:
     def build(q: QuantizedNet) -> str:
-        x = q.conv(q.features(channels), channels, out, kernel, axis, **attributes)
+        x = q.conv(q.features(channels), channels, out, kernel, axis=axis, **attributes)
         return q.pair(q.net.op(after, x) if after else x, point=LOWEST if after else 3)
 
     return build
@@ -46,12 +46,12 @@ def _read_twice(q: QuantizedNet) -> str:
 def _dense(q: QuantizedNet) -> str:
     x = q.pair(q.net.op("GlobalAveragePool", q.features()), 0.02, 4)
     x = q.net.op("Flatten", x)
-    return q.pair(q.net.op("Gemm", x, q.weight(12, 7, axis=1), q.bias(7)))
+    return q.pair(q.net.op("Gemm", x, q.weight(12, 7, axis=1), q.bias(7, 0.02)))
 
 
 def _turned(q: QuantizedNet) -> str:
     x = q.pair(q.net.op("ReduceMean", q.features(), axes=[2, 3]), 0.02, 4)
-    return q.pair(q.net.op("Gemm", q.net.op("Flatten", x), q.weight(7, 12, axis=0), q.bias(7), transB=1))
+    return q.pair(q.net.op("Gemm", q.net.op("Flatten", x), q.weight(7, 12, axis=0), q.bias(7, 0.02), transB=1))
 
 
 def _matmul(q: QuantizedNet) -> str:
@@ -76,7 +76,7 @@ def _transposed_conv(q: QuantizedNet) -> str:
 
 def _along_a_line(q: QuantizedNet) -> str:
     x = q.pair(q.net.input(1, 6, 20), 0.03, 5)
-    return q.pair(q.net.op("Conv", x, q.weight(8, 6, 3), q.bias(8), pads=[1, 1]))
+    return q.pair(q.net.op("Conv", x, q.weight(8, 6, 3), q.bias(8, 0.03), pads=[1, 1]))
 
 
 def _same(op: str, *constants: np.ndarray, meaning: tuple[float, int] = (0.04, -9), **attributes) -> Case:
@@ -142,7 +142,7 @@ def _left_in_float(q: QuantizedNet) -> str:
 
 
 CASES: dict[str, Case] = {
-    "an image": lambda q: q.pair(q.conv(q.image(2, 3, 11, 13), 3, 16, strides=[2, 2])),
+    "an image": lambda q: q.pair(q.conv(q.image(2, 3, 11, 13), 3, 16, step=0.03, strides=[2, 2])),
     "a convolution": _layer(12, 20),
     "a convolution and Relu": _layer(12, 20, after="Relu"),
     "one scale for all weights": _layer(12, 20, axis=None),
