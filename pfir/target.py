@@ -16,6 +16,7 @@ __all__ = [
     "FLOAT32",
     "HALF",
     "HALF_TERMS",
+    "INT8",
     "SINGLE",
     "Arithmetic",
     "Core",
@@ -29,6 +30,8 @@ __all__ = [
 
 SINGLE, HALF = "float32", "float16"
 """NumPy's names of the types of floats."""
+INT8 = "int8"
+"""What kernels compute in that sum products of integers of eight bits, signed or not."""
 HALF_TERMS = 288
 """The longest sum that float16 takes alone. Rounding to 11 bits at every step of a sum of n like terms errs by about
 sqrt(n) / 2^12 of it: here by 0.4 %."""

@@ -93,3 +93,7 @@ FP16_CORES = (
     "apple-m3",
     "tsv110",
 )
+# Armv8.2-A with FEAT_DotProd (`dotprod`), of which LLVM says that the same cores have it.
+DOT_CORES = FP16_CORES
+# Armv8.6-A with FEAT_I8MM (`i8mm`): products of 2x8 by 8x2 bytes.
+I8MM_CORES = ("cortex-a520", "cortex-a720", "cortex-x3", "cortex-x4", "neoverse-n2", "neoverse-v1")

@@ -68,3 +68,5 @@ X86_LEVELS: dict[str, Core] = {
         _level("x86-64-v4", 16, 64, 32, "one AVX-512 FMA a cycle; clock assumed"),
     )
 }
+VNNI_CORES = ("icelake-server", "znver4")
+"""Processors with AVX-512 and dot products of four bytes (`avx512_vnni`), by LLVM's names."""

@@ -11,6 +11,7 @@ from pfir.backends.tvm.kernels.affine import affine
 from pfir.backends.tvm.kernels.conv import conv
 from pfir.backends.tvm.kernels.depthwise import depthwise
 from pfir.backends.tvm.kernels.direct.convolution import direct
+from pfir.backends.tvm.kernels.integers.convolution import conv_int8
 from pfir.backends.tvm.kernels.move import move
 from pfir.backends.tvm.kernels.pool import pool
 from pfir.backends.tvm.kernels.products.dots import dots
@@ -61,6 +62,7 @@ FAMILIES: dict[str, KernelFamily] = {
         KernelFamily("across", across),
         KernelFamily("affine", affine),
         KernelFamily("conv", _scheduled(conv), CONVOLUTION),
+        KernelFamily("conv_int8", conv_int8),
         KernelFamily("depthwise", depthwise, DEPTHWISE),
         KernelFamily("direct", direct),
         KernelFamily("dots", dots),

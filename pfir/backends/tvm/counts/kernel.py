@@ -14,6 +14,7 @@ from pfir.backends.tvm.counts.convolutions.depthwise import depthwise
 from pfir.backends.tvm.counts.convolutions.direct import direct
 from pfir.backends.tvm.counts.convolutions.window import window
 from pfir.backends.tvm.counts.convolutions.winograd import winograd
+from pfir.backends.tvm.counts.integers.dot_blocks import conv_int8
 from pfir.backends.tvm.counts.others.elementwise import elementwise
 from pfir.backends.tvm.counts.others.moves import move, transpose
 from pfir.backends.tvm.counts.others.pool import pool
@@ -25,6 +26,7 @@ from pfir.backends.tvm.families import modelled
 from pfir.backends.tvm.kernels.products.matmul import fitted
 from pfir.backends.tvm.schedule.blocks import Direct
 from pfir.backends.tvm.schedule.candidate_schedules import Schedule
+from pfir.backends.tvm.schedule.integers.dot_blocks import DotBlocks
 from pfir.backends.tvm.schedule.routing import CONVOLUTION, DEPTHWISE, PRODUCT, WINDOW, routed
 from pfir.backends.tvm.schedule.tile_kinds import AcrossTile, DepthwiseTile, DotsTile, MatrixTile
 from pfir.backends.tvm.schedule.tiles import matrix_tile
@@ -32,7 +34,7 @@ from pfir.backends.tvm.schedule.winograd import Winograd
 from pfir.backends.tvm.tuning.database import NOTHING, Known
 from pfir.devices.estimation.plain import plain_instructions
 from pfir.instructions import Instructions
-from pfir.target import Target
+from pfir.target import INT8, Target
 from pfir.workload import Tail, Workload
 
 # Counted with kernels that compute nearly nothing, one more or fewer of them, by generic code.
@@ -54,6 +56,7 @@ _SCHEDULED: dict[type, Callable] = {
     AcrossTile: across,
     DepthwiseTile: depthwise,
     Direct: direct,
+    DotBlocks: conv_int8,
     DotsTile: dots,
     Winograd: winograd,
 }
@@ -87,7 +90,7 @@ class KernelCounts:
 
     def _of(self, kernel: Kernel, target: Target) -> Instructions:
         workload = kernel.workload
-        if workload.dtype != target.arithmetic.data:
+        if workload.dtype not in (target.arithmetic.data, INT8):
             workload = replace(workload, dtype=target.arithmetic.data)
         if workload.family in _OTHERS:
             return _OTHERS[workload.family](target, workload, kernel.tail)

@@ -11,6 +11,8 @@ from pfir.backends.tvm.schedule.blocks import Direct
 from pfir.backends.tvm.schedule.channel_tiles import depthwise_tile, depthwise_tiles
 from pfir.backends.tvm.schedule.crossing import across_tile
 from pfir.backends.tvm.schedule.direct import covers, direct_plan, direct_plans
+from pfir.backends.tvm.schedule.integers.choice import dot_plan, dot_plans
+from pfir.backends.tvm.schedule.integers.dot_blocks import DotBlocks
 from pfir.backends.tvm.schedule.product_choice import chosen_tile
 from pfir.backends.tvm.schedule.tile_kinds import DotsTile, DottedTile, MatrixTile, ProductTile, Tile
 from pfir.backends.tvm.schedule.tiles import (
@@ -20,10 +22,10 @@ from pfir.backends.tvm.schedule.tiles import (
     stem_tiles,
 )
 from pfir.backends.tvm.schedule.winograd import Winograd
-from pfir.target import Target
+from pfir.target import INT8, Target
 from pfir.workload import Workload
 
-Schedule = Tile | Winograd | Direct
+Schedule = Tile | Winograd | Direct | DotBlocks
 
 _TILES = 6  # of the model's ranking
 _PLANS = 4
@@ -44,6 +46,8 @@ class Choice:
 
 
 def _convolution(target: Target, workload: Workload) -> Schedule:
+    if workload.dtype == INT8:
+        return dot_plan(target, workload)
     tiled = winograd_or_direct(target, workload.channels, workload.out) if _squares(workload) else None
     if tiled or not covers(target, workload):
         return tiled or _matrix_tiles(target, workload)[0]
@@ -68,6 +72,9 @@ def _matrix_tiles(target: Target, workload: Workload) -> list[MatrixTile]:
 
 
 def _convolutions(target: Target, workload: Workload) -> Iterator[Schedule]:
+    if workload.dtype == INT8:
+        yield from dot_plans(target, workload)
+        return
     tiles = _matrix_tiles(target, workload)
     if _squares(workload):
         yield tiles[0]

@@ -29,9 +29,15 @@ class Layer:
         return self.spec.out.shape[1] // self.spec["group"]
 
     @property
+    def across(self) -> int:
+        """Channels side by side in the image that is read: a copy has whole groups of those multiplied `together`."""
+        channels, together = self.spec.operands[0].shape[1], dict(self.spec.attributes).get("together", 1)
+        return -(-channels // together) * together if self.bordered else channels
+
+    @property
     def inner(self) -> int:
         """Input channels of a group."""
-        return self.spec.operands[0].shape[1] // self.spec["group"]
+        return self.across // self.spec["group"]
 
     @property
     def values(self) -> int:
@@ -41,12 +47,12 @@ class Layer:
     @property
     def step(self) -> int:
         """Values from one tap of a row to the next."""
-        return self.spec["dilations"][1] * self.spec.operands[0].shape[1]
+        return self.spec["dilations"][1] * self.across
 
     @property
     def stride(self) -> int:
         """Values from one position to the next."""
-        return self.spec["strides"][1] * self.spec.operands[0].shape[1]
+        return self.spec["strides"][1] * self.across
 
     @property
     def bordered(self) -> bool:
@@ -70,7 +76,7 @@ class Layer:
     @property
     def left(self) -> int:
         """Values of a row of the border in front of the image."""
-        return self.pads[1] * self.spec.operands[0].shape[1]
+        return self.pads[1] * self.across
 
     def lines(self, y: Any) -> tuple[Any, Any]:
         """The first row of the kernel that meets the image under row `y` of the result, and the one behind the last."""

@@ -1,1 +1,1 @@
-"""Kernels that compute with integers of eight bits, and how those are read and written."""
+"""Kernels that sum products of integers of eight bits, and how those are read and written."""

@@ -1,0 +1,1 @@
+"""Instructions of kernels over integers of eight bits."""

@@ -1,0 +1,34 @@
+"""Instructions behind sums of integers: to floats, what follows, and rounded to eight bits."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from pfir.backends.tvm.counts.tail import tail_of_vector
+from pfir.backends.tvm.schedule.tiles import by_lane
+from pfir.instructions import Instructions
+from pfir.target import Target
+from pfir.workload import Tail
+
+
+@lru_cache(maxsize=1 << 12)
+def after_sums(target: Target, tail: Tail, lanes: int) -> Instructions:
+    """The instructions of a vector of so many int32 sums that become bytes: conversion, one multiplication a channel,
+    the tail, rounding and the store."""
+    each = target.core.vector_bytes // 4
+    vectors = -(-lanes // each)
+    follows = tail_of_vector(tail, target.core.vector_bytes)
+    multipliers = Instructions(load=vectors / 2 if by_lane(target) else vectors, load_bytes=4 * lanes)
+    return (Instructions(vector=1) + follows) * vectors + multipliers + rounded(target, lanes)
+
+
+@lru_cache(maxsize=1 << 10)
+def rounded(target: Target, lanes: int) -> Instructions:
+    """The instructions that round so many floats to bytes and store them."""
+    vectors = -(-lanes // (target.core.vector_bytes // 4))
+    if not by_lane(target):
+        # A bound, conversion, zero point, bound, narrowing.
+        return Instructions(vector=5 * vectors, store=vectors, store_bytes=lanes)
+    eights = -(-lanes // 8)
+    # Conversion and narrowing of four; zero point and narrowing of eight. Two are stored together.
+    return Instructions(vector=2 * vectors + 2 * eights, store=-(-eights // 2), store_bytes=lanes)

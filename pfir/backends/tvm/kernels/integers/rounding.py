@@ -1,0 +1,126 @@
+"""Floats to stored integers of eight bits: rounded to nearest, ties to even, moved by a zero point, saturated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pfir.backends.tvm.lowering.form import KernelSpec
+from pfir.target import SINGLE
+
+QUANTIZE = "QuantizeLinear"
+_LIMITS = {"int8": (-128, 127), "uint8": (0, 255)}
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """The last step of a kernel that stores eight bits.
+
+    Args:
+        scale: What one step of the integers stands for.
+        zero_point: The integer that stands for zero.
+        dtype: int8 or uint8.
+    """
+
+    scale: float
+    zero_point: int
+    dtype: str
+
+
+def rounding_last(spec: KernelSpec) -> tuple[KernelSpec, Rounding | None]:
+    """The kernel without its last step, if that rounds, which then gives floats, and what that step does."""
+    if not spec.steps or spec.steps[-1].op != QUANTIZE:
+        return spec, None
+    said = dict(spec.steps[-1].attributes)
+    found = Rounding(float(said["scale"]), int(said["zero_point"]), spec.out.dtype)
+    return replace(spec, steps=spec.steps[:-1], out=replace(spec.out, dtype=SINGLE)), found
+
+
+def store_rounded(buffer: Any, index: list[Any], floats: Any, lanes: int, rounding: Rounding, by: str) -> None:
+    """Write the integers of `floats`, a buffer of as many lanes, side by side from `index` on.
+
+    Args:
+        by: The instructions there are: `neon`, `avx512`, or `any` for what LLVM makes of it.
+    """
+    {"neon": _neon, "avx512": _avx512, "any": _any}[by](buffer, index, floats, lanes, rounding)
+
+
+def _any(buffer: Any, index: list[Any], floats: Any, lanes: int, rounding: Rounding) -> None:
+    from tvm import tirx
+    from tvm.tirx.script import builder as T
+
+    low, high = (float(limit - rounding.zero_point) for limit in _LIMITS[rounding.dtype])
+    *outer, last = index
+    with T.vectorized(0, lanes) as e:
+        bounded = tirx.min(tirx.max(floats[e], tirx.const(low, "float32")), tirx.const(high, "float32"))
+        whole = tirx.nearbyint(bounded).astype("int32") + tirx.const(rounding.zero_point, "int32")
+        T.buffer_store(buffer, whole.astype(rounding.dtype), [*outer, last + e])
+
+
+def _neon(buffer: Any, index: list[Any], floats: Any, lanes: int, rounding: Rounding) -> None:
+    """`fcvtns`, narrowing to 16 bits, the zero point, narrowing to eight bits: each saturates."""
+    from tvm import tirx
+    from tvm.tirx.script import builder as T
+
+    sign, name = ("s", "sqxtn") if rounding.dtype == "int8" else ("u", "sqxtun")
+    *outer, last = index
+    for first in range(0, lanes, 8):
+        width = min(8, lanes - first)
+        parts = [_narrow(_converted(floats, first + i)) for i in range(0, width, 4)]
+        whole = tirx.Shuffle([parts[0], parts[-1]], list(range(8)))
+        if rounding.zero_point:
+            moved = tirx.Broadcast(tirx.const(rounding.zero_point, "int16"), 8)
+            whole = tirx.call_llvm_pure_intrin("int16x8", "llvm.aarch64.neon.sqadd.v8i16", whole, moved)
+        eight = tirx.call_llvm_pure_intrin("int8x8", f"llvm.aarch64.neon.{name}.v8i8", whole)
+        if sign == "u":
+            eight = tirx.call_intrin("uint8x8", "tirx.reinterpret", eight)
+        kept = eight if width == 8 else tirx.Shuffle([eight], list(range(width)))
+        T.buffer_store(buffer, kept, [*outer, tirx.Ramp(last + first, 1, width)])
+
+
+def _converted(floats: Any, first: int) -> Any:
+    from tvm import tirx
+
+    four = tirx.BufferLoad(floats, [tirx.Ramp(first, 1, 4)])
+    return tirx.call_llvm_pure_intrin("int32x4", "llvm.aarch64.neon.fcvtns.v4i32.v4f32", four)
+
+
+def _narrow(four: Any) -> Any:
+    from tvm import tirx
+
+    return tirx.call_llvm_pure_intrin("int16x4", "llvm.aarch64.neon.sqxtn.v4i16", four)
+
+
+def _avx512(buffer: Any, index: list[Any], floats: Any, lanes: int, rounding: Rounding) -> None:
+    """`vcvtps2dq`, the zero point, and a narrowing that saturates."""
+    from tvm import tirx
+    from tvm.tirx.script import builder as T
+
+    *outer, last = index
+    bits, zero = 32 * lanes, tirx.const(rounding.zero_point, "int32")
+    floats = tirx.BufferLoad(floats, [tirx.Ramp(0, 1, lanes)])
+    # What no int32 holds would become the least one.
+    floats = tirx.min(floats, tirx.Broadcast(tirx.const(1e9, "float32"), lanes))
+    whole = _rounded_x86(floats, lanes) + tirx.Broadcast(zero, lanes)
+    if rounding.dtype == "uint8":
+        whole = tirx.max(whole, tirx.Broadcast(tirx.const(0, "int32"), lanes))
+    nothing = tirx.Broadcast(tirx.const(0, "int8"), 16)
+    mask = tirx.const(-1, "int16" if lanes == 16 else "int8")
+    name = f"llvm.x86.avx512.mask.pmov{'us' if rounding.dtype == 'uint8' else 's'}.db.{bits}"
+    sixteen = tirx.call_llvm_pure_intrin("int8x16", name, whole, nothing, mask)
+    if rounding.dtype == "uint8":
+        sixteen = tirx.call_intrin("uint8x16", "tirx.reinterpret", sixteen)
+    kept = sixteen if lanes == 16 else tirx.Shuffle([sixteen], list(range(lanes)))
+    T.buffer_store(buffer, kept, [*outer, tirx.Ramp(last, 1, lanes)])
+
+
+def _rounded_x86(floats: Any, lanes: int) -> Any:
+    from tvm import tirx
+
+    if lanes == 16:
+        nothing = tirx.Broadcast(tirx.const(0, "int32"), 16)
+        current = tirx.const(4, "int32")  # the rounding mode that is set: to nearest
+        name, all_lanes = "llvm.x86.avx512.mask.cvtps2dq.512", tirx.const(-1, "int16")
+        return tirx.call_llvm_pure_intrin("int32x16", name, floats, nothing, all_lanes, current)
+    name = {8: "llvm.x86.avx.cvt.ps2dq.256", 4: "llvm.x86.sse2.cvtps2dq"}[lanes]
+    return tirx.call_llvm_pure_intrin(f"int32x{lanes}", name, floats)

@@ -1,0 +1,1 @@
+"""Schedules of kernels over integers of eight bits."""

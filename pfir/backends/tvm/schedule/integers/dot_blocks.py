@@ -1,0 +1,50 @@
+"""An integer convolution by dot products of four bytes: how it is shared out, and which instruction a core has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pfir.backends.tvm.schedule.blocks import Block
+from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
+from pfir.cores import DOT_CORES, VNNI_CORES
+from pfir.target import Target
+
+SDOT, VPDPBUSD = "sdot", "vpdpbusd"
+
+
+@dataclass(frozen=True)
+class DotBlocks:
+    """A convolution, or a product over flat positions, in blocks of channels.
+
+    Args:
+        blocks: Cover the output channels of a group in this order, without single channels; the very last vector may
+            overlap the one before it, or be wider than all channels.
+        dot: The instruction.
+        threads: Threads that share the kernel's outer loops.
+    """
+
+    blocks: tuple[Block, ...]
+    dot: str
+    threads: int = 1
+
+    @property
+    def tile(self) -> MatrixTile:
+        """The first block's, as other kernels know it."""
+        first = self.blocks[0]
+        return MatrixTile(max(first.lanes), len(first.lanes), first.rows, 4, self.threads)
+
+    def __str__(self) -> str:
+        """All that decides the kernel but its threads, in words that a database keeps."""
+        return f"{self.dot} {', '.join(str(block) for block in self.blocks)}"
+
+
+def dot_of(target: Target) -> str | None:
+    """The dot product of bytes that code for the target may use; None where there is none."""
+    if target.arm64 and target.cpu in DOT_CORES:
+        return SDOT
+    return VPDPBUSD if target.cpu in VNNI_CORES else None
+
+
+def stored(target: Target) -> str:
+    """The type that eight-bit activations are stored in: signed, but for x86, whose products want them unsigned."""
+    return "uint8" if target.triple.startswith("x86") else "int8"
