@@ -10,14 +10,14 @@ import onnx_graphsurgeon as gs
 from pfir.ir.costs.families import FAMILIES
 from pfir.ir.costs.geometry import geometry_of
 from pfir.ir.costs.grouping import Grouping
-from pfir.ir.costs.plans import CONVOLUTIONS, EIGHT_BITS, Geometry, Plan, family_at, itemsize
+from pfir.ir.costs.plans import CONVOLUTIONS, Geometry, Plan, family_at, itemsize
 from pfir.ir.costs.symbolic_cost import CONTRACTIONS, axes, is_sized, mac_terms, weight_of
 from pfir.ir.costs.tails import chain_of, tail_of
 from pfir.ir.edit import array, held, is_op, operand
 from pfir.ir.operators.elementwise import N_ARY, UNARY
 from pfir.ir.operators.records import Form
 from pfir.ir.operators.table import has_form
-from pfir.target import SINGLE
+from pfir.target import INT8, SINGLE
 
 # What a kernel does to its results one by one, on the way or at its end.
 ELEMENTWISE = frozenset(
@@ -47,7 +47,7 @@ def plan_kernels(graph: gs.Graph, grouping: Grouping | None = None) -> list[Plan
     plans = _given_plans(nodes, given) if given else _usual_plans(graph, nodes)
     for plan in plans:
         plan.tail = chain_of(plan.nodes) if plan.geometry.work == "elementwise" else tail_of(plan.nodes)
-        plan.dtype = EIGHT_BITS if _is_integer(plan) else SINGLE
+        plan.dtype = INT8 if _is_integer(plan) else SINGLE
     copies = _copies(graph, given.copies) if given else []
     return [*sorted(plans, key=lambda p: p.last), *copies]
 

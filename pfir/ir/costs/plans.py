@@ -15,7 +15,6 @@ from pfir.target import SINGLE
 from pfir.workload import Tail, Workload
 
 CONVOLUTIONS = frozenset(family.name for family in FAMILIES if family.convolution)
-EIGHT_BITS = "int8"
 _FLAT = 2  # axes up to which there is one order
 
 
@@ -59,7 +58,7 @@ class Plan:
         open: Whether a node may be fused behind it.
         last: The position of its last node in the graph.
         tail: What its nodes but the first ask for.
-        dtype: What it computes in: `EIGHT_BITS` where that is integers, or where it reads or writes such.
+        dtype: What it computes in: `INT8` where that is integers, or where it reads or writes such.
     """
 
     name: str

@@ -11,14 +11,27 @@ from math import prod
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pfir.backends.tvm.lowering.anchor import array_of, optional
+from pfir.backends.tvm.kernels.direct.layer import Layer
+from pfir.backends.tvm.kernels.integers.convolution import border
+from pfir.backends.tvm.kernels.integers.groups import TOGETHER
+from pfir.backends.tvm.kernels.integers.packing import pack, starts
+from pfir.backends.tvm.lowering.anchor import Anchor, Values, array_of, optional, shape_of
 from pfir.backends.tvm.lowering.form import Form, KernelSpec, Quantization, Step, channels_last, plain
+from pfir.backends.tvm.lowering.fuse import Group
 from pfir.backends.tvm.lowering.quantized.constants import QuantizedConstant
 from pfir.backends.tvm.lowering.quantized.moves import as_floats, as_integers
 from pfir.backends.tvm.lowering.quantized.nodes import EIGHT_BITS, QUANTIZE
-from pfir.backends.tvm.lowering.quantized.storage import stored_type
 from pfir.backends.tvm.lowering.values import Program, Value
+from pfir.backends.tvm.schedule.integers.dot_blocks import stored as stored_type
+from pfir.backends.tvm.schedule.integers.routing import convolved
+from pfir.backends.tvm.schedule.routing import CONVOLUTION
 from pfir.backends.tvm.schedule.tiles import plain_tile
+from pfir.ir.costs.tails import tail_of
+from pfir.ir.operators.windows import each_of, pads_of
+from pfir.target import INT8, Target
+from pfir.workload import Workload
+
+FAMILY = "conv_int8"
 
 _WHOLE = 1e-3  # how far from whole steps a bias may be that is taken for such
 _LIMITS = np.iinfo(np.int32)
@@ -64,6 +77,83 @@ def integer_layer(program: Program, node: gs.Node, data: Value) -> IntegerLayer 
     return IntegerLayer(as_integers(data), point, integers, multiplier, *bias)
 
 
+def integer_anchor(program: Program, group: Group, value: Values) -> Anchor | None:
+    """What heads the kernel of a layer of integers; None where it is none, or where no kernel of ours sums them."""
+    node = group.head
+    layer = integer_layer(program, node, value(node.inputs[0])) if node.op in _LAYERS else None
+    if layer is None:
+        return None
+    shape = shape_of(node.outputs[0])
+    result = channels_last(shape) if node.op == "Conv" else plain(shape)
+    workload = convolved(program.target, _workload(group, layer, result))
+    if workload is None or not _line_up(group, result, channels_last(workload.out)):
+        return None
+    data = program.laid_out(layer.data, replace(layer.data.form, order=workload.order))
+    layer = replace(layer, data=program.view(data, replace(data.form, shape=workload.data)))
+    return _anchor(program, workload, layer, result)
+
+
+def _workload(group: Group, layer: IntegerLayer, result: Form) -> Workload:
+    """The work of a layer, its data as an image."""
+    node, (batch, _, *sizes) = group.head, layer.data.form.shape
+    kernel, outputs, axes = layer.weight.shape[2:], len(layer.weight), len(result.shape) - 2
+    steps = {"strides": (1, 1), "dilations": (1, 1), "pads": (0, 0)}
+    if node.op == "Conv":
+        sizes, kept = list(result.shape[2:]), kernel[2 - axes :]
+        found = {name: each_of(node, name, axes) for name in ("strides", "dilations")}
+        found["pads"] = pads_of(node, shape_of(node.inputs[0])[2:], kept)[:axes]
+        steps = {name: (steps[name][0],) * (2 - axes) + values for name, values in found.items()}
+        sizes = [1] * (2 - axes) + sizes
+    return Workload(
+        CONVOLUTION,
+        layer.data.form.shape,
+        (batch, outputs, *sizes),
+        layer.data.form.order,
+        kernel,
+        **steps,
+        group=int(node.attrs.get("group", 1)),
+        after=tail_of(group.nodes).kind,
+        dtype=INT8,
+    )
+
+
+def _line_up(group: Group, result: Form, image: Form) -> bool:
+    """Whether all that follows reads what lines up with the result as an image."""
+    if result.shape == image.shape:
+        return True
+    made = {tensor.name for node in group.nodes for tensor in node.outputs}
+    read = [tensor for node in group.nodes[1:] for tensor in node.inputs if not tensor.is_empty()]
+    forms = [plain(shape_of(tensor)) for tensor in read if tensor.name not in made]
+    return all(form.size == 1 or image_form(form, result, image) is not None for form in forms)
+
+
+def _anchor(program: Program, workload: Workload, layer: IntegerLayer, result: Form) -> Anchor:
+    schedule, out = program.schedule(workload), channels_last(workload.out)
+    attributes = {
+        "strides": workload.strides,
+        "dilations": workload.dilations,
+        "pads": workload.pads,
+        "group": workload.group,
+        "kernel": workload.kernel,
+        "blocks": schedule.blocks,
+        "dot": schedule.dot,
+        "zero": layer.zero_point,
+        "together": TOGETHER,
+        "by": _rounds_by(program.target),
+        "fenced": program.target.arm64,
+    }
+    sizes = Layer(KernelSpec(FAMILY, tuple(attributes.items()), (layer.data.form,), 1, (), out), schedule.tile)
+    packed = pack(layer.weight, workload.group, schedule.blocks, sizes.inner)
+    begin = starts(layer.weight, layer.bias, layer.zero_point, border(sizes, 0), border(sizes, 1))
+    operands = [layer.data, program.constant(packed), program.constant(begin)]
+    return Anchor(FAMILY, attributes, operands, out, schedule.tile, layer.addend, layer.multiplier, result)
+
+
+def _rounds_by(target: Target) -> str:
+    """The instructions that round to eight bits."""
+    return "neon" if target.arm64 else "avx512"
+
+
 def stored(program: Program, value: Value) -> Value:
     """The same numbers by integers of the type that the target stores, in a copy where they are others."""
     form, dtype, meaning = value.form, stored_type(program.target), value.form.quantization
@@ -77,37 +167,33 @@ def stored(program: Program, value: Value) -> Value:
     return as_floats(program.call(spec, plain_tile(program.target), [counted]), Quantization(meaning.scale, point))
 
 
-def image_form(form: Form, out: tuple[int, ...], of_rows: bool) -> Form | None:
-    """How a kernel that sees a result as an image sees what broadcasts to it, which lies as the result does where it is
-    as large; None where it cannot be seen so.
+def image_form(form: Form, result: Form, image: Form) -> Form | None:
+    """How a kernel that sees its result as an image sees what broadcasts to that; None where it cannot be seen so.
+
+    What is as large lies as the result does.
 
     Args:
-        out: The result's own shape: `[N, O, L]`, or `[.., O]` of rows.
-        of_rows: Whether its channels come last, in any number of rows.
+        result: The result as the model has it, its channels last in memory.
+        image: The same memory as `[N, O, H, W]`.
     """
-    if not of_rows and len(out) == _IMAGE:
-        return form
-    shape = (1,) * (len(out) - len(form.shape)) + form.shape
-    if not of_rows:
-        batch, channels, length = shape
-        order = (0, 2, 3, 1) if shape == out else (0, 1, 2, 3)
-        return replace(form, shape=(batch, channels, 1, length), order=order)
-    *outer, channels = shape
-    if prod(outer) != 1 and tuple(outer) != out[:-1]:
-        return None
-    return replace(form, shape=(1, channels, 1, prod(outer)), order=(0, 2, 3, 1))
+    if form.shape == result.shape:
+        return replace(form, shape=image.shape, order=image.order)
+    channel = result.order[-1] - len(result.shape) + len(form.shape)
+    channels = form.shape[channel] if channel >= 0 else 1
+    return replace(form, shape=(1, channels, 1, 1), order=image.order) if channels == form.size else None
 
 
 def _as_image(program: Program, data: Value, of_rows: bool) -> Value | None:
     """The data as `[N, I, H, W]`: rows of it side by side, or a line as the only row."""
     shape = data.form.shape
-    if not of_rows and len(shape) not in (_LINE, _IMAGE):
-        return None
     if not of_rows and len(shape) == _IMAGE:
         return data
-    order = plain(shape).order if of_rows else channels_last(shape).order
-    data = program.laid_out(data, replace(data.form, order=order))
-    return program.view(data, image_form(data.form, shape, of_rows))
+    if not of_rows and len(shape) != _LINE:
+        return None
+    whole = plain(shape) if of_rows else channels_last(shape)
+    data = program.laid_out(data, replace(data.form, order=whole.order))
+    image = (1, shape[-1], 1, prod(shape[:-1])) if of_rows else (*shape[:2], 1, shape[2])
+    return program.view(data, image_form(data.form, whole, channels_last(image)))
 
 
 def _weight(program: Program, node: gs.Node) -> tuple[np.ndarray, np.ndarray] | None:
