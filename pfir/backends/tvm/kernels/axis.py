@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 # Of each output of a tile, the taps that read the input; of a single one those that `Axis.span` tells when it runs.
 Taps = tuple[tuple[int, ...], ...]
 LOOPED: Taps = ((),)
 
 
-@dataclass(frozen=True)
-class Axis:
-    """The rows, or the columns, of an image and of what a window computes from it."""
+class Axis(NamedTuple):
+    """The rows, or the columns, of an image and of what a window computes from it; short to hash.
+
+    Args:
+        size, out: Of the image, and of the result.
+        kernel: Taps of the window.
+        stride, step: Of the window, and from one of its taps to the next.
+        pad: In front of the image.
+    """
 
     size: int
     out: int
