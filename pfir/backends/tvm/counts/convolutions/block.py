@@ -32,8 +32,8 @@ def of_sums(image: Image, inner: int, lanes: tuple[int, ...], singles: int, rows
         steps: Values of a round.
     """
     found, runs = Sum(), Runs(image, Block(lanes, singles, rows), steps)
-    for columns, tiles, stretches in tiles_along(image.columns, rows):
-        under = runs.under(inner, columns, tiles, stretches)
+    for columns, tiles, taps in tiles_along(image.columns, rows):
+        under = runs.under(inner, columns, tiles, taps)
         runs.add(found, under, image.images * met(image.rows) * tiles)
     return found
 

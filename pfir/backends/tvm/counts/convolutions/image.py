@@ -14,7 +14,7 @@ from pfir.backends.tvm.schedule.tiles import scheduled_ahead
 from pfir.target import Target
 from pfir.workload import Workload
 
-Stretches = tuple[tuple[int, int], ...]
+TapCounts = tuple[tuple[int, int], ...]
 """Of taps that meet the image for the same positions of a tile: how many taps, and positions."""
 
 
@@ -45,14 +45,9 @@ def image_of(target: Target, workload: Workload, bias: bool) -> Image:
     """What of the work does not depend on the channels that are summed over."""
     rows, columns = axes_of(workload)
     if bordered(workload.order, workload.data[1]):
-        rows, columns = _copied(rows), _copied(columns)
+        rows, columns = rows.copied, columns.copied
     images, beside = workload.out[0] * workload.group, workload.group == 1 and workload.dilations[1] == 1
     return Image(rows, columns, images, workload.group, beside, bias, registers_of(target), scheduled_ahead(target))
-
-
-def _copied(axis: Axis) -> Axis:
-    """The axis of a copy of the image with its border."""
-    return axis._replace(size=(axis.out - 1) * axis.stride + (axis.kernel - 1) * axis.step + 1, pad=0)
 
 
 @lru_cache(maxsize=4096)
@@ -62,18 +57,10 @@ def met(axis: Axis) -> int:
 
 
 @lru_cache(maxsize=4096)
-def tiles_along(axis: Axis, most: int) -> tuple[tuple[int, int, Stretches], ...]:
+def tiles_along(axis: Axis, most: int) -> tuple[tuple[int, int, TapCounts], ...]:
     """Runs of equal tiles of at most so many positions along a row of the result: positions of a tile, how many tiles,
-    and their stretches of taps."""
-    count = -(-axis.out // most)
-    rows, more = divmod(axis.out, count)
-    spans = ((i * rows + min(i, more), rows + (i < more)) for i in range(count))
-    found = ((span[1], _stretches(axis, *span)) for span in spans)
-    return tuple((rows, len(list(run)), taps) for (rows, taps), run in groupby(found))
-
-
-def _stretches(axis: Axis, start: int, rows: int) -> Stretches:
-    def inside(tap: int) -> tuple[int, ...]:
-        return tuple(i for i in range(rows) if 0 <= axis.at(start + i, tap) < axis.size)
-
-    return tuple((len(list(run)), len(who)) for who, run in groupby(range(axis.kernel), inside) if who)
+    and their taps."""
+    found = (
+        (len(tile), tuple((taps, len(who)) for _, taps, who in axis.stretches(tile))) for tile in axis.balanced(most)
+    )
+    return tuple((columns, len(list(run)), taps) for (columns, taps), run in groupby(found))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from pfir.backends.tvm.counts.convolutions.image import Image, Stretches
+from pfir.backends.tvm.counts.convolutions.image import Image, TapCounts
 from pfir.backends.tvm.counts.overlap import step
 from pfir.backends.tvm.counts.sums import Sum
 from pfir.backends.tvm.counts.vectors import pairs
@@ -70,7 +70,7 @@ class Runs:
     block: Block
     steps: int
 
-    def under(self, inner: int, columns: int, tiles: int, stretches: Stretches) -> list[Run]:
+    def under(self, inner: int, columns: int, tiles: int, taps: TapCounts) -> list[Run]:
         """The runs of a row of the kernel under one of so many tiles along a line, each of so many columns.
 
         Args:
@@ -78,8 +78,8 @@ class Runs:
         """
         beside = self.image.beside
         return [
-            self._run(who, inner * taps if beside else inner, 1 if beside else taps, inner, (columns, tiles))
-            for taps, who in stretches
+            self._run(who, inner * count if beside else inner, 1 if beside else count, inner, (columns, tiles))
+            for count, who in taps
         ]
 
     def add(self, found: Sum, runs: list[Run], times: float) -> None:
