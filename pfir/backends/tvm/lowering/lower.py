@@ -27,6 +27,7 @@ from pfir.backends.tvm.lowering.quantized.moves import (
 )
 from pfir.backends.tvm.lowering.quantized.nodes import DEQUANTIZE, QUANTIZE, quantization_of, type_of
 from pfir.backends.tvm.lowering.quantized.scales import folded
+from pfir.backends.tvm.lowering.quantized.spelled_out import spell_out
 from pfir.backends.tvm.lowering.quantized.storage import store_as
 from pfir.backends.tvm.lowering.values import Program, Value
 from pfir.backends.tvm.schedule.integers.dot_blocks import stored
@@ -79,6 +80,7 @@ def started(model: Model, target: Target, builder: Any, known: Known = NOTHING) 
         CompileError: As in `sized`.
     """
     model = sized(model)
+    spell_out(model.graph)
     constants = fold_quantized(model.graph)
     store_as(model.graph, stored(target))
     return model, Program(target, builder, model.graph.opset, known, constants)
