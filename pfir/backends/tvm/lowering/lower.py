@@ -210,11 +210,10 @@ class Lowering:
 
     def _read_by(self, head: gs.Node) -> Values:
         """How an anchor reads: a convolution copies an image in ONNX's order anyway, and converts it there."""
-        if head.op in BY_ELEMENT:
-            return self.numbers
         form = self.given(head.inputs[0]).form
-        image = head.op == "Conv" and form.order == (0, 1, 2, 3) and form.quantization is None
-        return self.given if image else self.value
+        if head.op == "Conv" and form.order == (0, 1, 2, 3) and form.quantization is None:
+            return self.given
+        return self.numbers if head.op in BY_ELEMENT else self.value
 
     def _unscheduled(self, group: Group) -> None:
         """Our schedule does not fit these sizes: slow and right, from the importer, is what is left."""
