@@ -80,8 +80,8 @@ class KernelCounts:
 
     def more_weights(self, kernel: Kernel, target: Target) -> float:
         """Bytes by which a convolution's transformed weights exceed its own (Winograd)."""
-        workload = kernel.workload
-        if workload.family != CONVOLUTION or len(workload.data) != _IMAGE_AXES:
+        workload = _as_computed(target, kernel.workload)
+        if workload.dtype == INT8 or workload.family != CONVOLUTION or len(workload.data) != _IMAGE_AXES:
             return 0.0
         schedule = self._schedule(target, routed(workload))
         if not isinstance(schedule, Winograd):
@@ -90,12 +90,9 @@ class KernelCounts:
         return kernel.weight_bytes * (points / prod(workload.kernel) - 1)
 
     def _of(self, kernel: Kernel, target: Target) -> Instructions:
-        workload = kernel.workload
-        integers = convolved(target, workload) if workload.dtype == INT8 else None
-        if integers is not None:
-            return self._scheduled(target, integers, kernel.tail)
-        if workload.dtype != target.arithmetic.data:
-            workload = replace(workload, dtype=target.arithmetic.data)
+        workload = _as_computed(target, kernel.workload)
+        if workload.dtype == INT8:
+            return self._scheduled(target, workload, kernel.tail)
         if workload.family in _OTHERS:
             return _OTHERS[workload.family](target, workload, kernel.tail)
         if workload.family == CONVOLUTION and len(workload.data) == _IMAGE_AXES:
@@ -119,6 +116,14 @@ class KernelCounts:
     def _schedule(self, target: Target, workload: Workload) -> Schedule:
         measured = self.known.schedule(target, workload) if self.known.entries else None
         return measured or _modelled(target, workload)
+
+
+def _as_computed(target: Target, workload: Workload) -> Workload:
+    """The work over integers where a kernel of ours sums those, any other over the target's floats."""
+    integers = convolved(target, workload) if workload.dtype == INT8 else None
+    if integers is not None or workload.dtype == target.arithmetic.data:
+        return integers or workload
+    return replace(workload, dtype=target.arithmetic.data)
 
 
 def _modelled(target: Target, workload: Workload) -> Schedule:
