@@ -14,11 +14,8 @@ from pfir.ir.linear_edits import EditableLayer
 from pfir.ir.model import Model
 from pfir.ir.shapes import infer_shapes
 from pfir.passes.quantization.grids import LARGEST_BITS, Grid, WeightGrid
+from pfir.passes.quantization.opset import FIRST_WITH_FOUR_BITS
 from pfir.passes.quantization.placement import Placement, layers_of
-
-FIRST_WITH_FOUR_BITS = 21
-"""The opset that brought integers of four bits."""
-
 
 @dataclass(frozen=True)
 class Quantized:
