@@ -72,12 +72,19 @@ def optimize(request: OptRequest) -> tuple[str, ...]:
     if shapes:
         fix_sizes(model, None, shapes)  # a shape that contradicts the model is told before any work
     made = GeneratedInputs(model, shapes, request.seed)
-    context = Context(keep=request.keep, only=request.only, seed=request.seed, input_shapes=shapes, generated=made.activations)
+    context = Context(
+        keep=request.keep, only=request.only, seed=request.seed, input_shapes=shapes, generated=made.activations
+    )
     result, notes = run(chosen, model, _with_data(context, model, request))
     result = result if result.provenance != model.provenance else model  # no pass changed anything that counts
     warnings: list[str] = []
     result.save(request.output, lambda file: warnings.extend(loading_notes(file, model)))
-    return (*made.notes, *notes, *warnings, f"{request.output}: {len(result.graph.nodes)} nodes, {len(model.graph.nodes)} before")
+    return (
+        *made.notes,
+        *notes,
+        *warnings,
+        f"{request.output}: {len(result.graph.nodes)} nodes, {len(model.graph.nodes)} before",
+    )
 
 
 def loading_notes(written: Path, given: Model) -> tuple[str, ...]:

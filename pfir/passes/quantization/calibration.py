@@ -10,7 +10,7 @@ import numpy as np
 from pfir.passes.quantization.grids import Grid, grid_between
 from pfir.passes.quantization.ranges import Histogram
 
-SHARES = np.linspace(0.2, 1.0, 81)
+SHARES = np.linspace(1.0, 0.2, 81)
 """Of the full range on one side of zero: what searches try."""
 ROUNDS = 2
 """A search moves the upper end, then the lower one, so many times."""
@@ -101,13 +101,15 @@ def _divergence(true: np.ndarray, told: np.ndarray) -> float:
 
 def _searched(histogram: Histogram, cost: Callable[[float, float], float]) -> Range:
     """The range of least cost: each end in turn is moved towards zero. Of equals the wider one."""
-    full_low, full_high = low, high = min_max_range(histogram, 0)
+    low, high = full = min_max_range(histogram, 0)
     for _ in range(ROUNDS if low < 0 < high else 1):
-        if full_high > 0:
-            high = min(SHARES[::-1] * full_high, key=lambda end, low=low: cost(low, float(end)))
-        if full_low < 0:
-            low = min(SHARES[::-1] * full_low, key=lambda end, high=high: cost(float(end), high))
-    return float(low), float(high)
+        if full[1] > 0:
+            ends = [float(share * full[1]) for share in SHARES]
+            high = ends[int(np.argmin([cost(low, end) for end in ends]))]
+        if full[0] < 0:
+            ends = [float(share * full[0]) for share in SHARES]
+            low = ends[int(np.argmin([cost(end, high) for end in ends]))]
+    return low, high
 
 
 CALIBRATIONS: Mapping[str, RangeOf] = {

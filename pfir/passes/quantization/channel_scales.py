@@ -12,9 +12,7 @@ from pfir.ir.edit import array, held, is_op, operand
 from pfir.ir.linear_edits import EditableLayer
 from pfir.ir.model import Model
 
-HOMOGENEOUS = (
-    *("AveragePool", "Clip", "GlobalAveragePool", "GlobalMaxPool", "LeakyRelu", "MaxPool", "PRelu", "Relu"),
-)
+HOMOGENEOUS = (*("AveragePool", "Clip", "GlobalAveragePool", "GlobalMaxPool", "LeakyRelu", "MaxPool", "PRelu", "Relu"),)
 """Operators that give s y, channel by channel, for s x where s is positive; a Clip only below its bound."""
 
 
@@ -25,8 +23,11 @@ class ChannelScales:
     labels. What must stay as it is, since it comes from outside, leaves the graph or is read by something that the
     analysis does not know, is fixed.
 
+    Attributes `labels`, `reads` and `makes` are those of tensors, and of what each layer reads and makes, by name;
+    `free` [labels] says which are not fixed.
+
     Args:
-        layers: The layers that can take a factor on both sides, by name of their node.
+        layers: Those whose weights may be scaled, by name of their node.
     """
 
     def __init__(self, model: Model, layers: Mapping[str, EditableLayer]) -> None:
@@ -44,10 +45,8 @@ class ChannelScales:
             self._fix(tensors[name])
         roots = np.array([self._root(i) for i in range(len(self._parents))], np.int64)
         self.labels = {name: roots[found] for name, found in self._tensors.items()}
-        sides = ((n, layers[n].layer.data.name, layers[n].node.outputs[0].name) for n in self._scaled)
-        self.reads, self.makes = {}, {}
-        for name, data, result in sides:
-            self.reads[name], self.makes[name] = self.labels[data], self.labels[result]
+        self.reads = {name: self.labels[layers[name].layer.data.name] for name in self._scaled}
+        self.makes = {name: self.labels[layers[name].node.outputs[0].name] for name in self._scaled}
         self.free = np.ones(len(roots), bool)
         self.free[[roots[i] for i in self._fixed]] = False
 
@@ -91,13 +90,13 @@ class ChannelScales:
     def _takes_factors(self, node: gs.Node) -> bool:
         """Whether the node is a layer both sides of which may be scaled."""
         layer = self._layers.get(node.name)
-        if layer is None or layer.layer.is_transposed or layer.layer.turns_data or layer.axis != 1:
+        if layer is None or not _is_scalable(layer):
             return False
-        read, plain = self._of(layer.layer.data), layer.layer
-        if read is None or len(read) != plain.layout.inputs(layer.weight.shape) or (layer.rank != 2 and not _is_conv(layer)):
+        read, made = self._of(layer.layer.data), self._of(node.outputs[0])
+        if read is None or made is None or len(read) != layer.layer.layout.inputs(layer.weight.shape):
             return False
         self._scaled.append(node.name)
-        return self._of(node.outputs[0]) is not None
+        return True
 
     def _passed(self, node: gs.Node) -> np.ndarray | None:
         """The labels that the only result of a node has from what it reads; None of other nodes."""
@@ -121,7 +120,7 @@ class ChannelScales:
         if node.op == "Concat":
             return np.concatenate(known) if node.attrs.get("axis") == 1 else None
         if len({len(part) for part in known}) > 1 or len({len(t.shape) for t in node.inputs}) > 1:
-            return None
+            return None  # One is broadcast over the other.
         self._tie(*known)
         return known[0]
 
@@ -146,8 +145,15 @@ def clip_bound(node: gs.Node) -> float:
     return float(np.ravel(most)[0])
 
 
-def _is_conv(layer: EditableLayer) -> bool:
-    return layer.layer.is_convolution
+def _is_scalable(layer: EditableLayer) -> bool:
+    """Whether a layer has its channels on axis 1 of both sides, and takes factors there."""
+    plain = layer.layer
+    return (
+        layer.axis == 1
+        and not plain.is_transposed
+        and not plain.turns_data
+        and (plain.is_convolution or layer.rank == 2)
+    )
 
 
 def _flattened(node: gs.Node, labels: np.ndarray) -> np.ndarray | None:

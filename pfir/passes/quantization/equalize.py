@@ -73,7 +73,8 @@ def by_values(
         if name in greatest:
             np.maximum.at(made, scales.labels[name], greatest[name] / max(greatest[name].max(), _TINY))
     read = _ranges(scales.free.size, scales.reads, layers, _share_by_input)
-    return _factors(made, np.where(read > 0, read, 1 / np.maximum(made, _TINY)), 0.5)
+    against = np.where(read > 0, read, 1 / np.maximum(made, _TINY))  # The factor is r1 where no row loses by it.
+    return _factors(made, against, 0.5)
 
 
 def by_weights(scales: ChannelScales, layers: Mapping[str, EditableLayer]) -> np.ndarray:
@@ -159,7 +160,7 @@ def _by_input(layer: EditableLayer) -> np.ndarray:
 
 
 def _share_by_input(layer: EditableLayer) -> np.ndarray:
-    """float64 [C]: the same as a share of the row, at most 1; zeros of a depthwise layer, whose rows are as good any."""
+    """float64 [C]: the same as a share of the row; zeros of a depthwise layer, where it is always the whole row."""
     blocks = _blocks(layer)
     if blocks.shape[2] == 1:
         return np.zeros(blocks.shape[0])

@@ -57,4 +57,6 @@ def samples_of(batch: Mapping[str, np.ndarray], inputs: Sequence[str]) -> int:
 def _relative(wanted: np.ndarray, given: np.ndarray) -> float:
     wanted, given = wanted.astype(np.float64), given.astype(np.float64)
     error = np.square(given - wanted).sum()
-    return float(error / max(np.square(wanted - wanted.mean(axis=0)).sum(), np.finfo(np.float64).tiny)) if error else 0.0
+    return (
+        float(error / max(np.square(wanted - wanted.mean(axis=0)).sum(), np.finfo(np.float64).tiny)) if error else 0.0
+    )

@@ -79,8 +79,9 @@ def place(model: Model, left_in_float: Collection[str] = ()) -> Placement:
 def result_of(node: gs.Node, holding: set[str]) -> gs.Tensor:
     """What a layer or sum gives once the activation function that is fused with it is applied."""
     behind = only_consumer(node.outputs[0], holding)
-    fused = behind is not None and is_op(behind, *FUSED) and behind.inputs[0] is node.outputs[0]
-    return behind.outputs[0] if fused else node.outputs[0]
+    if behind is None or not is_op(behind, *FUSED) or behind.inputs[0] is not node.outputs[0]:
+        return node.outputs[0]
+    return behind.outputs[0]
 
 
 def dequantized_grid(tensor: gs.Tensor) -> Grid | None:

@@ -69,9 +69,7 @@ def constant_layers(model: Model, histograms: Mapping[str, Histogram]) -> dict[s
     return found
 
 
-def _activation_grids(
-    placement: Placement, histograms: Mapping[str, Histogram], settings: Settings
-) -> dict[str, Grid]:
+def _activation_grids(placement: Placement, histograms: Mapping[str, Histogram], settings: Settings) -> dict[str, Grid]:
     """The grid of every tensor that has few bits; those that share one have that of the widest."""
     found = dict(placement.given)
     for group in placement.shared:
