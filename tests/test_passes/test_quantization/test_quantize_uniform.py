@@ -108,6 +108,18 @@ def test_layers_beside_a_constant_stay_float_and_a_note_says_so():
     assert "Conv_1" in layers_of(made)
 
 
+def test_nodes_to_keep_stay_float_and_only_those_named_get_few_bits():
+    net = residual()
+    kept, _ = run([QuantizeUniform(**PLAIN)], net, context(net, keep=("Conv_3",)))
+    only, notes = run([QuantizeUniform(**PLAIN)], net, context(net, only=("Conv_3",)))
+    assert list(layers_of(kept)) == ["Conv_3"] and set(layers_of(only)) == {"Conv_1", "Conv_5", "Gemm_10"}
+    assert notes[-1] == "quantize-uniform: 1 of 4 layers quantized"
+    with pytest.raises(UsageError, match="no node is called Conv_99"):
+        run([QuantizeUniform()], net, context(net, keep=("Conv_99",)))
+    with pytest.raises(Infeasible, match="no layer is left to quantize: all stay float, as Conv_1, Conv_3"):
+        run([QuantizeUniform()], net, context(net, keep=("Conv_1", "Conv_3", "Conv_5", "Gemm_10")))
+
+
 def test_without_data_generated_inputs_serve():
     net = residual()
     made, _ = run([QuantizeUniform(**PLAIN)], net, Context(generated=context(net).activations))
