@@ -163,7 +163,8 @@ class _Work:
     def __init__(
         self, chosen: QuantizeUniform, context: Context, activations: Activations, start: Model, asked: set[str]
     ) -> None:
-        self._pass, self._context, self._activations = chosen, context, activations
+        self._pass, self._context = chosen, replace(context, activations=activations)
+        self._activations = activations
         self._model, self._error = start, OutputError(start, activations)
         self._histograms = self._observed(start)
         self._constant = constant_layers(start, self._histograms)
@@ -179,10 +180,10 @@ class _Work:
             self._equalize()
         if self._pass.float_layers:
             self._keep_sensitive(self._pass.float_layers)
-        plan = self._plan(ROUNDINGS[self._pass.rounding])
+        plan = self._plan()
         if self._pass.bias_correction:
             self._correct_biases(plan)
-        return written(self._model, plan)
+        return self._rounded(written(self._model, plan))
 
     def notes(self) -> tuple[str, ...]:
         """What a user should know."""
@@ -195,9 +196,9 @@ class _Work:
     def _observed(self, model: Model) -> dict[str, Histogram]:
         return observe(model, place(model).tensors, self._activations)
 
-    def _plan(self, rounding: Rounding = nearest, but_for: Collection[str] = ()) -> Quantized:
+    def _plan(self, but_for: Collection[str] = ()) -> Quantized:
         left = {*self._left, *self._sensitive, *but_for}
-        return plan_quantized(self._model, self._histograms, self._pass.settings(), rounding, self._context, left)
+        return plan_quantized(self._model, self._histograms, self._pass.settings(), left)
 
     def _loss(self) -> float:
         return self._error.of(written(self._model, self._plan()))
@@ -227,6 +228,14 @@ class _Work:
         if self._error.of(written(corrected, plan)) < before:
             self._model = corrected
             self._done.append("biases corrected")
+
+    def _rounded(self, nearest: Model) -> Model:
+        made = nearest.clone()
+        chosen = ROUNDINGS[self._pass.rounding](made, self._model, self._pass.weight_bits, self._context)
+        if not chosen or self._error.of(made) >= self._error.of(nearest):
+            return nearest
+        self._done.append(f"{len(chosen)} layers rounded by {self._pass.rounding}")
+        return made
 
 
 def _prepared(model: Model, weight_bits: int, context: Context) -> Model:
