@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import ClassVar
 
 from pfir.errors import FrontendError, Infeasible, UsageError
@@ -165,7 +165,7 @@ class _Work:
     ) -> None:
         self._pass, self._context = chosen, replace(context, activations=activations)
         self._activations = activations
-        self._model, self._error = start, OutputError(start, activations)
+        self._start = self._model = self._reference = start
         self._histograms = self._observed(start)
         self._constant = constant_layers(start, self._histograms)
         self._left = {*asked, *self._constant}
@@ -174,13 +174,17 @@ class _Work:
         if len(self._left) == len(layers_of(start)):
             raise Infeasible(f"no layer is left to quantize: all stay float, as {', '.join(sorted(self._left)[:5])}")
 
+    @cached_property
+    def _error(self) -> OutputError:
+        return OutputError(self._start, self._activations)
+
     def quantized(self) -> Model:
         """The quantized model."""
         if self._pass.equalize:
             self._equalize()
         if self._pass.float_layers:
             self._keep_sensitive(self._pass.float_layers)
-        plan = self._plan()
+        self._reference, plan = self._model, self._plan()
         if self._pass.bias_correction:
             self._correct_biases(plan)
         return self._rounded(written(self._model, plan))
@@ -231,7 +235,7 @@ class _Work:
 
     def _rounded(self, nearest: Model) -> Model:
         made = nearest.clone()
-        chosen = ROUNDINGS[self._pass.rounding](made, self._model, self._pass.weight_bits, self._context)
+        chosen = ROUNDINGS[self._pass.rounding](made, self._reference, self._pass.weight_bits, self._context)
         if not chosen or self._error.of(made) >= self._error.of(nearest):
             return nearest
         self._done.append(f"{len(chosen)} layers rounded by {self._pass.rounding}")
