@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any
 
 # Of each output of a tile, the taps that read the input; of a single one those that `Axis.span` tells when it runs.
@@ -40,9 +40,13 @@ class Axis:
 
     def runs(self, width: int) -> Iterator[TileRun]:
         """All outputs in tiles of `width` and one of what is left; tiles side by side that read alike are one run."""
-        for taps, run in groupby(self._tiles(width), lambda tile: tuple(map(self.inside, tile))):
-            alike = list(run)
-            yield TileRun(alike[0].start, len(alike), taps)
+        yield from self._alike(self._tiles(width))
+
+    def even_runs(self, most: int) -> Iterator[TileRun]:
+        """As `runs`, in as few tiles of at most so many outputs as there can be, all of nearly as many."""
+        count = -(-self.out // most)
+        ends = [self.out * i // count for i in range(count + 1)]
+        yield from self._alike([range(first, end) for first, end in pairwise(ends)])
 
     def looped(self, width: int) -> Iterator[TileRun]:
         """All outputs as in `runs`, but each by itself where a tile is narrower or lacks taps."""
@@ -54,6 +58,12 @@ class Axis:
                 if alike
                 else TileRun(outputs[0], len(outputs), LOOPED)
             )
+
+    def _alike(self, tiles: list[range]) -> Iterator[TileRun]:
+        """The tiles, those side by side that read alike as one run."""
+        for taps, run in groupby(tiles, lambda tile: tuple(map(self.inside, tile))):
+            alike = list(run)
+            yield TileRun(alike[0].start, len(alike), taps)
 
     def _tiles(self, width: int) -> list[range]:
         return [range(first, min(first + width, self.out)) for first in range(0, self.out, width)]

@@ -1,0 +1,86 @@
+"""Depthwise convolutions over integers of eight bits, channels last, written out, without a copy of the image.
+
+Lines of the result come in blocks of channels, and those in tiles of positions. Rows outside the image are read as the
+nearest one inside, and have zeros for weights; columns outside are left out of the code. Sums start from what the zero
+point adds where taps are left out.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from pfir.backends.tvm.kernels.integers.depthwise_tile import ColumnTile, Depthwise, Line
+from pfir.backends.tvm.kernels.written import argument
+from pfir.backends.tvm.lowering.form import Form, KernelSpec
+from pfir.backends.tvm.schedule.blocks import Block
+from pfir.backends.tvm.schedule.tile_kinds import Tile
+from pfir.backends.tvm.schedule.tiles import FEWEST_LANES
+from pfir.target import SINGLE
+
+MOST_TAPS = 49
+
+
+def covers_depthwise(data: Form, weight: tuple[int, ...]) -> bool:
+    """Whether the kernel can be made: one output for each input, channels side by side, and not too many taps.
+
+    Args:
+        weight: Its sizes, `[O, 1, KH, KW]`.
+    """
+    alike = data.order == (0, 2, 3, 1) and data.shape[1] == weight[0] >= FEWEST_LANES
+    return alike and prod(weight[2:]) <= MOST_TAPS
+
+
+def depthwise_int8(spec: KernelSpec, tile: Tile) -> Any:
+    """A kernel as a function of TensorIR.
+
+    Operands: the data, weights as `pack_depthwise` has them, and `starts`; then those of the steps. Attributes:
+    `strides`, `dilations`, `pads` (begin), `kernel`, `blocks` of channels, the instruction (`dot`; empty for products
+    of 16 bits), and what rounds (`by`).
+    """
+    from tvm.script.ir_builder import IRBuilder
+    from tvm.tirx.script import builder as T
+
+    with IRBuilder() as ib, T.prim_func(s_tir=True):
+        T.func_name("main")
+        operands = [argument(f"p{i}", form, SINGLE) for i, form in enumerate(spec.operands)]
+        result = T.arg("out", T.buffer(spec.out.memory, spec.out.dtype))
+        data = operands[0]
+        image = T.decl_buffer((data.form.size,), data.form.dtype, data=data.tensor.data)
+        _blocks(Depthwise(spec, operands, image, result), tile.threads)
+    return ib.get()
+
+
+def _blocks(kernel: Depthwise, threads: int) -> None:
+    """All lines by one kind of blocks after the other."""
+    from tvm import tirx
+    from tvm.tirx.script import builder as T
+
+    batch, channels, height, _ = kernel.spec.out.shape
+    blocks = kernel.spec["blocks"]
+    each = len(kernel.groups) * kernel.products.together
+    size, first = each * sum(block.count * block.channels for block in blocks), 0
+    for block in blocks:
+        with (T.parallel if threads > 1 else T.serial)(0, batch * height * block.count) as task:
+            place = first + task % block.count * block.channels
+            y = task // block.count % height
+            kind = kernel.borders[0].at(y)
+            line = Line(
+                task // (block.count * height),
+                y,
+                tirx.min(place, channels - block.channels),
+                block.channels,
+                kind * size + place * each,
+                kind * kernel.borders[1].classes * channels + tirx.min(place, channels - block.channels),
+            )
+            _tiles(kernel, line, block)
+        first += block.count * block.channels
+
+
+def _tiles(kernel: Depthwise, line: Line, block: Block) -> None:
+    """All tiles of a line, those alike in a loop."""
+    from tvm.tirx.script import builder as T
+
+    for run in kernel.axes[1].even_runs(block.rows):
+        with T.serial(0, run.count) as i:
+            ColumnTile(kernel, line, run.start(i), run.first, run.taps).write()
