@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from itertools import product as pairs
 from typing import Any
 
-from pfir.backends.tvm.kernels.common import Operand
+from pfir.backends.tvm.kernels.common import Operand, tail
 from pfir.backends.tvm.kernels.direct.layer import Layer, Taps
 from pfir.backends.tvm.kernels.integers.dot_products import DOT_PRODUCTS, four, fours
 from pfir.backends.tvm.kernels.integers.groups import TOGETHER, Cut, cut, values_of
 from pfir.backends.tvm.kernels.integers.packing import Border
-from pfir.backends.tvm.kernels.integers.results import write_vector
+from pfir.backends.tvm.kernels.integers.rounding import rounding_last, store_rounded
 from pfir.backends.tvm.kernels.written import WRITTEN_OUT, fence, store
 from pfir.backends.tvm.schedule.blocks import Block
+from pfir.target import SINGLE
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class RegisterTile:
 
     def _begin(self, sums: list[Any]) -> None:
         """Sums start from the bias, and what the zero point adds."""
-        row, outputs = self.rows.at(self.place.y), self.layer.spec.out.shape[1]
+        row, outputs = self.rows_class(), self.layer.spec.out.shape[1]
         for i, (j, width) in pairs(range(len(self.kinds)), enumerate(self.block.lanes)):
             at = (row * self.columns + self.kinds[i]) * outputs + self.place.group * self.layer.channels
             begin = at + self._channel(j)
@@ -107,6 +108,15 @@ class RegisterTile:
                 kept,
                 lambda e, i=i, begin=begin: (self.buffers.operands[2].tensor[begin + e], [i, e]),
             )
+
+    def rows_class(self) -> Any:
+        """The class of the tile's row."""
+        from tvm import tirx
+
+        rows, y = self.rows, self.place.y
+        if rows.classes == 1:
+            return 0
+        return tirx.min(y, rows.before) + tirx.max(0, y - (rows.out - rows.behind) + 1)
 
     def _stretch(self, ky: Any, tap: int, count: int, who: tuple[int, ...], sums: list[Any]) -> None:
         """Add the values under these taps of a row of the kernel: those of all taps where they lie side by side in
@@ -191,6 +201,19 @@ class RegisterTile:
             self._vector(i, e, 1, lambda _, e=e: sums[i, e])
 
     def _vector(self, i: int, channel: Any, lanes: int, total: Callable[[Any], Any]) -> None:
+        from tvm.tirx.script import builder as T
+
+        steps, rounding = rounding_last(self.layer.spec)
+        b, y, x = self.place.batch, self.place.y, self.place.x + i
         first = self.place.group * self.layer.channels + channel
-        at = self.place.batch, first, self.place.y, self.place.x + i
-        write_vector(self.layer.spec, self.buffers.operands, self.buffers.result, at, lanes, total)
+
+        def value(e: Any) -> Any:
+            return tail(steps, self.buffers.operands, (b, first + e, y, x), total(e).astype(SINGLE))
+
+        if rounding is None:
+            store(self.buffers.result, lanes, lambda e: (value(e), [b, y, x, first + e]))
+            return
+        scaled = T.alloc_buffer((lanes,), SINGLE, scope="local")
+        store(scaled, lanes, lambda e: (value(e) / rounding.scale if rounding.scale != 1 else value(e), [e]))
+        by = self.layer.spec["by"] if lanes > 1 else "any"
+        store_rounded(self.buffers.result, [b, y, x, first], scaled, lanes, rounding, by)

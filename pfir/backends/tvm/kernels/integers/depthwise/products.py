@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
-from pfir.backends.tvm.kernels.integers.dot_products import DOT_PRODUCTS, DotProduct
+from pfir.backends.tvm.kernels.integers.dot_products import DOT_PRODUCTS, DotProduct, four
 from pfir.backends.tvm.kernels.integers.groups import TOGETHER
 
 
@@ -21,6 +22,11 @@ class TapProducts(ABC):
     together: int
     interleaved: bool
 
+    def load(self, image: Any, at: Any, lanes: int) -> Any:
+        """So many input values, side by side from `at` on."""
+        (found,) = vectors(image, at, [lanes])
+        return found
+
     @abstractmethod
     def values(self, parts: list[Any], lanes: int) -> list[Any]:
         """What is multiplied, made once for all outputs that read it.
@@ -34,13 +40,17 @@ class TapProducts(ABC):
         """The lanes of each vector of sums."""
 
     @abstractmethod
-    def add(self, sums: list[Any], values: list[Any], weights: Any, at: Any) -> list[Any]:
-        """The sums with the products added.
+    def weights(self, packed: Any, at: Any, lanes: int) -> list[Any]:
+        """The weights of a group, for a vector of so many lanes.
 
         Args:
-            weights: The packed ones, a flat buffer.
-            at: Where those of the group begin.
+            packed: A flat buffer.
+            at: Where they begin.
         """
+
+    @abstractmethod
+    def add(self, sums: list[Any], values: list[Any], weights: list[Any]) -> list[Any]:
+        """The sums with the products added."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,11 @@ class InterleavedDots(TapProducts):
     together: int = TOGETHER
     interleaved: bool = True
 
+    def load(self, image: Any, at: Any, lanes: int) -> Any:
+        if self.dot.values_first or lanes > TOGETHER:
+            return super().load(image, at, lanes)
+        return _twice(four(image, [at]))
+
     def values(self, parts: list[Any], lanes: int) -> list[Any]:
         if self.dot.values_first:
             return [_interleaved(parts, 0, lanes)]
@@ -63,13 +78,12 @@ class InterleavedDots(TapProducts):
     def widths(self, lanes: int) -> list[int]:
         return [lanes] if self.dot.values_first else [4] * (lanes // 4)
 
-    def add(self, sums: list[Any], values: list[Any], weights: Any, at: Any) -> list[Any]:
-        found = []
-        for total, value in zip(sums, values, strict=True):
-            lanes = _lanes(total)
-            found.append(self.dot.add_each(total, value, vector(weights, at, TOGETHER * lanes), lanes))
-            at = at + TOGETHER * lanes
-        return found
+    def weights(self, packed: Any, at: Any, lanes: int) -> list[Any]:
+        return vectors(packed, at, [TOGETHER * width for width in self.widths(lanes)])
+
+    def add(self, sums: list[Any], values: list[Any], weights: list[Any]) -> list[Any]:
+        those = zip(sums, values, weights, strict=True)
+        return [self.dot.add_each(total, value, weight, _lanes(total)) for total, value, weight in those]
 
 
 @dataclass(frozen=True)
@@ -85,14 +99,17 @@ class WidenedProducts(TapProducts):
     def widths(self, lanes: int) -> list[int]:
         return [lanes]
 
-    def add(self, sums: list[Any], values: list[Any], weights: Any, at: Any) -> list[Any]:
-        (total,), product = sums, None
+    def weights(self, packed: Any, at: Any, lanes: int) -> list[Any]:
+        return vectors(packed, at, [lanes] * self.together)
+
+    def add(self, sums: list[Any], values: list[Any], weights: list[Any]) -> list[Any]:
+        (total,) = sums
         lanes = _lanes(total)
-        for i, value in enumerate(values):
-            weight = vector(weights, at + i * lanes, lanes)
-            one = value.astype(f"int16x{lanes}") * weight.astype(f"int16x{lanes}")
-            product = one if product is None else product + one
-        return [total + product.astype(f"int32x{lanes}")]
+        products = [
+            value.astype(f"int16x{lanes}") * weight.astype(f"int16x{lanes}")
+            for value, weight in zip(values, weights, strict=True)
+        ]
+        return [total + sum(products[1:], products[0]).astype(f"int32x{lanes}")]
 
 
 def products_by(dot: str, data: str) -> TapProducts:
@@ -100,15 +117,25 @@ def products_by(dot: str, data: str) -> TapProducts:
     return InterleavedDots(DOT_PRODUCTS[dot]) if dot else WidenedProducts(2 if data == "int8" else 1)
 
 
-def vector(buffer: Any, first: Any, lanes: int) -> Any:
-    """Values side by side of a buffer of one axis."""
+def vectors(buffer: Any, first: Any, widths: list[int]) -> list[Any]:
+    """Vectors of these widths, side by side in a buffer of one axis."""
     from tvm import tirx
 
-    return tirx.BufferLoad(buffer, [tirx.Ramp(first, 1, lanes)])
+    begins = accumulate(widths, initial=0)
+    return [
+        tirx.BufferLoad(buffer, [tirx.Ramp(first + at, 1, width)]) for at, width in zip(begins, widths, strict=False)
+    ]
 
 
 def _lanes(value: Any) -> int:
     return int(str(value.ty).partition("x")[2])
+
+
+def _twice(value: Any) -> Any:
+    """Four bytes, and the same again: a vector of four LLVM would widen to one of eight 16-bit numbers."""
+    from tvm import tirx
+
+    return tirx.call_intrin("int8x8", "tirx.reinterpret", tirx.Broadcast(value, 2))
 
 
 def _zipped(parts: list[Any], first: int, count: int) -> list[Any]:

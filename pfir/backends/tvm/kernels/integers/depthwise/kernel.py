@@ -10,8 +10,8 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from pfir.backends.tvm.kernels.integers.depthwise_tile import ColumnTile, Depthwise, Line
-from pfir.backends.tvm.kernels.written import argument
+from pfir.backends.tvm.kernels.integers.depthwise.tile import ColumnTile, Depthwise, Lines
+from pfir.backends.tvm.kernels.written import argument, start
 from pfir.backends.tvm.lowering.form import Form, KernelSpec
 from pfir.backends.tvm.schedule.blocks import Block
 from pfir.backends.tvm.schedule.tile_kinds import Tile
@@ -35,8 +35,8 @@ def depthwise_int8(spec: KernelSpec, tile: Tile) -> Any:
     """A kernel as a function of TensorIR.
 
     Operands: the data, weights as `pack_depthwise` has them, and `starts`; then those of the steps. Attributes:
-    `strides`, `dilations`, `pads` (begin), `kernel`, `blocks` of channels, the instruction (`dot`; empty for products
-    of 16 bits), and what rounds (`by`).
+    `strides`, `dilations`, `pads` (begin), `kernel`, `blocks` of channels, how many `lines` a tile has, the instruction
+    (`dot`; empty for products of 16 bits), what rounds (`by`), and whether it is `fenced`.
     """
     from tvm.script.ir_builder import IRBuilder
     from tvm.tirx.script import builder as T
@@ -53,34 +53,39 @@ def depthwise_int8(spec: KernelSpec, tile: Tile) -> Any:
 
 def _blocks(kernel: Depthwise, threads: int) -> None:
     """All lines by one kind of blocks after the other."""
-    from tvm import tirx
     from tvm.tirx.script import builder as T
 
-    batch, channels, height, _ = kernel.spec.out.shape
-    blocks = kernel.spec["blocks"]
-    each = len(kernel.groups) * kernel.products.together
-    size, first = each * sum(block.count * block.channels for block in blocks), 0
-    for block in blocks:
-        with (T.parallel if threads > 1 else T.serial)(0, batch * height * block.count) as task:
+    (batch, _, height, _), lines, first = kernel.spec.out.shape, kernel.spec["lines"], 0
+    passes = -(-height // lines)
+    for block in kernel.spec["blocks"]:
+        with (T.parallel if threads > 1 else T.serial)(0, batch * passes * block.count) as task:
+            y = start(task // block.count % passes, passes, lines, height)
             place = first + task % block.count * block.channels
-            y = task // block.count % height
-            kind = kernel.borders[0].at(y)
-            line = Line(
-                task // (block.count * height),
-                y,
-                tirx.min(place, channels - block.channels),
-                block.channels,
-                kind * size + place * each,
-                kind * kernel.borders[1].classes * channels + tirx.min(place, channels - block.channels),
-            )
-            _tiles(kernel, line, block)
+            _tiles(kernel, _lines(kernel, task // (block.count * passes), y, place, block), block)
         first += block.count * block.channels
 
 
-def _tiles(kernel: Depthwise, line: Line, block: Block) -> None:
+def _lines(kernel: Depthwise, batch: Any, y: Any, place: Any, block: Block) -> Lines:
+    """The lines from `y` on of the block that begins at channel `place`, or earlier where it overlaps."""
+    from tvm import tirx
+
+    rows, columns = kernel.borders
+    channels, count = kernel.channels, kernel.spec["lines"]
+    packed = sum(block.count * block.channels for block in kernel.spec["blocks"]) * count * kernel.packed
+    channel = tirx.min(place, channels - block.channels)
+    kinds = [rows.at(y + line) for line in range(count)]
+    weights = [
+        kind * packed + (place * count + line * block.channels) * kernel.packed for line, kind in enumerate(kinds)
+    ]
+    return Lines(
+        batch, y, channel, block.channels, weights, [kind * columns.classes * channels + channel for kind in kinds]
+    )
+
+
+def _tiles(kernel: Depthwise, lines: Lines, block: Block) -> None:
     """All tiles of a line, those alike in a loop."""
     from tvm.tirx.script import builder as T
 
     for run in kernel.axes[1].even_runs(block.rows):
         with T.serial(0, run.count) as i:
-            ColumnTile(kernel, line, run.start(i), run.first, run.taps).write()
+            ColumnTile(kernel, lines, run.start(i), run.first, run.taps).write()
