@@ -23,10 +23,11 @@ from pfir.workload import Tail, Workload
 
 # Found with the emulator, kernels of 3x3 to 7x7 on Cortex-A76 and A72. Scalar instructions of a call, of a pass along
 # a line by a block of channels, of a tile, and of each line of one; branches of a pass.
-_CALL, _PASS, _TILE, _LINE, _BRANCHES = 100, 34, 3, 7, 3
+_CALL, _PASS, _TILE, _LINE, _BRANCHES = 100, 35, 3, 7, 3
 # Of each register that a tile lacks, what a position loads again; what it stores, and the most of that; copies that it
-# makes, in tiles of one line and of more.
-_LOADED_AGAIN, _STORED, _MOST_STORED, _COPIED = 0.72, 0.35, 5.5, (5.0, 1.0)
+# makes, in tiles of one line and of more, and of products of 16 bits.
+_LOADED_AGAIN, _STORED, _MOST_STORED, _COPIED = 0.72, 0.35, 5.5, (6.0, 1.0)
+_MOVED = 2.5
 _BESIDE = 0.73  # of the loads of columns that lie side by side, of which some are one
 
 
@@ -55,10 +56,11 @@ class _Tiles(NamedTuple):
 
 class _Vectors(NamedTuple):
     """What a block of channels takes: vectors of sums, of four lanes or as wide as they come; vectors of weights of a
-    group; instructions that prepare a group; and registers of sums and constants."""
+    group, and their bytes; instructions that prepare a group; and registers of sums and constants."""
 
     sums: int
     weights: int
+    size: int
     prepare: int
     others: int
 
@@ -88,10 +90,9 @@ def _of_pass(target: Target, window: Window, block: Block, dot: str, tail: Tail,
     arm, lanes, total = by_lane(target), block.channels, Sum()
     products, lines = products_by(dot, stored(target)), window.lines
     per = _vectors(target, products, lanes)
-    pair, size = (2, target.core.vector_bytes) if arm else (1, target.core.vector_bytes)
     kinds = lines * len(set(columns_of(window.columns)))
     held = len(window.groups) * lines * per.weights + per.sums * kinds + per.sums
-    total.read(1, held / pair, held * size)
+    total.read(1, held / (2 if arm else 1), held * per.size)
     total.steer(1, _PASS, _BRANCHES)
     total.compute(1, 0, -kinds * per.sums if dot else 0)
     found = Instructions()
@@ -101,7 +102,7 @@ def _of_pass(target: Target, window: Window, block: Block, dot: str, tail: Tail,
         total.steer(tiles.tiles, _TILE + lines * _LINE, 1)
         if arm:
             total.steer(tiles.positions, 1, 0)
-            _again(total, tiles, _missing(target, window, tiles, products, per), lines)
+            _again(total, tiles, _missing(target, window, tiles, products, per), per, lines)
         found += _products(target, tiles, per, dot, lanes) + _after(target, tail, lanes, bool(dot)) * tiles.results
     return found + total.instructions(False)
 
@@ -116,11 +117,11 @@ def _vectors(target: Target, products: TapProducts, lanes: int) -> _Vectors:
     each = target.core.vector_bytes // 4
     sums = -(-lanes // each)
     if not products.interleaved:
-        return _Vectors(sums, products.together, 0, 2 * sums + 3)
+        return _Vectors(sums, products.together, lanes, 0, 2 * sums + 3)
     # Arm: two zips for each pair of vectors, and for each two pairs of eight channels. x86: three insertions, one
     # permutation.
     prepare = (3 if lanes == 4 else lanes // 2) if by_lane(target) else 4
-    return _Vectors(sums, sums, prepare, 3 * sums + 1)
+    return _Vectors(sums, sums, target.core.vector_bytes, prepare, 3 * sums + 1)
 
 
 @lru_cache(maxsize=1 << 12)
@@ -174,13 +175,13 @@ def _missing(target: Target, window: Window, tiles: _Tiles, products: TapProduct
     return max(0, needed - target.core.vector_registers)
 
 
-def _again(total: Sum, tiles: _Tiles, missing: float, lines: int) -> None:
+def _again(total: Sum, tiles: _Tiles, missing: float, per: _Vectors, lines: int) -> None:
     """What is loaded again, stored and copied for want of registers."""
     if missing:
-        total.read(tiles.positions, _LOADED_AGAIN * missing, 16 * _LOADED_AGAIN * missing)
-        stores = min(_MOST_STORED, _STORED * missing)
-        total.write(tiles.positions, stores, 16 * stores)
-        total.compute(tiles.positions, 0, _COPIED[min(lines, 2) - 1] * lines)
+        loads, stores = _LOADED_AGAIN * missing, min(_MOST_STORED, _STORED * missing)
+        total.read(tiles.positions, loads, per.size * loads)
+        total.write(tiles.positions, stores, per.size * stores)
+        total.compute(tiles.positions, 0, _COPIED[lines > 1] if per.prepare else _MOVED)
 
 
 def _products(target: Target, tiles: _Tiles, per: _Vectors, dot: str, lanes: int) -> Instructions:

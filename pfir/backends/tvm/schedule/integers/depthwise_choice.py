@@ -14,7 +14,7 @@ from pfir.target import Target
 from pfir.workload import Tail, Workload
 
 _AFTER = Tail(bias=True, operators=("Mul",))
-_MOST_ROWS, _WRITTEN = 14, 200  # positions of a tile, and taps of all of them, which are written out
+_MOST_ROWS, _WRITTEN = 14, 400  # positions of a tile, and taps of all of them, which are written out
 _FEW = 4  # plans that are worth measuring
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any
 
 from pfir.backends.tvm.kernels.integers.dot_products import DOT_PRODUCTS, DotProduct, four
@@ -121,10 +120,8 @@ def vectors(buffer: Any, first: Any, widths: list[int]) -> list[Any]:
     """Vectors of these widths, side by side in a buffer of one axis."""
     from tvm import tirx
 
-    begins = accumulate(widths, initial=0)
-    return [
-        tirx.BufferLoad(buffer, [tirx.Ramp(first + at, 1, width)]) for at, width in zip(begins, widths, strict=False)
-    ]
+    begins = (sum(widths[:i]) for i in range(len(widths)))
+    return [tirx.BufferLoad(buffer, [tirx.Ramp(first + at, 1, n)]) for at, n in zip(begins, widths, strict=True)]
 
 
 def _lanes(value: Any) -> int:
