@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -16,18 +15,19 @@ from pfir.backends.tvm.kernels.integers.depthwise.reads import Window, reads_of
 from pfir.backends.tvm.schedule.blocks import Block
 from pfir.backends.tvm.schedule.integers.depthwise_blocks import DepthwiseBlocks
 from pfir.backends.tvm.schedule.integers.dot_blocks import stored
+from pfir.backends.tvm.schedule.routing import axes_of
 from pfir.backends.tvm.schedule.tiles import by_lane
 from pfir.instructions import Instructions
 from pfir.target import Target
 from pfir.workload import Tail, Workload
 
-# Found with the emulator, kernels of 3x3 to 7x7 on Cortex-A76 and A72. Scalar instructions of a call, of a pass along
-# a line by a block of channels, of a tile, and of each line of one; branches of a pass.
-_CALL, _PASS, _TILE, _LINE, _BRANCHES = 100, 35, 3, 7, 3
-# Of each register that a tile lacks, what a position loads again; what it stores, and the most of that; copies that it
-# makes, in tiles of one line and of more, and of products of 16 bits.
-_LOADED_AGAIN, _STORED, _MOST_STORED, _COPIED = 0.72, 0.35, 5.5, (6.0, 1.0)
-_MOVED = 2.5
+# Found with the emulator, kernels of 3x3 to 7x7 on Cortex-A76 and A72. Scalar instructions of a call; of a pass along
+# a line by a block of channels, and more where the border cuts rows off at the top and at the bottom; of a tile, and of
+# each line of one; branches of a pass.
+_CALL, _PASS, _BOTH, _TILE, _LINE, _BRANCHES = 100, 22, 13, 3, 7, 2
+# Of registers that a tile lacks: each is loaded again by all positions of a line but so many; stores of a position grow
+# with the root of how many they are; copies, in tiles of one line and of more, and with products of 16 bits.
+_LOADED_ONCE, _STORED, _COPIED, _MOVED = 2, 1.15, (5.0, 0.8), 2.9
 _BESIDE = 0.73  # of the loads of columns that lie side by side, of which some are one
 
 
@@ -40,7 +40,7 @@ class _Tiles(NamedTuple):
         taps: Taps of those.
         prepared: Groups that are made ready.
         loaded: Values that are loaded.
-        held_groups, held_values: The most of the last two that there are at a time, as later positions read them.
+        held_groups, held_values: How many of the last two there are at a time, as later positions read them.
     """
 
     tiles: int
@@ -50,8 +50,8 @@ class _Tiles(NamedTuple):
     taps: int
     prepared: int
     loaded: int
-    held_groups: int
-    held_values: int
+    held_groups: float
+    held_values: float
 
 
 class _Vectors(NamedTuple):
@@ -67,21 +67,17 @@ class _Vectors(NamedTuple):
 
 def depthwise_int8(target: Target, workload: Workload, tail: Tail, plan: DepthwiseBlocks) -> Instructions:
     """The instructions of a kernel."""
-    rows, columns = _axes(workload)
+    rows, columns = axes_of(workload)
     products = products_by(plan.dot, stored(target))
     window = Window(rows.kernel, rows.stride, plan.lines, columns, products.together)
     passes = workload.out[0] * -(-rows.out // plan.lines)
+    both = all(len(rows.inside(y)) < rows.kernel for y in (0, rows.out - 1))
     found = Instructions(scalar=_CALL)
     for block in plan.blocks:
         beside = _BESIDE if block.channels == workload.out[1] and by_lane(target) else 1.0
-        found += _of_pass(target, window, block, plan.dot, tail, beside) * (passes * block.count)
+        once = _of_pass(target, window, block, plan.dot, tail, beside)
+        found += (once + Instructions(scalar=_BOTH * both)) * (passes * block.count)
     return found
-
-
-def _axes(workload: Workload) -> list[Axis]:
-    """Rows, and columns."""
-    sizes = (workload.data[2:], workload.out[2:], workload.kernel, workload.strides, workload.dilations, workload.pads)
-    return [Axis(*axis) for axis in zip(*sizes, strict=True)]
 
 
 @lru_cache(maxsize=1 << 12)
@@ -93,16 +89,16 @@ def _of_pass(target: Target, window: Window, block: Block, dot: str, tail: Tail,
     kinds = lines * len(set(columns_of(window.columns)))
     held = len(window.groups) * lines * per.weights + per.sums * kinds + per.sums
     total.read(1, held / (2 if arm else 1), held * per.size)
-    total.steer(1, _PASS, _BRANCHES)
+    count = -(-window.columns.out // block.rows)
+    total.steer(1, _PASS + count * (_TILE + lines * _LINE), _BRANCHES + count)
     total.compute(1, 0, -kinds * per.sums if dot else 0)
     found = Instructions()
     for tiles in _tiles(window, block.rows):
         total.read(1, tiles.loaded * beside, tiles.loaded * lanes)
         total.compute(1, 0, tiles.prepared * per.prepare)
-        total.steer(tiles.tiles, _TILE + lines * _LINE, 1)
         if arm:
             total.steer(tiles.positions, 1, 0)
-            _again(total, tiles, _missing(target, window, tiles, products, per), per, lines)
+            _again(total, tiles, _missing(target, window, tiles, products, per), per, window)
         found += _products(target, tiles, per, dot, lanes) + _after(target, tail, lanes, bool(dot)) * tiles.results
     return found + total.instructions(False)
 
@@ -155,17 +151,11 @@ def _counted(window: Window, taps: Taps, count: int) -> _Tiles:
     )
 
 
-def _held(used: list[list[Any]]) -> int:
-    """The most of what positions use that there is at a time: from the first that uses it to the last."""
+def _held(used: list[list[Any]]) -> float:
+    """How much of what positions use there is at a time, on average: each from the first that uses it to the last."""
     last = {one: i for i, those in enumerate(used) for one in those}
     first = {one: i for i, those in reversed(list(enumerate(used))) for one in those}
-    changes = Counter(first.values())
-    changes.subtract(Counter(i + 1 for i in last.values()))
-    most = now = 0
-    for i in range(len(used)):
-        now += changes[i]
-        most = max(most, now)
-    return most
+    return sum(last[one] - first[one] + 1 for one in last) / len(used)
 
 
 def _missing(target: Target, window: Window, tiles: _Tiles, products: TapProducts, per: _Vectors) -> float:
@@ -175,13 +165,14 @@ def _missing(target: Target, window: Window, tiles: _Tiles, products: TapProduct
     return max(0, needed - target.core.vector_registers)
 
 
-def _again(total: Sum, tiles: _Tiles, missing: float, per: _Vectors, lines: int) -> None:
+def _again(total: Sum, tiles: _Tiles, missing: float, per: _Vectors, window: Window) -> None:
     """What is loaded again, stored and copied for want of registers."""
     if missing:
-        loads, stores = _LOADED_AGAIN * missing, min(_MOST_STORED, _STORED * missing)
+        loads = missing * max(0.0, 1 - _LOADED_ONCE / window.columns.out)
+        stores, copies = _STORED * missing**0.5, _COPIED[window.lines > 1] if per.prepare else _MOVED
         total.read(tiles.positions, loads, per.size * loads)
-        total.write(tiles.positions, stores, per.size * stores)
-        total.compute(tiles.positions, 0, _COPIED[lines > 1] if per.prepare else _MOVED)
+        total.write(tiles.positions, stores, 16 * stores)
+        total.compute(tiles.positions, 0, copies)
 
 
 def _products(target: Target, tiles: _Tiles, per: _Vectors, dot: str, lanes: int) -> Instructions:

@@ -69,7 +69,7 @@ def direct(spec: KernelSpec, tile: MatrixTile) -> Any:
     with IRBuilder() as ib, T.prim_func(s_tir=True):
         T.func_name("main")
         operands = [argument(f"p{i}", form, SINGLE) for i, form in enumerate(spec.operands)]
-        result = T.arg("out", T.buffer(spec.out.memory, SINGLE))
+        result = T.arg("out", T.buffer(spec.out.memory, spec.out.dtype))
         layer = Layer(spec, tile)
         image = _copied(layer, operands[0]) if layer.bordered else _image(operands[0])
         _blocks(layer, Buffers(operands, image, result))
@@ -88,7 +88,7 @@ def _copied(layer: Layer, data: Operand) -> Any:
     """A copy of the image in this form with zeros around it."""
     from tvm.tirx.script import builder as T
 
-    (batch, channels, height, width), (rows, columns) = data.form.shape, layer.sizes
+    (batch, channels, height, width), rows, columns = data.form.shape, layer.rows.size, layer.columns.size
     top, left = layer.spec["pads"]
     image = T.alloc_buffer((batch, rows, columns * channels), SINGLE)
     first, last = max(0, left), min(columns, left + width)

@@ -7,28 +7,14 @@ point adds where taps are left out.
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any
 
 from pfir.backends.tvm.kernels.integers.depthwise.tile import ColumnTile, Depthwise, Lines
 from pfir.backends.tvm.kernels.written import argument, start
-from pfir.backends.tvm.lowering.form import Form, KernelSpec
+from pfir.backends.tvm.lowering.form import KernelSpec
 from pfir.backends.tvm.schedule.blocks import Block
 from pfir.backends.tvm.schedule.tile_kinds import Tile
-from pfir.backends.tvm.schedule.tiles import FEWEST_LANES
 from pfir.target import SINGLE
-
-MOST_TAPS = 49
-
-
-def covers_depthwise(data: Form, weight: tuple[int, ...]) -> bool:
-    """Whether the kernel can be made: one output for each input, channels side by side, and not too many taps.
-
-    Args:
-        weight: Its sizes, `[O, 1, KH, KW]`.
-    """
-    alike = data.order == (0, 2, 3, 1) and data.shape[1] == weight[0] >= FEWEST_LANES
-    return alike and prod(weight[2:]) <= MOST_TAPS
 
 
 def depthwise_int8(spec: KernelSpec, tile: Tile) -> Any:
