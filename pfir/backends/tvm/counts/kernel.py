@@ -14,6 +14,7 @@ from pfir.backends.tvm.counts.convolutions.depthwise import depthwise
 from pfir.backends.tvm.counts.convolutions.direct import direct
 from pfir.backends.tvm.counts.convolutions.window import window
 from pfir.backends.tvm.counts.convolutions.winograd import winograd
+from pfir.backends.tvm.counts.integers.depthwise import depthwise_int8
 from pfir.backends.tvm.counts.integers.dot_blocks import conv_int8
 from pfir.backends.tvm.counts.others.elementwise import elementwise
 from pfir.backends.tvm.counts.others.moves import move, transpose
@@ -26,6 +27,7 @@ from pfir.backends.tvm.families import modelled
 from pfir.backends.tvm.kernels.products.matmul import fitted
 from pfir.backends.tvm.schedule.blocks import Direct
 from pfir.backends.tvm.schedule.candidate_schedules import Schedule
+from pfir.backends.tvm.schedule.integers.depthwise_blocks import DepthwiseBlocks
 from pfir.backends.tvm.schedule.integers.dot_blocks import DotBlocks
 from pfir.backends.tvm.schedule.integers.routing import convolved
 from pfir.backends.tvm.schedule.routing import CONVOLUTION, DEPTHWISE, PRODUCT, WINDOW, routed
@@ -55,6 +57,7 @@ _OTHERS: dict[str, _Count] = {
 }
 _SCHEDULED: dict[type, Callable] = {
     AcrossTile: across,
+    DepthwiseBlocks: depthwise_int8,
     DepthwiseTile: depthwise,
     Direct: direct,
     DotBlocks: conv_int8,

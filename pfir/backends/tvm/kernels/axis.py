@@ -54,9 +54,11 @@ class Axis(NamedTuple):
 
     def runs(self, width: int) -> Iterator[TileRun]:
         """All outputs in tiles of `width` and one of what is left; tiles side by side that read alike are one run."""
-        for taps, run in groupby(self._tiles(width), lambda tile: tuple(map(self.inside, tile))):
-            alike = list(run)
-            yield TileRun(alike[0].start, len(alike), taps)
+        yield from self._alike(self._tiles(width))
+
+    def even_runs(self, most: int) -> Iterator[TileRun]:
+        """As `runs`, in `balanced` tiles of at most so many outputs."""
+        yield from self._alike(self.balanced(most))
 
     def looped(self, width: int) -> Iterator[TileRun]:
         """All outputs as in `runs`, but each by itself where a tile is narrower or lacks taps."""
@@ -84,6 +86,12 @@ class Axis(NamedTuple):
 
         runs = [(who, list(run)) for who, run in groupby(range(self.kernel), readers)]
         return tuple((run[0], len(run), who) for who, run in runs if who)
+
+    def _alike(self, tiles: list[range]) -> Iterator[TileRun]:
+        """The tiles, those side by side that read alike as one run."""
+        for taps, run in groupby(tiles, lambda tile: tuple(map(self.inside, tile))):
+            alike = list(run)
+            yield TileRun(alike[0].start, len(alike), taps)
 
     def _tiles(self, width: int) -> list[range]:
         return [range(first, min(first + width, self.out)) for first in range(0, self.out, width)]

@@ -74,8 +74,16 @@ def _neon(buffer: Any, index: list[Any], floats: Any, lanes: int, rounding: Roun
         eight = tirx.call_llvm_pure_intrin("int8x8", f"llvm.aarch64.neon.{name}.v8i8", whole)
         if sign == "u":
             eight = tirx.call_intrin("uint8x8", "tirx.reinterpret", eight)
-        kept = eight if width == 8 else tirx.Shuffle([eight], list(range(width)))
+        kept = eight if width == 8 else _first_four(eight, rounding.dtype)
         T.buffer_store(buffer, kept, [*outer, tirx.Ramp(last + first, 1, width)])
+
+
+def _first_four(eight: Any, dtype: str) -> Any:
+    """The first four bytes, by way of one int32: a vector of four LLVM would widen before it is stored."""
+    from tvm import tirx
+
+    halves = tirx.call_intrin("int32x2", "tirx.reinterpret", eight)
+    return tirx.call_intrin(f"{dtype}x4", "tirx.reinterpret", tirx.Shuffle([halves], [0]))
 
 
 def _converted(floats: Any, first: int) -> Any:
