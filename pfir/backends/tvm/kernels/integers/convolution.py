@@ -88,7 +88,8 @@ def _blocks(layer: Layer, buffers: Buffers) -> None:
 
     blocks, groups, (batch, _, height, _) = layer.spec["blocks"], layer.spec["group"], layer.spec.out.shape
     taps = layer.spec["kernel"][0] * layer.spec["kernel"][1]
-    values = 4 * taps * len(values_of(layer.inner))
+    together = layer.spec["together"]
+    values = together * taps * len(values_of(layer.inner, together))
     size = values * sum(block.count * block.channels for block in blocks)
     rows, columns, first, lines = border(layer, 0), border(layer, 1), 0, batch * height
     for block in blocks:

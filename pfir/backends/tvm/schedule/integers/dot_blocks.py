@@ -1,4 +1,5 @@
-"""An integer convolution by dot products of four bytes: how it is shared out, and which instruction a core has."""
+"""An integer convolution by dot products of four bytes, or matrix products of eight: how it is shared out, and which
+instructions a core has."""
 
 from __future__ import annotations
 
@@ -6,10 +7,10 @@ from dataclasses import dataclass
 
 from pfir.backends.tvm.schedule.blocks import Block
 from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
-from pfir.cores import DOT_CORES, VNNI_CORES
+from pfir.cores import DOT_CORES, I8MM_CORES, VNNI_CORES
 from pfir.target import Target
 
-SDOT, VPDPBUSD = "sdot", "vpdpbusd"
+SDOT, SMMLA, VPDPBUSD = "sdot", "smmla", "vpdpbusd"
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,11 @@ class DotBlocks:
     threads: int = 1
 
     @property
+    def together(self) -> int:
+        """Input values that one instruction multiplies for each position and channel."""
+        return 8 if self.dot == SMMLA else 4
+
+    @property
     def tile(self) -> MatrixTile:
         """The first block's, as other kernels know it."""
         first = self.blocks[0]
@@ -43,6 +49,11 @@ def dot_of(target: Target) -> str | None:
     if target.arm64 and target.cpu in DOT_CORES:
         return SDOT
     return VPDPBUSD if target.cpu in VNNI_CORES else None
+
+
+def multiplies_matrices(target: Target) -> bool:
+    """Whether code for the target may use matrix products of bytes."""
+    return target.arm64 and target.cpu in I8MM_CORES
 
 
 def stored(target: Target) -> str:
