@@ -13,6 +13,8 @@ from pfir.backends.tvm.kernels.written import fence
 
 # Vectors of sums whose products LLVM may mix.
 _MIXED = 4
+# Bytes of the largest integer that is repeated as one.
+_LARGEST = 8
 _Value = Callable[[int, int, int], Any]
 """The input values of a position's group, as often as a vector of so many sums has channels."""
 
@@ -158,5 +160,10 @@ def _repeated(values: Any, size: int, lanes: int) -> Any:
     """So many values, again and again up to two for each lane."""
     from tvm import tirx
 
-    times = 2 * lanes // size
-    return values if times == 1 else tirx.Shuffle([values] * times, list(range(size)) * times)
+    times, many = 2 * lanes // size, f"{str(values.ty).partition('x')[0]}x{2 * lanes}"
+    if times == 1:
+        return values
+    if size > _LARGEST:
+        return tirx.Shuffle([values] * times, list(range(size)) * times)
+    whole = tirx.call_intrin(f"int{8 * size}", "tirx.reinterpret", values)
+    return tirx.call_intrin(many, "tirx.reinterpret", tirx.Broadcast(whole, times))
