@@ -35,7 +35,11 @@ class PairProduct:
 
 
 def _smull(total: Any, factors: list[Factors], lanes: int) -> Any:
-    return total + _arm("llvm.aarch64.neon.saddlp.v4i32.v8i16", _products("llvm.aarch64.neon.smull.v8i16", factors))
+    from tvm import tirx
+
+    added = _arm("llvm.aarch64.neon.saddlp.v4i32.v8i16", _products("llvm.aarch64.neon.smull.v8i16", factors))
+    every = tirx.Broadcast(tirx.const(True, "bool"), lanes)
+    return _arm("llvm.vp.add.v4i32", total, added, every, tirx.const(lanes, "int32"))
 
 
 def _vmull(total: Any, factors: list[Factors], lanes: int) -> Any:

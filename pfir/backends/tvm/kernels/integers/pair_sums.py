@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product as pairs
 from typing import Any
 
 from pfir.backends.tvm.kernels.integers.pair_products import PairProduct
 from pfir.backends.tvm.kernels.integers.sums import Run, Sums
 from pfir.backends.tvm.kernels.written import fence
+from pfir.backends.tvm.schedule.integers.pair_blocks import MIXED
 
-# Vectors of sums whose products LLVM may mix.
-_MIXED = 4
 # Bytes of the largest integer that is repeated as one.
 _LARGEST = 8
 _Value = Callable[[int, int, int], Any]
@@ -63,10 +63,14 @@ class PairSums(Sums):
                 self._gather(cells, parts, i)
 
     def add(self, run: Run, start: Any, groups: int, first: int, weights: Any) -> None:
-        value, size = self._values(run, start, groups), self.together * sum(self.lanes)
-        chained = self.product.vectors.chained
-        for e in range(first, groups, chained):
-            self._multiply(run, value, list(range(e, min(e + chained, groups))), weights + (e - first) * size)
+        value, chained = self._values(run, start, groups), self.product.vectors.chained
+        steps = [list(range(e, min(e + chained, groups))) for e in range(first, groups, chained)]
+        places = [(parts, vector) for parts in self.parts for vector in range(_sizes(parts)[1])]
+        many = self.fenced and len(places) > MIXED
+        for done, (step, (parts, vector)) in enumerate(pairs(steps, places)):
+            fence(many and done > 0 and done % MIXED == 0, whole=True)
+            self._multiply(run.who, value, step, parts, vector, weights)
+            weights += 2 * _sizes(parts)[2] * len(step)
 
     def _values(self, run: Run, start: Any, groups: int) -> _Value:
         """The input values of a load: widened from memory, or from the lanes of a register."""
@@ -82,18 +86,16 @@ class PairSums(Sums):
             T.buffer_store(cells, found, [i, tirx.Ramp(0, 1, size * groups)])
         return lambda i, e, lanes: _repeated(_load(cells, [i, e * size], size), size, lanes)
 
-    def _multiply(self, run: Run, value: _Value, groups: list[int], weights: Any) -> None:
-        """Multiply groups of each position's values by their weights for all channels."""
-        for parts in self.parts:
-            _, vectors, lanes = _sizes(parts)
-            for vector in range(vectors):
-                fence(self.fenced and vector > 0 and vector % _MIXED == 0, whole=True)
-                found = self._weights(weights, len(groups), 2 * lanes)
-                weights += 2 * lanes * len(groups)
-                for i in run.who:
-                    factors = [(value(i, e, lanes), some) for e, some in zip(groups, found, strict=True)]
-                    total = _load(parts, [i, vector, 0], lanes)
-                    _store(parts, i, vector, self.product.add(total, factors, lanes))
+    def _multiply(
+        self, who: tuple[int, ...], value: _Value, groups: list[int], parts: Any, vector: int, weights: Any
+    ) -> None:
+        """Multiply groups of each position's values by their weights for the channels of a vector."""
+        lanes = _sizes(parts)[2]
+        found = self._weights(weights, len(groups), 2 * lanes)
+        for i in who:
+            factors = [(value(i, e, lanes), some) for e, some in zip(groups, found, strict=True)]
+            total = _load(parts, [i, vector, 0], lanes)
+            _store(parts, i, vector, self.product.add(total, factors, lanes))
 
     def _weights(self, begin: Any, count: int, size: int) -> list[Any]:
         """So many vectors of weights: the halves of one where those of input values are, too."""

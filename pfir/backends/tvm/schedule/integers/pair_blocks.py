@@ -10,6 +10,8 @@ from pfir.target import Target
 
 SMULL, VMULL = "smull", "vmull"
 PMADDWD_128, PMADDWD_256, PMADDWD_512 = "pmaddwd.128", "pmaddwd.256", "pmaddwd.512"
+MIXED = 4
+"""Vectors of sums whose products LLVM may mix: of more it spills."""
 _WHOLE = {16: PMADDWD_128, 32: PMADDWD_256, 64: PMADDWD_512}
 
 
