@@ -13,7 +13,6 @@ import onnx_graphsurgeon as gs
 
 from pfir.backends.tvm.kernels.direct.layer import Layer
 from pfir.backends.tvm.kernels.integers.convolution import border
-from pfir.backends.tvm.kernels.integers.groups import TOGETHER
 from pfir.backends.tvm.kernels.integers.packing import pack, starts
 from pfir.backends.tvm.lowering.anchor import Anchor, Values, array_of, optional, shape_of
 from pfir.backends.tvm.lowering.form import Form, KernelSpec, Quantization, Step, channels_last, plain
@@ -138,12 +137,12 @@ def _anchor(program: Program, workload: Workload, layer: IntegerLayer, result: F
         "blocks": schedule.blocks,
         "dot": schedule.dot,
         "zero": layer.zero_point,
-        "together": TOGETHER,
+        "together": schedule.together,
         "by": _rounds_by(program.target),
         "fenced": program.target.arm64,
     }
     sizes = Layer(KernelSpec(FAMILY, tuple(attributes.items()), (layer.data.form,), 1, (), out), schedule.tile)
-    packed = pack(layer.weight, workload.group, schedule.blocks, sizes.inner)
+    packed = pack(layer.weight, workload.group, schedule.blocks, sizes.inner, schedule.together)
     begin = starts(layer.weight, layer.bias, layer.zero_point, border(sizes, 0), border(sizes, 1))
     operands = [layer.data, program.constant(packed), program.constant(begin)]
     return Anchor(FAMILY, attributes, operands, out, schedule.tile, layer.addend, layer.multiplier, result)
