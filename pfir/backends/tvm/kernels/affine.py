@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from pfir.backends.tvm.kernels.common import split, tail
+from pfir.backends.tvm.kernels.common import number, split, tail
 from pfir.backends.tvm.kernels.written import along, argument, store
-from pfir.backends.tvm.lowering.form import KernelSpec
+from pfir.backends.tvm.lowering.form import Form, KernelSpec
 from pfir.backends.tvm.schedule.tile_kinds import PlainTile
 
 _SHARED = 4096  # values of a single stretch from which on threads share it
@@ -33,9 +33,10 @@ class _Reader:
 
     buffer: Any
     place: Any
+    form: Form
 
     def broadcast(self, _: tuple[Any, ...]) -> Any:
-        return self.buffer[self.place]
+        return number(self.buffer[self.place], self.form)
 
 
 def affine(spec: KernelSpec, tile: PlainTile) -> Any:
@@ -58,7 +59,7 @@ def affine(spec: KernelSpec, tile: PlainTile) -> Any:
             def one(place: Any) -> tuple[Any, list[Any]]:
                 at = [*positions, (inner, place)]
                 readers = [
-                    _Reader(buffer, firsts[j] + sum(p * run.operands[j] for run, p in at))
+                    _Reader(buffer, firsts[j] + sum(p * run.operands[j] for run, p in at), spec.operands[j])
                     for j, buffer in enumerate(data)
                 ]
                 main = readers[0].broadcast(()) if spec.own else None

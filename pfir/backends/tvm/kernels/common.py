@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from math import gcd
 from typing import Any
 
+from pfir.backends.tvm.kernels.integers.eight_bits import dequantized
 from pfir.backends.tvm.lowering.expressions import IN_HALF, const, expression
-from pfir.backends.tvm.lowering.form import Form, KernelSpec, Step
+from pfir.backends.tvm.lowering.form import EIGHT_BITS, Form, KernelSpec, Step
 from pfir.backends.tvm.schedule.tile_kinds import MatrixTile, Tile
 from pfir.target import HALF, SINGLE
 
@@ -20,14 +21,15 @@ _LEAST, _MOST = 2.0**-14, 65504.0
 
 @dataclass(frozen=True)
 class Operand:
-    """A tensor of a kernel, read by ONNX index whatever its order in memory, floats as those that it computes in."""
+    """A tensor of a kernel, read by ONNX index whatever its order in memory, floats as those that it computes in, and
+    integers that stand for floats as these."""
 
     tensor: Any
     form: Form
     dtype: str = SINGLE
 
     def __call__(self, *index: Any) -> Any:
-        return as_float(self._at(tuple(index[axis] for axis in self.form.order)), self.dtype)
+        return as_float(number(self._at(tuple(index[axis] for axis in self.form.order)), self.form), self.dtype)
 
     def _at(self, memory: tuple[Any, ...]) -> Any:
         return self.tensor(*memory)
@@ -36,6 +38,11 @@ class Operand:
         """The element that lines up with `index` of a result of at least this rank, by ONNX's broadcasting."""
         tail = index[len(index) - len(self.form.shape) :]
         return self(*(0 if size == 1 else i for i, size in zip(tail, self.form.shape, strict=True)))
+
+
+def number(value: Any, form: Form) -> Any:
+    """What an element of a tensor of this form stands for."""
+    return value if form.quantization is None else dequantized(value, form.quantization)
 
 
 def as_float(value: Any, dtype: str) -> Any:
@@ -77,14 +84,21 @@ def tail(spec: KernelSpec, operands: list[Operand], index: tuple[Any, ...], main
             for kind, value in step.arguments
         ]
         values.append(expression(step.op, arguments, dict(step.attributes)))
-        if len(values) < len(spec.steps):
-            name = tirx.Var(f"s{len(values)}", dtype)
+        if len(values) < len(spec.steps) and not _is_written_once(spec, len(values) - 1):
+            name = tirx.Var(f"s{len(values)}", str(values[-1].ty))
             bound.append((name, values[-1]))
             values[-1] = name
     result = as_float(values[-1] if values else main, spec.out.dtype)
     for name, value in reversed(bound):
         result = tirx.Let(name, value, result)
     return result
+
+
+def _is_written_once(spec: KernelSpec, place: int) -> bool:
+    """Whether a step of a kernel of integers is needed by one other, and so needs no name: TVM's elimination of common
+    subexpressions fails where an index is the same in a named value and behind it."""
+    uses = sum(step.arguments.count(("step", place)) for step in spec.steps)
+    return uses == 1 and any(form.dtype in EIGHT_BITS for form in (*spec.operands, spec.out))
 
 
 def _type_of_steps(spec: KernelSpec) -> str:

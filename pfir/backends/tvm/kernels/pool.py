@@ -18,7 +18,7 @@ from pfir.backends.tvm.lowering.form import KernelSpec
 from pfir.backends.tvm.schedule.tile_kinds import ChannelTile
 from pfir.target import HALF, SINGLE
 
-LOWEST = {HALF: -65504.0, SINGLE: -3.4028234663852886e38}
+LOWEST = {HALF: -65504.0, SINGLE: -3.4028234663852886e38, "int8": -128, "uint8": 0}
 MOST_COLUMNS = 14  # of the input, each in a register
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,16 @@ from pfir.target import SINGLE
 
 @dataclass(frozen=True)
 class Anchor:
-    """A kernel's main computation: its generator, its operands, and a bias to add, `[C]` on the channel axis."""
+    """A kernel's main computation.
+
+    Args:
+        family, attributes, operands: Its generator, and what that is handed.
+        out: The result as the kernel has it.
+        tile: Its schedule.
+        bias: `[C]`, what each channel's results get added; None where they do not.
+        multiplier: `[C]`, what they are multiplied by before that; None where they are not.
+        result: The result as the model has it, where the kernel sees it in another shape.
+    """
 
     family: str
     attributes: dict[str, Any]
@@ -25,6 +34,8 @@ class Anchor:
     out: Form
     tile: Tile
     bias: np.ndarray | None = None
+    multiplier: np.ndarray | None = None
+    result: Form | None = None
 
 
 Values = Callable[[gs.Tensor], Value]
@@ -65,4 +76,4 @@ def bias_of(node: gs.Node, index: int) -> Any:
 def as_image(program: Program, data: Value) -> Value:
     """The data in that order, floats of the program's type."""
     dtype = program.dtype if data.form.dtype == SINGLE else data.form.dtype
-    return program.laid_out(data, channels_last(data.form.shape, dtype))
+    return program.laid_out(data, replace(data.form, order=channels_last(data.form.shape).order, dtype=dtype))

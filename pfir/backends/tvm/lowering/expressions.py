@@ -1,6 +1,6 @@
 """ONNX's element-wise operators as TensorIR expressions; transcendental ones as polynomials that vectorise.
 
-Arguments are float32, and of the operators in `IN_HALF` alternatively float16.
+Arguments are float32, and of the operators in `IN_HALF` alternatively float16; those of DequantizeLinear are integers.
 """
 
 from __future__ import annotations
@@ -8,6 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from typing import Any
+
+from pfir.backends.tvm.kernels.integers.eight_bits import dequantized, quantized
+from pfir.backends.tvm.lowering.form import Quantization
 
 Attributes = dict[str, Any]
 
@@ -154,6 +157,18 @@ def _gelu(a: list[Any], attributes: Attributes) -> Any:
     return const(0.5) * x * (const(1) + erf(x * const(math.sqrt(0.5))))
 
 
+def _quantize(a: list[Any], attributes: Attributes) -> Any:
+    return quantized(a[0], _quantization(attributes), attributes["dtype"])
+
+
+def _dequantize(a: list[Any], attributes: Attributes) -> Any:
+    return dequantized(a[0], _quantization(attributes))
+
+
+def _quantization(attributes: Attributes) -> Quantization:
+    return Quantization(attributes["scale"], attributes["zero_point"])
+
+
 ELEMENTWISE: dict[str, Callable[[list[Any], Attributes], Any]] = {
     "Add": _fold(lambda a, b: a + b),
     "Sub": _fold(lambda a, b: a - b),
@@ -184,6 +199,8 @@ ELEMENTWISE: dict[str, Callable[[list[Any], Attributes], Any]] = {
     "Elu": _elu,
     "Selu": _selu,
     "Softsign": lambda a, _: a[0] / (const(1) + maximum(a[0], const(0) - a[0])),
+    "QuantizeLinear": _quantize,
+    "DequantizeLinear": _dequantize,
     "ThresholdedRelu": lambda a, t: where(a[0] > like(a[0], t.get("alpha", 1.0)), a[0], like(a[0], 0)),
 }
 # Of these float16 keeps what its arguments hold; the others divide, take roots or are series.

@@ -7,6 +7,15 @@ from math import prod
 from typing import Any
 
 Number = int | float
+EIGHT_BITS = ("int8", "uint8")
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """What integers stand for: `scale * (integer - zero_point)`."""
+
+    scale: float
+    zero_point: int = 0
 
 
 @dataclass(frozen=True)
@@ -17,11 +26,13 @@ class Form:
         shape: Its sizes in ONNX's axis order.
         order: Memory axis i holds ONNX axis `order[i]`; `(0, 2, 3, 1)` is NHWC.
         dtype: NumPy's name of the element type.
+        quantization: What its integers stand for, where they are read as floats; None where each is read as it is.
     """
 
     shape: tuple[int, ...]
     order: tuple[int, ...]
     dtype: str = "float32"
+    quantization: Quantization | None = None
 
     @property
     def memory(self) -> tuple[int, ...]:
@@ -31,6 +42,11 @@ class Form:
     @property
     def size(self) -> int:
         return prod(self.shape)
+
+    @property
+    def read_as(self) -> str:
+        """The type of its elements as they are read."""
+        return self.dtype if self.quantization is None else "float32"
 
 
 def plain(shape: tuple[int, ...], dtype: str = "float32") -> Form:
@@ -45,12 +61,14 @@ def channels_last(shape: tuple[int, ...], dtype: str = "float32") -> Form:
 
 
 def same_memory(form: Form, other: Form) -> bool:
-    """Whether the two place every element alike, as the same type: axes of size 1 do not count."""
+    """Whether the two place every element alike, as the same type, for the same numbers: axes of size 1 do not
+    count."""
 
     def walk(f: Form) -> list[int]:
         return [axis for axis in f.order if f.shape[axis] != 1]
 
-    return (form.shape, form.dtype) == (other.shape, other.dtype) and walk(form) == walk(other)
+    alike = form.dtype == other.dtype and form.quantization == other.quantization
+    return alike and form.shape == other.shape and walk(form) == walk(other)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import onnx_graphsurgeon as gs
 
 from pfir.backends.tvm.lowering.expressions import ELEMENTWISE
+from pfir.backends.tvm.lowering.quantized.nodes import DEQUANTIZE, QUANTIZE, quantization_of
+
+NO_OPS = ("Identity", "Dropout")
 
 _LONGEST_DETOUR = 6
 # TVM's simplifier walks bound values anew at each use, so that a chain costs the product of its operators' uses.
@@ -46,14 +49,18 @@ def groups(nodes: list[gs.Node], kept: set[str], anchors: set[str]) -> list[Grou
     for node in nodes:
         if id(node) in taken:
             continue
-        members = _grow(node, position, taken, kept) if node.op in anchors or elementwise(node) else [node]
+        heads = node.op != DEQUANTIZE and (node.op in anchors or elementwise(node))
+        members = _grow(node, position, taken, kept) if heads else [node]
         taken.update(id(member) for member in members)
         found.append(Group(tuple(members)))
     return sorted(found, key=lambda group: position[id(group.nodes[-1])])
 
 
 def elementwise(node: gs.Node) -> bool:
-    """Whether this node is a function of single float32 elements with known shapes."""
+    """Whether this node is a function of single float32 elements with known shapes, or makes integers of eight bits of
+    them, or them of those."""
+    if node.op in (QUANTIZE, DEQUANTIZE):
+        return bool(node.outputs[0].shape) and quantization_of(node) is not None
     if node.op not in ELEMENTWISE or node.domain not in (None, "", "ai.onnx") or len(node.outputs) != 1:
         return False
     if not node.outputs[0].shape or not all(is_float(t) for t in (node.inputs[0], *node.outputs)):
@@ -75,13 +82,22 @@ def is_float(tensor: gs.Tensor) -> bool:
 def _grow(node: gs.Node, position: dict[int, int], taken: set[int], kept: set[str]) -> list[gs.Node]:
     members, detour = [node], [node]
     while len(detour) - len(members) < _LONGEST_DETOUR:
-        if len(_escaping(detour, kept)) == 1 and _escaping(detour, kept)[0] is detour[-1].outputs[0]:
+        escaping = _escaping(detour, kept)
+        if len(escaping) == 1 and escaping[0] is detour[-1].outputs[0] and not _is_reading(detour, kept):
             members = list(detour)
         follower = _next(detour, position, taken, node.outputs[0].shape)
         if follower is None or _uses([*detour[1:], follower]) > _MOST_USES:
             break
         detour.append(follower)
     return members
+
+
+def _is_reading(members: list[gs.Node], kept: set[str]) -> bool:
+    """Whether these nodes end in floats that stand for integers which they made, to be read by others: those read the
+    integers instead."""
+    last = next((node for node in reversed(members) if node.op not in NO_OPS), members[0])
+    result = members[-1].outputs[0]
+    return last.op == DEQUANTIZE and (result.name not in kept or bool(result.outputs))
 
 
 def _escaping(members: list[gs.Node], kept: set[str]) -> list[gs.Tensor]:

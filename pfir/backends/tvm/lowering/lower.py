@@ -9,21 +9,34 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.backends.tvm.lowering.anchor import Anchor, Values, array_of
-from pfir.backends.tvm.lowering.anchors import ANCHORS, anchor
+from pfir.backends.tvm.lowering.anchors import ANCHORS, BY_ELEMENT, anchor
 from pfir.backends.tvm.lowering.fallback import as_modelled, imported, refusal
-from pfir.backends.tvm.lowering.form import Form, KernelSpec, Step, plain, same_memory
-from pfir.backends.tvm.lowering.fuse import Group, elementwise, groups, is_float
+from pfir.backends.tvm.lowering.form import EIGHT_BITS, Form, KernelSpec, Step, channels_last, plain, same_memory
+from pfir.backends.tvm.lowering.fuse import NO_OPS, Group, elementwise, groups, is_float
 from pfir.backends.tvm.lowering.moves import MOVERS, mover, split, view
 from pfir.backends.tvm.lowering.normalization import over_rows
+from pfir.backends.tvm.lowering.quantized.constants import fold_quantized
+from pfir.backends.tvm.lowering.quantized.integers import image_form, integer_anchor
+from pfir.backends.tvm.lowering.quantized.moves import (
+    are_alike,
+    as_floats,
+    as_integers,
+    moved_inputs,
+    moved_integers,
+    times,
+)
+from pfir.backends.tvm.lowering.quantized.nodes import DEQUANTIZE, QUANTIZE, quantization_of, type_of
+from pfir.backends.tvm.lowering.quantized.scales import folded
+from pfir.backends.tvm.lowering.quantized.spelled_out import spell_out
+from pfir.backends.tvm.lowering.quantized.storage import store_as
 from pfir.backends.tvm.lowering.values import Program, Value
-from pfir.backends.tvm.schedule.tiles import plain_tile
+from pfir.backends.tvm.schedule.integers.dot_blocks import stored
+from pfir.backends.tvm.schedule.tiles import FEWEST_LANES, plain_tile
 from pfir.backends.tvm.tuning.database import NOTHING, Known
 from pfir.errors import CompileError
 from pfir.ir.model import Model
 from pfir.ir.shapes import infer_shapes
-from pfir.target import SINGLE, Target
-
-NO_OPS = ("Identity", "Dropout")
+from pfir.target import HALF, SINGLE, Target
 
 
 def lower(model: Model, target: Target, known: Known = NOTHING) -> tuple[Any, tuple[str, ...]]:
@@ -48,8 +61,7 @@ def written(model: Model, target: Target, known: Known = NOTHING) -> Program:
     """
     from tvm import relax
 
-    model = sized(model)
-    program = Program(target, relax.BlockBuilder(), model.graph.opset, known)
+    model, program = started(model, target, relax.BlockBuilder(), known)
     forms = [plain(tuple(spec.shape), spec.dtype) for spec in model.inputs()]
     variables = [relax.Var(f"input_{i}", relax.TensorType(form.memory, form.dtype)) for i, form in enumerate(forms)]
     values = {spec.name: Value(v, f) for spec, v, f in zip(model.inputs(), variables, forms, strict=True)}
@@ -59,6 +71,19 @@ def written(model: Model, target: Target, known: Known = NOTHING) -> Program:
             result = program.builder.emit_output(relax.Tuple(outputs))
         program.builder.emit_func_output(result)
     return program
+
+
+def started(model: Model, target: Target, builder: Any, known: Known = NOTHING) -> tuple[Model, Program]:
+    """A copy of the model to be lowered, its integers as the target takes them, and the program to write it to.
+
+    Raises:
+        CompileError: As in `sized`.
+    """
+    model = sized(model)
+    spell_out(model.graph)
+    constants = fold_quantized(model.graph)
+    store_as(model.graph, stored(target))
+    return model, Program(target, builder, model.graph.opset, known, constants)
 
 
 def sized(model: Model) -> Model:
@@ -106,8 +131,14 @@ class Lowering:
         return [self._border(tensor) for tensor in graph.outputs]
 
     def value(self, tensor: gs.Tensor) -> Value:
-        """The tensor, floats in the program's type."""
+        """The tensor, floats in the program's type, also those that integers stand for."""
         return self._with_floats(tensor, self.program.dtype)
+
+    def numbers(self, tensor: gs.Tensor) -> Value:
+        """The tensor for a kernel that reads element by element: floats in the program's type, or integers that stand
+        for them."""
+        given = self.given(tensor)
+        return given if given.form.quantization is not None else self.value(tensor)
 
     def _full(self, tensor: gs.Tensor) -> Value:
         """The tensor, floats as the model has them."""
@@ -115,7 +146,8 @@ class Lowering:
 
     def _with_floats(self, tensor: gs.Tensor, dtype: str) -> Value:
         given = self.given(tensor)
-        return self.program.laid_out(given, replace(given.form, dtype=dtype)) if is_float(tensor) else given
+        form = replace(given.form, dtype=dtype, quantization=None)
+        return self.program.laid_out(given, form) if is_float(tensor) else given
 
     def given(self, tensor: gs.Tensor) -> Value:
         if tensor.name not in self.values:
@@ -125,14 +157,20 @@ class Lowering:
     def group(self, group: Group) -> None:
         from tvm.s_tir.schedule import ScheduleError
 
-        head, program = group.head, self.program
+        head = group.head
         if all(node.op in NO_OPS for node in group.nodes):
             self.values[group.output.name] = self.given(head.inputs[0])
+            return
+        same = self._same_integers(head) or self._moved_integers(group)
+        if same is not None:
+            self.values[head.outputs[0].name] = same
+            if group.nodes[1:]:
+                self.group(Group(group.nodes[1:]))
             return
         if elementwise(head):
             start, nodes = self._chain(group), group.nodes
         else:
-            start = anchor(program, group, self._read_by(head)) or mover(program, head, self.value)
+            start = self._anchor(group)
             nodes = group.nodes[1:]
         if start is None:
             self._alone(head)
@@ -144,9 +182,38 @@ class Lowering:
         except ScheduleError:
             self._unscheduled(group)
 
+    def _same_integers(self, node: gs.Node) -> Value | None:
+        """What a node makes that only says what integers stand for, or that they stand for what they stood for."""
+        quantization = quantization_of(node)
+        if quantization is None:
+            return None
+        given = self.given(node.inputs[0])
+        if node.op == DEQUANTIZE:
+            return Value(given.var, replace(given.form, quantization=quantization))
+        alike = given.form.quantization == quantization and given.form.dtype == type_of(node.outputs[0])
+        return Value(given.var, replace(given.form, quantization=None)) if alike else None
+
+    def _moved_integers(self, group: Group) -> Value | None:
+        """What the first node of a group makes where it only moves integers, which stand for the same behind it."""
+        given = [self.given(tensor) for tensor in moved_inputs(group.head)]
+        if not are_alike(given):
+            return None
+        quantization = given[0].form.quantization
+        start = moved_integers(self.program, group, lambda t: as_integers(self.given(t)), quantization)
+        return None if start is None else as_floats(self._emit(start, group.head.outputs[0], ()), quantization)
+
+    def _anchor(self, group: Group) -> Anchor | None:
+        """What heads the kernel of a group; None where none of ours computes it."""
+        program, head = self.program, group.head
+        integers = integer_anchor(program, group, self.numbers)
+        return integers or anchor(program, group, self._read_by(head)) or mover(program, head, self.numbers)
+
     def _read_by(self, head: gs.Node) -> Values:
         """How an anchor reads: a convolution copies an image in ONNX's order anyway, and converts it there."""
-        image = head.op == "Conv" and self.given(head.inputs[0]).form.order == (0, 1, 2, 3)
+        if head.op in BY_ELEMENT:
+            return self.numbers
+        form = self.given(head.inputs[0]).form
+        image = head.op == "Conv" and form.order == (0, 1, 2, 3) and form.quantization is None
         return self.given if image else self.value
 
     def _unscheduled(self, group: Group) -> None:
@@ -159,12 +226,11 @@ class Lowering:
     def _alone(self, node: gs.Node) -> None:
         program = self.program
         if node.op == "Split":
-            results = [
-                self._emit(part, output, ())
-                for part, output in zip(split(program, node, self.value), node.outputs, strict=True)
-            ]
+            data = self.numbers(node.inputs[0])
+            parts = zip(split(program, node, lambda _: as_integers(data)), node.outputs, strict=True)
+            results = [as_floats(self._emit(part, output, ()), data.form.quantization) for part, output in parts]
         else:
-            same = view(program, node, self.value) or over_rows(program, node, self._full)
+            same = view(program, node, self.numbers) or over_rows(program, node, self._full)
             results = [same] if same is not None else imported(program, node, self.given)
         for tensor, value in zip(node.outputs, results, strict=False):
             self.values[tensor.name] = value
@@ -174,60 +240,78 @@ class Lowering:
         shape = tuple(int(s) for s in group.output.shape)
         inner = {t.name for node in group.nodes for t in node.outputs}
         forms = [
-            self.value(t).form
+            self.numbers(t).form
             for node in group.nodes
             for t in node.inputs
             if isinstance(t, gs.Variable) and not t.is_empty() and t.name not in inner
         ]
         order = next((form.order for form in forms if form.shape == shape), plain(shape).order)
+        if order == plain(shape).order and _is_for_layers(group.output):
+            order = channels_last(shape).order
         return Anchor("affine", {"kind": "steps"}, [], Form(shape, order), plain_tile(self.program.target))
 
     def _emit(self, start: Anchor, tensor: gs.Tensor, nodes: tuple[gs.Node, ...]) -> Value:
         """The kernel of an anchor with the element-wise nodes behind it."""
-        operands = list(start.operands)
+        operands: list[Value] = list(start.operands)
         steps: list[Step] = []
+        arrays: dict[int, np.ndarray] = {}
         places: dict[str, tuple[str, Any]] = {tensor.name: ("main", 0)}
         if start.attributes.get("kind") == "steps":
             places.clear()
-        if start.bias is not None:
-            operands.append(self.program.constant(_along_channels(start)))
-            steps.append(Step("Add", (), (("main", 0), ("operand", len(operands) - 1))))
-            places[tensor.name] = ("step", 0)
+        for op, array in (("Mul", start.multiplier), ("Add", start.bias)):
+            if array is not None:
+                arrays[len(operands)] = _along_channels(start, array)
+                steps.append(Step(op, (), (places[tensor.name], ("operand", len(operands)))))
+                operands.append(self.program.constant(arrays[len(operands)]))
+                places[tensor.name] = ("step", len(steps) - 1)
         for node in nodes:
-            arguments = tuple(self._argument(t, places, operands, start.out) for t in _arguments(node))
+            arguments = tuple(self._argument(t, places, operands, start) for t in _arguments(node))
             if node.op in NO_OPS and arguments[0][0] in ("main", "step"):
                 places[node.outputs[0].name] = arguments[0]
                 continue
             steps.append(Step(node.op, _attributes(node), arguments))
             places[node.outputs[0].name] = ("step", len(steps) - 1)
+        whole, factors = folded(tuple(steps), lambda j: j in arrays or operands[j].form.quantization is not None)
+        for j, factor in factors.items():
+            operands[j] = self.program.constant(arrays[j] * factor) if j in arrays else times(operands[j], factor)
         attributes = tuple(sorted(start.attributes.items()))
         dtype = self.program.dtype if start.out.dtype == SINGLE else start.out.dtype
+        computes = dtype if start.multiplier is None else SINGLE  # which float16 cannot hold
         spec = KernelSpec(
             start.family,
             attributes,
             tuple(o.form for o in operands),
             len(start.operands),
-            tuple(steps),
-            self._result(start, nodes[-1].outputs[0] if nodes else tensor, dtype),
-            dtype,
+            whole,
+            self._result(start, nodes[-1].outputs[0] if nodes else tensor, whole[-1:], dtype),
+            computes,
         )
-        return self.program.call(spec, start.tile, operands)
+        made = self.program.call(spec, start.tile, operands)
+        return made if start.result is None else self.program.view(made, replace(start.result, dtype=made.form.dtype))
 
-    def _result(self, start: Anchor, tensor: gs.Tensor, dtype: str) -> Form:
-        """The form of a result: float32 where the graph's output is just that, in this order."""
+    def _result(self, start: Anchor, tensor: gs.Tensor, last: tuple[Step, ...], dtype: str) -> Form:
+        """The form of a result: integers where the last step makes them, float32 where the graph's output is just that,
+        in this order."""
+        for step in last:
+            if step.op == QUANTIZE:
+                return replace(start.out, dtype=dict(step.attributes)["dtype"])
         form = plain(start.out.shape)
         ends = tensor.name in self.ends and is_float(tensor) and same_memory(replace(start.out, dtype=SINGLE), form)
+        ends = ends and dtype in (HALF, SINGLE)
         return replace(start.out, dtype=SINGLE if ends else dtype)
 
-    def _argument(self, tensor: gs.Tensor, places: dict, operands: list[Value], out: Form) -> tuple[str, Any]:
+    def _argument(self, tensor: gs.Tensor, places: dict, operands: list[Value], start: Anchor) -> tuple[str, Any]:
         if tensor.name in places:
             return places[tensor.name]
         array = array_of(tensor)
         if array is not None and array.size == 1:
             return ("number", float(array.reshape(-1)[0]))
-        value = self.value(tensor)
-        alike = value.form.shape == out.shape
-        operands.append(self.program.laid_out(value, Form(out.shape, out.order, value.form.dtype)) if alike else value)
+        value, result = self.numbers(tensor), start.result or start.out
+        if value.form.shape == result.shape:
+            value = self.program.laid_out(value, replace(value.form, order=result.order))
+        if result.shape != start.out.shape:
+            value = self.program.view(value, image_form(value.form, result, start.out))
+        operands.append(value)
         places[tensor.name] = ("operand", len(operands) - 1)
         return places[tensor.name]
 
@@ -236,19 +320,31 @@ class Lowering:
         return as_modelled(self.program, tensor, self.given(tensor)).var
 
 
-def _along_channels(start: Anchor) -> np.ndarray:
-    """The bias, shaped so that it broadcasts along the channel axis of the result."""
+def _is_for_layers(tensor: gs.Tensor) -> bool:
+    """Whether a convolution reads these integers, of so many channels that it wants those side by side."""
+    integers = type_of(tensor) in EIGHT_BITS and int(tensor.shape[1]) >= FEWEST_LANES
+    readers = (reader for node in tensor.outputs for result in node.outputs for reader in result.outputs)
+    return integers and any(reader.op == "Conv" for reader in readers)
+
+
+def _along_channels(start: Anchor, vector: np.ndarray) -> np.ndarray:
+    """A vector of one number a channel, shaped so that it broadcasts along that axis of the result."""
     rank = len(start.out.shape)
     channel_axis = start.out.order[-1]
-    return start.bias.astype(np.float32).reshape((-1,) + (1,) * (rank - 1 - channel_axis))
+    return vector.astype(np.float32).reshape((-1,) + (1,) * (rank - 1 - channel_axis))
 
 
 def _arguments(node: gs.Node) -> list[gs.Tensor]:
-    return node.inputs[:1] if node.op in ("Clip", "Dropout") else [t for t in node.inputs if not t.is_empty()]
+    first = node.op in ("Clip", "Dropout", QUANTIZE, DEQUANTIZE)
+    return node.inputs[:1] if first else [t for t in node.inputs if not t.is_empty()]
 
 
 def _attributes(node: gs.Node) -> tuple[tuple[str, Any], ...]:
     """What the operator's expression needs; the bounds of a Clip as numbers whichever opset it is of."""
+    quantization = quantization_of(node)
+    if quantization is not None:
+        made = (("dtype", type_of(node.outputs[0])),) if node.op == QUANTIZE else ()
+        return (*made, ("scale", quantization.scale), ("zero_point", quantization.zero_point))
     attributes = {k: v for k, v in node.attrs.items() if isinstance(v, int | float | str)}
     if node.op == "Clip":
         for name, tensor in zip(("min", "max"), node.inputs[1:], strict=False):

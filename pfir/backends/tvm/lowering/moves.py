@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -40,7 +41,7 @@ def split(program: Program, node: gs.Node, value: Values) -> list[Anchor]:
         shape = _shape(output)
         starts = tuple(offset if i == axis else 0 for i in range(len(shape)))
         attributes = {"kind": "slice", "starts": starts, "steps": (1,) * len(shape)}
-        form = Form(shape, data.form.order, data.form.dtype)
+        form = Form(shape, data.form.order, data.form.read_as)
         parts.append(Anchor("affine", attributes, [data], form, plain_tile(program.target)))
         offset += shape[axis]
     return parts
@@ -61,12 +62,12 @@ def _transpose(program: Program, node: gs.Node, value: Values) -> Value:
     perm = [int(p) for p in node.attrs.get("perm", range(rank - 1, -1, -1))]
     place = {axis: j for j, axis in enumerate(perm)}
     shape = tuple(data.form.shape[axis] for axis in perm)
-    return Value(data.var, Form(shape, tuple(place[axis] for axis in data.form.order), data.form.dtype))
+    return Value(data.var, replace(data.form, shape=shape, order=tuple(place[axis] for axis in data.form.order)))
 
 
 def _reshape(program: Program, node: gs.Node, value: Values) -> Value:
     data, shape = value(node.inputs[0]), _shape(node.outputs[0])
-    return program.view(program.plain(data), plain(shape, data.form.dtype))
+    return program.view(program.plain(data), replace(data.form, shape=shape, order=plain(shape).order))
 
 
 def _ints(node: gs.Node, name: str, index: int) -> list[int] | None:
@@ -102,7 +103,7 @@ def _slice(program: Program, node: gs.Node, value: Values) -> Anchor | None:
         "affine",
         attributes,
         [data],
-        Form(_shape(node.outputs[0]), data.form.order, data.form.dtype),
+        Form(_shape(node.outputs[0]), data.form.order, data.form.read_as),
         plain_tile(program.target),
     )
 
@@ -121,14 +122,14 @@ def _pad(program: Program, node: gs.Node, value: Values) -> Anchor | None:
     if len(node.inputs) > 2 and not node.inputs[2].is_empty():
         fill = float(array_of(node.inputs[2]).reshape(-1)[0])
     attributes = {"kind": "pad", "begins": tuple(begins), "ends": tuple(ends), "mode": mode, "value": float(fill)}
-    form = Form(_shape(node.outputs[0]), data.form.order, data.form.dtype)
+    form = Form(_shape(node.outputs[0]), data.form.order, data.form.read_as)
     return Anchor("move", attributes, [data], form, plain_tile(program.target))
 
 
 def _concat(program: Program, node: gs.Node, value: Values) -> Anchor:
     parts = [value(tensor) for tensor in node.inputs if 0 not in tensor.shape]
     first = max(parts, key=lambda part: part.form.size).form
-    form = Form(_shape(node.outputs[0]), first.order, first.dtype)
+    form = Form(_shape(node.outputs[0]), first.order, first.read_as)
     axis = int(node.attrs["axis"]) % len(form.shape)
     return Anchor("move", {"kind": "concat", "axis": axis}, parts, form, plain_tile(program.target))
 
@@ -148,7 +149,7 @@ def _resize(program: Program, node: gs.Node, value: Values) -> Anchor | None:
     if not is_float(node.inputs[0]):
         return None
     if len(out) == 4 and out[1] >= FEWEST_LANES:
-        data = program.laid_out(data, channels_last(data.form.shape, data.form.dtype))
+        data = program.laid_out(data, replace(data.form, order=channels_last(data.form.shape).order))
     attributes = {
         "kind": "resize",
         "mode": mode,
@@ -172,7 +173,7 @@ def _scales(node: gs.Node, shape: tuple[int, ...], out: tuple[int, ...]) -> tupl
 
 def _expand(program: Program, node: gs.Node, value: Values) -> Anchor:
     data = value(node.inputs[0])
-    form = plain(_shape(node.outputs[0]), data.form.dtype)
+    form = plain(_shape(node.outputs[0]), data.form.read_as)
     return Anchor("affine", {"kind": "copy"}, [data], form, plain_tile(program.target))
 
 
@@ -187,7 +188,7 @@ def _gather(program: Program, node: gs.Node, value: Values) -> Anchor | None:
         return None
     positive = np.where(places < 0, places + size, places).astype(np.int32)
     table = program.constant(np.atleast_1d(positive))
-    form = plain(_shape(node.outputs[0]), data.form.dtype)
+    form = plain(_shape(node.outputs[0]), data.form.read_as)
     attributes = {"kind": "gather", "axis": axis, "rank": places.ndim}
     return Anchor("move", attributes, [data, table], form, plain_tile(program.target))
 
@@ -201,7 +202,7 @@ def _blocks(kind: str) -> Callable[[Program, gs.Node, Values], Anchor]:
             "move",
             attributes,
             [data],
-            Form(_shape(node.outputs[0]), data.form.order, data.form.dtype),
+            Form(_shape(node.outputs[0]), data.form.order, data.form.read_as),
             plain_tile(program.target),
         )
 

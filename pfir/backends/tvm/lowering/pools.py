@@ -53,7 +53,7 @@ def reduce(kind: str) -> Callable[[Program, Group, Values], Anchor | None]:
         out = Form(shape, data.form.order)
         if _innermost(data.form, axes):
             attributes = {"kind": kind, "n": prod(data.form.shape[axis] for axis in axes)}
-            return Anchor("reduce_rows", attributes, [data], out, plain_tile(program.target))
+            return Anchor("reduce_rows", attributes, [program.floats(data)], out, plain_tile(program.target))
         return Anchor("reduce", {"kind": kind, "axes": axes}, [data], out, plain_tile(program.target))
 
     return make

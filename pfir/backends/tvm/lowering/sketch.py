@@ -6,7 +6,7 @@ from typing import Any
 
 from pfir.backends.tvm.lowering.form import KernelSpec, plain
 from pfir.backends.tvm.lowering.fuse import Group
-from pfir.backends.tvm.lowering.lower import Lowering, sized
+from pfir.backends.tvm.lowering.lower import Lowering, started
 from pfir.backends.tvm.lowering.values import Program, Value
 from pfir.ir.costs.grouping import Grouping
 from pfir.ir.model import Model
@@ -19,8 +19,7 @@ def sketch(model: Model, target: Target) -> Grouping:
     Raises:
         CompileError: As in `lower`.
     """
-    model = sized(model)
-    program = Program(target, None, model.graph.opset)
+    model, program = started(model, target, None)
     values = {spec.name: program.sketched(plain(tuple(spec.shape), spec.dtype)) for spec in model.inputs()}
     walk = _Walk(program, values)
     walk.graph(model.graph)
@@ -34,7 +33,7 @@ class _Walk(Lowering):
         super().__init__(program, values)
         self._names: dict[Any, str] = {value.var: name for name, value in values.items()}
         self._kernels: list[tuple[str, ...]] = []
-        self._free: list[str] = []
+        self._free: list[str] = list(program.constants)
         self._inner = 0  # kernels of groups that were part of another one
 
     def group(self, group: Group) -> None:

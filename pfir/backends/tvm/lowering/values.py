@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from pfir.backends.tvm.families import FAMILIES, modelled
 from pfir.backends.tvm.kernels.transpose import covers as transposes
 from pfir.backends.tvm.lowering.form import Form, KernelSpec, plain, same_memory
+from pfir.backends.tvm.lowering.quantized.constants import QuantizedConstant
 from pfir.backends.tvm.schedule.candidate_schedules import Schedule
 from pfir.backends.tvm.schedule.tile_kinds import Tile
 from pfir.backends.tvm.schedule.tiles import plain_tile
@@ -36,6 +38,7 @@ class Program:
         builder: Relax's block builder; None for a sketch, in which only forms are followed and nothing is made.
         opset: The model's ONNX operator set.
         known: What was measured on the target's core.
+        constants: The integers of constants that stand for floats, by tensor.
         kernels: Those made so far.
         calls: How often each is called in one inference.
         works: The workloads of which there was a choice of schedules, in order.
@@ -48,6 +51,7 @@ class Program:
     builder: Any
     opset: int
     known: Known = NOTHING
+    constants: Mapping[str, QuantizedConstant] = field(default_factory=dict)
     kernels: dict[tuple[KernelSpec, Tile], Any] = field(default_factory=dict)
     calls: Counter[tuple[KernelSpec, Tile]] = field(default_factory=Counter)
     copies: dict[tuple[Value, Form], Value] = field(default_factory=dict)
@@ -104,9 +108,13 @@ class Program:
         return Value(self.builder.emit(relax.op.reshape(value.var, list(form.memory))), form)
 
     def laid_out(self, value: Value, form: Form) -> Value:
-        """The same tensor in another memory order, or of another type of float, copied only where it has to be."""
+        """The same tensor in another memory order, or of another type of float, copied only where it has to be;
+        integers that stand for floats stay what they are, or become those."""
         if same_memory(value.form, form):
             return self.view(value, form)
+        if form.quantization is not None:
+            integers = Value(value.var, replace(value.form, quantization=None))
+            return self.view(self.laid_out(integers, replace(form, quantization=None)), form)
         if (value, form) not in self.copies:
             family, kind = ("transpose", ()) if transposes(value.form, form) else ("affine", (("kind", "copy"),))
             spec = KernelSpec(family, kind, (value.form,), 1, (), form, form.dtype)
@@ -114,12 +122,19 @@ class Program:
         return self.copies[value, form]
 
     def plain(self, value: Value) -> Value:
-        return self.laid_out(value, plain(value.form.shape, value.form.dtype))
+        return self.laid_out(value, replace(value.form, order=plain(value.form.shape).order))
+
+    def floats(self, value: Value) -> Value:
+        """The tensor as floats in memory."""
+        if value.form.quantization is None:
+            return value
+        return self.laid_out(value, replace(value.form, dtype=self.dtype, quantization=None))
 
     def _make(self, spec: KernelSpec, tile: Tile) -> Any:
         name = f"{spec.family}_{len(self.kernels)}"
         function = FAMILIES[spec.family].make(spec, tile)
-        function = function.with_attr("global_symbol", name).with_attr("tirx.noalias", True)
+        apart = function.attrs.get("tirx.noalias", True)
+        function = function.with_attr("global_symbol", name).with_attr("tirx.noalias", apart)
         return self.builder.add_func(function, name)
 
 

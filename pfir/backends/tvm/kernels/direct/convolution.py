@@ -69,7 +69,7 @@ def direct(spec: KernelSpec, tile: MatrixTile) -> Any:
     with IRBuilder() as ib, T.prim_func(s_tir=True):
         T.func_name("main")
         operands = [argument(f"p{i}", form, SINGLE) for i, form in enumerate(spec.operands)]
-        result = T.arg("out", T.buffer(spec.out.memory, SINGLE))
+        result = T.arg("out", T.buffer(spec.out.memory, spec.out.dtype))
         layer = Layer(spec, tile)
         image = _copied(layer, operands[0]) if layer.bordered else _image(operands[0])
         _blocks(layer, Buffers(operands, image, result))

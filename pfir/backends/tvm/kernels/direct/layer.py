@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from math import prod
 from typing import Any
 
@@ -100,13 +100,18 @@ class Layer:
         stretches = [(who, list(run)) for who, run in groupby(range(kernel), inside)]
         return tuple((run[0], len(run), who) for who, run in stretches if who)
 
-    def tiles(self, most: int) -> Iterator[tuple[int, int, int, Taps]]:
-        """Runs of equal tiles along a row of the result, of at most so many positions each and all of nearly as many:
-        where a run starts, how many tiles and of how many positions, and their `taps`."""
-        out = self.spec.out.shape[3]
-        count = -(-out // most)
-        rows, more = divmod(out, count)
-        spans = [(i * rows + min(i, more), rows + (i < more)) for i in range(count)]
+    def tiles(self, most: int, unit: int = 1) -> Iterator[tuple[int, int, int, Taps]]:
+        """Runs of equal tiles along a row of the result, of at most so many positions each: where a run starts, how
+        many tiles and of how many positions, and their `taps`."""
+        spans = spans_of(self.spec.out.shape[3], most, unit)
         for (rows, taps), run in groupby(spans, lambda span: (span[1], self.taps(*span))):
             found = list(run)
             yield found[0][0], len(found), rows, taps
+
+
+def spans_of(out: int, most: int, unit: int = 1) -> list[tuple[int, int]]:
+    """Where each tile begins and its positions: as few tiles as `most` positions each allow, all of nearly as many
+    units, of which the very last may not be whole."""
+    rows, more = divmod(-(-out // unit), -(-out // most))
+    starts = [unit * (i * rows + min(i, more)) for i in range(-(-out // most))]
+    return [(start, end - start) for start, end in pairwise([*starts, out])]

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pfir.backends.tvm.kernels.integers.sums import Run, Sums
+from pfir.backends.tvm.schedule.integers.dot_blocks import MATRIX_VALUES
 
-EIGHT = 8
-"""Input values that one instruction multiplies for each position and channel."""
 _SMMLA = "llvm.aarch64.neon.smmla.v4i32.v16i8"
 _FOUR = 4  # channels of a vector
 # Of two vectors of two halves: the first ones of both, and the second ones.
@@ -36,7 +35,7 @@ class MatrixSums(Sums):
         values = {pair: self._values(run, start, groups, pair) for pair in met}
         for e in range(first, groups):
             factors = {pair: _both(*values[pair], [e, groups + e]) for pair in met}
-            self._multiply(factors, weights + (e - first) * EIGHT * sum(self.lanes))
+            self._multiply(factors, weights + (e - first) * MATRIX_VALUES * sum(self.lanes))
 
     def _exchange(self, into_pairs: bool) -> None:
         """Move all sums between rows of four channels of a position, and squares of two by two."""
@@ -69,7 +68,8 @@ class MatrixSums(Sums):
         at = 0
         for pairs, width in zip(self.pairs, self.lanes, strict=True):
             for j in range(width // 2):
-                factor = tirx.BufferLoad(self.weights, [tirx.Ramp(weights + EIGHT * (at + 2 * j), 1, 2 * EIGHT)])
+                first = weights + MATRIX_VALUES * (at + 2 * j)
+                factor = tirx.BufferLoad(self.weights, [tirx.Ramp(first, 1, 2 * MATRIX_VALUES)])
                 for pair, values in factors.items():
                     place = [pair, j, tirx.Ramp(0, 1, _FOUR)]
                     total = tirx.BufferLoad(pairs, place)
@@ -82,7 +82,7 @@ def _eights(image: Any, index: list[Any], groups: int) -> Any:
     from tvm import tirx
 
     *outer, last = index
-    found = tirx.BufferLoad(image, [*outer, tirx.Ramp(last, 1, EIGHT * groups)])
+    found = tirx.BufferLoad(image, [*outer, tirx.Ramp(last, 1, MATRIX_VALUES * groups)])
     return tirx.reinterpret(_type(groups), found)
 
 

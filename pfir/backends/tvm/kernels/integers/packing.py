@@ -15,9 +15,7 @@ from pfir.backends.tvm.kernels.integers.groups import TOGETHER, values_of
 from pfir.backends.tvm.schedule.blocks import Block
 
 
-def pack(
-    weight: np.ndarray, group: int, blocks: tuple[Block, ...], inner: int, together: int = TOGETHER
-) -> np.ndarray:
+def pack(weight: np.ndarray, group: int, blocks: tuple[Block, ...], inner: int, together: int = TOGETHER) -> np.ndarray:
     """`[G*O, I, KH, KW]` int8 -> flat, as the kernel reads it.
 
     Args:

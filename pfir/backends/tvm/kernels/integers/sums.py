@@ -45,7 +45,7 @@ class Sums(ABC):
         lanes: Of each vector of channels.
         positions: How many there are.
         image, weights: The buffers that are read.
-        cells: For each vector of channels the sums as they begin, and as they are in the end: int32 `[positions, lanes]`.
+        cells: For each vector of channels int32 `[positions, lanes]`, the sums as they begin and as they end.
     """
 
     lanes: tuple[int, ...]

@@ -79,7 +79,7 @@ class RegisterTile:
             with T.serial(first, last) as ky:
                 for tap, count, who in self.taps:
                     self._stretch(ky, tap, count, who, found)
-        fence(self.layer.spec["fenced"] and isinstance(found, MatrixSums), whole=True)
+        fence(self.layer.spec["fenced"], whole=True)
         if found.late:
             self._begin(sums)
         found.finish()
@@ -155,7 +155,7 @@ class RegisterTile:
         fenced = self.layer.spec["fenced"] and self._instructions(run, found) <= WRITTEN_OUT
 
         def some(start: Any, groups: int, first: int, weights: Any) -> None:
-            fence(fenced, whole=isinstance(sums, MatrixSums))
+            fence(fenced, whole=True)
             sums.add(run, start, groups, first, weights)
 
         with T.serial(0, found.whole) as k:
@@ -173,13 +173,13 @@ class RegisterTile:
 
     def _result(self, i: int, j: int, width: int, sums: Any) -> None:
         """Write a vector of a position's channels, with what follows the convolution; of more lanes than there are
-        channels one after the other."""
+        channels in parts."""
         kept = self.layer.channels
         if width <= kept:
             self._vector(i, self._channel(j), width, lambda e: sums[i, e])
             return
-        for e in range(kept):
-            self._vector(i, e, 1, lambda _, e=e: sums[i, e])
+        for first, lanes in parts_of(kept):
+            self._vector(i, first, lanes, lambda e, first=first: sums[i, first + e])
 
     def _vector(self, i: int, channel: Any, lanes: int, total: Callable[[Any], Any]) -> None:
         from tvm.tirx.script import builder as T
@@ -198,3 +198,9 @@ class RegisterTile:
         store(scaled, lanes, lambda e: (value(e) / rounding.scale if rounding.scale != 1 else value(e), [e]))
         by = self.layer.spec["by"] if lanes > 1 else "any"
         store_rounded(self.buffers.result, [b, y, x, first], scaled, lanes, rounding, by)
+
+
+def parts_of(channels: int) -> list[tuple[int, int]]:
+    """Vectors that cover so few channels, none twice: the first channel and the lanes of each."""
+    lanes = next((lanes for lanes in (8, 4) if lanes <= channels), 1)
+    return [(0, lanes)] + [(lanes + first, width) for first, width in parts_of(channels - lanes)] if channels else []

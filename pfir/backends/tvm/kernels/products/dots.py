@@ -40,7 +40,7 @@ def dots(spec: KernelSpec, tile: DotsTile) -> Any:
     with IRBuilder() as ib, T.prim_func(s_tir=True):
         T.func_name("main")
         operands = [argument(f"p{i}", form, SINGLE) for i, form in enumerate(spec.operands)]
-        result = T.arg("out", T.buffer(spec.out.memory, SINGLE))
+        result = T.arg("out", T.buffer(spec.out.memory, spec.out.dtype))
         data = T.decl_buffer((spec.operands[0].size,), SINGLE, data=operands[0].tensor.data)
         with (T.parallel if tile.threads > 1 else T.serial)(0, rounds) as n:
             first = start(n, rounds, tile.rows, rows)

@@ -11,6 +11,8 @@ from pfir.cores import DOT_CORES, I8MM_CORES, VNNI_CORES
 from pfir.target import Target
 
 SDOT, SMMLA, VPDPBUSD = "sdot", "smmla", "vpdpbusd"
+DOT_VALUES, MATRIX_VALUES = 4, 8
+"""Input values that a dot product or a matrix product multiplies for each position and channel."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class DotBlocks:
     @property
     def together(self) -> int:
         """Input values that one instruction multiplies for each position and channel."""
-        return 8 if self.dot == SMMLA else 4
+        return MATRIX_VALUES if self.dot == SMMLA else DOT_VALUES
 
     @property
     def tile(self) -> MatrixTile:
@@ -49,6 +51,11 @@ def dot_of(target: Target) -> str | None:
     if target.arm64 and target.cpu in DOT_CORES:
         return SDOT
     return VPDPBUSD if target.cpu in VNNI_CORES else None
+
+
+def positions_together(dot: str) -> int:
+    """Positions, and channels too, that one instruction multiplies."""
+    return 2 if dot == SMMLA else 1
 
 
 def multiplies_matrices(target: Target) -> bool:

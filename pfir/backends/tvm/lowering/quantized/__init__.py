@@ -1,0 +1,1 @@
+"""Models whose tensors are integers that stand for other numbers."""
