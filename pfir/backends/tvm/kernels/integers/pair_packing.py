@@ -11,7 +11,15 @@ import numpy as np
 from pfir.backends.tvm.kernels.integers.groups import cut
 from pfir.backends.tvm.kernels.integers.packing import pack
 from pfir.backends.tvm.schedule.blocks import Block
-from pfir.backends.tvm.schedule.integers.pair_blocks import PairVectors
+from pfir.backends.tvm.schedule.integers.dot_blocks import DotBlocks
+from pfir.backends.tvm.schedule.integers.pair_blocks import PAIR_VECTORS, PairBlocks, PairVectors
+
+
+def packed_for(schedule: DotBlocks | PairBlocks, weight: np.ndarray, group: int, inner: int) -> np.ndarray:
+    """Weights `[G*O, I, KH, KW]` int8 as the kernel of a schedule reads them, flat; `inner` as of `pack`."""
+    if isinstance(schedule, DotBlocks):
+        return pack(weight, group, schedule.blocks, inner, schedule.together)
+    return pack_pairs(weight, group, schedule.blocks, inner, schedule.together, PAIR_VECTORS[schedule.dot])
 
 
 def pack_pairs(

@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pfir.backends.tvm.lowering.form import KernelSpec
+from pfir.backends.tvm.kernels.integers.eight_bits import quantized
+from pfir.backends.tvm.lowering.form import KernelSpec, Quantization
 from pfir.target import SINGLE
 
 QUANTIZE = "QuantizeLinear"
-# 1.5 * 2^23: a float of this size has no fraction, so that a sum with it is rounded to nearest, ties to even, and its
-# bits count steps from those.
-_WHOLE, _BITS = 12582912.0, 0x4B400000
-_LIMITS = {"int8": (-128, 127), "uint8": (0, 255)}
 
 
 @dataclass(frozen=True)
@@ -49,16 +46,12 @@ def store_rounded(buffer: Any, index: list[Any], floats: Any, lanes: int, roundi
 
 
 def _any(buffer: Any, index: list[Any], floats: Any, lanes: int, rounding: Rounding) -> None:
-    from tvm import tirx
     from tvm.tirx.script import builder as T
 
-    low, high = (float(limit - rounding.zero_point) for limit in _LIMITS[rounding.dtype])
     *outer, last = index
     with T.vectorized(0, lanes) as e:
-        bounded = tirx.min(tirx.max(floats[e], tirx.const(low, "float32")), tirx.const(high, "float32"))
-        bits = tirx.reinterpret("int32", bounded + tirx.const(_WHOLE, "float32"))
-        whole = bits - tirx.const(_BITS - rounding.zero_point, "int32")
-        T.buffer_store(buffer, whole.astype(rounding.dtype), [*outer, last + e])
+        whole = quantized(floats[e], Quantization(1.0, rounding.zero_point), rounding.dtype)
+        T.buffer_store(buffer, whole, [*outer, last + e])
 
 
 def _neon(buffer: Any, index: list[Any], floats: Any, lanes: int, rounding: Rounding) -> None:

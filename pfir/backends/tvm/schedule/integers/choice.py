@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from operator import itemgetter
 
 import numpy as np
@@ -19,6 +20,8 @@ from pfir.backends.tvm.schedule.integers.dot_blocks import (
     dot_of,
     multiplies_matrices,
 )
+from pfir.backends.tvm.schedule.integers.pair_blocks import PAIR_VECTORS, PairBlocks, pairs_of
+from pfir.backends.tvm.schedule.integers.pair_choice import pair_plans
 from pfir.backends.tvm.schedule.tiles import by_lane
 from pfir.target import Target
 from pfir.workload import Tail, Workload
@@ -33,18 +36,31 @@ _X86_SHAPES: tuple[Shape, ...] = tuple(
 _OTHERS_OF_MATRICES = 4
 _MOST_ROWS = 14
 _FEW = 4  # plans that are worth measuring
+_FEWEST = 4  # input values that a run has
 
 
 def covers(target: Target, workload: Workload) -> bool:
-    """Whether the kernel can be made: the core has a dot product, and each tap has four values side by side, or a copy
-    of few channels gives them."""
-    few = workload.group == 1 and workload.channels < 4
-    return dot_of(target) is not None and (few or workload.channels >= 4)
+    """Whether the kernel can be made: the target has products of bytes, and each tap has four values side by side, or a
+    copy of few channels gives them."""
+    few = workload.group == 1 and workload.channels < _FEWEST
+    has = dot_of(target) is not None or pairs_of(target) is not None
+    return has and (few or workload.channels >= _FEWEST)
 
 
-def dot_plan(target: Target, workload: Workload) -> DotBlocks:
+def adds_in_16_bits(target: Target) -> bool:
+    """Whether two products are added in 16 bits, which those of weights of -128 may overflow."""
+    dot = pairs_of(target)
+    return dot_of(target) is None and dot is not None and PAIR_VECTORS[dot].chained > 1
+
+
+def integer_plan(target: Target, workload: Workload) -> DotBlocks | PairBlocks:
     """The plan that takes the fewest cycles, of work that `covers` holds for."""
-    return dot_plans(target, workload)[0]
+    return integer_plans(target, workload)[0]
+
+
+def integer_plans(target: Target, workload: Workload) -> Sequence[DotBlocks | PairBlocks]:
+    """A few plans, from the fewest cycles on: by pairs of products where there are no dot products."""
+    return dot_plans(target, workload) if dot_of(target) else pair_plans(target, workload)
 
 
 def dot_plans(target: Target, workload: Workload) -> list[DotBlocks]:

@@ -16,22 +16,14 @@ from pfir.workload import Tail, Workload
 
 _SHAPES: tuple[Shape, ...] = tuple((lanes, 0) for lanes in ((4,), (8,), (16,), (8, 4), (16, 8)))
 _TOGETHER = (2, 4, 8, 16)
-_FEWEST = 4  # input values that a run has
 # Registers for products and weights.
 _SPARE, _SPARE_ARM = 6, 11
 _MOST_ROWS = 8
 _FEW = 4  # plans that are worth measuring
 
 
-def covers_pairs(target: Target, workload: Workload) -> bool:
-    """Whether the kernel can be made: the target has such products, and each tap has four values side by side, or a
-    copy of few channels gives them."""
-    few = workload.group == 1 and workload.channels < _FEWEST
-    return pairs_of(target) is not None and (few or workload.channels >= _FEWEST)
-
-
 def pair_plans(target: Target, workload: Workload) -> list[PairBlocks]:
-    """A few plans, from the fewest cycles on, of work that `covers_pairs` holds for."""
+    """A few plans, from the fewest cycles on, of work that `covers` holds for."""
     dot = pairs_of(target) or SMULL
     copies, widest = bordered(workload.order, workload.data[1]), 2 * PAIR_VECTORS[dot].lanes[0]
     sizes = [size for size in _TOGETHER if size <= widest and (copies or size <= workload.channels)]
