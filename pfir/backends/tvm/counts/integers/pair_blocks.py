@@ -6,18 +6,19 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from pfir.backends.tvm.counts.integers.rounding import after_sums
-from pfir.backends.tvm.counts.integers.walk import Walk, stretches, tiles_of, walk_of
+from pfir.backends.tvm.counts.integers.walk import WRITTEN_OUT, Walk, stretches, tiles_of, walk_of
 from pfir.backends.tvm.counts.sums import Sum
 from pfir.backends.tvm.kernels.integers.groups import Cut, cut
+from pfir.backends.tvm.kernels.integers.tile import parts_of
 from pfir.backends.tvm.schedule.blocks import Block
 from pfir.backends.tvm.schedule.integers.pair_blocks import MIXED, PAIR_VECTORS, PairBlocks, PairVectors
-from pfir.backends.tvm.schedule.tiles import by_lane
 from pfir.instructions import Instructions
 from pfir.target import Target
 from pfir.workload import Tail, Workload
 
-# Scalar instructions of a line, of a tile, of a row of the kernel, of a run, and of a round of it.
-_A_LINE, _A_TILE, _A_ROW, _A_RUN, _A_ROUND = 25, 6, 5, 5, 3
+# Scalar instructions of a line, of a tile, of a row of the kernel, of a run that is not the only one, and of a round of
+# a loop.
+_A_LINE, _A_TILE, _A_ROW, _A_RUN, _A_ROUND = 25, 6, 4, 4, 3
 
 
 class _Row(NamedTuple):
@@ -27,7 +28,9 @@ class _Row(NamedTuple):
         groups, steps: That are multiplied, over all positions.
         weights, chains: Groups and steps of weights.
         loads: Of input values.
-        runs, rounds: Stretches of values, and loads of each position.
+        runs: Of one tap after the other.
+        pieces: Loads of a position.
+        rounds: Of loops over them that are not written out.
         tiles: How many there are.
     """
 
@@ -37,6 +40,7 @@ class _Row(NamedTuple):
     chains: int
     loads: int
     runs: int
+    pieces: int
     rounds: int
     tiles: int
 
@@ -54,68 +58,70 @@ def of_pair_block(target: Target, walk: Walk, block: Block, dot: str, tail: Tail
     """The instructions of one block of channels over all positions."""
     vectors = PAIR_VECTORS[dot]
     held = sum(width * walk.together // (2 * vectors.lanes_of(width, walk.together)) for width in block.lanes)
-    row, total = _row(walk, block.rows, vectors.chained), Sum()
-    _loads(target, total, walk, row, held, vectors)
+    row, total = _row(walk, block.rows, vectors.chained, held), Sum()
+    _load(target, total, walk, row, held, vectors)
     _begin_and_end(target, total, walk, row, block, held)
-    fences = row.chains * held / MIXED - row.rounds if target.arm64 and held > MIXED else 0
-    total.steer(walk.lines, _A_LINE + row.tiles * _A_TILE, 2 + row.tiles)
-    steered = row.tiles * _A_ROW + row.runs * _A_RUN + row.rounds * _A_ROUND + fences
-    total.steer(walk.rows, steered, row.tiles + row.rounds)
-    found = total.instructions(False) + _products(walk, row, held, vectors)
+    _steer(target, total, walk, row, held)
+    found = total.instructions(False) + _multiply(row, held, vectors) * walk.rows
     for width in block.lanes:
-        found += after_sums(target, tail, width) * (walk.lines * walk.out)
+        for _, kept in [(0, width)] if width <= walk.channels else parts_of(walk.channels):
+            found += after_sums(target, tail, kept) * (walk.lines * walk.out)
     return found
 
 
-def _products(walk: Walk, row: _Row, held: int, vectors: PairVectors) -> Instructions:
+def _multiply(row: _Row, held: int, vectors: PairVectors) -> Instructions:
     """Those that multiply and add: of Arm a product for each group and a sum for each step."""
     if vectors.chained == 1:
-        return Instructions(widening=row.groups * held, vector=row.groups * held) * walk.rows
-    return Instructions(widening=(row.groups + row.steps) * held) * walk.rows
+        return Instructions(widening=row.groups * held, vector=row.groups * held)
+    return Instructions(widening=(row.groups + row.steps) * held)
 
 
-def _loads(target: Target, total: Sum, walk: Walk, row: _Row, held: int, vectors: PairVectors) -> None:
-    """Those that bring input values and weights, and repeat or widen them."""
-    repeated = walk.together < 2 * vectors.lanes[-1]
-    if vectors.chained == 1:
-        total.read(walk.rows, row.groups + row.weights * held, row.groups * walk.together + row.weights * held * 2 * vectors.lanes[0])
-        total.compute(walk.rows, 0, row.groups * (walk.together < 2 * vectors.lanes[0]))
-        return
-    paired = 2 if target.arm64 else 1
-    weights = (row.weights if repeated else row.chains) * held / paired
-    total.read(walk.rows, row.loads + weights, row.groups * walk.together + row.weights * held * 8)
+def _load(target: Target, total: Sum, walk: Walk, row: _Row, held: int, vectors: PairVectors) -> None:
+    """Add those that bring input values and weights, and repeat values."""
+    size = 2 * vectors.lanes[0]
+    repeated = walk.together < size
+    values, weights = (row.loads, row.weights if repeated else row.chains) if vectors.chained > 1 else (row.groups, row.weights)
+    brought = weights * held / (2 if target.arm64 else 1)
+    total.read(walk.rows, values + brought, row.groups * walk.together + row.weights * held * size)
     total.compute(walk.rows, 0, row.groups * repeated)
 
 
 def _begin_and_end(target: Target, total: Sum, walk: Walk, row: _Row, block: Block, held: int) -> None:
-    """Zeros, the sums of neighbours, and the first values."""
+    """Add zeros, the sums of neighbours, and the first values."""
     lanes = target.core.vector_bytes // 4
     results = sum(-(-width // lanes) for width in block.lanes)
-    total.compute(walk.lines * walk.out, 0, held + (held - results) + results)
+    total.compute(walk.lines * walk.out, 0, 2 * held)
     starts = results * row.tiles
-    total.read(walk.lines, starts / (2 if by_lane(target) else 1), starts * target.core.vector_bytes)
+    total.read(walk.lines, starts / (2 if target.arm64 else 1), starts * target.core.vector_bytes)
+
+
+def _steer(target: Target, total: Sum, walk: Walk, row: _Row, held: int) -> None:
+    """Add addresses, counters, branches, and fences: at each load, and between so many vectors."""
+    fences = max(row.pieces, row.chains * held / MIXED if held > MIXED else 0) if target.arm64 else 0
+    total.steer(walk.lines, _A_LINE + row.tiles * _A_TILE, 2 + row.tiles)
+    steps = row.tiles * _A_ROW + row.runs * _A_RUN + row.rounds * _A_ROUND + fences
+    total.steer(walk.rows, steps, row.tiles + row.runs + row.rounds)
 
 
 @lru_cache(maxsize=1 << 14)
-def _row(walk: Walk, most: int, chained: int) -> _Row:
-    """What tiles of at most so many positions do."""
-    found = [0] * 8
+def _row(walk: Walk, most: int, chained: int, held: int) -> _Row:
+    """What tiles of at most so many positions do, each with so many vectors of sums."""
+    found = [0] * 9
     for times, spans in tiles_of(walk, most):
-        found[7] += times
-        for taps, positions in stretches(walk.kernel, spans):
+        found[8] += times
+        for taps, who in stretches(walk.kernel, spans):
             runs, length = (1, walk.inner * taps) if walk.beside else (taps, walk.inner)
-            pieces = cut(length, walk.together)
-            groups, steps, loads = pieces.count * runs, _steps(pieces, chained) * runs, _loaded(pieces) * runs
-            sizes = positions * groups, positions * steps, groups, steps, positions * loads, runs, loads
-            found[:7] = [one + times * size for one, size in zip(found, sizes, strict=False)]
+            cuts = cut(length, walk.together)
+            groups, steps = cuts.count, _steps(cuts, chained)
+            loads = cuts.whole + (cuts.last is not None)
+            looped = cuts.whole > 1 and len(who) * held * (groups + steps) > WRITTEN_OUT
+            sums = len(who) * groups, len(who) * steps, groups, steps, len(who) * loads
+            sizes = *sums, 0 if walk.beside else 1, loads, cuts.whole if looped else 0
+            found[:8] = [one + times * runs * size for one, size in zip(found, sizes, strict=False)]
     return _Row(*found)
 
 
-def _steps(pieces: Cut, chained: int) -> int:
+def _steps(cuts: Cut, chained: int) -> int:
     """Steps of a run, in each of which as many groups of a load are chained as there are."""
-    last = pieces.last.groups - pieces.last.skipped if pieces.last else 0
-    return pieces.whole * -(-pieces.groups // chained) + -(-last // chained)
-
-
-def _loaded(pieces: Cut) -> int:
-    return pieces.whole + (pieces.last is not None)
+    last = cuts.last.groups - cuts.last.skipped if cuts.last else 0
+    return cuts.whole * -(-cuts.groups // chained) + -(-last // chained)

@@ -10,6 +10,9 @@ from pfir.instructions import Instructions
 from pfir.target import Target
 from pfir.workload import Tail
 
+# Instructions that make a vector of eight of four, and the four bytes that are stored of it.
+_FOUR, _HALF = 4, 3
+
 
 @lru_cache(maxsize=1 << 12)
 def after_sums(target: Target, tail: Tail, lanes: int) -> Instructions:
@@ -30,5 +33,6 @@ def rounded(target: Target, lanes: int) -> Instructions:
         # A bound, conversion, zero point, bound, narrowing.
         return Instructions(vector=5 * vectors, store=vectors, store_bytes=lanes)
     eights = -(-lanes // 8)
+    half = _HALF if lanes % 8 == _FOUR else 0
     # Conversion and narrowing of four; zero point and narrowing of eight. Two are stored together.
-    return Instructions(vector=2 * vectors + 2 * eights, store=-(-eights // 2), store_bytes=lanes)
+    return Instructions(vector=2 * vectors + 2 * eights + half, store=-(-eights // 2), store_bytes=lanes)

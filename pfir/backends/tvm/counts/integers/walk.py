@@ -13,8 +13,13 @@ from pfir.backends.tvm.schedule.blocks import bordered
 from pfir.instructions import Instructions
 from pfir.workload import Workload
 
-# Scalar instructions of a value of the copy of an image of few channels, and of the memory for it.
-_A_COPIED, _ALLOCATED = 2.5, 200
+# Pixels that LLVM copies at once, and the most channels of one that an instruction stores side by side.
+_AT_ONCE, _SIDE_BY_SIDE = 16, 4
+# Scalar instructions of the memory for a copy, of a line of it, of pixels at once, and of a value alone.
+_ALLOCATED, _A_LINE, _A_ROUND, _A_VALUE = 200, 30, 4, 2.5
+
+WRITTEN_OUT = 180
+"""Multiplying instructions up to which LLVM writes out a loop."""
 
 
 class Walk(NamedTuple):
@@ -27,8 +32,10 @@ class Walk(NamedTuple):
         size, kernel, stride, step, pad: Columns of the image, and the kernel's.
         inner: Input channels of a group.
         beside: Whether the taps of a row are one run.
-        copied: Values of the copy that is made first.
-        together: Input values of a group, in groups of which runs are cut.
+        copied: Lines, columns and channels of the copy that is made first, and the channels that it has zeros for.
+        channels: Output channels of a group.
+        together: Input values in groups of which runs are cut.
+        positions: That one instruction multiplies.
     """
 
     lines: int
@@ -41,25 +48,32 @@ class Walk(NamedTuple):
     pad: int
     inner: int
     beside: bool
-    copied: int
+    copied: tuple[int, int, int, int]
+    channels: int
     together: int
+    positions: int
 
     @property
     def copy(self) -> Instructions:
         """What makes the copy."""
-        if not self.copied:
-            return Instructions()
-        moved = Instructions(load=0.5, load_bytes=0.5, store=0.5, store_bytes=0.5, scalar=_A_COPIED)
-        return moved * self.copied + Instructions(scalar=_ALLOCATED)
+        lines, columns, channels, empty = self.copied
+        many = columns // _AT_ONCE if channels <= _SIDE_BY_SIDE else 0
+        alone, read = columns - many * _AT_ONCE, channels - empty
+        together = Instructions(load=read, load_bytes=read * _AT_ONCE, scalar=_A_ROUND, branch=1)
+        together += Instructions(store=1, store_bytes=channels * _AT_ONCE)
+        each = Instructions(load=read, load_bytes=read, store=channels, store_bytes=channels, scalar=_A_VALUE * channels)
+        line = Instructions(scalar=_A_LINE, branch=4) + together * many + each * alone
+        return line * lines + Instructions(scalar=_ALLOCATED if lines else 0)
 
 
 @lru_cache(maxsize=1 << 12)
-def walk_of(workload: Workload, together: int, chained: int) -> Walk:
+def walk_of(workload: Workload, together: int, chained: int = 1, positions: int = 1) -> Walk:
     """The walk of a convolution.
 
     Args:
         together: Input values of a group; a copy of few channels has whole ones.
-        chained: Groups that one run must have whole numbers of for each tap, if it takes several.
+        chained: Groups of which each tap has whole numbers where a run takes several.
+        positions: That one instruction multiplies.
     """
     copies = bordered(workload.order, workload.data[1])
     inner = -(-workload.channels // together) * together if copies else workload.channels
@@ -76,16 +90,17 @@ def walk_of(workload: Workload, together: int, chained: int) -> Walk:
     images = workload.data[0] * workload.group
     met = sum(_taps(down, y)[1] - _taps(down, y)[0] for y in range(down[1]))
     beside = workload.dilations[1] == 1 and workload.group == 1 and inner % (together * chained) == 0
-    copied = workload.data[0] * inner * down[0] * across[0] if copies else 0
-    size, out, kernel, stride, step, pad = across
-    return Walk(images * down[1], images * met, out, size, kernel, stride, step, pad, inner, beside, copied, together)
+    copied = (workload.data[0] * down[0], across[0], inner, inner - workload.channels) if copies else (0, 0, 0, 0)
+    size, out, *others = across
+    found = images * down[1], images * met, out, size, *others, inner, beside, copied
+    return Walk(*found, workload.out[1] // workload.group, together, positions)
 
 
 def tiles_of(walk: Walk, most: int) -> Iterator[tuple[int, list[tuple[int, int]]]]:
     """How many tiles there are along a row, and the taps that each of their positions meets; those that the border cuts
     nothing off together."""
     axis = (walk.size, walk.out, walk.kernel, walk.stride, walk.step, walk.pad)
-    spans, every = spans_of(walk.out, most), (0, walk.kernel)
+    spans, every = spans_of(walk.out, most, walk.positions), (0, walk.kernel)
     if _taps(axis, 0) == _taps(axis, walk.out - 1) == every:
         for rows, times in Counter(rows for _, rows in spans).items():
             yield times, [every] * rows
@@ -94,12 +109,12 @@ def tiles_of(walk: Walk, most: int) -> Iterator[tuple[int, list[tuple[int, int]]
         yield 1, [_taps(axis, x) for x in range(start, start + rows)]
 
 
-def stretches(kernel: int, spans: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """How many taps in a row the same positions of a tile meet, and how many positions those are."""
-    met = [tuple(first <= tap < last for first, last in spans) for tap in range(kernel)]
+def stretches(kernel: int, spans: list[tuple[int, int]]) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """How many taps in a row the same positions of a tile meet, and those positions."""
+    met = [tuple(i for i, (first, last) in enumerate(spans) if first <= tap < last) for tap in range(kernel)]
     for who, run in groupby(met):
-        if any(who):
-            yield len(list(run)), sum(who)
+        if who:
+            yield len(list(run)), who
 
 
 def _whole(size: int, out: int, kernel: int, stride: int, step: int, pad: int) -> tuple[int, ...]:

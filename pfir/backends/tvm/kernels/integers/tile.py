@@ -13,8 +13,8 @@ from pfir.backends.tvm.kernels.integers.dot_products import DOT_PRODUCTS
 from pfir.backends.tvm.kernels.integers.groups import Cut, cut, values_of
 from pfir.backends.tvm.kernels.integers.matrix_sums import MatrixSums
 from pfir.backends.tvm.kernels.integers.packing import Border
-from pfir.backends.tvm.kernels.integers.pair_products import PAIR_PRODUCTS
-from pfir.backends.tvm.kernels.integers.pair_sums import pair_sums
+from pfir.backends.tvm.kernels.integers.pairs.products import PAIR_PRODUCTS
+from pfir.backends.tvm.kernels.integers.pairs.sums import pair_sums
 from pfir.backends.tvm.kernels.integers.rounding import rounding_last, store_rounded
 from pfir.backends.tvm.kernels.integers.sums import DotSums, Run, Sums
 from pfir.backends.tvm.kernels.written import WRITTEN_OUT, fence, store

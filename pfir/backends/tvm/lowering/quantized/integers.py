@@ -14,7 +14,7 @@ import onnx_graphsurgeon as gs
 from pfir.backends.tvm.kernels.direct.layer import Layer
 from pfir.backends.tvm.kernels.integers.convolution import border
 from pfir.backends.tvm.kernels.integers.packing import starts
-from pfir.backends.tvm.kernels.integers.pair_packing import packed_for
+from pfir.backends.tvm.kernels.integers.pairs.packing import packed_for
 from pfir.backends.tvm.lowering.anchor import Anchor, Values, array_of, optional, shape_of
 from pfir.backends.tvm.lowering.form import Form, KernelSpec, Quantization, Step, channels_last, plain
 from pfir.backends.tvm.lowering.fuse import Group

@@ -7,7 +7,8 @@ from operator import itemgetter
 
 import numpy as np
 
-from pfir.backends.tvm.counts.integers.dot_blocks import Walk, of_block, walk_of
+from pfir.backends.tvm.counts.integers.dot_blocks import of_block
+from pfir.backends.tvm.counts.integers.walk import Walk, walk_of
 from pfir.backends.tvm.kernels.direct.layer import spans_of
 from pfir.backends.tvm.schedule.blocks import Block, Shape
 from pfir.backends.tvm.schedule.coverings import coverings
@@ -19,6 +20,7 @@ from pfir.backends.tvm.schedule.integers.dot_blocks import (
     DotBlocks,
     dot_of,
     multiplies_matrices,
+    positions_together,
 )
 from pfir.backends.tvm.schedule.integers.pair_blocks import PAIR_VECTORS, PairBlocks, pairs_of
 from pfir.backends.tvm.schedule.integers.pair_choice import pair_plans
@@ -75,7 +77,7 @@ def dot_plans(target: Target, workload: Workload) -> list[DotBlocks]:
 def _priced(target: Target, workload: Workload, dot: str) -> list[tuple[float, DotBlocks]]:
     """Plans with an instruction and what they take, from the fewest cycles on."""
     shapes = _ARM_SHAPES if by_lane(target) else _X86_SHAPES
-    walk = walk_of(workload, MATRIX_VALUES if dot == SMMLA else DOT_VALUES)
+    walk = walk_of(workload, MATRIX_VALUES if dot == SMMLA else DOT_VALUES, positions=positions_together(dot))
     ways = coverings(workload.out[1] // workload.group, shapes)
     blocks = [Block(*shape, _rows(target, walk, shape)) for shape in shapes]
     after = Tail(bias=True, operators=("Mul",))
@@ -94,10 +96,10 @@ def _rows(target: Target, walk: Walk, shape: Shape) -> int:
     """The most positions of which sums and values stay in registers, in tiles as equal as they come; pairs of them
     where those are multiplied together."""
     vectors = sum(-(-lanes // (target.core.vector_bytes // 4)) for lanes in shape[0])
-    if walk.pairs:
+    if walk.positions > 1:
         most = 2 * ((target.core.vector_registers - _OTHERS_OF_MATRICES) // (2 * vectors + 2))
     else:
         held = target.core.vector_registers - (2 if by_lane(target) else vectors + 2)
         most = held // (vectors + (1 if by_lane(target) else 0))
     most = min(_MOST_ROWS, most, walk.out)
-    return max(rows for _, rows in spans_of(walk.out, most, 2 if walk.pairs else 1))
+    return max(rows for _, rows in spans_of(walk.out, most, walk.positions))

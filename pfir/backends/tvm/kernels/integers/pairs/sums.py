@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import product as pairs
 from typing import Any
 
-from pfir.backends.tvm.kernels.integers.pair_products import PairProduct
+from pfir.backends.tvm.kernels.integers.pairs.products import PairProduct
 from pfir.backends.tvm.kernels.integers.sums import Run, Sums
 from pfir.backends.tvm.kernels.written import fence
 from pfir.backends.tvm.schedule.integers.pair_blocks import MIXED
