@@ -80,9 +80,9 @@ def _load(target: Target, total: Sum, walk: Walk, row: _Row, held: int, vectors:
     """Add those that bring input values and weights, and repeat values."""
     size = 2 * vectors.lanes[0]
     repeated = walk.together < size
-    values, weights = (row.loads, row.weights if repeated else row.chains) if vectors.chained > 1 else (row.groups, row.weights)
-    brought = weights * held / (2 if target.arm64 else 1)
-    total.read(walk.rows, values + brought, row.groups * walk.together + row.weights * held * size)
+    values = row.loads if vectors.chained > 1 else row.groups
+    weights = (row.weights if repeated else row.chains) * held / (2 if target.arm64 else 1)
+    total.read(walk.rows, values + weights, row.groups * walk.together + row.weights * held * size)
     total.compute(walk.rows, 0, row.groups * repeated)
 
 

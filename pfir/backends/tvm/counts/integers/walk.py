@@ -58,12 +58,11 @@ class Walk(NamedTuple):
         """What makes the copy."""
         lines, columns, channels, empty = self.copied
         many = columns // _AT_ONCE if channels <= _SIDE_BY_SIDE else 0
-        alone, read = columns - many * _AT_ONCE, channels - empty
-        together = Instructions(load=read, load_bytes=read * _AT_ONCE, scalar=_A_ROUND, branch=1)
-        together += Instructions(store=1, store_bytes=channels * _AT_ONCE)
-        each = Instructions(load=read, load_bytes=read, store=channels, store_bytes=channels, scalar=_A_VALUE * channels)
-        line = Instructions(scalar=_A_LINE, branch=4) + together * many + each * alone
-        return line * lines + Instructions(scalar=_ALLOCATED if lines else 0)
+        moved = Instructions(load=channels - empty, store=channels, scalar=_A_VALUE * channels)
+        line = moved * (columns - many * _AT_ONCE) + Instructions(scalar=_A_LINE, branch=4)
+        line += Instructions(load=channels - empty, store=1, scalar=_A_ROUND, branch=1) * many
+        bytes_moved = Instructions(load_bytes=(channels - empty) * columns, store_bytes=channels * columns)
+        return (line + bytes_moved) * lines + Instructions(scalar=_ALLOCATED if lines else 0)
 
 
 @lru_cache(maxsize=1 << 12)

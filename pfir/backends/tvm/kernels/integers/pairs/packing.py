@@ -33,7 +33,7 @@ def pack_pairs(
     """
     flat, found, at = pack(weight, group, blocks, inner, together), [], 0
     steps, taps = steps_of(inner, together, vectors.chained), weight.shape[2] * weight.shape[3]
-    for block in (block for _ in range(group) for block in blocks for _ in range(block.count)):
+    for block in [each for each in blocks for _ in range(each.count)] * group:
         shape = (taps, sum(len(step) for step in steps), block.channels, together)
         size = int(np.prod(shape))
         found.append(_chained(flat[at : at + size].reshape(shape), block, steps, vectors))

@@ -35,6 +35,8 @@ class PairProduct:
 
 
 def _smull(total: Any, factors: list[Factors], lanes: int) -> Any:
+    """The sum as LLVM's predicated one, of which all lanes count: of many plain ones it would take the last product
+    first, and spill those that wait."""
     from tvm import tirx
 
     added = _arm("llvm.aarch64.neon.saddlp.v4i32.v8i16", _products("llvm.aarch64.neon.smull.v8i16", factors))
@@ -74,7 +76,8 @@ def _addp(first: Any, second: Any, lanes: int) -> Any:
 def _shuffled(first: Any, second: Any, lanes: int) -> Any:
     from tvm import tirx
 
-    return sum(tirx.Shuffle([first, second], list(range(i, 2 * lanes, 2))) for i in (0, 1))
+    even, odd = (tirx.Shuffle([first, second], list(range(i, 2 * lanes, 2))) for i in (0, 1))
+    return even + odd
 
 
 _INSTRUCTIONS = {SMULL: (_smull, _addp), VMULL: (_vmull, _shuffled)}

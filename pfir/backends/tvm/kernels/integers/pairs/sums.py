@@ -37,7 +37,7 @@ class PairSums(Sums):
     Args:
         product: The instructions.
         together: Inputs of a channel side by side in a vector of weights, which has those of as many channels as fit.
-        parts: For each vector of channels int32 `[positions, vectors, lanes]`, of which neighbours are added in the end.
+        parts: For each vector of channels int32 `[positions, vectors, lanes]`; neighbours are added in the end.
         fenced: Whether LLVM is kept from mixing the products of all vectors, and spilling.
     """
 
@@ -53,9 +53,8 @@ class PairSums(Sums):
     def begin(self) -> None:
         for parts in self.parts:
             positions, vectors, lanes = _sizes(parts)
-            for i in range(positions):
-                for vector in range(vectors):
-                    _store(parts, i, vector, _nothing(lanes))
+            for i, vector in pairs(range(positions), range(vectors)):
+                _store(parts, i, vector, _nothing(lanes))
 
     def finish(self) -> None:
         for cells, parts in zip(self.cells, self.parts, strict=True):
