@@ -32,7 +32,7 @@ def rounded(target: Target, lanes: int) -> Instructions:
     vectors = -(-lanes // (target.core.vector_bytes // 4))
     eights = -(-lanes // 8)
     if not by_lane(target) and target.core.vector_bytes < _AVX512:
-        # A bound and the conversion of four; twice narrowing, and the zero point, of eight, which AVX2 takes apart first.
+        # A bound and the conversion of four; two narrowings and the zero point of eight, which AVX2 takes apart.
         apart = eights if target.core.vector_bytes > _SSE else 0
         return Instructions(vector=2 * -(-lanes // 4) + 3 * eights + apart, store=eights, store_bytes=lanes)
     if not by_lane(target):
