@@ -16,6 +16,7 @@ from pfir.backends.tvm.counts.convolutions.window import window
 from pfir.backends.tvm.counts.convolutions.winograd import winograd
 from pfir.backends.tvm.counts.integers.depthwise import depthwise_int8
 from pfir.backends.tvm.counts.integers.dot_blocks import conv_int8
+from pfir.backends.tvm.counts.integers.pair_blocks import conv_pairs
 from pfir.backends.tvm.counts.others.elementwise import elementwise
 from pfir.backends.tvm.counts.others.moves import move, transpose
 from pfir.backends.tvm.counts.others.pool import pool
@@ -29,6 +30,7 @@ from pfir.backends.tvm.schedule.blocks import Direct
 from pfir.backends.tvm.schedule.candidate_schedules import Schedule
 from pfir.backends.tvm.schedule.integers.depthwise_blocks import DepthwiseBlocks
 from pfir.backends.tvm.schedule.integers.dot_blocks import DotBlocks
+from pfir.backends.tvm.schedule.integers.pair_blocks import PairBlocks
 from pfir.backends.tvm.schedule.integers.routing import convolved
 from pfir.backends.tvm.schedule.routing import CONVOLUTION, DEPTHWISE, PRODUCT, WINDOW, routed
 from pfir.backends.tvm.schedule.tile_kinds import AcrossTile, DepthwiseTile, DotsTile, MatrixTile
@@ -62,6 +64,7 @@ _SCHEDULED: dict[type, Callable] = {
     Direct: direct,
     DotBlocks: conv_int8,
     DotsTile: dots,
+    PairBlocks: conv_pairs,
     Winograd: winograd,
 }
 _IMAGE_AXES = 4

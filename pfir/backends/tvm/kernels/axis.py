@@ -71,12 +71,13 @@ class Axis(NamedTuple):
                 else TileRun(outputs[0], len(outputs), LOOPED)
             )
 
-    def balanced(self, most: int) -> list[range]:
-        """All outputs in as few tiles of at most so many as there can be, all of nearly as many."""
+    def balanced(self, most: int, unit: int = 1) -> list[range]:
+        """All outputs in as few tiles of at most so many as there can be, all of nearly as many units, the very last of
+        which may not be whole."""
         count = -(-self.out // most)
-        width, more = divmod(self.out, count)
-        firsts = [i * width + min(i, more) for i in range(count + 1)]
-        return list(map(range, firsts, firsts[1:]))
+        width, more = divmod(-(-self.out // unit), count)
+        firsts = [unit * (i * width + min(i, more)) for i in range(count)]
+        return list(map(range, firsts, [*firsts[1:], self.out]))
 
     def stretches(self, tile: range) -> Stretches:
         """The taps under a tile of outputs; one that reads no input for any of them is left out."""

@@ -15,8 +15,8 @@ from pfir.backends.tvm.kernels.direct.layer import Layer
 from pfir.backends.tvm.kernels.integers.convolution import border
 from pfir.backends.tvm.kernels.integers.depthwise.packing import pack_depthwise
 from pfir.backends.tvm.kernels.integers.depthwise.products import products_by
-from pfir.backends.tvm.kernels.integers.groups import TOGETHER
-from pfir.backends.tvm.kernels.integers.packing import Border, pack, starts
+from pfir.backends.tvm.kernels.integers.packing import Border, starts
+from pfir.backends.tvm.kernels.integers.pairs.packing import packed_for
 from pfir.backends.tvm.lowering.anchor import Anchor, Values, array_of, optional, shape_of
 from pfir.backends.tvm.lowering.form import Form, KernelSpec, Quantization, Step, channels_last, plain
 from pfir.backends.tvm.lowering.fuse import Group
@@ -24,7 +24,7 @@ from pfir.backends.tvm.lowering.quantized.constants import QuantizedConstant
 from pfir.backends.tvm.lowering.quantized.moves import as_floats, as_integers
 from pfir.backends.tvm.lowering.quantized.nodes import EIGHT_BITS, QUANTIZE
 from pfir.backends.tvm.lowering.values import Program, Value
-from pfir.backends.tvm.schedule.integers.dot_blocks import dot_of
+from pfir.backends.tvm.schedule.integers.choice import adds_in_16_bits
 from pfir.backends.tvm.schedule.integers.dot_blocks import stored as stored_type
 from pfir.backends.tvm.schedule.integers.routing import convolved
 from pfir.backends.tvm.schedule.routing import CONVOLUTION, DEPTHWISE, axes_of
@@ -36,10 +36,12 @@ from pfir.workload import Workload
 
 FAMILY = "conv_int8"
 
+_MOST = 127  # of weights, two of whose products 16 bits hold
 _WHOLE = 1e-3  # how far from whole steps a bias may be that is taken for such
 _LIMITS = np.iinfo(np.int32)
 _MOST_WEIGHT = 127  # of which two products with int8 fit in 16 bits
 _LINE, _IMAGE = 3, 4  # axes
+_AVX512_BYTES = 64  # of a vector
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def integer_anchor(program: Program, group: Group, value: Values) -> Anchor | No
     """What heads the kernel of a layer of integers; None where it is none, or where no kernel of ours sums them."""
     node = group.head
     layer = integer_layer(program, node, value(node.inputs[0])) if node.op in _LAYERS else None
-    if layer is None:
+    if layer is None or (layer.weight.min() < -_MOST and adds_in_16_bits(program.target)):
         return None
     shape = shape_of(node.outputs[0])
     result = channels_last(shape) if node.op == "Conv" else plain(shape)
@@ -142,12 +144,12 @@ def _anchor(program: Program, workload: Workload, layer: IntegerLayer, result: F
         "blocks": schedule.blocks,
         "dot": schedule.dot,
         "zero": layer.zero_point,
-        "together": TOGETHER,
+        "together": schedule.together,
         "by": _rounds_by(program.target),
         "fenced": program.target.arm64,
     }
     sizes = Layer(KernelSpec(FAMILY, tuple(attributes.items()), (layer.data.form,), 1, (), out), schedule.tile)
-    packed = pack(layer.weight, workload.group, schedule.blocks, sizes.inner)
+    packed = packed_for(schedule, layer.weight, workload.group, sizes.inner)
     begin = starts(layer.weight, layer.bias, layer.zero_point, border(sizes, 0), border(sizes, 1))
     operands = [layer.data, program.constant(packed), program.constant(begin)]
     return Anchor(FAMILY, attributes, operands, out, schedule.tile, layer.addend, layer.multiplier, result)
@@ -179,9 +181,9 @@ def _depthwise(program: Program, workload: Workload, layer: IntegerLayer, result
 
 def _rounds_by(target: Target) -> str:
     """The instructions that round to eight bits."""
-    if target.arm64:
-        return "neon"
-    return "avx512" if dot_of(target) else "any"
+    if target.triple.startswith("x86"):
+        return "avx512" if target.core.vector_bytes == _AVX512_BYTES else "sse"
+    return "neon" if target.arm64 else "any"
 
 
 def stored(program: Program, value: Value) -> Value:
