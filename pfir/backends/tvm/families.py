@@ -11,7 +11,10 @@ from pfir.backends.tvm.kernels.affine import affine
 from pfir.backends.tvm.kernels.conv import conv
 from pfir.backends.tvm.kernels.depthwise import depthwise
 from pfir.backends.tvm.kernels.direct.convolution import direct
+from pfir.backends.tvm.kernels.integers.additions import add_int8
 from pfir.backends.tvm.kernels.integers.convolution import conv_int8
+from pfir.backends.tvm.kernels.integers.means import mean_int8
+from pfir.backends.tvm.kernels.integers.tables import table
 from pfir.backends.tvm.kernels.move import move
 from pfir.backends.tvm.kernels.pool import pool
 from pfir.backends.tvm.kernels.products.dots import dots
@@ -60,6 +63,7 @@ FAMILIES: dict[str, KernelFamily] = {
     family.name: family
     for family in (
         KernelFamily("across", across),
+        KernelFamily("add_int8", add_int8),
         KernelFamily("affine", affine),
         KernelFamily("conv", _scheduled(conv), CONVOLUTION),
         KernelFamily("conv_int8", conv_int8),
@@ -67,6 +71,7 @@ FAMILIES: dict[str, KernelFamily] = {
         KernelFamily("direct", direct),
         KernelFamily("dots", dots),
         KernelFamily("matmul", matmul),
+        KernelFamily("mean_int8", mean_int8),
         KernelFamily("move", _scheduled(move)),
         KernelFamily("norm", norm),
         KernelFamily("pool", pool),
@@ -74,6 +79,7 @@ FAMILIES: dict[str, KernelFamily] = {
         KernelFamily("reduce", _scheduled(reduce)),
         KernelFamily("reduce_rows", reduce_rows),
         KernelFamily("softmax", softmax),
+        KernelFamily("table", table),
         KernelFamily("transpose", transpose),
         KernelFamily("window", _scheduled(window)),
         KernelFamily("winograd", winograd),

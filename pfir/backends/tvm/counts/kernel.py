@@ -15,6 +15,8 @@ from pfir.backends.tvm.counts.convolutions.direct import direct
 from pfir.backends.tvm.counts.convolutions.window import window
 from pfir.backends.tvm.counts.convolutions.winograd import winograd
 from pfir.backends.tvm.counts.integers.dot_blocks import conv_int8
+from pfir.backends.tvm.counts.integers.elements import elements_int8
+from pfir.backends.tvm.counts.integers.pools import mean_int8, pool_int8
 from pfir.backends.tvm.counts.others.elementwise import elementwise
 from pfir.backends.tvm.counts.others.moves import move, transpose
 from pfir.backends.tvm.counts.others.pool import pool
@@ -24,7 +26,7 @@ from pfir.backends.tvm.counts.products.matmul import matmul
 from pfir.backends.tvm.counts.products.product import product
 from pfir.backends.tvm.families import modelled
 from pfir.backends.tvm.kernels.products.matmul import fitted
-from pfir.backends.tvm.schedule.blocks import Direct
+from pfir.backends.tvm.schedule.blocks import NHWC, Direct
 from pfir.backends.tvm.schedule.candidate_schedules import Schedule
 from pfir.backends.tvm.schedule.integers.dot_blocks import DotBlocks
 from pfir.backends.tvm.schedule.integers.routing import convolved
@@ -53,6 +55,7 @@ _OTHERS: dict[str, _Count] = {
     "softmax": softmax,
     "transpose": transpose,
 }
+_INTEGERS: dict[str, _Count] = {"elementwise": elements_int8, "pool": pool_int8}
 _SCHEDULED: dict[type, Callable] = {
     AcrossTile: across,
     DepthwiseTile: depthwise,
@@ -94,6 +97,10 @@ class KernelCounts:
         integers = convolved(target, workload) if workload.dtype == INT8 else None
         if integers is not None:
             return self._scheduled(target, integers, kernel.tail)
+        if workload.dtype == INT8 and workload.family in _INTEGERS:
+            return _INTEGERS[workload.family](target, workload, kernel.tail)
+        if workload.dtype == INT8 and _is_mean(workload):
+            return mean_int8(target, workload, kernel.tail)
         if workload.dtype != target.arithmetic.data:
             workload = replace(workload, dtype=target.arithmetic.data)
         if workload.family in _OTHERS:
@@ -131,6 +138,12 @@ def _modelled(target: Target, workload: Workload) -> Schedule:
 @lru_cache(maxsize=1 << 16)
 def _known_of(target: Target, workload: Workload) -> Schedule:
     return modelled(target, workload)
+
+
+def _is_mean(workload: Workload) -> bool:
+    """Whether it is the mean of an image, its channels side by side."""
+    image = workload.family == "reduce" and len(workload.data) == _IMAGE_AXES and workload.order == NHWC
+    return image and workload.kind == "mean" and workload.out[1:] == (workload.data[1], 1, 1)
 
 
 def flat(workload: Workload) -> Workload:

@@ -35,7 +35,7 @@ def pool(target: Target, workload: Workload, tail: Tail) -> Instructions:
     columns = min(tile.rows, max(1, (MOST_COLUMNS - reach) // workload.strides[1] + 1))
     sizes = workload.data[2:], workload.out[2:]
     axes = zip(*sizes, workload.kernel, workload.strides, workload.dilations, workload.pads, strict=True)
-    found = _geometry(tuple(axes), columns)
+    found = geometry(tuple(axes), columns)
     rows, cut, tiles, begun, combined, crowded = found
     each, size, share = batch * vectors, lanes * target.value_bytes, share_of_vector(target, lanes)
     pixels, results = each * rows * begun, each * height * width
@@ -80,7 +80,7 @@ def _addressed(apart: int, size: int, before: float) -> float:
 
 
 @lru_cache(maxsize=1024)
-def _geometry(axes: tuple[tuple[int, ...], ...], width: int) -> tuple[int, bool, int, int, int, int]:
+def geometry(axes: tuple[tuple[int, ...], ...], width: int) -> tuple[int, bool, int, int, int, int]:
     """Of one vector of channels: rows of windows inside the image, and whether the border cuts any; of a row of results
     its tiles, columns that are begun, columns that are combined with others, and tiles that hold too many."""
     down, along = (Axis(*axis) for axis in axes)
