@@ -83,8 +83,8 @@ class KernelCounts:
 
     def more_weights(self, kernel: Kernel, target: Target) -> float:
         """Bytes by which a convolution's transformed weights exceed its own (Winograd)."""
-        workload = kernel.workload
-        if workload.family != CONVOLUTION or len(workload.data) != _IMAGE_AXES:
+        workload = _as_computed(target, kernel.workload)
+        if workload.dtype == INT8 or workload.family != CONVOLUTION or len(workload.data) != _IMAGE_AXES:
             return 0.0
         schedule = self._schedule(target, routed(workload))
         if not isinstance(schedule, Winograd):
@@ -93,16 +93,12 @@ class KernelCounts:
         return kernel.weight_bytes * (points / prod(workload.kernel) - 1)
 
     def _of(self, kernel: Kernel, target: Target) -> Instructions:
-        workload = kernel.workload
-        integers = convolved(target, workload) if workload.dtype == INT8 else None
-        if integers is not None:
-            return self._scheduled(target, integers, kernel.tail)
-        if workload.dtype == INT8 and workload.family in _INTEGERS:
-            return _INTEGERS[workload.family](target, workload, kernel.tail)
-        if workload.dtype == INT8 and _is_mean(workload):
-            return mean_int8(target, workload, kernel.tail)
-        if workload.dtype != target.arithmetic.data:
-            workload = replace(workload, dtype=target.arithmetic.data)
+        count = _of_integers(kernel.workload)
+        if count is not None:
+            return count(target, kernel.workload, kernel.tail)
+        workload = _as_computed(target, kernel.workload)
+        if workload.dtype == INT8:
+            return self._scheduled(target, workload, kernel.tail)
         if workload.family in _OTHERS:
             return _OTHERS[workload.family](target, workload, kernel.tail)
         if workload.family == CONVOLUTION and len(workload.data) == _IMAGE_AXES:
@@ -128,6 +124,14 @@ class KernelCounts:
         return measured or _modelled(target, workload)
 
 
+def _as_computed(target: Target, workload: Workload) -> Workload:
+    """The work over integers where a kernel of ours sums those, any other over the target's floats."""
+    integers = convolved(target, workload) if workload.dtype == INT8 else None
+    if integers is not None or workload.dtype == target.arithmetic.data:
+        return integers or workload
+    return replace(workload, dtype=target.arithmetic.data)
+
+
 def _modelled(target: Target, workload: Workload) -> Schedule:
     """The schedule of the model of the core; what follows a kernel decides it only where channels do not mix."""
     if workload.family != DEPTHWISE and workload.after != "plain":
@@ -140,10 +144,14 @@ def _known_of(target: Target, workload: Workload) -> Schedule:
     return modelled(target, workload)
 
 
-def _is_mean(workload: Workload) -> bool:
-    """Whether it is the mean of an image, its channels side by side."""
+def _of_integers(workload: Workload) -> _Count | None:
+    """What counts a kernel over integers whose schedule is no choice; None of any other one."""
+    if workload.dtype != INT8:
+        return None
     image = workload.family == "reduce" and len(workload.data) == _IMAGE_AXES and workload.order == NHWC
-    return image and workload.kind == "mean" and workload.out[1:] == (workload.data[1], 1, 1)
+    if image and workload.kind == "mean" and workload.out[1:] == (workload.data[1], 1, 1):
+        return mean_int8
+    return _INTEGERS.get(workload.family)
 
 
 def flat(workload: Workload) -> Workload:
