@@ -11,10 +11,10 @@ from pfir.backends.tvm.kernels.affine import affine
 from pfir.backends.tvm.kernels.conv import conv
 from pfir.backends.tvm.kernels.depthwise import depthwise
 from pfir.backends.tvm.kernels.direct.convolution import direct
-from pfir.backends.tvm.kernels.integers.additions import add_int8
 from pfir.backends.tvm.kernels.integers.convolution import conv_int8
-from pfir.backends.tvm.kernels.integers.means import mean_int8
-from pfir.backends.tvm.kernels.integers.tables import table
+from pfir.backends.tvm.kernels.integers.others.additions import add_int8
+from pfir.backends.tvm.kernels.integers.others.means import mean_int8
+from pfir.backends.tvm.kernels.integers.others.tables import table
 from pfir.backends.tvm.kernels.move import move
 from pfir.backends.tvm.kernels.pool import pool
 from pfir.backends.tvm.kernels.products.dots import dots

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pfir.backends.tvm.counts.integers.elements import ADDITION, FLOATS, TABLE, kind_of
-from pfir.backends.tvm.kernels.integers.additions import addition_of
+from pfir.backends.tvm.kernels.integers.others.additions import addition_of
 from pfir.backends.tvm.lowering.form import KernelSpec, Quantization, Step, channels_last
 from pfir.backends.tvm.lowering.lower import written
 from pfir.target import INT8, parse_target

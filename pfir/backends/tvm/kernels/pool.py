@@ -12,7 +12,7 @@ from typing import Any
 
 from pfir.backends.tvm.kernels.axis import Axis, Taps
 from pfir.backends.tvm.kernels.common import as_float, tail
-from pfir.backends.tvm.kernels.integers.means import TERMS
+from pfir.backends.tvm.kernels.integers.others.means import TERMS
 from pfir.backends.tvm.kernels.written import along, argument, store
 from pfir.backends.tvm.lowering.expressions import const, maximum
 from pfir.backends.tvm.lowering.form import KernelSpec, Quantization

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from pfir.backends.tvm.counts.tail import tail_of_vector
-from pfir.backends.tvm.kernels.integers.tables import ENTRIES
+from pfir.backends.tvm.kernels.integers.others.tables import ENTRIES
 from pfir.backends.tvm.schedule.tiles import by_lane
 from pfir.cores import VNNI_CORES
 from pfir.instructions import Instructions

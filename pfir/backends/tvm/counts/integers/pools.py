@@ -7,7 +7,7 @@ from math import prod
 from pfir.backends.tvm.counts.integers.elements import floats_to_bytes
 from pfir.backends.tvm.counts.others.pool import geometry
 from pfir.backends.tvm.counts.sums import along
-from pfir.backends.tvm.kernels.integers.means import TERMS, WRITTEN_OUT
+from pfir.backends.tvm.kernels.integers.others.means import TERMS, WRITTEN_OUT
 from pfir.backends.tvm.kernels.pool import MOST_COLUMNS
 from pfir.backends.tvm.schedule.channel_tiles import channel_tile
 from pfir.backends.tvm.schedule.integers.dot_blocks import stored

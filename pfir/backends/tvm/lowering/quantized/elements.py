@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pfir.backends.tvm.counts.integers.elements import ADDITION, TABLE, kind_of, wide_lanes
-from pfir.backends.tvm.kernels.integers.additions import BYTES, addition_of
+from pfir.backends.tvm.kernels.integers.others.additions import BYTES, addition_of
 from pfir.backends.tvm.lowering.form import EIGHT_BITS, KernelSpec, same_memory
 from pfir.backends.tvm.schedule.tile_kinds import PlainTile, Tile
 from pfir.cores import VNNI_CORES
