@@ -13,6 +13,9 @@ from pfir.backends.tvm.kernels.depthwise import depthwise
 from pfir.backends.tvm.kernels.direct.convolution import direct
 from pfir.backends.tvm.kernels.integers.convolution import conv_int8
 from pfir.backends.tvm.kernels.integers.depthwise.kernel import depthwise_int8
+from pfir.backends.tvm.kernels.integers.others.additions import add_int8
+from pfir.backends.tvm.kernels.integers.others.means import mean_int8
+from pfir.backends.tvm.kernels.integers.others.tables import table
 from pfir.backends.tvm.kernels.move import move
 from pfir.backends.tvm.kernels.pool import pool
 from pfir.backends.tvm.kernels.products.dots import dots
@@ -61,6 +64,7 @@ FAMILIES: dict[str, KernelFamily] = {
     family.name: family
     for family in (
         KernelFamily("across", across),
+        KernelFamily("add_int8", add_int8),
         KernelFamily("affine", affine),
         KernelFamily("conv", _scheduled(conv), CONVOLUTION),
         KernelFamily("conv_int8", conv_int8),
@@ -69,6 +73,7 @@ FAMILIES: dict[str, KernelFamily] = {
         KernelFamily("direct", direct),
         KernelFamily("dots", dots),
         KernelFamily("matmul", matmul),
+        KernelFamily("mean_int8", mean_int8),
         KernelFamily("move", _scheduled(move)),
         KernelFamily("norm", norm),
         KernelFamily("pool", pool),
@@ -76,6 +81,7 @@ FAMILIES: dict[str, KernelFamily] = {
         KernelFamily("reduce", _scheduled(reduce)),
         KernelFamily("reduce_rows", reduce_rows),
         KernelFamily("softmax", softmax),
+        KernelFamily("table", table),
         KernelFamily("transpose", transpose),
         KernelFamily("window", _scheduled(window)),
         KernelFamily("winograd", winograd),

@@ -16,7 +16,9 @@ from pfir.backends.tvm.counts.convolutions.window import window
 from pfir.backends.tvm.counts.convolutions.winograd import winograd
 from pfir.backends.tvm.counts.integers.depthwise import depthwise_int8
 from pfir.backends.tvm.counts.integers.dot_blocks import conv_int8
+from pfir.backends.tvm.counts.integers.elements import elements_int8
 from pfir.backends.tvm.counts.integers.pair_blocks import conv_pairs
+from pfir.backends.tvm.counts.integers.pools import mean_int8, pool_int8
 from pfir.backends.tvm.counts.others.elementwise import elementwise
 from pfir.backends.tvm.counts.others.moves import move, transpose
 from pfir.backends.tvm.counts.others.pool import pool
@@ -26,7 +28,7 @@ from pfir.backends.tvm.counts.products.matmul import matmul
 from pfir.backends.tvm.counts.products.product import product
 from pfir.backends.tvm.families import modelled
 from pfir.backends.tvm.kernels.products.matmul import fitted
-from pfir.backends.tvm.schedule.blocks import Direct
+from pfir.backends.tvm.schedule.blocks import NHWC, Direct
 from pfir.backends.tvm.schedule.candidate_schedules import Schedule
 from pfir.backends.tvm.schedule.integers.depthwise_blocks import DepthwiseBlocks
 from pfir.backends.tvm.schedule.integers.dot_blocks import DotBlocks
@@ -57,6 +59,7 @@ _OTHERS: dict[str, _Count] = {
     "softmax": softmax,
     "transpose": transpose,
 }
+_INTEGERS: dict[str, _Count] = {"elementwise": elements_int8, "pool": pool_int8}
 _SCHEDULED: dict[type, Callable] = {
     AcrossTile: across,
     DepthwiseBlocks: depthwise_int8,
@@ -96,6 +99,9 @@ class KernelCounts:
         return kernel.weight_bytes * (points / prod(workload.kernel) - 1)
 
     def _of(self, kernel: Kernel, target: Target) -> Instructions:
+        count = _of_integers(kernel.workload)
+        if count is not None:
+            return count(target, kernel.workload, kernel.tail)
         workload = _as_computed(target, kernel.workload)
         if workload.dtype == INT8:
             return self._scheduled(target, workload, kernel.tail)
@@ -142,6 +148,16 @@ def _modelled(target: Target, workload: Workload) -> Schedule:
 @lru_cache(maxsize=1 << 16)
 def _known_of(target: Target, workload: Workload) -> Schedule:
     return modelled(target, workload)
+
+
+def _of_integers(workload: Workload) -> _Count | None:
+    """What counts a kernel over integers whose schedule is no choice; None of any other one."""
+    if workload.dtype != INT8:
+        return None
+    image = workload.family == "reduce" and len(workload.data) == _IMAGE_AXES and workload.order == NHWC
+    if image and workload.kind == "mean" and workload.out[1:] == (workload.data[1], 1, 1):
+        return mean_int8
+    return _INTEGERS.get(workload.family)
 
 
 def flat(workload: Workload) -> Workload:

@@ -45,7 +45,7 @@ def affine(spec: KernelSpec, tile: PlainTile) -> Any:
     from tvm.script.ir_builder import IRBuilder
     from tvm.tirx.script import builder as T
 
-    *outer, inner = _shared(runs_of(spec), tile)
+    *outer, inner = shared(runs_of(spec), tile)
     with IRBuilder() as ib, T.prim_func(s_tir=True):
         T.func_name("main")
         arguments = [argument(f"p{i}", form, spec.dtype) for i, form in enumerate(spec.operands)]
@@ -85,6 +85,18 @@ def runs_of(spec: KernelSpec) -> list[MergedAxes]:
     return runs or [MergedAxes(1, 1, (0,) * len(strides))]
 
 
+def shared(runs: list[MergedAxes], tile: PlainTile) -> list[MergedAxes]:
+    """The runs, a single long one shared evenly among the threads where whole vectors allow it."""
+    share, rest = divmod(runs[-1].size, tile.threads)
+    if tile.threads == 1 or len(runs) > 1 or rest or share < _SHARED:
+        return runs
+    only = runs[0]
+    return [
+        MergedAxes(tile.threads, only.result * share, tuple(step * share for step in only.operands)),
+        MergedAxes(share, only.result, only.operands),
+    ]
+
+
 def _strides(spec: KernelSpec, operand: int) -> list[int]:
     """How far an operand moves along each axis of the result: nowhere where it is broadcast."""
     form, rank = spec.operands[operand], len(spec.out.shape)
@@ -103,15 +115,3 @@ def _first(spec: KernelSpec, operand: int) -> int:
         return 0
     form = spec.operands[operand]
     return sum(spec["starts"][axis] * prod(form.memory[place + 1 :]) for place, axis in enumerate(form.order))
-
-
-def _shared(runs: list[MergedAxes], tile: PlainTile) -> list[MergedAxes]:
-    """The runs, a single long one shared evenly among the threads where whole vectors allow it."""
-    share, rest = divmod(runs[-1].size, tile.threads)
-    if tile.threads == 1 or len(runs) > 1 or rest or share < _SHARED:
-        return runs
-    only = runs[0]
-    return [
-        MergedAxes(tile.threads, only.result * share, tuple(step * share for step in only.operands)),
-        MergedAxes(share, only.result, only.operands),
-    ]

@@ -7,14 +7,15 @@ out of the loop over rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pfir.backends.tvm.kernels.axis import Axis, Taps
 from pfir.backends.tvm.kernels.common import as_float, tail
+from pfir.backends.tvm.kernels.integers.others.means import TERMS
 from pfir.backends.tvm.kernels.written import along, argument, store
 from pfir.backends.tvm.lowering.expressions import const, maximum
-from pfir.backends.tvm.lowering.form import KernelSpec
+from pfir.backends.tvm.lowering.form import KernelSpec, Quantization
 from pfir.backends.tvm.schedule.tile_kinds import ChannelTile
 from pfir.target import HALF, SINGLE
 
@@ -46,6 +47,14 @@ def pool(spec: KernelSpec, tile: ChannelTile) -> Any:
                         lambda channel, lanes, x=x, under=under: line.tile(x, under, channel, lanes),
                     )
     return ib.get()
+
+
+def type_of_sums(spec: KernelSpec) -> str:
+    """The narrowest type that holds the sum of a window of integers."""
+    data = spec.operands[0].dtype
+    if spec["kernel"][0] * spec["kernel"][1] > TERMS[data]:
+        return "int32"
+    return "int16" if data == "int8" else "uint16"
 
 
 # For each output column of a tile, which input columns its window holds: how far from where the first window begins.
@@ -87,7 +96,7 @@ class _Line:
         """The outputs from column `x` on, for `lanes` channels."""
         from tvm.tirx.script import builder as T
 
-        dtype, start = (SINGLE, 0.0) if self.average else (self.spec.dtype, LOWEST[self.spec.dtype])
+        dtype, start = self._first
         places = {at: i for i, at in enumerate(sorted({at for window in under for at in window}))}
         columns = T.alloc_buffer((max(1, len(places)), lanes), dtype, scope="local")
         for i in places.values():
@@ -125,6 +134,18 @@ class _Line:
     def average(self) -> bool:
         return self.spec["kind"] == "average"
 
+    @property
+    def _first(self) -> tuple[str, float]:
+        """The type in which values are combined, and what they are combined with first."""
+        if not self.average:
+            return self.spec.dtype, LOWEST[self.spec.dtype]
+        return (SINGLE, 0.0) if self._integers is None else (type_of_sums(self.spec), 0)
+
+    @property
+    def _integers(self) -> Quantization | None:
+        """What the integers of an average stand for, where those are added; None where floats are."""
+        return self.spec.operands[0].quantization if self.average else None
+
     def _rows(self) -> tuple[Any, Any]:
         """The first row of the kernel that meets the image, and the one behind the last."""
         from tvm import tirx
@@ -133,6 +154,9 @@ class _Line:
         return first, tirx.max(first, last)
 
     def _pixel(self, y: Any, x: Any, channel: Any) -> Any:
+        if self._integers is not None:
+            form = replace(self.operands[0].form, quantization=None)
+            return replace(self.operands[0], form=form)(self.batch, channel, y, x).astype(self._first[0])
         value = self.operands[0](self.batch, channel, y, x)
         return as_float(value, SINGLE) if self.average else value
 
@@ -143,7 +167,10 @@ class _Line:
         value = columns[0]
         for column in columns[1:]:
             value = self._with(value, column)
-        if self.average:
+        if self._integers is not None:
+            steps = value.astype("int32") - self._integers.zero_point * cells
+            value = steps.astype(SINGLE) * (const(self._integers.scale) / self._count(x, cells))
+        elif self.average:
             value = value / self._count(x, cells)
         return tail(self.spec, self.operands, (self.batch, channel, self.y, x), value)
 

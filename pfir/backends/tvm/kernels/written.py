@@ -46,6 +46,16 @@ def along(channels: int, lanes: int, body: Callable[[Any, int], None]) -> None:
         body(channels - last, last)
 
 
+def whole_vectors(values: int, lanes: int, body: Callable[[Any], None]) -> None:
+    """Write `body(start)` for whole vectors that cover so many values, no fewer than `lanes`; the last may overlap."""
+    from tvm.tirx.script import builder as T
+
+    with T.serial(0, values // lanes) as vector:
+        body(vector * lanes)
+    if values % lanes:
+        body(values - lanes)
+
+
 def narrowed(lanes: int, channels: int) -> int:
     """The fewest of at most so many lanes that hold the channels, if those are no more."""
     return min(lanes, max(FEWEST_LANES, 1 << (channels - 1).bit_length()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import onnx_graphsurgeon as gs
 
@@ -14,8 +15,10 @@ NO_OPS = ("Identity", "Dropout")
 _LONGEST_DETOUR = 6
 # TVM's simplifier walks bound values anew at each use, so that a chain costs the product of its operators' uses.
 _MOST_USES = 5_000
+_FUNCTIONS = ("Sigmoid", "Tanh", "Exp", "Erf", "Gelu", "Elu", "Selu")
+_FEWEST_LOOKUPS = 512  # twice the entries of a table
 _USES = {
-    **dict.fromkeys(("Sigmoid", "Tanh", "Exp", "Erf", "Gelu", "Elu", "Selu"), 16),
+    **dict.fromkeys(_FUNCTIONS, 16),
     **dict.fromkeys(("HardSwish", "PRelu", "LeakyRelu", "Abs", "Softsign", "ThresholdedRelu"), 2),
 }
 
@@ -86,10 +89,17 @@ def _grow(node: gs.Node, position: dict[int, int], taken: set[int], kept: set[st
         if len(escaping) == 1 and escaping[0] is detour[-1].outputs[0] and not _is_reading(detour, kept):
             members = list(detour)
         follower = _next(detour, position, taken, node.outputs[0].shape)
-        if follower is None or _uses([*detour[1:], follower]) > _MOST_USES:
+        if follower is None or _uses([*detour[1:], follower]) > _MOST_USES or _is_for_table(detour[-1], follower):
             break
         detour.append(follower)
     return members
+
+
+def _is_for_table(last: gs.Node, follower: gs.Node) -> bool:
+    """Whether a function that takes many instructions follows on integers, of which a table of it takes few."""
+    if last.op != QUANTIZE or follower.op != DEQUANTIZE or prod(follower.outputs[0].shape) < _FEWEST_LOOKUPS:
+        return False
+    return any(user.op in _FUNCTIONS for user in follower.outputs[0].outputs)
 
 
 def _is_reading(members: list[gs.Node], kept: set[str]) -> bool:

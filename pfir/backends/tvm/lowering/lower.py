@@ -16,6 +16,7 @@ from pfir.backends.tvm.lowering.fuse import NO_OPS, Group, elementwise, groups, 
 from pfir.backends.tvm.lowering.moves import MOVERS, mover, split, view
 from pfir.backends.tvm.lowering.normalization import over_rows
 from pfir.backends.tvm.lowering.quantized.constants import fold_quantized
+from pfir.backends.tvm.lowering.quantized.elements import on_integers
 from pfir.backends.tvm.lowering.quantized.integers import image_form, integer_anchor
 from pfir.backends.tvm.lowering.quantized.moves import (
     are_alike,
@@ -275,7 +276,7 @@ class Lowering:
             self._result(start, nodes[-1].outputs[0] if nodes else tensor, whole[-1:], dtype),
             computes,
         )
-        made = self.program.call(spec, start.tile, operands)
+        made = self.program.call(*on_integers(self.program.target, spec, start.tile), operands)
         return made if start.result is None else self.program.view(made, replace(start.result, dtype=made.form.dtype))
 
     def _result(self, start: Anchor, tensor: gs.Tensor, last: tuple[Step, ...], dtype: str) -> Form:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import prod
 
 import onnx_graphsurgeon as gs
@@ -12,6 +13,7 @@ from pfir.backends.tvm.lowering.form import Form, channels_last
 from pfir.backends.tvm.lowering.fuse import Group
 from pfir.backends.tvm.lowering.values import Program
 from pfir.backends.tvm.schedule.channel_tiles import channel_tile
+from pfir.backends.tvm.schedule.integers.pools import integer_tile
 from pfir.backends.tvm.schedule.tiles import plain_tile
 from pfir.ir.operators.windows import each_of, pads_of
 
@@ -34,8 +36,11 @@ def pool(kind: str) -> Callable[[Program, Group, Values], Anchor | None]:
             "ceil": bool(node.attrs.get("ceil_mode", 0)),
             "counts_pads": bool(node.attrs.get("count_include_pad", 0)),
         }
+        data = as_image(program, value(node.inputs[0]))
         tile = channel_tile(program.target, out.shape[3], out.shape[1])
-        return Anchor("pool", attributes, [as_image(program, value(node.inputs[0]))], out, tile)
+        if kind == "average" and data.form.quantization is not None:
+            tile = integer_tile(program.target, tile, kernel[1], attributes["strides"][1], attributes["dilations"][1])
+        return Anchor("pool", attributes, [data], out, tile)
 
     return make
 
@@ -51,12 +56,21 @@ def reduce(kind: str) -> Callable[[Program, Group, Values], Anchor | None]:
             return None
         shape = tuple(1 if axis in axes else size for axis, size in enumerate(data.form.shape))
         out = Form(shape, data.form.order)
+        if kind == "mean" and _is_of_bytes(data.form, axes):
+            tile = replace(plain_tile(program.target), lanes=program.target.core.vector_bytes)
+            return Anchor("mean_int8", {}, [data], out, tile)
         if _innermost(data.form, axes):
             attributes = {"kind": kind, "n": prod(data.form.shape[axis] for axis in axes)}
             return Anchor("reduce_rows", attributes, [program.floats(data)], out, plain_tile(program.target))
         return Anchor("reduce", {"kind": kind, "axes": axes}, [data], out, plain_tile(program.target))
 
     return make
+
+
+def _is_of_bytes(form: Form, axes: tuple[int, ...]) -> bool:
+    """Whether these axes are all positions of an image of eight bits, its channels side by side."""
+    image = form.order == channels_last(form.shape).order and len(form.shape) > len("NC")
+    return image and form.quantization is not None and axes == tuple(range(len("NC"), len(form.shape)))
 
 
 def _innermost(form: Form, axes: tuple[int, ...]) -> bool:

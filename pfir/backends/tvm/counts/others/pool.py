@@ -34,7 +34,7 @@ def pool(target: Target, workload: Workload, tail: Tail) -> Instructions:
     lanes = min(tile.lanes, 1 << (channels.bit_length() - 1))
     vectors, reach = -(-channels // lanes), (workload.kernel[1] - 1) * workload.dilations[1] + 1
     columns = min(tile.rows, max(1, (MOST_COLUMNS - reach) // workload.strides[1] + 1))
-    rows, cut, tiles, begun, combined, crowded = _geometry(*axes_of(workload), columns)
+    rows, cut, tiles, begun, combined, crowded = geometry(*axes_of(workload), columns)
     each, size, share = batch * vectors, lanes * target.value_bytes, share_of_vector(target, lanes)
     pixels, results = each * rows * begun, each * height * width
     cells = each * height * combined
@@ -78,7 +78,7 @@ def _addressed(apart: int, size: int, before: float) -> float:
 
 
 @lru_cache(maxsize=1024)
-def _geometry(down: Axis, along: Axis, width: int) -> tuple[int, bool, int, int, int, int]:
+def geometry(down: Axis, along: Axis, width: int) -> tuple[int, bool, int, int, int, int]:
     """Of one vector of channels: rows of windows inside the image, and whether the border cuts any; of a row of results
     its tiles, columns that are begun, columns that are combined with others, and tiles that hold too many."""
     inside = [len(down.inside(output)) for output in range(down.out)]
