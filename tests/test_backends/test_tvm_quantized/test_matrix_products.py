@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pfir.backends.tvm.counts.integers.dot_blocks import conv_int8
-from pfir.backends.tvm.kernels.direct.layer import spans_of
+from pfir.backends.tvm.kernels.axis import Axis
 from pfir.backends.tvm.kernels.integers.groups import cut, values_of
 from pfir.backends.tvm.lowering.lower import written
 from pfir.backends.tvm.schedule.integers.choice import dot_plans
@@ -69,7 +69,8 @@ def test_groups_of_eight_hold_each_value_once(length):
 @pytest.mark.parametrize("out", range(1, 30))
 @pytest.mark.parametrize("most", (1, 4, 8))
 def test_tiles_of_pairs_cover_a_row(out, most):
-    spans = spans_of(out, most, 2 if most > 1 else 1)
+    tiles = Axis(out, out, 1, 1, 1, 0).balanced(most, 2 if most > 1 else 1)
+    spans = [(tile.start, len(tile)) for tile in tiles]
     assert [x for start, rows in spans for x in range(start, start + rows)] == list(range(out))
     assert max(rows for _, rows in spans) <= most
     assert most == 1 or sum(rows % 2 for _, rows in spans) == out % 2
