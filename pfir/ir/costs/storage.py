@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, prod
 
-import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.ir.costs.symbolic_cost import Dim, axes
+from pfir.ir.onnx_io.tensors import element_type, stored_bytes
 
 _BITS = 8
 
@@ -61,4 +61,4 @@ class Storage:
 
 def storage_of(tensor: gs.Tensor) -> Storage:
     """How a file holds a tensor: as many bits for each value as its type has."""
-    return Storage(_BITS * np.dtype(tensor.dtype).itemsize)
+    return Storage(stored_bytes(element_type(tensor.dtype), _BITS))  # bytes of eight values are bits of one

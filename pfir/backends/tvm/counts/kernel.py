@@ -14,8 +14,10 @@ from pfir.backends.tvm.counts.convolutions.depthwise import depthwise
 from pfir.backends.tvm.counts.convolutions.direct import direct
 from pfir.backends.tvm.counts.convolutions.window import window
 from pfir.backends.tvm.counts.convolutions.winograd import winograd
+from pfir.backends.tvm.counts.integers.depthwise import depthwise_int8
 from pfir.backends.tvm.counts.integers.dot_blocks import conv_int8
 from pfir.backends.tvm.counts.integers.elements import elements_int8
+from pfir.backends.tvm.counts.integers.pair_blocks import conv_pairs
 from pfir.backends.tvm.counts.integers.pools import mean_int8, pool_int8
 from pfir.backends.tvm.counts.others.elementwise import elementwise
 from pfir.backends.tvm.counts.others.moves import move, transpose
@@ -28,7 +30,9 @@ from pfir.backends.tvm.families import modelled
 from pfir.backends.tvm.kernels.products.matmul import fitted
 from pfir.backends.tvm.schedule.blocks import NHWC, Direct
 from pfir.backends.tvm.schedule.candidate_schedules import Schedule
+from pfir.backends.tvm.schedule.integers.depthwise_blocks import DepthwiseBlocks
 from pfir.backends.tvm.schedule.integers.dot_blocks import DotBlocks
+from pfir.backends.tvm.schedule.integers.pair_blocks import PairBlocks
 from pfir.backends.tvm.schedule.integers.routing import convolved
 from pfir.backends.tvm.schedule.routing import CONVOLUTION, DEPTHWISE, PRODUCT, WINDOW, routed
 from pfir.backends.tvm.schedule.tile_kinds import AcrossTile, DepthwiseTile, DotsTile, MatrixTile
@@ -58,10 +62,12 @@ _OTHERS: dict[str, _Count] = {
 _INTEGERS: dict[str, _Count] = {"elementwise": elements_int8, "pool": pool_int8}
 _SCHEDULED: dict[type, Callable] = {
     AcrossTile: across,
+    DepthwiseBlocks: depthwise_int8,
     DepthwiseTile: depthwise,
     Direct: direct,
     DotBlocks: conv_int8,
     DotsTile: dots,
+    PairBlocks: conv_pairs,
     Winograd: winograd,
 }
 _IMAGE_AXES = 4

@@ -196,13 +196,13 @@ class Lowering:
     def _anchor(self, group: Group) -> Anchor | None:
         """What heads the kernel of a group; None where none of ours computes it."""
         program, head = self.program, group.head
-        integers = integer_anchor(program, group, self.numbers)
+        integers = integer_anchor(program, group, self.given)
         return integers or anchor(program, group, self._read_by(head)) or mover(program, head, self.numbers)
 
     def _read_by(self, head: gs.Node) -> Values:
         """How an anchor reads: a convolution copies an image in ONNX's order anyway, and converts it there."""
-        form = self.given(head.inputs[0]).form
-        if head.op == "Conv" and form.order == (0, 1, 2, 3) and form.quantization is None:
+        form = self.given(head.inputs[0]).form if head.op == "Conv" else None
+        if form is not None and form.order == (0, 1, 2, 3) and form.quantization is None:
             return self.given
         return self.numbers if head.op in BY_ELEMENT else self.value
 

@@ -12,6 +12,7 @@ from pfir.backends.tvm.kernels.pool import MOST_COLUMNS
 from pfir.backends.tvm.schedule.channel_tiles import channel_tile
 from pfir.backends.tvm.schedule.integers.dot_blocks import stored
 from pfir.backends.tvm.schedule.integers.pools import integer_tile
+from pfir.backends.tvm.schedule.routing import axes_of
 from pfir.backends.tvm.schedule.tiles import FEWEST_LANES, by_lane
 from pfir.instructions import Instructions
 from pfir.target import Target
@@ -29,9 +30,7 @@ def pool_int8(target: Target, workload: Workload, tail: Tail) -> Instructions:
     average = workload.kind == "average"
     tile = integer_tile(target, tile, kernel, stride, step) if average else tile
     columns = min(tile.rows, max(1, (MOST_COLUMNS - (kernel - 1) * step - 1) // stride + 1))
-    sizes = workload.data[2:], workload.out[2:]
-    axes = zip(*sizes, workload.kernel, workload.strides, workload.dilations, workload.pads, strict=True)
-    rows, _, tiles, begun, combined, _ = geometry(tuple(axes), columns)
+    rows, _, tiles, begun, combined, _ = geometry(*axes_of(workload), columns)
     found = _steering(batch, height, tiles)
     for lanes, count in along(channels, target.core.vector_bytes, FEWEST_LANES):
         added = _added(target, lanes) if average else 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -97,6 +98,14 @@ class Border:
     def of(self, place: int) -> int:
         """The class of a position."""
         return min(place, self.before) + max(0, place - (self.out - self.behind) + 1)
+
+    def at(self, place: Any) -> Any:
+        """The class of a position that is known when the kernel runs."""
+        from tvm import tirx
+
+        if self.classes == 1:
+            return 0
+        return tirx.min(place, self.before) + tirx.max(0, place - (self.out - self.behind) + 1)
 
     def taps(self, kind: int) -> list[int]:
         """The taps that meet the image at the positions of a class."""

@@ -54,6 +54,11 @@ class Sums(ABC):
     weights: Any
     cells: list[Any]
 
+    @property
+    def late(self) -> bool:
+        """Whether cells get their first values in the end, since products are added elsewhere."""
+        return False
+
     @abstractmethod
     def begin(self) -> None:
         """Bring the first values to where products are added."""

@@ -7,17 +7,21 @@ from dataclasses import dataclass
 from itertools import product as pairs
 from typing import Any
 
+from pfir.backends.tvm.kernels.axis import Stretches
 from pfir.backends.tvm.kernels.common import Operand, tail
-from pfir.backends.tvm.kernels.direct.layer import Layer, Taps
+from pfir.backends.tvm.kernels.direct.layer import Layer
 from pfir.backends.tvm.kernels.integers.dot_products import DOT_PRODUCTS
 from pfir.backends.tvm.kernels.integers.groups import Cut, cut, values_of
 from pfir.backends.tvm.kernels.integers.matrix_sums import MatrixSums
 from pfir.backends.tvm.kernels.integers.packing import Border
+from pfir.backends.tvm.kernels.integers.pairs.products import PAIR_PRODUCTS
+from pfir.backends.tvm.kernels.integers.pairs.sums import pair_sums
 from pfir.backends.tvm.kernels.integers.rounding import rounding_last, store_rounded
 from pfir.backends.tvm.kernels.integers.sums import DotSums, Run, Sums
 from pfir.backends.tvm.kernels.written import WRITTEN_OUT, fence, store
 from pfir.backends.tvm.schedule.blocks import Block
 from pfir.backends.tvm.schedule.integers.dot_blocks import SMMLA
+from pfir.backends.tvm.schedule.integers.pair_blocks import PAIR_VECTORS
 from pfir.target import SINGLE
 
 
@@ -61,14 +65,15 @@ class RegisterTile:
     rows: Border
     columns: int
     kinds: tuple[int, ...]
-    taps: Taps
+    taps: Stretches
 
     def write(self) -> None:
         from tvm.tirx.script import builder as T
 
         sums = [T.alloc_buffer((len(self.kinds), width), "int32", scope="local") for width in self.block.lanes]
-        self._begin(sums)
         found = self._sums(sums)
+        if not found.late:
+            self._begin(sums)
         found.begin()
         first, last = self.layer.lines(self.place.y)
         if self.taps:
@@ -76,6 +81,8 @@ class RegisterTile:
                 for tap, count, who in self.taps:
                     self._stretch(ky, tap, count, who, found)
         fence(self.layer.spec["fenced"], whole=True)
+        if found.late:
+            self._begin(sums)
         found.finish()
         for i, (j, width) in pairs(range(len(self.kinds)), enumerate(self.block.lanes)):
             self._result(i, j, width, sums[j])
@@ -86,8 +93,11 @@ class RegisterTile:
 
         lanes, positions = self.block.lanes, len(self.kinds)
         common = (lanes, positions, self.buffers.image, self.buffers.operands[1].tensor, cells)
-        if self.layer.spec["dot"] != SMMLA:
-            return DotSums(*common, DOT_PRODUCTS[self.layer.spec["dot"]])
+        dot, together, fenced = (self.layer.spec[name] for name in ("dot", "together", "fenced"))
+        if dot in PAIR_PRODUCTS:
+            return pair_sums(PAIR_PRODUCTS[dot], together, fenced, *common)
+        if dot != SMMLA:
+            return DotSums(*common, DOT_PRODUCTS[dot])
         shapes = [(-(-positions // 2), width // 2, 4) for width in lanes]
         return MatrixSums(*common, [T.alloc_buffer(shape, "int32", scope="local") for shape in shapes])
 
@@ -126,8 +136,9 @@ class RegisterTile:
         from tvm.tirx.script import builder as T
 
         layer, spec, inner, together = self.layer, self.layer.spec, self.layer.inner, self.layer.spec["together"]
-        beside = inner == layer.step and inner % together == 0
-        row = self.place.y * spec["strides"][0] + ky * spec["dilations"][0] - layer.pads[0]
+        whole = together * PAIR_VECTORS[spec["dot"]].chained if spec["dot"] in PAIR_VECTORS else together
+        beside = inner == layer.step and inner % whole == 0
+        row = self.place.y * spec["strides"][0] + ky * spec["dilations"][0] - layer.rows.pad
         start = self.place.x * layer.stride - layer.left + self.place.group * inner
         packed = together * sum(self.block.lanes) * len(values_of(inner, together))
         with T.serial(0, 1 if beside else count) as kx:
@@ -157,7 +168,8 @@ class RegisterTile:
 
     def _instructions(self, run: Run, found: Cut) -> int:
         """About how many instructions multiply."""
-        lanes = 4 if self.layer.spec["dot"] == SMMLA else DOT_PRODUCTS[self.layer.spec["dot"]].lanes[0]
+        dot = self.layer.spec["dot"]
+        lanes = DOT_PRODUCTS[dot].lanes[0] if dot in DOT_PRODUCTS else 4
         return found.count * len(run.who) * sum(-(-width // lanes) for width in self.block.lanes)
 
     def _result(self, i: int, j: int, width: int, sums: Any) -> None:

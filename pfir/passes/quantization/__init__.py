@@ -1,0 +1,1 @@
+"""Post-training quantization: which tensors get few bits, by what scales, and how they are written."""
