@@ -35,6 +35,7 @@ class Objective:
         self._bias = self._bias.reshape(len(self.weight), 1, -1)
         self._inputs, self._factor = rows.inputs, np.float32(layer.factor)
         self._least, self._most = (np.float32(bound) for bound in layer.bounds)
+        self._before = rows.wanted
         self._wanted = np.clip(rows.wanted, self._least, self._most)
 
     def gradient(self, weight: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -53,6 +54,13 @@ class Objective:
             y = np.clip(self._outputs(weight, self._inputs[:, part]), self._least, self._most)
             total += float(np.square(y - self._wanted[:, part]).sum(dtype=np.float64))
         return total / self.count
+
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """E[x x^T], float64 [G, F, F], and E[y x^T], [G, O, F], of inputs x and the outputs y that W x should give."""
+        x = self._inputs
+        second = np.matmul(x.swapaxes(1, 2), x).astype(np.float64) / self.count
+        products = (self._before - self._bias) / self._factor
+        return second, np.matmul(products.swapaxes(1, 2), x).astype(np.float64) / self.count
 
     def _outputs(self, weight: np.ndarray, x: np.ndarray) -> np.ndarray:
         return self._factor * np.matmul(x, weight.swapaxes(1, 2)) + self._bias
