@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
+from pfir.ir.model import Model
+from pfir.passes.base import Context
 from pfir.passes.pruning.moments import regularised
+from pfir.passes.quantization.rounding.layerwise import round_layers
 from pfir.passes.quantization.rounding.objective import Objective
 
 HOLD = 1e-2
 """Share of its own energy by which each feature is held near its weight, which keeps noise out of the solution."""
 SWEEPS = 5
 """Most sweeps of descent; few weights still move in the last."""
+
+
+def compensate(model: Model, reference: Model, weight_bits: int, context: Context) -> tuple[str, ...]:
+    """Round the weights of a quantized model with compensation, in place, layer by layer; the nodes of those it chose.
+
+    Args and Raises: as `round_layers`.
+    """
+    return round_layers(model, reference, weight_bits, context, lambda objective, limit, _: compensated(objective, limit))
 
 
 def compensated(objective: Objective, limit: int) -> np.ndarray:

@@ -19,6 +19,34 @@ from pfir.passes.pruning.consumer_matrix import ConsumerMatrix
 
 
 @dataclass(frozen=True, eq=False)
+class Bias:
+    """A bias of a quantized model, an initializer of the layer alone.
+
+    Args:
+        tensor: The initializer, of integers where it has a scale.
+        scale: A number for each output channel, or one for all; None of a bias of floats.
+        factor: What the bias is multiplied by before it is added to the product.
+    """
+
+    tensor: str
+    scale: np.ndarray | None
+    factor: float
+
+    def values(self, held: np.ndarray) -> np.ndarray:
+        """What these values of the initializer add to the product, float32 [O]."""
+        floats = held if self.scale is None else held * self.scale
+        return np.ravel(floats).astype(np.float32) * np.float32(self.factor)
+
+    def stored(self, values: np.ndarray, like: np.ndarray) -> np.ndarray:
+        """The inverse of `values`, in the shape and type of the initializer `like`."""
+        floats = values.astype(np.float64) / self.factor
+        if self.scale is None:
+            return floats.reshape(like.shape).astype(like.dtype)
+        limits = np.iinfo(like.dtype)
+        return np.clip(np.rint(floats / self.scale), limits.min, limits.max).reshape(like.shape).astype(like.dtype)
+
+
+@dataclass(frozen=True, eq=False)
 class QuantizedLayer:
     """A layer W x + b of a quantized model, W an integer initializer times a scale.
 
@@ -31,8 +59,9 @@ class QuantizedLayer:
         limit: The largest integer that a weight may be; the smallest is its negative.
         data: The tensor of the quantized model that the layer multiplies: eight bits, as floats.
         result: The tensor that the node writes, in the float model.
-        matrix: How it contracts; None where outputs are no products of windows with a matrix (transposed ones).
-        bias: What is added to the product, a number for each output channel; None where nothing is.
+        matrix: How it contracts; None where outputs are no products of windows with a matrix (transposed ones), or the
+            bias is not the layer's alone.
+        bias: What is added to the product; None where nothing is.
         factor: What the product is multiplied by.
         bounds: Least and largest value that the float model lets through behind the node (Relu, Clip).
     """
@@ -46,7 +75,7 @@ class QuantizedLayer:
     data: str
     result: str
     matrix: ConsumerMatrix | None
-    bias: np.ndarray | None
+    bias: Bias | None
     factor: float
     bounds: tuple[float, float]
 
@@ -83,6 +112,7 @@ def _found(model: Model, reference: Model, limit: int) -> Iterator[QuantizedLaye
             continue
         weight, integers = numbers(theirs.weight), step.inputs[0]
         if weight is not None and weight.shape == tuple(integers.values.shape) and weight.dtype == np.float32:
+            bias = _bias(ours, weight.shape)
             yield QuantizedLayer(
                 node.name,
                 integers.name,
@@ -92,8 +122,8 @@ def _found(model: Model, reference: Model, limit: int) -> Iterator[QuantizedLaye
                 limit,
                 ours.data.name,
                 theirs.node.outputs[0].name,
-                _matrix(theirs, weight.shape),
-                _bias(ours),
+                None if bias is None and ours.bias is not None else _matrix(theirs, weight.shape),
+                bias,
                 ours.factor,
                 bounds_behind(theirs.node.outputs[0]),
             )
@@ -139,6 +169,13 @@ def _matrix(layer: LinearLayer, shape: tuple[int, ...]) -> ConsumerMatrix | None
     return ConsumerMatrix(*names, layer.layout, channels, layer.data_axis, layer.result_axis, windows=windows)
 
 
-def _bias(layer: LinearLayer) -> np.ndarray | None:
-    found = None if layer.bias is None else numbers(layer.bias)
-    return None if found is None else np.ravel(found).astype(np.float32) * np.float32(layer.bias_factor)
+def _bias(layer: LinearLayer, shape: tuple[int, ...]) -> Bias | None:
+    tensor, step = layer.bias, None if layer.bias is None else producer(layer.bias)
+    scale = None
+    if step is not None:
+        if not _is_symmetric(step):
+            return None
+        tensor, scale = step.inputs[0], np.asarray(step.inputs[1].values, np.float64)
+    outputs = layer.layout.outputs(shape)
+    own = isinstance(tensor, gs.Constant) and len(tensor.outputs) == 1 and tensor.values.size == outputs
+    return Bias(tensor.name, scale, layer.bias_factor) if own and layer.bias_factor else None

@@ -16,23 +16,29 @@ class Objective:
     """The squared error of a layer's outputs: the mean over rows of the sum over outputs.
 
     Args:
-        layer: Tells bias, factor and what follows.
+        layer: Tells the float weights, the factor and what follows.
         matrix: How the layer contracts.
         rows: Its inputs in the quantized model, and what the float model gives.
+        bias: What is added to the product, [O]; None where nothing is, and nothing may be.
 
     Attributes:
         weight: The float weights, [G, O, F].
         scale: [G, O, 1].
+        has_bias: Whether a bias can carry what is lacking on average.
         count: How many rows there are.
     """
 
-    def __init__(self, layer: QuantizedLayer, matrix: ConsumerMatrix, rows: Rows) -> None:
+    def __init__(
+        self, layer: QuantizedLayer, matrix: ConsumerMatrix, rows: Rows, bias: np.ndarray | None = None
+    ) -> None:
         self.weight = matrix.matrix(layer.weight).astype(np.float32)
         self.scale = matrix.matrix(np.broadcast_to(layer.scale, layer.weight.shape))[:, :, :1].astype(np.float32)
         self.count = rows.inputs.shape[1]
-        bias = np.zeros(self.weight.shape[:2], np.float32) if layer.bias is None else layer.bias
-        self._bias = np.broadcast_to(bias.reshape(-1), self.weight.shape[0] * self.weight.shape[1])
-        self._bias = self._bias.reshape(len(self.weight), 1, -1)
+        self.has_bias = bias is not None
+        outputs = self.weight.shape[:2]
+        self._bias = np.zeros((outputs[0], 1, outputs[1]), np.float32)
+        if bias is not None:
+            self._bias += bias.reshape(self._bias.shape)
         self._inputs, self._factor = rows.inputs, np.float32(layer.factor)
         self._least, self._most = (np.float32(bound) for bound in layer.bounds)
         self._before = rows.wanted
@@ -46,21 +52,38 @@ class Objective:
         gap *= (y > self._least) & (y < self._most)
         return np.float32(2.0 / len(rows)) * self._factor * np.matmul(gap.swapaxes(1, 2), x)
 
-    def error(self, weight: np.ndarray) -> float:
-        """On all rows."""
+    def error(self, weight: np.ndarray, shift: np.ndarray | float = 0.0) -> float:
+        """On all rows, with this number [G * O] added to each output."""
+        shift = np.reshape(np.broadcast_to(np.float32(shift), self._bias.size), self._bias.shape)
         total = 0.0
-        for start in range(0, self.count, CHUNK):
-            part = slice(start, start + CHUNK)
-            y = np.clip(self._outputs(weight, self._inputs[:, part]), self._least, self._most)
+        for part in self._parts():
+            y = np.clip(self._outputs(weight, self._inputs[:, part]) + shift, self._least, self._most)
             total += float(np.square(y - self._wanted[:, part]).sum(dtype=np.float64))
         return total / self.count
 
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
-        """E[x x^T], float64 [G, F, F], and E[y x^T], [G, O, F], of inputs x and the outputs y that W x should give."""
-        x = self._inputs
+        """E[x x^T], float64 [G, F, F], and E[y x^T], [G, O, F], of inputs x and the outputs y that W x should give.
+
+        Where there is a bias to carry the means, they are those of the deviations from them.
+        """
+        x, y = self._inputs, (self._before - self._bias) / self._factor
         second = np.matmul(x.swapaxes(1, 2), x).astype(np.float64) / self.count
-        products = (self._before - self._bias) / self._factor
-        return second, np.matmul(products.swapaxes(1, 2), x).astype(np.float64) / self.count
+        cross = np.matmul(y.swapaxes(1, 2), x).astype(np.float64) / self.count
+        if not self.has_bias:
+            return second, cross
+        means, sums = (part.mean(1, dtype=np.float64) for part in (x, y))
+        return second - means[:, :, None] * means[:, None], cross - sums[:, :, None] * means[:, None]
+
+    def gap(self, weight: np.ndarray) -> np.ndarray:
+        """What these weights lack on average before any Relu or Clip, float32 [G * O]."""
+        total = sum(
+            (self._before[:, part] - self._outputs(weight, self._inputs[:, part])).sum(1, dtype=np.float64)
+            for part in self._parts()
+        )
+        return np.ravel(total / self.count).astype(np.float32)
+
+    def _parts(self) -> list[slice]:
+        return [slice(start, start + CHUNK) for start in range(0, self.count, CHUNK)]
 
     def _outputs(self, weight: np.ndarray, x: np.ndarray) -> np.ndarray:
         return self._factor * np.matmul(x, weight.swapaxes(1, 2)) + self._bias

@@ -12,7 +12,7 @@ from pfir.passes.quantization.rounding.flow import Flow
 from pfir.passes.quantization.rounding.layers import QuantizedLayer
 from pfir.passes.quantization.rounding.segments import Segment
 
-A_FEATURE = 8
+A_FEATURE = 16
 """Rows for each weight of an output, so that there is more to learn from than there is to choose."""
 AT_LEAST = 4096
 MOST_VALUES = 2**25
@@ -32,9 +32,10 @@ class Rows:
     wanted: np.ndarray
 
 
-def rows_of(layer: QuantizedLayer, matrix: ConsumerMatrix, segment: Segment, flow: Flow, seed: int) -> Rows:
+def rows_of(
+    layer: QuantizedLayer, matrix: ConsumerMatrix, segment: Segment, flow: Flow, rng: np.random.Generator
+) -> Rows:
     """The rows of a layer, at places chosen at random anew for every few samples."""
-    rng = np.random.default_rng(seed)
     count = len(next(iter(flow.ours.values())))
     wanted = math.ceil(_wanted(matrix) / count)
     inputs, outputs = [], []

@@ -1,0 +1,72 @@
+"""Layer by layer: each reads the quantized network as it is by then, and is to give what the float layer gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from pfir.ir.model import Model
+from pfir.passes.base import Context
+from pfir.passes.pruning.consumer_matrix import ConsumerMatrix
+from pfir.passes.quantization.rounding.flow import Flow
+from pfir.passes.quantization.rounding.layers import QuantizedLayer, quantized_layers
+from pfir.passes.quantization.rounding.objective import Objective
+from pfir.passes.quantization.rounding.rows import rows_of
+from pfir.passes.quantization.rounding.segments import segments
+
+SAMPLES = 512
+"""Calibration samples that are looked at, at most: the rows of a layer come from few places of each."""
+
+Choose = Callable[[Objective, int, np.random.Generator], np.ndarray]
+"""Integers within +-limit for an objective, float32 [G, O, F]."""
+
+
+def round_layers(
+    model: Model, reference: Model, weight_bits: int, context: Context, choose: Choose
+) -> tuple[str, ...]:
+    """Choose, in place and in turn, the integer weights of a quantized model anew; the nodes of the layers it chose.
+
+    A layer keeps what it has where that is better, behind the Relu or Clip that follows it, or where the layer is a
+    transposed convolution. A bias takes up what is lacking on average.
+
+    Args:
+        model: Standard ONNX Q/DQ; names of nodes and of tensors that both models have are those of `reference`.
+        reference: The float model that was quantized.
+        weight_bits: 2 to 8; integers stay within +-(2^(weight_bits - 1) - 1).
+        context: Gives the samples.
+        choose: Finds integers.
+
+    Raises:
+        UsageError: weight_bits is out of its range, or the context has no samples.
+    """
+    layers = {layer.node: layer for layer in quantized_layers(model, reference, weight_bits)}
+    flow, chosen, rng = Flow(model, reference, context, SAMPLES), [], np.random.default_rng(context.seed)
+    for segment in segments(model, reference):
+        for layer in (layers[name] for name in segment.nodes if name in layers):
+            if layer.matrix is not None:
+                held = None if layer.bias is None else model.initializers()[layer.bias.tensor].values
+                bias = None if held is None else layer.bias.values(held)
+                objective = Objective(layer, layer.matrix, rows_of(layer, layer.matrix, segment, flow, rng), bias)
+                found = choose(objective, layer.limit, rng)
+                chosen += _adopted(model, layer, layer.matrix, objective, found)
+        flow.advance(segment)
+    return tuple(chosen)
+
+
+def _adopted(
+    model: Model, layer: QuantizedLayer, matrix: ConsumerMatrix, objective: Objective, found: np.ndarray
+) -> list[str]:
+    """Give the layer these integers, with the bias that goes with them, if they are better; its node's name then."""
+    held = model.initializers()
+    now = objective.scale * matrix.matrix(np.asarray(held[layer.integers].values, np.float32)).astype(np.float32)
+    weight = objective.scale * found
+    shift = objective.gap(weight) if layer.bias is not None else 0.0
+    if not objective.error(weight, shift) < objective.error(now):
+        return []
+    arrays = {layer.integers: matrix.weight(found, held[layer.integers].values)}
+    if layer.bias is not None:
+        bias = held[layer.bias.tensor].values
+        arrays[layer.bias.tensor] = layer.bias.stored(layer.bias.values(bias) + shift, bias)
+    model.set_arrays(arrays)
+    return [layer.node]
