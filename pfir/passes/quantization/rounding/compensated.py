@@ -21,7 +21,7 @@ def compensate(model: Model, reference: Model, weight_bits: int, context: Contex
 
     Args and Raises: as `round_layers`.
     """
-    return round_layers(model, reference, weight_bits, context, lambda objective, limit, _: compensated(objective, limit))
+    return round_layers(model, reference, weight_bits, context, lambda task, limit, _: compensated(task, limit))
 
 
 def compensated(objective: Objective, limit: int) -> np.ndarray:

@@ -22,9 +22,7 @@ Choose = Callable[[Objective, int, np.random.Generator], np.ndarray]
 """Integers within +-limit for an objective, float32 [G, O, F]."""
 
 
-def round_layers(
-    model: Model, reference: Model, weight_bits: int, context: Context, choose: Choose
-) -> tuple[str, ...]:
+def round_layers(model: Model, reference: Model, weight_bits: int, context: Context, choose: Choose) -> tuple[str, ...]:
     """Choose, in place and in turn, the integer weights of a quantized model anew; the nodes of the layers it chose.
 
     A layer keeps what it has where that is better, behind the Relu or Clip that follows it, or where the layer is a
@@ -40,33 +38,40 @@ def round_layers(
     Raises:
         UsageError: weight_bits is out of its range, or the context has no samples.
     """
-    layers = {layer.node: layer for layer in quantized_layers(model, reference, weight_bits)}
+    layers = quantized_layers(model, reference, weight_bits)
     flow, chosen, rng = Flow(model, reference, context, SAMPLES), [], np.random.default_rng(context.seed)
     for segment in segments(model, reference):
         for layer in (layers[name] for name in segment.nodes if name in layers):
             if layer.matrix is not None:
-                held = None if layer.bias is None else model.initializers()[layer.bias.tensor].values
-                bias = None if held is None else layer.bias.values(held)
-                objective = Objective(layer, layer.matrix, rows_of(layer, layer.matrix, segment, flow, rng), bias)
+                rows = rows_of(layer, layer.matrix, segment, flow, rng)
+                objective = Objective(layer, layer.matrix, rows, _bias(model, layer))
                 found = choose(objective, layer.limit, rng)
                 chosen += _adopted(model, layer, layer.matrix, objective, found)
         flow.advance(segment)
     return tuple(chosen)
 
 
+def _bias(model: Model, layer: QuantizedLayer) -> np.ndarray | None:
+    """What the layer's bias adds to its product, float32 [O]."""
+    bias = layer.own.bias
+    held = None if bias is None else model.initializers()[bias.tensor].values
+    return None if held is None else bias.values(held) * np.float32(bias.factor)
+
+
 def _adopted(
     model: Model, layer: QuantizedLayer, matrix: ConsumerMatrix, objective: Objective, found: np.ndarray
 ) -> list[str]:
     """Give the layer these integers, with the bias that goes with them, if they are better; its node's name then."""
-    held = model.initializers()
-    now = objective.scale * matrix.matrix(np.asarray(held[layer.integers].values, np.float32)).astype(np.float32)
+    own, held = layer.own, model.initializers()
+    now = objective.scale * matrix.matrix(np.asarray(held[own.integers].values, np.float32)).astype(np.float32)
     weight = objective.scale * found
-    shift = objective.gap(weight) if layer.bias is not None else 0.0
+    bias = own.bias
+    shift = objective.gap(weight) if bias is not None else 0.0
     if not objective.error(weight, shift) < objective.error(now):
         return []
-    arrays = {layer.integers: matrix.weight(found, held[layer.integers].values)}
-    if layer.bias is not None:
-        bias = held[layer.bias.tensor].values
-        arrays[layer.bias.tensor] = layer.bias.stored(layer.bias.values(bias) + shift, bias)
+    arrays = {own.integers: matrix.weight(found, held[own.integers].values)}
+    if bias is not None:
+        like = held[bias.tensor].values
+        arrays[bias.tensor] = bias.stored(bias.values(like) + shift / bias.factor, like)
     model.set_arrays(arrays)
-    return [layer.node]
+    return [own.node]

@@ -32,14 +32,14 @@ class Objective:
         self, layer: QuantizedLayer, matrix: ConsumerMatrix, rows: Rows, bias: np.ndarray | None = None
     ) -> None:
         self.weight = matrix.matrix(layer.weight).astype(np.float32)
-        self.scale = matrix.matrix(np.broadcast_to(layer.scale, layer.weight.shape))[:, :, :1].astype(np.float32)
+        self.scale = matrix.matrix(np.broadcast_to(layer.own.scale, layer.weight.shape))[:, :, :1].astype(np.float32)
         self.count = rows.inputs.shape[1]
         self.has_bias = bias is not None
         outputs = self.weight.shape[:2]
         self._bias = np.zeros((outputs[0], 1, outputs[1]), np.float32)
         if bias is not None:
             self._bias += bias.reshape(self._bias.shape)
-        self._inputs, self._factor = rows.inputs, np.float32(layer.factor)
+        self._inputs, self._factor = rows.inputs, np.float32(layer.own.layer.factor)
         self._least, self._most = (np.float32(bound) for bound in layer.bounds)
         self._before = rows.wanted
         self._wanted = np.clip(rows.wanted, self._least, self._most)

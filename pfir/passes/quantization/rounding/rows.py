@@ -38,10 +38,10 @@ def rows_of(
     """The rows of a layer, at places chosen at random anew for every few samples."""
     count = len(next(iter(flow.ours.values())))
     wanted = math.ceil(_wanted(matrix) / count)
-    inputs, outputs = [], []
-    ours, theirs = flow.quantized(segment, (layer.data,)), flow.floats(segment, (layer.result,))
+    inputs, outputs, data = [], [], layer.own.layer.data.name
+    ours, theirs = flow.quantized(segment, (data,)), flow.floats(segment, (layer.result,))
     for read, given in zip(ours, theirs, strict=True):
-        x, y = read[layer.data], given[layer.result]
+        x, y = read[data], given[layer.result]
         places = some(matrix.places(x.shape), wanted, rng)
         inputs.append(matrix.rows(x, places))
         outputs.append(_outputs(matrix, y, places))

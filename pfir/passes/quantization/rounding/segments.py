@@ -113,7 +113,11 @@ def _cuts(model: Model, reference: Model) -> set[str]:
 
 
 def _is_quantized(tensor: gs.Tensor) -> bool:
-    return bool(tensor.outputs) and all(is_op(reader, "QuantizeLinear") for reader in tensor.outputs)
+    """Whether integers are made of a tensor wherever it is read, perhaps behind the Clip that simulates few bits."""
+    return bool(tensor.outputs) and all(
+        is_op(reader, "QuantizeLinear") or (is_op(reader, "Clip") and _is_quantized(reader.outputs[0]))
+        for reader in tensor.outputs
+    )
 
 
 def _readers(tensor: gs.Tensor) -> int:
