@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import onnx_graphsurgeon as gs
 
 from pfir.errors import UsageError
-from pfir.ir.edit import array, is_op
 from pfir.ir.linear import LinearLayer, plain_layer
 from pfir.ir.model import Model
 from pfir.ir.weights import numbers
@@ -27,18 +24,14 @@ class QuantizedLayer:
         own: As the quantized model has it.
         weight: The float model's weight, in the shape of the integers.
         limit: The largest integer that a weight may be; the smallest is its negative.
-        result: The tensor that the node writes, in the float model.
         matrix: How it contracts; None where outputs are no products of windows with a matrix (transposed ones), or the
             bias is not the layer's alone.
-        bounds: Least and largest value that the float model lets through behind the node (Relu, Clip).
     """
 
     own: IntegerLayer
     weight: np.ndarray
     limit: int
-    result: str
     matrix: ConsumerMatrix | None
-    bounds: tuple[float, float]
 
 
 def quantized_layers(model: Model, reference: Model, weight_bits: int) -> dict[str, QuantizedLayer]:
@@ -67,18 +60,6 @@ def largest_integer(weight_bits: int) -> int:
     return int(2 ** (weight_bits - 1) - 1)
 
 
-def bounds_behind(result: gs.Tensor) -> tuple[float, float]:
-    """Least and largest value that what alone reads this tensor lets through, where that is a Relu or a Clip."""
-    reader = result.outputs[0] if len(result.outputs) == 1 else None
-    if reader is not None and is_op(reader, "Relu"):
-        return 0.0, math.inf
-    if reader is None or not is_op(reader, "Clip") or any(array(t) is None for t in reader.inputs[1:] if t.name):
-        return -math.inf, math.inf
-    given = [array(t) if t.name else None for t in reader.inputs[1:]] + [None, None]
-    least = reader.attrs.get("min", -math.inf) if given[0] is None else float(given[0])
-    return least, reader.attrs.get("max", math.inf) if given[1] is None else float(given[1])
-
-
 def _found(model: Model, reference: Model, limit: int) -> Iterator[QuantizedLayer]:
     floats = {node.name: node for node in reference.nodes()}
     held = model.initializers()
@@ -90,8 +71,7 @@ def _found(model: Model, reference: Model, limit: int) -> Iterator[QuantizedLaye
         if layer is None or weight is None or weight.shape != shape or weight.dtype != np.float32:
             continue
         matrix = None if own.bias is None and own.layer.bias is not None else _matrix(layer, shape)
-        result = layer.node.outputs[0]
-        yield QuantizedLayer(own, weight, limit, result.name, matrix, bounds_behind(result))
+        yield QuantizedLayer(own, weight, limit, matrix)
 
 
 def _matrix(layer: LinearLayer, shape: tuple[int, ...]) -> ConsumerMatrix | None:

@@ -10,6 +10,7 @@ from pfir.ir.model import Model
 from pfir.passes.base import Context
 from pfir.passes.pruning.consumer_matrix import ConsumerMatrix
 from pfir.passes.quantization.rounding.flow import Flow
+from pfir.passes.quantization.rounding.goals import goal_of
 from pfir.passes.quantization.rounding.layers import QuantizedLayer, quantized_layers
 from pfir.passes.quantization.rounding.objective import Objective
 from pfir.passes.quantization.rounding.rows import rows_of
@@ -40,11 +41,14 @@ def round_layers(model: Model, reference: Model, weight_bits: int, context: Cont
     """
     layers = quantized_layers(model, reference, weight_bits)
     flow, chosen, rng = Flow(model, reference, context, SAMPLES), [], np.random.default_rng(context.seed)
+    nodes, waiting = {node.name: node for node in model.nodes()}, dict(layers)
     for segment in segments(model, reference):
-        for layer in (layers[name] for name in segment.nodes if name in layers):
+        for name in (name for name in segment.nodes if name in layers):
+            layer = waiting.pop(name)
             if layer.matrix is not None:
-                rows = rows_of(layer, layer.matrix, segment, flow, rng)
-                objective = Objective(layer, layer.matrix, rows, _bias(model, layer))
+                goal = goal_of(nodes[name], reference, waiting)
+                rows = rows_of(layer.own.layer.data.name, goal, layer.matrix, segment, flow, rng)
+                objective = Objective(layer, layer.matrix, rows, goal.bounds, _bias(model, layer))
                 found = choose(objective, layer.limit, rng)
                 chosen += _adopted(model, layer, layer.matrix, objective, found)
         flow.advance(segment)

@@ -9,7 +9,7 @@ import numpy as np
 
 from pfir.passes.pruning.consumer_matrix import ConsumerMatrix, some
 from pfir.passes.quantization.rounding.flow import Flow
-from pfir.passes.quantization.rounding.layers import QuantizedLayer
+from pfir.passes.quantization.rounding.goals import Goal
 from pfir.passes.quantization.rounding.segments import Segment
 
 A_FEATURE = 16
@@ -25,27 +25,43 @@ class Rows:
 
     Args:
         inputs: What the quantized layer multiplies, float32 [G, R, F].
-        wanted: What the float layer gives for them, before any Relu or Clip behind it, float32 [G, R, O].
+        wanted: What the float model gives for them, before any Relu or Clip behind it, float32 [G, R, O].
+        beside: What is added to the quantized layer's outputs first, likewise, zeros where nothing is.
     """
 
     inputs: np.ndarray
     wanted: np.ndarray
+    beside: np.ndarray
 
 
 def rows_of(
-    layer: QuantizedLayer, matrix: ConsumerMatrix, segment: Segment, flow: Flow, rng: np.random.Generator
+    data: str, goal: Goal, matrix: ConsumerMatrix, segment: Segment, flow: Flow, rng: np.random.Generator
 ) -> Rows:
-    """The rows of a layer, at places chosen at random anew for every few samples."""
-    count = len(next(iter(flow.ours.values())))
-    wanted = math.ceil(_wanted(matrix) / count)
-    inputs, outputs, data = [], [], layer.own.layer.data.name
-    ours, theirs = flow.quantized(segment, (data,)), flow.floats(segment, (layer.result,))
-    for read, given in zip(ours, theirs, strict=True):
-        x, y = read[data], given[layer.result]
+    """The rows of a layer, at places chosen at random anew for every few samples.
+
+    Args:
+        data: The tensor of the quantized model that the layer multiplies.
+        goal: What it is to give.
+        matrix: How it contracts.
+        segment: Where it lies.
+        flow: At the start of the segment.
+        rng: Chooses.
+    """
+    wanted = math.ceil(_wanted(matrix) / len(next(iter(flow.ours.values()))))
+    read = (data,) if goal.beside is None else (data, goal.beside)
+    parts: list[Rows] = []
+    ours, theirs = flow.quantized(segment, read), flow.floats(segment, (goal.wanted,))
+    for mine, given in zip(ours, theirs, strict=True):
+        x = mine[data]
         places = some(matrix.places(x.shape), wanted, rng)
-        inputs.append(matrix.rows(x, places))
-        outputs.append(_outputs(matrix, y, places))
-    return Rows(*(np.ascontiguousarray(np.concatenate(x, 1), np.float32) for x in (inputs, outputs)))
+        y = _outputs(matrix, given[goal.wanted], places)
+        beside = np.zeros_like(y) if goal.beside is None else _outputs(matrix, mine[goal.beside], places)
+        parts.append(Rows(matrix.rows(x, places), y, beside))
+    return Rows(*(_joined(same) for same in zip(*((p.inputs, p.wanted, p.beside) for p in parts), strict=True)))
+
+
+def _joined(parts: tuple[np.ndarray, ...]) -> np.ndarray:
+    return np.ascontiguousarray(np.concatenate(parts, 1), np.float32)
 
 
 def _wanted(matrix: ConsumerMatrix) -> int:
