@@ -76,7 +76,7 @@ def _smallest(model: Model, reference: Model) -> Iterator[Segment]:
                 live[tensor.name] -= 1
         live.update((t.name, _readers(t)) for t in node.outputs)
         live = {name: left for name, left in live.items() if left}
-        if len(live) == 1 and next(iter(live)) in border:
+        if len(live) == 1 and next(iter(live)) in border - set(inputs):
             (output,) = live
             yield Segment(inputs, (output,), tuple(nodes), layers)
             inputs, nodes, layers = (output,), [], 0
