@@ -9,6 +9,7 @@ from pfir.passes.batch_norm.restore import RestoreBatchNorm
 from pfir.passes.factorize import Factorize
 from pfir.passes.pruning.prune_channels import PruneChannels
 from pfir.passes.pruning.remove_dead_channels import RemoveDeadChannels
+from pfir.passes.quantization.quantize_uniform import QuantizeUniform
 from pfir.passes.simplification.inline_functions import InlineFunctions
 from pfir.passes.simplification.simplify import Simplify
 
@@ -19,6 +20,7 @@ PASSES: tuple[type[Pass], ...] = (
     RemoveDeadChannels,
     Factorize,
     PruneChannels,
+    QuantizeUniform,
     RestoreBatchNorm,
     ReestimateBatchNorm,
 )

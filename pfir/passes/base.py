@@ -39,6 +39,7 @@ class Context:
         only: If not empty, the only nodes whose output channels may be removed.
         seed: Of every random choice.
         input_shapes: Full shapes by input name, for costs of models that do not tell all sizes; the models keep theirs.
+        generated: As `activations`, on generated inputs: for a pass that makes do with them where there is no data.
     """
 
     activations: Activations | None = None
@@ -51,6 +52,7 @@ class Context:
     only: tuple[str, ...] = ()
     seed: int = 0
     input_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    generated: Activations | None = None
 
 
 @dataclass(frozen=True)

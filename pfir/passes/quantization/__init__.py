@@ -1,1 +1,1 @@
-"""Eight bits and fewer: ranges, integers, and what keeps a network accurate with them."""
+"""Post-training quantization: which tensors get few bits, by what scales, and how they are written."""

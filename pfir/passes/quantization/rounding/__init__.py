@@ -1,1 +1,1 @@
-"""How weights become integers: to the nearest, or so that layers and blocks give what they gave."""
+"""How weights are rounded to the integers of their grids."""
