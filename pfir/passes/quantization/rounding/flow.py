@@ -65,11 +65,12 @@ def values(model: Model, segment: Segment, names: Sequence[str], feeds: Mapping[
 
 
 def _given(model: Model, context: Context, most: int) -> Arrays:
-    if context.activations is None:
+    activations = context.activations or context.generated
+    if activations is None:
         raise UsageError("rounding learns from calibration data, and none was given (--data)")
     names = [t.name for t in model.graph.inputs]
     parts: list[Arrays] = []
-    for batch in context.activations(model, names):
+    for batch in activations(model, names):
         parts.append({name: batch[name][: most - sum(len(p[names[0]]) for p in parts)] for name in names})
         if sum(len(p[names[0]]) for p in parts) >= most:
             break

@@ -13,7 +13,7 @@ from pfir.ir.model import Model
 from pfir.ir.weights import numbers
 from pfir.ir.windows import Windows
 from pfir.passes.pruning.consumer_matrix import ConsumerMatrix
-from pfir.passes.quantization.integer_layers import IntegerLayer, integer_layers
+from pfir.passes.quantization.qdq.integer_layers import IntegerLayer, integer_layers
 
 
 @dataclass(frozen=True, eq=False)

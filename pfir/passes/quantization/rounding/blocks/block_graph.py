@@ -12,9 +12,9 @@ from pfir.ir.edit import Names, cut, held, replace_uses, sweep
 from pfir.ir.model import Model
 from pfir.ir.training import TrainingGraph
 from pfir.ir.weights import numbers
-from pfir.passes.quantization.activation_pairs import ActivationPair, activation_pairs
-from pfir.passes.quantization.integer_layers import integer_layers
-from pfir.passes.quantization.straight_through import StraightThrough
+from pfir.passes.quantization.qdq.activation_pairs import ActivationPair, activation_pairs
+from pfir.passes.quantization.qdq.integer_layers import integer_layers
+from pfir.passes.quantization.qdq.straight_through import StraightThrough
 
 PREFIX = "pfir_block"
 
