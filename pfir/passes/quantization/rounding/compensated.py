@@ -6,12 +6,13 @@ import numpy as np
 
 from pfir.ir.model import Model
 from pfir.passes.base import Context
-from pfir.passes.pruning.moments import regularised
 from pfir.passes.quantization.rounding.layerwise import round_layers
 from pfir.passes.quantization.rounding.objective import Objective
 
 HOLD = 1e-2
 """Share of its own energy by which each feature is held near its weight, which keeps noise out of the solution."""
+FLOOR = 1e-4
+"""Likewise, a share of the mean energy: features that are next to constant stay solvable."""
 SWEEPS = 5
 """Most sweeps of descent; few weights still move in the last."""
 
@@ -40,12 +41,18 @@ def compensated(objective: Objective, limit: int) -> np.ndarray:
     quantized prefix.
     """
     second, cross = objective.moments()
-    held = np.stack([regularised(part, HOLD) for part in second])
-    ridge = held - second
-    cross = cross + objective.weight @ ridge
+    ridge = _ridge(second)
+    held, cross = second + ridge, cross + objective.weight @ ridge
     scale = objective.scale.astype(np.float64)
     integers = _in_turn(np.linalg.solve(held, cross.swapaxes(1, 2)).swapaxes(1, 2), held, scale, limit)
     return _descended(integers, held, cross, scale, limit).astype(np.float32)
+
+
+def _ridge(second: np.ndarray) -> np.ndarray:
+    """What holds the weights: each by its own energy, those that are hardly ever active by a trace of the others'."""
+    energy = np.maximum(np.diagonal(second, axis1=1, axis2=2), 0)
+    rest = np.maximum(FLOOR * energy.mean(1, keepdims=True), np.finfo(np.float32).tiny)
+    return np.eye(second.shape[1]) * (HOLD * energy + rest)[:, :, None]
 
 
 def _in_turn(weight: np.ndarray, second: np.ndarray, scale: np.ndarray, limit: int) -> np.ndarray:

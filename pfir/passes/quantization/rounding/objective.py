@@ -73,12 +73,10 @@ class Objective:
         Where there is a bias to carry the means, they are those of the deviations from them.
         """
         x, y = self._inputs, (self._before - self._added) / self._factor
-        second = np.matmul(x.swapaxes(1, 2), x).astype(np.float64) / self.count
-        cross = np.matmul(y.swapaxes(1, 2), x).astype(np.float64) / self.count
-        if not self.has_bias:
-            return second, cross
-        means, sums = (part.mean(1, dtype=np.float64) for part in (x, y))
-        return second - means[:, :, None] * means[:, None], cross - sums[:, :, None] * means[:, None]
+        if self.has_bias:
+            x, y = (part - part.mean(1, dtype=np.float64, keepdims=True).astype(np.float32) for part in (x, y))
+        second, cross = (np.matmul(part.swapaxes(1, 2), x).astype(np.float64) / self.count for part in (x, y))
+        return second, cross
 
     def gap(self, weight: np.ndarray) -> np.ndarray:
         """What these weights lack on average before any Relu or Clip, float32 [G * O]."""
