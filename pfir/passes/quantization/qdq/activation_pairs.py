@@ -8,7 +8,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.errors import UsageError
-from pfir.ir.edit import array, is_op, operand, producer
+from pfir.ir.edit import array, cut, held, is_op, operand, producer, replace_uses
 from pfir.ir.model import Model
 
 MOVES = (
@@ -70,6 +70,18 @@ def scale_arrays(pairs: tuple[ActivationPair, ...], scales: dict[str, float]) ->
     nodes = [(node, pair.group) for pair in pairs for node in (pair.quantize, *pair.dequantize)]
     held = [(node.inputs[1], scales[group]) for node, group in nodes if group in scales]
     return {tensor.name: np.full_like(tensor.values, scale) for tensor, scale in held}
+
+
+def replace_pair(graph: gs.Graph, pair: ActivationPair, result: gs.Tensor) -> None:
+    """Let all that reads the floats of a pair read another tensor; an output of the graph keeps its name."""
+    holding = held(graph)
+    for step in pair.dequantize:
+        if step.outputs[0].name in holding:
+            step.op, step.inputs = "Identity", [result]
+        else:
+            replace_uses(step.outputs[0], result)
+            cut(step)
+    cut(pair.quantize)
 
 
 def _pair(node: gs.Node, before: dict[str, ActivationPair]) -> ActivationPair:

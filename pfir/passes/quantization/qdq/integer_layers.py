@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from pfir.errors import UsageError
 from pfir.ir.edit import array, is_op, producer
 from pfir.ir.linear import LinearLayer, plain_layer
 from pfir.ir.model import Model
@@ -84,24 +85,49 @@ def integer_layers(model: Model) -> Iterator[IntegerLayer]:
             yield IntegerLayer(layer, integers.name, scales.name, _scale(step, len(shape)), _bias(layer, shape))
 
 
+def largest_integer(weight_bits: int) -> int:
+    """The largest integer that a symmetric weight of so many bits may be.
+
+    Raises:
+        UsageError: weight_bits is out of its range.
+    """
+    if not 2 <= weight_bits <= 8:
+        raise UsageError(f"weight_bits is {weight_bits}; it must be 2 to 8")
+    return int(2 ** (weight_bits - 1) - 1)
+
+
 def fitting_biases(model: Model, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Biases in steps of the scales that the model has now, scale_x scale_w: integers and scales by initializer.
 
     Args:
-        values: By bias initializer, what it shall stand for, [O]; biases that it lacks are left out.
+        values: By bias initializer, what it shall stand for, [O]; biases that it lacks are left out, and so are those
+            that stand for it already.
     """
     arrays, held = {}, model.initializers()
     for found in integer_layers(model):
-        bias, data_scale = found.bias, found.data_scale
+        bias = found.bias
         if bias is None or bias.tensor not in values:
             continue
-        if bias.scales is not None and data_scale is not None:
-            like = held[bias.scales].values
-            scale = np.broadcast_to(np.ravel(found.scale) * data_scale, like.shape).astype(like.dtype)
-            bias = IntegerBias(bias.tensor, bias.scales, scale.astype(np.float64), bias.factor)
-            arrays[bias.scales] = scale
-        arrays[bias.tensor] = bias.stored(values[bias.tensor], held[bias.tensor].values)
+        like, wanted = held[bias.tensor].values, values[bias.tensor]
+        fitting = _fitting(bias, found, held)
+        if fitting is bias and np.array_equal(wanted, bias.values(like)):
+            continue
+        arrays[bias.tensor] = fitting.stored(wanted, like)
+        if bias.scales is not None:
+            shape = held[bias.scales].values.shape
+            arrays[bias.scales] = fitting.scale.astype(np.float32).reshape(shape)
     return arrays
+
+
+def _fitting(bias: IntegerBias, layer: IntegerLayer, held: Mapping[str, gs.Constant]) -> IntegerBias:
+    """The bias in steps of both scales' product; itself where it counts in these already, or is one of floats."""
+    data_scale = layer.data_scale
+    if bias.scales is None or data_scale is None:
+        return bias
+    now = held[bias.scales].values
+    scale = np.broadcast_to((np.ravel(layer.scale) * np.float32(data_scale)), now.size).astype(np.float32)
+    same = np.array_equal(scale, np.ravel(now))
+    return bias if same else replace(bias, scale=scale.astype(np.float64))
 
 
 def _is_symmetric(step: gs.Node) -> bool:

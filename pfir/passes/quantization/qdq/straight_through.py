@@ -44,6 +44,11 @@ class StraightThrough:
         self._graph.nodes.insert(next(i for i, n in enumerate(self._graph.nodes) if n is where), node)
         return result
 
+    def shaped(self, x: gs.Tensor, shape: list[int], where: gs.Node) -> gs.Variable:
+        """The same numbers in this shape."""
+        sizes = gs.Constant(self._names.fresh(f"{x.name}_shape"), np.array(shape, np.int64))
+        return self.op("Reshape", x, sizes, where=where)
+
     def constant(self, name: str, values: object) -> gs.Constant:
         """A new float32 initializer."""
         return gs.Constant(self._names.fresh(name), np.asarray(values, np.float32))

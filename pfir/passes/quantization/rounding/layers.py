@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pfir.errors import UsageError
 from pfir.ir.linear import LinearLayer, plain_layer
 from pfir.ir.model import Model
 from pfir.ir.weights import numbers
 from pfir.ir.windows import Windows
 from pfir.passes.pruning.consumer_matrix import ConsumerMatrix
-from pfir.passes.quantization.qdq.integer_layers import IntegerLayer, integer_layers
+from pfir.passes.quantization.qdq.integer_layers import IntegerLayer, integer_layers, largest_integer
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,17 +46,6 @@ def quantized_layers(model: Model, reference: Model, weight_bits: int) -> dict[s
     """
     limit = largest_integer(weight_bits)
     return {found.own.node: found for found in _found(model, reference, limit)}
-
-
-def largest_integer(weight_bits: int) -> int:
-    """The largest integer that a symmetric weight of so many bits may be.
-
-    Raises:
-        UsageError: weight_bits is out of its range.
-    """
-    if not 2 <= weight_bits <= 8:
-        raise UsageError(f"weight_bits is {weight_bits}; it must be 2 to 8")
-    return int(2 ** (weight_bits - 1) - 1)
 
 
 def _found(model: Model, reference: Model, limit: int) -> Iterator[QuantizedLayer]:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pfir.ir.edit import Names, cut, held, replace_uses, sweep
+from pfir.ir.edit import Names, sweep
 from pfir.ir.model import Model
 from pfir.ir.training import TrainingGraph
 from pfir.ir.weights import numbers
-from pfir.passes.quantization.qdq.activation_pairs import ActivationPair, activation_pairs
+from pfir.passes.quantization.qdq.activation_pairs import ActivationPair, activation_pairs, replace_pair
 from pfir.passes.quantization.qdq.integer_layers import integer_layers
 from pfir.passes.quantization.qdq.straight_through import StraightThrough
 
@@ -120,15 +120,7 @@ class _Builder:
         bounds = pair.least - pair.zero_point, pair.most - pair.zero_point
         rounded = write.rounded(x, scale, *bounds, where=node)
         result = write.op("Where", mask, rounded, x, where=node)
-        holding = held(self._graph)
-        for step in pair.dequantize:
-            old = step.outputs[0]
-            if old.name not in holding:
-                replace_uses(old, result)
-                cut(step)
-            else:
-                step.op, step.inputs = "Identity", [result]
-        cut(node)
+        replace_pair(self._graph, pair, result)
 
     def _shape(self, tensor: gs.Tensor) -> list | None:
         return None if tensor.shape is None else [self._batch, *tensor.shape[1:]]
