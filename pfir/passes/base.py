@@ -35,8 +35,8 @@ class Context:
         differentiate: Makes a training graph ready on the calibration data; labels are those of `labels`.
         steps: Makes a training graph ready for batches of the sizes of this one; its inputs are fed by the pass alone.
         train: Fits a training graph in a bounded number of steps; the new values by name of the initializer.
-        keep: Nodes whose output channels must stay.
-        only: If not empty, the only nodes whose output channels may be removed.
+        keep: Nodes whose output channels must stay, and which stay float.
+        only: If not empty, the only nodes whose output channels may be removed, or which may be quantized.
         seed: Of every random choice.
         input_shapes: Full shapes by input name, for costs of models that do not tell all sizes; the models keep theirs.
         generated: As `activations`, on generated inputs: for a pass that makes do with them where there is no data.

@@ -45,13 +45,13 @@ def min_max_range(histogram: Histogram, levels: int) -> Range:
 
 def percentile_range(histogram: Histogram, levels: int, percentile: float = 99.99) -> Range:
     """From the least to the greatest value once the same share of all values is left out at each end."""
-    low, high = min_max_range(histogram, levels)
     centres, counts = histogram.centres, histogram.counts
     allowed = (counts.sum() + histogram.zeros) * (1 - percentile / 100) / 2
-    inside = centres[(np.cumsum(counts) > allowed) & (np.cumsum(counts[::-1])[::-1] > allowed)]
-    if not inside.size:
-        return low, high
-    return max(low, min(float(inside[0]), 0.0)), min(high, max(float(inside[-1]), 0.0))
+    above = centres[np.cumsum(counts) > allowed]
+    below = centres[np.cumsum(counts[::-1])[::-1] > allowed]
+    low, high = min(float(above.min(initial=0)), 0.0), max(float(below.max(initial=0)), 0.0)
+    full = min_max_range(histogram, levels)
+    return (max(full[0], low), min(full[1], high)) if low < high else full
 
 
 def mse_range(histogram: Histogram, levels: int) -> Range:

@@ -6,6 +6,7 @@ import onnx
 from onnx import version_converter
 
 from pfir.errors import FrontendError
+from pfir.ir.checking.onnx_checks import one_line
 from pfir.ir.edit import opset
 from pfir.ir.model import Model
 
@@ -28,7 +29,7 @@ def lift_opset(model: Model, wanted: int) -> None:
         converted = version_converter.convert_version(proto, wanted)
         other = Model.from_proto(converted, model.name)
     except (RuntimeError, ValueError, version_converter.ConvertError, onnx.shape_inference.InferenceError) as error:
-        reason = str(error).strip().splitlines()[-1]
+        reason = one_line(str(error)).rpartition("failed: ")[2]
         raise FrontendError(f"onnx cannot convert opset {opset(model.graph)} to {wanted}: {reason}") from error
     model.graph = other.graph
     needed = onnx.helper.find_min_ir_version_for([onnx.helper.make_opsetid("", wanted)])

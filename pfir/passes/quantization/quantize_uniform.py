@@ -12,6 +12,7 @@ from pfir.errors import FrontendError, Infeasible, UsageError
 from pfir.ir.checking.verify import check_finite
 from pfir.ir.linear import linear_layers
 from pfir.ir.model import Model
+from pfir.ir.module_paths import names_meant
 from pfir.ir.shapes import infer_shapes
 from pfir.passes.base import Activations, Change, Context, Pass
 from pfir.passes.batch_norm.fold import FoldBatchNorm
@@ -50,9 +51,9 @@ class QuantizeUniform(Pass):
 
     The model is simplified and BatchNormalization folded first. Layers are Conv, ConvTranspose, Gemm and MatMul with
     constant float32 weights in the main graph. What came quantized keeps its scales, and the interface stays float.
-    What is not needed by any quantized layer, as the scores of a classifier, stays float, too. A layer next to a tensor
-    that is constant on the calibration data stays float, since that tells no range. Without data, ranges are measured
-    on generated inputs. The outputs change. A second run changes nothing.
+    What is not needed by any quantized layer, as the scores of a classifier, stays float, too; so do layers that are to
+    be kept, and one next to a tensor that is constant on the calibration data, which tells no range. Without data,
+    ranges are measured on generated inputs. The outputs change. A second run changes nothing.
 
     Args:
         weight_bits: 2 to 8, symmetric. Up to four are stored in four where onnx can lift the opset to 21, else in
@@ -69,10 +70,10 @@ class QuantizeUniform(Pass):
         float_layers: How many of the most sensitive layers stay in float; none leaves it to a search.
 
     Raises:
-        UsageError: A field is out of its range, or there is no calibration data.
+        UsageError: A field is out of its range, there is no calibration data, or no node of a name to keep.
         DataError: The calibration data is too little, or gives NaN.
         FrontendError: A weight is NaN or infinite, or the opset is below 13 and cannot be lifted.
-        Infeasible: The model has no layer that may be quantized.
+        Infeasible: The model has no layer that may be quantized, or all are left in float.
 
     Source: Nagel et al., "A White Paper on Neural Network Quantization", 2021, arXiv:2106.08295, section 3, for the
     order of the steps.
@@ -131,7 +132,8 @@ class QuantizeUniform(Pass):
         start = _prepared(model, self.weight_bits, context)
         if not layers_of(start):
             return _nothing_to_do(model)
-        work = _Work(self, context, _activations(context), start)
+        asked = _left_by_user(model, start, context)
+        work = _Work(self, context, _activations(context), start, asked)
         quantized = work.quantized()
         model.graph, model.ir_version = quantized.graph, quantized.ir_version
         return Change(True, work.notes())
@@ -152,15 +154,24 @@ class _Work:
 
     Args:
         start: Simplified and folded; it is not changed.
+        asked: The layers that are to stay in float.
+
+    Raises:
+        Infeasible: No other layer is left, but for those of which calibration tells no range.
     """
 
-    def __init__(self, chosen: QuantizeUniform, context: Context, activations: Activations, start: Model) -> None:
+    def __init__(
+        self, chosen: QuantizeUniform, context: Context, activations: Activations, start: Model, asked: set[str]
+    ) -> None:
         self._pass, self._context, self._activations = chosen, context, activations
         self._model, self._error = start, OutputError(start, activations)
         self._histograms = self._observed(start)
         self._constant = constant_layers(start, self._histograms)
+        self._left = {*asked, *self._constant}
         self._sensitive: tuple[str, ...] = ()
         self._done: list[str] = []
+        if len(self._left) == len(layers_of(start)):
+            raise Infeasible(f"no layer is left to quantize: all stay float, as {', '.join(sorted(self._left)[:5])}")
 
     def quantized(self) -> Model:
         """The quantized model."""
@@ -176,7 +187,7 @@ class _Work:
     def notes(self) -> tuple[str, ...]:
         """What a user should know."""
         layers = layers_of(self._model)
-        count = len(layers) - len(self._constant) - len(self._sensitive)
+        count = len(layers) - len(self._left) - len(self._sensitive)
         constant = [f"{n} stays float: {t} is constant on the calibration data" for n, t in self._constant.items()]
         sensitive = [f"the most sensitive layers stay float: {', '.join(self._sensitive)}"] if self._sensitive else []
         return (f"{count} of {len(layers)} layers quantized", *constant, *sensitive, *self._done)
@@ -185,7 +196,7 @@ class _Work:
         return observe(model, place(model).tensors, self._activations)
 
     def _plan(self, rounding: Rounding = nearest, but_for: Collection[str] = ()) -> Quantized:
-        left = {*self._constant, *self._sensitive, *but_for}
+        left = {*self._left, *self._sensitive, *but_for}
         return plan_quantized(self._model, self._histograms, self._pass.settings(), rounding, self._context, left)
 
     def _loss(self) -> float:
@@ -202,7 +213,7 @@ class _Work:
             self._model, self._histograms = plain, seen
 
     def _keep_sensitive(self, count: int) -> None:
-        layers = [name for name in layers_of(self._model) if name not in self._constant]
+        layers = [name for name in layers_of(self._model) if name not in self._left]
         found = sensitivities(layers, self._error, lambda name: self._alone(name, layers))
         self._sensitive = most_sensitive(self._model, found, count, self._context.input_shapes)
 
@@ -229,6 +240,21 @@ def _prepared(model: Model, weight_bits: int, context: Context) -> Model:
             lift_opset(copy, FIRST_WITH_FOUR_BITS)
     infer_shapes(copy)
     return copy
+
+
+def _left_by_user(model: Model, start: Model, context: Context) -> set[str]:
+    """The layers that are to stay in float: those to keep, and all but those that alone may change.
+
+    Raises:
+        UsageError: The model as it was given has no node of such a name.
+    """
+    for name in (*context.keep, *context.only):
+        if not names_meant(model.graph, name):
+            raise UsageError(f"no node is called {name}")
+    keep, only = (
+        {n for name in names for n in names_meant(model.graph, name)} for names in (context.keep, context.only)
+    )
+    return {name for name in layers_of(start) if name in keep or (only and name not in only)}
 
 
 def _activations(context: Context) -> Activations:

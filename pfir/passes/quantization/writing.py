@@ -98,7 +98,7 @@ class _Writer:
         return self._dequantize(name, integers.astype(kind), grid.scale, grid.axis, zero)
 
     def _bias(self, name: str, bias: np.ndarray, data: Grid, grid: WeightGrid) -> gs.Node:
-        scale = (np.float32(data.scale) * grid.scale).astype(np.float32)
+        scale = np.asarray(np.float32(data.scale) * grid.scale)
         if scale.ndim:
             scale = np.tile(scale, bias.size // scale.size)
         steps = np.rint(bias / scale.astype(np.float64)).astype(np.int32)
