@@ -10,7 +10,7 @@ import numpy as np
 from pfir.errors import UsageError
 from pfir.ir.model import Model
 from pfir.passes.base import Context
-from pfir.passes.quantization.rounding.layerwise import round_layers
+from pfir.passes.quantization.rounding.layerwise import Choice, round_layers
 from pfir.passes.quantization.rounding.objective import Objective
 from pfir.passes.quantization.rounding.soft import Annealing, SoftWeights
 
@@ -57,12 +57,12 @@ def adaround(
     return round_layers(model, reference, weight_bits, context, partial(learnt, settings=settings or AdaRound()))
 
 
-def learnt(objective: Objective, limit: int, rng: np.random.Generator, settings: AdaRound) -> np.ndarray:
-    """The integers that soft weights end up at, float32 [G, O, F]."""
+def learnt(objective: Objective, limit: int, rng: np.random.Generator, settings: AdaRound) -> Choice:
+    """The integers that soft weights end up at."""
     soft = SoftWeights(objective.weight, objective.scale, limit)
     unit = objective.error(objective.scale * soft.integers) / objective.weight.size
     annealing, batch = settings.annealing, min(settings.batch, objective.count)
     for step in range(settings.steps if unit > 0 else 0):
         gradient = objective.gradient(soft.values, rng.integers(objective.count, size=batch))
         soft.step(gradient, settings.rate, annealing.beta(step / settings.steps), annealing.weight * unit)
-    return soft.integers
+    return Choice(soft.integers, objective.scale)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from pfir.ir.model import Model
 from pfir.passes.base import Context
 from pfir.passes.pruning.consumer_matrix import ConsumerMatrix
+from pfir.passes.quantization.qdq.integer_layers import fitting_biases
 from pfir.passes.quantization.rounding.flow import Flow
 from pfir.passes.quantization.rounding.goals import goal_of
 from pfir.passes.quantization.rounding.layers import QuantizedLayer, quantized_layers
@@ -19,8 +21,22 @@ from pfir.passes.quantization.rounding.segments import segments
 SAMPLES = 512
 """Calibration samples that are looked at, at most: the rows of a layer come from few places of each."""
 
-Choose = Callable[[Objective, int, np.random.Generator], np.ndarray]
-"""Integers within +-limit for an objective, float32 [G, O, F]."""
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """How the weights of a layer are rounded.
+
+    Args:
+        integers: float32 [G, O, F].
+        scale: float32 [G, O, 1]; where a layer has one scale for all outputs it is the one that it had.
+    """
+
+    integers: np.ndarray
+    scale: np.ndarray
+
+
+Choose = Callable[[Objective, int, np.random.Generator], Choice]
+"""Finds integers within +-limit for an objective."""
 
 
 def round_layers(model: Model, reference: Model, weight_bits: int, context: Context, choose: Choose) -> tuple[str, ...]:
@@ -63,19 +79,21 @@ def _bias(model: Model, layer: QuantizedLayer) -> np.ndarray | None:
 
 
 def _adopted(
-    model: Model, layer: QuantizedLayer, matrix: ConsumerMatrix, objective: Objective, found: np.ndarray
+    model: Model, layer: QuantizedLayer, matrix: ConsumerMatrix, objective: Objective, choice: Choice
 ) -> list[str]:
-    """Give the layer these integers, with the bias that goes with them, if they are better; its node's name then."""
-    own, held = layer.own, model.initializers()
+    """Give the layer what was chosen, with the bias that goes with it, if it is better; its node's name then."""
+    own, bias, held = layer.own, layer.own.bias, model.initializers()
     now = objective.scale * matrix.matrix(np.asarray(held[own.integers].values, np.float32)).astype(np.float32)
-    weight = objective.scale * found
-    bias = own.bias
-    shift = objective.gap(weight) if bias is not None else 0.0
+    weight = choice.scale * choice.integers
+    shift = objective.gap(weight) if bias is not None else np.zeros(1, np.float32)
     if not objective.error(weight, shift) < objective.error(now):
         return []
-    arrays = {own.integers: matrix.weight(found, held[own.integers].values)}
-    if bias is not None:
-        like = held[bias.tensor].values
-        arrays[bias.tensor] = bias.stored(bias.values(like) + shift / bias.factor, like)
+    arrays = {own.integers: matrix.weight(choice.integers, held[own.integers].values)}
+    scales = held[own.scales].values
+    if scales.size > 1:
+        arrays[own.scales] = choice.scale.reshape(scales.shape).astype(scales.dtype)
     model.set_arrays(arrays)
+    if bias is not None:
+        values = bias.values(held[bias.tensor].values) + shift / np.float32(bias.factor)
+        model.set_arrays(fitting_biases(model, {bias.tensor: values}))
     return [own.node]

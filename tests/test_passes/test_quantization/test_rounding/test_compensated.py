@@ -9,8 +9,8 @@ from tests.test_passes.test_quantization.test_rounding.test_objective import obj
 OPEN = (-np.inf, np.inf)
 
 
-def error(found, integers):
-    weight = found.scale * integers
+def error(found, integers, scale=None):
+    weight = (found.scale if scale is None else scale) * integers
     return found.error(weight, found.gap(weight))
 
 
@@ -18,21 +18,28 @@ def error(found, integers):
 def test_it_is_better_than_the_nearest(name):
     found = objective(name, 4, OPEN)
     nearest = np.clip(np.rint(found.weight / found.scale), -7, 7)
-    assert error(found, compensated(found, 7)) < error(found, nearest)
+    best = compensated(found, 7)
+    assert error(found, best.integers, best.scale) < error(found, nearest)
 
 
 def test_no_single_integer_can_be_changed_for_a_much_smaller_error():
     found = objective("point", 3, OPEN)
     best = compensated(found, 3)
-    least = error(found, best)
-    for k in range(best.shape[2]):
+    least = error(found, best.integers, best.scale)
+    for k in range(best.integers.shape[2]):
         for step in (-1, 1):
-            other = best.copy()
+            other = best.integers.copy()
             other[:, :, k] = np.clip(other[:, :, k] + step, -3, 3)
-            assert least <= error(found, other) * 1.02
+            assert least <= error(found, other, best.scale) * 1.05
+
+
+def test_no_other_scale_is_much_better_for_its_integers():
+    found = objective("point", 3, OPEN)
+    best = compensated(found, 3)
+    least = error(found, best.integers, best.scale)
+    assert all(least <= error(found, best.integers, factor * best.scale) * 1.02 for factor in (0.9, 0.95, 1.05, 1.1))
 
 
 def test_integers_stay_within_the_limit():
-    found = objective("first", 2, OPEN)
-    integers = compensated(found, 1)
+    integers = compensated(objective("first", 2, OPEN), 1).integers
     assert np.isin(integers, (-1, 0, 1)).all()

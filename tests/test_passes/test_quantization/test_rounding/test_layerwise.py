@@ -6,6 +6,7 @@ from onnx import helper
 
 from pfir.errors import UsageError
 from pfir.passes.base import Context
+from pfir.passes.quantization.qdq.integer_layers import integer_layers
 from pfir.passes.quantization.rounding.adaround import AdaRound, adaround
 from pfir.passes.quantization.rounding.compensated import compensate
 from pfir.run.session import Session
@@ -35,16 +36,34 @@ def test_the_network_comes_nearer_to_the_float_one(net, method):
 
 
 @pytest.mark.parametrize("method", [quickly, compensate])
-def test_only_integers_and_biases_change_and_stay_within_their_bits(method):
+def test_only_what_belongs_to_weights_changes_and_integers_stay_within_their_bits(method):
     net = separable()
     model = quantized(net, samples(net), 3)
     before = {name: tensor.values for name, tensor in model.clone().initializers().items()}
     method(model, net, 3, context(net))
     after = {name: tensor.values for name, tensor in model.initializers().items()}
     changed = {name for name in before if not np.array_equal(before[name], after[name])}
-    assert changed and changed <= {"w1_q", "w2_q", "w3_q", "b1_q", "b2_q", "b3_q"}
-    assert all(np.abs(after[name].astype(int)).max() <= 3 for name in changed if name.startswith("w"))
+    assert changed and changed <= {f"{kind}{i}_{what}" for kind in "wb" for i in (1, 2, 3) for what in "qs"}
+    assert all(np.abs(after[name].astype(int)).max() <= 3 for name in ("w1_q", "w2_q", "w3_q"))
     assert all(after[name].dtype == before[name].dtype for name in changed)
+
+
+def test_biases_count_in_steps_of_both_scales():
+    net = separable()
+    model = quantized(net, samples(net), 3)
+    compensate(model, net, 3, context(net))
+    for layer in integer_layers(model):
+        np.testing.assert_allclose(layer.bias.scale, np.ravel(layer.scale) * layer.data_scale, rtol=1e-6)
+
+
+def test_a_single_scale_for_all_outputs_stays():
+    net = separable()
+    model = quantized(net, samples(net), 4)
+    one = {f"w{i}_s": np.float32(0.1) for i in (1, 2, 3)} | {f"w{i}_z": np.int8(0) for i in (1, 2, 3)}
+    model.set_arrays(one)
+    assert compensate(model, net, 4, context(net))
+    held = model.initializers()
+    assert all(held[name].values == value for name, value in one.items())
 
 
 def test_the_same_seed_rounds_alike():
