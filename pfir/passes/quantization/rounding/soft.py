@@ -11,6 +11,8 @@ from pfir.passes.quantization.rounding.adam import Adam
 
 # The rectified sigmoid reaches from below 0 to above 1, so that its ends are met (paper: zeta 1.1, gamma -0.1).
 LOW, HIGH = -0.1, 1.1
+NEXT_TO = 0.4
+"""Steps that a soft weight may lie from the integer it starts at."""
 
 
 @dataclass(frozen=True)
@@ -53,17 +55,20 @@ class SoftWeights:
         weight: The float weights w; at first the soft weights are these.
         scale: Broadcasts to `weight`.
         limit: The largest integer; the smallest is its negative.
+        start: Integers that the soft weights lie next to at first, each on the side of its weight; None for none.
 
     Source: Nagel, Amjad, van Baalen, Louizos, Blankevoort, "Up or Down? Adaptive Rounding for Post-Training
     Quantization", ICML 2020, arXiv:2004.10568, equations 21 to 24.
     """
 
-    def __init__(self, weight: np.ndarray, scale: np.ndarray, limit: int) -> None:
-        self._scale, self._limit = scale.astype(np.float32), limit
+    def __init__(self, weight: np.ndarray, scale: np.ndarray, limit: int, start: np.ndarray | None = None) -> None:
+        self._scale = scale.astype(np.float32)
         steps = weight.astype(np.float32) / self._scale
-        # A weight beyond the range has its integer; one at the end of it may still go down.
+        if start is not None:
+            steps = start + np.clip(steps - start, -NEXT_TO, NEXT_TO)
+        # A weight beyond the range has its integer; one at the end of it may still go back.
         self._floor = np.clip(np.floor(steps), -limit, limit - 1)
-        part = np.clip((steps - self._floor - LOW) / (HIGH - LOW), 0.02, 0.98)
+        part = (np.clip(steps - self._floor, 0, 1) - LOW) / (HIGH - LOW)
         self._free = np.log(part / (1 - part)).astype(np.float32)
         self._adam = Adam(self._free.shape)
         self._look()

@@ -23,6 +23,15 @@ def test_their_integers_at_first_are_the_nearest_within_the_range():
     np.testing.assert_array_equal(soft(3).integers, nearest)
 
 
+def test_with_a_start_they_lie_next_to_it_on_the_side_of_the_weight():
+    start = np.rint(normal(2, 6) / SCALE) + np.array([[1, -1, 0, 1, -1, 0]])
+    weights = SoftWeights(normal(2, 6), SCALE, 127, start)
+    np.testing.assert_array_equal(weights.integers, start)
+    away = weights.values / SCALE - start
+    assert np.all(np.abs(away) <= 0.4001)
+    np.testing.assert_array_equal(np.sign(np.rint(1e3 * away)), np.sign(np.rint(1e3 * (normal(2, 6) / SCALE - start))))
+
+
 def test_a_step_lowers_what_its_gradient_is_of():
     weights, wanted = soft(), normal(2, 6) + 0.05
     before = np.square(weights.values - wanted).sum()

@@ -35,12 +35,12 @@ class BlockSettings:
         samples: Calibration samples to take at most, >= 1.
     """
 
-    steps: int = 1000
+    steps: int = 500
     batch: int = 32
-    rate: float = 0.01
+    rate: float = 0.03
     scale_rate: float = 1e-3
     dropped: float = 0.5
-    annealing: Annealing = field(default_factory=lambda: Annealing(weight=100.0))
+    annealing: Annealing = field(default_factory=lambda: Annealing(weight=100.0, warm_share=0.2))
     samples: int = 1024
 
     def __post_init__(self) -> None:
@@ -75,6 +75,7 @@ def reconstruct_blocks(
     Source: Li et al., "BRECQ: Pushing the Limit of Post-Training Quantization by Block Reconstruction", ICLR 2021,
     arXiv:2102.05426, section 3.2, without the Fisher weights; Wei et al., "QDrop: Randomly Dropping Quantization for
     Extremely Low-bit Post-Training Quantization", ICLR 2022, arXiv:2203.05740, section 3.3, its input mixed likewise.
+    Ours starts from the integers that the block has.
     """
     if context.steps is None:
         raise UsageError("rounding by blocks needs training, which this context lacks (--data)")
@@ -131,10 +132,14 @@ class _Block:
         graph = block_graph(block, self._variances)
         batches = _Batches(graph, self._flow, self._wanted, self._settings, self._rng)
         layers = {n: x for n, x in self._layers.items() if n in graph.weights}
-        soft = {n: SoftWeights(x.weight, x.own.scale, x.limit) for n, x in layers.items()}
+        soft = {name: self._soft(layer) for name, layer in layers.items()}
         moves = {group: np.zeros(1, np.float32) for group in graph.moves}
         self._train(make(graph.training, batches.next()), graph, batches, soft, moves, error)
         return self._arrays(soft, moves)
+
+    def _soft(self, layer: QuantizedLayer) -> SoftWeights:
+        start = np.asarray(self._model.initializers()[layer.own.integers].values, np.float32)
+        return SoftWeights(layer.weight, layer.own.scale, layer.limit, start)
 
     def _train(
         self,
