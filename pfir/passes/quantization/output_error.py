@@ -26,9 +26,10 @@ class OutputError:
         self._wanted = self._outputs(model)
 
     def of(self, model: Model) -> float:
-        """Squared error over variance, averaged over the outputs; 0 where all are the same."""
+        """Squared error over variance, averaged over the outputs of numbers; 0 where all are the same."""
         given = self._outputs(model)
-        return float(np.mean([_relative(y, given[name]) for name, y in self._wanted.items()]))
+        errors = [_relative(y, given[name]) for name, y in self._wanted.items() if y.dtype.kind in "fiub"]
+        return float(np.mean(errors)) if errors else 0.0
 
     def _outputs(self, model: Model) -> dict[str, np.ndarray]:
         names = [t.name for t in model.graph.outputs]

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from pfir.ir.edit import held
 from pfir.ir.linear_edits import EditableLayer
 from pfir.ir.model import Model
-from pfir.passes.base import Context
 from pfir.passes.quantization.calibration import RangeOf, calibrated
 from pfir.passes.quantization.grids import Grid, WeightGrid
 from pfir.passes.quantization.placement import Placement, layers_of, place, result_of
 from pfir.passes.quantization.ranges import Histogram
-from pfir.passes.quantization.rounding.base import Rounding, RoundingTask
 from pfir.passes.quantization.weights import weight_grid, with_room_for_bias
 from pfir.passes.quantization.writing import Quantized
 
@@ -40,11 +38,9 @@ def plan_quantized(
     model: Model,
     histograms: Mapping[str, Histogram],
     settings: Settings,
-    rounding: Rounding,
-    context: Context,
     left_in_float: Collection[str] = (),
 ) -> Quantized:
-    """How the model is quantized, but for these layers.
+    """How the model is quantized, but for these layers; each weight becomes the nearest integer.
 
     Args:
         histograms: Of every tensor that `place` finds.
@@ -53,8 +49,8 @@ def plan_quantized(
     grids = _activation_grids(placement, histograms, settings)
     layers = layers_of(model)
     weights = {name: _weight_grid(layers[name], grids, settings) for name in placement.layers}
-    rounded = rounding(RoundingTask(model, placement, weights, grids, context))
-    return Quantized(placement, {**grids, **rounded.activations}, weights, rounded.integers)
+    integers = {name: grid.integers(layers[name].weight) for name, grid in weights.items()}
+    return Quantized(placement, grids, weights, integers)
 
 
 def constant_layers(model: Model, histograms: Mapping[str, Histogram]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import ClassVar
 
 from pfir.errors import FrontendError, Infeasible, UsageError
@@ -116,8 +116,10 @@ class QuantizeUniform(Pass):
 
     def space(self, model: Model, context: Context) -> Space:
         """One parameter, the number of layers that stay in float, up to a quarter of them."""
-        most = int(MOST_FLOAT * len(layers_of(model)))
-        if not self.is_open or not most:
+        copy = model.clone()
+        infer_shapes(copy)
+        most = int(MOST_FLOAT * len(layers_of(copy))) if self.is_open else 0
+        if not most:
             return Space()
         values = tuple(float(count) for count in range(most + 1))
         return Space((Parameter(FLOAT_LAYERS, 0.0, float(most), 0.0, values=values, low_is_cheap=True),))
@@ -163,8 +165,9 @@ class _Work:
     def __init__(
         self, chosen: QuantizeUniform, context: Context, activations: Activations, start: Model, asked: set[str]
     ) -> None:
-        self._pass, self._context, self._activations = chosen, context, activations
-        self._model, self._error = start, OutputError(start, activations)
+        self._pass, self._context = chosen, replace(context, activations=activations)
+        self._activations = activations
+        self._start = self._model = self._reference = start
         self._histograms = self._observed(start)
         self._constant = constant_layers(start, self._histograms)
         self._left = {*asked, *self._constant}
@@ -173,16 +176,20 @@ class _Work:
         if len(self._left) == len(layers_of(start)):
             raise Infeasible(f"no layer is left to quantize: all stay float, as {', '.join(sorted(self._left)[:5])}")
 
+    @cached_property
+    def _error(self) -> OutputError:
+        return OutputError(self._start, self._activations)
+
     def quantized(self) -> Model:
         """The quantized model."""
         if self._pass.equalize:
             self._equalize()
         if self._pass.float_layers:
             self._keep_sensitive(self._pass.float_layers)
-        plan = self._plan(ROUNDINGS[self._pass.rounding])
+        self._reference, plan = self._model, self._plan()
         if self._pass.bias_correction:
             self._correct_biases(plan)
-        return written(self._model, plan)
+        return self._rounded(written(self._model, plan))
 
     def notes(self) -> tuple[str, ...]:
         """What a user should know."""
@@ -195,9 +202,9 @@ class _Work:
     def _observed(self, model: Model) -> dict[str, Histogram]:
         return observe(model, place(model).tensors, self._activations)
 
-    def _plan(self, rounding: Rounding = nearest, but_for: Collection[str] = ()) -> Quantized:
+    def _plan(self, but_for: Collection[str] = ()) -> Quantized:
         left = {*self._left, *self._sensitive, *but_for}
-        return plan_quantized(self._model, self._histograms, self._pass.settings(), rounding, self._context, left)
+        return plan_quantized(self._model, self._histograms, self._pass.settings(), left)
 
     def _loss(self) -> float:
         return self._error.of(written(self._model, self._plan()))
@@ -227,6 +234,14 @@ class _Work:
         if self._error.of(written(corrected, plan)) < before:
             self._model = corrected
             self._done.append("biases corrected")
+
+    def _rounded(self, nearest: Model) -> Model:
+        made = nearest.clone()
+        chosen = ROUNDINGS[self._pass.rounding](made, self._reference, self._pass.weight_bits, self._context)
+        if not chosen or self._error.of(made) >= self._error.of(nearest):
+            return nearest
+        self._done.append(f"{len(chosen)} layers rounded by {self._pass.rounding}")
+        return made
 
 
 def _prepared(model: Model, weight_bits: int, context: Context) -> Model:

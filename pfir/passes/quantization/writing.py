@@ -68,11 +68,12 @@ class _Writer:
         self._outputs = {t.name for t in model.graph.outputs}
 
     def write(self) -> None:
-        paired = set(self._quantized.placement.tensors)
+        placement = self._quantized.placement
+        paired = {*placement.tensors, *placement.handed_on}
         nodes: list[gs.Node] = []
         inputs = [self._pair(t) for t in self._graph.inputs if t.name in paired]
         for node in self._graph.nodes:
-            if node.name in self._quantized.placement.layers:
+            if node.name in placement.layers:
                 nodes += self._layer(self._layers[node.name])
             pairs = [self._pair(t) for t in node.outputs if t.name in paired]
             nodes += [node, *(each for pair in pairs for each in pair)]

@@ -32,3 +32,8 @@ def test_no_more_batches_are_run_than_hold_the_samples():
             yield {name: np.zeros((30, 3), np.float32) for name in names}
 
     assert len(list(some_samples(net, ["y"], endless, MOST_SAMPLES))) == len(asked) == 3
+
+
+def test_outputs_that_are_no_numbers_do_not_count():
+    error = OutputError(parsed(NET, w=random(3, 4)), lambda m, names: iter([{n: np.array(["a", "b"]) for n in names}]))
+    assert error.of(parsed(NET, w=random(3, 4))) == 0

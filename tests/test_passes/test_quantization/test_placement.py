@@ -114,11 +114,14 @@ def test_a_gemm_with_factors_is_left_in_float():
     assert not layers_of(net)
 
 
-def _dequantized(kind):
+def _dequantized(*kinds):
     net = Net(0)
-    scale, zero = net.const(0.5, np.float32), net.const(3, kind)
-    x = net.op("DequantizeLinear", net.op("QuantizeLinear", net.input("N", 4), scale, zero), scale, zero)
-    net.output("y", net.dense(net.op("Flatten", x), 4, 2))
+    parts = []
+    for point, kind in enumerate(kinds, 3):
+        pair = net.const(0.5, np.float32), net.const(point, kind)
+        parts.append(net.op("DequantizeLinear", net.op("QuantizeLinear", net.input("N", 4), *pair), *pair))
+    x = net.op("Concat", *parts, axis=1) if parts[1:] else net.op("Flatten", *parts)
+    net.output("y", net.dense(x, 4 * len(kinds), 2))
     model = net.model()
     infer_shapes(model)
     return model
@@ -127,7 +130,13 @@ def _dequantized(kind):
 @pytest.mark.parametrize(("kind", "point"), [(np.uint8, 3), (np.int8, 131)])
 def test_a_tensor_that_came_quantized_keeps_its_grid_and_hands_it_on(kind, point):
     placement = place(_dequantized(kind))
-    assert not placement.tensors and set(placement.given.values()) == {Grid(0.5, point)} and len(placement.given) == 2
+    assert not placement.tensors and placement.handed_on == ("flatten3",)
+    assert placement.given == {"dequantizelinear2": Grid(0.5, point), "flatten3": Grid(0.5, point)}
+
+
+def test_what_comes_from_two_grids_gets_one_of_its_own():
+    placement = place(_dequantized(np.uint8, np.uint8))
+    assert placement.shared == (("concat5",),) and not placement.handed_on and len(placement.given) == 2
 
 
 def test_what_is_not_dequantized_by_one_constant_scale_has_no_grid():

@@ -1,13 +1,10 @@
 import numpy as np
 
 from pfir.ir.shapes import infer_shapes
-from pfir.passes.base import Context
 from pfir.passes.quantization.calibration import min_max_range
-from pfir.passes.quantization.placement import place
+from pfir.passes.quantization.placement import layers_of, place
 from pfir.passes.quantization.planning import Settings, constant_layers, plan_quantized
 from pfir.passes.quantization.ranges import observe
-from pfir.passes.quantization.rounding.base import Rounded
-from pfir.passes.quantization.rounding.nearest import nearest
 from tests.support.calibration import context
 from tests.support.net import Net
 from tests.support.quantization import residual
@@ -22,9 +19,12 @@ def _observed(net):
 
 def test_a_plan_has_a_grid_for_every_tensor_and_integers_for_every_layer():
     net = residual()
-    plan = plan_quantized(net, _observed(net), SETTINGS, nearest, Context())
+    plan = plan_quantized(net, _observed(net), SETTINGS)
     assert set(plan.activations) == set(plan.placement.tensors)
     assert set(plan.weights) == set(plan.integers) == set(plan.placement.layers) and len(plan.integers) == 4
+    for name, layer in layers_of(net).items():
+        error = np.abs(plan.weights[name].numbers(plan.integers[name]) - layer.weight)
+        assert (error <= 0.5001 * plan.weights[name].along(error.ndim)).all()
 
 
 def test_tensors_that_share_a_grid_have_that_of_the_widest():
@@ -34,7 +34,7 @@ def test_tensors_that_share_a_grid_have_that_of_the_widest():
     net.output("y", net.conv(net.op("Concat", x, wide, axis=1), 8, 2))
     model = net.model()
     histograms = _observed(model)
-    plan = plan_quantized(model, histograms, SETTINGS, nearest, Context())
+    plan = plan_quantized(model, histograms, SETTINGS)
     (group,) = (g for g in plan.placement.shared if len(g) > 1)
     low, high = plan.activations[group[0]].bounds
     assert len({plan.activations[name] for name in group}) == 1
@@ -43,23 +43,8 @@ def test_tensors_that_share_a_grid_have_that_of_the_widest():
 
 def test_what_is_left_in_float_is_not_planned():
     net = residual()
-    plan = plan_quantized(net, _observed(net), SETTINGS, nearest, Context(), ["Conv_3"])
+    plan = plan_quantized(net, _observed(net), SETTINGS, ["Conv_3"])
     assert "Conv_3" not in plan.weights and len(plan.integers) == 3
-
-
-def test_grids_that_rounding_learned_take_the_place_of_the_measured():
-    net = residual()
-
-    def learned(task):
-        halved = {"in0": min_grid(task.activations["in0"])}
-        return Rounded(nearest(task).integers, halved)
-
-    plan = plan_quantized(net, _observed(net), SETTINGS, learned, Context())
-    assert plan.activations["in0"].scale == 0.5
-
-
-def min_grid(grid):
-    return type(grid)(0.5, grid.zero_point)
 
 
 def test_layers_beside_a_constant_are_found():

@@ -27,7 +27,7 @@ def _plan(model, bits=8, activation_bits=8, tensors=("x",)):
         ("x", "y"), Grid(0.05 * 2 ** (8 - activation_bits), 2 ** (activation_bits - 1), activation_bits)
     )
     name = next(n.name for n in model.nodes() if n.op == "Gemm")
-    placement = Placement((name,), tuple((t,) for t in tensors), {})
+    placement = Placement((name,), tuple((t,) for t in tensors), (), {})
     return Quantized(placement, activations, {name: grid}, {name: grid.integers(weight)})
 
 
