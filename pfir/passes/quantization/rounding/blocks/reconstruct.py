@@ -14,6 +14,7 @@ from pfir.passes.quantization.qdq.activation_pairs import activation_pairs, scal
 from pfir.passes.quantization.qdq.integer_layers import fitting_biases, integer_layers
 from pfir.passes.quantization.rounding.adam import Adam
 from pfir.passes.quantization.rounding.blocks.block_graph import BlockGraph, block_graph
+from pfir.passes.quantization.rounding.compensated import compensate
 from pfir.passes.quantization.rounding.flow import Arrays, Flow
 from pfir.passes.quantization.rounding.layers import QuantizedLayer, quantized_layers
 from pfir.passes.quantization.rounding.segments import Segment, between, segments
@@ -53,10 +54,20 @@ class BlockSettings:
             raise UsageError(f"dropped is {self.dropped}; it must be in [0, 1)")
 
 
+def round_blocks(model: Model, reference: Model, weight_bits: int, context: Context) -> tuple[str, ...]:
+    """Round with compensation, then reconstruct the blocks, in place; the nodes of the layers that were chosen anew.
+
+    Args and Raises: as `reconstruct_blocks`.
+    """
+    chosen = compensate(model, reference, weight_bits, context)
+    learnt = reconstruct_blocks(model, reference, weight_bits, context)
+    return tuple(dict.fromkeys((*chosen, *learnt)))
+
+
 def reconstruct_blocks(
     model: Model, reference: Model, weight_bits: int, context: Context, settings: BlockSettings | None = None
 ) -> tuple[str, ...]:
-    """Choose, in place and in turn, the integers and scales of a quantized model's blocks; the ends of those it chose.
+    """Choose, in place and in turn, integers and scales of a quantized model's blocks; the nodes of layers in those.
 
     A block keeps what it has where that is better on the calibration data, or where it has nothing to learn.
 
@@ -107,12 +118,12 @@ class _Block:
         self._variances = {name: max(float(y.var()), 1e-12) for name, y in self._wanted.items()}
 
     def reconstruct(self, steps: Callable[..., Steps]) -> tuple[str, ...]:
-        """Learn, and keep what was learnt if it is better; the block's outputs then."""
+        """Learn, and keep what was learnt if it is better; the nodes of the block's layers then."""
         before = self._error()
         held = {name: tensor.values for name, tensor in self._model.initializers().items()}
         self._model.set_arrays(self._learnt(steps, before))
         if self._error() < before:
-            return self._segment.outputs
+            return tuple(self._layers)
         self._model.set_arrays(held)
         return ()
 

@@ -24,7 +24,7 @@ def error(net, model, feeds):
 def test_the_network_comes_nearer_to_the_float_one(net):
     model = quantized(net, samples(net), 3)
     before = error(net, model, samples(net, seed=5))
-    assert reconstruct_blocks(model, net, 3, learning(net), SHORT)[-1] == "y"
+    assert reconstruct_blocks(model, net, 3, learning(net), SHORT)
     assert error(net, model, samples(net, seed=5)) < before
 
 
