@@ -18,6 +18,8 @@ from pfir.target import ARITHMETICS, FLOAT32
 
 RECIPE = "recipe.json"
 WEIGHTS = "weights.npz"
+QUANTIZED = "quantized"
+"""The key of the pass that quantized the result; it stands behind all that compresses."""
 FORMAT = 1
 
 
@@ -27,7 +29,8 @@ class Recipe:
 
     Args:
         model_sha256: Of the original file.
-        parts: What each compressing method did, by key: of pruning, group name to channels under "removed".
+        parts: What each compressing method did, by key: of pruning, group name to channels under "removed", and the
+            text of the pass that quantized the result under `QUANTIZED`.
         passes: The passes' texts, for the reader.
         training: Settings of the fine-tuning, empty if there was none.
         weights_sha256: Of the weights file beside the recipe; replaying refuses another one.
@@ -96,7 +99,8 @@ def read_recipe(path: Path) -> Recipe:
 def _parts(content: Mapping[str, Any]) -> dict[str, object]:
     removed = {str(g): [int(c) for c in channels] for g, channels in content["removed"].items()}
     applied = [str(text) for text in content.get("applied", ())]
-    return {"removed": removed} | ({"applied": applied} if applied else {})
+    quantized = str(content.get(QUANTIZED, ""))
+    return {"removed": removed} | ({"applied": applied} if applied else {}) | ({QUANTIZED: quantized} if quantized else {})
 
 
 def _arithmetic(content: Mapping[str, object]) -> str:

@@ -58,7 +58,7 @@ def _ranges(request: Request, checked: Checked, prepared: Prepared) -> Outcome:
     sizing = Sizing(partial(fixed, request=request), checked.backend.grouping(checked.target))
     methods = tuple(method_for(each.opened(), models.start, request, sizing, None) for each in prepared.searched)
     prices = Pricing(methods, whole_cost(methods, models.start, sizing), estimator)
-    baseline_s = evaluator.latency(models.baseline).seconds
+    baseline_s = evaluator.original_latency(models.baseline).seconds
     ends = tuple(_end(prices, baseline_s, costly_first) for costly_first in (False, True))
     _check(ends, evaluator.limits(models.baseline))
     return _told(request, model_cost(fixed(models.baseline, request)), methods, ends, checked.target.core.name)

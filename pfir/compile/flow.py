@@ -78,7 +78,7 @@ def _compressed(run: RunContext, device: Device, emulated: Device | None, worksp
     run.progress.budget(None if run.plan.fixed_epochs else run.plan.total_s)
     evaluator = Evaluator(run.backend, device, run.target, run.request)
     with run.stages("judge the original"):
-        before = evaluator.side(run.models.baseline, run.samples, run.models.original)
+        before = evaluator.original_side(run.models.baseline, run.samples, run.models.original)
         limits = evaluator.limits(run.models.baseline)
         run = with_checked_data(run)
     chosen = choose(Selection(run, evaluator, workspace, limits))

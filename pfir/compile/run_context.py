@@ -13,6 +13,7 @@ from pfir.compile.selection.searching import Found
 from pfir.compile.stages import Stages
 from pfir.compile.training.fine_tuning import FineTuned
 from pfir.report.progress import Progress
+from pfir.report.record import Alone
 from pfir.target import Target
 
 
@@ -42,8 +43,18 @@ class RunContext:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The compressed model and how it came about."""
+    """The compressed model and how it came about.
+
+    Args:
+        found: The candidate.
+        fine_tuned: The same, trained, and quantized where layers compute in eight bits.
+        notes: What a user should know, a sentence each.
+        quantization: The pass that quantized it; empty where all is float.
+        alone: What eight bits and channels would have given alone.
+    """
 
     found: Found
     fine_tuned: FineTuned
     notes: tuple[str, ...] = ()
+    quantization: str = ""
+    alone: tuple[Alone, ...] = ()

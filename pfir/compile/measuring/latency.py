@@ -33,11 +33,13 @@ class HostLatency:
 
 
 def host_latency(backend: Backend, baseline: Model, result: Model, arithmetic: Arithmetic = FLOAT32) -> HostLatency:
-    """Both models, built by the same backend for this machine, one thread, measured in turn: medians of the rounds;
-    in float32 where this machine does not have the arithmetic."""
+    """Both models, built by the same backend for this machine, one thread, measured in turn: medians of the rounds.
+
+    The original's floats are float32; the result's, too, where this machine does not have the arithmetic.
+    """
     host, note = _host(arithmetic)
     try:
-        built = [backend.build(m, host) for m in (baseline, result)]
+        built = [backend.build(baseline, parse_target(HOST)), backend.build(result, host)]
         with host_device(backend) as device:
             rounds = [[device.measure(a).seconds for a in built] for _ in range(ROUNDS)]
     except BackendError as error:
@@ -178,20 +180,22 @@ def emulation(
 
 def instructions(
     backend: Backend,
-    models: Sequence[Model],
+    models: tuple[Model, Model],
     target: Target,
     feeds: Mapping[str, np.ndarray],
     progress: Progress,
     emulated: Device | None,
 ) -> list[int | None]:
-    """Instructions of one inference of each model, counted on the emulated device; None where it cannot count."""
+    """Instructions of one inference of the original, in float32, and of the result, counted on the emulated device;
+    None where it cannot count."""
     if emulated is None:
-        return [None] * len(models)
+        return [None, None]
+    targets = (replace(target, arithmetic=FLOAT32), target)
     try:
-        return [emulated.instructions(backend.build(m, target), feeds) for m in models]
+        return [emulated.instructions(backend.build(m, t), feeds) for m, t in zip(models, targets, strict=True)]
     except BackendError as error:
         progress.note(f"instructions were not counted: {error}")
-        return [None] * len(models)
+        return [None, None]
 
 
 def _architecture(target: Target) -> str:

@@ -12,6 +12,7 @@ import onnx_graphsurgeon as gs
 from pfir.ir.costs.symbolic_cost import Dim, axes
 
 _BITS = 8
+_FEWER_BITS = {"int4": 4, "uint4": 4}
 
 
 @dataclass(frozen=True)
@@ -61,4 +62,10 @@ class Storage:
 
 def storage_of(tensor: gs.Tensor) -> Storage:
     """How a file holds a tensor: as many bits for each value as its type has."""
-    return Storage(_BITS * np.dtype(tensor.dtype).itemsize)
+    return Storage(value_bits(tensor.dtype))
+
+
+def value_bits(dtype: object) -> int:
+    """The bits of a value of this type, which NumPy's arrays may hold in more."""
+    found = np.dtype(dtype)
+    return _FEWER_BITS.get(found.name, _BITS * found.itemsize)

@@ -43,6 +43,7 @@ class QuantizeUniform(Pass):
         percentile: What share of the values, in percent, lies within the range by calibration=percentile.
         per_channel: Whether each output channel of a weight has a scale of its own.
         rounding: How weights are rounded: nearest.
+        left_in_float: Layers whose weights stay float, by the name of their node.
 
     Raises:
         UsageError: A field is out of its range, or there is no calibration data.
@@ -61,6 +62,7 @@ class QuantizeUniform(Pass):
     equalize: bool = False
     bias_correction: bool = False
     rounding: str = "nearest"
+    left_in_float: tuple[str, ...] = ()
 
     def apply(self, model: Model, context: Context) -> Change:
         activations = _activations(context)
@@ -68,15 +70,22 @@ class QuantizeUniform(Pass):
         _prepare(model, context)
         if self.equalize:
             equalize(model, activations, self.per_channel)
-        placement = place(model)
+        self._demand_layers(model)
+        placement = place(model, self.left_in_float)
         grids = self._grids(placement, observe(model, placement.tensors, activations))
-        weights = {name: self._weight_grid(x, grids) for name, x in layers_of(model).items()}
+        layers = layers_of(model)
+        weights = {name: self._weight_grid(layers[name], grids) for name in placement.layers}
         rounded = ROUNDINGS[self.rounding](RoundingTask(model, placement, weights, grids, context))
         quantized = Quantized(placement, {**grids, **rounded.activations}, weights, rounded.integers)
         if self.bias_correction:
             correct_biases(model, placement.layers, activations, partial(written, quantized=quantized))
         write(model, quantized)
         return Change(True, (f"{len(placement.layers)} layers quantized",))
+
+    def _demand_layers(self, model: Model) -> None:
+        """Return only if all layers that are to stay float are there."""
+        if unknown := sorted(set(self.left_in_float) - layers_of(model).keys()):
+            raise UsageError(f"left_in_float names {unknown[0]}, which is no layer that may have few bits")
 
     def _weight_grid(self, layer: EditableLayer, grids: Mapping[str, Grid]) -> WeightGrid:
         grid = weight_grid(layer, self.weight_bits, self.per_channel, self.calibration == "mse")
