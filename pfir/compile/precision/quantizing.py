@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from pfir.compile.calibration.samples import Samples
 from pfir.compile.deadline import NEVER, Deadline
 from pfir.compile.precision.layers import Precision
@@ -119,9 +117,10 @@ def quantization_of(text: str) -> QuantizeUniform:
 
 
 def with_biases(model: Model) -> Model:
-    """A copy in which every layer that can has a bias: then no way of quantizing adds one, and all give the same nodes."""
+    """A copy in which every layer that can has a bias of its own: no way of quantizing adds one, so that all give the
+    same nodes."""
     model = model.clone()
     for layer in layers_of(model).values():
-        if layer.layer.operator.bias is not None and layer.layer.bias is None:
-            layer.set_bias(np.zeros(layer.channels))
+        if layer.layer.operator.bias is not None:
+            layer.set_bias(layer.bias())
     return model
