@@ -3,18 +3,21 @@
 # ruff: noqa: SIM905  (a list of operators reads best as words)
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import onnx_graphsurgeon as gs
 
 from pfir.ir.costs.families import FAMILIES
 from pfir.ir.costs.geometry import geometry_of
 from pfir.ir.costs.grouping import Grouping
-from pfir.ir.costs.plans import CONVOLUTIONS, Geometry, Plan, family_at
+from pfir.ir.costs.plans import CONVOLUTIONS, Geometry, Plan, family_at, itemsize
 from pfir.ir.costs.symbolic_cost import CONTRACTIONS, axes, is_sized, mac_terms, weight_of
 from pfir.ir.costs.tails import chain_of, tail_of
 from pfir.ir.edit import array, held, is_op, operand
 from pfir.ir.operators.elementwise import N_ARY, UNARY
 from pfir.ir.operators.records import Form
 from pfir.ir.operators.table import has_form
+from pfir.target import INT8, SINGLE
 
 # What a kernel does to its results one by one, on the way or at its end.
 ELEMENTWISE = frozenset(
@@ -44,8 +47,22 @@ def plan_kernels(graph: gs.Graph, grouping: Grouping | None = None) -> list[Plan
     plans = _given_plans(nodes, given) if given else _usual_plans(graph, nodes)
     for plan in plans:
         plan.tail = chain_of(plan.nodes) if plan.geometry.work == "elementwise" else tail_of(plan.nodes)
+        plan.dtype = INT8 if _is_integer(plan) else SINGLE
     copies = _copies(graph, given.copies) if given else []
     return [*sorted(plans, key=lambda p: p.last), *copies]
+
+
+def _is_integer(plan: Plan) -> bool:
+    """Whether a contraction reads data and weights of eight bits, or another kernel reads or writes such."""
+    variables = [t for t in (*plan.inputs.values(), *plan.outputs.values()) if not isinstance(t, gs.Constant)]
+    if not plan.macs:
+        return any(_is_byte(tensor) for tensor in variables)
+    read = [tensor for tensor in plan.inputs.values() if _is_byte(tensor)]
+    return any(t in read for t in variables) and any(isinstance(t, gs.Constant) for t in read)
+
+
+def _is_byte(tensor: gs.Tensor) -> bool:
+    return tensor.dtype is not None and itemsize(tensor) == 1 and _is_int(tensor)
 
 
 def _given_plans(nodes: list[gs.Node], grouping: Grouping) -> list[Plan]:
@@ -54,6 +71,9 @@ def _given_plans(nodes: list[gs.Node], grouping: Grouping) -> list[Plan]:
     for position, node in enumerate(nodes):
         inputs = [t for t in node.inputs if not t.is_empty()]
         place = grouping.of_node.get(node.outputs[0].name)
+        if place is None and is_op(node, "QuantizeLinear"):
+            _write_integers(plans.values(), node)
+            continue
         if place is None:
             _name_again(node, inputs, alias)
             continue
@@ -70,7 +90,7 @@ def _usual_plans(graph: gs.Graph, nodes: list[gs.Node]) -> list[Plan]:
     alias: dict[str, gs.Tensor] = {}
     for position, node in enumerate(nodes):
         inputs = [t for t in node.inputs if not t.is_empty()]
-        if is_op(node, *_FREE):
+        if is_op(node, *_FREE) or (is_op(node, "DequantizeLinear") and _is_constant(node.inputs[0])):
             _name_again(node, inputs, alias)
             continue
         plan = _fusable(node, inputs, home, holding)
@@ -101,6 +121,13 @@ def _name_again(node: gs.Node, inputs: list[gs.Tensor], alias: dict[str, gs.Tens
         alias[node.outputs[0].name] = alias.get(inputs[0].name, inputs[0])
 
 
+def _write_integers(plans: Iterable[Plan], node: gs.Node) -> None:
+    """Let the kernel that makes what this node quantizes write its integers: it never had other numbers."""
+    for plan in plans:
+        if plan.outputs.pop(node.inputs[0].name, None) is not None:
+            plan.outputs[node.outputs[0].name] = node.outputs[0]
+
+
 def _start(node: gs.Node) -> Plan:
     family = _family(node)
     plan = Plan(node.name or node.outputs[0].name, family, list(mac_terms(node)), geometry=geometry_of(node, family))
@@ -123,11 +150,18 @@ def _family(node: gs.Node) -> str:
 
 def _contraction_family(node: gs.Node) -> str:
     if not has_form(node, Form.CONVOLUTION, Form.TRANSPOSED_CONVOLUTION):
-        return "dense" if array(weight_of(node)) is not None else "matmul"
+        return "dense" if _is_constant(weight_of(node)) else "matmul"
     groups = int(node.attrs.get("group", 1))
     if groups == 1 and _is_3x3(node):
         return "conv3x3"
     return family_at("conv", node.inputs[0].shape[1] // groups, node.inputs[0].shape[1])
+
+
+def _is_constant(tensor: gs.Tensor) -> bool:
+    """Whether it is a constant, or one whose integers stand for floats."""
+    made = tensor.inputs[0] if tensor.inputs else None
+    behind = made is not None and is_op(made, "DequantizeLinear", "Transpose")
+    return _is_constant(made.inputs[0]) if behind else array(tensor) is not None
 
 
 def _is_3x3(node: gs.Node) -> bool:

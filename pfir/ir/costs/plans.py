@@ -11,6 +11,7 @@ import onnx_graphsurgeon as gs
 from pfir.artifact import Kernel
 from pfir.ir.costs.families import FAMILIES
 from pfir.ir.costs.symbolic_cost import Dim, Term, axes, is_sized
+from pfir.target import SINGLE
 from pfir.workload import Tail, Workload
 
 CONVOLUTIONS = frozenset(family.name for family in FAMILIES if family.convolution)
@@ -57,6 +58,7 @@ class Plan:
         open: Whether a node may be fused behind it.
         last: The position of its last node in the graph.
         tail: What its nodes but the first ask for.
+        dtype: What it computes in: `INT8` where that is integers, or where it reads or writes such.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Plan:
     open: bool = False
     last: int = 0
     tail: Tail = Tail()
+    dtype: str = SINGLE
 
     def read(self) -> list[Term]:
         """Bytes."""
@@ -104,6 +107,7 @@ class Plan:
             g.spread,
             data[1] // channels_in if self.family in CONVOLUTIONS and channels_in else 1,
             self.tail.kind,
+            self.dtype,
             kind=g.kind,
             into=_order(len(out), not g.is_image) if g.work == "transpose" else (),
             parts=_shared(out[1] if len(out) > 1 else 1, g.parts),

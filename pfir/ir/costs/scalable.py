@@ -128,7 +128,9 @@ class _Keys:
             varying = list(dict.fromkeys((*needed, *widths.rows((*plan.out, *plan.data, plan.channels_in)))))
             fixed = tuple(_lookup(widths, dim) for dim in (*plan.data, *plan.out, plan.channels_in))
             alike = tuple(varying.index(row) if row else -value - 1 for row, value in fixed)
-            kind = kinds.setdefault((plan.family, plan.geometry, plan.tail, len(plan.data), alike), len(kinds))
+            kind = kinds.setdefault(
+                (plan.family, plan.geometry, plan.tail, plan.dtype, len(plan.data), alike), len(kinds)
+            )
             begin = len(rows)
             rows += varying
             self._parts.append((place, kind, begin, begin + len(needed), len(rows)))

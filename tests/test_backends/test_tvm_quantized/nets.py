@@ -46,23 +46,30 @@ class QuantizedNet:
         """Weights of seven bits with a scale for each place along the axis, or with a single one: on a processor
         without VNNI ONNX Runtime adds two products of bytes in 16 bits, which eight bits overflow."""
         net, count = self.net, None if axis is None else shape[axis]
-        integers = net.const(net.rng.integers(-63, 64, shape), np.int8)
-        scale = net.const(net.rng.uniform(0.002, 0.008, count), np.float32)
+        integers, scale = net.const(net.rng.integers(-63, 64, shape), np.int8), net.const(scales(count))
         zero = net.const(np.zeros(() if count is None else count), np.int8)
         return net.op("DequantizeLinear", integers, scale, zero, **({} if axis is None else {"axis": axis}))
 
-    def bias(self, size: int) -> str:
-        """A bias of 32 bits."""
+    def bias(self, size: int, step: float = 0.04, axis: int | None = 0) -> str:
+        """A bias of 32 bits, in steps of the data times those of the weights."""
         net = self.net
-        steps = net.const(net.rng.integers(-900, 900, size), np.int32), net.const(np.full(size, 2e-4), np.float32)
-        return net.op("DequantizeLinear", *steps, net.const(np.zeros(size), np.int32), axis=0)
+        integers = net.const(net.rng.integers(-900, 900, size), np.int32)
+        scale = np.broadcast_to(np.float32(step) * scales(None if axis is None else size), (size,))
+        return net.op("DequantizeLinear", integers, net.const(scale), net.const(np.zeros(size), np.int32), axis=0)
 
-    def conv(self, x: str, channels: int, out: int, kernel: int = 3, axis: int | None = 0, **attributes) -> str:
-        """A convolution, without what follows it."""
+    def conv(
+        self, x: str, channels: int, out: int, kernel: int = 3, step: float = 0.04, axis: int | None = 0, **attributes
+    ) -> str:
+        """A convolution of data in these steps, without what follows it."""
         weight = self.weight(out, channels // attributes.get("group", 1), kernel, kernel, axis=axis)
         attributes = {"pads": [kernel // 2] * 4} | attributes
-        return self.net.op("Conv", x, weight, self.bias(out), **attributes)
+        return self.net.op("Conv", x, weight, self.bias(out, step, axis), **attributes)
 
     def features(self, channels: int = 12, height: int = 7, width: int = 9) -> str:
         """What a convolution makes of an image."""
-        return self.pair(self.conv(self.image(1, 3, height, width), 3, channels), 0.04, -9)
+        return self.pair(self.conv(self.image(1, 3, height, width), 3, channels, step=0.03), 0.04, -9)
+
+
+def scales(count: int | None) -> np.ndarray:
+    """What a step of the weights stands for."""
+    return np.float32(0.004) if count is None else np.linspace(0.002, 0.008, count, dtype=np.float32)

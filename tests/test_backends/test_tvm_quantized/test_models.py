@@ -10,7 +10,7 @@ import pytest
 from pfir.backends.tvm.lowering.lower import written
 from pfir.target import parse_target
 from tests.support.net import Net
-from tests.test_backends.bundle import answers_of_cases, bundled
+from tests.test_backends.bundle import answers_emulated, answers_of_cases, bundled
 from tests.test_backends.test_tvm_quantized.nets import STEP, QuantizedNet
 
 Case = Callable[[QuantizedNet], str]
@@ -19,7 +19,7 @@ LOWEST = -128
 
 def _layer(channels: int, out: int, kernel: int = 3, after: str = "", axis: int | None = 0, **attributes) -> Case:
     def build(q: QuantizedNet) -> str:
-        x = q.conv(q.features(channels), channels, out, kernel, axis, **attributes)
+        x = q.conv(q.features(channels), channels, out, kernel, axis=axis, **attributes)
         return q.pair(q.net.op(after, x) if after else x, point=LOWEST if after else 3)
 
     return build
@@ -46,12 +46,12 @@ def _read_twice(q: QuantizedNet) -> str:
 def _dense(q: QuantizedNet) -> str:
     x = q.pair(q.net.op("GlobalAveragePool", q.features()), 0.02, 4)
     x = q.net.op("Flatten", x)
-    return q.pair(q.net.op("Gemm", x, q.weight(12, 7, axis=1), q.bias(7)))
+    return q.pair(q.net.op("Gemm", x, q.weight(12, 7, axis=1), q.bias(7, 0.02)))
 
 
 def _turned(q: QuantizedNet) -> str:
     x = q.pair(q.net.op("ReduceMean", q.features(), axes=[2, 3]), 0.02, 4)
-    return q.pair(q.net.op("Gemm", q.net.op("Flatten", x), q.weight(7, 12, axis=0), q.bias(7), transB=1))
+    return q.pair(q.net.op("Gemm", q.net.op("Flatten", x), q.weight(7, 12, axis=0), q.bias(7, 0.02), transB=1))
 
 
 def _matmul(q: QuantizedNet) -> str:
@@ -76,7 +76,7 @@ def _transposed_conv(q: QuantizedNet) -> str:
 
 def _along_a_line(q: QuantizedNet) -> str:
     x = q.pair(q.net.input(1, 6, 20), 0.03, 5)
-    return q.pair(q.net.op("Conv", x, q.weight(8, 6, 3), q.bias(8), pads=[1, 1]))
+    return q.pair(q.net.op("Conv", x, q.weight(8, 6, 3), q.bias(8, 0.03), pads=[1, 1]))
 
 
 def _same(op: str, *constants: np.ndarray, meaning: tuple[float, int] = (0.04, -9), **attributes) -> Case:
@@ -142,7 +142,7 @@ def _left_in_float(q: QuantizedNet) -> str:
 
 
 CASES: dict[str, Case] = {
-    "an image": lambda q: q.pair(q.conv(q.image(2, 3, 11, 13), 3, 16, strides=[2, 2])),
+    "an image": lambda q: q.pair(q.conv(q.image(2, 3, 11, 13), 3, 16, step=0.03, strides=[2, 2])),
     "a convolution": _layer(12, 20),
     "a convolution and Relu": _layer(12, 20, after="Relu"),
     "one scale for all weights": _layer(12, 20, axis=None),
@@ -191,6 +191,10 @@ def _built(dtype: type) -> dict[str, Callable[[Net], str]]:
     return {name: lambda net, case=case: case(QuantizedNet(net, dtype)) for name, case in CASES.items()}
 
 
+def _some(names: tuple[str, ...]) -> dict[str, Callable[[Net], str]]:
+    return {name: case for name, case in _built(np.uint8).items() if name in names}
+
+
 @pytest.fixture(scope="module", params=[np.int8, np.uint8], ids=["int8", "uint8"])
 def results(request):
     return answers_of_cases(_built(request.param))
@@ -204,7 +208,29 @@ def test_the_library_computes_what_onnx_runtime_computes(results, name):
     assert (steps > 0.01).mean() < 0.1
 
 
-@pytest.mark.parametrize("target", ["host", "arm"])
-def test_no_node_is_left_to_unscheduled_code(target):
-    slow = written(bundled(_built(np.uint8)), parse_target(target)).slow
-    assert len(slow) == 1 and "Conv" in slow[0]  # along a line
+INTEGERS = ("an image", "a convolution", "strides", "pointwise", "residual", "read twice", "a product", "along a line")
+
+
+def test_layers_have_kernels_of_integers_and_nothing_is_copied_to_floats():
+    program = written(bundled(_some(INTEGERS)), parse_target("cortex-a76"))
+    specs = [spec for spec, _ in program.calls]
+    assert {spec.family for spec in specs} == {"affine", "conv_int8", "transpose"}  # the last one of outputs
+    copies = [spec for spec in specs if spec.family == "affine" and spec["kind"] == "copy"]
+    assert not [spec for spec in copies if spec.operands[0].quantization is not None]
+    assert not program.slow
+
+
+def test_a_target_without_dot_products_computes_in_floats():
+    program = written(bundled(_built(np.int8)), parse_target("arm"))
+    assert "conv_int8" not in {spec.family for spec, _ in program.calls}
+
+
+EMULATED = ("an image", "residual", "depthwise", "dense", "MaxPool", "Concat of other scales", "swish")
+
+
+def test_emulated_arm_gives_the_same():
+    model = bundled(_some(EMULATED))
+    both, theirs = answers_emulated(model, "arm", "cortex-a76")
+    for ours in both:
+        for name, result in theirs.items():
+            assert np.abs(ours[name] - result).max() < 1.01 * STEP

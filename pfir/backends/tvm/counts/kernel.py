@@ -27,6 +27,7 @@ from pfir.backends.tvm.kernels.products.matmul import fitted
 from pfir.backends.tvm.schedule.blocks import Direct
 from pfir.backends.tvm.schedule.candidate_schedules import Schedule
 from pfir.backends.tvm.schedule.integers.dot_blocks import DotBlocks
+from pfir.backends.tvm.schedule.integers.routing import convolved
 from pfir.backends.tvm.schedule.routing import CONVOLUTION, DEPTHWISE, PRODUCT, WINDOW, routed
 from pfir.backends.tvm.schedule.tile_kinds import AcrossTile, DepthwiseTile, DotsTile, MatrixTile
 from pfir.backends.tvm.schedule.tiles import matrix_tile
@@ -90,7 +91,10 @@ class KernelCounts:
 
     def _of(self, kernel: Kernel, target: Target) -> Instructions:
         workload = kernel.workload
-        if workload.dtype not in (target.arithmetic.data, INT8):
+        integers = convolved(target, workload) if workload.dtype == INT8 else None
+        if integers is not None:
+            return self._scheduled(target, integers, kernel.tail)
+        if workload.dtype != target.arithmetic.data:
             workload = replace(workload, dtype=target.arithmetic.data)
         if workload.family in _OTHERS:
             return _OTHERS[workload.family](target, workload, kernel.tail)

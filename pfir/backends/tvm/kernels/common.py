@@ -9,7 +9,7 @@ from typing import Any
 
 from pfir.backends.tvm.kernels.integers.eight_bits import dequantized
 from pfir.backends.tvm.lowering.expressions import IN_HALF, const, expression
-from pfir.backends.tvm.lowering.form import Form, KernelSpec, Step
+from pfir.backends.tvm.lowering.form import EIGHT_BITS, Form, KernelSpec, Step
 from pfir.backends.tvm.schedule.tile_kinds import MatrixTile, Tile
 from pfir.target import HALF, SINGLE
 
@@ -84,7 +84,7 @@ def tail(spec: KernelSpec, operands: list[Operand], index: tuple[Any, ...], main
             for kind, value in step.arguments
         ]
         values.append(expression(step.op, arguments, dict(step.attributes)))
-        if len(values) < len(spec.steps):
+        if len(values) < len(spec.steps) and not _is_written_once(spec, len(values) - 1):
             name = tirx.Var(f"s{len(values)}", str(values[-1].ty))
             bound.append((name, values[-1]))
             values[-1] = name
@@ -92,6 +92,13 @@ def tail(spec: KernelSpec, operands: list[Operand], index: tuple[Any, ...], main
     for name, value in reversed(bound):
         result = tirx.Let(name, value, result)
     return result
+
+
+def _is_written_once(spec: KernelSpec, place: int) -> bool:
+    """Whether a step of a kernel of integers is needed by one other, and so needs no name: TVM's elimination of common
+    subexpressions fails where an index is the same in a named value and behind it."""
+    uses = sum(step.arguments.count(("step", place)) for step in spec.steps)
+    return uses == 1 and any(form.dtype in EIGHT_BITS for form in (*spec.operands, spec.out))
 
 
 def _type_of_steps(spec: KernelSpec) -> str:

@@ -17,8 +17,16 @@ from pfir.target import SINGLE
 
 @dataclass(frozen=True)
 class Anchor:
-    """A kernel's main computation: its generator, its operands, and what each channel's results are multiplied by and
-    get added, `[C]`."""
+    """A kernel's main computation.
+
+    Args:
+        family, attributes, operands: Its generator, and what that is handed.
+        out: The result as the kernel has it.
+        tile: Its schedule.
+        bias: `[C]`, what each channel's results get added; None where they do not.
+        multiplier: `[C]`, what they are multiplied by before that; None where they are not.
+        result: The result as the model has it, where the kernel sees it in another shape.
+    """
 
     family: str
     attributes: dict[str, Any]
@@ -27,6 +35,7 @@ class Anchor:
     tile: Tile
     bias: np.ndarray | None = None
     multiplier: np.ndarray | None = None
+    result: Form | None = None
 
 
 Values = Callable[[gs.Tensor], Value]

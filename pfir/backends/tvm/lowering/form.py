@@ -7,6 +7,7 @@ from math import prod
 from typing import Any
 
 Number = int | float
+EIGHT_BITS = ("int8", "uint8")
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from pfir.backends.tvm.lowering.fuse import NO_OPS, Group, elementwise, groups, 
 from pfir.backends.tvm.lowering.moves import MOVERS, mover, split, view
 from pfir.backends.tvm.lowering.normalization import over_rows
 from pfir.backends.tvm.lowering.quantized.constants import fold_quantized
+from pfir.backends.tvm.lowering.quantized.integers import image_form, integer_anchor
 from pfir.backends.tvm.lowering.quantized.moves import (
     are_alike,
     as_floats,
@@ -26,8 +27,9 @@ from pfir.backends.tvm.lowering.quantized.moves import (
 )
 from pfir.backends.tvm.lowering.quantized.nodes import DEQUANTIZE, QUANTIZE, quantization_of, type_of
 from pfir.backends.tvm.lowering.quantized.scales import folded
-from pfir.backends.tvm.lowering.quantized.storage import store_as, stored_type
+from pfir.backends.tvm.lowering.quantized.storage import store_as
 from pfir.backends.tvm.lowering.values import Program, Value
+from pfir.backends.tvm.schedule.integers.dot_blocks import stored
 from pfir.backends.tvm.schedule.tiles import plain_tile
 from pfir.backends.tvm.tuning.database import NOTHING, Known
 from pfir.errors import CompileError
@@ -78,7 +80,7 @@ def started(model: Model, target: Target, builder: Any, known: Known = NOTHING) 
     """
     model = sized(model)
     constants = fold_quantized(model.graph)
-    store_as(model.graph, stored_type(target))
+    store_as(model.graph, stored(target))
     return model, Program(target, builder, model.graph.opset, known, constants)
 
 
@@ -153,7 +155,7 @@ class Lowering:
     def group(self, group: Group) -> None:
         from tvm.s_tir.schedule import ScheduleError
 
-        head, program = group.head, self.program
+        head = group.head
         if all(node.op in NO_OPS for node in group.nodes):
             self.values[group.output.name] = self.given(head.inputs[0])
             return
@@ -166,7 +168,7 @@ class Lowering:
         if elementwise(head):
             start, nodes = self._chain(group), group.nodes
         else:
-            start = anchor(program, group, self._read_by(head)) or mover(program, head, self.numbers)
+            start = self._anchor(group)
             nodes = group.nodes[1:]
         if start is None:
             self._alone(head)
@@ -197,6 +199,12 @@ class Lowering:
         quantization = given[0].form.quantization
         start = moved_integers(self.program, group, lambda t: as_integers(self.given(t)), quantization)
         return None if start is None else as_floats(self._emit(start, group.head.outputs[0], ()), quantization)
+
+    def _anchor(self, group: Group) -> Anchor | None:
+        """What heads the kernel of a group; None where none of ours computes it."""
+        program, head = self.program, group.head
+        integers = integer_anchor(program, group, self.numbers)
+        return integers or anchor(program, group, self._read_by(head)) or mover(program, head, self.numbers)
 
     def _read_by(self, head: gs.Node) -> Values:
         """How an anchor reads: a convolution copies an image in ONNX's order anyway, and converts it there."""
@@ -253,7 +261,7 @@ class Lowering:
                 operands.append(self.program.constant(arrays[len(operands)]))
                 places[tensor.name] = ("step", len(steps) - 1)
         for node in nodes:
-            arguments = tuple(self._argument(t, places, operands, start.out) for t in _arguments(node))
+            arguments = tuple(self._argument(t, places, operands, start) for t in _arguments(node))
             if node.op in NO_OPS and arguments[0][0] in ("main", "step"):
                 places[node.outputs[0].name] = arguments[0]
                 continue
@@ -264,6 +272,7 @@ class Lowering:
             operands[j] = self.program.constant(arrays[j] * factor) if j in arrays else times(operands[j], factor)
         attributes = tuple(sorted(start.attributes.items()))
         dtype = self.program.dtype if start.out.dtype == SINGLE else start.out.dtype
+        computes = dtype if start.multiplier is None else SINGLE  # which float16 cannot hold
         spec = KernelSpec(
             start.family,
             attributes,
@@ -271,9 +280,10 @@ class Lowering:
             len(start.operands),
             whole,
             self._result(start, nodes[-1].outputs[0] if nodes else tensor, whole[-1:], dtype),
-            dtype,
+            computes,
         )
-        return self.program.call(spec, start.tile, operands)
+        made = self.program.call(spec, start.tile, operands)
+        return made if start.result is None else self.program.view(made, replace(start.result, dtype=made.form.dtype))
 
     def _result(self, start: Anchor, tensor: gs.Tensor, last: tuple[Step, ...], dtype: str) -> Form:
         """The form of a result: integers where the last step makes them, float32 where the graph's output is just that,
@@ -286,15 +296,18 @@ class Lowering:
         ends = ends and dtype in (HALF, SINGLE)
         return replace(start.out, dtype=SINGLE if ends else dtype)
 
-    def _argument(self, tensor: gs.Tensor, places: dict, operands: list[Value], out: Form) -> tuple[str, Any]:
+    def _argument(self, tensor: gs.Tensor, places: dict, operands: list[Value], start: Anchor) -> tuple[str, Any]:
         if tensor.name in places:
             return places[tensor.name]
         array = array_of(tensor)
         if array is not None and array.size == 1:
             return ("number", float(array.reshape(-1)[0]))
-        value = self.numbers(tensor)
-        alike = value.form.shape == out.shape
-        operands.append(self.program.laid_out(value, replace(value.form, order=out.order)) if alike else value)
+        value, result = self.numbers(tensor), start.result or start.out
+        if value.form.shape == result.shape:
+            value = self.program.laid_out(value, replace(value.form, order=result.order))
+        if result.shape != start.out.shape:
+            value = self.program.view(value, image_form(value.form, result, start.out))
+        operands.append(value)
         places[tensor.name] = ("operand", len(operands) - 1)
         return places[tensor.name]
 

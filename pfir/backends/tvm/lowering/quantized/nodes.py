@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pfir.backends.tvm.lowering.form import Quantization
+from pfir.backends.tvm.lowering.form import EIGHT_BITS, Quantization
 from pfir.ir.edit import STANDARD_DOMAINS, array, operand
 from pfir.ir.operators.records import MICROSOFT
 from pfir.target import SINGLE
 
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
-EIGHT_BITS = ("int8", "uint8")
 
 
 def quantization_of(node: gs.Node) -> Quantization | None:

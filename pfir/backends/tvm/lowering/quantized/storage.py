@@ -13,7 +13,6 @@ import onnx_graphsurgeon as gs
 
 from pfir.backends.tvm.lowering.quantized.nodes import EIGHT_BITS, quantization_of, type_of
 from pfir.ir.edit import Names, held, is_op, set_input
-from pfir.target import Target
 
 _SHIFT = 128
 # Integers go elsewhere, or the largest one is taken.
@@ -21,11 +20,6 @@ _MOVES = frozenset(
     "Concat DepthToSpace Expand Flatten Gather Identity MaxPool Reshape Slice SpaceToDepth Split Squeeze Transpose "
     "Unsqueeze".split()
 )
-
-
-def stored_type(target: Target) -> str:
-    """The type of activations of eight bits: x86 multiplies unsigned integers by signed ones."""
-    return "uint8" if target.triple.startswith("x86") else "int8"
 
 
 def store_as(graph: gs.Graph, dtype: str) -> None:

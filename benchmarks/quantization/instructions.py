@@ -1,0 +1,108 @@
+"""Instructions of eight-bit networks on aarch64, beside float32 and what other runtimes take.
+
+    python benchmarks/quantization/instructions.py [--models DIR] [--only NAME ...]
+
+Each network is quantized by `quantize-uniform` on random inputs: its ranges do not change what is executed. Counted on
+the emulated device, one thread, for a Cortex-A72 (no dot products), a Neoverse N1 (`sdot`) and a Neoverse V1
+(`smmla`). The peers' figures were counted in the same way (quantization_peers.json).
+Writes benchmarks/results/quantization_instructions.json and .md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.quantization.nets import NETS, quantized, simplified  # noqa: E402
+from pfir.backends.tvm.backend import TvmBackend  # noqa: E402
+from pfir.devices.emulation.emulated import EmulatedDevice  # noqa: E402
+from pfir.ir.model import Model  # noqa: E402
+from pfir.target import Target, parse_target  # noqa: E402
+
+RESULTS = ROOT / "benchmarks" / "results"
+TARGETS = {"a72": "cortex-a72", "n1": "neoverse-n1", "v1": "neoverse-v1"}
+PEERS = RESULTS / "quantization_peers.json"
+
+
+def main() -> None:
+    arguments = _arguments()
+    path = RESULTS / "quantization_instructions.json"
+    found = json.loads(path.read_text()) if path.exists() else {}
+    with EmulatedDevice(progress=print) as device:
+        for name in arguments.only or NETS:
+            model = simplified(arguments.models / NETS[name])
+            found[name] = _counted(model, device)
+            print(name, {k: f"{v / 1e6:.2f}" for k, v in found[name].items()}, flush=True)
+            path.write_text(json.dumps(found, indent=1) + "\n")
+    page = _page(found, json.loads(PEERS.read_text()))
+    (RESULTS / "quantization_instructions.md").write_text(page)
+    print(page)
+
+
+def _arguments() -> argparse.Namespace:
+    shared = Path(os.environ.get("PFIR_SHARED", ROOT.parent / "shared"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=Path, default=shared / "models")
+    parser.add_argument("--only", nargs="*", choices=NETS)
+    return parser.parse_args()
+
+
+def _counted(model: Model, device: EmulatedDevice) -> dict[str, int]:
+    eight = quantized(model)
+    counts = {name: _instructions(eight, parse_target(text), device) for name, text in TARGETS.items()}
+    return {"float32": _instructions(model, parse_target(TARGETS["a72"]), device)} | counts
+
+
+def _instructions(model: Model, target: Target, device: EmulatedDevice) -> int:
+    artifact, random = TvmBackend().build(model, target), np.random.default_rng(0)
+    feeds = {s.name: random.standard_normal(s.shape).astype(s.dtype) for s in artifact.inputs}
+    return device.instructions(artifact, feeds)
+
+
+def _page(found: dict[str, dict[str, int]], peers: dict[str, dict[str, float]]) -> str:
+    lines = [
+        "# Instructions of eight-bit networks on aarch64",
+        "",
+        "`python benchmarks/quantization/instructions.py`: millions per inference, one thread, emulated. The best peer is",
+        "the fewest instructions that ONNX Runtime, MNN or LiteRT take in eight bits on that core.",
+        "",
+        "| network | float32 | A72 | of best peer | N1, `sdot` | of best peer | of float32 | V1, `smmla` | of LiteRT |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [_row(name, counts, peers.get(name, {})) for name, counts in found.items()]
+    means = [np.exp(np.mean([np.log(c[k] / c["float32"]) for c in found.values()])) for k in ("a72", "n1", "v1")]
+    said = ", ".join(f"{mean:.2f} ({core})" for mean, core in zip(means, ("A72", "N1", "V1"), strict=True))
+    return "\n".join([*lines, "", f"Of float32 in the geometric mean: {said}.", ""])
+
+
+def _row(name: str, counts: dict[str, int], peers: dict[str, float]) -> str:
+    shown = {key: value / 1e6 for key, value in counts.items()}
+    cells = [
+        name,
+        f"{shown['float32']:.2f}",
+        f"{shown['a72']:.2f}",
+        _share(shown["a72"], peers, "ort a72", "litert a72"),
+        f"{shown['n1']:.2f}",
+        _share(shown["n1"], peers, "ort n1", "litert n1", "mnn n1"),
+        f"{shown['n1'] / shown['float32']:.2f}",
+        f"{shown['v1']:.2f}",
+        _share(shown["v1"], peers, "litert i8mm"),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _share(ours: float, peers: dict[str, float], *names: str) -> str:
+    known = [peers[name] for name in names if name in peers]
+    return f"{ours / min(known):.2f}" if known else "-"
+
+
+if __name__ == "__main__":
+    main()
