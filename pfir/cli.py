@@ -277,7 +277,8 @@ def tune_command(
         shapes = parse_input_shapes(tuple(input_shape or ()))
         budget_s = None if time_budget is None else parse_duration(time_budget, "--time-budget")
         target = with_clock(target, clock)
-        found = tune(Tune(tuple(models), target, device, out, batch, shapes, budget_s, again, dry_run, precision), progress)
+        options = (device, out, batch, shapes, budget_s, again, dry_run, precision)
+        found = tune(Tune(tuple(models), target, *options), progress)
     finally:
         progress.close()
     words = plan(found) if dry_run else lines(found)

@@ -99,8 +99,8 @@ def read_recipe(path: Path) -> Recipe:
 def _parts(content: Mapping[str, Any]) -> dict[str, object]:
     removed = {str(g): [int(c) for c in channels] for g, channels in content["removed"].items()}
     applied = [str(text) for text in content.get("applied", ())]
-    quantized = str(content.get(QUANTIZED, ""))
-    return {"removed": removed} | ({"applied": applied} if applied else {}) | ({QUANTIZED: quantized} if quantized else {})
+    others = {"applied": applied, QUANTIZED: str(content.get(QUANTIZED, ""))}
+    return {"removed": removed} | {key: part for key, part in others.items() if part}
 
 
 def _arithmetic(content: Mapping[str, object]) -> str:

@@ -117,7 +117,7 @@ _FLAGS = (
     "--json",
     "--force",
     "--resume",
-    "--fp16",
+    "--precision float16",
     "--retrain",
     "--dry-run",
     "--help",

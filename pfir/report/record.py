@@ -71,6 +71,7 @@ class Verification:
             for this machine was compared; None where the library itself was.
         reason: Why it could not be set up.
         near_zero: Outputs that never exceed what may be an error, so that nothing was found out about them.
+        differing: Share of the runs of a library of integers in which roundings fell otherwise than ONNX Runtime's.
     """
 
     device: str
@@ -85,6 +86,7 @@ class Verification:
     not_verified_on: str | None = None
     reason: str | None = None
     near_zero: tuple[str, ...] = ()
+    differing: float | None = None
 
 
 @dataclass(frozen=True)

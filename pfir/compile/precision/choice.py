@@ -83,8 +83,10 @@ class PrecisionChoice:
         """
         is_asked = self.run.request.precision == INT8
         prices = self._prices
-        wanted = INTEGERS if is_asked else self._needed(prices)
-        if not wanted.integers:
+        if is_asked and not prices.layers:
+            raise Infeasible("no layer of this model can compute in eight bits; use --precision float32")
+        wanted = INTEGERS if is_asked else needed(prices, self.limits)
+        if not wanted.integers or not (is_asked or len(self.run.samples.calibration) >= LEAST_SAMPLES):
             return IN_FLOATS
         try:
             integers = self._integers_alone(wanted)
@@ -105,18 +107,6 @@ class PrecisionChoice:
     def _prices(self) -> Prices:
         models, evaluator = self.run.models, self.evaluator
         return Prices(models.start, sizing_for(self.run.request, evaluator), evaluator.estimator(models.baseline))
-
-    def _needed(self, prices: Prices) -> Precision:
-        """Floats where they meet the goals or nothing but their MACs are asked for; else what is cheapest."""
-        limits = self.limits
-        if not prices.layers or len(self.run.samples.calibration) < LEAST_SAMPLES:
-            return FLOATS
-        bounded = limits.latency_s is not None or limits.size_bytes is not None
-        if limits != Limits() and (not bounded or prices.meets(FLOATS, limits)):
-            return FLOATS
-        found = cheapest(prices)
-        smaller = limits.size_bytes is None or (found.integers and prices.meets(found, Limits(None, None, limits.size_bytes)))
-        return found if smaller else INTEGERS
 
     def _suffices(self, precision: Precision, prices: Prices) -> bool:
         """Whether the goals are met without removing a channel, confirmed by the device where there is one."""
@@ -171,6 +161,16 @@ class PrecisionChoice:
         size, fidelity = before.size_bytes / max(cost.size_bytes, 1), None if scores is None else scores.fidelity
         alone = Alone(way, before_s / seconds, size, fidelity, meets)
         return _Tried(alone, None if scores is None else scores.divergence)
+
+
+def needed(prices: Prices, limits: Limits) -> Precision:
+    """Floats where they meet the limits, or those are of multiply-accumulates alone, which eight bits leave as they
+    are; else what takes least time, all layers in eight bits where the size asks for it."""
+    if limits != Limits() and (limits == Limits(macs=limits.macs) or prices.meets(FLOATS, limits)):
+        return FLOATS
+    found = cheapest(prices) if prices.layers else FLOATS
+    size = Limits(size_bytes=limits.size_bytes)
+    return found if not prices.layers or prices.meets(found, size) else INTEGERS
 
 
 def _is_nearer(one: _Tried | None, other: _Tried) -> bool:

@@ -41,12 +41,13 @@ def choose(selection: Selection) -> Chosen:
             search_context = search_context_for(run.prepared, run.request, selection.evaluator, run.samples)
     except Infeasible:
         decision, selection = _decided(selection, None)
-        if not decision.suffices:
+        if not decision.suffices or run.request.recipe is not None:
             raise
         return _in_eight_bits(selection, decision)
     if run.request.recipe is not None:
         found = kept_as(search_context, recipe_choices(run.prepared, run.request, search_context.pricing.methods))
-        return _with_precision(selection, recipe_precision(run.request)).finished(selection.fitted(search_context, found))
+        selection = _with_precision(selection, recipe_precision(run.request))
+        return selection.finished(selection.fitted(search_context, found))
     decision, selection = _decided(selection, search_context)
     if decision.suffices:
         return _in_eight_bits(selection, decision)
@@ -109,6 +110,8 @@ def _is_met_already(selection: Selection) -> bool:
     is_fixed = request.recipe is not None or not any(p.is_open for p in selection.run.prepared.searched)
     if is_fixed or limits.latency_s is None or limits != Limits(limits.latency_s) or request.precision == INT8:
         return False
+    if request.goals.latency_s is None and selection.run.target.arithmetic == FLOAT32:
+        return False  # it is no faster than itself
     return selection.evaluator.latency(selection.run.models.start).seconds <= limits.latency_s
 
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
-from pfir.errors import Infeasible, UsageError
+from pfir.errors import UsageError
 from pfir.ir.checking.verify import check_finite
-from pfir.ir.edit import is_op
 from pfir.ir.linear_edits import EditableLayer
 from pfir.ir.model import Model
-from pfir.ir.operators.records import Form
 from pfir.passes.base import Activations, Change, Context, Pass
 from pfir.passes.batch_norm.fold import FoldBatchNorm
 from pfir.passes.quantization.bias_correction import correct_biases
-from pfir.passes.quantization.calibration import CALIBRATIONS, calibrated, range_finder
+from pfir.passes.quantization.calibration import calibrated, range_finder
 from pfir.passes.quantization.equalize import equalize
 from pfir.passes.quantization.grids import Grid, WeightGrid
 from pfir.passes.quantization.placement import Placement, layers_of, place

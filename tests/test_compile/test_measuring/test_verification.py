@@ -130,7 +130,7 @@ def test_float16_may_err_more_and_is_told_by_its_answers():
 
 def test_what_float16_cannot_hold_is_told_with_what_to_do():
     for y in (np.array([[np.inf, -2.0]]), EXPECTED["y"] * 1.2):
-        with pytest.raises(VerifyError, match="65504.*without --fp16"):
+        with pytest.raises(VerifyError, match="65504.*--precision float32"):
             verify(None, Fake({"y": y.astype(np.float32)}), CASES, FLOAT16)
 
 
