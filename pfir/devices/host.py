@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,43 +22,75 @@ PROFILED = 5
 MIN_REPEAT_S = 0.02
 
 
-class HostDevice(Device):
-    """Runs and measures libraries built for this machine, in a process of its own.
+class LocalDevice(Device):
+    """Runs and measures artifacts on this machine, in a process of its own; whatever runs them, it is timed alike.
 
     Args:
-        threads: Threads that the kernels use, >= 1.
+        name: What runs them.
+        threads: Threads of an inference, >= 1.
         timeout_s: Longest time one run or measurement may take.
+        command: What starts the process, as `Worker` takes it.
 
     Raises:
         UsageError: `threads` is below 1.
     """
 
-    def __init__(self, threads: int = 1, timeout_s: float = 600.0) -> None:
+    def __init__(self, name: str, threads: int, timeout_s: float, command: Sequence[str] | None = None) -> None:
         if threads < 1:
-            raise UsageError(f"a host device of {threads} threads was asked for; at least 1 is needed")
-        self.name = f"host ({cpu_name()})"
+            raise UsageError(f"{name} with {threads} threads was asked for; at least 1 is needed")
+        self.name = f"{name} ({cpu_name()})"
         self.threads = threads
-        self._worker = Worker(self.name, threads, timeout_s=timeout_s)
+        self._worker = Worker(self.name, threads, timeout_s=timeout_s, command=command)
+
+    @abstractmethod
+    def check(self, artifact: Artifact) -> None:
+        """Refuse an artifact that does not run here.
+
+        Raises:
+            DeviceError: It is of another backend, or built for another machine.
+        """
 
     def measure(self, artifact: Artifact) -> Measurement:
-        _check(artifact)
+        self.check(artifact)
         seconds = self._worker.time(artifact, sample(artifact), REPEATS, MIN_REPEAT_S)
         return summarise(seconds, self.name, self.threads)
 
     def run(self, artifact: Artifact, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        _check(artifact)
+        self.check(artifact)
         outputs = self._worker.run(artifact, ordered(artifact, inputs))
         return named(artifact, outputs)
 
+    def close(self) -> None:
+        self._worker.close()
+
+
+class HostDevice(LocalDevice):
+    """Runs and measures libraries built for this machine.
+
+    Args:
+        threads, timeout_s: As of any `LocalDevice`.
+    """
+
+    def __init__(self, threads: int = 1, timeout_s: float = 600.0) -> None:
+        super().__init__("host", threads, timeout_s)
+
+    def check(self, artifact: Artifact) -> None:
+        backend = artifact.backend
+        if backend != "tvm":
+            raise DeviceError(f"the host device runs libraries of the tvm backend; this one comes from {backend}")
+        machine, triple = platform.machine().lower(), artifact.target.triple
+        same = {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
+        if triple.partition("-")[0] != same:
+            raise DeviceError(
+                f"the library is built for {triple}; this machine is {machine}; build it with --target host"
+            )
+
     def kernel_seconds(self, artifact: Artifact) -> dict[str, float]:
-        _check(artifact)
+        self.check(artifact)
         return self._worker.kernel_seconds(artifact, sample(artifact), PROFILED)
 
     def forget(self) -> None:
         self._worker.forget()
-
-    def close(self) -> None:
-        self._worker.close()
 
 
 def summarise(seconds: list[float], detail: str, threads: int) -> Measurement:
@@ -75,12 +108,3 @@ def cpu_name() -> str:
             if line.lower().startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def _check(artifact: Artifact) -> None:
-    if artifact.backend != "tvm":
-        raise DeviceError(f"the host device runs libraries of the tvm backend; this one comes from {artifact.backend}")
-    machine, triple = platform.machine().lower(), artifact.target.triple
-    same = {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
-    if triple.partition("-")[0] != same:
-        raise DeviceError(f"the library is built for {triple}; this machine is {machine}; build it with --target host")

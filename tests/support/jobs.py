@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pfir.backends.ort import host
 from pfir.compile import flow
 from pfir.compile.calibration import samples
 from pfir.compile.flow import compile_model
 from pfir.compile.measuring import latency as building
 from pfir.compile.outcome import Outcome
 from pfir.compile.request import Goals, Request
+from pfir.devices import host
 from pfir.ir.model import Model
 from pfir.report.progress import Silent
 from pfir.run import trial, trial_main

@@ -7,6 +7,7 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 from onnx import TensorProto, helper
 
+from pfir.backends.tvm import TvmBackend
 from pfir.backends.tvm.lowering.form import plain
 from pfir.backends.tvm.lowering.lower import Lowering, started
 from pfir.backends.tvm.lowering.quantized.integers import integer_layer
@@ -204,3 +205,17 @@ def test_constants_of_four_bits_are_unpacked():
     assert constant.integers.dtype == np.int8 and constant.integers.tolist() == values.tolist()
     (product,) = model.graph.nodes
     np.testing.assert_array_equal(product.inputs[1].values, values * np.float32(0.5))
+
+
+def test_kernels_of_integers_are_tuned_alone():
+    net = under_construction()
+    q = QuantizedNet(net)
+    x = q.pair(q.conv(q.features(), 12, 8), 0.05, 2)
+    net.output("y", q.pair(net.op("Add", q.pair(q.conv(x, 8, 8, 1), 0.03, 1), x)))
+    kernels = TvmBackend().tunables(sized(net), parse_target("x86-64:x86-64-v4"))
+    assert [kernel.name.split()[1] for kernel in kernels] == ["float32"] * 3
+    kernels = TvmBackend().tunables(sized(net), parse_target("cortex-a76"))
+    assert [kernel.name.split()[1] for kernel in kernels] == ["int8"] * 3
+    for kernel in kernels:
+        types = [spec.dtype for spec in kernel.build(kernel.candidates[-1]).inputs]
+        assert set(types) == {"int8"}

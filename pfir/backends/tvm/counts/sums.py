@@ -43,8 +43,14 @@ class Sum:
         self.scalar += times * scalar
         self.branch += times * branch
 
-    def add(self, other: Sum, times: float = 1.0) -> None:
-        """Add another sum, so many times."""
+    def call(self, loads: float, stores: float, scalar: float, branches: float) -> None:
+        """Add what a call takes beside its loops: it loads and stores registers of eight bytes."""
+        self.read(1, loads, 8 * loads)
+        self.write(1, stores, 8 * stores)
+        self.steer(1, scalar, branches)
+
+    def add(self, other: Sum | Instructions, times: float = 1.0) -> None:
+        """Add another sum, or instructions none of which are of float16 or integers, so many times."""
         self.multiply += times * other.multiply
         self.vector += times * other.vector
         self.load += times * other.load

@@ -5,16 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 # Of each output of a tile, the taps that read the input; of a single one those that `Axis.span` tells when it runs.
 Taps = tuple[tuple[int, ...], ...]
 LOOPED: Taps = ((),)
+# Taps side by side that read the input for the same outputs of a tile: the first one, how many, and those outputs,
+# counted from the tile's first.
+Stretches = tuple[tuple[int, int, tuple[int, ...]], ...]
 
 
-@dataclass(frozen=True)
-class Axis:
-    """The rows, or the columns, of an image and of what a window computes from it."""
+class Axis(NamedTuple):
+    """The rows, or the columns, of an image and of what a window computes from it; short to hash.
+
+    Args:
+        size, out: Of the image, and of the result.
+        kernel: Taps of the window.
+        stride, step: Of the window, and from one of its taps to the next.
+        pad: In front of the image.
+    """
 
     size: int
     out: int
@@ -22,6 +31,11 @@ class Axis:
     stride: int
     step: int
     pad: int
+
+    @property
+    def copied(self) -> Axis:
+        """The same over a copy of the image with its border, no larger than what some tap reads."""
+        return self._replace(size=(self.out - 1) * self.stride + (self.kernel - 1) * self.step + 1, pad=0)
 
     def at(self, position: Any, tap: Any) -> Any:
         """The input position that a tap of an output reads."""
@@ -54,6 +68,22 @@ class Axis:
                 if alike
                 else TileRun(outputs[0], len(outputs), LOOPED)
             )
+
+    def balanced(self, most: int) -> list[range]:
+        """All outputs in as few tiles of at most so many as there can be, all of nearly as many."""
+        count = -(-self.out // most)
+        width, more = divmod(self.out, count)
+        firsts = [i * width + min(i, more) for i in range(count + 1)]
+        return list(map(range, firsts, firsts[1:]))
+
+    def stretches(self, tile: range) -> Stretches:
+        """The taps under a tile of outputs; one that reads no input for any of them is left out."""
+
+        def readers(tap: int) -> tuple[int, ...]:
+            return tuple(i for i, output in enumerate(tile) if 0 <= self.at(output, tap) < self.size)
+
+        runs = [(who, list(run)) for who, run in groupby(range(self.kernel), readers)]
+        return tuple((run[0], len(run), who) for who, run in runs if who)
 
     def _tiles(self, width: int) -> list[range]:
         return [range(first, min(first + width, self.out)) for first in range(0, self.out, width)]

@@ -11,7 +11,7 @@ import onnx_graphsurgeon as gs
 from pfir.backends.tvm.lowering.anchor import Anchor, Values, array_of
 from pfir.backends.tvm.lowering.anchors import ANCHORS, BY_ELEMENT, anchor
 from pfir.backends.tvm.lowering.fallback import as_modelled, imported, refusal
-from pfir.backends.tvm.lowering.form import Form, KernelSpec, Step, plain, same_memory
+from pfir.backends.tvm.lowering.form import EIGHT_BITS, Form, KernelSpec, Step, channels_last, plain, same_memory
 from pfir.backends.tvm.lowering.fuse import NO_OPS, Group, elementwise, groups, is_float
 from pfir.backends.tvm.lowering.moves import MOVERS, mover, split, view
 from pfir.backends.tvm.lowering.normalization import over_rows
@@ -27,10 +27,11 @@ from pfir.backends.tvm.lowering.quantized.moves import (
 )
 from pfir.backends.tvm.lowering.quantized.nodes import DEQUANTIZE, QUANTIZE, quantization_of, type_of
 from pfir.backends.tvm.lowering.quantized.scales import folded
+from pfir.backends.tvm.lowering.quantized.spelled_out import spell_out
 from pfir.backends.tvm.lowering.quantized.storage import store_as
 from pfir.backends.tvm.lowering.values import Program, Value
 from pfir.backends.tvm.schedule.integers.dot_blocks import stored
-from pfir.backends.tvm.schedule.tiles import plain_tile
+from pfir.backends.tvm.schedule.tiles import FEWEST_LANES, plain_tile
 from pfir.backends.tvm.tuning.database import NOTHING, Known
 from pfir.errors import CompileError
 from pfir.ir.model import Model
@@ -79,6 +80,7 @@ def started(model: Model, target: Target, builder: Any, known: Known = NOTHING) 
         CompileError: As in `sized`.
     """
     model = sized(model)
+    spell_out(model.graph)
     constants = fold_quantized(model.graph)
     store_as(model.graph, stored(target))
     return model, Program(target, builder, model.graph.opset, known, constants)
@@ -244,6 +246,8 @@ class Lowering:
             if isinstance(t, gs.Variable) and not t.is_empty() and t.name not in inner
         ]
         order = next((form.order for form in forms if form.shape == shape), plain(shape).order)
+        if order == plain(shape).order and _is_for_layers(group.output):
+            order = channels_last(shape).order
         return Anchor("affine", {"kind": "steps"}, [], Form(shape, order), plain_tile(self.program.target))
 
     def _emit(self, start: Anchor, tensor: gs.Tensor, nodes: tuple[gs.Node, ...]) -> Value:
@@ -314,6 +318,13 @@ class Lowering:
     def _border(self, tensor: gs.Tensor) -> Any:
         """A graph output."""
         return as_modelled(self.program, tensor, self.given(tensor)).var
+
+
+def _is_for_layers(tensor: gs.Tensor) -> bool:
+    """Whether a convolution reads these integers, of so many channels that it wants those side by side."""
+    integers = type_of(tensor) in EIGHT_BITS and int(tensor.shape[1]) >= FEWEST_LANES
+    readers = (reader for node in tensor.outputs for result in node.outputs for reader in result.outputs)
+    return integers and any(reader.op == "Conv" for reader in readers)
 
 
 def _along_channels(start: Anchor, vector: np.ndarray) -> np.ndarray:

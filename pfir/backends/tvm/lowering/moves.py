@@ -99,13 +99,8 @@ def _slice(program: Program, node: gs.Node, value: Values) -> Anchor | None:
         begin[axis % rank] = min(max(start, 0), size - 1 if step < 0 else size)
         stride[axis % rank] = step
     attributes = {"kind": "slice", "starts": tuple(begin), "steps": tuple(stride)}
-    return Anchor(
-        "affine",
-        attributes,
-        [data],
-        Form(_shape(node.outputs[0]), data.form.order, data.form.read_as),
-        plain_tile(program.target),
-    )
+    form = Form(_shape(node.outputs[0]), data.form.order, data.form.read_as)
+    return Anchor("affine", attributes, [data], form, plain_tile(program.target))
 
 
 def _pad(program: Program, node: gs.Node, value: Values) -> Anchor | None:
@@ -198,13 +193,8 @@ def _blocks(kind: str) -> Callable[[Program, gs.Node, Values], Anchor]:
         data = value(node.inputs[0])
         mode = node.attrs.get("mode", "DCR")
         attributes = {"kind": kind, "block": int(node.attrs["blocksize"]), "mode": mode}
-        return Anchor(
-            "move",
-            attributes,
-            [data],
-            Form(_shape(node.outputs[0]), data.form.order, data.form.read_as),
-            plain_tile(program.target),
-        )
+        form = Form(_shape(node.outputs[0]), data.form.order, data.form.read_as)
+        return Anchor("move", attributes, [data], form, plain_tile(program.target))
 
     return make
 

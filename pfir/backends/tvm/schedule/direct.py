@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 
-from pfir.backends.tvm.counts.convolutions.direct import Axis, Image, direct, image_of, of_ends, of_sums
+from pfir.backends.tvm.counts.convolutions.block import of_ends, of_sums, results_of
+from pfir.backends.tvm.counts.convolutions.direct import direct
+from pfir.backends.tvm.counts.convolutions.image import Image, image_of
+from pfir.backends.tvm.counts.sums import Sum
+from pfir.backends.tvm.kernels.axis import Axis
 from pfir.backends.tvm.schedule.blocks import STEPS, Block, Direct, Shape, bordered, steps_of
 from pfir.backends.tvm.schedule.coverings import Coverings, coverings
 from pfir.backends.tvm.schedule.direct_x86 import best_block
 from pfir.backends.tvm.schedule.tiles import FEWEST_LANES, by_lane
 from pfir.cores import Costs
-from pfir.instructions import Instructions
+from pfir.instructions import NOTHING, Instructions
 from pfir.target import SINGLE, Target
 from pfir.workload import Tail, Workload
 
@@ -26,8 +31,8 @@ _TWO_KINDS = 1.02
 _HARDLY_MORE = 1.01
 # More cycles than any kernel takes, of blocks that do not stay in registers.
 _NEVER = 1e300
-# What follows a vector of results, in a choice: a node that takes one instruction.
-_AFTER, _NOTHING = Instructions(vector=1), Instructions()
+# Vector instructions of what follows a vector of results, in a choice.
+_AFTER = 1
 
 Rows = tuple[int, ...]
 
@@ -99,7 +104,7 @@ def _counted(target: Target, workload: Workload, shapes: tuple[Shape, ...], ways
     """The rows of each shape's tiles, and the way that takes the fewest cycles on Arm, of those that take hardly more
     than the fewest instructions."""
     image, costs = image_of(target, workload, True), target.core.costs
-    rows, cycles, numbers = _sums(image, workload.channels, target.core.vector_registers, costs, shapes)
+    rows, cycles, numbers = _sums(image, workload.channels, costs, shapes)
     more_cycles, more = _ends(image, workload.out[1] % target.lanes, costs, shapes, rows)
     found = ways.prices(numbers + more)
     few = found <= _HARDLY_MORE * found.min()
@@ -107,17 +112,13 @@ def _counted(target: Target, workload: Workload, shapes: tuple[Shape, ...], ways
 
 
 @lru_cache(maxsize=1 << 14)
-def _sums(
-    image: Image, inner: int, registers: int, costs: Costs, shapes: tuple[Shape, ...]
-) -> tuple[Rows, np.ndarray, np.ndarray]:
+def _sums(image: Image, inner: int, costs: Costs, shapes: tuple[Shape, ...]) -> tuple[Rows, np.ndarray, np.ndarray]:
     """Of a block of each shape the rows of its tiles, as many as stay in registers, and the cycles and instructions of
     its sums."""
-    rows = tuple(
-        _most_columns(image.columns, registers, min(inner * image.columns.kernel, _WRITTEN_OUT + 1), shape)
-        for shape in shapes
-    )
+    run, held = min(inner * image.columns.kernel, _WRITTEN_OUT + 1), image.registers.held
+    rows = tuple(_most_columns(image.columns, held, run, shape) for shape in shapes)
     found = [
-        of_sums(image, inner, *shape, most, STEPS).instructions(_NOTHING) if most else None
+        of_sums(image, inner, *shape, most, STEPS).instructions(False) if most else None
         for shape, most in zip(shapes, rows, strict=True)
     ]
     return rows, *_priced(costs, found)
@@ -126,16 +127,19 @@ def _sums(
 @lru_cache(maxsize=1 << 12)
 def _ends(image: Image, odd: int, costs: Costs, shapes: tuple[Shape, ...], rows: Rows) -> tuple[np.ndarray, np.ndarray]:
     """The cycles and instructions of what is beside the sums of a block of each shape."""
-    return _priced(
-        costs,
-        [
-            of_ends(image, odd, *shape, most, STEPS).instructions(_AFTER) if most else _NOTHING
-            for shape, most in zip(shapes, rows, strict=True)
-        ],
-    )
+    found = [_ended(image, odd, shape, most) if most else NOTHING for shape, most in zip(shapes, rows, strict=True)]
+    return _priced(costs, found)
 
 
-def _priced(costs: Costs, found: list[Instructions | None]) -> tuple[np.ndarray, np.ndarray]:
+def _ended(image: Image, odd: int, shape: Shape, rows: int) -> Instructions:
+    """What is beside the sums of a block, with what follows them."""
+    found = Sum()
+    found.add(of_ends(image, odd, *shape, rows, STEPS))
+    found.compute(results_of(image, *shape), 0, _AFTER)
+    return found.instructions(False)
+
+
+def _priced(costs: Costs, found: Sequence[Instructions | None]) -> tuple[np.ndarray, np.ndarray]:
     cycles = [_NEVER if each is None else costs.cycles(each) for each in found]
     return np.array(cycles), np.array([_NEVER if each is None else each.total for each in found])
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 from math import prod
 
+from pfir.backends.tvm.counts.convolutions.image import met
 from pfir.backends.tvm.schedule.blocks import Block, Shape, bordered, steps_of
+from pfir.backends.tvm.schedule.routing import axes_of
 from pfir.backends.tvm.schedule.tiles import FEWEST_LANES, most_rows
 from pfir.target import Target
 from pfir.workload import Workload
@@ -61,19 +63,7 @@ def _taps(workload: Workload) -> float:
     """The number of the kernel's taps that meet the image, on average over all positions."""
     if bordered(workload.order, workload.channels):
         return prod(workload.kernel)
-    sizes = zip(
-        workload.data[2:],
-        workload.out[2:],
-        workload.kernel,
-        workload.strides,
-        workload.dilations,
-        workload.pads,
-        strict=True,
-    )
-    return prod(
-        sum(0 <= at * stride + tap * step - pad < size for at in range(out) for tap in range(kernel)) / out
-        for size, out, kernel, stride, step, pad in sizes
-    )
+    return prod(met(axis) / axis.out for axis in axes_of(workload))
 
 
 def _step(target: Target, block: Block) -> float:

@@ -42,10 +42,10 @@ def reads_all(workload: Workload) -> bool:
     return all(axis.out == 1 and len(axis.inside(0)) == axis.size for axis in axes_of(workload))
 
 
-def axes_of(workload: Workload) -> list[Axis]:
+def axes_of(workload: Workload) -> tuple[Axis, ...]:
     """Rows, and columns."""
     sizes = (workload.data[2:], workload.out[2:], workload.kernel, workload.strides, workload.dilations, workload.pads)
-    return [Axis(*axis) for axis in zip(*sizes, strict=True)]
+    return tuple(Axis(*axis) for axis in zip(*sizes, strict=True))
 
 
 def _has_own_kernel(workload: Workload) -> bool:

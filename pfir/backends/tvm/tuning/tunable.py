@@ -15,6 +15,7 @@ from pfir.backends.tvm.library.build import build
 from pfir.backends.tvm.lowering.form import Form, plain
 from pfir.backends.tvm.lowering.fuse import Group
 from pfir.backends.tvm.lowering.lower import Lowering, grouped, started
+from pfir.backends.tvm.lowering.quantized.constants import QuantizedConstant
 from pfir.backends.tvm.lowering.values import Program, Value
 from pfir.backends.tvm.tuning.database import NOTHING, Entry, Known, core_name, digest
 from pfir.ir.model import Model
@@ -72,8 +73,8 @@ def group_kernels(model: Model, target: Target) -> dict[str, GroupKernel]:
         for workload in program.works[before:]:
             calls[str(workload)] += 1
             found.setdefault(str(workload), (workload, group, forms))
-    opset = model.graph.opset
-    return {name: GroupKernel(*parts, opset, target, calls[name]) for name, parts in found.items()}
+    shared = model.graph.opset, target, program.constants
+    return {name: GroupKernel(*parts, *shared, calls[name]) for name, parts in found.items()}
 
 
 def tensors_read(group: Group) -> list[gs.Variable]:
@@ -92,6 +93,7 @@ class GroupKernel:
     forms: Mapping[str, Form]
     opset: int
     target: Target
+    constants: Mapping[str, QuantizedConstant]
     calls: int
 
     def build(self, schedule: str | None = None) -> Artifact:
@@ -103,7 +105,7 @@ class GroupKernel:
         from tvm import relax
 
         known = Known({str(self.workload): Entry(schedule)}) if schedule else NOTHING
-        program = Program(self.target, relax.BlockBuilder(), self.opset, known)
+        program = Program(self.target, relax.BlockBuilder(), self.opset, known, self.constants)
         variables = {
             name: relax.Var(f"input_{i}", relax.TensorType(form.memory, form.dtype))
             for i, (name, form) in enumerate(self.forms.items())

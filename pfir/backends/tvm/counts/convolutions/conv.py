@@ -39,10 +39,7 @@ def conv(target: Target, workload: Workload, tail: Tail, tile: MatrixTile) -> In
     """The instructions of a kernel with this tile."""
     vectors = _vectors(target, workload, tile)
     run, found = _run(target, workload, tile, vectors), Sum()
-    loads, stores, scalar, branches = _CALL
-    found.read(1, loads, 8 * loads)
-    found.write(1, stores, 8 * stores)
-    found.steer(1, scalar, branches)
+    found.call(*_CALL)
     add_copy(found, target, workload, tile)
     _add_sums(found, target, workload, tile, run, vectors)
     add_parts(found, target, workload, tile, run.parts)

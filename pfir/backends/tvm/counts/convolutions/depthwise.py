@@ -12,6 +12,7 @@ from pfir.backends.tvm.counts.tail import constants_of, tail_of_vector
 from pfir.backends.tvm.counts.vectors import pairs, share_of_vector
 from pfir.backends.tvm.kernels.axis import LOOPED, Axis, Taps
 from pfir.backends.tvm.kernels.depthwise import CHUNK_BYTES, WRITTEN_TAPS
+from pfir.backends.tvm.schedule.routing import axes_of
 from pfir.backends.tvm.schedule.tile_kinds import DepthwiseTile
 from pfir.backends.tvm.schedule.tiles import by_lane
 from pfir.instructions import Instructions
@@ -157,15 +158,11 @@ def chunk_of(blocks: int, workload: Workload, tile: DepthwiseTile) -> int:
 
 def geometry_of(workload: Workload, tile: DepthwiseTile) -> Geometry:
     """What a block of channels takes."""
-    (_, _, *data), (_, _, *out) = workload.data, workload.out
-    axes = zip(data, out, workload.kernel, workload.strides, workload.dilations, workload.pads, strict=True)
-    return _geometry(tuple(axes), tile.rows, tile.lines)
+    return _geometry(*axes_of(workload), tile.rows, tile.lines)
 
 
 @lru_cache(maxsize=4096)
-def _geometry(axes: tuple[tuple[int, ...], ...], rows: int, lines: int) -> Geometry:
-    """Of rows and columns, each as `Axis` takes it."""
-    down, along = (Axis(*axis) for axis in axes)
+def _geometry(down: Axis, along: Axis, rows: int, lines: int) -> Geometry:
     written = down.kernel * along.kernel <= WRITTEN_TAPS
     tiles = [(r, c) for r in _runs(down, lines, written) for c in _runs(along, rows, True)]
 

@@ -29,7 +29,7 @@ def winograd(target: Target, workload: Workload, tail: Tail, plan: Winograd) -> 
     found.add(there(registers, at, workload.data[1]))
     found.add(tiled_products(registers, at, workload.data[1], workload.out[1], plan.tile))
     found.add(back(registers, at, workload.out[1], plan.tile.block, after(tail)))
-    _call(found)
+    found.call(*_CALL)
     return found.instructions(is_half(target))
 
 
@@ -52,10 +52,3 @@ def after(tail: Tail) -> After:
     """What a tail asks for of each vector of results."""
     one = tail_of_vector(tail, 1)
     return After(tail.bias, one.vector, tail.reads)
-
-
-def _call(found: Sum) -> None:
-    loads, stores, scalar, branches = _CALL
-    found.read(1, loads, 8 * loads)
-    found.write(1, stores, 8 * stores)
-    found.steer(1, scalar, branches)

@@ -10,6 +10,7 @@ from pfir.backends.tvm.counts.vectors import share_of_vector
 from pfir.backends.tvm.kernels.axis import Axis
 from pfir.backends.tvm.kernels.pool import MOST_COLUMNS
 from pfir.backends.tvm.schedule.channel_tiles import channel_tile
+from pfir.backends.tvm.schedule.routing import axes_of
 from pfir.instructions import Instructions
 from pfir.target import HALF, Target
 from pfir.workload import Tail, Workload
@@ -33,10 +34,7 @@ def pool(target: Target, workload: Workload, tail: Tail) -> Instructions:
     lanes = min(tile.lanes, 1 << (channels.bit_length() - 1))
     vectors, reach = -(-channels // lanes), (workload.kernel[1] - 1) * workload.dilations[1] + 1
     columns = min(tile.rows, max(1, (MOST_COLUMNS - reach) // workload.strides[1] + 1))
-    sizes = workload.data[2:], workload.out[2:]
-    axes = zip(*sizes, workload.kernel, workload.strides, workload.dilations, workload.pads, strict=True)
-    found = _geometry(tuple(axes), columns)
-    rows, cut, tiles, begun, combined, crowded = found
+    rows, cut, tiles, begun, combined, crowded = _geometry(*axes_of(workload), columns)
     each, size, share = batch * vectors, lanes * target.value_bytes, share_of_vector(target, lanes)
     pixels, results = each * rows * begun, each * height * width
     cells = each * height * combined
@@ -80,10 +78,9 @@ def _addressed(apart: int, size: int, before: float) -> float:
 
 
 @lru_cache(maxsize=1024)
-def _geometry(axes: tuple[tuple[int, ...], ...], width: int) -> tuple[int, bool, int, int, int, int]:
+def _geometry(down: Axis, along: Axis, width: int) -> tuple[int, bool, int, int, int, int]:
     """Of one vector of channels: rows of windows inside the image, and whether the border cuts any; of a row of results
     its tiles, columns that are begun, columns that are combined with others, and tiles that hold too many."""
-    down, along = (Axis(*axis) for axis in axes)
     inside = [len(down.inside(output)) for output in range(down.out)]
     tiles = begun = combined = crowded = 0
     for run in along.runs(width):

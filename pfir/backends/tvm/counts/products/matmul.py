@@ -45,7 +45,7 @@ def matmul(target: Target, workload: Workload, tail: Tail, tile: MatrixTile) -> 
     found.steer(tiles, _A_TILE + (_A_RAGGED_TILE if ragged else 0), 1)
     found.steer(tiles * (rounds + rest), _A_ROUND, 1)
     found.steer(tiles * inner if ragged else 0, _A_RAGGED_STEP, 0)
-    _call(found)
+    found.call(*_CALL)
     return found.instructions(False)
 
 
@@ -54,10 +54,3 @@ def _load(found: Sum, steps: float, tile: MatrixTile, ragged: bool) -> None:
     found.read(steps, tile.rows, tile.rows * _VALUE_BYTES)
     pairs = 0 if ragged and tile.rows == 1 else tile.vectors // 2
     found.read(steps, tile.vectors - pairs, tile.vectors * tile.lanes * _VALUE_BYTES)
-
-
-def _call(found: Sum) -> None:
-    loads, stores, scalar, branches = _CALL
-    found.read(1, loads, 8 * loads)
-    found.write(1, stores, 8 * stores)
-    found.steer(1, scalar, branches)

@@ -239,7 +239,4 @@ def _add_last_column(found: Sum, registers: Registers, rows: int, inner: int, af
 
 def call(found: Sum, rows: int) -> None:
     """What the call of a kernel takes."""
-    loads, stores, scalar, branches = _CALL_OF_FEW if rows < _FEW_ROWS else _CALL
-    found.read(1, loads, 8 * loads)
-    found.write(1, stores, 8 * stores)
-    found.steer(1, scalar, branches)
+    found.call(*(_CALL_OF_FEW if rows < _FEW_ROWS else _CALL))

@@ -88,7 +88,7 @@ def _copied(layer: Layer, data: Operand) -> Any:
     """A copy of the image in this form with zeros around it."""
     from tvm.tirx.script import builder as T
 
-    (batch, channels, height, width), (rows, columns) = data.form.shape, layer.sizes
+    (batch, channels, height, width), rows, columns = data.form.shape, layer.rows.size, layer.columns.size
     top, left = layer.spec["pads"]
     image = T.alloc_buffer((batch, rows, columns * channels), SINGLE)
     first, last = max(0, left), min(columns, left + width)

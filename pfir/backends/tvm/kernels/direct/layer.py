@@ -8,12 +8,10 @@ from itertools import groupby
 from math import prod
 from typing import Any
 
+from pfir.backends.tvm.kernels.axis import Axis, Stretches
 from pfir.backends.tvm.lowering.form import KernelSpec
 from pfir.backends.tvm.schedule.blocks import bordered
 from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
-
-# Stretches of taps that meet the image for the same positions of a tile: first tap, taps, and those positions.
-Taps = tuple[tuple[int, int, tuple[int, ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -60,53 +58,39 @@ class Layer:
         return bordered(self.spec.operands[0].order, self.spec.operands[0].shape[1])
 
     @property
-    def sizes(self) -> tuple[int, int]:
-        """Rows and columns of the image that is read: where it is a copy, no more of them than some tap meets."""
-        if not self.bordered:
-            return self.spec.operands[0].shape[2:]
-        (kh, kw), (sh, sw), (dh, dw) = (self.spec[name] for name in ("kernel", "strides", "dilations"))
-        down, across = self.spec.out.shape[2:]
-        return (down - 1) * sh + (kh - 1) * dh + 1, (across - 1) * sw + (kw - 1) * dw + 1
+    def rows(self) -> Axis:
+        """Those of the image that is read, perhaps of a copy."""
+        return self._axis(0)
 
     @property
-    def pads(self) -> tuple[int, int]:
-        """Rows and columns of the border that are no part of the image that is read."""
-        return (0, 0) if self.bordered else self.spec["pads"]
+    def columns(self) -> Axis:
+        """As the rows."""
+        return self._axis(1)
 
     @property
     def left(self) -> int:
         """Values of a row of the border in front of the image."""
-        return self.pads[1] * self.across
+        return self.columns.pad * self.across
 
     def lines(self, y: Any) -> tuple[Any, Any]:
         """The first row of the kernel that meets the image under row `y` of the result, and the one behind the last."""
         from tvm import tirx
 
-        (height, _), pad, out = self.sizes, self.pads[0], self.spec.out.shape[2]
-        kernel, stride, step = (self.spec[name][0] for name in ("kernel", "strides", "dilations"))
+        height, out, kernel, stride, step, pad = self.rows
         first = tirx.max(0, (pad - y * stride + step - 1) // step) if pad > 0 else 0
         cut = (out - 1) * stride + (kernel - 1) * step - pad >= height
         last = tirx.min(kernel, (height + pad - y * stride + step - 1) // step) if cut else kernel
         return first, last
 
-    def taps(self, x: int, rows: int) -> Taps:
-        """The taps under the `rows` positions from `x` on; a tap that is outside for all of them is left out."""
-        (_, width), pad = self.sizes, self.pads[1]
-        kernel, stride, step = (self.spec[name][1] for name in ("kernel", "strides", "dilations"))
-
-        def inside(tap: int) -> tuple[int, ...]:
-            return tuple(i for i in range(rows) if 0 <= (x + i) * stride + tap * step - pad < width)
-
-        stretches = [(who, list(run)) for who, run in groupby(range(kernel), inside)]
-        return tuple((run[0], len(run), who) for who, run in stretches if who)
-
-    def tiles(self, most: int) -> Iterator[tuple[int, int, int, Taps]]:
+    def tiles(self, most: int) -> Iterator[tuple[int, int, int, Stretches]]:
         """Runs of equal tiles along a row of the result, of at most so many positions each and all of nearly as many:
-        where a run starts, how many tiles and of how many positions, and their `taps`."""
-        out = self.spec.out.shape[3]
-        count = -(-out // most)
-        rows, more = divmod(out, count)
-        spans = [(i * rows + min(i, more), rows + (i < more)) for i in range(count)]
-        for (rows, taps), run in groupby(spans, lambda span: (span[1], self.taps(*span))):
+        where a run starts, how many tiles and of how many positions, and their taps."""
+        axis = self.columns
+        for (rows, taps), run in groupby(axis.balanced(most), lambda tile: (len(tile), axis.stretches(tile))):
             found = list(run)
-            yield found[0][0], len(found), rows, taps
+            yield found[0].start, len(found), rows, taps
+
+    def _axis(self, i: int) -> Axis:
+        sizes = self.spec.operands[0].shape[2 + i], self.spec.out.shape[2 + i]
+        axis = Axis(*sizes, *(self.spec[name][i] for name in ("kernel", "strides", "dilations", "pads")))
+        return axis.copied if self.bordered else axis

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from itertools import product as pairs
 from typing import Any
 
+from pfir.backends.tvm.kernels.axis import Stretches
 from pfir.backends.tvm.kernels.common import Operand, bias_first, tail
-from pfir.backends.tvm.kernels.direct.layer import Layer, Taps
+from pfir.backends.tvm.kernels.direct.layer import Layer
 from pfir.backends.tvm.kernels.written import WRITTEN_OUT, along, fence, store
 from pfir.backends.tvm.lowering.expressions import const
 from pfir.backends.tvm.schedule.blocks import Block
@@ -63,7 +64,7 @@ class RegisterTile:
     block: Block
     place: Place
     rows: int
-    taps: Taps
+    taps: Stretches
 
     def write(self) -> None:
         from tvm.tirx.script import builder as T
@@ -107,7 +108,7 @@ class RegisterTile:
 
         layer, spec = self.layer, self.layer.spec
         beside = layer.inner == layer.step
-        row = self.place.y * spec["strides"][0] + ky * spec["dilations"][0] - layer.pads[0]
+        row = self.place.y * spec["strides"][0] + ky * spec["dilations"][0] - layer.rows.pad
         start = self.place.x * layer.stride - layer.left + self.place.group * layer.inner
         with T.serial(0, 1 if beside else count) as kx:
             first = (ky * spec["kernel"][1] + tap + kx) * layer.inner

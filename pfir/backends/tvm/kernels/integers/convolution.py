@@ -41,9 +41,7 @@ def conv_int8(spec: KernelSpec, tile: MatrixTile) -> Any:
 
 def border(layer: Layer, axis: int) -> Border:
     """The classes of rows (axis 0) or columns (1)."""
-    spec, out = layer.spec, layer.spec.out.shape[2 + axis]
-    kernel, stride, step = (spec[name][axis] for name in ("kernel", "strides", "dilations"))
-    return Border(layer.sizes[axis], out, kernel, stride, step, layer.pads[axis])
+    return Border(*(layer.rows, layer.columns)[axis])
 
 
 def _image(data: Operand) -> Any:
@@ -59,7 +57,7 @@ def _copied(layer: Layer, data: Operand) -> Any:
     from tvm import tirx
     from tvm.tirx.script import builder as T
 
-    (batch, channels, height, width), (rows, columns) = data.form.shape, layer.sizes
+    (batch, channels, height, width), rows, columns = data.form.shape, layer.rows.size, layer.columns.size
     (top, left), across = layer.spec["pads"], layer.across
     image = T.alloc_buffer((batch, rows, columns * across), data.form.dtype)
     zero, first, last = tirx.const(layer.spec["zero"], data.form.dtype), max(0, left), min(columns, left + width)

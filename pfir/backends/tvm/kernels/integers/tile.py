@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from itertools import product as pairs
 from typing import Any
 
+from pfir.backends.tvm.kernels.axis import Stretches
 from pfir.backends.tvm.kernels.common import Operand, tail
-from pfir.backends.tvm.kernels.direct.layer import Layer, Taps
+from pfir.backends.tvm.kernels.direct.layer import Layer
 from pfir.backends.tvm.kernels.integers.dot_products import DOT_PRODUCTS, four, fours
 from pfir.backends.tvm.kernels.integers.groups import TOGETHER, Cut, cut, values_of
 from pfir.backends.tvm.kernels.integers.packing import Border
@@ -70,7 +71,7 @@ class RegisterTile:
     rows: Border
     columns: int
     kinds: tuple[int, ...]
-    taps: Taps
+    taps: Stretches
 
     def write(self) -> None:
         from tvm.tirx.script import builder as T
@@ -125,7 +126,7 @@ class RegisterTile:
 
         layer, spec, inner = self.layer, self.layer.spec, self.layer.inner
         beside = inner == layer.step and inner % TOGETHER == 0
-        row = self.place.y * spec["strides"][0] + ky * spec["dilations"][0] - layer.pads[0]
+        row = self.place.y * spec["strides"][0] + ky * spec["dilations"][0] - layer.rows.pad
         start = self.place.x * layer.stride - layer.left + self.place.group * inner
         packed = TOGETHER * sum(self.block.lanes) * len(values_of(inner))
         with T.serial(0, 1 if beside else count) as kx:

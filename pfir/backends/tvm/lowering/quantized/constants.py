@@ -22,7 +22,7 @@ class QuantizedConstant:
     Args:
         integers: Of eight bits, or of 32 in a bias.
         scale: float32, a scalar or one number for each place along `axis`.
-        zero_point: int32, of the same shape.
+        zero_point: int32, the same.
         axis: Along which the scales lie.
     """
 
@@ -64,8 +64,8 @@ def _quantized(node: gs.Node, known: dict[str, QuantizedConstant]) -> QuantizedC
     if not is_op(node, DEQUANTIZE) or array(node.inputs[0]) is None or array(node.inputs[1]) is None:
         return None
     integers, scale, zero = array(node.inputs[0]), array(node.inputs[1]), operand(node, 2)
-    axis = int(node.attrs.get("axis", 1)) % max(1, integers.ndim) if scale.size > 1 else 0
     points = np.zeros(scale.shape, np.int32) if zero is None else np.asarray(array(zero)).astype(np.int32)
+    axis = int(node.attrs.get("axis", 1)) % integers.ndim if max(scale.size, points.size) > 1 else 0
     return QuantizedConstant(_unpacked(integers), _flat(scale), _flat(points), axis)
 
 

@@ -52,7 +52,10 @@ def moved_integers(program: Program, group: Group, value: Values, quantization: 
         return None
     if quantization is not None and start.attributes.get("kind") == "pad" and start.attributes["mode"] == "constant":
         start = _with_border(start, quantization, exact=not after)
-    return None if start is None else replace(start, out=replace(start.out, dtype=start.operands[0].form.dtype))
+    if start is None:
+        return None
+    tile = replace(start.tile, lanes=program.target.core.vector_bytes)  # as many bytes
+    return replace(start, out=replace(start.out, dtype=start.operands[0].form.dtype), tile=tile)
 
 
 def as_integers(value: Value) -> Value:
