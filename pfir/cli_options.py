@@ -16,8 +16,10 @@ ClassesOption = Annotated[
     Path | None, typer.Option(help="Class names in the model's order, for image folders: one a line, or JSON.")
 ]
 DataOption = Annotated[str | None, typer.Option(help="Training data: .npz, image folder or its .zip, module:function.")]
-KeepOption = Annotated[list[str] | None, typer.Option(help="A node whose output channels stay; may be repeated.")]
-OnlyOption = Annotated[list[str] | None, typer.Option(help="Prune only this node's channels; may be repeated.")]
+KeepOption = Annotated[
+    list[str] | None, typer.Option(help="A node whose output channels stay, and which stays float; may be repeated.")
+]
+OnlyOption = Annotated[list[str] | None, typer.Option(help="Prune or quantize only this node; may be repeated.")]
 ClockOption = Annotated[str | None, typer.Option(help="The core's clock, e.g. 1.8GHz; default: its board's.")]
 ShapeOption = Annotated[
     list[str] | None, typer.Option("--input-shape", help="A fixed size for the library: name=1x3x224x224.")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pfir.compile.calibration.generated_inputs import GeneratedInputs
 from pfir.compile.calibration.opened_data import open_given
 from pfir.compile.selection.search_context import BATCH
 from pfir.compile.training.gradients import LossGradients
@@ -70,12 +71,20 @@ def optimize(request: OptRequest) -> tuple[str, ...]:
     shapes = dict(request.input_shapes)
     if shapes:
         fix_sizes(model, None, shapes)  # a shape that contradicts the model is told before any work
-    context = Context(keep=request.keep, only=request.only, seed=request.seed, input_shapes=shapes)
+    made = GeneratedInputs(model, shapes, request.seed)
+    context = Context(
+        keep=request.keep, only=request.only, seed=request.seed, input_shapes=shapes, generated=made.activations
+    )
     result, notes = run(chosen, model, _with_data(context, model, request))
     result = result if result.provenance != model.provenance else model  # no pass changed anything that counts
     warnings: list[str] = []
     result.save(request.output, lambda file: warnings.extend(loading_notes(file, model)))
-    return (*notes, *warnings, f"{request.output}: {len(result.graph.nodes)} nodes, {len(model.graph.nodes)} before")
+    return (
+        *made.notes,
+        *notes,
+        *warnings,
+        f"{request.output}: {len(result.graph.nodes)} nodes, {len(model.graph.nodes)} before",
+    )
 
 
 def loading_notes(written: Path, given: Model) -> tuple[str, ...]:

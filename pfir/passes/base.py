@@ -30,10 +30,11 @@ class Context:
         labels: Gives the class indices int64 [N] of the samples that `activations` runs on, in its order.
         differentiate: Makes a training graph ready on the calibration data; labels are those of `labels`.
         train: Fits a training graph in a bounded number of steps; the new values by name of the initializer.
-        keep: Nodes whose output channels must stay.
-        only: If not empty, the only nodes whose output channels may be removed.
+        keep: Nodes whose output channels must stay, and which stay float.
+        only: If not empty, the only nodes whose output channels may be removed, or which may be quantized.
         seed: Of every random choice.
         input_shapes: Full shapes by input name, for costs of models that do not tell all sizes; the models keep theirs.
+        generated: As `activations`, on generated inputs: for a pass that makes do with them where there is no data.
     """
 
     activations: Activations | None = None
@@ -45,6 +46,7 @@ class Context:
     only: tuple[str, ...] = ()
     seed: int = 0
     input_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    generated: Activations | None = None
 
 
 @dataclass(frozen=True)

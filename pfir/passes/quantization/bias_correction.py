@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from pfir.ir.linear_edits import EditableLayer
 from pfir.ir.model import Model
 from pfir.passes.base import Activations
+from pfir.passes.quantization.output_error import some_samples
 from pfir.passes.quantization.placement import layers_of
 
 MOST_SAMPLES = 64
@@ -48,21 +49,10 @@ def _means(model: Model, layers: Sequence[EditableLayer], activations: Activatio
     """float64 [C]: the mean of each output channel, by name of the layer's node."""
     nodes = {node.name: node for node in model.nodes()}
     outputs = {layer.node.name: nodes[layer.node.name].outputs[0].name for layer in layers}
-    sums, count = {name: np.zeros(layer.channels) for name, layer in zip(outputs, layers, strict=True)}, 0
-    for batch in _some(model.until(list(outputs.values())), tuple(outputs.values()), activations):
+    sums, count = {layer.node.name: np.zeros(layer.channels) for layer in layers}, 0
+    for batch in some_samples(model.until([*outputs.values()]), [*outputs.values()], activations, MOST_SAMPLES):
         for layer in layers:
-            y = batch[outputs[layer.node.name]]
-            rest = tuple(i for i in range(y.ndim) if i != layer.axis)
-            sums[layer.node.name] += y.mean(axis=rest, dtype=np.float64)
+            y = np.moveaxis(batch[outputs[layer.node.name]], layer.axis, 0)
+            sums[layer.node.name] += y.reshape(len(y), -1).mean(axis=1, dtype=np.float64)
         count += 1
     return {name: total / count for name, total in sums.items()}
-
-
-def _some(model: Model, names: Sequence[str], activations: Activations) -> Iterator[Mapping[str, np.ndarray]]:
-    """The first batches of the calibration data, as many as hold MOST_SAMPLES."""
-    seen = 0
-    for batch in activations(model, names):
-        yield batch
-        seen += len(next(iter(batch.values())))
-        if seen >= MOST_SAMPLES:
-            return

@@ -10,7 +10,7 @@ import numpy as np
 from pfir.passes.quantization.grids import Grid, grid_between
 from pfir.passes.quantization.ranges import Histogram
 
-SHARES = np.linspace(0.2, 1.0, 81)
+SHARES = np.linspace(1.0, 0.2, 81)
 """Of the full range on one side of zero: what searches try."""
 ROUNDS = 2
 """A search moves the upper end, then the lower one, so many times."""
@@ -45,13 +45,13 @@ def min_max_range(histogram: Histogram, levels: int) -> Range:
 
 def percentile_range(histogram: Histogram, levels: int, percentile: float = 99.99) -> Range:
     """From the least to the greatest value once the same share of all values is left out at each end."""
-    low, high = min_max_range(histogram, levels)
     centres, counts = histogram.centres, histogram.counts
     allowed = (counts.sum() + histogram.zeros) * (1 - percentile / 100) / 2
-    inside = centres[(np.cumsum(counts) > allowed) & (np.cumsum(counts[::-1])[::-1] > allowed)]
-    if not inside.size:
-        return low, high
-    return max(low, min(float(inside[0]), 0.0)), min(high, max(float(inside[-1]), 0.0))
+    above = centres[np.cumsum(counts) > allowed]
+    below = centres[np.cumsum(counts[::-1])[::-1] > allowed]
+    low, high = min(float(above.min(initial=0)), 0.0), max(float(below.max(initial=0)), 0.0)
+    full = min_max_range(histogram, levels)
+    return (max(full[0], low), min(full[1], high)) if low < high else full
 
 
 def mse_range(histogram: Histogram, levels: int) -> Range:
@@ -101,13 +101,15 @@ def _divergence(true: np.ndarray, told: np.ndarray) -> float:
 
 def _searched(histogram: Histogram, cost: Callable[[float, float], float]) -> Range:
     """The range of least cost: each end in turn is moved towards zero. Of equals the wider one."""
-    full_low, full_high = low, high = min_max_range(histogram, 0)
+    low, high = full = min_max_range(histogram, 0)
     for _ in range(ROUNDS if low < 0 < high else 1):
-        if full_high > 0:
-            high = min(SHARES[::-1] * full_high, key=lambda end, low=low: cost(low, float(end)))
-        if full_low < 0:
-            low = min(SHARES[::-1] * full_low, key=lambda end, high=high: cost(float(end), high))
-    return float(low), float(high)
+        if full[1] > 0:
+            ends = [float(share * full[1]) for share in SHARES]
+            high = ends[int(np.argmin([cost(low, end) for end in ends]))]
+        if full[0] < 0:
+            ends = [float(share * full[0]) for share in SHARES]
+            low = ends[int(np.argmin([cost(end, high) for end in ends]))]
+    return low, high
 
 
 CALIBRATIONS: Mapping[str, RangeOf] = {

@@ -35,17 +35,19 @@ class Placement:
 
     Args:
         layers: Nodes whose weights do.
-        shared: Tensors that do, those that share a grid together.
-        given: Tensors that came with a grid of their own, and those that share it.
+        shared: Tensors that get a grid, those that share one together.
+        handed_on: Tensors that share a grid which came with the model.
+        given: All grids that came with the model, of these tensors and of those that they come from.
     """
 
     layers: tuple[str, ...]
     shared: tuple[tuple[str, ...], ...]
+    handed_on: tuple[str, ...]
     given: Mapping[str, Grid]
 
     @property
     def tensors(self) -> tuple[str, ...]:
-        """The tensors that get a grid."""
+        """The tensors whose grids are to be found."""
         return tuple(name for group in self.shared for name in group)
 
 
@@ -73,14 +75,15 @@ def place(model: Model, left_in_float: Collection[str] = ()) -> Placement:
     layers = {n: x for n, x in layers_of(model).items() if n not in left_in_float}
     area = _Area(model, layers)
     area.spread()
-    return Placement(tuple(layers), area.groups(), area.given_grids())
+    return area.placement()
 
 
 def result_of(node: gs.Node, holding: set[str]) -> gs.Tensor:
     """What a layer or sum gives once the activation function that is fused with it is applied."""
     behind = only_consumer(node.outputs[0], holding)
-    fused = behind is not None and is_op(behind, *FUSED) and behind.inputs[0] is node.outputs[0]
-    return behind.outputs[0] if fused else node.outputs[0]
+    if behind is None or not is_op(behind, *FUSED) or behind.inputs[0] is not node.outputs[0]:
+        return node.outputs[0]
+    return behind.outputs[0]
 
 
 def dequantized_grid(tensor: gs.Tensor) -> Grid | None:
@@ -163,18 +166,18 @@ class _Area:
         if _is_float(tensor) and tensor.name in self._read and not _is_requantized(tensor):
             self._few.add(tensor.name)
 
-    def groups(self) -> tuple[tuple[str, ...], ...]:
-        """The tensors without a grid yet, those that share one together, in the order of the nodes."""
-        given = self.given_grids()
-        return tuple(tuple(group) for group in self._joined() if not any(name in given for name in group))
-
-    def given_grids(self) -> dict[str, Grid]:
-        """The grid of every tensor that came with one or shares it."""
-        found: dict[str, Grid] = {}
+    def placement(self) -> Placement:
+        """Who shares which grid; tensors that come from two grids of the model get one of their own."""
+        given = {name: grid for name in self._few if (grid := dequantized_grid(self._tensors[name])) is not None}
+        shared, handed_on = [], []
         for group in self._joined():
-            grids = [g for g in (dequantized_grid(self._tensors[name]) for name in group) if g is not None]
-            found |= {name: dequantized_grid(self._tensors[name]) or grids[0] for name in group if grids}
-        return found
+            own, grids = [name for name in group if name not in given], {given[name] for name in group if name in given}
+            if len(grids) == 1:
+                handed_on += own
+                given |= dict.fromkeys(own, grids.pop())
+            elif own:
+                shared.append(tuple(own))
+        return Placement(tuple(self._layers), tuple(shared), tuple(handed_on), given)
 
     def _joined(self) -> list[list[str]]:
         """All tensors with few bits, those that nodes move into one another together."""

@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import ClassVar
 
-from pfir.errors import UsageError
+from pfir.errors import FrontendError, Infeasible, UsageError
 from pfir.ir.checking.verify import check_finite
-from pfir.ir.linear_edits import EditableLayer
+from pfir.ir.linear import linear_layers
 from pfir.ir.model import Model
+from pfir.ir.module_paths import names_meant
+from pfir.ir.shapes import infer_shapes
 from pfir.passes.base import Activations, Change, Context, Pass
 from pfir.passes.batch_norm.fold import FoldBatchNorm
 from pfir.passes.quantization.bias_correction import correct_biases
-from pfir.passes.quantization.calibration import calibrated, range_finder
+from pfir.passes.quantization.calibration import CALIBRATIONS, range_finder
 from pfir.passes.quantization.equalize import equalize
-from pfir.passes.quantization.grids import Grid, WeightGrid
-from pfir.passes.quantization.placement import Placement, layers_of, place
+from pfir.passes.quantization.opset import FIRST_WITH_CHANNELS, FIRST_WITH_FOUR_BITS, lift_opset
+from pfir.passes.quantization.output_error import OutputError
+from pfir.passes.quantization.placement import layers_of, place
+from pfir.passes.quantization.planning import Settings, constant_layers, plan_quantized
 from pfir.passes.quantization.ranges import Histogram, observe
-from pfir.passes.quantization.rounding.base import RoundingTask
+from pfir.passes.quantization.rounding.base import Rounding
 from pfir.passes.quantization.rounding.nearest import nearest
-from pfir.passes.quantization.weights import weight_grid, with_room_for_bias
-from pfir.passes.quantization.writing import Quantized, write, written
+from pfir.passes.quantization.sensitivity import most_sensitive, sensitivities
+from pfir.passes.quantization.writing import Quantized, written
 from pfir.passes.simplification.simplify import Simplify
+from pfir.space import Parameter, Space
 
-ROUNDINGS = {"nearest": nearest}
+FLOAT_LAYERS = "float_layers"
+"""The name of the parameter to search."""
+MOST_FLOAT = 0.25
+"""The share of layers that a search may leave in float."""
+FEW_BITS = 4
+"""So many and fewer are stored in four."""
+ROUNDINGS: Mapping[str, Rounding] = {"nearest": nearest}
 """Ways of rounding weights by name."""
 
 
@@ -33,20 +45,38 @@ ROUNDINGS = {"nearest": nearest}
 class QuantizeUniform(Pass):
     """Give weights and activations few bits, by ranges measured on calibration data, as QuantizeLinear says it.
 
+    Rewrite of a layer and the activation function behind it, where Q and DQ are QuantizeLinear and DequantizeLinear::
+
+        y = f(W x + b)      ->      y = DQ(Q(f(DQ(W8) DQ(Q(x)) + DQ(b32))))
+
+    The model is simplified and BatchNormalization folded first. Layers are Conv, ConvTranspose, Gemm and MatMul with
+    constant float32 weights in the main graph. What came quantized keeps its scales, and the interface stays float.
+    What is not needed by any quantized layer, as the scores of a classifier, stays float, too; so do layers that are to
+    be kept, and one next to a tensor that is constant on the calibration data, which tells no range. Without data,
+    ranges are measured on generated inputs. The outputs change. A second run changes nothing.
+
     Args:
-        weight_bits: 2 to 8, symmetric. Up to four are stored in four where the opset is 21 or may become it, else in
+        weight_bits: 2 to 8, symmetric. Up to four are stored in four where onnx can lift the opset to 21, else in
             eight.
         activation_bits: 2 to 8, with a zero point; fewer than eight are simulated.
-        calibration: How the range of an activation is found: min-max, percentile, entropy or mse.
+        calibration: How the range of an activation is found: min-max, percentile, entropy or mse. By mse weights get
+            scales of the least squared error, too.
         percentile: What share of the values, in percent, lies within the range by calibration=percentile.
         per_channel: Whether each output channel of a weight has a scale of its own.
+        equalize: Whether channels are equalised across layers first, where that lowers the error of the outputs.
+        bias_correction: Whether biases make up for the mean error of each layer, where that lowers the error of the
+            outputs.
         rounding: How weights are rounded: nearest.
-        left_in_float: Layers whose weights stay float, by the name of their node.
+        float_layers: How many of the most sensitive layers stay in float; none leaves it to a search.
 
     Raises:
-        UsageError: A field is out of its range, or there is no calibration data.
+        UsageError: A field is out of its range, there is no calibration data, or no node of a name to keep.
         DataError: The calibration data is too little, or gives NaN.
-        Infeasible: The model has no layer that may be quantized.
+        FrontendError: A weight is NaN or infinite, or the opset is below 13 and cannot be lifted.
+        Infeasible: The model has no layer that may be quantized, or all are left in float.
+
+    Source: Nagel et al., "A White Paper on Neural Network Quantization", 2021, arXiv:2106.08295, section 3, for the
+    order of the steps.
     """
 
     name: ClassVar[str] = "quantize-uniform"
@@ -57,55 +87,204 @@ class QuantizeUniform(Pass):
     calibration: str = "mse"
     percentile: float = 99.99
     per_channel: bool = True
-    equalize: bool = False
-    bias_correction: bool = False
+    equalize: bool = True
+    bias_correction: bool = True
     rounding: str = "nearest"
-    left_in_float: tuple[str, ...] = ()
+    float_layers: int | None = 0
+
+    def __post_init__(self) -> None:
+        for label, bits in (("weight_bits", self.weight_bits), ("activation_bits", self.activation_bits)):
+            if not 2 <= bits <= 8:
+                raise UsageError(f"{label} is {bits}; it must be 2 to 8")
+        for label, value, known in (
+            ("calibration", self.calibration, CALIBRATIONS),
+            ("rounding", self.rounding, ROUNDINGS),
+        ):
+            if value not in known:
+                raise UsageError(f"{label} is {value}; it must be one of {', '.join(known)}")
+        if not 50 < self.percentile <= 100:
+            raise UsageError(f"percentile is {self.percentile}; it must be in (50, 100]")
+        if self.float_layers is not None and self.float_layers < 0:
+            raise UsageError(f"float_layers is {self.float_layers}; it must be at least 0")
+
+    @property
+    def is_open(self) -> bool:
+        return self.float_layers is None
+
+    def opened(self) -> QuantizeUniform:
+        return replace(self, float_layers=None)
+
+    def space(self, model: Model, context: Context) -> Space:
+        """One parameter, the number of layers that stay in float, up to a quarter of them."""
+        most = int(MOST_FLOAT * len(layers_of(model)))
+        if not self.is_open or not most:
+            return Space()
+        values = tuple(float(count) for count in range(most + 1))
+        return Space((Parameter(FLOAT_LAYERS, 0.0, float(most), 0.0, values=values, low_is_cheap=True),))
+
+    def with_parameters(self, parameters: Mapping[str, float]) -> QuantizeUniform:
+        return replace(self, float_layers=int(parameters.get(FLOAT_LAYERS, 0)))
 
     def apply(self, model: Model, context: Context) -> Change:
-        activations = _activations(context)
+        if self.float_layers is None:
+            raise UsageError("quantize-uniform needs the field float_layers, which was left to a search")
         check_finite(model)
-        _prepare(model, context)
-        if self.equalize:
-            equalize(model, activations, self.per_channel)
-        self._demand_layers(model)
-        placement = place(model, self.left_in_float)
-        grids = self._grids(placement, observe(model, placement.tensors, activations))
-        layers = layers_of(model)
-        weights = {name: self._weight_grid(layers[name], grids) for name in placement.layers}
-        rounded = ROUNDINGS[self.rounding](RoundingTask(model, placement, weights, grids, context))
-        quantized = Quantized(placement, {**grids, **rounded.activations}, weights, rounded.integers)
-        if self.bias_correction:
-            correct_biases(model, placement.layers, activations, partial(written, quantized=quantized))
-        write(model, quantized)
-        return Change(True, (f"{len(placement.layers)} layers quantized",))
+        start = _prepared(model, self.weight_bits, context)
+        if not layers_of(start):
+            return _nothing_to_do(model)
+        asked = _left_by_user(model, start, context)
+        work = _Work(self, context, _activations(context), start, asked)
+        quantized = work.quantized()
+        model.graph, model.ir_version = quantized.graph, quantized.ir_version
+        return Change(True, work.notes())
 
-    def _demand_layers(self, model: Model) -> None:
-        """Return only if all layers that are to stay float are there."""
-        if unknown := sorted(set(self.left_in_float) - layers_of(model).keys()):
-            raise UsageError(f"left_in_float names {unknown[0]}, which is no layer that may have few bits")
+    def settings(self) -> Settings:
+        """How grids are chosen."""
+        return Settings(
+            self.weight_bits,
+            self.activation_bits,
+            range_finder(self.calibration, self.percentile),
+            self.per_channel,
+            self.calibration == "mse",
+        )
 
-    def _weight_grid(self, layer: EditableLayer, grids: Mapping[str, Grid]) -> WeightGrid:
-        grid = weight_grid(layer, self.weight_bits, self.per_channel, self.calibration == "mse")
-        return with_room_for_bias(grid, layer.bias(), grids[layer.layer.data.name].scale)
 
-    def _grids(self, placement: Placement, histograms: Mapping[str, Histogram]) -> dict[str, Grid]:
-        """The grid of every tensor that has few bits; those that share one have that of the widest."""
-        find = range_finder(self.calibration, self.percentile)
-        found = dict(placement.given)
-        for group in placement.shared:
-            grids = [calibrated(histograms[name], find, self.activation_bits) for name in group]
-            found |= dict.fromkeys(group, max(grids, key=lambda g: g.scale))
-        return found
+class _Work:
+    """The steps from a float model to a quantized one, and what they found.
+
+    Args:
+        start: Simplified and folded; it is not changed.
+        asked: The layers that are to stay in float.
+
+    Raises:
+        Infeasible: No other layer is left, but for those of which calibration tells no range.
+    """
+
+    def __init__(
+        self, chosen: QuantizeUniform, context: Context, activations: Activations, start: Model, asked: set[str]
+    ) -> None:
+        self._pass, self._context = chosen, replace(context, activations=activations)
+        self._activations = activations
+        self._start = self._model = self._reference = start
+        self._histograms = self._observed(start)
+        self._constant = constant_layers(start, self._histograms)
+        self._left = {*asked, *self._constant}
+        self._sensitive: tuple[str, ...] = ()
+        self._done: list[str] = []
+        if len(self._left) == len(layers_of(start)):
+            raise Infeasible(f"no layer is left to quantize: all stay float, as {', '.join(sorted(self._left)[:5])}")
+
+    @cached_property
+    def _error(self) -> OutputError:
+        return OutputError(self._start, self._activations)
+
+    def quantized(self) -> Model:
+        """The quantized model."""
+        if self._pass.equalize:
+            self._equalize()
+        if self._pass.float_layers:
+            self._keep_sensitive(self._pass.float_layers)
+        self._reference, plan = self._model, self._plan()
+        if self._pass.bias_correction:
+            self._correct_biases(plan)
+        return self._rounded(written(self._model, plan))
+
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know."""
+        layers = layers_of(self._model)
+        count = len(layers) - len(self._left) - len(self._sensitive)
+        constant = [f"{n} stays float: {t} is constant on the calibration data" for n, t in self._constant.items()]
+        sensitive = [f"the most sensitive layers stay float: {', '.join(self._sensitive)}"] if self._sensitive else []
+        return (f"{count} of {len(layers)} layers quantized", *constant, *sensitive, *self._done)
+
+    def _observed(self, model: Model) -> dict[str, Histogram]:
+        return observe(model, place(model).tensors, self._activations)
+
+    def _plan(self, but_for: Collection[str] = ()) -> Quantized:
+        left = {*self._left, *self._sensitive, *but_for}
+        return plan_quantized(self._model, self._histograms, self._pass.settings(), left)
+
+    def _loss(self) -> float:
+        return self._error.of(written(self._model, self._plan()))
+
+    def _equalize(self) -> None:
+        before, plain, seen = self._loss(), self._model, self._histograms
+        self._model = plain.clone()
+        changed = equalize(self._model, place(plain).tensors, self._activations, self._pass.per_channel)
+        self._histograms = self._observed(self._model)
+        if changed and self._loss() < before:
+            self._done.append(f"{changed} channels equalised")
+        else:
+            self._model, self._histograms = plain, seen
+
+    def _keep_sensitive(self, count: int) -> None:
+        layers = [name for name in layers_of(self._model) if name not in self._left]
+        found = sensitivities(layers, self._error, lambda name: self._alone(name, layers))
+        self._sensitive = most_sensitive(self._model, found, count, self._context.input_shapes)
+
+    def _alone(self, name: str, layers: Sequence[str]) -> Model:
+        """The model with one layer quantized."""
+        return written(self._model, self._plan(but_for=[other for other in layers if other != name]))
+
+    def _correct_biases(self, plan: Quantized) -> None:
+        before, corrected = self._error.of(written(self._model, plan)), self._model.clone()
+        correct_biases(corrected, plan.placement.layers, self._activations, partial(written, quantized=plan))
+        if self._error.of(written(corrected, plan)) < before:
+            self._model = corrected
+            self._done.append("biases corrected")
+
+    def _rounded(self, nearest: Model) -> Model:
+        made = nearest.clone()
+        chosen = ROUNDINGS[self._pass.rounding](made, self._reference, self._pass.weight_bits, self._context)
+        if not chosen or self._error.of(made) >= self._error.of(nearest):
+            return nearest
+        self._done.append(f"{len(chosen)} layers rounded by {self._pass.rounding}")
+        return made
+
+
+def _prepared(model: Model, weight_bits: int, context: Context) -> Model:
+    """A copy, simplified and folded, since every multiplication is one more rounding, of an opset that suits."""
+    copy = model.clone()
+    Simplify().apply(copy, context)
+    FoldBatchNorm().apply(copy, context)
+    lift_opset(copy, FIRST_WITH_CHANNELS)
+    if weight_bits <= FEW_BITS:
+        with suppress(FrontendError):  # Eight bits hold such integers, too.
+            lift_opset(copy, FIRST_WITH_FOUR_BITS)
+    infer_shapes(copy)
+    return copy
+
+
+def _left_by_user(model: Model, start: Model, context: Context) -> set[str]:
+    """The layers that are to stay in float: those to keep, and all but those that alone may change.
+
+    Raises:
+        UsageError: The model as it was given has no node of such a name.
+    """
+    for name in (*context.keep, *context.only):
+        if not names_meant(model.graph, name):
+            raise UsageError(f"no node is called {name}")
+    keep, only = (
+        {n for name in names for n in names_meant(model.graph, name)} for names in (context.keep, context.only)
+    )
+    return {name for name in layers_of(start) if name in keep or (only and name not in only)}
 
 
 def _activations(context: Context) -> Activations:
-    if context.activations is None:
+    found = context.activations or context.generated
+    if found is None:
         raise UsageError("quantize-uniform needs calibration data, and none was given (--data)")
-    return context.activations
+    return found
 
 
-def _prepare(model: Model, context: Context) -> None:
-    """Simplify and fold: every multiplication that stays is one more rounding."""
-    Simplify().apply(model, context)
-    FoldBatchNorm().apply(model, context)
+def _nothing_to_do(model: Model) -> Change:
+    """Nothing, where all layers came quantized.
+
+    Raises:
+        Infeasible: There are none.
+    """
+    if any(layer.is_integer or layer.weight_scale is not None for layer in linear_layers(model)):
+        return Change(False, ("every layer came quantized, and keeps its scales",))
+    raise Infeasible(
+        "no layer may be quantized: the main graph has no Conv, ConvTranspose, Gemm or MatMul with float32 weights"
+    )

@@ -11,6 +11,7 @@ from pfir.errors import DataError
 from pfir.ir.edit import producer
 from pfir.ir.model import Model
 from pfir.passes.base import Activations
+from pfir.passes.quantization.output_error import samples_of
 
 MOST_BINS = 4096
 """Between half of it and all of it are in use: 8 to 16 for each step of eight bits."""
@@ -89,7 +90,7 @@ def observe(model: Model, names: Sequence[str], activations: Activations) -> dic
     inputs = [t.name for t in model.graph.inputs]
     found, samples = {name: Histogram() for name in names}, 0
     for batch in activations(model, tuple(dict.fromkeys((*inputs, *names)))):
-        samples += max((len(batch[name]) for name in inputs if batch[name].ndim), default=1)
+        samples += samples_of(batch, inputs)
         for name, histogram in found.items():
             _add(model, histogram, name, batch)
     if samples < LEAST_SAMPLES:

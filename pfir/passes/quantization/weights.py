@@ -40,7 +40,7 @@ def with_room_for_bias(grid: WeightGrid, bias: np.ndarray, data_scale: float) ->
     """
     least = np.abs(bias) / (LARGEST_BIAS * data_scale)
     least = least.max(initial=0.0) if grid.scale.ndim == 0 else least.reshape(-1, grid.scale.size).max(axis=0)
-    return replace(grid, scale=np.maximum(grid.scale, least).astype(np.float32))
+    return replace(grid, scale=np.asarray(np.maximum(grid.scale, least), np.float32))
 
 
 def _of_least_error(rows: np.ndarray, scale: np.ndarray, limit: int) -> np.ndarray:

@@ -14,10 +14,8 @@ from pfir.ir.linear_edits import EditableLayer
 from pfir.ir.model import Model
 from pfir.ir.shapes import infer_shapes
 from pfir.passes.quantization.grids import LARGEST_BITS, Grid, WeightGrid
+from pfir.passes.quantization.opset import FIRST_WITH_FOUR_BITS
 from pfir.passes.quantization.placement import Placement, layers_of
-
-FIRST_WITH_FOUR_BITS = 21
-"""The opset that brought integers of four bits."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +68,12 @@ class _Writer:
         self._outputs = {t.name for t in model.graph.outputs}
 
     def write(self) -> None:
-        paired = set(self._quantized.placement.tensors)
+        placement = self._quantized.placement
+        paired = {*placement.tensors, *placement.handed_on}
         nodes: list[gs.Node] = []
         inputs = [self._pair(t) for t in self._graph.inputs if t.name in paired]
         for node in self._graph.nodes:
-            if node.name in self._quantized.placement.layers:
+            if node.name in placement.layers:
                 nodes += self._layer(self._layers[node.name])
             pairs = [self._pair(t) for t in node.outputs if t.name in paired]
             nodes += [node, *(each for pair in pairs for each in pair)]
@@ -84,30 +83,34 @@ class _Writer:
         """Give a layer integers: the nodes that make its numbers of them."""
         grid = self._quantized.weights[layer.node.name]
         data = self._quantized.activations[self._data[layer.node.name]]
-        bias, name, place = layer.bias(), layer.layer.weight.name, layer.layer.place
-        made = [self._weight(name, self._quantized.integers[layer.node.name], grid)]
-        layer.node.inputs[place] = made[0].outputs[0]
-        if layer.layer.bias is not None:
-            made.append(self._bias(layer, bias, data, grid))
-            layer.node.inputs[layer.layer.operator.bias] = made[1].outputs[0]
+        plain, given = layer.layer, layer.bias()
+        made = [self._weight(plain.weight.name, self._quantized.integers[layer.node.name], grid)]
+        layer.node.inputs[plain.place] = made[0].outputs[0]
+        if plain.bias is not None:
+            made.append(self._bias(plain.bias.name, given, data, grid))
+            layer.node.inputs[plain.operator.bias] = made[1].outputs[0]
         return made
 
     def _weight(self, name: str, integers: np.ndarray, grid: WeightGrid) -> gs.Node:
         few = grid.bits <= 4 and opset(self._graph) >= FIRST_WITH_FOUR_BITS
         kind = np.dtype(ml_dtypes.int4 if few else np.int8)
+        # Zero need not be said, but ONNX Runtime's product of integers asks for it.
         zero = np.zeros(grid.scale.shape, kind)
-        return self._dequantize(name, integers.astype(kind), grid.scale, zero, grid.axis)
+        return self._dequantize(name, integers.astype(kind), grid.scale, grid.axis, zero)
 
-    def _bias(self, layer: EditableLayer, bias: np.ndarray, data: Grid, grid: WeightGrid) -> gs.Node:
-        scale = (np.float32(data.scale) * grid.scale).astype(np.float32)
+    def _bias(self, name: str, bias: np.ndarray, data: Grid, grid: WeightGrid) -> gs.Node:
+        scale = np.asarray(np.float32(data.scale) * grid.scale)
         if scale.ndim:
             scale = np.tile(scale, bias.size // scale.size)
         steps = np.rint(bias / scale.astype(np.float64)).astype(np.int32)
-        return self._dequantize(layer.layer.bias.name, steps, scale, np.zeros(scale.shape, np.int32), 0)
+        return self._dequantize(name, steps, scale, 0)
 
-    def _dequantize(self, name: str, integers: np.ndarray, scale: np.ndarray, zero: np.ndarray, axis: int) -> gs.Node:
-        parts = ("quantized", integers), ("scale", scale), ("zero_point", zero)
-        inputs = [gs.Constant(self._names.fresh(f"{name}_{what}"), values) for what, values in parts]
+    def _dequantize(
+        self, name: str, integers: np.ndarray, scale: np.ndarray, axis: int, zero: np.ndarray | None = None
+    ) -> gs.Node:
+        """The node that makes a weight or bias of integers."""
+        parts = {"quantized": integers, "scale": scale} | ({} if zero is None else {"zero_point": zero})
+        inputs = [gs.Constant(self._names.fresh(f"{name}_{what}"), values) for what, values in parts.items()]
         result = gs.Variable(self._names.fresh(f"{name}_dequantized"), np.float32, list(integers.shape))
         attrs = {"axis": axis} if scale.ndim else {}
         return gs.Node("DequantizeLinear", self._names.fresh(f"{name}_DequantizeLinear"), attrs, inputs, [result])

@@ -1,0 +1,79 @@
+"""From a float model to all that is written of it: placement, grids of activations and weights, rounded weights."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from pfir.ir.edit import held
+from pfir.ir.linear_edits import EditableLayer
+from pfir.ir.model import Model
+from pfir.passes.quantization.calibration import RangeOf, calibrated
+from pfir.passes.quantization.grids import Grid, WeightGrid
+from pfir.passes.quantization.placement import Placement, layers_of, place, result_of
+from pfir.passes.quantization.ranges import Histogram
+from pfir.passes.quantization.weights import weight_grid, with_room_for_bias
+from pfir.passes.quantization.writing import Quantized
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How grids are chosen.
+
+    Args:
+        weight_bits, activation_bits: 2 to 8.
+        range_of: Finds the range of an activation.
+        per_channel: Whether each output channel of a weight has a scale of its own.
+        least_error: Whether weights get scales of the least squared error rather than those that clip nothing.
+    """
+
+    weight_bits: int
+    activation_bits: int
+    range_of: RangeOf
+    per_channel: bool
+    least_error: bool
+
+
+def plan_quantized(
+    model: Model,
+    histograms: Mapping[str, Histogram],
+    settings: Settings,
+    left_in_float: Collection[str] = (),
+) -> Quantized:
+    """How the model is quantized, but for these layers; each weight becomes the nearest integer.
+
+    Args:
+        histograms: Of every tensor that `place` finds.
+    """
+    placement = place(model, left_in_float)
+    grids = _activation_grids(placement, histograms, settings)
+    layers = layers_of(model)
+    weights = {name: _weight_grid(layers[name], grids, settings) for name in placement.layers}
+    integers = {name: grid.integers(layers[name].weight) for name, grid in weights.items()}
+    return Quantized(placement, grids, weights, integers)
+
+
+def constant_layers(model: Model, histograms: Mapping[str, Histogram]) -> dict[str, str]:
+    """The layers of which calibration tells no range, since a tensor beside them is constant: name to that tensor."""
+    holding = held(model.graph)
+    found = {}
+    for name, layer in layers_of(model).items():
+        beside = (layer.layer.data.name, result_of(layer.node, holding).name)
+        constant = [t for t in beside if t in histograms and histograms[t].is_constant]
+        if constant:
+            found[name] = constant[0]
+    return found
+
+
+def _activation_grids(placement: Placement, histograms: Mapping[str, Histogram], settings: Settings) -> dict[str, Grid]:
+    """The grid of every tensor that has few bits; those that share one have that of the widest."""
+    found = dict(placement.given)
+    for group in placement.shared:
+        grids = [calibrated(histograms[name], settings.range_of, settings.activation_bits) for name in group]
+        found |= dict.fromkeys(group, max(grids, key=lambda grid: grid.scale))
+    return found
+
+
+def _weight_grid(layer: EditableLayer, grids: Mapping[str, Grid], settings: Settings) -> WeightGrid:
+    grid = weight_grid(layer, settings.weight_bits, settings.per_channel, settings.least_error)
+    return with_room_for_bias(grid, layer.bias(), grids[layer.layer.data.name].scale)
