@@ -118,7 +118,7 @@ def _run(run_context: RunContext, delivery: Delivery, recipe: Recipe) -> RunReco
         result=after,
         verification=delivery.verification,
         fidelity_data=run_context.samples.kind,
-        passes=(*recipe.passes, *([chosen.quantization] if chosen.quantization else [])),
+        passes=(*recipe.passes, *([chosen.quantization.text] if chosen.quantization else [])),
         stages=tuple(run_context.stages.finished),
         search_seconds=found.seconds,
         trials=found.trials,
@@ -146,7 +146,7 @@ def _recipe(run_context: RunContext, chosen: Chosen, artifact: Artifact, weights
     passes = (*run_context.prepared.passes, *found.texts)
     return Recipe(
         model_sha256=run_context.prepared.sha256,
-        parts=_parts(found.choices) | ({QUANTIZED: chosen.quantization} if chosen.quantization else {}),
+        parts=_parts(found.choices) | _quantized(chosen),
         passes=passes,
         training=dict(chosen.fine_tuned.settings or {}),
         weights_sha256=sha256(weights),
@@ -165,6 +165,11 @@ def _parts(choices: Sequence[Choice]) -> dict[str, object]:
             known = parts.get(key)
             parts[key] = [*known, *part] if isinstance(known, list) else part
     return parts
+
+
+def _quantized(chosen: Chosen) -> dict[str, object]:
+    """The recipe's part that quantizes the result; none where all is float."""
+    return {} if chosen.quantization is None else {QUANTIZED: asdict(chosen.quantization)}
 
 
 def check_depfile(request: Request) -> None:

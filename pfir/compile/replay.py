@@ -9,8 +9,8 @@ from functools import partial
 from pfir.artifact import Tuning
 from pfir.compile.methods.base import Choice, Method
 from pfir.compile.methods.sizing import Sizing
-from pfir.compile.precision.layers import FLOATS, Precision
-from pfir.compile.precision.quantizing import quantization_of, quantized_frame
+from pfir.compile.precision.layers import FLOATS, Precision, Quantization
+from pfir.compile.precision.quantizing import quantized_frame
 from pfir.compile.prepare import Prepared, fixed
 from pfir.compile.request import Request
 from pfir.compile.run_context import Chosen
@@ -31,16 +31,16 @@ def replay(prepared: Prepared, request: Request) -> Chosen:
     recipe = _recipe(prepared, request)
     found = rebuilt(prepared, request, recipe)
     arrays = read_weights(request.recipe, recipe)
-    model, text = found.model.clone(), _quantization(recipe)
+    model, quantization = found.model.clone(), _quantization(recipe)
     if recipe.training:
         model.record("fine-tune")
-    if text:
-        model = quantized_frame(model, text)
+    if quantization is not None:
+        model = quantized_frame(model, quantization)
     constants = model.initializers()
     if set(arrays) != set(constants) or any(arrays[n].shape != constants[n].values.shape for n in arrays):
         raise UsageError(f"the weights of {request.recipe} do not fit the model that this version of pfir makes")
     model.set_arrays(arrays)
-    return Chosen(found, FineTuned(model, settings=recipe.training), quantization=text)
+    return Chosen(found, FineTuned(model, settings=recipe.training), quantization=quantization)
 
 
 def check_recipe(prepared: Prepared, request: Request) -> None:
@@ -58,8 +58,8 @@ def check_recipe(prepared: Prepared, request: Request) -> None:
 
 def recipe_precision(request: Request) -> Precision:
     """What the layers of the recipe's model compute in."""
-    text = _quantization(read_recipe(request.recipe))
-    return Precision(True, quantization_of(text).left_in_float) if text else FLOATS
+    found = _quantization(read_recipe(request.recipe))
+    return FLOATS if found is None else Precision(True, found.left_in_float)
 
 
 def recipe_choices(prepared: Prepared, request: Request, methods: Sequence[Method]) -> tuple[Choice, ...]:
@@ -83,9 +83,10 @@ def tuned_otherwise(request: Request, tuning: Tuning | None) -> tuple[str, ...]:
     return (f"The library is not the recipe's: it was built by other measured kernels ({then} then, {now} now).",)
 
 
-def _quantization(recipe: Recipe) -> str:
-    """The pass by which the recipe's model was quantized; empty where it was not."""
-    return str(recipe.parts.get(QUANTIZED, ""))
+def _quantization(recipe: Recipe) -> Quantization | None:
+    """How the recipe's model was quantized; None where it was not."""
+    part = recipe.parts.get(QUANTIZED)
+    return None if part is None else Quantization(str(part["text"]), tuple(part["left_in_float"]))
 
 
 def _recipe(prepared: Prepared, request: Request) -> Recipe:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pfir.backends.base import Backend
 from pfir.compile.calibration.samples import Samples
 from pfir.compile.plan import Plan
+from pfir.compile.precision.layers import Quantization
 from pfir.compile.prepare import Prepared, RunModels
 from pfir.compile.request import Request
 from pfir.compile.selection.searching import Found
@@ -49,12 +50,12 @@ class Chosen:
         found: The candidate.
         fine_tuned: The same, trained, and quantized where layers compute in eight bits.
         notes: What a user should know, a sentence each.
-        quantization: The pass that quantized it; empty where all is float.
+        quantization: How it was quantized; None where all is float.
         alone: What eight bits and channels would have given alone.
     """
 
     found: Found
     fine_tuned: FineTuned
     notes: tuple[str, ...] = ()
-    quantization: str = ""
+    quantization: Quantization | None = None
     alone: tuple[Alone, ...] = ()

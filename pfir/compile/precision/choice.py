@@ -13,7 +13,7 @@ from pfir.compile.precision.split import Prices, cheapest, relaxed
 from pfir.compile.prepare import fixed
 from pfir.compile.run_context import RunContext
 from pfir.compile.selection.search_context import SearchContext, sizing_for
-from pfir.errors import DataError, Infeasible
+from pfir.errors import DataError, FrontendError, Infeasible
 from pfir.ir.costs.model_cost import Cost, model_cost
 from pfir.passes.quantization.ranges import LEAST_SAMPLES
 from pfir.report.record import Alone
@@ -80,6 +80,7 @@ class PrecisionChoice:
         Raises:
             Infeasible: Eight bits are asked for, and no layer can have them.
             DataError: They are asked for, and the calibration data is too little.
+            FrontendError: They are asked for, and the model's opset has none.
         """
         is_asked = self.run.request.precision == INT8
         prices = self._prices
@@ -90,7 +91,7 @@ class PrecisionChoice:
             return IN_FLOATS
         try:
             integers = self._integers_alone(wanted)
-        except (DataError, Infeasible) as error:
+        except (DataError, FrontendError, Infeasible) as error:
             if is_asked:
                 raise
             return Decision(notes=(f"No layer computes in eight bits: {error}.",))
@@ -120,10 +121,9 @@ class PrecisionChoice:
         return self.run.request.passes is None
 
     def _relaxed(self, precision: Precision, prices: Prices) -> Precision:
-        """The precision with those layers in float that the goals leave room for, what gains least in eight bits
-        first."""
-        before, after = prices.by_kernel(FLOATS), prices.by_kernel(precision)
-        order = sorted(prices.layers, key=lambda name: before.get(name, 0.0) - after.get(name, 0.0))
+        """The precision with those layers in float that the goals leave room for, the most sensitive first."""
+        loss = self.quantizing.sensitivities(self.run.models.start)
+        order = sorted(loss, key=lambda name: -loss[name])
         found = relaxed(precision, order, lambda tried: prices.meets(tried, self.limits))
         confirmed = self.evaluator.excess(self.run.models.start, self.run.models.baseline, found) <= 1
         return found if confirmed else precision

@@ -1,4 +1,4 @@
-"""Which layers of a model compute in integers of eight bits."""
+"""Which layers of a model compute in integers of eight bits, before and after it is quantized."""
 
 from __future__ import annotations
 
@@ -31,3 +31,16 @@ class Precision:
 
 FLOATS = Precision()
 INTEGERS = Precision(True)
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How a model was quantized.
+
+    Args:
+        text: The pass that did it.
+        left_in_float: Layers that stayed float, by the name of their node.
+    """
+
+    text: str
+    left_in_float: tuple[str, ...] = ()

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pfir.compile.calibration.samples import Samples
 from pfir.compile.deadline import NEVER, Deadline
-from pfir.compile.precision.layers import Precision
+from pfir.compile.precision.layers import Precision, Quantization
 from pfir.compile.selection.search_context import calibrated
-from pfir.errors import OutOfTime, UsageError
+from pfir.errors import OutOfTime
 from pfir.ir.constants.settle import settle_constants
+from pfir.ir.edit import is_op, producer
 from pfir.ir.model import Model
 from pfir.passes.base import Context
 from pfir.passes.batch_norm.fold import FoldBatchNorm
 from pfir.passes.pipeline import run
-from pfir.passes.quantization.placement import layers_of
+from pfir.passes.quantization.opset import FIRST_WITH_CHANNELS, lift_opset
+from pfir.passes.quantization.output_error import OutputError
+from pfir.passes.quantization.placement import layers_of, place
+from pfir.passes.quantization.planning import plan_quantized
 from pfir.passes.quantization.quantize_uniform import QuantizeUniform
+from pfir.passes.quantization.ranges import observe
+from pfir.passes.quantization.sensitivity import sensitivities
 from pfir.passes.quantization.structure import structure
+from pfir.passes.quantization.writing import written
 from pfir.passes.simplification.simplify import Simplify
-from pfir.passes.spec import format_pass, parse
+from pfir.passes.spec import format_pass
 from pfir.run.evaluate import Reference, Scores, evaluate
 
-WAYS = (
-    QuantizeUniform(),
-    QuantizeUniform(bias_correction=True),
-    QuantizeUniform(equalize=True, bias_correction=True),
-)
+WAYS = (QuantizeUniform(), QuantizeUniform(calibration="percentile"))
 """What is tried, in this order; which is best differs from net to net."""
 
 
@@ -35,12 +38,12 @@ class Quantized:
 
     Args:
         model: With integers for weights.
-        text: The pass that made it.
+        how: What makes its nodes again.
         scores: Against the original.
     """
 
     model: Model
-    text: str
+    how: Quantization
     scores: Scores
 
 
@@ -68,59 +71,69 @@ class Quantizing:
         Raises:
             Infeasible: It has no layer that may be quantized.
             DataError: There are too few calibration samples, or they give NaN.
+            FrontendError: Its opset has no integers with a scale for each channel, and cannot be lifted.
         """
-        prepared = with_biases(model)
-        there = layers_of(prepared)
-        left = tuple(name for name in precision.left_in_float if name in there)
-        found = [self._by(replace(WAYS[0], left_in_float=left), prepared, NEVER)]
+        start = ready_for_integers(model)
+        left = tuple(name for name in precision.left_in_float if name in layers_of(start))
+        found = [self._by(WAYS[0], start, left, NEVER)]
         try:
             for way in WAYS[1:]:
                 self.ends.check()
-                found.append(self._by(replace(way, left_in_float=left), prepared, self.ends))
+                found.append(self._by(way, start, left, self.ends))
         except OutOfTime:
             pass
         return min(found, key=lambda each: each.scores.divergence)
 
-    def _by(self, way: QuantizeUniform, model: Model, ends: Deadline) -> Quantized:
-        context = Context(ends.guard(calibrated(self.samples)), seed=self.seed)
-        made, _ = run((way,), model, context)
+    def sensitivities(self, model: Model) -> dict[str, float]:
+        """What each layer costs the outputs when it alone is quantized, by name; none where there is no time for it."""
+        start, activations = ready_for_integers(model), self.ends.guard(calibrated(self.samples))
+        placement, settings = place(start), WAYS[0].settings()
+
+        def alone(name: str) -> Model:
+            others = [other for other in placement.layers if other != name]
+            return written(start, plan_quantized(start, histograms, settings, others))
+
+        try:
+            histograms = observe(start, placement.tensors, activations)
+            return sensitivities(placement.layers, OutputError(start, activations), alone)
+        except OutOfTime:
+            return {}
+
+    def _by(self, way: QuantizeUniform, start: Model, left: tuple[str, ...], ends: Deadline) -> Quantized:
+        context = Context(ends.guard(calibrated(self.samples)), keep=left, seed=self.seed)
+        made, _ = run((way,), start, context)
         scores = evaluate(made, self.samples.scoring, self.reference, self.threads)
-        return Quantized(made, format_pass(way), scores)
+        return Quantized(made, Quantization(format_pass(way), layers_left(start, made)), scores)
 
 
-def quantized_frame(model: Model, text: str) -> Model:
-    """The model as this pass would have quantized it, every number zero: a recipe brings its own.
-
-    Raises:
-        UsageError: As `quantization_of`.
-    """
-    chosen = quantization_of(text)
-    prepared = with_biases(model)
-    settle_constants(prepared)
-    for each in (Simplify(), FoldBatchNorm()):
-        each.apply(prepared, Context())
-    made = structure(prepared, chosen.left_in_float)
-    made.record(text)
+def quantized_frame(model: Model, how: Quantization) -> Model:
+    """The model as it was quantized, every number zero: a recipe brings its own."""
+    made = structure(ready_for_integers(model), how.left_in_float)
+    made.record(how.text)
     return made
 
 
-def quantization_of(text: str) -> QuantizeUniform:
-    """The pass that a recipe names.
+def ready_for_integers(model: Model) -> Model:
+    """A copy, simplified and folded, in which every layer that can has a bias of its own: no way of quantizing adds one
+    then, so that all give the same nodes.
 
     Raises:
-        UsageError: The text is not that of quantize-uniform.
+        FrontendError: Its opset cannot be lifted to one with a scale for each channel.
     """
-    passes = parse(text)
-    if len(passes) != 1 or not isinstance(passes[0], QuantizeUniform):
-        raise UsageError(f"the recipe quantizes by {text!r}, which is not quantize-uniform")
-    return passes[0]
-
-
-def with_biases(model: Model) -> Model:
-    """A copy in which every layer that can has a bias of its own: no way of quantizing adds one, so that all give the
-    same nodes."""
     model = model.clone()
+    settle_constants(model)
+    for each in (Simplify(), FoldBatchNorm()):
+        each.apply(model, Context())
+    lift_opset(model, FIRST_WITH_CHANNELS)
     for layer in layers_of(model).values():
         if layer.layer.operator.bias is not None:
             layer.set_bias(layer.bias())
     return model
+
+
+def layers_left(start: Model, made: Model) -> tuple[str, ...]:
+    """The layers that could have integers for weights and have none."""
+    nodes = {node.name: node for node in made.nodes()}
+    weights = {name: nodes[name].inputs[layer.layer.place] for name, layer in layers_of(start).items()}
+    makers = {name: producer(weight) for name, weight in weights.items()}
+    return tuple(name for name, node in makers.items() if node is None or not is_op(node, "DequantizeLinear"))

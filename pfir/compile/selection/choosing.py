@@ -89,7 +89,8 @@ def _with_precision(selection: Selection, precision: Precision) -> Selection:
 def _quantizing(selection: Selection) -> Quantizing:
     run, scoring = selection.run, selection.run.samples.scoring
     threads = run.request.jobs or 1
-    return Quantizing(run.samples, reference(run.models.teacher, scoring, threads), run.request.seed, threads)
+    answers, ends = reference(run.models.teacher, scoring, threads), run.plan.choosing_ends(selection.elapsed_s)
+    return Quantizing(run.samples, answers, run.request.seed, threads, ends)
 
 
 def _only_passes(selection: Selection) -> Chosen:

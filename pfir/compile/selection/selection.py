@@ -73,7 +73,7 @@ class Selection:
         with self.run.stages("quantize"):
             how = replace(self.quantizing, ends=self.run.plan.quantizing_ends(self.elapsed_s))
             made = how.nearest(chosen.fine_tuned.model, self.precision)
-        return replace(chosen, fine_tuned=replace(chosen.fine_tuned, model=made.model), quantization=made.text)
+        return replace(chosen, fine_tuned=replace(chosen.fine_tuned, model=made.model), quantization=made.how)
 
     def _fine_tuned(self, found: Found) -> Chosen:
         """The candidate after training, as far as the plan has epochs and time for it."""

@@ -1,4 +1,4 @@
-"""`--precision float16`: what a run says of it, replays and refuses of it; an emulated device, if any, is left aside."""
+"""`--precision float16`: what a run says of it, replays and refuses; an emulated device, if any, is left aside."""
 
 import json
 from dataclasses import replace

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from pfir.data.generated import generated
-from pfir.errors import UsageError
 from pfir.ir.costs.model_cost import model_cost
 from pfir.ir.shapes import fix_sizes
 from pfir.passes.base import Context
@@ -22,9 +21,9 @@ def _folded(net):
     return fix_sizes(run((Simplify(), FoldBatchNorm()), net, Context())[0])
 
 
-def _calibrating(model):
+def _calibrating(model, left):
     data = generated(model.inputs(), 16, 0)
-    return Context(lambda other, names: activations(other, names, data, 8))
+    return Context(lambda other, names: activations(other, names, data, 8), keep=left)
 
 
 def _net_of_clips():
@@ -42,7 +41,7 @@ def _said(model):
 @pytest.mark.parametrize("left", [(), ("Conv_4",)], ids=["all", "one in float"])
 def test_a_structure_has_the_nodes_types_and_sizes_of_what_the_pass_writes(left):
     net = _folded(small_net())
-    written, _ = run((QuantizeUniform(left_in_float=left),), net, _calibrating(net))
+    written, _ = run((QuantizeUniform(),), net, _calibrating(net, left))
     assert _said(structure(net, left)) == _said(written)
     assert model_cost(structure(net, left)) == model_cost(written)
 
@@ -57,9 +56,3 @@ def test_a_model_without_layers_is_its_own_structure():
     net = Net(0)
     model = net.model((net.relu(net.input(1, 3, 4, 4)),))
     assert _said(structure(fix_sizes(model))) == [("Relu", "float32", (1, 3, 4, 4))]
-
-
-def test_a_layer_to_stay_in_float_that_is_not_there_is_refused():
-    net = _folded(small_net())
-    with pytest.raises(UsageError, match="Conv_99"):
-        run((QuantizeUniform(left_in_float=("Conv_99",)),), net, _calibrating(net))
