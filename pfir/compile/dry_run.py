@@ -16,9 +16,10 @@ from pfir.compile.precision.split import Prices, cheapest
 from pfir.compile.preflight import Checked
 from pfir.compile.prepare import Prepared, fixed, prepare
 from pfir.compile.replay import check_recipe
-from pfir.compile.request import Request
+from pfir.compile.request import AUTO_PRECISION, Request
 from pfir.compile.selection.search_context import method_for, sizing_for
 from pfir.compile.stages import Stages
+from pfir.errors import FrontendError
 from pfir.ir.costs.model_cost import Cost, model_cost
 from pfir.report import wording
 from pfir.target import FLOAT16, FLOAT32, INT8
@@ -70,9 +71,16 @@ def _ranges(request: Request, checked: Checked, prepared: Prepared) -> Outcome:
 
 def _farthest(request: Request, prices: Prices) -> Precision:
     """The precision by which most can be reached."""
-    if request.precision in (FLOAT32.name, FLOAT16.name) or not prices.layers or request.passes is not None:
+    if request.precision in (FLOAT32.name, FLOAT16.name) or not prices.layers:
         return FLOATS
-    return INTEGERS if request.precision == INT8 or request.goals.size is not None else cheapest(prices)
+    if request.passes is not None and request.precision == AUTO_PRECISION:
+        return FLOATS
+    if request.precision == INT8 or request.goals.size is not None:
+        return INTEGERS
+    try:
+        return cheapest(prices)
+    except FrontendError:  # its opset has no integers with a scale for each channel
+        return FLOATS
 
 
 def _of_eight_bits(precision: Precision, prices: Prices, baseline_s: float, cost: Cost) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pfir.compile.methods.base import ModelCost
 from pfir.compile.methods.pricing import Limits
 from pfir.compile.precision.layers import FLOATS, INTEGERS, Precision
 from pfir.compile.precision.quantizing import Quantizing
-from pfir.compile.precision.split import Prices, cheapest, relaxed
+from pfir.compile.precision.split import Prices, cheapest, relaxed, toggled
 from pfir.compile.prepare import fixed
 from pfir.compile.run_context import RunContext
 from pfir.compile.selection.search_context import SearchContext, sizing_for
@@ -23,6 +23,8 @@ from pfir.target import INT8
 
 ROUNDING = 1.005
 """A goal counts as met within half a percent, as in the report."""
+MOST_RELAXED = 24
+"""Layers whose sensitivity is measured where the goals leave room for some in float."""
 MOST_STARTS = 4
 """Candidates without eight bits that are tried, to tell what channels alone would lose."""
 INTEGERS_ALONE, CHANNELS_ALONE = "int8", "channels"
@@ -86,10 +88,12 @@ class PrecisionChoice:
         prices = self._prices
         if is_asked and not prices.layers:
             raise Infeasible("no layer of this model can compute in eight bits; use --precision float32")
-        wanted = INTEGERS if is_asked else needed(prices, self.limits)
-        if not wanted.integers or not (is_asked or len(self.run.samples.calibration) >= LEAST_SAMPLES):
+        if not is_asked and len(self.run.samples.calibration) < LEAST_SAMPLES:
             return IN_FLOATS
         try:
+            wanted = INTEGERS if is_asked else needed(prices, self.limits)
+            if not wanted.integers:
+                return IN_FLOATS
             integers = self._integers_alone(wanted)
         except (DataError, FrontendError, Infeasible) as error:
             if is_asked:
@@ -121,8 +125,15 @@ class PrecisionChoice:
         return self.run.request.passes is None
 
     def _relaxed(self, precision: Precision, prices: Prices) -> Precision:
-        """The precision with those layers in float that the goals leave room for, the most sensitive first."""
-        loss = self.quantizing.sensitivities(self.run.models.start)
+        """The precision with those layers in float that the goals leave room for, the most sensitive first.
+
+        Only such layers are looked at as have room alone, those that gain least in eight bits.
+        """
+        floats, integers = prices.by_kernel(FLOATS), prices.by_kernel(precision)
+        layers = [name for name in prices.layers if name not in precision.left_in_float]
+        layers.sort(key=lambda name: floats.get(name, 0.0) - integers.get(name, 0.0))
+        able = [n for n in layers[:MOST_RELAXED] if prices.meets(toggled(precision, n), self.limits)]
+        loss = self.quantizing.sensitivities(self.run.models.start, able)
         order = sorted(loss, key=lambda name: -loss[name])
         found = relaxed(precision, order, lambda tried: prices.meets(tried, self.limits))
         confirmed = self.evaluator.excess(self.run.models.start, self.run.models.baseline, found) <= 1

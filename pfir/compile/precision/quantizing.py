@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pfir.compile.calibration.samples import Samples
@@ -84,20 +85,22 @@ class Quantizing:
             pass
         return min(found, key=lambda each: each.scores.divergence)
 
-    def sensitivities(self, model: Model) -> dict[str, float]:
-        """What each layer costs the outputs when it alone is quantized, by name; none where there is no time for it."""
+    def sensitivities(self, model: Model, layers: Sequence[str]) -> dict[str, float]:
+        """What each of these layers costs the outputs when it alone is quantized, by name, as far as there is time."""
         start, activations = ready_for_integers(model), self.ends.guard(calibrated(self.samples))
-        placement, settings = place(start), WAYS[0].settings()
+        placement, settings, found = place(start), WAYS[0].settings(), dict[str, float]()
 
         def alone(name: str) -> Model:
             others = [other for other in placement.layers if other != name]
             return written(start, plan_quantized(start, histograms, settings, others))
 
         try:
-            histograms = observe(start, placement.tensors, activations)
-            return sensitivities(placement.layers, OutputError(start, activations), alone)
+            histograms, error = observe(start, placement.tensors, activations), OutputError(start, activations)
+            for name in layers:
+                found |= sensitivities((name,), error, alone)
         except OutOfTime:
-            return {}
+            pass
+        return found
 
     def _by(self, way: QuantizeUniform, start: Model, left: tuple[str, ...], ends: Deadline) -> Quantized:
         context = Context(ends.guard(calibrated(self.samples)), keep=left, seed=self.seed)

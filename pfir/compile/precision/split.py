@@ -17,8 +17,6 @@ from pfir.passes.quantization.placement import place
 
 MOST_TOGGLES = 16
 """Layers that are tried the other way, those that matter least first: of the others their own kernels say enough."""
-MOST_RELAXED = 32
-"""Layers that are tried in float where a goal leaves room for it."""
 
 
 @dataclass(frozen=True)
@@ -85,19 +83,20 @@ def cheapest(prices: Prices) -> Precision:
     slower = tuple(name for name in prices.layers if gains[name] <= 0)
     best = min((INTEGERS, Precision(True, slower)), key=prices.seconds)
     for name in sorted(prices.layers, key=lambda name: abs(gains[name]))[:MOST_TOGGLES]:
-        best = min((best, _toggled(best, name)), key=prices.seconds)
+        best = min((best, toggled(best, name)), key=prices.seconds)
     return best if prices.seconds(best) < prices.seconds(FLOATS) else FLOATS
 
 
 def relaxed(precision: Precision, order: Sequence[str], keeps: Callable[[Precision], bool]) -> Precision:
     """The precision with as many of these layers in float as the limits leave room for, tried in their order."""
-    for name in [n for n in order if n not in precision.left_in_float][:MOST_RELAXED]:
-        tried = _toggled(precision, name)
-        if keeps(tried):
+    for name in order:
+        tried = toggled(precision, name)
+        if name not in precision.left_in_float and keeps(tried):
             precision = tried
     return precision
 
 
-def _toggled(precision: Precision, name: str) -> Precision:
+def toggled(precision: Precision, name: str) -> Precision:
+    """The precision with one layer the other way."""
     left = precision.left_in_float
     return replace(precision, left_in_float=tuple(n for n in left if n != name) if name in left else (*left, name))

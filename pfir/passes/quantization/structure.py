@@ -7,10 +7,12 @@ from collections.abc import Collection
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pfir.ir.edit import array, is_op, operand, producer
+from pfir.ir.edit import array, is_op, operand, opset, producer
 from pfir.ir.linear_edits import EditableLayer
 from pfir.ir.model import Model
+from pfir.ir.shapes import infer_shapes
 from pfir.passes.quantization.grids import Grid, WeightGrid, grid_between
+from pfir.passes.quantization.opset import FIRST_WITH_CHANNELS, lift_opset
 from pfir.passes.quantization.placement import layers_of, place
 from pfir.passes.quantization.writing import Quantized, written
 
@@ -24,7 +26,12 @@ def structure(model: Model, left_in_float: Collection[str] = ()) -> Model:
     Args:
         model: Float, its shapes inferred.
         left_in_float: Nodes that keep float weights.
+
+    Raises:
+        FrontendError: The opset is below 13 and cannot be lifted.
     """
+    if opset(model.graph) < FIRST_WITH_CHANNELS:
+        model = _lifted(model)
     placement, layers = place(model, left_in_float), layers_of(model)
     if not placement.layers:
         return model.clone()
@@ -36,6 +43,13 @@ def structure(model: Model, left_in_float: Collection[str] = ()) -> Model:
     weights = {name: _weight_grid(layer) for name, layer in chosen.items()}
     integers = {name: np.zeros(layer.weight.shape, np.int8) for name, layer in chosen.items()}
     return written(model, Quantized(placement, grids, weights, integers))
+
+
+def _lifted(model: Model) -> Model:
+    copy = model.clone()
+    lift_opset(copy, FIRST_WITH_CHANNELS)
+    infer_shapes(copy)
+    return copy
 
 
 def _grid(tensor: gs.Tensor) -> Grid:

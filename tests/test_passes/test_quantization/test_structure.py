@@ -5,6 +5,7 @@ import pytest
 
 from pfir.data.generated import generated
 from pfir.ir.costs.model_cost import model_cost
+from pfir.ir.edit import opset
 from pfir.ir.shapes import fix_sizes
 from pfir.passes.base import Context
 from pfir.passes.batch_norm.fold import FoldBatchNorm
@@ -56,3 +57,11 @@ def test_a_model_without_layers_is_its_own_structure():
     net = Net(0)
     model = net.model((net.relu(net.input(1, 3, 4, 4)),))
     assert _said(structure(fix_sizes(model))) == [("Relu", "float32", (1, 3, 4, 4))]
+
+
+def test_an_old_model_is_lifted_to_an_opset_that_has_scales_for_channels():
+    net = Net(0, opset=11)
+    model = net.model((net.conv(net.relu(net.conv(net.input(1, 3, 8, 8), 3, 4)), 4, 4),))
+    found = structure(fix_sizes(model))
+    assert opset(found.graph) == 13 and [n.op for n in found.nodes()].count("DequantizeLinear") == 6
+    assert opset(model.graph) == 11
