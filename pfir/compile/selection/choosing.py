@@ -97,7 +97,10 @@ def _only_passes(selection: Selection) -> Chosen:
     """The model as the passes of `--passes` left it, trained if one of them gave up some of the function."""
     found = as_it_is(selection.run.models.start)
     note = "nothing was pruned: --passes names no prune-channels"
-    decision, selection = _decided(selection, None)
+    if selection.run.request.recipe is not None:
+        decision, selection = IN_FLOATS, _with_precision(selection, recipe_precision(selection.run.request))
+    else:
+        decision, selection = _decided(selection, None)
     if not selection.run.prepared.is_compressed:
         chosen = selection.quantized(Chosen(found, FineTuned(found.model), (note,)))
     else:

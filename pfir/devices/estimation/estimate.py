@@ -68,8 +68,11 @@ class EstimateDevice(Device):
     @property
     def detail(self) -> str:
         """The model, the core that it assumes, and its error."""
+        return self._said(self.error)
+
+    def _said(self, error: float) -> str:
         text = self._core if self.target.arithmetic == FLOAT32 else f"{self._core}, {self.target.arithmetic.about}"
-        return f"{text}, {self.basis or self._fitted}, expected error {self.error:.0%}"
+        return f"{text}, {self.basis or self._fitted}, expected error {error:.0%}"
 
     @property
     def _core(self) -> str:
@@ -106,7 +109,8 @@ class EstimateDevice(Device):
         """
         if not kernels:
             raise UsageError("no kernels: there is nothing to estimate")
-        return self._measurement(*map(sum, zip(*map(self._price, kernels), strict=True)))
+        seconds, weight_bytes = map(sum, zip(*map(self._price, kernels), strict=True))
+        return self._measurement(seconds, weight_bytes, self._error_of(kernels))
 
     def estimate_widths(self, scalable: ScalableKernels, kept: Mapping[str, int]) -> Measurement:
         """The latency of the kernels of a model that keeps so many channels of each group, as `estimate` says; some ten
@@ -118,7 +122,7 @@ class EstimateDevice(Device):
         seconds, weight_bytes = scalable.total(kept, self._price, self._widths.setdefault(scalable, {}))
         if not seconds > 0:
             raise UsageError("no kernels: there is nothing to estimate")
-        return self._measurement(seconds, weight_bytes)
+        return self._measurement(seconds, weight_bytes, self.error)
 
     def scaled(self, factor: float, error: float, basis: str) -> EstimateDevice:
         """The same, its estimates multiplied by a factor that rests on something."""
@@ -137,12 +141,17 @@ class EstimateDevice(Device):
         """Without the prices known so far: another process finds its own."""
         return self.__dict__ | {"_known": {}, "_widths": {}}
 
-    def _measurement(self, kernels_s: float, weight_bytes: float) -> Measurement:
+    def _error_of(self, kernels: Sequence[Kernel]) -> float:
+        """The error to expect of a net of these kernels; integers have one of their own where nothing was measured."""
+        is_known = bool(self.basis) or not any(kernel.workload.dtype == INT8 for kernel in kernels)
+        return self.error if is_known else max(self.error, self.target.core.errors.of(INT8))
+
+    def _measurement(self, kernels_s: float, weight_bytes: float, error: float) -> Measurement:
         """Of an inference whose kernels take so long, with so many bytes of weights, each read once."""
         core = self.target.core
         around_s = core.costs.cycles(self.around) / core.clock_hz + self._beyond_s(weight_bytes)
         seconds = kernels_s + self.factor * around_s
-        return Measurement(seconds, ESTIMATED, self.detail, self.error, 0, self.target.threads, self._origin)
+        return Measurement(seconds, ESTIMATED, self._said(error), error, 0, self.target.threads, self._origin)
 
     def _price(self, kernel: Kernel) -> Price:
         """Seconds, and bytes of weights as the library has them."""

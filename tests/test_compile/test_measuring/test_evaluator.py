@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from pfir.backends import open_backend
+from pfir.backends.tvm import TvmBackend
 from pfir.compile.measuring.evaluator import Evaluator
 from pfir.compile.methods.pricing import Limits
 from pfir.compile.precision.layers import FLOATS, INTEGERS
@@ -11,7 +12,7 @@ from pfir.compile.request import Goals
 from pfir.devices import open_device
 from pfir.devices.base import Device
 from pfir.measurement import ESTIMATED, MEASURED, Measurement, speedup
-from pfir.target import parse_target
+from pfir.target import FLOAT16, parse_target, with_arithmetic
 from tests.support.jobs import request
 from tests.test_compile.test_selection.search_context import run_context
 
@@ -75,8 +76,9 @@ def test_an_estimator_beside_a_device_gives_the_measured_baseline(model):
 
 def test_the_original_is_judged_in_float32_whatever_the_result_computes_in(model):
     options = {"backend": "tvm", "target": "arm:cortex-a76"}
-    half, models, samples = _evaluator(model, precision="float16", **options)
-    single, same, _ = _evaluator(model, **options)
+    single, same, _ = _evaluator(model, TvmBackend().estimator(parse_target(options["target"])), **options)
+    half_target = with_arithmetic(parse_target(options["target"]), FLOAT16)
+    half, models, samples = _evaluator(model, TvmBackend().estimator(half_target), precision="float16", **options)
     before = half.original_side(models.baseline, samples, models.original).latency
     assert before.seconds == single.latency(same.baseline).seconds > half.latency(models.baseline).seconds
     assert speedup(before, half.latency(models.baseline)) > 1
