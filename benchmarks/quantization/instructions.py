@@ -71,8 +71,8 @@ def _page(found: dict[str, dict[str, int]], peers: dict[str, dict[str, float]]) 
     lines = [
         "# Instructions of eight-bit networks on aarch64",
         "",
-        "`python benchmarks/quantization/instructions.py`: millions per inference, one thread, emulated. The best peer is",
-        "the fewest instructions that ONNX Runtime, MNN or LiteRT take in eight bits on that core.",
+        "`python benchmarks/quantization/instructions.py`: millions per inference, one thread, emulated. The best peer",
+        "is the fewest instructions that ONNX Runtime, MNN or LiteRT take in eight bits on that core.",
         "",
         "| network | float32 | A72 | of best peer | N1, `sdot` | of best peer | of float32 | V1, `smmla` | of LiteRT |",
         "|---|---|---|---|---|---|---|---|---|",

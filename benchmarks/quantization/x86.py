@@ -77,8 +77,8 @@ def _page(found: dict) -> str:
     lines = [
         "# Latency of eight-bit networks on x86",
         "",
-        f"`python benchmarks/quantization/x86.py` on one core of: {found['cpu']}. Medians, milliseconds; the same quantized",
-        "file in both runtimes.",
+        f"`python benchmarks/quantization/x86.py` on one core of: {found['cpu']}. Medians, milliseconds; the same",
+        "quantized file in both runtimes.",
         "",
         "| network | float32 | int8 | of float32 | ONNX Runtime int8 | of ONNX Runtime |",
         "|---|---|---|---|---|---|",

@@ -12,6 +12,7 @@ from pfir.backends.tvm.kernels.conv import conv
 from pfir.backends.tvm.kernels.depthwise import depthwise
 from pfir.backends.tvm.kernels.direct.convolution import direct
 from pfir.backends.tvm.kernels.integers.convolution import conv_int8
+from pfir.backends.tvm.kernels.integers.depthwise.kernel import depthwise_int8
 from pfir.backends.tvm.kernels.move import move
 from pfir.backends.tvm.kernels.pool import pool
 from pfir.backends.tvm.kernels.products.dots import dots
@@ -64,6 +65,7 @@ FAMILIES: dict[str, KernelFamily] = {
         KernelFamily("conv", _scheduled(conv), CONVOLUTION),
         KernelFamily("conv_int8", conv_int8),
         KernelFamily("depthwise", depthwise, DEPTHWISE),
+        KernelFamily("depthwise_int8", depthwise_int8),
         KernelFamily("direct", direct),
         KernelFamily("dots", dots),
         KernelFamily("matmul", matmul),

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, prod
 
-import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.ir.costs.symbolic_cost import Dim, axes
+from pfir.ir.onnx_io.tensors import element_type, stored_bytes
 
 _BITS = 8
-_FEWER_BITS = {"int4": 4, "uint4": 4}
 
 
 @dataclass(frozen=True)
@@ -62,10 +61,4 @@ class Storage:
 
 def storage_of(tensor: gs.Tensor) -> Storage:
     """How a file holds a tensor: as many bits for each value as its type has."""
-    return Storage(value_bits(tensor.dtype))
-
-
-def value_bits(dtype: object) -> int:
-    """The bits of a value of this type, which NumPy's arrays may hold in more."""
-    found = np.dtype(dtype)
-    return _FEWER_BITS.get(found.name, _BITS * found.itemsize)
+    return Storage(stored_bytes(element_type(tensor.dtype), _BITS))  # bytes of eight values are bits of one

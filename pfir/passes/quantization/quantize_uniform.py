@@ -116,8 +116,10 @@ class QuantizeUniform(Pass):
 
     def space(self, model: Model, context: Context) -> Space:
         """One parameter, the number of layers that stay in float, up to a quarter of them."""
-        most = int(MOST_FLOAT * len(layers_of(model)))
-        if not self.is_open or not most:
+        copy = model.clone()
+        infer_shapes(copy)
+        most = int(MOST_FLOAT * len(layers_of(copy))) if self.is_open else 0
+        if not most:
             return Space()
         values = tuple(float(count) for count in range(most + 1))
         return Space((Parameter(FLOAT_LAYERS, 0.0, float(most), 0.0, values=values, low_is_cheap=True),))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from pfir.backends.tvm import TvmBackend
+from pfir.backends.tvm.counts.kernel import KernelCounts
 from pfir.backends.tvm.lowering.sketch import sketch
 from pfir.ir.costs.model_cost import kernels
 from pfir.target import parse_target
@@ -40,3 +43,17 @@ def test_weights_of_integers_are_no_kernel_where_nothing_is_known_of_kernels():
     found = kernels(_quantized())
     assert [kernel.workload.family for kernel in found] == ["elementwise", "conv", "pool", "elementwise"]
     assert found[1].weight_bytes == 288 + 4
+
+
+@pytest.mark.parametrize(("target", "dots"), [("cortex-a76", True), ("arm", False)])
+def test_estimates_count_dot_products_where_the_core_has_them(target, dots):
+    model, where, count = _quantized(), parse_target(target), KernelCounts()
+    found = [count(kernel, where) for kernel in kernels(model, sketch(model, where))]
+    assert any(instructions.dot for instructions in found) == dots
+
+
+@pytest.mark.parametrize("target", ["cortex-a76", "arm", "x86-64:x86-64-v3"])
+def test_an_estimate_takes_models_of_eight_bits(target):
+    backend, where = TvmBackend(), parse_target(target)
+    with backend.estimator(where) as device:
+        assert 0 < device.estimate(backend.kernels(_quantized(), where)).seconds < 1e-3

@@ -220,9 +220,10 @@ def test_layers_have_kernels_of_integers_and_nothing_is_copied_to_floats():
     assert not program.slow
 
 
-def test_a_target_without_dot_products_computes_in_floats():
-    program = written(bundled(_built(np.int8)), parse_target("arm"))
-    assert "conv_int8" not in {spec.family for spec, _ in program.calls}
+@pytest.mark.parametrize("target", ["arm", "armv7", "x86-64"])
+def test_targets_without_dot_products_have_kernels_of_integers_too(target):
+    program = written(bundled(_some(INTEGERS)), parse_target(target))
+    assert {"conv_int8"} <= {spec.family for spec, _ in program.calls}
 
 
 EMULATED = ("an image", "residual", "depthwise", "dense", "MaxPool", "Concat of other scales", "swish")

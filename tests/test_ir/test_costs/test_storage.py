@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
-import ml_dtypes
 import numpy as np
 import onnx_graphsurgeon as gs
 import pytest
+from ml_dtypes import int4
 
 from pfir.ir.costs.storage import SizeTerm, Storage, storage_of
 
@@ -20,7 +20,7 @@ def _bytes(term: SizeTerm) -> float:
     return term.scale * math.prod(SHAPE[axis] for _, axis in term.dims)
 
 
-@pytest.mark.parametrize(("dtype", "size"), [(np.float32, 4), (np.float16, 2), (np.int8, 1), (ml_dtypes.int4, 0.5)])
+@pytest.mark.parametrize(("dtype", "size"), [(np.float32, 4), (np.float16, 2), (np.int8, 1), (int4, 0.5)])
 def test_a_plain_tensor_takes_what_its_type_takes(dtype, size):
     tensor = gs.Constant("w", np.zeros(SHAPE, dtype))
     storage = storage_of(tensor)

@@ -14,7 +14,9 @@ from pfir.backends.tvm.counts.convolutions.depthwise import depthwise
 from pfir.backends.tvm.counts.convolutions.direct import direct
 from pfir.backends.tvm.counts.convolutions.window import window
 from pfir.backends.tvm.counts.convolutions.winograd import winograd
+from pfir.backends.tvm.counts.integers.depthwise import depthwise_int8
 from pfir.backends.tvm.counts.integers.dot_blocks import conv_int8
+from pfir.backends.tvm.counts.integers.pair_blocks import conv_pairs
 from pfir.backends.tvm.counts.others.elementwise import elementwise
 from pfir.backends.tvm.counts.others.moves import move, transpose
 from pfir.backends.tvm.counts.others.pool import pool
@@ -26,7 +28,9 @@ from pfir.backends.tvm.families import modelled
 from pfir.backends.tvm.kernels.products.matmul import fitted
 from pfir.backends.tvm.schedule.blocks import Direct
 from pfir.backends.tvm.schedule.candidate_schedules import Schedule
+from pfir.backends.tvm.schedule.integers.depthwise_blocks import DepthwiseBlocks
 from pfir.backends.tvm.schedule.integers.dot_blocks import DotBlocks
+from pfir.backends.tvm.schedule.integers.pair_blocks import PairBlocks
 from pfir.backends.tvm.schedule.integers.routing import convolved
 from pfir.backends.tvm.schedule.routing import CONVOLUTION, DEPTHWISE, PRODUCT, WINDOW, routed
 from pfir.backends.tvm.schedule.tile_kinds import AcrossTile, DepthwiseTile, DotsTile, MatrixTile
@@ -55,10 +59,12 @@ _OTHERS: dict[str, _Count] = {
 }
 _SCHEDULED: dict[type, Callable] = {
     AcrossTile: across,
+    DepthwiseBlocks: depthwise_int8,
     DepthwiseTile: depthwise,
     Direct: direct,
     DotBlocks: conv_int8,
     DotsTile: dots,
+    PairBlocks: conv_pairs,
     Winograd: winograd,
 }
 _IMAGE_AXES = 4
@@ -80,8 +86,8 @@ class KernelCounts:
 
     def more_weights(self, kernel: Kernel, target: Target) -> float:
         """Bytes by which a convolution's transformed weights exceed its own (Winograd)."""
-        workload = kernel.workload
-        if workload.family != CONVOLUTION or len(workload.data) != _IMAGE_AXES:
+        workload = _as_computed(target, kernel.workload)
+        if workload.dtype == INT8 or workload.family != CONVOLUTION or len(workload.data) != _IMAGE_AXES:
             return 0.0
         schedule = self._schedule(target, routed(workload))
         if not isinstance(schedule, Winograd):
@@ -90,12 +96,9 @@ class KernelCounts:
         return kernel.weight_bytes * (points / prod(workload.kernel) - 1)
 
     def _of(self, kernel: Kernel, target: Target) -> Instructions:
-        workload = kernel.workload
-        integers = convolved(target, workload) if workload.dtype == INT8 else None
-        if integers is not None:
-            return self._scheduled(target, integers, kernel.tail)
-        if workload.dtype != target.arithmetic.data:
-            workload = replace(workload, dtype=target.arithmetic.data)
+        workload = _as_computed(target, kernel.workload)
+        if workload.dtype == INT8:
+            return self._scheduled(target, workload, kernel.tail)
         if workload.family in _OTHERS:
             return _OTHERS[workload.family](target, workload, kernel.tail)
         if workload.family == CONVOLUTION and len(workload.data) == _IMAGE_AXES:
@@ -119,6 +122,14 @@ class KernelCounts:
     def _schedule(self, target: Target, workload: Workload) -> Schedule:
         measured = self.known.schedule(target, workload) if self.known.entries else None
         return measured or _modelled(target, workload)
+
+
+def _as_computed(target: Target, workload: Workload) -> Workload:
+    """The work over integers where a kernel of ours sums those, any other over the target's floats."""
+    integers = convolved(target, workload) if workload.dtype == INT8 else None
+    if integers is not None or workload.dtype == target.arithmetic.data:
+        return integers or workload
+    return replace(workload, dtype=target.arithmetic.data)
 
 
 def _modelled(target: Target, workload: Workload) -> Schedule:

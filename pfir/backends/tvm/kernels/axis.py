@@ -54,9 +54,11 @@ class Axis(NamedTuple):
 
     def runs(self, width: int) -> Iterator[TileRun]:
         """All outputs in tiles of `width` and one of what is left; tiles side by side that read alike are one run."""
-        for taps, run in groupby(self._tiles(width), lambda tile: tuple(map(self.inside, tile))):
-            alike = list(run)
-            yield TileRun(alike[0].start, len(alike), taps)
+        yield from self._alike(self._tiles(width))
+
+    def even_runs(self, most: int) -> Iterator[TileRun]:
+        """As `runs`, in `balanced` tiles of at most so many outputs."""
+        yield from self._alike(self.balanced(most))
 
     def looped(self, width: int) -> Iterator[TileRun]:
         """All outputs as in `runs`, but each by itself where a tile is narrower or lacks taps."""
@@ -69,12 +71,13 @@ class Axis(NamedTuple):
                 else TileRun(outputs[0], len(outputs), LOOPED)
             )
 
-    def balanced(self, most: int) -> list[range]:
-        """All outputs in as few tiles of at most so many as there can be, all of nearly as many."""
+    def balanced(self, most: int, unit: int = 1) -> list[range]:
+        """All outputs in as few tiles of at most so many as there can be, all of nearly as many units, the very last of
+        which may not be whole."""
         count = -(-self.out // most)
-        width, more = divmod(self.out, count)
-        firsts = [i * width + min(i, more) for i in range(count + 1)]
-        return list(map(range, firsts, firsts[1:]))
+        width, more = divmod(-(-self.out // unit), count)
+        firsts = [unit * (i * width + min(i, more)) for i in range(count)]
+        return list(map(range, firsts, [*firsts[1:], self.out]))
 
     def stretches(self, tile: range) -> Stretches:
         """The taps under a tile of outputs; one that reads no input for any of them is left out."""
@@ -84,6 +87,12 @@ class Axis(NamedTuple):
 
         runs = [(who, list(run)) for who, run in groupby(range(self.kernel), readers)]
         return tuple((run[0], len(run), who) for who, run in runs if who)
+
+    def _alike(self, tiles: list[range]) -> Iterator[TileRun]:
+        """The tiles, those side by side that read alike as one run."""
+        for taps, run in groupby(tiles, lambda tile: tuple(map(self.inside, tile))):
+            alike = list(run)
+            yield TileRun(alike[0].start, len(alike), taps)
 
     def _tiles(self, width: int) -> list[range]:
         return [range(first, min(first + width, self.out)) for first in range(0, self.out, width)]

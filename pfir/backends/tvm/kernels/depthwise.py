@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pfir.backends.tvm.kernels.axis import LOOPED, Axis, Taps, TileRun
-from pfir.backends.tvm.kernels.common import bias_first, tail
+from pfir.backends.tvm.kernels.common import bias_first, number, tail
 from pfir.backends.tvm.kernels.offsets import REGISTERS, Offsets, flat, from_value
 from pfir.backends.tvm.kernels.written import Argument, barrier
 from pfir.backends.tvm.lowering.expressions import const
@@ -240,14 +240,14 @@ class _Writer:
         """
         y, channel = at.y * self.rows.stride, self._channel(at.block)
         if self.offsets is None:
-            return [], lambda n, i, k, c: self._lanes(
+            return [], lambda n, i, k, c: self._numbers(
                 self.buffers[0], at.b, y + rows[n], self.columns.at(at.x + i, k), channel + c
             )
         first = min(self.columns.at(i, k) for i, taps in enumerate(at.columns) for k in taps)
         begin = (at.b * self.rows.size + y + rows[0]) * self.columns.size + at.x * self.columns.stride + first
         apart = [0, *((row - rows[0]) * self.columns.size * self.channels for row in rows[1:])]
         statements, lines = self._lines(self.data, begin * self.channels + channel, apart)
-        return statements, lambda n, i, k, c: self._lanes(lines[n], self.offsets[self.columns.at(i, k) - first] + c)
+        return statements, lambda n, i, k, c: self._numbers(lines[n], self.offsets[self.columns.at(i, k) - first] + c)
 
     def _weights(self, at: _Place, first: Any) -> tuple[list[Any], Callable]:
         """The statements that come first, and a function of `(ky, kx)` that reads the weights of a tap, kernel rows
@@ -276,6 +276,10 @@ class _Writer:
         statements, first = from_value(buffer, begin)
         others = [from_value(first, values) for values in apart[1:]]
         return [*statements, *(s for some, _ in others for s in some)], [first, *(line for _, line in others)]
+
+    def _numbers(self, buffer: Any, *index: Any) -> Any:
+        """What a vector of input values stands for."""
+        return number(self._lanes(buffer, *index), self.spec.operands[0])
 
     def _lanes(self, buffer: Any, *index: Any) -> Any:
         """A vector of values, the first of which is at `index`."""

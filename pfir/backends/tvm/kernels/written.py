@@ -51,19 +51,23 @@ def narrowed(lanes: int, channels: int) -> int:
     return min(lanes, max(FEWEST_LANES, 1 << (channels - 1).bit_length()))
 
 
-def fence(needed: bool) -> None:
-    """Write a barrier where it is `needed`. LLVM unrolls short loops for some cores, mixes the rounds, and spills."""
+def fence(needed: bool, whole: bool = False) -> None:
+    """Write a barrier where it is `needed`, for all instructions if it is a `whole` one. LLVM unrolls short loops for
+    some cores, mixes the rounds, and spills."""
     from tvm.tirx.script import builder as T
 
     if needed:
-        T.evaluate(barrier())
+        T.evaluate(barrier(whole))
 
 
-def barrier() -> Any:
-    """An instruction of 64-bit Arm that does nothing, and that no load or store moves across."""
+def barrier(whole: bool = False) -> Any:
+    """An instruction of 64-bit Arm that does nothing, and that no load or store moves across.
+
+    A `whole` one may be where indirect branches end (BTI), which LLVM moves no instruction across.
+    """
     from tvm import tirx
 
-    return tirx.call_llvm_intrin("int32", "llvm.aarch64.hint", tirx.const(0, "uint32"))
+    return tirx.call_llvm_intrin("int32", "llvm.aarch64.hint", tirx.const(32 if whole else 0, "uint32"))
 
 
 def store(buffer: Any, lanes: int, *values: Callable[[Any], tuple[Any, list[Any]]]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.backends.tvm.lowering.form import Form, channels_last
+from pfir.backends.tvm.lowering.quantized.nodes import DEQUANTIZE, QUANTIZE, quantization_of, type_of
 from pfir.backends.tvm.lowering.values import Program, Value
 from pfir.backends.tvm.schedule.tile_kinds import Tile
 from pfir.target import SINGLE
@@ -77,3 +78,23 @@ def as_image(program: Program, data: Value) -> Value:
     """The data in that order, floats of the program's type."""
     dtype = program.dtype if data.form.dtype == SINGLE else data.form.dtype
     return program.laid_out(data, replace(data.form, order=channels_last(data.form.shape).order, dtype=dtype))
+
+
+def arguments_of(node: gs.Node) -> list[gs.Tensor]:
+    """The inputs of an element-wise node that its expression takes."""
+    first = node.op in ("Clip", "Dropout", QUANTIZE, DEQUANTIZE)
+    return node.inputs[:1] if first else [t for t in node.inputs if not t.is_empty()]
+
+
+def attributes_of(node: gs.Node) -> tuple[tuple[str, Any], ...]:
+    """What the operator's expression needs; the bounds of a Clip as numbers whichever opset it is of."""
+    quantization = quantization_of(node)
+    if quantization is not None:
+        made = (("dtype", type_of(node.outputs[0])),) if node.op == QUANTIZE else ()
+        return (*made, ("scale", quantization.scale), ("zero_point", quantization.zero_point))
+    attributes = {k: v for k, v in node.attrs.items() if isinstance(v, int | float | str)}
+    if node.op == "Clip":
+        for name, tensor in zip(("min", "max"), node.inputs[1:], strict=False):
+            if not tensor.is_empty():
+                attributes[name] = float(array_of(tensor).reshape(-1)[0])
+    return tuple(sorted(attributes.items()))

@@ -36,5 +36,5 @@ ANCHORS: dict[str, Callable[[Program, Group, Values], Anchor | None]] = {
     "ReduceMax": reduce("max"),
     "ReduceMin": reduce("min"),
 }
-BY_ELEMENT = tuple(op for op in ANCHORS if "Pool" in op or op.startswith("Reduce"))
-"""Those whose kernels read element by element, and so take integers that stand for floats."""
+BY_ELEMENT = tuple(op for op in ANCHORS if op == "Conv" or "Pool" in op or op.startswith("Reduce"))
+"""Those some of whose kernels read element by element, and so take integers that stand for floats."""

@@ -26,6 +26,7 @@ from pfir.backends.tvm.schedule.tile_kinds import AcrossTile, MatrixTile
 from pfir.backends.tvm.schedule.winograd import Winograd
 from pfir.ir.costs.tails import tail_of
 from pfir.ir.operators.windows import each_of, pads_of
+from pfir.target import SINGLE
 from pfir.workload import Workload
 
 
@@ -52,14 +53,25 @@ def conv(program: Program, group: Group, value: Values) -> Anchor | None:
         return None
     layer, pads = Layer(value(node.inputs[0]), weight, bias), pads_of(node, shape[2:], weight.shape[2:])
     workload = _workload(program, group, layer, pads)
+    alone = weight.shape[1] == 1 and workload.group == shape[1] and workload.group > 1
+    layer = _counted(program, layer) if alone else replace(layer, data=program.floats(layer.data))
     if is_product(workload):
         return product(program, layer.data, weight[:, :, 0, 0].T, bias, channels_last(workload.out), workload.after)
     if workload.group == 1 and reads_all(workload):
         return _over_image(program, workload, layer)
-    if weight.shape[1] == 1 and workload.group == shape[1] and workload.group > 1:
+    if alone:
         workload = replace(workload, family="depthwise", order=channels_last(shape).order)
         return _depthwise(program, workload, _as_image(program, layer), pads, group.nodes[1:])
     return convolution(program, workload, layer)
+
+
+def _counted(program: Program, layer: Layer) -> Layer:
+    """The layer of what integers count, their scale among the weights, where its kernel computes in float32."""
+    meaning = layer.data.form.quantization
+    if meaning is None or program.dtype != SINGLE:
+        return replace(layer, data=program.floats(layer.data))
+    form = replace(layer.data.form, quantization=replace(meaning, scale=1.0))
+    return replace(layer, data=Value(layer.data.var, form), weight=layer.weight * np.float32(meaning.scale))
 
 
 def _workload(program: Program, group: Group, layer: Layer, pads: tuple[int, ...]) -> Workload:
@@ -142,7 +154,8 @@ def _depthwise(
         return _window(program, workload, layer, pads)
     tile = program.schedule(workload)
     beside = {"offsets": offsets.reached_by(program.target, workload.out[1])}
-    if isinstance(tile, AcrossTile) and not _by_channel(after):
+    whole = data.form.quantization is not None or _by_channel(after)
+    if isinstance(tile, AcrossTile) and not whole:
         packed = program.constant(across.pack(layer.weight, layer.bias, tile))
         return Anchor("across", {"kernel": workload.kernel, "pads": workload.pads} | beside, [data, packed], out, tile)
     if isinstance(tile, AcrossTile):

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pfir.backends.tvm.lowering.anchor import Anchor, Values, array_of
+from pfir.backends.tvm.lowering.anchor import Anchor, Values, arguments_of, array_of, attributes_of
 from pfir.backends.tvm.lowering.anchors import ANCHORS, BY_ELEMENT, anchor
 from pfir.backends.tvm.lowering.fallback import as_modelled, imported, refusal
-from pfir.backends.tvm.lowering.form import EIGHT_BITS, Form, KernelSpec, Step, channels_last, plain, same_memory
+from pfir.backends.tvm.lowering.form import Form, KernelSpec, Step, channels_last, plain, same_memory
 from pfir.backends.tvm.lowering.fuse import NO_OPS, Group, elementwise, groups, is_float
 from pfir.backends.tvm.lowering.moves import MOVERS, mover, split, view
 from pfir.backends.tvm.lowering.normalization import over_rows
@@ -23,15 +23,16 @@ from pfir.backends.tvm.lowering.quantized.moves import (
     as_integers,
     moved_inputs,
     moved_integers,
+    same_integers,
     times,
 )
-from pfir.backends.tvm.lowering.quantized.nodes import DEQUANTIZE, QUANTIZE, quantization_of, type_of
+from pfir.backends.tvm.lowering.quantized.nodes import QUANTIZE
 from pfir.backends.tvm.lowering.quantized.scales import folded
 from pfir.backends.tvm.lowering.quantized.spelled_out import spell_out
-from pfir.backends.tvm.lowering.quantized.storage import store_as
+from pfir.backends.tvm.lowering.quantized.storage import is_for_layers, store_as
 from pfir.backends.tvm.lowering.values import Program, Value
 from pfir.backends.tvm.schedule.integers.dot_blocks import stored
-from pfir.backends.tvm.schedule.tiles import FEWEST_LANES, plain_tile
+from pfir.backends.tvm.schedule.tiles import plain_tile
 from pfir.backends.tvm.tuning.database import NOTHING, Known
 from pfir.errors import CompileError
 from pfir.ir.model import Model
@@ -161,7 +162,7 @@ class Lowering:
         if all(node.op in NO_OPS for node in group.nodes):
             self.values[group.output.name] = self.given(head.inputs[0])
             return
-        same = self._same_integers(head) or self._moved_integers(group)
+        same = same_integers(head, self.given) or self._moved_integers(group)
         if same is not None:
             self.values[head.outputs[0].name] = same
             if group.nodes[1:]:
@@ -182,17 +183,6 @@ class Lowering:
         except ScheduleError:
             self._unscheduled(group)
 
-    def _same_integers(self, node: gs.Node) -> Value | None:
-        """What a node makes that only says what integers stand for, or that they stand for what they stood for."""
-        quantization = quantization_of(node)
-        if quantization is None:
-            return None
-        given = self.given(node.inputs[0])
-        if node.op == DEQUANTIZE:
-            return Value(given.var, replace(given.form, quantization=quantization))
-        alike = given.form.quantization == quantization and given.form.dtype == type_of(node.outputs[0])
-        return Value(given.var, replace(given.form, quantization=None)) if alike else None
-
     def _moved_integers(self, group: Group) -> Value | None:
         """What the first node of a group makes where it only moves integers, which stand for the same behind it."""
         given = [self.given(tensor) for tensor in moved_inputs(group.head)]
@@ -205,16 +195,15 @@ class Lowering:
     def _anchor(self, group: Group) -> Anchor | None:
         """What heads the kernel of a group; None where none of ours computes it."""
         program, head = self.program, group.head
-        integers = integer_anchor(program, group, self.numbers)
+        integers = integer_anchor(program, group, self.given)
         return integers or anchor(program, group, self._read_by(head)) or mover(program, head, self.numbers)
 
     def _read_by(self, head: gs.Node) -> Values:
         """How an anchor reads: a convolution copies an image in ONNX's order anyway, and converts it there."""
-        if head.op in BY_ELEMENT:
-            return self.numbers
-        form = self.given(head.inputs[0]).form
-        image = head.op == "Conv" and form.order == (0, 1, 2, 3) and form.quantization is None
-        return self.given if image else self.value
+        form = self.given(head.inputs[0]).form if head.op == "Conv" else None
+        if form is not None and form.order == (0, 1, 2, 3) and form.quantization is None:
+            return self.given
+        return self.numbers if head.op in BY_ELEMENT else self.value
 
     def _unscheduled(self, group: Group) -> None:
         """Our schedule does not fit these sizes: slow and right, from the importer, is what is left."""
@@ -246,7 +235,7 @@ class Lowering:
             if isinstance(t, gs.Variable) and not t.is_empty() and t.name not in inner
         ]
         order = next((form.order for form in forms if form.shape == shape), plain(shape).order)
-        if order == plain(shape).order and _is_for_layers(group.output):
+        if order == plain(shape).order and is_for_layers(group.output):
             order = channels_last(shape).order
         return Anchor("affine", {"kind": "steps"}, [], Form(shape, order), plain_tile(self.program.target))
 
@@ -265,11 +254,11 @@ class Lowering:
                 operands.append(self.program.constant(arrays[len(operands)]))
                 places[tensor.name] = ("step", len(steps) - 1)
         for node in nodes:
-            arguments = tuple(self._argument(t, places, operands, start) for t in _arguments(node))
+            arguments = tuple(self._argument(t, places, operands, start) for t in arguments_of(node))
             if node.op in NO_OPS and arguments[0][0] in ("main", "step"):
                 places[node.outputs[0].name] = arguments[0]
                 continue
-            steps.append(Step(node.op, _attributes(node), arguments))
+            steps.append(Step(node.op, attributes_of(node), arguments))
             places[node.outputs[0].name] = ("step", len(steps) - 1)
         whole, factors = folded(tuple(steps), lambda j: j in arrays or operands[j].form.quantization is not None)
         for j, factor in factors.items():
@@ -320,34 +309,8 @@ class Lowering:
         return as_modelled(self.program, tensor, self.given(tensor)).var
 
 
-def _is_for_layers(tensor: gs.Tensor) -> bool:
-    """Whether a convolution reads these integers, of so many channels that it wants those side by side."""
-    integers = type_of(tensor) in EIGHT_BITS and int(tensor.shape[1]) >= FEWEST_LANES
-    readers = (reader for node in tensor.outputs for result in node.outputs for reader in result.outputs)
-    return integers and any(reader.op == "Conv" for reader in readers)
-
-
 def _along_channels(start: Anchor, vector: np.ndarray) -> np.ndarray:
     """A vector of one number a channel, shaped so that it broadcasts along that axis of the result."""
     rank = len(start.out.shape)
     channel_axis = start.out.order[-1]
     return vector.astype(np.float32).reshape((-1,) + (1,) * (rank - 1 - channel_axis))
-
-
-def _arguments(node: gs.Node) -> list[gs.Tensor]:
-    first = node.op in ("Clip", "Dropout", QUANTIZE, DEQUANTIZE)
-    return node.inputs[:1] if first else [t for t in node.inputs if not t.is_empty()]
-
-
-def _attributes(node: gs.Node) -> tuple[tuple[str, Any], ...]:
-    """What the operator's expression needs; the bounds of a Clip as numbers whichever opset it is of."""
-    quantization = quantization_of(node)
-    if quantization is not None:
-        made = (("dtype", type_of(node.outputs[0])),) if node.op == QUANTIZE else ()
-        return (*made, ("scale", quantization.scale), ("zero_point", quantization.zero_point))
-    attributes = {k: v for k, v in node.attrs.items() if isinstance(v, int | float | str)}
-    if node.op == "Clip":
-        for name, tensor in zip(("min", "max"), node.inputs[1:], strict=False):
-            if not tensor.is_empty():
-                attributes[name] = float(array_of(tensor).reshape(-1)[0])
-    return tuple(sorted(attributes.items()))

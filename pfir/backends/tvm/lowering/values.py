@@ -133,7 +133,8 @@ class Program:
     def _make(self, spec: KernelSpec, tile: Tile) -> Any:
         name = f"{spec.family}_{len(self.kernels)}"
         function = FAMILIES[spec.family].make(spec, tile)
-        function = function.with_attr("global_symbol", name).with_attr("tirx.noalias", True)
+        apart = function.attrs.get("tirx.noalias", True)
+        function = function.with_attr("global_symbol", name).with_attr("tirx.noalias", apart)
         return self.builder.add_func(function, name)
 
 

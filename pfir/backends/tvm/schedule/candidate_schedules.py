@@ -11,8 +11,11 @@ from pfir.backends.tvm.schedule.blocks import Direct
 from pfir.backends.tvm.schedule.channel_tiles import depthwise_tile, depthwise_tiles
 from pfir.backends.tvm.schedule.crossing import across_tile
 from pfir.backends.tvm.schedule.direct import covers, direct_plan, direct_plans
-from pfir.backends.tvm.schedule.integers.choice import dot_plan, dot_plans
+from pfir.backends.tvm.schedule.integers.choice import integer_plan, integer_plans
+from pfir.backends.tvm.schedule.integers.depthwise_blocks import DepthwiseBlocks
+from pfir.backends.tvm.schedule.integers.depthwise_choice import depthwise_plan, depthwise_plans
 from pfir.backends.tvm.schedule.integers.dot_blocks import DotBlocks
+from pfir.backends.tvm.schedule.integers.pair_blocks import PairBlocks
 from pfir.backends.tvm.schedule.product_choice import chosen_tile
 from pfir.backends.tvm.schedule.tile_kinds import DotsTile, DottedTile, MatrixTile, ProductTile, Tile
 from pfir.backends.tvm.schedule.tiles import (
@@ -25,7 +28,7 @@ from pfir.backends.tvm.schedule.winograd import Winograd
 from pfir.target import INT8, Target
 from pfir.workload import Workload
 
-Schedule = Tile | Winograd | Direct | DotBlocks
+Schedule = Tile | Winograd | Direct | DotBlocks | PairBlocks | DepthwiseBlocks
 
 _TILES = 6  # of the model's ranking
 _PLANS = 4
@@ -47,7 +50,7 @@ class Choice:
 
 def _convolution(target: Target, workload: Workload) -> Schedule:
     if workload.dtype == INT8:
-        return dot_plan(target, workload)
+        return integer_plan(target, workload)
     tiled = winograd_or_direct(target, workload.channels, workload.out) if _squares(workload) else None
     if tiled or not covers(target, workload):
         return tiled or _matrix_tiles(target, workload)[0]
@@ -73,7 +76,7 @@ def _matrix_tiles(target: Target, workload: Workload) -> list[MatrixTile]:
 
 def _convolutions(target: Target, workload: Workload) -> Iterator[Schedule]:
     if workload.dtype == INT8:
-        yield from dot_plans(target, workload)
+        yield from integer_plans(target, workload)
         return
     tiles = _matrix_tiles(target, workload)
     if _squares(workload):
@@ -96,11 +99,16 @@ def _products(target: Target, workload: Workload) -> Iterator[Schedule]:
 
 
 def _depthwise(target: Target, workload: Workload) -> Schedule:
+    if workload.dtype == INT8:
+        return depthwise_plan(target, workload)
     blocks = depthwise_tile(target, workload)
     return across_tile(target, workload, blocks) or blocks
 
 
 def _depthwise_tiles(target: Target, workload: Workload) -> Iterator[Schedule]:
+    if workload.dtype == INT8:
+        yield from depthwise_plans(target, workload)
+        return
     tiles = depthwise_tiles(target, workload)
     yield from tiles[:_TILES]
     narrower = tiles[0].lanes // 2

@@ -10,6 +10,10 @@ from pfir.instructions import Instructions
 from pfir.target import Target
 from pfir.workload import Tail
 
+# Instructions that make a vector of eight of four, and the four bytes that are stored of it.
+_FOUR, _HALF = 4, 3
+_SSE, _AVX512 = 16, 64  # bytes of a vector
+
 
 @lru_cache(maxsize=1 << 12)
 def after_sums(target: Target, tail: Tail, lanes: int) -> Instructions:
@@ -26,9 +30,14 @@ def after_sums(target: Target, tail: Tail, lanes: int) -> Instructions:
 def rounded(target: Target, lanes: int) -> Instructions:
     """The instructions that round so many floats to bytes and store them."""
     vectors = -(-lanes // (target.core.vector_bytes // 4))
+    eights = -(-lanes // 8)
+    if not by_lane(target) and target.core.vector_bytes < _AVX512:
+        # A bound and the conversion of four; two narrowings and the zero point of eight, which AVX2 takes apart.
+        apart = eights if target.core.vector_bytes > _SSE else 0
+        return Instructions(vector=2 * -(-lanes // 4) + 3 * eights + apart, store=eights, store_bytes=lanes)
     if not by_lane(target):
         # A bound, conversion, zero point, bound, narrowing.
         return Instructions(vector=5 * vectors, store=vectors, store_bytes=lanes)
-    eights = -(-lanes // 8)
+    half = _HALF if lanes % 8 == _FOUR else 0
     # Conversion and narrowing of four; zero point and narrowing of eight. Two are stored together.
-    return Instructions(vector=2 * vectors + 2 * eights, store=-(-eights // 2), store_bytes=lanes)
+    return Instructions(vector=2 * vectors + 2 * eights + half, store=-(-eights // 2), store_bytes=lanes)

@@ -82,11 +82,11 @@ class Layer:
         last = tirx.min(kernel, (height + pad - y * stride + step - 1) // step) if cut else kernel
         return first, last
 
-    def tiles(self, most: int) -> Iterator[tuple[int, int, int, Stretches]]:
-        """Runs of equal tiles along a row of the result, of at most so many positions each and all of nearly as many:
-        where a run starts, how many tiles and of how many positions, and their taps."""
+    def tiles(self, most: int, unit: int = 1) -> Iterator[tuple[int, int, int, Stretches]]:
+        """Runs of equal tiles along a row of the result, of at most so many positions each and all of nearly as many
+        units: where a run starts, how many tiles and of how many positions, and their taps."""
         axis = self.columns
-        for (rows, taps), run in groupby(axis.balanced(most), lambda tile: (len(tile), axis.stretches(tile))):
+        for (rows, taps), run in groupby(axis.balanced(most, unit), lambda tile: (len(tile), axis.stretches(tile))):
             found = list(run)
             yield found[0].start, len(found), rows, taps
 

@@ -15,6 +15,7 @@ from pfir.backends.tvm.kernels.integers.packing import Border
 from pfir.backends.tvm.kernels.integers.tile import Buffers, Place, RegisterTile
 from pfir.backends.tvm.kernels.written import argument
 from pfir.backends.tvm.lowering.form import KernelSpec
+from pfir.backends.tvm.schedule.integers.dot_blocks import positions_together
 from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
 from pfir.target import SINGLE
 
@@ -36,7 +37,8 @@ def conv_int8(spec: KernelSpec, tile: MatrixTile) -> Any:
         layer = Layer(spec, tile)
         image = _copied(layer, operands[0]) if layer.bordered else _image(operands[0])
         _blocks(layer, Buffers(operands, image, result))
-    return ib.get()
+    # If LLVM knew that the result overlaps no weights, it would load them ahead of the loop over tiles, and spill them.
+    return ib.get().with_attr("tirx.noalias", not spec["fenced"])
 
 
 def border(layer: Layer, axis: int) -> Border:
@@ -86,13 +88,14 @@ def _blocks(layer: Layer, buffers: Buffers) -> None:
 
     blocks, groups, (batch, _, height, _) = layer.spec["blocks"], layer.spec["group"], layer.spec.out.shape
     taps = layer.spec["kernel"][0] * layer.spec["kernel"][1]
-    values = 4 * taps * len(values_of(layer.inner))
+    together = layer.spec["together"]
+    values = together * taps * len(values_of(layer.inner, together))
     size = values * sum(block.count * block.channels for block in blocks)
     rows, columns, first, lines = border(layer, 0), border(layer, 1), 0, batch * height
     for block in blocks:
         with (T.parallel if layer.tile.threads > 1 else T.serial)(0, groups * block.count * lines) as task:
             group, channel = task // (lines * block.count), first + task // lines % block.count * block.channels
-            for start, count, most, met in layer.tiles(block.rows):
+            for start, count, most, met in layer.tiles(block.rows, positions_together(layer.spec["dot"])):
                 with T.serial(0, count) as i:
                     place = Place(task // height % batch, task % height, start + i * most, group, channel)
                     kinds = tuple(columns.of(start + k) for k in range(most))

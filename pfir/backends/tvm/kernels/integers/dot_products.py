@@ -35,7 +35,13 @@ class DotProduct:
         from tvm import tirx
 
         same = tirx.call_intrin(f"{self.data}x{TOGETHER * lanes}", "tirx.reinterpret", tirx.Broadcast(value, lanes))
-        factors = (same, weights) if self.values_first else (weights, same)
+        return self.add_each(total, same, weights, lanes)
+
+    def add_each(self, total: Any, values: Any, weights: Any, lanes: int) -> Any:
+        """As `add`, with values of each lane's own, of four times as many lanes as there are sums."""
+        from tvm import tirx
+
+        factors = (values, weights) if self.values_first else (weights, values)
         return tirx.call_llvm_pure_intrin(f"int32x{lanes}", self.name.format(32 * lanes), total, *factors)
 
 

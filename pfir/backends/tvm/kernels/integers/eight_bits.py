@@ -26,8 +26,19 @@ def quantized(value: Any, quantization: Quantization, dtype: str) -> Any:
 
 
 def dequantized(value: Any, quantization: Quantization) -> Any:
-    """The float32 that an integer stands for."""
+    """The float32 that an integer stands for, or those of a vector."""
     from tvm import tirx
 
-    steps = value.astype("int32") - tirx.const(quantization.zero_point, "int32") if quantization.zero_point else value
-    return steps.astype(SINGLE) * tirx.const(quantization.scale, SINGLE)
+    steps = value
+    if quantization.zero_point:
+        whole = value.astype(_with_lanes("int32", value))
+        steps = whole - tirx.const(quantization.zero_point, _with_lanes("int32", value))
+    floats = _with_lanes(SINGLE, value)
+    steps = steps.astype(floats)
+    return steps if quantization.scale == 1 else steps * tirx.const(quantization.scale, floats)
+
+
+def _with_lanes(dtype: str, value: Any) -> str:
+    """The type of a vector of as many lanes."""
+    _, lanes, count = str(value.ty).partition("x")
+    return dtype + lanes + count

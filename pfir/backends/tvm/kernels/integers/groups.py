@@ -1,12 +1,13 @@
-"""Which neighbouring input values a dot product takes together: groups of four bytes, brought by loads of up to 16."""
+"""Which neighbouring input values an instruction takes together: groups of four or eight bytes, brought by loads of up
+to 16."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 TOGETHER = 4
-"""Input values whose products one lane adds up."""
-_WIDEST = 4  # groups of a load
+"""Input values whose products one lane of a dot product adds up."""
+_WIDEST = 16  # bytes of a load
 
 
 @dataclass(frozen=True)
@@ -41,25 +42,25 @@ class Cut:
         return self.groups * self.whole + (self.last.groups - self.last.skipped if self.last else 0)
 
 
-def cut(length: int) -> Cut:
-    """The loads of a run of at least four values."""
-    groups = _WIDEST
-    while groups * TOGETHER > length:
+def cut(length: int, together: int = TOGETHER) -> Cut:
+    """The loads of a run of at least as many values as are taken `together`."""
+    groups = _WIDEST // together
+    while groups * together > length:
         groups //= 2
-    values = groups * TOGETHER
+    values = groups * together
     whole, left = divmod(length, values)
     if not left:
         return Cut(groups, whole, None)
-    return Cut(groups, whole, Piece(length - values, groups, groups - -(-left // TOGETHER), -left % TOGETHER))
+    return Cut(groups, whole, Piece(length - values, groups, groups - -(-left // together), -left % together))
 
 
-def values_of(length: int) -> list[tuple[int, ...]]:
+def values_of(length: int, together: int = TOGETHER) -> list[tuple[int, ...]]:
     """The values of each group that a run multiplies, in order; -1 where another group has the value."""
-    found = cut(length)
-    rows = [tuple(range(TOGETHER * i, TOGETHER * (i + 1))) for i in range(found.groups * found.whole)]
+    found = cut(length, together)
+    rows = [tuple(range(together * i, together * (i + 1))) for i in range(found.groups * found.whole)]
     if found.last:
-        first = found.last.start + TOGETHER * found.last.skipped
+        first = found.last.start + together * found.last.skipped
         rest = list(range(first, length))
         rest[: found.last.done] = [-1] * found.last.done
-        rows += [tuple(rest[i : i + TOGETHER]) for i in range(0, len(rest), TOGETHER)]
+        rows += [tuple(rest[i : i + together]) for i in range(0, len(rest), together)]
     return rows

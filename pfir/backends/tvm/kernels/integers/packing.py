@@ -1,12 +1,14 @@
 """Weights of eight bits and first values of sums, as the integer kernels read them.
 
-Packed weights are flat: for each group and block `[KH, KW, groups of four inputs, vectors, lanes, 4]`.
+Packed weights are flat: for each group and block `[KH, KW, groups of inputs, vectors, lanes, T]`, where T inputs are
+multiplied together.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -14,15 +16,16 @@ from pfir.backends.tvm.kernels.integers.groups import TOGETHER, values_of
 from pfir.backends.tvm.schedule.blocks import Block
 
 
-def pack(weight: np.ndarray, group: int, blocks: tuple[Block, ...], inner: int) -> np.ndarray:
+def pack(weight: np.ndarray, group: int, blocks: tuple[Block, ...], inner: int, together: int = TOGETHER) -> np.ndarray:
     """`[G*O, I, KH, KW]` int8 -> flat, as the kernel reads it.
 
     Args:
         inner: Input channels of a group in the image that is read: I, or more where a copy has some beside.
+        together: Inputs that one instruction multiplies: 4 of dot products, 8 of matrix products.
     """
     channels = len(weight) // group
     wide = np.pad(weight, ((0, 0), (0, inner - weight.shape[1]), (0, 0), (0, 0)))
-    groups = _groups(wide).reshape(group, channels, *weight.shape[2:], -1, TOGETHER)
+    groups = _groups(wide, together).reshape(group, channels, *weight.shape[2:], -1, together)
     return np.concatenate(
         [
             groups[g, lanes].transpose(1, 2, 3, 0, 4).reshape(-1)
@@ -32,11 +35,11 @@ def pack(weight: np.ndarray, group: int, blocks: tuple[Block, ...], inner: int) 
     )
 
 
-def _groups(weight: np.ndarray) -> np.ndarray:
-    """`[O, I, KH, KW]` -> `[O, KH, KW, groups, 4]`, zeros where another group has the value."""
+def _groups(weight: np.ndarray, together: int) -> np.ndarray:
+    """`[O, I, KH, KW]` -> `[O, KH, KW, groups, T]`, zeros where another group has the value."""
     taps = weight.transpose(0, 2, 3, 1)
     taps = np.concatenate([taps, np.zeros_like(taps[..., :1])], axis=-1)
-    return taps[..., np.array(values_of(weight.shape[1]))]
+    return taps[..., np.array(values_of(weight.shape[1], together))]
 
 
 def _lanes(blocks: tuple[Block, ...], channels: int) -> list[list[int]]:
@@ -95,6 +98,14 @@ class Border:
     def of(self, place: int) -> int:
         """The class of a position."""
         return min(place, self.before) + max(0, place - (self.out - self.behind) + 1)
+
+    def at(self, place: Any) -> Any:
+        """The class of a position that is known when the kernel runs."""
+        from tvm import tirx
+
+        if self.classes == 1:
+            return 0
+        return tirx.min(place, self.before) + tirx.max(0, place - (self.out - self.behind) + 1)
 
     def taps(self, kind: int) -> list[int]:
         """The taps that meet the image at the positions of a class."""

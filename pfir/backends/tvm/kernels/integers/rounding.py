@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pfir.backends.tvm.lowering.form import KernelSpec
+from pfir.backends.tvm.kernels.integers.eight_bits import quantized
+from pfir.backends.tvm.lowering.form import KernelSpec, Quantization
 from pfir.target import SINGLE
 
 QUANTIZE = "QuantizeLinear"
-_LIMITS = {"int8": (-128, 127), "uint8": (0, 255)}
 
 
 @dataclass(frozen=True)
@@ -40,21 +40,18 @@ def store_rounded(buffer: Any, index: list[Any], floats: Any, lanes: int, roundi
     """Write the integers of `floats`, a buffer of as many lanes, side by side from `index` on.
 
     Args:
-        by: The instructions there are: `neon`, `avx512`, or `any` for what LLVM makes of it.
+        by: The instructions there are: `neon`, `avx512`, `sse`, or `any` for what LLVM makes of it.
     """
-    {"neon": _neon, "avx512": _avx512, "any": _any}[by](buffer, index, floats, lanes, rounding)
+    {"neon": _neon, "avx512": _avx512, "sse": _sse, "any": _any}[by](buffer, index, floats, lanes, rounding)
 
 
 def _any(buffer: Any, index: list[Any], floats: Any, lanes: int, rounding: Rounding) -> None:
-    from tvm import tirx
     from tvm.tirx.script import builder as T
 
-    low, high = (float(limit - rounding.zero_point) for limit in _LIMITS[rounding.dtype])
     *outer, last = index
     with T.vectorized(0, lanes) as e:
-        bounded = tirx.min(tirx.max(floats[e], tirx.const(low, "float32")), tirx.const(high, "float32"))
-        whole = tirx.nearbyint(bounded).astype("int32") + tirx.const(rounding.zero_point, "int32")
-        T.buffer_store(buffer, whole.astype(rounding.dtype), [*outer, last + e])
+        whole = quantized(floats[e], Quantization(1.0, rounding.zero_point), rounding.dtype)
+        T.buffer_store(buffer, whole, [*outer, last + e])
 
 
 def _neon(buffer: Any, index: list[Any], floats: Any, lanes: int, rounding: Rounding) -> None:
@@ -74,8 +71,16 @@ def _neon(buffer: Any, index: list[Any], floats: Any, lanes: int, rounding: Roun
         eight = tirx.call_llvm_pure_intrin("int8x8", f"llvm.aarch64.neon.{name}.v8i8", whole)
         if sign == "u":
             eight = tirx.call_intrin("uint8x8", "tirx.reinterpret", eight)
-        kept = eight if width == 8 else tirx.Shuffle([eight], list(range(width)))
+        kept = eight if width == 8 else _first_four(eight, rounding.dtype)
         T.buffer_store(buffer, kept, [*outer, tirx.Ramp(last + first, 1, width)])
+
+
+def _first_four(eight: Any, dtype: str) -> Any:
+    """The first four bytes, by way of one int32: a vector of four LLVM would widen before it is stored."""
+    from tvm import tirx
+
+    halves = tirx.call_intrin("int32x2", "tirx.reinterpret", eight)
+    return tirx.call_intrin(f"{dtype}x4", "tirx.reinterpret", tirx.Shuffle([halves], [0]))
 
 
 def _converted(floats: Any, first: int) -> Any:
@@ -112,6 +117,32 @@ def _avx512(buffer: Any, index: list[Any], floats: Any, lanes: int, rounding: Ro
         sixteen = tirx.call_intrin("uint8x16", "tirx.reinterpret", sixteen)
     kept = sixteen if lanes == 16 else tirx.Shuffle([sixteen], list(range(lanes)))
     T.buffer_store(buffer, kept, [*outer, tirx.Ramp(last, 1, lanes)])
+
+
+def _sse(buffer: Any, index: list[Any], floats: Any, lanes: int, rounding: Rounding) -> None:
+    """`cvtps2dq`, narrowing to 16 bits, the zero point, narrowing to eight bits: all but the first saturate."""
+    from tvm import tirx
+    from tvm.tirx.script import builder as T
+
+    *outer, last = index
+    moved = tirx.Broadcast(tirx.const(rounding.zero_point, "int16"), 8)
+    name = "packus" if rounding.dtype == "uint8" else "packss"
+    for first in range(0, lanes, 8):
+        width = min(8, lanes - first)
+        parts = [_whole_x86(floats, first + i) for i in range(0, width, 4)]
+        sixteen = tirx.call_llvm_pure_intrin("int16x8", "llvm.x86.sse2.packssdw.128", parts[0], parts[-1])
+        sixteen = tirx.call_llvm_pure_intrin("int16x8", "llvm.sadd.sat.v8i16", sixteen, moved)
+        eight = tirx.call_llvm_pure_intrin("int8x16", f"llvm.x86.sse2.{name}wb.128", sixteen, sixteen)
+        kept = tirx.Shuffle([tirx.call_intrin(f"{rounding.dtype}x16", "tirx.reinterpret", eight)], list(range(width)))
+        T.buffer_store(buffer, kept, [*outer, tirx.Ramp(last + first, 1, width)])
+
+
+def _whole_x86(floats: Any, first: int) -> Any:
+    """Four floats from the `first` on, rounded; what no int32 holds would become the least one."""
+    from tvm import tirx
+
+    four = tirx.BufferLoad(floats, [tirx.Ramp(first, 1, 4)])
+    return _rounded_x86(tirx.min(four, tirx.Broadcast(tirx.const(1e9, "float32"), 4)), 4)
 
 
 def _rounded_x86(floats: Any, lanes: int) -> Any:

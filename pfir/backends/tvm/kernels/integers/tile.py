@@ -10,12 +10,18 @@ from typing import Any
 from pfir.backends.tvm.kernels.axis import Stretches
 from pfir.backends.tvm.kernels.common import Operand, tail
 from pfir.backends.tvm.kernels.direct.layer import Layer
-from pfir.backends.tvm.kernels.integers.dot_products import DOT_PRODUCTS, four, fours
-from pfir.backends.tvm.kernels.integers.groups import TOGETHER, Cut, cut, values_of
+from pfir.backends.tvm.kernels.integers.dot_products import DOT_PRODUCTS
+from pfir.backends.tvm.kernels.integers.groups import Cut, cut, values_of
+from pfir.backends.tvm.kernels.integers.matrix_sums import MatrixSums
 from pfir.backends.tvm.kernels.integers.packing import Border
+from pfir.backends.tvm.kernels.integers.pairs.products import PAIR_PRODUCTS
+from pfir.backends.tvm.kernels.integers.pairs.sums import pair_sums
 from pfir.backends.tvm.kernels.integers.rounding import rounding_last, store_rounded
+from pfir.backends.tvm.kernels.integers.sums import DotSums, Run, Sums
 from pfir.backends.tvm.kernels.written import WRITTEN_OUT, fence, store
 from pfir.backends.tvm.schedule.blocks import Block
+from pfir.backends.tvm.schedule.integers.dot_blocks import SMMLA
+from pfir.backends.tvm.schedule.integers.pair_blocks import PAIR_VECTORS
 from pfir.target import SINGLE
 
 
@@ -37,18 +43,6 @@ class Place:
     x: Any
     group: Any
     channel: Any
-
-
-@dataclass(frozen=True)
-class _Run:
-    """Values side by side in a row of the image: the row, the first one under a tile's first position, the first of
-    their packed weights, how many there are, and the positions for which they count."""
-
-    row: Any
-    begin: Any
-    weights: Any
-    length: int
-    who: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -77,18 +71,35 @@ class RegisterTile:
         from tvm.tirx.script import builder as T
 
         sums = [T.alloc_buffer((len(self.kinds), width), "int32", scope="local") for width in self.block.lanes]
-        self._begin(sums)
+        found = self._sums(sums)
+        if not found.late:
+            self._begin(sums)
+        found.begin()
         first, last = self.layer.lines(self.place.y)
         if self.taps:
             with T.serial(first, last) as ky:
                 for tap, count, who in self.taps:
-                    self._stretch(ky, tap, count, who, sums)
+                    self._stretch(ky, tap, count, who, found)
+        fence(self.layer.spec["fenced"], whole=True)
+        if found.late:
+            self._begin(sums)
+        found.finish()
         for i, (j, width) in pairs(range(len(self.kinds)), enumerate(self.block.lanes)):
             self._result(i, j, width, sums[j])
 
-    @property
-    def _dot(self) -> Any:
-        return DOT_PRODUCTS[self.layer.spec["dot"]]
+    def _sums(self, cells: list[Any]) -> Sums:
+        """What products are added to."""
+        from tvm.tirx.script import builder as T
+
+        lanes, positions = self.block.lanes, len(self.kinds)
+        common = (lanes, positions, self.buffers.image, self.buffers.operands[1].tensor, cells)
+        dot, together, fenced = (self.layer.spec[name] for name in ("dot", "together", "fenced"))
+        if dot in PAIR_PRODUCTS:
+            return pair_sums(PAIR_PRODUCTS[dot], together, fenced, *common)
+        if dot != SMMLA:
+            return DotSums(*common, DOT_PRODUCTS[dot])
+        shapes = [(-(-positions // 2), width // 2, 4) for width in lanes]
+        return MatrixSums(*common, [T.alloc_buffer(shape, "int32", scope="local") for shape in shapes])
 
     def _channel(self, j: int) -> Any:
         """The first channel within the group of vector `j`."""
@@ -119,87 +130,57 @@ class RegisterTile:
             return 0
         return tirx.min(y, rows.before) + tirx.max(0, y - (rows.out - rows.behind) + 1)
 
-    def _stretch(self, ky: Any, tap: int, count: int, who: tuple[int, ...], sums: list[Any]) -> None:
+    def _stretch(self, ky: Any, tap: int, count: int, who: tuple[int, ...], sums: Sums) -> None:
         """Add the values under these taps of a row of the kernel: those of all taps where they lie side by side in
         whole groups, else those of one tap after the other."""
         from tvm.tirx.script import builder as T
 
-        layer, spec, inner = self.layer, self.layer.spec, self.layer.inner
-        beside = inner == layer.step and inner % TOGETHER == 0
+        layer, spec, inner, together = self.layer, self.layer.spec, self.layer.inner, self.layer.spec["together"]
+        whole = together * PAIR_VECTORS[spec["dot"]].chained if spec["dot"] in PAIR_VECTORS else together
+        beside = inner == layer.step and inner % whole == 0
         row = self.place.y * spec["strides"][0] + ky * spec["dilations"][0] - layer.rows.pad
         start = self.place.x * layer.stride - layer.left + self.place.group * inner
-        packed = TOGETHER * sum(self.block.lanes) * len(values_of(inner))
+        packed = together * sum(self.block.lanes) * len(values_of(inner, together))
         with T.serial(0, 1 if beside else count) as kx:
             weights = self.weights + (ky * spec["kernel"][1] + tap + kx) * packed
             length = inner * (count if beside else 1)
-            self._add(_Run(row, start + (tap + kx) * layer.step, weights, length, who), sums)
+            begin = start + (tap + kx) * layer.step
+            self._add(Run(self.place.batch, row, begin, layer.stride, weights, length, who), sums)
 
-    def _add(self, run: _Run, sums: list[Any]) -> None:
+    def _add(self, run: Run, sums: Sums) -> None:
         """Add the products of a run."""
         from tvm.tirx.script import builder as T
 
-        found, group = cut(run.length), TOGETHER * sum(self.block.lanes)
+        together = self.layer.spec["together"]
+        found, group = cut(run.length, together), together * sum(self.block.lanes)
         fenced = self.layer.spec["fenced"] and self._instructions(run, found) <= WRITTEN_OUT
 
         def some(start: Any, groups: int, first: int, weights: Any) -> None:
-            fence(fenced)
-            value = self._values(run, start, groups)
-            for e in range(first, groups):
-                self._multiply(run, sums, lambda i, e=e: value(i, e), weights + (e - first) * group)
+            fence(fenced, whole=True)
+            sums.add(run, start, groups, first, weights)
 
         with T.serial(0, found.whole) as k:
-            values = TOGETHER * found.groups
+            values = together * found.groups
             some(k * values, found.groups, 0, run.weights + k * found.groups * group)
         if found.last:
             behind = run.weights + found.whole * found.groups * group
             some(found.last.start, found.last.groups, found.last.skipped, behind)
 
-    def _instructions(self, run: _Run, found: Cut) -> int:
-        return found.count * len(run.who) * sum(-(-width // self._dot.lanes[0]) for width in self.block.lanes)
-
-    def _values(self, run: _Run, start: Any, groups: int) -> Callable[[int, int], Any]:
-        """Group `e` of a position's input values as one int32: from the lanes of a register where values are the
-        second factor, else each from memory."""
-        from tvm import tirx
-        from tvm.tirx.script import builder as T
-
-        def index(i: int, at: Any) -> list[Any]:
-            return [self.place.batch, run.row, run.begin + i * self.layer.stride + at]
-
-        if self._dot.values_first:
-            return lambda i, e: four(self.buffers.image, index(i, start + TOGETHER * e))
-        cells = T.alloc_buffer((len(self.kinds), groups), "int32", scope="local")
-        for i in run.who:
-            lanes = 0 if groups == 1 else tirx.Ramp(0, 1, groups)
-            T.buffer_store(cells, fours(self.buffers.image, index(i, start), groups), [i, lanes])
-        return lambda i, e: cells[i, e]
-
-    def _multiply(self, run: _Run, sums: list[Any], value: Callable[[int], Any], weights: Any) -> None:
-        """Multiply a group of each position's values by their weights for all vectors."""
-        from tvm import tirx
-        from tvm.tirx.script import builder as T
-
-        at = 0
-        for j, width in enumerate(self.block.lanes):
-            lanes = next(lanes for lanes in self._dot.lanes if lanes <= width)
-            for first in range(0, width, lanes):
-                some = tirx.Ramp(weights + TOGETHER * at, 1, TOGETHER * lanes)
-                factor = tirx.BufferLoad(self.buffers.operands[1].tensor, [some])
-                for i in run.who:
-                    place = [i, tirx.Ramp(first, 1, lanes)]
-                    total = tirx.BufferLoad(sums[j], place)
-                    T.buffer_store(sums[j], self._dot.add(total, value(i), factor, lanes), place)
-                at += lanes
+    def _instructions(self, run: Run, found: Cut) -> int:
+        """About how many instructions multiply."""
+        dot = self.layer.spec["dot"]
+        lanes = DOT_PRODUCTS[dot].lanes[0] if dot in DOT_PRODUCTS else 4
+        return found.count * len(run.who) * sum(-(-width // lanes) for width in self.block.lanes)
 
     def _result(self, i: int, j: int, width: int, sums: Any) -> None:
         """Write a vector of a position's channels, with what follows the convolution; of more lanes than there are
-        channels one after the other."""
+        channels in parts."""
         kept = self.layer.channels
         if width <= kept:
             self._vector(i, self._channel(j), width, lambda e: sums[i, e])
             return
-        for e in range(kept):
-            self._vector(i, e, 1, lambda _, e=e: sums[i, e])
+        for first, lanes in parts_of(kept):
+            self._vector(i, first, lanes, lambda e, first=first: sums[i, first + e])
 
     def _vector(self, i: int, channel: Any, lanes: int, total: Callable[[Any], Any]) -> None:
         from tvm.tirx.script import builder as T
@@ -218,3 +199,9 @@ class RegisterTile:
         store(scaled, lanes, lambda e: (value(e) / rounding.scale if rounding.scale != 1 else value(e), [e]))
         by = self.layer.spec["by"] if lanes > 1 else "any"
         store_rounded(self.buffers.result, [b, y, x, first], scaled, lanes, rounding, by)
+
+
+def parts_of(channels: int) -> list[tuple[int, int]]:
+    """Vectors that cover so few channels, none twice: the first channel and the lanes of each."""
+    lanes = next((lanes for lanes in (8, 4) if lanes <= channels), 1)
+    return [(0, lanes)] + [(lanes + first, width) for first, width in parts_of(channels - lanes)] if channels else []

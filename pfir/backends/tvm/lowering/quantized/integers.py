@@ -13,8 +13,10 @@ import onnx_graphsurgeon as gs
 
 from pfir.backends.tvm.kernels.direct.layer import Layer
 from pfir.backends.tvm.kernels.integers.convolution import border
-from pfir.backends.tvm.kernels.integers.groups import TOGETHER
-from pfir.backends.tvm.kernels.integers.packing import pack, starts
+from pfir.backends.tvm.kernels.integers.depthwise.packing import pack_depthwise
+from pfir.backends.tvm.kernels.integers.depthwise.products import products_by
+from pfir.backends.tvm.kernels.integers.packing import Border, starts
+from pfir.backends.tvm.kernels.integers.pairs.packing import packed_for
 from pfir.backends.tvm.lowering.anchor import Anchor, Values, array_of, optional, shape_of
 from pfir.backends.tvm.lowering.form import Form, KernelSpec, Quantization, Step, channels_last, plain
 from pfir.backends.tvm.lowering.fuse import Group
@@ -22,9 +24,10 @@ from pfir.backends.tvm.lowering.quantized.constants import QuantizedConstant
 from pfir.backends.tvm.lowering.quantized.moves import as_floats, as_integers
 from pfir.backends.tvm.lowering.quantized.nodes import EIGHT_BITS, QUANTIZE
 from pfir.backends.tvm.lowering.values import Program, Value
+from pfir.backends.tvm.schedule.integers.choice import adds_in_16_bits
 from pfir.backends.tvm.schedule.integers.dot_blocks import stored as stored_type
 from pfir.backends.tvm.schedule.integers.routing import convolved
-from pfir.backends.tvm.schedule.routing import CONVOLUTION
+from pfir.backends.tvm.schedule.routing import CONVOLUTION, DEPTHWISE, axes_of
 from pfir.backends.tvm.schedule.tiles import plain_tile
 from pfir.ir.costs.tails import tail_of
 from pfir.ir.operators.windows import each_of, pads_of
@@ -33,9 +36,12 @@ from pfir.workload import Workload
 
 FAMILY = "conv_int8"
 
+_MOST = 127  # of weights, two of whose products 16 bits hold
 _WHOLE = 1e-3  # how far from whole steps a bias may be that is taken for such
 _LIMITS = np.iinfo(np.int32)
+_MOST_WEIGHT = 127  # of which two products with int8 fit in 16 bits
 _LINE, _IMAGE = 3, 4  # axes
+_AVX512_BYTES = 64  # of a vector
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ def integer_anchor(program: Program, group: Group, value: Values) -> Anchor | No
     """What heads the kernel of a layer of integers; None where it is none, or where no kernel of ours sums them."""
     node = group.head
     layer = integer_layer(program, node, value(node.inputs[0])) if node.op in _LAYERS else None
-    if layer is None:
+    if layer is None or (layer.weight.min() < -_MOST and adds_in_16_bits(program.target)):
         return None
     shape = shape_of(node.outputs[0])
     result = channels_last(shape) if node.op == "Conv" else plain(shape)
@@ -90,7 +96,7 @@ def integer_anchor(program: Program, group: Group, value: Values) -> Anchor | No
         return None
     data = program.laid_out(layer.data, replace(layer.data.form, order=workload.order))
     layer = replace(layer, data=program.view(data, replace(data.form, shape=workload.data)))
-    return _anchor(program, workload, layer, result)
+    return (_depthwise if workload.family == DEPTHWISE else _anchor)(program, workload, layer, result)
 
 
 def _workload(group: Group, layer: IntegerLayer, result: Form) -> Workload:
@@ -138,20 +144,46 @@ def _anchor(program: Program, workload: Workload, layer: IntegerLayer, result: F
         "blocks": schedule.blocks,
         "dot": schedule.dot,
         "zero": layer.zero_point,
-        "together": TOGETHER,
+        "together": schedule.together,
         "by": _rounds_by(program.target),
         "fenced": program.target.arm64,
     }
     sizes = Layer(KernelSpec(FAMILY, tuple(attributes.items()), (layer.data.form,), 1, (), out), schedule.tile)
-    packed = pack(layer.weight, workload.group, schedule.blocks, sizes.inner)
+    packed = packed_for(schedule, layer.weight, workload.group, sizes.inner)
     begin = starts(layer.weight, layer.bias, layer.zero_point, border(sizes, 0), border(sizes, 1))
     operands = [layer.data, program.constant(packed), program.constant(begin)]
     return Anchor(FAMILY, attributes, operands, out, schedule.tile, layer.addend, layer.multiplier, result)
 
 
+def _depthwise(program: Program, workload: Workload, layer: IntegerLayer, result: Form) -> Anchor | None:
+    """The kernel of a convolution each of whose channels stands alone; None where two products may exceed 16 bits."""
+    schedule, out = program.schedule(workload), channels_last(workload.out)
+    if not schedule.dot and layer.weight.min() < -_MOST_WEIGHT:
+        return None
+    attributes = {
+        "strides": workload.strides,
+        "dilations": workload.dilations,
+        "pads": workload.pads,
+        "kernel": workload.kernel,
+        "blocks": schedule.blocks,
+        "lines": schedule.lines,
+        "dot": schedule.dot,
+        "by": _rounds_by(program.target),
+        "fenced": program.target.arm64,
+    }
+    rows, columns = (Border(*axis) for axis in axes_of(workload))
+    products = products_by(schedule.dot, layer.data.form.dtype)
+    packed = pack_depthwise(layer.weight, schedule.blocks, schedule.lines, products, rows)
+    begin = starts(layer.weight, layer.bias, layer.zero_point, rows, columns)
+    operands = [layer.data, program.constant(packed), program.constant(begin)]
+    return Anchor("depthwise_int8", attributes, operands, out, schedule.tile, layer.addend, layer.multiplier, result)
+
+
 def _rounds_by(target: Target) -> str:
     """The instructions that round to eight bits."""
-    return "neon" if target.arm64 else "avx512"
+    if target.triple.startswith("x86"):
+        return "avx512" if target.core.vector_bytes == _AVX512_BYTES else "sse"
+    return "neon" if target.arm64 else "any"
 
 
 def stored(program: Program, value: Value) -> Value:

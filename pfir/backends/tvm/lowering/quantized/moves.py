@@ -16,11 +16,23 @@ from pfir.backends.tvm.lowering.form import Quantization
 from pfir.backends.tvm.lowering.fuse import Group
 from pfir.backends.tvm.lowering.moves import MOVERS, mover
 from pfir.backends.tvm.lowering.pools import pool, reduce
-from pfir.backends.tvm.lowering.quantized.nodes import EIGHT_BITS, quantization_of
+from pfir.backends.tvm.lowering.quantized.nodes import DEQUANTIZE, EIGHT_BITS, quantization_of, type_of
 from pfir.backends.tvm.lowering.values import Program, Value
 
 _LARGEST = {"MaxPool": pool("max"), "GlobalMaxPool": reduce("max"), "ReduceMax": reduce("max")}
 _FAMILIES = ("affine", "move", "pool", "reduce")  # whose kernels take elements of any type
+
+
+def same_integers(node: gs.Node, given: Values) -> Value | None:
+    """What a node makes that only says what integers stand for, or makes integers of what the same ones stand for."""
+    quantization = quantization_of(node)
+    if quantization is None:
+        return None
+    value = given(node.inputs[0])
+    if node.op == DEQUANTIZE:
+        return as_floats(value, quantization)
+    alike = value.form.quantization == quantization and value.form.dtype == type_of(node.outputs[0])
+    return as_integers(value) if alike else None
 
 
 def moved_inputs(node: gs.Node) -> list[gs.Tensor]:

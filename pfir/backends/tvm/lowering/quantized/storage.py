@@ -1,4 +1,4 @@
-"""Integers of eight bits as the target's instructions take them: signed on Arm, unsigned on x86.
+"""Integers of eight bits as the target's instructions take them: signed on Arm, unsigned on x86, channels last.
 
 The zero points of a model's QuantizeLinear and DequantizeLinear nodes shift by 128, and the integers with them.
 """
@@ -12,6 +12,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.backends.tvm.lowering.quantized.nodes import EIGHT_BITS, quantization_of, type_of
+from pfir.backends.tvm.schedule.tiles import FEWEST_LANES
 from pfir.ir.edit import Names, held, is_op, set_input
 
 _SHIFT = 128
@@ -36,6 +37,13 @@ def store_as(graph: gs.Graph, dtype: str) -> None:
                 _shift(node, dtype, names)
             for tensor in tensors:
                 tensor.dtype = np.dtype(dtype)
+
+
+def is_for_layers(tensor: gs.Tensor) -> bool:
+    """Whether a convolution reads these integers, of so many channels that it wants those side by side."""
+    integers = type_of(tensor) in EIGHT_BITS and int(tensor.shape[1]) >= FEWEST_LANES
+    readers = (reader for node in tensor.outputs for result in node.outputs for reader in result.outputs)
+    return integers and any(reader.op == "Conv" for reader in readers)
 
 
 def _joined(graph: gs.Graph) -> Iterable[list[gs.Tensor]]:

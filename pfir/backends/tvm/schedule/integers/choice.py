@@ -1,13 +1,28 @@
-"""Which blocks of output channels an integer convolution by dot products is shared out in."""
+"""Which blocks of output channels an integer convolution is shared out in, and which instruction multiplies them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from operator import itemgetter
+
 import numpy as np
 
-from pfir.backends.tvm.counts.integers.dot_blocks import Walk, of_block, walk_of
+from pfir.backends.tvm.counts.integers.dot_blocks import of_block
+from pfir.backends.tvm.counts.integers.walk import Walk, walk_of
 from pfir.backends.tvm.schedule.blocks import Block, Shape
 from pfir.backends.tvm.schedule.coverings import coverings
-from pfir.backends.tvm.schedule.integers.dot_blocks import SDOT, DotBlocks, dot_of
+from pfir.backends.tvm.schedule.integers.dot_blocks import (
+    DOT_VALUES,
+    MATRIX_VALUES,
+    SDOT,
+    SMMLA,
+    DotBlocks,
+    dot_of,
+    multiplies_matrices,
+    positions_together,
+)
+from pfir.backends.tvm.schedule.integers.pair_blocks import PAIR_VECTORS, PairBlocks, pairs_of
+from pfir.backends.tvm.schedule.integers.pair_choice import pair_plans
 from pfir.backends.tvm.schedule.tiles import by_lane
 from pfir.target import Target
 from pfir.workload import Tail, Workload
@@ -18,41 +33,72 @@ _ARM_SHAPES: tuple[Shape, ...] = tuple(
 _X86_SHAPES: tuple[Shape, ...] = tuple(
     (lanes, 0) for lanes in ((4,), (8,), (16,), (16, 8), (16, 16), (16, 16, 16), (16, 16, 16, 16))
 )
+# Registers that matrix products need beside sums and values: with fewer LLVM spills.
+_OTHERS_OF_MATRICES = 4
 _MOST_ROWS = 14
 _FEW = 4  # plans that are worth measuring
+_FEWEST = 4  # input values that a run has
 
 
 def covers(target: Target, workload: Workload) -> bool:
-    """Whether the kernel can be made: the core has a dot product, and each tap has four values side by side, or a copy
-    of few channels gives them."""
-    few = workload.group == 1 and workload.channels < 4
-    return dot_of(target) is not None and (few or workload.channels >= 4)
+    """Whether the kernel can be made: the target has products of bytes, and each tap has four values side by side, or a
+    copy of few channels gives them."""
+    few = workload.group == 1 and workload.channels < _FEWEST
+    has = dot_of(target) is not None or pairs_of(target) is not None
+    return has and (few or workload.channels >= _FEWEST)
 
 
-def dot_plan(target: Target, workload: Workload) -> DotBlocks:
+def adds_in_16_bits(target: Target) -> bool:
+    """Whether two products are added in 16 bits, which those of weights of -128 may overflow."""
+    dot = pairs_of(target)
+    return dot_of(target) is None and dot is not None and PAIR_VECTORS[dot].chained > 1
+
+
+def integer_plan(target: Target, workload: Workload) -> DotBlocks | PairBlocks:
     """The plan that takes the fewest cycles, of work that `covers` holds for."""
-    return dot_plans(target, workload)[0]
+    return integer_plans(target, workload)[0]
+
+
+def integer_plans(target: Target, workload: Workload) -> Sequence[DotBlocks | PairBlocks]:
+    """A few plans, from the fewest cycles on: by pairs of products where there are no dot products."""
+    return dot_plans(target, workload) if dot_of(target) else pair_plans(target, workload)
 
 
 def dot_plans(target: Target, workload: Workload) -> list[DotBlocks]:
     """A few plans, from the fewest cycles on."""
+    dots = [dot_of(target) or SDOT]
+    if multiplies_matrices(target) and workload.channels >= MATRIX_VALUES:
+        dots.append(SMMLA)
+    priced = [plan for dot in dots for plan in _priced(target, workload, dot)]
+    return [plan for _, plan in sorted(priced, key=itemgetter(0))][:_FEW]
+
+
+def _priced(target: Target, workload: Workload, dot: str) -> list[tuple[float, DotBlocks]]:
+    """Plans with an instruction and what they take, from the fewest cycles on."""
     shapes = _ARM_SHAPES if by_lane(target) else _X86_SHAPES
-    walk, ways = walk_of(target, workload), coverings(workload.out[1] // workload.group, shapes)
+    walk = walk_of(workload, MATRIX_VALUES if dot == SMMLA else DOT_VALUES, positions=positions_together(dot))
+    ways = coverings(workload.out[1] // workload.group, shapes)
     blocks = [Block(*shape, _rows(target, walk, shape)) for shape in shapes]
     after = Tail(bias=True, operators=("Mul",))
     cycles = np.array([target.core.costs.cycles(of_block(target, walk, block, after)) for block in blocks])
-    order = np.argsort(ways.prices(cycles), kind="stable")[:_FEW]
-    return [_plan(target, blocks, ways.kinds(int(way))) for way in order]
+    prices = ways.prices(cycles)
+    order = np.argsort(prices, kind="stable")[:_FEW]
+    return [(float(prices[way]), _plan(target, blocks, ways.kinds(int(way)), dot)) for way in order]
 
 
-def _plan(target: Target, blocks: list[Block], kinds: list[tuple[int, int]]) -> DotBlocks:
+def _plan(target: Target, blocks: list[Block], kinds: list[tuple[int, int]], dot: str) -> DotBlocks:
     chosen = tuple(Block(blocks[i].lanes, 0, blocks[i].rows, count) for i, count in kinds)
-    return DotBlocks(chosen, dot_of(target) or SDOT, target.threads)
+    return DotBlocks(chosen, dot, target.threads)
 
 
 def _rows(target: Target, walk: Walk, shape: Shape) -> int:
-    """The most positions of which sums and values stay in registers, in tiles as equal as they come."""
+    """The most positions of which sums and values stay in registers, in tiles as equal as they come; pairs of them
+    where those are multiplied together."""
     vectors = sum(-(-lanes // (target.core.vector_bytes // 4)) for lanes in shape[0])
-    held = target.core.vector_registers - (2 if by_lane(target) else vectors + 2)
-    most = min(_MOST_ROWS, held // (vectors + (1 if by_lane(target) else 0)), walk.out)
-    return -(-walk.out // -(-walk.out // most))
+    if walk.positions > 1:
+        most = 2 * ((target.core.vector_registers - _OTHERS_OF_MATRICES) // (2 * vectors + 2))
+    else:
+        held = target.core.vector_registers - (2 if by_lane(target) else vectors + 2)
+        most = held // (vectors + (1 if by_lane(target) else 0))
+    most = min(_MOST_ROWS, most, walk.out)
+    return max(map(len, walk.axis.balanced(most, walk.positions)))

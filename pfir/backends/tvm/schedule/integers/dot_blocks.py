@@ -1,4 +1,5 @@
-"""An integer convolution by dot products of four bytes: how it is shared out, and which instruction a core has."""
+"""An integer convolution by dot products of four bytes, or matrix products of eight: how it is shared out, and which
+instructions a core has."""
 
 from __future__ import annotations
 
@@ -6,10 +7,12 @@ from dataclasses import dataclass
 
 from pfir.backends.tvm.schedule.blocks import Block
 from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
-from pfir.cores import DOT_CORES, VNNI_CORES
+from pfir.cores import DOT_CORES, I8MM_CORES, VNNI_CORES
 from pfir.target import Target
 
-SDOT, VPDPBUSD = "sdot", "vpdpbusd"
+SDOT, SMMLA, VPDPBUSD = "sdot", "smmla", "vpdpbusd"
+DOT_VALUES, MATRIX_VALUES = 4, 8
+"""Input values that a dot product or a matrix product multiplies for each position and channel."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,11 @@ class DotBlocks:
     threads: int = 1
 
     @property
+    def together(self) -> int:
+        """Input values that one instruction multiplies for each position and channel."""
+        return MATRIX_VALUES if self.dot == SMMLA else DOT_VALUES
+
+    @property
     def tile(self) -> MatrixTile:
         """The first block's, as other kernels know it."""
         first = self.blocks[0]
@@ -43,6 +51,16 @@ def dot_of(target: Target) -> str | None:
     if target.arm64 and target.cpu in DOT_CORES:
         return SDOT
     return VPDPBUSD if target.cpu in VNNI_CORES else None
+
+
+def positions_together(dot: str) -> int:
+    """Positions, and channels too, that one instruction multiplies."""
+    return 2 if dot == SMMLA else 1
+
+
+def multiplies_matrices(target: Target) -> bool:
+    """Whether code for the target may use matrix products of bytes."""
+    return target.arm64 and target.cpu in I8MM_CORES
 
 
 def stored(target: Target) -> str:

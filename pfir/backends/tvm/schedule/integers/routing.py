@@ -6,7 +6,8 @@ from dataclasses import replace
 from math import prod
 
 from pfir.backends.tvm.schedule.integers.choice import covers
-from pfir.backends.tvm.schedule.routing import CONVOLUTION, PRODUCT, is_product
+from pfir.backends.tvm.schedule.integers.depthwise_choice import covers_depthwise
+from pfir.backends.tvm.schedule.routing import CONVOLUTION, DEPTHWISE, PRODUCT, is_product
 from pfir.target import Target
 from pfir.workload import Workload
 
@@ -18,6 +19,8 @@ _IMAGE, _LINE = 4, 3  # axes
 def convolved(target: Target, workload: Workload) -> Workload | None:
     """The convolution over integers that a kernel computes which is to have integers; None where none of ours does."""
     found = _image(workload) if workload.spread in ((1, 1), (1,)) else None
+    if found is not None and covers_depthwise(target, found):
+        return replace(found, family=DEPTHWISE, order=_NHWC)
     if found is None or not covers(target, found):
         return None
     if is_product(found):

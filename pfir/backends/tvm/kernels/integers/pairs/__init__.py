@@ -1,0 +1,1 @@
+"""Sums of products of bytes in pairs, on cores without dot products."""
