@@ -127,6 +127,14 @@ def _swish(q: QuantizedNet) -> str:
     return q.pair(q.net.op("Mul", x, q.pair(q.net.op("Sigmoid", x), 1 / 256, LOWEST)))
 
 
+def _swish_and_sum(q: QuantizedNet) -> str:
+    """A value that is used twice, and another tensor that is read."""
+    x = q.features()
+    y = q.pair(q.conv(x, 12, 12), 0.04, 2)
+    y = q.net.op("Mul", y, q.net.op("Sigmoid", y))
+    return q.pair(q.net.op("Add", y, x))
+
+
 def _squeeze_excite(q: QuantizedNet) -> str:
     x = q.features()
     s = q.pair(q.net.op("GlobalAveragePool", x), 0.02, 1)
@@ -181,6 +189,7 @@ CASES: dict[str, Case] = {
     "shuffled channels": _shuffled,
     "moves of integers": _moved_integers,
     "swish": _swish,
+    "swish and a sum": _swish_and_sum,
     "squeeze and excite": _squeeze_excite,
     "layers left in float": _left_in_float,
     "Softmax": lambda q: q.pair(q.net.op("Softmax", q.features(), axis=1), 1 / 256, LOWEST),
