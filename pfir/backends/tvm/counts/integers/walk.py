@@ -90,9 +90,10 @@ def walk_of(workload: Workload, together: int, chained: int = 1, positions: int 
     met = sum(_taps(down, y)[1] - _taps(down, y)[0] for y in range(down[1]))
     beside = workload.dilations[1] == 1 and workload.group == 1 and inner % (together * chained) == 0
     copied = (workload.data[0] * down[0], across[0], inner, inner - workload.channels) if copies else (0, 0, 0, 0)
-    size, out, *others = across
-    found = images * down[1], images * met, out, size, *others, inner, beside, copied
-    return Walk(*found, workload.out[1] // workload.group, together, positions)
+    size, out, kernel, stride, step, pad = across
+    rows, channels = images * met, workload.out[1] // workload.group
+    line = out, size, kernel, stride, step, pad
+    return Walk(images * down[1], rows, *line, inner, beside, copied, channels, together, positions)
 
 
 def tiles_of(walk: Walk, most: int) -> Iterator[tuple[int, list[tuple[int, int]]]]:
