@@ -77,10 +77,10 @@ def _forced(together: int, lanes: tuple[int, ...], rows: int):
     """Plans of such tiles, of so many inputs together where there are as many."""
 
     def plan(target, workload):
-        enough = workload.channels if workload.channels >= FEW else together
-        size = max(size for size in (2, 4, 8, 16) if size <= min(together, enough))
+        enough, dot = workload.channels if workload.channels >= FEW else together, pairs_of(target)
+        most = min(together, enough, 2 * PAIR_VECTORS[dot].lanes[0])
         count = -(-(workload.out[1] // workload.group) // sum(lanes))
-        return PairBlocks((Block(lanes, 0, rows, count),), pairs_of(target), size)
+        return PairBlocks((Block(lanes, 0, rows, count),), dot, max(size for size in (2, 4, 8, 16) if size <= most))
 
     return plan
 

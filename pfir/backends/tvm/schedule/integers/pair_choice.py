@@ -16,8 +16,8 @@ from pfir.workload import Tail, Workload
 
 _SHAPES: tuple[Shape, ...] = tuple((lanes, 0) for lanes in ((4,), (8,), (16,), (8, 4), (16, 8)))
 _TOGETHER = (2, 4, 8, 16)
-# Registers for products and weights.
-_SPARE, _SPARE_ARM = 6, 11
+# Registers for products and weights; of Arm by how many inputs stand together.
+_SPARE, _SPARE_ARM = 6, {2: 12, 4: 11, 8: 11}
 _MOST_ROWS = 8
 _FEW = 4  # plans that are worth measuring
 
@@ -62,5 +62,5 @@ def _most_rows(target: Target, shape: Shape, together: int, vectors: PairVectors
     on Arm take a register for each of the groups that are chained, too."""
     held = sum(width * together // (2 * vectors.lanes_of(width, together)) for width in shape[0])
     whole = vectors.chained == 1 or (target.arm64 and together == 2 * vectors.lanes[0])
-    spare = _SPARE_ARM if target.arm64 else _SPARE
+    spare = _SPARE_ARM[together] if target.arm64 else _SPARE
     return (target.core.vector_registers - spare) // (held + (1 if whole else 1 + vectors.chained))
