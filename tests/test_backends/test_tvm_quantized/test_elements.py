@@ -22,34 +22,36 @@ Case = Callable[[QuantizedNet], str]
 _SHAPE = (1, 12, 9, 9)
 
 
+def _alone(q: QuantizedNet, x: str, scale: float, point: int) -> str:
+    """The tensor by way of integers that a pool reads, so that no kernel computes on with it."""
+    return q.pair(q.net.op("MaxPool", q.pair(x, scale, point), kernel_shape=[1, 1]), scale, point)
+
+
 def _integers(q: QuantizedNet) -> str:
-    """What no other kernel computes on with."""
-    pooled = q.net.op("MaxPool", q.features(*_SHAPE[1:]), kernel_shape=[1, 1])
-    return q.pair(pooled, 0.04, -9)
+    return _alone(q, q.features(*_SHAPE[1:]), 0.04, -9)
 
 
 def _function(op: str, **attributes: float) -> Case:
-    return lambda q: q.pair(q.net.op(op, _integers(q), **attributes), 0.01, -60)
+    return lambda q: _alone(q, q.net.op(op, _integers(q), **attributes), 0.01, -60)
 
 
 def _slopes(q: QuantizedNet) -> str:
-    return q.pair(q.net.op("PRelu", _integers(q), q.net.const(np.float32([[[0.2]]]))), 0.03, 9)
+    return _alone(q, q.net.op("PRelu", _integers(q), q.net.const(np.float32([[[0.2]]]))), 0.03, 9)
 
 
 def _swish(q: QuantizedNet) -> str:
     """Behind a convolution, whose integers are read twice."""
     x = q.features(*_SHAPE[1:])
-    return q.pair(q.net.op("Mul", x, q.pair(q.net.op("Sigmoid", x), 1 / 256, -128)), 0.03, -20)
+    return _alone(q, q.net.op("Mul", x, q.pair(q.net.op("Sigmoid", x), 1 / 256, -128)), 0.03, -20)
 
 
 def _sum(after: str = "", scales: tuple[float, float] = (0.031, 0.047), point: int = 3) -> Case:
     meanings = (scales[0], 5), (scales[1], -9)
 
     def build(q: QuantizedNet) -> str:
-        pooled = (q.net.op("MaxPool", q.pair(q.net.input(*_SHAPE), s, z), kernel_shape=[1, 1]) for s, z in meanings)
-        left, right = (q.pair(x, *meaning) for x, meaning in zip(pooled, meanings, strict=True))
+        left, right = (_alone(q, q.net.input(*_SHAPE), *meaning) for meaning in meanings)
         added = q.net.op("Add", left, right)
-        return q.pair(q.net.op(after, added) if after else added, point=point)
+        return _alone(q, q.net.op(after, added) if after else added, STEP, point)
 
     return build
 

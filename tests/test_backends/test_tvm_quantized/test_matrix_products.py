@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pfir.backends.tvm.counts.integers.dot_blocks import conv_int8
-from pfir.backends.tvm.kernels.direct.layer import spans_of
+from pfir.backends.tvm.kernels.axis import Axis
 from pfir.backends.tvm.kernels.integers.groups import cut, values_of
 from pfir.backends.tvm.lowering.lower import written
 from pfir.backends.tvm.schedule.integers.choice import dot_plans
@@ -67,12 +67,12 @@ def test_groups_of_eight_hold_each_value_once(length):
 
 
 @pytest.mark.parametrize("out", range(1, 30))
-@pytest.mark.parametrize("most", (1, 4, 8))
+@pytest.mark.parametrize("most", (2, 4, 8))
 def test_tiles_of_pairs_cover_a_row(out, most):
-    spans = spans_of(out, most, 2 if most > 1 else 1)
-    assert [x for start, rows in spans for x in range(start, start + rows)] == list(range(out))
-    assert max(rows for _, rows in spans) <= most
-    assert most == 1 or sum(rows % 2 for _, rows in spans) == out % 2
+    tiles = list(Axis(out, out, 1, 1, 1, 0).balanced(most, 2))
+    assert [x for tile in tiles for x in tile] == list(range(out))
+    assert max(map(len, tiles)) <= most
+    assert sum(len(tile) % 2 for tile in tiles) == out % 2
 
 
 # Channels, outputs, size, kernel: instructions for each multiply-accumulate, as the emulator counted them.
