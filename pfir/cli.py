@@ -18,11 +18,12 @@ from pfir.cli_options import (
     ClassesOption,
     ClockOption,
     DataOption,
-    Fp16Option,
+    FloatsOption,
     JsonOption,
     KeepOption,
     ModelArgument,
     OnlyOption,
+    PrecisionOption,
     PreprocessOption,
     ShapeOption,
     SizeOption,
@@ -83,7 +84,7 @@ def compile_command(
     depfile: Annotated[Path | None, typer.Option(help="Write a Makefile rule of what was read.")] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder for the results.")] = Path("pfir-out"),
     force: Annotated[bool, typer.Option("--force", help="Replace what the folder holds.")] = False,
-    fp16: Fp16Option = False,
+    precision: PrecisionOption = "auto",
     verify: Annotated[str, typer.Option(help="Verify on: auto, emulated (there or exit 5), host, none.")] = "auto",
     offline: Annotated[
         bool, typer.Option("--offline", envvar="PFIR_OFFLINE", help="Fetch nothing for the emulated device.")
@@ -141,7 +142,7 @@ def compile_command(
         jobs=jobs,
         depfile=depfile,
         force=force,
-        fp16=fp16,
+        precision=precision,
         verify=verify,
         offline=offline,
     )
@@ -228,7 +229,7 @@ def bench_command(
     vs_python: Annotated[str | None, typer.Option(help="The Python whose onnxruntime is meant.")] = None,
     batch: BatchOption = None,
     input_shape: ShapeOption = None,
-    fp16: Fp16Option = False,
+    precision: FloatsOption = "float32",
     tuned: TunedOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -239,7 +240,7 @@ def bench_command(
 
     shapes = parse_input_shapes(tuple(input_shape or ()))
     target = with_clock(target, clock)
-    found = bench(Bench(tuple(models), device, target, threads, vs, vs_python, batch, shapes, fp16, tuned))
+    found = bench(Bench(tuple(models), device, target, threads, vs, vs_python, batch, shapes, precision, tuned))
     typer.echo(json.dumps(found, indent=1, allow_nan=False) if as_json else "\n".join(lines(found)))
 
 
@@ -257,7 +258,7 @@ def tune_command(
     time_budget: Annotated[str | None, typer.Option(help="Begin no kernel later than this, e.g. 30m.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Measure what the database has already.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be measured and stop.")] = False,
-    fp16: Fp16Option = False,
+    precision: FloatsOption = "float32",
     as_json: JsonOption = False,
 ) -> None:
     """Measure the ways to compute each kernel of models, and keep the fastest for later builds.
@@ -276,7 +277,8 @@ def tune_command(
         shapes = parse_input_shapes(tuple(input_shape or ()))
         budget_s = None if time_budget is None else parse_duration(time_budget, "--time-budget")
         target = with_clock(target, clock)
-        found = tune(Tune(tuple(models), target, device, out, batch, shapes, budget_s, again, dry_run, fp16), progress)
+        options = (device, out, batch, shapes, budget_s, again, dry_run, precision)
+        found = tune(Tune(tuple(models), target, *options), progress)
     finally:
         progress.close()
     words = plan(found) if dry_run else lines(found)

@@ -29,7 +29,10 @@ SizeOption = Annotated[
     list[str] | None,
     typer.Option("--input-shape", help="Sizes to count costs with, where the model tells none: name=1x3x224x224."),
 ]
-Fp16Option = Annotated[bool, typer.Option("--fp16", help="Compute in float16, on cores that have it.")]
+PrecisionOption = Annotated[
+    str, typer.Option(help="auto, float32, float16 or int8; auto is what the goal needs at the least loss.")
+]
+FloatsOption = Annotated[str, typer.Option("--precision", help="float32, or float16 on cores that have it.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]
 TunedOption = Annotated[
     str | None, typer.Option(help="Measured kernels to build by: a file of pfir tune, instead of your own; or none.")

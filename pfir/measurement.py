@@ -21,6 +21,7 @@ class Measurement:
         spread: Half the interquartile range as a share of the median; for an estimate its expected relative error.
         repeats: Timed runs behind the number; 0 for an estimate.
         threads: Threads used.
+        device: What tells devices apart where the detail says more, such as the arithmetic; empty where it does not.
     """
 
     seconds: float
@@ -29,6 +30,12 @@ class Measurement:
     spread: float = 0.0
     repeats: int = 0
     threads: int = 1
+    device: str = ""
+
+    @property
+    def origin(self) -> tuple[str, str]:
+        """What two latencies share that can be compared."""
+        return self.source, self.device or self.detail
 
     def __post_init__(self) -> None:
         if self.source not in (MEASURED, ESTIMATED):
@@ -43,7 +50,7 @@ def speedup(before: Measurement, after: Measurement) -> float:
     Raises:
         UsageError: One is measured and the other estimated, or they come from different devices.
     """
-    if (before.source, before.detail) != (after.source, after.detail):
+    if before.origin != after.origin:
         raise UsageError(
             f"latencies of two sources cannot be compared: {before.source} by {before.detail}, "
             f"{after.source} by {after.detail}"

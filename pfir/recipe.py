@@ -18,6 +18,8 @@ from pfir.target import ARITHMETICS, FLOAT32
 
 RECIPE = "recipe.json"
 WEIGHTS = "weights.npz"
+QUANTIZED = "quantized"
+"""The key of how the result was quantized, which comes behind all other methods."""
 FORMAT = 1
 
 
@@ -27,7 +29,8 @@ class Recipe:
 
     Args:
         model_sha256: Of the original file.
-        parts: What each compressing method did, by key: of pruning, group name to channels under "removed".
+        parts: What each compressing method did, by key: of pruning, group name to channels under "removed", and how
+            the result was quantized under `QUANTIZED`.
         passes: The passes' texts, for the reader.
         training: Settings of the fine-tuning, empty if there was none.
         weights_sha256: Of the weights file beside the recipe; replaying refuses another one.
@@ -96,7 +99,15 @@ def read_recipe(path: Path) -> Recipe:
 def _parts(content: Mapping[str, Any]) -> dict[str, object]:
     removed = {str(g): [int(c) for c in channels] for g, channels in content["removed"].items()}
     applied = [str(text) for text in content.get("applied", ())]
-    return {"removed": removed} | ({"applied": applied} if applied else {})
+    others = {"applied": applied, QUANTIZED: _quantized(content.get(QUANTIZED))}
+    return {"removed": removed} | {key: part for key, part in others.items() if part}
+
+
+def _quantized(content: Mapping[str, Any] | None) -> dict[str, object]:
+    """The pass that quantized, and the layers that it left in float; empty where there was none."""
+    if content is None:
+        return {}
+    return {"text": str(content["text"]), "left_in_float": [str(name) for name in content["left_in_float"]]}
 
 
 def _arithmetic(content: Mapping[str, object]) -> str:

@@ -22,6 +22,8 @@ __all__ = [
     "Core",
     "Target",
     "arithmetic_named",
+    "floats_of",
+    "has_float16",
     "known_targets",
     "parse_target",
     "with_arithmetic",
@@ -83,6 +85,17 @@ def arithmetic_named(name: object) -> Arithmetic:
         if arithmetic.name == name:
             return arithmetic
     raise UsageError(f"arithmetic {name!r} is not known; it is one of {', '.join(a.name for a in ARITHMETICS)}")
+
+
+def floats_of(precision: str) -> Arithmetic:
+    """The arithmetic that `--precision` asks for where a model brings its own integers.
+
+    Raises:
+        UsageError: It asks for neither kind of floats.
+    """
+    if precision not in [arithmetic.name for arithmetic in ARITHMETICS]:
+        raise UsageError(f"--precision is {precision}; here it is {' or '.join(a.name for a in ARITHMETICS)}")
+    return arithmetic_named(precision)
 
 
 @dataclass(frozen=True)
@@ -216,16 +229,21 @@ def with_clock(text: str, clock: str | None) -> str:
     return f"{text},clock={clock}"
 
 
+def has_float16(target: Target) -> bool:
+    """Whether its code may multiply vectors of float16."""
+    return target.arm64 and target.cpu in FP16_CORES
+
+
 def with_arithmetic(target: Target, arithmetic: Arithmetic) -> Target:
     """The target, its libraries computing in this arithmetic.
 
     Raises:
         UsageError: Its code may not use float16 vector arithmetic; the message names the cores that have it.
     """
-    if arithmetic == FLOAT16 and not (target.arm64 and target.cpu in FP16_CORES):
+    if arithmetic == FLOAT16 and not has_float16(target):
         cores = ", ".join(FP16_CORES)
         raise UsageError(
-            f"target {target.name} has no fp16 vector arithmetic (--fp16, or a recipe made with it); "
+            f"target {target.name} has no fp16 vector arithmetic (--precision float16, or a recipe made with it); "
             f"the cores that have it are {cores}, as in --target arm:{FP16_CORES[0]}"
         )
     return replace(target, arithmetic=arithmetic)

@@ -6,7 +6,7 @@ import pytest
 
 from pfir.artifact import Database, Tuning
 from pfir.errors import UsageError
-from pfir.recipe import Recipe, pack_weights, read_recipe, read_weights, sha256
+from pfir.recipe import QUANTIZED, Recipe, pack_weights, read_recipe, read_weights, sha256
 
 
 def _written(folder, arrays):
@@ -22,6 +22,16 @@ def _written(folder, arrays):
 def test_a_recipe_reads_back_as_it_was_written(tmp_path):
     recipe = _written(tmp_path, {})
     assert read_recipe(tmp_path / "recipe.json") == recipe
+
+
+def test_a_recipe_says_how_its_model_was_quantized(tmp_path):
+    part = {"text": "quantize-uniform", "left_in_float": ["conv/1"]}
+    recipe = replace(_written(tmp_path, {}), parts={"removed": {}, QUANTIZED: part})
+    (tmp_path / "recipe.json").write_text(recipe.to_json())
+    assert read_recipe(tmp_path / "recipe.json") == recipe
+    (tmp_path / "recipe.json").write_text(recipe.to_json().replace("left_in_float", "left"))
+    with pytest.raises(UsageError, match=r"not a recipe"):
+        read_recipe(tmp_path / "recipe.json")
 
 
 def test_recipes_from_before_tuning_was_told_are_read(tmp_path):

@@ -16,6 +16,8 @@ from pfir.target import (
     FLOAT32,
     Arithmetic,
     arithmetic_named,
+    floats_of,
+    has_float16,
     known_targets,
     parse_target,
     with_arithmetic,
@@ -179,6 +181,16 @@ def test_fp16_arithmetic_doubles_what_a_register_holds(core):
     half = with_arithmetic(full, FLOAT16)
     assert half.lanes == 2 * full.lanes == 8 and half.value_bytes == 2 and half.threads == 2
     assert half.macs_per_cycle == 2 * full.macs_per_cycle == 2 * full.core.macs_per_cycle
+
+
+def test_a_core_says_whether_it_has_float16():
+    assert has_float16(parse_target("cortex-a76")) and not has_float16(parse_target("arm"))
+
+
+def test_floats_are_float32_or_float16_where_a_model_brings_its_integers():
+    assert [floats_of(arithmetic.name) for arithmetic in ARITHMETICS] == list(ARITHMETICS)
+    with pytest.raises(UsageError, match="--precision is int8; here it is float32 or float16"):
+        floats_of("int8")
 
 
 def test_an_arithmetic_has_the_name_that_recipes_and_reports_give_it():

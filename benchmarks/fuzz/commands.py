@@ -110,6 +110,7 @@ _VALUES = {
     "--threads": ("1", "0", "-2"),
     "--vs": ("onnxruntime", "tflite"),
     "--classes": ("c.txt", "nosuch.txt", "data.npz"),
+    "--precision": ("auto", "float32", "float16", "int8", "int4"),
     "--verify": ("none", "host", "auto", "x"),
     "--vs-python": ("nosuch", "."),
 }
@@ -117,7 +118,6 @@ _FLAGS = (
     "--json",
     "--force",
     "--resume",
-    "--fp16",
     "--retrain",
     "--dry-run",
     "--help",
@@ -130,6 +130,7 @@ _FLAGS = (
 _COMMANDS = {
     "compile": (
         "--target",
+        "--precision",
         "--speedup",
         "--latency",
         "--size",

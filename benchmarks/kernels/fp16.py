@@ -131,7 +131,8 @@ def page(found: dict[str, object]) -> Iterator[str]:
         )
     yield "\n## Errors and answers\n"
     yield "Errors are the largest of a sample, as a share of the largest value of its output, against ONNX Runtime in"
-    yield f"float32; `pfir compile --fp16` allows {HALF_TOLERANCE:g}. Samples are spread evenly over labelled images.\n"
+    yield f"float32; `pfir compile --precision float16` allows {HALF_TOLERANCE:g}. Samples are spread evenly over "
+    yield "labelled images.\n"
     yield "| network | arithmetic | samples | largest error | median | same class | right | right in float32 |"
     yield "|---|---|---|---|---|---|---|---|"
     for r in [r for r in found["rows"] if "samples" in r[FLOAT16.name]]:

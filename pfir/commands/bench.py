@@ -27,7 +27,7 @@ from pfir.passes.pipeline import run
 from pfir.report import wording
 from pfir.run.rival import Timing, time_onnxruntime
 from pfir.run.trial import check_safe
-from pfir.target import FLOAT16, FLOAT32, Target, arithmetic_named, parse_target, with_arithmetic
+from pfir.target import FLOAT16, FLOAT32, Target, arithmetic_named, floats_of, parse_target, with_arithmetic
 
 ROUNDS = 5
 ONNXRUNTIME = "onnxruntime"
@@ -48,7 +48,7 @@ class Bench:
         vs_python: The interpreter whose onnxruntime is meant; None is this one.
         batch, input_shapes: Sizes of what is built, without them the model's own, batch 1 where that is dynamic; a
             library of a folder has its own.
-        fp16: Whether what is built computes in float16.
+        precision: What the floats of what is built are: float32 or float16.
         tuned: The database of measured kernels to build by instead of the user's own; `none` is no database.
 
     Raises:
@@ -63,7 +63,7 @@ class Bench:
     vs_python: str | None = None
     batch: int | None = None
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    fp16: bool = False
+    precision: str = FLOAT32.name
     tuned: str | None = None
 
     @property
@@ -74,7 +74,7 @@ class Bench:
             UsageError: There is no such target, or it cannot compute so.
         """
         target = replace(parse_target(self.target), threads=self.threads)
-        return with_arithmetic(target, FLOAT16 if self.fp16 else FLOAT32)
+        return with_arithmetic(target, floats_of(self.precision))
 
     def __post_init__(self) -> None:
         if not self.paths:
@@ -184,7 +184,7 @@ def _why_not(target: Target, library: Path, asked: Bench) -> str | None:
         return f"the folder holds no {library.name}"
     if asked.device == HOST and not _runs_here(target):
         return f"its library is for {target.name}, not for this machine"
-    if asked.fp16 and target.arithmetic != FLOAT16:
+    if asked.precision == FLOAT16.name and target.arithmetic != FLOAT16:
         return f"its library computes in {target.computes}"
     if target.threads != asked.threads:
         return f"its library is for {target.threads} thread(s)"

@@ -23,7 +23,7 @@ from pfir.ir.shapes import fix_sizes
 from pfir.passes.base import Context
 from pfir.passes.pipeline import run
 from pfir.report.progress import Progress
-from pfir.target import FLOAT16, FLOAT32, Target, parse_target, with_arithmetic
+from pfir.target import FLOAT32, Target, floats_of, parse_target, with_arithmetic
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Tune:
         time_budget_s: No second kernel is begun later than this; None is no limit.
         again: Measure kernels that the database has already.
         dry_run: Measure nothing.
-        fp16: Whether what is built computes in float16.
+        precision: What kernels compute in: float32 or float16.
 
     Raises:
         UsageError: They contradict each other, or one is not known.
@@ -54,7 +54,7 @@ class Tune:
     time_budget_s: float | None = None
     again: bool = False
     dry_run: bool = False
-    fp16: bool = False
+    precision: str = FLOAT32.name
 
     def __post_init__(self) -> None:
         if not self.paths:
@@ -101,7 +101,7 @@ def tune(asked: Tune, progress: Progress) -> dict[str, object]:
         DeviceError: The device does not answer.
         VerifyError: A kernel's ways disagree.
     """
-    target = with_arithmetic(parse_target(asked.target), FLOAT16 if asked.fp16 else FLOAT32)
+    target = with_arithmetic(parse_target(asked.target), floats_of(asked.precision))
     backend = open_backend(DEFAULT, UNTUNED)
     with run_device(asked.device, backend, target) as device:
         job = _job(asked, backend, target)

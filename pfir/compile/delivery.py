@@ -22,7 +22,7 @@ from pfir.compile.workspace import Workspace
 from pfir.errors import UsageError, VerifyError
 from pfir.frontends import outside_files
 from pfir.measurement import speedup
-from pfir.recipe import RECIPE, WEIGHTS, Recipe, pack_weights, sha256
+from pfir.recipe import QUANTIZED, RECIPE, WEIGHTS, Recipe, pack_weights, sha256
 from pfir.report import html, record
 from pfir.report.record import Kept, RunRecord, Side, Verification, Width
 from pfir.run.trial import refusal
@@ -118,11 +118,12 @@ def _run(run_context: RunContext, delivery: Delivery, recipe: Recipe) -> RunReco
         result=after,
         verification=delivery.verification,
         fidelity_data=run_context.samples.kind,
-        passes=recipe.passes,
+        passes=(*recipe.passes, *([chosen.quantization.text] if chosen.quantization else [])),
         stages=tuple(run_context.stages.finished),
         search_seconds=found.seconds,
         trials=found.trials,
         widths=tuple(Width(g, a, b) for g, (a, b) in found.changes.items()),
+        alone=chosen.alone,
         layers=layers(run_context, chosen.fine_tuned.model, before.latency),
         kept=tuple(Kept(*pin) for choice in found.choices for pin in choice.kept),
         training=chosen.fine_tuned.curve,
@@ -145,7 +146,7 @@ def _recipe(run_context: RunContext, chosen: Chosen, artifact: Artifact, weights
     passes = (*run_context.prepared.passes, *found.texts)
     return Recipe(
         model_sha256=run_context.prepared.sha256,
-        parts=_parts(found.choices),
+        parts=_parts(found.choices) | _quantized(chosen),
         passes=passes,
         training=dict(chosen.fine_tuned.settings or {}),
         weights_sha256=sha256(weights),
@@ -164,6 +165,11 @@ def _parts(choices: Sequence[Choice]) -> dict[str, object]:
             known = parts.get(key)
             parts[key] = [*known, *part] if isinstance(known, list) else part
     return parts
+
+
+def _quantized(chosen: Chosen) -> dict[str, object]:
+    """The recipe's part that quantizes the result; none where all is float."""
+    return {} if chosen.quantization is None else {QUANTIZED: asdict(chosen.quantization)}
 
 
 def check_depfile(request: Request) -> None:

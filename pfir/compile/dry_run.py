@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 from pfir.compile.calibration.samples import open_samples
 from pfir.compile.measuring.evaluator import Evaluator
-from pfir.compile.methods.base import Method
 from pfir.compile.methods.passes import whole_cost
 from pfir.compile.methods.pricing import Limits, Pricing
 from pfir.compile.methods.reach import Reach
-from pfir.compile.methods.sizing import Sizing
 from pfir.compile.outcome import Outcome
 from pfir.compile.plan import plan
+from pfir.compile.precision.layers import FLOATS, INTEGERS, Precision
+from pfir.compile.precision.split import Prices, cheapest
 from pfir.compile.preflight import Checked
 from pfir.compile.prepare import Prepared, fixed, prepare
 from pfir.compile.replay import check_recipe
-from pfir.compile.request import Request
-from pfir.compile.selection.search_context import method_for
+from pfir.compile.request import AUTO_PRECISION, Request
+from pfir.compile.selection.search_context import method_for, sizing_for
 from pfir.compile.stages import Stages
+from pfir.errors import FrontendError
 from pfir.ir.costs.model_cost import Cost, model_cost
 from pfir.report import wording
+from pfir.target import FLOAT16, FLOAT32, INT8
 
 
 def dry_run(request: Request, checked: Checked, stages: Stages) -> Outcome:
@@ -55,13 +56,43 @@ def _without_search(request: Request, prepared: Prepared) -> str | None:
 def _ranges(request: Request, checked: Checked, prepared: Prepared) -> Outcome:
     models, estimator = prepared.models, checked.backend.estimator(checked.target)
     evaluator = Evaluator(checked.backend, estimator, checked.target, request)
-    sizing = Sizing(partial(fixed, request=request), checked.backend.grouping(checked.target))
+    prices = Prices(models.start, sizing_for(request, evaluator), estimator)
+    precision = _farthest(request, prices)
+    sizing = sizing_for(request, evaluator, precision)
     methods = tuple(method_for(each.opened(), models.start, request, sizing, None) for each in prepared.searched)
-    prices = Pricing(methods, whole_cost(methods, models.start, sizing), estimator)
-    baseline_s = evaluator.latency(models.baseline).seconds
-    ends = tuple(_end(prices, baseline_s, costly_first) for costly_first in (False, True))
+    pricing = Pricing(methods, whole_cost(methods, models.start, sizing), estimator)
+    baseline_s = evaluator.original_latency(models.baseline).seconds
+    ends = tuple(_end(pricing, baseline_s, costly_first) for costly_first in (False, True))
     _check(ends, evaluator.limits(models.baseline))
-    return _told(request, model_cost(fixed(models.baseline, request)), methods, ends, checked.target.core.name)
+    cost, core = model_cost(fixed(models.baseline, request)), checked.target.core.name
+    said = (*(method.summary for method in methods), *_of_eight_bits(precision, prices, baseline_s, cost))
+    return _told(request, cost, said, ends, core)
+
+
+def _farthest(request: Request, prices: Prices) -> Precision:
+    """The precision by which most can be reached."""
+    if request.precision in (FLOAT32.name, FLOAT16.name) or not prices.layers:
+        return FLOATS
+    if request.passes is not None and request.precision == AUTO_PRECISION:
+        return FLOATS
+    if request.precision == INT8 or request.goals.size is not None:
+        return INTEGERS
+    try:
+        return cheapest(prices)
+    except FrontendError:  # its opset has no integers with a scale for each channel
+        return FLOATS
+
+
+def _of_eight_bits(precision: Precision, prices: Prices, baseline_s: float, cost: Cost) -> tuple[str, ...]:
+    """What eight bits alone would give, in a line; nothing where no layer has them."""
+    if not precision.integers:
+        return ()
+    count = len(prices.layers) - len(precision.left_in_float)
+    speedup, size = baseline_s / prices.seconds(precision), cost.size_bytes / prices.cost(precision).size_bytes
+    return (
+        f"{count} of {len(prices.layers)} layers may compute in eight bits: alone they make it "
+        f"{wording.about(speedup)} as fast by estimate, {size:.2f}x smaller",
+    )
 
 
 def _end(prices: Pricing, baseline_s: float, costly_first: bool) -> Reach:
@@ -75,14 +106,14 @@ def _check(ends: Sequence[Reach], limits: Limits) -> None:
         max(ends, key=lambda end: end.speedup).check(limits)
 
 
-def _told(request: Request, cost: Cost, methods: Sequence[Method], ends: Sequence[Reach], core: str) -> Outcome:
+def _told(request: Request, cost: Cost, said: Sequence[str], ends: Sequence[Reach], core: str) -> Outcome:
     speedups = sorted(end.speedup for end in ends)
     sizes = sorted(cost.size_bytes / max(end.size_bytes, 1) for end in ends)
     shares = sorted((end.macs / max(cost.macs, 1) for end in ends), reverse=True)
     least_s = ends[0].baseline_s / speedups[0]
     lines = (
         plan(request).text(),
-        *(method.summary for method in methods),
+        *said,
         f"reachable speed-up: 1.00x to {_range('{:.2f}x', speedups)} (--speedup); latency: "
         f"{wording.duration(ends[0].baseline_s)} to {wording.duration(least_s)} (--latency); estimates for {core}",
         f"reachable size: 1.00x to {_range('{:.2f}x', sizes)} smaller (--size)",

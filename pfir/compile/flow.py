@@ -19,15 +19,17 @@ from pfir.compile.measuring.latency import (
     emulation,
     host_latency,
     instructions,
+    run_device,
     verify_result,
 )
 from pfir.compile.measuring.verification_inputs import inputs_to_verify
 from pfir.compile.outcome import Outcome
 from pfir.compile.plan import plan
+from pfir.compile.precision.floats import fits_float16
 from pfir.compile.preflight import Checked, check_early
 from pfir.compile.prepare import fixed, prepare
 from pfir.compile.replay import check_recipe, tuned_otherwise
-from pfir.compile.request import Request
+from pfir.compile.request import AUTO_PRECISION, Request
 from pfir.compile.run_context import Chosen, RunContext
 from pfir.compile.selection.choosing import choose
 from pfir.compile.selection.selection import Selection
@@ -37,6 +39,7 @@ from pfir.devices.base import Device
 from pfir.ir.model import Model
 from pfir.report.progress import Progress
 from pfir.system.blas import one_blas_thread
+from pfir.target import FLOAT32
 
 
 @one_blas_thread()
@@ -52,9 +55,9 @@ def compile_model(request: Request, progress: Progress) -> Outcome:
         return dry_run(request, checked, stages)
     workspace = Workspace(request.output, request.force, request.resume)
     try:
-        run = loaded(request, checked, stages, progress)
+        run = with_fitting_floats(loaded(request, checked, stages, progress))
         workspace.begin()
-        with checked.device as device, emulation(run.backend, run.target, progress, request.where) as emulated:
+        with _device(run, checked) as device, emulation(run.backend, run.target, progress, request.where) as emulated:
             return _compressed(run, device, emulated, workspace)
     except BaseException:
         workspace.abandon()
@@ -72,13 +75,27 @@ def loaded(request: Request, checked: Checked, stages: Stages, progress: Progres
     return RunContext(request, checked.target, checked.backend, prepared, samples, plan(request), stages, progress)
 
 
+def with_fitting_floats(run: RunContext) -> RunContext:
+    """The run in float32 where pfir chose float16 and the model's values do not fit into it."""
+    chosen = run.request.precision == AUTO_PRECISION and run.request.recipe is None
+    if not chosen or run.target.arithmetic == FLOAT32 or fits_float16(run.models.start, run.samples.calibration):
+        return run
+    run.progress.note("some values are too large for float16: all floats are float32")
+    return replace(run, target=replace(run.target, arithmetic=FLOAT32))
+
+
+def _device(run: RunContext, checked: Checked) -> Device:
+    """The device of the run; another one where its target is no longer what was checked."""
+    return checked.device if run.target == checked.target else run_device(run.request.device, run.backend, run.target)
+
+
 def _compressed(run: RunContext, device: Device, emulated: Device | None, workspace: Workspace) -> Outcome:
     """The run on the device: the original judged, a candidate selected and trained, then built and delivered."""
     run.progress.note(run.plan.text())
     run.progress.budget(None if run.plan.fixed_epochs else run.plan.total_s)
     evaluator = Evaluator(run.backend, device, run.target, run.request)
     with run.stages("judge the original"):
-        before = evaluator.side(run.models.baseline, run.samples, run.models.original)
+        before = evaluator.original_side(run.models.baseline, run.samples, run.models.original)
         limits = evaluator.limits(run.models.baseline)
         run = with_checked_data(run)
     chosen = choose(Selection(run, evaluator, workspace, limits))

@@ -15,6 +15,8 @@ _REST_SHARE = 0.2
 _LEAST_REST_S, _MOST_REST_S = 20.0, 240.0
 _TRAINING_SHARE = 0.35
 """Reserved before anything else is planned: what analysis and search take never comes out of it."""
+_QUANTIZING_SHARE = 0.08
+"""Of the time budget, kept back from fine-tuning where a model is quantized behind it."""
 _RANKING_SHARE = 0.1
 _FITTING_SHARE = 0.15
 """Of the time budget, at most, for ranking branches and for fitting candidates layer by layer."""
@@ -30,6 +32,7 @@ class Plan:
         fitting_s: Seconds for fitting candidates layer by layer.
         rest_s: Seconds kept back for building, verification and the report.
         reserved_s: Seconds kept back for fine-tuning; 0 where there is none or the user fixed its epochs.
+        quantizing_s: Seconds kept back for quantizing what was trained, where it is.
         trials: How many trials there are at most.
         epochs: How many epochs there are at most; 0 means no training.
         fixed_epochs: Whether the user fixed them.
@@ -43,6 +46,7 @@ class Plan:
     trials: int
     epochs: int
     fixed_epochs: bool
+    quantizing_s: float = 0.0
 
     @property
     def clocked(self) -> bool:
@@ -78,11 +82,19 @@ class Plan:
         reserved = min(self.reserved_s, _TRAINING_SHARE * round_s)
         # All deadlines are told from the end of the plan, which for a round is its own, with the rest kept back behind.
         end, fitting = elapsed_s + round_s + self.rest_s, self.fitting_s / steps
-        return replace(self, total_s=end, search_s=search, fitting_s=fitting, reserved_s=reserved)
+        quantizing = self.quantizing_s / steps
+        return replace(
+            self, total_s=end, search_s=search, fitting_s=fitting, reserved_s=reserved, quantizing_s=quantizing
+        )
 
-    def training_s(self, elapsed_s: float) -> float | None:
+    def training_s(self, elapsed_s: float, quantizes: bool = False) -> float | None:
         """Seconds that fine-tuning may take from now on; None where the user fixed the epochs."""
-        return None if self.fixed_epochs else max(0.0, self.total_s - self.rest_s - elapsed_s)
+        kept_s = self.rest_s + (self.quantizing_s if quantizes else 0.0)
+        return None if self.fixed_epochs else max(0.0, self.total_s - kept_s - elapsed_s)
+
+    def quantizing_ends(self, elapsed_s: float) -> Deadline:
+        """When quantizing must be over."""
+        return Deadline.within(self.total_s - self.rest_s - elapsed_s) if self.clocked else Deadline()
 
     def left_s(self, elapsed_s: float) -> float | None:
         """Seconds until the end of the time budget; None where no clock may change the run."""
@@ -102,4 +114,5 @@ def plan(request: Request) -> Plan:
         trials=request.trials or MOST_TRIALS,
         epochs=MOST_EPOCHS if request.epochs is None else request.epochs,
         fixed_epochs=request.epochs is not None,
+        quantizing_s=_QUANTIZING_SHARE * total,
     )

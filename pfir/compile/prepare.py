@@ -10,7 +10,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.backends import known_backend
-from pfir.compile.request import Request
+from pfir.compile.request import AUTO_PRECISION, Request
 from pfir.errors import UsageError
 from pfir.frontends import load
 from pfir.ir.checking.verify import check_finite
@@ -27,7 +27,7 @@ from pfir.passes.simplification.simplify import Simplify
 from pfir.passes.spec import format_pass, parse
 from pfir.recipe import read_recipe
 from pfir.run.trial import check_safe
-from pfir.target import FLOAT16, FLOAT32, Target, parse_target, with_arithmetic
+from pfir.target import FLOAT16, FLOAT32, Target, arithmetic_named, has_float16, parse_target, with_arithmetic
 
 BASELINE = (Simplify(), FoldBatchNorm())
 CRITERION = "reconstruction"
@@ -99,18 +99,25 @@ def check_passes(request: Request, lanes: int) -> None:
 
 
 def wanted_target(request: Request) -> Target:
-    """The target, computing in float16 where `--fp16` or the recipe that is replayed says so.
+    """The target, whose floats are float16 where `--precision` or the recipe that is replayed says so.
+
+    `auto` takes float16 where the core and the backend have it.
 
     Raises:
         UsageError: There is no such target, or it cannot compute so.
     """
-    target = parse_target(request.target)
-    replayed = FLOAT32.name if request.recipe is None else read_recipe(request.recipe).arithmetic
-    if not request.fp16 and replayed == FLOAT32.name:
-        return target
-    if FLOAT16 not in known_backend(request.backend).arithmetics:
-        raise UsageError(f"--fp16, or a recipe made with it, is for --backend tvm; {request.backend} has float32 only")
-    return with_arithmetic(target, FLOAT16)
+    target, has = parse_target(request.target), FLOAT16 in known_backend(request.backend).arithmetics
+    if request.recipe is not None:
+        floats = read_recipe(request.recipe).arithmetic
+    elif request.precision == AUTO_PRECISION:
+        floats = FLOAT16.name if has and has_float16(target) else FLOAT32.name
+    else:
+        floats = FLOAT16.name if request.precision == FLOAT16.name else FLOAT32.name
+    if floats == FLOAT16.name and not has:
+        raise UsageError(
+            f"--precision float16, or a recipe made with it, is for --backend tvm; {request.backend} has float32 only"
+        )
+    return with_arithmetic(target, arithmetic_named(floats))
 
 
 def chosen_passes(text: str | None, lanes: int) -> tuple[tuple[Pass, ...], tuple[Pass, ...]]:

@@ -9,17 +9,20 @@ from functools import partial
 from pfir.artifact import Tuning
 from pfir.compile.methods.base import Choice, Method
 from pfir.compile.methods.sizing import Sizing
+from pfir.compile.precision.layers import FLOATS, Precision, Quantization
+from pfir.compile.precision.quantizing import quantized_frame
 from pfir.compile.prepare import Prepared, fixed
 from pfir.compile.request import Request
+from pfir.compile.run_context import Chosen
 from pfir.compile.selection.search_context import method_for
 from pfir.compile.selection.searching import Found, as_it_is
 from pfir.compile.training.fine_tuning import FineTuned
 from pfir.errors import UsageError
-from pfir.recipe import Recipe, read_recipe, read_weights
+from pfir.recipe import QUANTIZED, Recipe, read_recipe, read_weights
 from pfir.report import wording
 
 
-def replay(prepared: Prepared, request: Request) -> tuple[Found, FineTuned]:
+def replay(prepared: Prepared, request: Request) -> Chosen:
     """The model of the recipe.
 
     Raises:
@@ -28,14 +31,16 @@ def replay(prepared: Prepared, request: Request) -> tuple[Found, FineTuned]:
     recipe = _recipe(prepared, request)
     found = rebuilt(prepared, request, recipe)
     arrays = read_weights(request.recipe, recipe)
-    model = found.model.clone()
+    model, quantization = found.model.clone(), _quantization(recipe)
+    if recipe.training:
+        model.record("fine-tune")
+    if quantization is not None:
+        model = quantized_frame(model, quantization)
     constants = model.initializers()
     if set(arrays) != set(constants) or any(arrays[n].shape != constants[n].values.shape for n in arrays):
         raise UsageError(f"the weights of {request.recipe} do not fit the model that this version of pfir makes")
     model.set_arrays(arrays)
-    if recipe.training:
-        model.record("fine-tune")
-    return found, FineTuned(model, settings=recipe.training)
+    return Chosen(found, FineTuned(model, settings=recipe.training), quantization=quantization)
 
 
 def check_recipe(prepared: Prepared, request: Request) -> None:
@@ -49,6 +54,12 @@ def check_recipe(prepared: Prepared, request: Request) -> None:
     recipe = _recipe(prepared, request)
     if not request.retrain:
         read_weights(request.recipe, recipe)
+
+
+def recipe_precision(request: Request) -> Precision:
+    """What the layers of the recipe's model compute in."""
+    found = _quantization(read_recipe(request.recipe))
+    return FLOATS if found is None else Precision(True, found.left_in_float)
 
 
 def recipe_choices(prepared: Prepared, request: Request, methods: Sequence[Method]) -> tuple[Choice, ...]:
@@ -70,6 +81,12 @@ def tuned_otherwise(request: Request, tuning: Tuning | None) -> tuple[str, ...]:
         return ()
     then, now = (wording.tuned(asdict(side)) for side in (before, tuning))
     return (f"The library is not the recipe's: it was built by other measured kernels ({then} then, {now} now).",)
+
+
+def _quantization(recipe: Recipe) -> Quantization | None:
+    """How the recipe's model was quantized; None where it was not."""
+    part = recipe.parts.get(QUANTIZED)
+    return None if part is None else Quantization(str(part["text"]), tuple(part["left_in_float"]))
 
 
 def _recipe(prepared: Prepared, request: Request) -> Recipe:

@@ -11,10 +11,13 @@ from pathlib import Path
 from pfir.backends import DEFAULT, check_backend
 from pfir.compile.measuring.verification_places import AUTO, Where
 from pfir.errors import UsageError
+from pfir.target import FLOAT16, FLOAT32, INT8
 
 DEFAULT_TIME_BUDGET_S = 600.0
 _ALL_GOALS = "--speedup 2.5, --latency 8ms, --size 4x, --macs 0.5, --max-drop 0.5"
 METRICS = ("auto", "accuracy", "fidelity")
+AUTO_PRECISION = "auto"
+PRECISIONS = (AUTO_PRECISION, FLOAT32.name, FLOAT16.name, INT8)
 _UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _PLAIN = re.compile(r"[0-9]*\.?[0-9]+")
 _DURATION = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*(us|ms|s|min|m|h)\s*")
@@ -107,7 +110,7 @@ class Request:
     jobs: int | None = None
     depfile: Path | None = None
     force: bool = False
-    fp16: bool = False
+    precision: str = AUTO_PRECISION
     verify: str = AUTO
     offline: bool = False
 
@@ -116,6 +119,8 @@ class Request:
         check_backend(self.backend, self.tuned)
         if self.metric not in METRICS:
             raise UsageError(f"--metric {self.metric} is not known; it is one of {', '.join(METRICS)}")
+        if self.precision not in PRECISIONS:
+            raise UsageError(f"--precision {self.precision} is not known; it is one of {', '.join(PRECISIONS)}")
         if not self.goals.count and self.recipe is None:
             raise UsageError(f"no goals given; name one or two of {_ALL_GOALS} (a --recipe needs none)")
         if self.goals.max_drop is not None and self.data is None:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pfir.backends.base import Backend
 from pfir.compile.calibration.samples import Samples
 from pfir.compile.plan import Plan
+from pfir.compile.precision.layers import Quantization
 from pfir.compile.prepare import Prepared, RunModels
 from pfir.compile.request import Request
 from pfir.compile.selection.searching import Found
 from pfir.compile.stages import Stages
 from pfir.compile.training.fine_tuning import FineTuned
 from pfir.report.progress import Progress
+from pfir.report.record import Alone
 from pfir.target import Target
 
 
@@ -42,8 +44,18 @@ class RunContext:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The compressed model and how it came about."""
+    """The compressed model and how it came about.
+
+    Args:
+        found: The candidate.
+        fine_tuned: The same, trained, and quantized where layers compute in eight bits.
+        notes: What a user should know, a sentence each.
+        quantization: How it was quantized; None where all is float.
+        alone: What eight bits and channels would have given alone.
+    """
 
     found: Found
     fine_tuned: FineTuned
     notes: tuple[str, ...] = ()
+    quantization: Quantization | None = None
+    alone: tuple[Alone, ...] = ()

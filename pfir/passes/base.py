@@ -19,6 +19,10 @@ Arrays = Mapping[str, np.ndarray]
 Slopes = Callable[[Arrays], tuple[float, Arrays]]
 """The loss, and its gradient by name, where some of the trainable initializers of a graph have these values."""
 
+Steps = Callable[[Arrays, Arrays], tuple[float, Arrays]]
+"""The loss, and its gradient by name, where some of the trainable initializers of a graph have these values, on a batch
+of what its inputs are fed."""
+
 
 @dataclass(frozen=True)
 class Context:
@@ -29,6 +33,7 @@ class Context:
         gradients: Loss gradients of the named initializers, averaged over the calibration data.
         labels: Gives the class indices int64 [N] of the samples that `activations` runs on, in its order.
         differentiate: Makes a training graph ready on the calibration data; labels are those of `labels`.
+        steps: Makes a training graph ready for batches of the sizes of this one; its inputs are fed by the pass alone.
         train: Fits a training graph in a bounded number of steps; the new values by name of the initializer.
         keep: Nodes whose output channels must stay, and which stay float.
         only: If not empty, the only nodes whose output channels may be removed, or which may be quantized.
@@ -41,6 +46,7 @@ class Context:
     gradients: Gradients | None = None
     labels: Callable[[], np.ndarray] | None = None
     differentiate: Callable[[TrainingGraph], Slopes] | None = None
+    steps: Callable[[TrainingGraph, Arrays], Steps] | None = None
     train: Callable[[TrainingGraph], Arrays] | None = None
     keep: tuple[str, ...] = ()
     only: tuple[str, ...] = ()

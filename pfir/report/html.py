@@ -9,6 +9,7 @@ from pfir.report.markup import explained, legend, pairs, prose, row, section, te
 from pfir.report.search_plot import search_plot
 from pfir.report.style import STYLE
 from pfir.report.terminal import rows
+from pfir.target import FLOAT32
 
 OPEN_LAYERS = 12  # Layers whose latency is listed; the others are summed.
 OPEN_LIST = 24  # Up to this many layers are listed at once; longer lists start folded.
@@ -22,6 +23,7 @@ def page(report: Mapping) -> str:
         _tiles(report),
         section("Before and after", _table(report)),
         section("Latency by layer", _layers(report)),
+        section("Eight bits and channels", _alone(report)),
         section("Search", search_plot(report)),
         section("Channels of each group of layers", _widths(report)),
         section("Fine-tuning", _training(report)),
@@ -106,6 +108,7 @@ def _assumed(report: Mapping) -> str:
         "core": f"{wording.core(report)}, {target['threads']} thread{'s' if target['threads'] != 1 else ''}",
         "target": f"{target['triple']}, code for {target['cpu']}",
         "arithmetic": report["arithmetic"],
+        "kernels compute in": wording.computed_in(report),
         "latency": f"{side['latency_source']}{spread}: {side['latency_detail']}",
         "core's figures from": target["core_source"],
         "fidelity": f"agreement with the original on {report['fidelity_data']} inputs",
@@ -146,7 +149,15 @@ def _layers(report: Mapping) -> str:
 
 
 def _kernel(layer: Mapping) -> str:
-    return f"{layer['name']} ({wording.KINDS[layer['family']]})"
+    computes = f", {layer['arithmetic']}" if layer["arithmetic"] not in (None, FLOAT32.name) else ""
+    return f"{layer['name']} ({wording.KINDS[layer['family']]}{computes})"
+
+
+def _alone(report: Mapping) -> str:
+    """What the result computes in, and what each way would have given without the other."""
+    found = {"result": wording.computed_in(report) or "all kernels float32"} if report["alone"] else {}
+    found |= dict(line.split(": ", 1) for line in wording.alone(report))
+    return pairs(found) + explained("eight bits") if found else ""
 
 
 def _layer(name: str, before: float | None, after: float | None, most: float) -> str:

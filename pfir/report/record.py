@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -70,6 +71,7 @@ class Verification:
             for this machine was compared; None where the library itself was.
         reason: Why it could not be set up.
         near_zero: Outputs that never exceed what may be an error, so that nothing was found out about them.
+        differing: Share of the runs of a library of integers in which roundings fell otherwise than ONNX Runtime's.
     """
 
     device: str
@@ -84,6 +86,7 @@ class Verification:
     not_verified_on: str | None = None
     reason: str | None = None
     near_zero: tuple[str, ...] = ()
+    differing: float | None = None
 
 
 @dataclass(frozen=True)
@@ -97,12 +100,33 @@ class Width:
 
 @dataclass(frozen=True)
 class Layer:
-    """A kernel of the network: its estimated latency in the original and in the result, None where it is not there."""
+    """A kernel of the network: its estimated latency in the original and in the result, None where it is not there;
+    what it computes in there, None where that is not known."""
 
     name: str
     family: str
     before_s: float | None
     after_s: float | None
+    arithmetic: str | None = None
+
+
+@dataclass(frozen=True)
+class Alone:
+    """What one way to make the network cheaper would have given without the other.
+
+    Args:
+        way: `int8`, all layers in eight bits that can be, or `channels`, nothing but channels removed.
+        speedup: By estimate.
+        size: How many times smaller.
+        fidelity: To the original, untrained; None where that was not found out.
+        meets: Whether the goals of speed and size are met so.
+    """
+
+    way: str
+    speedup: float
+    size: float
+    fidelity: float | None
+    meets: bool
 
 
 @dataclass(frozen=True)
@@ -154,6 +178,7 @@ class RunRecord:
         score: What the trials' score means.
         passes: Texts of the passes, in order.
         recipe: The parameters that were chosen, for the reader.
+        alone: What eight bits alone, and channels alone, would have given; empty where that was not asked.
         tuning: Which kernels of the library are as was measured; None where there was no choice.
         notes: What a user should know, one sentence each.
     """
@@ -175,6 +200,7 @@ class RunRecord:
     search_seconds: float = 0.0
     trials: tuple[Trial, ...] = ()
     widths: tuple[Width, ...] = ()
+    alone: tuple[Alone, ...] = ()
     layers: tuple[Layer, ...] = ()
     kept: tuple[Kept, ...] = ()
     training: tuple[Epoch, ...] = ()
@@ -222,6 +248,8 @@ def build(run: RunRecord) -> dict[str, object]:
         "verification": asdict(run.verification),
         "tuned": None if run.tuning is None else asdict(run.tuning),
         "notes": [*run.notes, *warnings(run)],
+        "precision": _precisions(run.layers),
+        "alone": [asdict(each) for each in run.alone],
         "widths": [asdict(width) for width in run.widths],
         "layers": [asdict(layer) for layer in run.layers],
         "kept": [asdict(kept) for kept in run.kept],
@@ -303,10 +331,15 @@ def _check(run: RunRecord) -> str:
 def _rounded(run: RunRecord) -> str:
     if run.target.arithmetic == FLOAT32:
         return ""
-    check, said = run.verification, "fp16 arithmetic on both sides, so that it is no part of the speed-up"
+    check, said = run.verification, "The floats of the result are float16, those of the original float32"
     if check.top1_agreement is not None:
         said += f"; best classes as in float32 for {check.top1_agreement:.0%} of {check.samples} verified samples"
     return f"{said}; accuracy and fidelity are those of the model in float32."
+
+
+def _precisions(layers: Sequence[Layer]) -> dict[str, int]:
+    """How many kernels of the result compute in what."""
+    return dict(Counter(layer.arithmetic for layer in layers if layer.arithmetic and layer.after_s is not None))
 
 
 def _target(target: Target) -> dict[str, object]:

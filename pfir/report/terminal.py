@@ -49,7 +49,13 @@ def lines(report: Mapping, folder: str) -> list[str]:
     widths = [max(len(row[column]) for row in table) for column in range(4)]
     text = [f"{a:<{widths[0]}}  {b:>{widths[1]}} -> {c:>{widths[2]}}  {d}".rstrip() for a, b, c, d in table]
     notes = [f"note: {note}" for note in report["notes"]]
-    return [*map(visible, text), *map(visible, notes), last_line(report, folder)]
+    return [*map(visible, text), *map(visible, _precision(report)), *map(visible, notes), last_line(report, folder)]
+
+
+def _precision(report: Mapping) -> list[str]:
+    """What the result computes in, and what eight bits and channels would have given alone."""
+    found = wording.computed_in(report)
+    return [*([f"computes in: {found}"] if found else []), *wording.alone(report)]
 
 
 def show(report: Mapping, folder: str, stream: TextIO) -> None:
@@ -62,6 +68,8 @@ def show(report: Mapping, folder: str, stream: TextIO) -> None:
 
     console = Console(file=stream, highlight=False)
     console.print(_table(report))
+    for line in _precision(report):
+        console.print(Text(visible(line)))
     for note in report["notes"]:
         console.print(Text(f"note: {visible(note)}", style="yellow"))
     style = "bold green" if report["met"] else "bold yellow"

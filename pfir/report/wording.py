@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pfir.measurement import ESTIMATED
 from pfir.report.record import SAFE_FIDELITY
-from pfir.target import FLOAT16
+from pfir.target import FLOAT16, FLOAT32
 
 NOTHING = "–"
 KINDS = {
@@ -89,9 +89,33 @@ def claims(report: Mapping, source: str, cost: str) -> list[str]:
 
 
 def unchanged(report: Mapping) -> bool:
-    """Whether no channel was removed."""
+    """Whether no channel was removed, and every layer computes in what it did."""
     widths, sides = report["widths"], (report["baseline"], report["result"])
-    return all(w["before"] == w["after"] for w in widths) and sides[0]["macs"] == sides[1]["macs"]
+    removed = any(w["before"] != w["after"] for w in widths) or sides[0]["macs"] != sides[1]["macs"]
+    return not removed and set(report["precision"]) <= {FLOAT32.name}
+
+
+def computed_in(report: Mapping) -> str | None:
+    """How many kernels of the result compute in what; None where all are float32: `12 kernels int8, 2 float32`."""
+    found = sorted(report["precision"].items(), key=lambda item: -item[1])
+    if set(report["precision"]) <= {FLOAT32.name}:
+        return None
+    (name, most), *others = found
+    return ", ".join([f"{most} kernel{'s' if most != 1 else ''} {name}", *(f"{n} {other}" for other, n in others)])
+
+
+def alone(report: Mapping) -> list[str]:
+    """What eight bits and channels would have given alone, a line each."""
+    return [f"{each['way']} alone: {_alone(each)}" for each in report["alone"]]
+
+
+def _alone(each: Mapping) -> str:
+    known = each["fidelity"] is not None
+    facts = [f"{about(each['speedup'])} faster" if each["speedup"] >= 1 else f"{about(each['speedup'])} as fast"]
+    facts += [f"{each['size']:.2f}x smaller"] if each["size"] >= 1.005 else []
+    facts += [f"fidelity {each['fidelity']:.3f} untrained"] if known else []
+    said = ", ".join(facts) if known else f"at most {', '.join(facts)}"
+    return said + ("" if each["meets"] else ", which misses the goal")
 
 
 def is_estimate(report: Mapping) -> bool:

@@ -30,6 +30,8 @@ class Session:
     Args:
         model: The model, or the bytes of an ONNX file that holds its own weights.
         threads: Threads within an operator.
+        is_fused: Whether nodes may be fused: pairs of QuantizeLinear and DequantizeLinear then become kernels of
+            integers, whose roundings may fall otherwise where a value lies between two steps.
 
     Raises:
         FrontendError: ONNX Runtime cannot load the model.
@@ -38,10 +40,10 @@ class Session:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 
-    def __init__(self, model: Model | bytes, threads: int = 1) -> None:
+    def __init__(self, model: Model | bytes, threads: int = 1, is_fused: bool = True) -> None:
         self._model = model
-        self._threads = threads
-        self._run = _open(loadable(model), threads)
+        self._threads, self._is_fused = threads, is_fused
+        self._run = _open(loadable(model), threads, is_fused)
         self.inputs = tuple(_spec(t) for t in self._run.get_inputs())
         self.outputs = tuple(_spec(t) for t in self._run.get_outputs())
         self._whole = whole_inputs(self.inputs)
@@ -120,7 +122,7 @@ class Session:
             return None  # equal samples hide what would mix them
         narrow = self._chunks(two, self._samples(two), batch)
         try:
-            wide = _open(free, self._threads)
+            wide = _open(free, self._threads, self._is_fused)
             return wide if _agree(_call(wide, two), narrow) else None
         except (DataError, FrontendError):
             return None
@@ -174,10 +176,12 @@ def loadable(model: Model | bytes) -> bytes:
         raise FrontendError(f"{model.name}: larger than 2 GiB, which ONNX Runtime does not take from memory") from error
 
 
-def _open(data: bytes, threads: int):
+def _open(data: bytes, threads: int, is_fused: bool):
     import onnxruntime as ort
 
     options = ort.SessionOptions()
+    if not is_fused:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

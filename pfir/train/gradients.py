@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import onnx
@@ -75,6 +76,7 @@ def _differentiate(proto: onnx.ModelProto, loss: str, trainable: tuple[str, ...]
 
     names = set(trainable)
     try:
+        _straight_through()
         optimized = native.get_optimized_model(proto.SerializeToString(), names, options(1))
         builder = native.GradientGraphBuilder(optimized, {loss}, names, loss, options(1))
         builder.build()
@@ -82,6 +84,20 @@ def _differentiate(proto: onnx.ModelProto, loss: str, trainable: tuple[str, ...]
     except Exception as error:  # the native module raises bare RuntimeError and its own types alike
         reason = str(error).strip().splitlines()[0][:300]
         raise TrainingError(f"no gradient for this model: {reason}") from error
+
+
+@cache
+def _straight_through() -> None:
+    """Round hands its gradient on unchanged, in every model of this process: what learnt quantization needs.
+
+    Source: Bengio, Leonard, Courville, "Estimating or Propagating Gradients Through Stochastic Neurons for Conditional
+    Computation", arXiv:1308.3432, section 2.3.
+    """
+    from onnxruntime.capi import _pybind_state as native
+
+    identity = native.GradientNodeDefinition()
+    identity.op_type, identity.inputs, identity.outputs = "Identity", ["GO(0)"], ["GI(0)"]
+    native.register_gradient_definition("::Round", [identity])
 
 
 def faster(proto: onnx.ModelProto) -> None:

@@ -71,10 +71,10 @@ def test_a_dry_run_measures_and_writes_nothing(model, tmp_path, monkeypatch, few
 
 def test_kernels_of_float16_are_others_than_those_of_float32(model, tmp_path):
     where = {"target": "arm:cortex-a76", "device": "rpc://127.0.0.1:1", "out": tmp_path / "kernels.json"}
-    half, single = (tune(Tune((model,), **where, dry_run=True, fp16=fp16), Silent()) for fp16 in (True, False))
+    half, single = (tune(Tune((model,), **where, dry_run=True, precision=p), Silent()) for p in ("float16", "float32"))
     assert half["core"] == f"{single['core']} float16" and not {*half["left"]} & {*single["left"]}
     with pytest.raises(UsageError, match="no fp16 vector arithmetic"):
-        tune(Tune((model,), "host", fp16=True), Silent())
+        tune(Tune((model,), "host", precision="float16"), Silent())
 
 
 def test_what_was_measured_is_not_measured_again_unless_the_ways_or_the_compiler_changed(

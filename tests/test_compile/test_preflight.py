@@ -21,7 +21,7 @@ from tests.support.jobs import run
         ({"data": "x.npz", "preprocess": "nicely"}, "nicely"),
         ({"depfile": Path("/nowhere/at/all.d")}, "depfile"),
         ({"recipe": Path("nosuch.json")}, "nosuch.json"),
-        ({"fp16": True, "backend": "tvm"}, "fp16"),
+        ({"precision": "float16", "backend": "tvm"}, "fp16"),
         ({"output": Path(__file__)}, "name a folder"),
         ({"output": Path(__file__).parent}, "not empty"),
     ],

@@ -39,6 +39,7 @@ VERIFICATION = {
     "not_verified_on",
     "reason",
     "near_zero",
+    "differing",
 }
 SIDE = {
     "latency_s",

@@ -71,7 +71,7 @@ def test_fp16_arithmetic_is_named_with_how_often_the_answers_agree():
     assert report["arithmetic"] == "fp16 arithmetic; inputs and outputs float32"
     assert report["target"]["arithmetic"] == FLOAT16.name
     (note,) = report["notes"]
-    assert "fp16 arithmetic on both sides" in note and "94% of 16 verified samples" in note
+    assert "The floats of the result are float16" in note and "94% of 16 verified samples" in note
     assert "fp16 arithmetic; inputs and outputs float32" in last_line(report, "out/")
     assert "fp16 arithmetic; inputs and outputs float32" in page(report) and "on 16 samples" not in page(report)
 

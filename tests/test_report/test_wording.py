@@ -4,6 +4,7 @@ import pytest
 
 from pfir.measurement import MEASURED, Measurement
 from pfir.report import Verification, build, last_line, page, wording
+from pfir.report.record import Alone
 from tests.test_report.sample import finished
 
 SPEED = "about 2.5x faster (estimate, ±25 %)"
@@ -132,3 +133,34 @@ def test_points_say_lost_or_gained():
 
 def test_a_ratio_needs_both_sides():
     assert (wording.ratio(5, 2), wording.ratio(None, 2), wording.ratio(5, 0)) == ("2.50x", "–", "–")
+
+
+def in_eight_bits(**changes):
+    """The sample with most kernels in eight bits, and what each way would have given alone."""
+    run = finished()
+    layers = tuple(replace(x, arithmetic="float32" if i < 3 else "int8") for i, x in enumerate(run.layers))
+    alone = (Alone("int8", 1.43, 3.9, 0.99, False), Alone("channels", 1.8, 1.0, None, False))
+    return replace(run, layers=layers, alone=alone, **changes)
+
+
+def test_what_kernels_compute_in_is_counted_those_that_are_gone_left_out():
+    report = build(in_eight_bits())
+    gone = sum(layer["after_s"] is None for layer in report["layers"])
+    assert report["precision"] == {"int8": len(report["layers"]) - 3 - gone, "float32": 3}
+    assert wording.computed_in(report) == f"{report['precision']['int8']} kernels int8, 3 float32"
+    assert wording.computed_in(build(finished())) is None
+
+
+def test_what_each_way_gives_alone_is_told_with_whether_that_suffices():
+    report = build(in_eight_bits())
+    assert wording.alone(report) == [
+        "int8 alone: about 1.4x faster, 3.90x smaller, fidelity 0.990 untrained, which misses the goal",
+        "channels alone: at most about 1.8x faster, which misses the goal",
+    ]
+    assert "3x3 convolution, int8" in page(report) and "fidelity 0.990 untrained" in page(report)
+
+
+def test_eight_bits_alone_are_a_change():
+    run = untouched(met=True)
+    layers = tuple(replace(layer, arithmetic="int8") for layer in run.layers)
+    assert wording.unchanged(build(run)) and not wording.unchanged(build(replace(run, layers=layers)))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from pfir.backends.base import Backend
 from pfir.compile.calibration.samples import Samples
 from pfir.compile.methods.pricing import Limits, limits_for
+from pfir.compile.precision.layers import FLOATS, Precision
 from pfir.compile.prepare import fixed
 from pfir.compile.request import Request
 from pfir.data.base import Dataset
@@ -21,14 +23,16 @@ from pfir.ir.model import Model
 from pfir.measurement import Measurement
 from pfir.report.record import Side
 from pfir.run.evaluate import Reference, Scores, evaluate, reference
-from pfir.target import Target
+from pfir.target import FLOAT32, Target
 
 MOST_ANSWER_BYTES = 64 << 20
 """Of the original's outputs on the samples that measure, which both sides are compared with."""
 
 
 class Evaluator:
-    """One device, one backend, one target for both sides, so that no two sources are ever compared.
+    """One device, one backend, one core for both sides, so that no two sources are ever compared.
+
+    The original's latency is that of its library in float32, whatever the result computes in.
 
     Args:
         device: An estimator, or what runs and measures libraries.
@@ -36,16 +40,24 @@ class Evaluator:
 
     def __init__(self, backend: Backend, device: Device, target: Target, request: Request) -> None:
         self._backend, self._device, self._target, self._request = backend, device, target, request
-        self._latencies: dict[int, tuple[Model, Measurement]] = {}
+        self._latencies: dict[tuple[int, Target, Precision], tuple[Model, Measurement]] = {}
         self._reference: Reference | None = None
 
-    def latency(self, model: Model) -> Measurement:
-        """Of one inference; a model that was asked for before is not measured again."""
-        known = self._latencies.get(id(model))
-        if known is None:
-            sized = fixed(model, self._request)
-            known = self._latencies[id(model)] = (model, self._latency(sized))
-        return known[1]
+    def latency(self, model: Model, precision: Precision = FLOATS) -> Measurement:
+        """Of one inference; a model that was asked for before is not measured again.
+
+        Args:
+            precision: What the layers of a float model would compute in.
+        """
+        return self._latency_on(model, self._target, precision)
+
+    def original_latency(self, baseline: Model) -> Measurement:
+        """Of one inference of the original, in float32."""
+        return self._latency_on(baseline, self._plain)
+
+    @property
+    def _plain(self) -> Target:
+        return replace(self._target, arithmetic=FLOAT32)
 
     @property
     def grouping(self) -> Groups:
@@ -56,28 +68,40 @@ class Evaluator:
         """What prices candidates: the device if it estimates, else an estimator scaled to the measured baseline."""
         if self._device.estimates:
             return self._device
-        kernels = self._backend.kernels(fixed(baseline, self._request), self._target)
-        return calibrated(self._backend.estimator(self._target), self.latency(baseline), kernels)
+        kernels = self._backend.kernels(fixed(baseline, self._request), self._plain)
+        scaled = calibrated(self._backend.estimator(self._plain), self.original_latency(baseline), kernels)
+        return self._backend.estimator(self._target).scaled(scaled.factor, scaled.error, scaled.basis)
 
     def limits(self, baseline: Model) -> Limits:
         """The bounds that the goals put on candidates."""
         cost = model_cost(fixed(baseline, self._request))
-        return limits_for(self._request.goals, self.latency(baseline).seconds, cost.macs, cost.size_bytes)
+        return limits_for(self._request.goals, self.original_latency(baseline).seconds, cost.macs, cost.size_bytes)
 
-    def excess(self, model: Model, baseline: Model) -> float:
-        """The model's share of the latency that the goals allow; 0 where they allow any, or nothing is measured."""
+    def excess(self, model: Model, baseline: Model, precision: Precision = FLOATS) -> float:
+        """The model's share of the latency that the goals allow; 0 where they allow any, or nothing is measured.
+
+        Args:
+            precision: As for `latency`.
+        """
         allowed = self.limits(baseline).latency_s
         if allowed is None or not self._device.measures:
             return 0.0
-        return self.latency(model).seconds / allowed
+        return self.latency(model, precision).seconds / allowed
+
+    def original_side(self, baseline: Model, samples: Samples, original: Model) -> Side:
+        """All figures of the side before; accuracy only with labels, fidelity to the original."""
+        return self._side(baseline, self.original_latency(baseline), samples, original)
 
     def side(self, model: Model, samples: Samples, original: Model) -> Side:
-        """All figures of one side; accuracy only with labels, fidelity to the original."""
+        """The same of the side after."""
+        return self._side(model, self.latency(model), samples, original)
+
+    def _side(self, model: Model, latency: Measurement, samples: Samples, original: Model) -> Side:
         cost = model_cost(fixed(model, self._request))
         scores = self._scores(model, samples.validation, original)
         accuracy = None if self._request.metric == "fidelity" else scores.accuracy
         return Side(
-            self.latency(model),
+            latency,
             cost.macs,
             cost.parameters,
             cost.size_bytes,
@@ -95,10 +119,18 @@ class Evaluator:
             self._reference = reference(original, data, threads)
         return evaluate(model, data, self._reference, threads)
 
-    def _latency(self, sized: Model) -> Measurement:
-        if self._device.estimates:
-            return self._device.estimate(self._backend.kernels(sized, self._target))
-        return self._device.measure(self._backend.build(sized, self._target))
+    def _latency_on(self, model: Model, target: Target, precision: Precision = FLOATS) -> Measurement:
+        known = self._latencies.get((id(model), target, precision))
+        if known is None:
+            found = self._latency(precision.seen(fixed(model, self._request)), target)
+            known = self._latencies[id(model), target, precision] = (model, found)
+        return known[1]
+
+    def _latency(self, sized: Model, target: Target) -> Measurement:
+        if not self._device.estimates:
+            return self._device.measure(self._backend.build(sized, target))
+        device = self._device if target == self._target else self._backend.estimator(target)
+        return device.estimate(self._backend.kernels(sized, target))
 
 
 def _answer_bytes(model: Model, request: Request) -> float:

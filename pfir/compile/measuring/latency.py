@@ -14,6 +14,7 @@ from pfir.compile.measuring.verification import Place, verify_somewhere
 from pfir.compile.measuring.verification_places import ANYWHERE, AUTO, EMULATED, HOST, NONE, Where
 from pfir.devices.base import Device
 from pfir.errors import BackendError, DeviceError, UsageError
+from pfir.ir.edit import is_op
 from pfir.ir.model import Model
 from pfir.report.progress import Progress
 from pfir.report.record import Verification
@@ -33,11 +34,13 @@ class HostLatency:
 
 
 def host_latency(backend: Backend, baseline: Model, result: Model, arithmetic: Arithmetic = FLOAT32) -> HostLatency:
-    """Both models, built by the same backend for this machine, one thread, measured in turn: medians of the rounds;
-    in float32 where this machine does not have the arithmetic."""
+    """Both models, built by the same backend for this machine, one thread, measured in turn: medians of the rounds.
+
+    The original's floats are float32; the result's, too, where this machine does not have the arithmetic.
+    """
     host, note = _host(arithmetic)
     try:
-        built = [backend.build(m, host) for m in (baseline, result)]
+        built = [backend.build(baseline, parse_target(HOST)), backend.build(result, host)]
         with host_device(backend) as device:
             rounds = [[device.measure(a).seconds for a in built] for _ in range(ROUNDS)]
     except BackendError as error:
@@ -127,10 +130,19 @@ def verify_result(
         places = [*_places(artifact, verifiers), (HOST, on_host)]
         if where.choice == EMULATED:
             places = places[:1]
-        found = where.insist(verify_somewhere(places, cases, host.arithmetic, progress.note))
+        unfused = _unfused(model, feeds)
+        found = where.insist(verify_somewhere(places, cases, host.arithmetic, progress.note, unfused))
     if where.choice == HOST and _architecture(artifact.target) != _architecture(host):
         found = replace(found, not_verified_on=_architecture(artifact.target), reason="--verify host")
     return replace(found, device=HOST) if found.device.startswith(HOST) else found
+
+
+def _unfused(model: Model, feeds: Sequence[Mapping[str, np.ndarray]]) -> list[Mapping[str, np.ndarray]]:
+    """What ONNX Runtime gives of a quantized model if it computes node by node; nothing of any other model."""
+    if not any(is_op(node, "QuantizeLinear") for node in model.nodes()):
+        return []
+    session = Session(model, is_fused=False)
+    return [session.predict(inputs) for inputs in feeds]
 
 
 def _places(artifact: Artifact, verifiers: Verifiers) -> list[Place]:
@@ -178,20 +190,22 @@ def emulation(
 
 def instructions(
     backend: Backend,
-    models: Sequence[Model],
+    models: tuple[Model, Model],
     target: Target,
     feeds: Mapping[str, np.ndarray],
     progress: Progress,
     emulated: Device | None,
 ) -> list[int | None]:
-    """Instructions of one inference of each model, counted on the emulated device; None where it cannot count."""
+    """Instructions of one inference of the original, in float32, and of the result, counted on the emulated device;
+    None where it cannot count."""
     if emulated is None:
-        return [None] * len(models)
+        return [None, None]
+    targets = (replace(target, arithmetic=FLOAT32), target)
     try:
-        return [emulated.instructions(backend.build(m, target), feeds) for m in models]
+        return [emulated.instructions(backend.build(m, t), feeds) for m, t in zip(models, targets, strict=True)]
     except BackendError as error:
         progress.note(f"instructions were not counted: {error}")
-        return [None] * len(models)
+        return [None, None]
 
 
 def _architecture(target: Target) -> str:

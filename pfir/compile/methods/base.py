@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from pfir.artifact import Kernel
 from pfir.compile.deadline import NEVER, Deadline
+from pfir.compile.methods.sizing import Sizing
 from pfir.data.base import Dataset
 from pfir.devices.estimation.estimate import EstimateDevice
 from pfir.ir.model import Model
@@ -138,6 +139,11 @@ class Method(ABC):
     def bounded(self, device: EstimateDevice, costly_first: bool) -> Method:
         """The method as `ranked` might make it at best, or at worst, for a device; told without any trial."""
         del device, costly_first
+        return self
+
+    def priced(self, sizing: Sizing) -> Method:
+        """The method, its costs those of models that are looked at so."""
+        del sizing
         return self
 
     def fit(self, model: Model, choice: Choice, context: Context, original: Model) -> None:

@@ -9,7 +9,7 @@ from pfir.compile.methods.base import Choice, Parameters
 from pfir.compile.methods.pricing import Pricing
 from pfir.data.base import Dataset
 from pfir.ir.model import Model
-from pfir.run.evaluate import Reference, evaluate
+from pfir.run.evaluate import Reference, Scores, evaluate
 
 Choices = tuple[Choice, ...]
 """One for each method."""
@@ -56,9 +56,13 @@ class Score:
     reference: Reference
     threads: int = 1
 
-    def __call__(self, parameters: Parameters) -> tuple[float, dict[str, float]]:
+    def judged(self, parameters: Parameters) -> Scores:
+        """The candidate against the original."""
         model = self.candidates.build(self.candidates.choices(parameters))
-        found = evaluate(model, self.data, self.reference, self.threads)
+        return evaluate(model, self.data, self.reference, self.threads)
+
+    def __call__(self, parameters: Parameters) -> tuple[float, dict[str, float]]:
+        found = self.judged(parameters)
         details = {"fidelity": found.fidelity, **self.candidates.pricing.costs(parameters)}
         return -found.divergence, details
 

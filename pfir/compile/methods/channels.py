@@ -15,12 +15,13 @@ from pfir.compile.deadline import NEVER, Deadline
 from pfir.compile.methods.base import Change, Choice, Method, ModelCost, Parameters
 from pfir.compile.methods.branch_ranking import BRANCHES, ranked_branches
 from pfir.compile.methods.branch_reach import likely_branches
+from pfir.compile.methods.sizing import Sizing
 from pfir.compile.methods.warm_starts import warm_starts
 from pfir.data.base import Dataset
 from pfir.devices.estimation.estimate import EstimateDevice
 from pfir.errors import Infeasible
 from pfir.ir.costs.scalable import ScalableKernels
-from pfir.ir.coupling.channels import remove_channels
+from pfir.ir.coupling.channels import channel_counts, channel_groups, remove_channels
 from pfir.ir.coupling.groups import Branch, Coupling, Group
 from pfir.ir.model import Model
 from pfir.passes.base import Context
@@ -243,6 +244,9 @@ class ChannelPruning(Method):
         """The method with the branches that may go; to rank them costs a search a few dozen trials."""
         return replace(self, branches=ranked_branches(self.model, self.coupling, self._without, data, deadline))
 
+    def priced(self, sizing: Sizing) -> ChannelPruning:
+        return replace(self, scalable=scalable_kernels(self.model, self.coupling, sizing))
+
     def bounded(self, device: EstimateDevice, costly_first: bool) -> ChannelPruning:
         return replace(self, branches=likely_branches(self.scalable, self.coupling.branches, device, costly_first))
 
@@ -279,6 +283,22 @@ class ChannelPruning(Method):
 def _pinned(coupling: Coupling) -> tuple[tuple[str, str], ...]:
     """Nodes whose channels must stay, each with the reason."""
     return tuple(dict.fromkeys((p.node, p.reason) for g in coupling.groups for p in g.pins))
+
+
+def scalable_kernels(model: Model, coupling: Coupling, sizing: Sizing) -> ScalableKernels:
+    """The kernels of a model, as it is looked at, for any widths.
+
+    A quantized one has tensors of its own beside the model's, and the same groups by the same names.
+
+    Raises:
+        Infeasible: A group runs in other ways there, so that what its widths cost is not known.
+    """
+    seen = sizing.seen(model)
+    counted = channel_groups(seen) if sizing.precision.integers else coupling
+    sizes = {g.name: g.size for g in counted.free()}
+    if other := [g.name for g in coupling.free() if sizes.get(g.name) != g.size]:
+        raise Infeasible(f"the channels of {other[0]} cannot be counted in eight bits; use --precision float32")
+    return ScalableKernels(seen, channel_counts(counted), grouping=sizing.grouping(seen))
 
 
 def demand_free(coupling: Coupling) -> None:

@@ -66,8 +66,8 @@ class BuiltCost(ModelCost):
 
     @cached_property
     def _figures(self) -> tuple[tuple[Kernel, ...], Cost]:
-        sized = self.sizing.fixed(self.source())
-        return self.sizing.kernels(sized), model_cost(sized)
+        seen = self.sizing.seen(self.source())
+        return self.sizing.kernels(seen), model_cost(seen)
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,9 @@ class SearchedPass(Method):
         if key not in self._known:
             self._known[key] = BuiltCost(partial(self._built, before, own), self.sizing, key)
         return self._known[key]
+
+    def priced(self, sizing: Sizing) -> SearchedPass:
+        return replace(self, sizing=sizing, _known={})
 
     def _built(self, before: ModelCost, own: Parameters) -> Model:
         model = before.model()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pfir.compile.methods.channels import ChannelPruning, demand_free
+from pfir.compile.methods.channels import ChannelPruning, demand_free, scalable_kernels
 from pfir.compile.methods.sizing import Sizing
 from pfir.compile.request import Request
-from pfir.ir.costs.scalable import ScalableKernels
-from pfir.ir.coupling.channels import channel_counts, channel_groups
+from pfir.ir.coupling.channels import channel_groups
 from pfir.ir.model import Model
 from pfir.passes.base import Context
 from pfir.passes.pruning.criteria import scores
@@ -29,8 +28,7 @@ def analysed_pruning(
     """
     coupling = channel_groups(model, request.keep, request.only)
     demand_free(coupling)
-    sized = sizing.fixed(model)
-    scalable = ScalableKernels(sized, channel_counts(coupling), grouping=sizing.grouping(sized))
+    scalable = scalable_kernels(model, coupling, sizing)
     if context is None:
         return ChannelPruning(model, coupling, scalable, pruning)
     statistics = collect(model, coupling, context)

@@ -5,14 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pfir.compile.methods.pricing import Limits
-from pfir.compile.replay import recipe_choices, replay
+from pfir.compile.precision.choice import IN_FLOATS, Decision, PrecisionChoice
+from pfir.compile.precision.layers import Precision
+from pfir.compile.precision.quantizing import Quantizing
+from pfir.compile.replay import recipe_choices, recipe_precision, replay
+from pfir.compile.request import AUTO_PRECISION, Request
 from pfir.compile.run_context import Chosen
 from pfir.compile.selection.measured_search import measured_search
-from pfir.compile.selection.search_context import SearchContext, search_context_for
+from pfir.compile.selection.search_context import SearchContext, search_context_for, sizing_for
 from pfir.compile.selection.searching import as_it_is, built_by, check_reachable, kept_as
 from pfir.compile.selection.selection import Selection
 from pfir.compile.selection.within_drop import fastest_within
 from pfir.compile.training.fine_tuning import FineTuned
+from pfir.errors import Infeasible
+from pfir.run.evaluate import reference
+from pfir.target import FLOAT16, FLOAT32, INT8
 
 
 def choose(selection: Selection) -> Chosen:
@@ -24,37 +31,92 @@ def choose(selection: Selection) -> Chosen:
     run = selection.run
     if run.request.recipe is not None and not run.request.retrain:
         with run.stages("replay"):
-            return Chosen(*replay(run.prepared, run.request))
+            return replay(run.prepared, run.request)
     if not run.prepared.searched:
         return _only_passes(selection)
     if _is_met_already(selection):
         return Chosen((nothing := as_it_is(run.models.start)), FineTuned(nothing.model))
-    with run.stages("analyse"):
-        search_context = search_context_for(run.prepared, run.request, selection.evaluator, run.samples)
+    try:
+        with run.stages("analyse"):
+            search_context = search_context_for(run.prepared, run.request, selection.evaluator, run.samples)
+    except Infeasible:
+        decision, selection = _decided(selection, None)
+        if not decision.suffices or run.request.recipe is not None:
+            raise
+        return _in_eight_bits(selection, decision)
     if run.request.recipe is not None:
         found = kept_as(search_context, recipe_choices(run.prepared, run.request, search_context.pricing.methods))
-        return selection.fine_tuned(selection.fitted(search_context, found))
+        selection = _with_precision(selection, recipe_precision(run.request))
+        return selection.finished(selection.fitted(search_context, found))
+    decision, selection = _decided(selection, search_context)
+    if decision.suffices:
+        return _in_eight_bits(selection, decision)
     if search_context.pricing.is_fixed:
-        return selection.fine_tuned(selection.fitted(search_context, built_by(search_context, {})))
-    return _searched(selection, search_context)
+        chosen = selection.finished(selection.fitted(search_context, built_by(search_context, {})))
+    else:
+        sizing = sizing_for(run.request, selection.evaluator, decision.precision)
+        chosen = _searched(selection, search_context.priced(sizing))
+    return replace(chosen, alone=decision.alone, notes=(*decision.notes, *chosen.notes))
+
+
+def _in_eight_bits(selection: Selection, decision: Decision) -> Chosen:
+    """The model as it is but for its precision."""
+    whole = as_it_is(selection.run.models.start)
+    return replace(selection.quantized(Chosen(whole, FineTuned(whole.model))), alone=decision.alone)
+
+
+def _decided(selection: Selection, search_context: SearchContext | None) -> tuple[Decision, Selection]:
+    """What layers compute in, and the selection that knows it."""
+    run = selection.run
+    if run.request.precision in (FLOAT32.name, FLOAT16.name) or _passes_say_all(run.request):
+        return IN_FLOATS, selection
+    with run.stages("choose precision"):
+        quantizing = _quantizing(selection)
+        rest = (run, selection.evaluator, selection.limits, quantizing, search_context)
+        decision = PrecisionChoice(*rest).decide()
+    return decision, replace(selection, precision=decision.precision, quantizing=quantizing)
+
+
+def _passes_say_all(request: Request) -> bool:
+    """Whether `--passes` names what is done, and nothing asks for eight bits beside it."""
+    return request.passes is not None and request.precision == AUTO_PRECISION
+
+
+def _with_precision(selection: Selection, precision: Precision) -> Selection:
+    return replace(selection, precision=precision, quantizing=_quantizing(selection) if precision.integers else None)
+
+
+def _quantizing(selection: Selection) -> Quantizing:
+    run, scoring = selection.run, selection.run.samples.scoring
+    threads = run.request.jobs or 1
+    answers, ends = reference(run.models.teacher, scoring, threads), run.plan.choosing_ends(selection.elapsed_s)
+    return Quantizing(run.samples, answers, run.request.seed, threads, ends)
 
 
 def _only_passes(selection: Selection) -> Chosen:
     """The model as the passes of `--passes` left it, trained if one of them gave up some of the function."""
     found = as_it_is(selection.run.models.start)
     note = "nothing was pruned: --passes names no prune-channels"
+    if selection.run.request.recipe is not None:
+        decision, selection = IN_FLOATS, _with_precision(selection, recipe_precision(selection.run.request))
+    else:
+        decision, selection = _decided(selection, None)
     if not selection.run.prepared.is_compressed:
-        return Chosen(found, FineTuned(found.model), (note,))
-    return selection.fine_tuned(found)
+        chosen = selection.quantized(Chosen(found, FineTuned(found.model), (note,)))
+    else:
+        chosen = selection.finished(found)
+    return replace(chosen, alone=decision.alone)
 
 
 def _is_met_already(selection: Selection) -> bool:
-    """Whether the original keeps the only limit, one of latency, and the user fixed no choice."""
+    """Whether the model as it is keeps the only limit, one of latency, and the user fixed no choice."""
     request, limits = selection.run.request, selection.limits
     is_fixed = request.recipe is not None or not any(p.is_open for p in selection.run.prepared.searched)
-    if is_fixed or request.goals.latency_s is None or limits != Limits(limits.latency_s):
+    if is_fixed or limits.latency_s is None or limits != Limits(limits.latency_s) or request.precision == INT8:
         return False
-    return selection.evaluator.latency(selection.run.models.baseline).seconds <= limits.latency_s
+    if request.goals.latency_s is None and selection.run.target.arithmetic == FLOAT32:
+        return False  # it is no faster than itself
+    return selection.evaluator.latency(selection.run.models.start).seconds <= limits.latency_s
 
 
 def _searched(selection: Selection, search_context: SearchContext) -> Chosen:
@@ -65,5 +127,5 @@ def _searched(selection: Selection, search_context: SearchContext) -> Chosen:
     if selection.limits == Limits():
         return fastest_within(selection, search_context)
     found, notes = measured_search(selection, search_context)
-    chosen = selection.fine_tuned(found)
+    chosen = selection.finished(found)
     return replace(chosen, notes=(*notes, *chosen.notes))

@@ -36,7 +36,7 @@ def measured_search(selection: Selection, search_context: SearchContext) -> tupl
     notes = () if nearest.excess <= 1 else (_missed(nearest),)
 
     def keeps(candidate: Found) -> bool:
-        return selection.evaluator.excess(candidate.model, run.models.baseline) <= allowed
+        return selection.excess(candidate) <= allowed
 
     with run.stages("fit layers"):
         how = selection.how(selection.workspace.journal(fitted=True), run.plan.fitting_ends(selection.elapsed_s))
@@ -57,7 +57,7 @@ def _attempts(selection: Selection, search_context: SearchContext) -> list[_Atte
                 if not attempts:
                     raise
                 break
-        attempts.append(_Attempt(limits, found, selection.evaluator.excess(found.model, run.models.baseline)))
+        attempts.append(_Attempt(limits, found, selection.excess(found)))
         if (excess := attempts[-1].excess) <= 1:
             break
         run.progress.note(f"measured, it takes {excess:.2f} times what is allowed; the limit is tightened")

@@ -17,6 +17,7 @@ from pfir.compile.methods.passes import SearchedPass, whole_cost
 from pfir.compile.methods.pricing import Pricing
 from pfir.compile.methods.pruning import analysed_pruning
 from pfir.compile.methods.sizing import Sizing
+from pfir.compile.precision.layers import FLOATS, Precision
 from pfir.compile.prepare import Prepared, RunModels, fixed
 from pfir.compile.request import Request
 from pfir.compile.training.gradients import LossGradients
@@ -41,6 +42,7 @@ class SearchContext:
         score: Of a candidate, untrained.
         baseline_s: Seconds that one inference of the baseline takes.
         calibration: What activations are taken on.
+        precision: What the layers of candidates will compute in.
     """
 
     models: RunModels
@@ -48,6 +50,7 @@ class SearchContext:
     score: Score
     baseline_s: float
     calibration: Dataset
+    precision: Precision = FLOATS
 
     @property
     def pricing(self) -> Pricing:
@@ -63,6 +66,18 @@ class SearchContext:
         data = self.score.data
         return self._of(tuple(method.ranked(data, deadline) for method in self.pricing.methods))
 
+    def priced(self, sizing: Sizing) -> SearchContext:
+        """The context, its costs those of models that are looked at so.
+
+        Raises:
+            Infeasible: A method cannot tell costs of such models.
+        """
+        methods = tuple(method.priced(sizing) for method in self.pricing.methods)
+        pricing = replace(self.pricing, methods=methods, original=whole_cost(methods, self.models.start, sizing))
+        candidates = replace(self.candidates, pricing=pricing)
+        score = replace(self.score, candidates=candidates)
+        return replace(self, candidates=candidates, score=score, precision=sizing.precision)
+
     def _of(self, methods: tuple[Method, ...]) -> SearchContext:
         candidates = replace(self.candidates, pricing=self.pricing.of(methods))
         return replace(self, candidates=candidates, score=replace(self.score, candidates=candidates))
@@ -77,13 +92,18 @@ def search_context_for(prepared: Prepared, request: Request, evaluator: Evaluato
     """
     models = prepared.models
     context = _context(models, samples, request)
-    sizing = Sizing(partial(fixed, request=request), evaluator.grouping)
+    sizing = sizing_for(request, evaluator)
     methods = tuple(method_for(each, models.start, request, sizing, context) for each in prepared.searched)
     pricing = Pricing(methods, whole_cost(methods, models.start, sizing), evaluator.estimator(models.baseline))
     candidates = Candidates(models.start, pricing)
     score = Score(candidates, samples.scoring, reference(models.teacher, samples.scoring))
-    baseline_s = evaluator.latency(models.baseline).seconds
+    baseline_s = evaluator.original_latency(models.baseline).seconds
     return SearchContext(models, candidates, score, baseline_s, samples.calibration)
+
+
+def sizing_for(request: Request, evaluator: Evaluator, precision: Precision = FLOATS) -> Sizing:
+    """How candidates are looked at to be priced."""
+    return Sizing(partial(fixed, request=request), evaluator.grouping, precision)
 
 
 def method_for(each: Pass, model: Model, request: Request, sizing: Sizing, context: Context | None) -> Method:

@@ -131,7 +131,7 @@ def search_for(search_context: SearchContext, limits: Limits, how: SearchRun) ->
 def fingerprint(search_context: SearchContext, request: Request) -> str:
     """What trials of one journal share; not the measured latencies, which differ from run to run."""
     methods = tuple(method.fingerprint for method in search_context.pricing.methods)
-    built = (request.target, request.fp16, request.backend)
+    built = (request.target, request.precision, search_context.precision, request.backend)
     return repr((request.goals.text(), *built, search_context.score.data.fingerprint(), methods))
 
 

@@ -11,12 +11,13 @@ from pfir.data.base import Dataset
 from pfir.errors import TrainingError, UsageError
 from pfir.ir.model import Model
 from pfir.ir.training import TrainingGraph
-from pfir.passes.base import Context, Slopes
+from pfir.passes.base import Context, Slopes, Steps
 from pfir.run.classify import class_scores
 from pfir.run.session import Session
 from pfir.train.mean_gradients import differentiable_as_a_whole
 from pfir.train.session import TrainSession
 from pfir.train.settings import Settings
+from pfir.train.steps import Steps as Stepping
 from pfir.train.teacher import Remembered, Teacher
 from pfir.train.trainer import fit
 
@@ -31,7 +32,7 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Learning:
-    """The callables `labels`, `differentiate` and `train` of a Context.
+    """The callables `labels`, `differentiate`, `steps` and `train` of a Context.
 
     Args:
         original: Gives the labels of data without any: the class that it finds.
@@ -48,7 +49,11 @@ class Learning:
     def given_to(self, context: Context, train: bool) -> Context:
         """The context with these callables; `train` is among them only if it is asked for."""
         return replace(
-            context, labels=self.labels, differentiate=self.differentiate, train=self.train if train else None
+            context,
+            labels=self.labels,
+            differentiate=self.differentiate,
+            steps=self.steps,
+            train=self.train if train else None,
         )
 
     def labels(self) -> np.ndarray:
@@ -71,6 +76,17 @@ class Learning:
             return _Differentiated(whole, self._labelled(graph))
         except TrainingError as error:
             raise UsageError(f"no gradients to rank channels by: {error}; choose another criterion") from error
+
+    def steps(self, graph: TrainingGraph, feeds: Mapping[str, np.ndarray]) -> Steps:
+        """Loss and gradients on batches that are fed, of the sizes of this one.
+
+        Raises:
+            UsageError: An operator between weights and loss has no gradient.
+        """
+        try:
+            return Stepping(graph, feeds, self.jobs)
+        except TrainingError as error:
+            raise UsageError(f"nothing can be learnt step by step: {error}") from error
 
     def train(self, graph: TrainingGraph) -> Arrays:
         """The trainable initializers of a graph after a few epochs, 2048 samples in all.

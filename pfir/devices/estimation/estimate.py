@@ -21,7 +21,7 @@ from pfir.errors import DeviceError, UsageError
 from pfir.instructions import NOTHING, Instructions
 from pfir.ir.costs.scalable import Key, Price, ScalableKernels
 from pfir.measurement import ESTIMATED, Measurement
-from pfir.target import FLOAT32, Target
+from pfir.target import FLOAT32, INT8, Target
 
 FLOAT_BYTES = 4
 Count = Callable[[Kernel, Target], Instructions]
@@ -68,11 +68,22 @@ class EstimateDevice(Device):
     @property
     def detail(self) -> str:
         """The model, the core that it assumes, and its error."""
+        return self._said(self.error)
+
+    def _said(self, error: float) -> str:
+        text = self._core if self.target.arithmetic == FLOAT32 else f"{self._core}, {self.target.arithmetic.about}"
+        return f"{text}, {self.basis or self._fitted}, expected error {error:.0%}"
+
+    @property
+    def _core(self) -> str:
+        """What is counted for which core."""
         core, threads = self.target.core, self.target.threads
         clock = f"{core.clock_hz / 1e9:.2f} GHz" + (f" ({core.board})" if core.board else "")
-        text = f"counted instructions for {core.name} at {clock}, {threads} thread{'s' if threads > 1 else ''}"
-        text += "" if self.target.arithmetic == FLOAT32 else f", {self.target.arithmetic.about}"
-        return f"{text}, {self.basis or self._fitted}, expected error {self.error:.0%}"
+        return f"counted instructions for {core.name} at {clock}, {threads} thread{'s' if threads > 1 else ''}"
+
+    @property
+    def _origin(self) -> str:
+        return f"{self._core}, {self.basis}"
 
     @property
     def _fitted(self) -> str:
@@ -98,7 +109,8 @@ class EstimateDevice(Device):
         """
         if not kernels:
             raise UsageError("no kernels: there is nothing to estimate")
-        return self._measurement(*map(sum, zip(*map(self._price, kernels), strict=True)))
+        seconds, weight_bytes = map(sum, zip(*map(self._price, kernels), strict=True))
+        return self._measurement(seconds, weight_bytes, self._error_of(kernels))
 
     def estimate_widths(self, scalable: ScalableKernels, kept: Mapping[str, int]) -> Measurement:
         """The latency of the kernels of a model that keeps so many channels of each group, as `estimate` says; some ten
@@ -110,7 +122,7 @@ class EstimateDevice(Device):
         seconds, weight_bytes = scalable.total(kept, self._price, self._widths.setdefault(scalable, {}))
         if not seconds > 0:
             raise UsageError("no kernels: there is nothing to estimate")
-        return self._measurement(seconds, weight_bytes)
+        return self._measurement(seconds, weight_bytes, self.error)
 
     def scaled(self, factor: float, error: float, basis: str) -> EstimateDevice:
         """The same, its estimates multiplied by a factor that rests on something."""
@@ -129,26 +141,35 @@ class EstimateDevice(Device):
         """Without the prices known so far: another process finds its own."""
         return self.__dict__ | {"_known": {}, "_widths": {}}
 
-    def _measurement(self, kernels_s: float, weight_bytes: float) -> Measurement:
+    def _error_of(self, kernels: Sequence[Kernel]) -> float:
+        """The error to expect of a net of these kernels; integers have one of their own where nothing was measured."""
+        is_known = bool(self.basis) or not any(kernel.workload.dtype == INT8 for kernel in kernels)
+        return self.error if is_known else max(self.error, self.target.core.errors.of(INT8))
+
+    def _measurement(self, kernels_s: float, weight_bytes: float, error: float) -> Measurement:
         """Of an inference whose kernels take so long, with so many bytes of weights, each read once."""
         core = self.target.core
         around_s = core.costs.cycles(self.around) / core.clock_hz + self._beyond_s(weight_bytes)
         seconds = kernels_s + self.factor * around_s
-        return Measurement(seconds, ESTIMATED, self.detail, self.error, 0, self.target.threads)
+        return Measurement(seconds, ESTIMATED, self._said(error), error, 0, self.target.threads, self._origin)
 
     def _price(self, kernel: Kernel) -> Price:
         """Seconds, and bytes of weights as the library has them."""
         more = 0.0 if self.more is None else self.more(kernel, self.target)
-        return self.seconds(kernel), kernel.weight_bytes + more
+        return self.seconds(kernel), (kernel.weight_bytes + more) * self._share(kernel)
 
     def _seconds(self, kernel: Kernel) -> float:
-        core, share = self.target.core, self.target.value_bytes / FLOAT_BYTES
+        core, share = self.target.core, self._share(kernel)
         alone_s = core.costs.cycles(self.count(kernel, self.target)) / core.clock_hz
-        alone_s += self._beyond_s(kernel.read_bytes - kernel.weight_bytes + kernel.written_bytes)
+        alone_s += self._beyond_s((kernel.read_bytes - kernel.weight_bytes + kernel.written_bytes) * share)
         moved = (kernel.read_bytes + kernel.written_bytes) * share
         return self.factor * parallel(alone_s, moved, core, self.target.threads)
 
-    def _beyond_s(self, float_bytes: float) -> float:
-        """What takes its way through memory, of what has so many bytes in float32."""
-        core, size = self.target.core, float_bytes * self.target.value_bytes / FLOAT_BYTES
-        return max(0.0, size - core.kept_bytes) / core.bandwidth
+    def _share(self, kernel: Kernel) -> float:
+        """Bytes of a kernel's floats in the target's arithmetic, of one in float32; integers have as many in any."""
+        return 1.0 if kernel.workload.dtype == INT8 else self.target.value_bytes / FLOAT_BYTES
+
+    def _beyond_s(self, size_bytes: float) -> float:
+        """What takes its way through memory, of so many bytes."""
+        core = self.target.core
+        return max(0.0, size_bytes - core.kept_bytes) / core.bandwidth

@@ -13,7 +13,7 @@ from pfir.ir.costs.kernels import plan_kernels
 from pfir.ir.costs.plans import evaluate, itemsize
 from pfir.ir.costs.storage import storage_of
 from pfir.ir.costs.symbolic_cost import is_sized, mac_terms, sizes_around
-from pfir.ir.edit import held
+from pfir.ir.edit import held, is_op
 from pfir.ir.model import Model
 from pfir.ir.onnx_io.sharing import shared_again
 from pfir.ir.whole import sized_everywhere
@@ -27,7 +27,7 @@ class Cost:
         macs: Multiply-accumulates of convolutions and matrix products, those in local functions and bodies included: of
             an If the dearest branch, of a Loop or a Scan every run that is known. Other arithmetic is not counted, as
             is usual.
-        parameters: Elements of the weights: constants of a float or an 8-bit type.
+        parameters: Elements of the weights: constants of a float type or one of at most 8 bits, and quantized biases.
         size_bytes: Their bytes, each tensor once.
         peak_activation_bytes: The most that is alive at once if every tensor is freed after its last use and none is
             computed in place.
@@ -80,7 +80,9 @@ def weights_of(graph: gs.Graph) -> list[gs.Constant]:
 
 def _is_weight(tensor: gs.Constant) -> bool:
     dtype = np.dtype(tensor.dtype)
-    return dtype.kind in "fV" or (dtype.kind in "iu" and dtype.itemsize == 1)
+    if dtype.kind in "iu" and dtype.itemsize > 1:
+        return any(is_op(node, "DequantizeLinear") and node.inputs[0] is tensor for node in tensor.outputs)
+    return dtype.kind in "fViu"
 
 
 def _elements(tensor: gs.Tensor) -> int:

@@ -24,7 +24,10 @@ from pfir.passes.quantization.output_error import OutputError
 from pfir.passes.quantization.placement import layers_of, place
 from pfir.passes.quantization.planning import Settings, constant_layers, plan_quantized
 from pfir.passes.quantization.ranges import Histogram, observe
+from pfir.passes.quantization.rounding.adaround import adaround
 from pfir.passes.quantization.rounding.base import Rounding
+from pfir.passes.quantization.rounding.blocks.reconstruct import round_blocks
+from pfir.passes.quantization.rounding.compensated import compensate
 from pfir.passes.quantization.rounding.nearest import nearest
 from pfir.passes.quantization.sensitivity import most_sensitive, sensitivities
 from pfir.passes.quantization.writing import Quantized, written
@@ -37,7 +40,12 @@ MOST_FLOAT = 0.25
 """The share of layers that a search may leave in float."""
 FEW_BITS = 4
 """So many and fewer are stored in four."""
-ROUNDINGS: Mapping[str, Rounding] = {"nearest": nearest}
+ROUNDINGS: Mapping[str, Rounding] = {
+    "nearest": nearest,
+    "compensated": compensate,
+    "adaround": adaround,
+    "blocks": round_blocks,
+}
 """Ways of rounding weights by name."""
 
 
@@ -66,7 +74,10 @@ class QuantizeUniform(Pass):
         equalize: Whether channels are equalised across layers first, where that lowers the error of the outputs.
         bias_correction: Whether biases make up for the mean error of each layer, where that lowers the error of the
             outputs.
-        rounding: How weights are rounded: nearest.
+        rounding: How weights are rounded: nearest; compensated, where the others of an output make up for each, which
+            takes seconds and is worth most of four bits and fewer; adaround, which learns to round up or down, layer by
+            layer; blocks, which goes on from compensated and learns block by block, in minutes. What does not lower the
+            error of the outputs is left.
         float_layers: How many of the most sensitive layers stay in float; none leaves it to a search.
 
     Raises:

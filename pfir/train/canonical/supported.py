@@ -69,6 +69,8 @@ DIFFERENTIABLE = frozenset(
         "Identity",
         "LSTM",
         "GRU",
+        # Straight through: its own gradient is zero wherever it has one.
+        "Round",
     }
 )
 

@@ -8,7 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pfir.artifact import Kernel
 from pfir.backends.tvm.counts.integers.elements import ADDITION, FLOATS, TABLE, kind_of
+from pfir.backends.tvm.counts.kernel import CALL, KernelCounts
 from pfir.backends.tvm.kernels.integers.others.additions import addition_of
 from pfir.backends.tvm.lowering.form import KernelSpec, Quantization, Step, channels_last
 from pfir.backends.tvm.lowering.lower import written
@@ -167,3 +169,28 @@ def test_a_chain_is_computed_by_what_takes_the_fewest_cycles(operators, reads, s
     shape = (1, 16, size, 1)
     workload = Workload("elementwise", shape, shape, (0, 2, 3, 1), dtype=INT8)
     assert kind_of(parse_target("cortex-a76"), workload, Tail(operators=operators, reads=reads)) == kind
+
+
+_IMAGE, _POOLED = (1, 24, 14, 14), (1, 24, 7, 7)
+_WINDOW = {"kernel": (3, 3), "strides": (2, 2), "pads": (1, 1)}
+# Family, kind, operators, further tensors that are read: instructions for each value, as the emulator counted them.
+_COUNTED = {
+    ("elementwise", "", ("Add", "QuantizeLinear"), 1): 1.67,
+    ("elementwise", "", ("Sigmoid", "QuantizeLinear"), 0): 1.34,
+    ("elementwise", "", ("QuantizeLinear",), 0): 1.56,
+    ("elementwise", "", ("DequantizeLinear",), 0): 1.29,
+    ("pool", "average", ("QuantizeLinear",), 0): 0.95,
+    ("pool", "max", (), 0): 0.33,
+    ("reduce", "mean", ("QuantizeLinear",), 0): 0.30,
+}
+
+
+@pytest.mark.parametrize("case", _COUNTED)
+def test_instructions_are_those_that_the_emulator_counted(case):
+    family, kind, operators, reads = case
+    out = {"elementwise": _IMAGE, "pool": _POOLED, "reduce": (1, 24, 1, 1)}[family]
+    window = _WINDOW if family == "pool" else {}
+    workload = Workload(family, _IMAGE, out, (0, 2, 3, 1), **window, dtype=INT8, kind=kind)
+    kernel = Kernel("kernel", family, 0, 0, 0, 0, workload, Tail(operators=operators, reads=reads))
+    found = KernelCounts()(kernel, parse_target("cortex-a76")).total - CALL.total
+    assert found / np.prod(_IMAGE) == pytest.approx(_COUNTED[case], rel=0.07)

@@ -3,14 +3,16 @@ from pathlib import Path
 import pytest
 
 from pfir.backends import open_backend
+from pfir.backends.tvm import TvmBackend
 from pfir.compile.measuring.evaluator import Evaluator
 from pfir.compile.methods.pricing import Limits
+from pfir.compile.precision.layers import FLOATS, INTEGERS
 from pfir.compile.prepare import fixed
 from pfir.compile.request import Goals
 from pfir.devices import open_device
 from pfir.devices.base import Device
-from pfir.measurement import ESTIMATED, MEASURED, Measurement
-from pfir.target import parse_target
+from pfir.measurement import ESTIMATED, MEASURED, Measurement, speedup
+from pfir.target import FLOAT16, parse_target, with_arithmetic
 from tests.support.jobs import request
 from tests.test_compile.test_selection.search_context import run_context
 
@@ -70,3 +72,19 @@ def test_an_estimator_beside_a_device_gives_the_measured_baseline(model):
     evaluator, models, _ = _evaluator(model, Fixed())
     kernels = open_backend("ort").kernels(fixed(models.baseline, request(model, Path("x"))), parse_target("arm"))
     assert evaluator.estimator(models.baseline).estimate(kernels).seconds == pytest.approx(0.5)
+
+
+def test_the_original_is_judged_in_float32_whatever_the_result_computes_in(model):
+    options = {"backend": "tvm", "target": "arm:cortex-a76"}
+    single, same, _ = _evaluator(model, TvmBackend().estimator(parse_target(options["target"])), **options)
+    half_target = with_arithmetic(parse_target(options["target"]), FLOAT16)
+    half, models, samples = _evaluator(model, TvmBackend().estimator(half_target), precision="float16", **options)
+    before = half.original_side(models.baseline, samples, models.original).latency
+    assert before.seconds == single.latency(same.baseline).seconds > half.latency(models.baseline).seconds
+    assert speedup(before, half.latency(models.baseline)) > 1
+
+
+def test_a_float_model_can_be_judged_as_it_will_be_quantized(model):
+    evaluator, models, _ = _evaluator(model, backend="tvm", target="arm:cortex-a76")
+    whole, ints = (evaluator.latency(models.baseline, precision).seconds for precision in (FLOATS, INTEGERS))
+    assert whole != ints

@@ -137,7 +137,10 @@ def test_instructions_are_counted_only_where_they_can_be():
     model = fix_sizes(small_net())
     for backend, target in ((OrtBackend(), ARM), (TvmBackend(), HOST)):
         with emulation(backend, target, Silent()) as emulated:
-            assert emulated is None and instructions(backend, (model,), target, {}, Silent(), emulated) == [None]
+            assert emulated is None and instructions(backend, (model, model), target, {}, Silent(), None) == [
+                None,
+                None,
+            ]
     with emulation(TvmBackend(), ARM, Silent()) as emulated:
         assert isinstance(emulated, EmulatedDevice)
     failing = Failing(RunError("no qemu here"))

@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from pfir.compile.measuring.verification import SMALLEST, TOLERANCE, verify, verify_somewhere
+from pfir.compile.measuring.verification import (
+    HALF_STEP_TOLERANCE,
+    SMALLEST,
+    STEP_TOLERANCE,
+    TOLERANCE,
+    verify,
+    verify_somewhere,
+)
 from pfir.devices.base import Device
 from pfir.errors import DeviceError, RunError, VerifyError
 from pfir.target import FLOAT16, FLOAT32
@@ -21,6 +28,13 @@ class Fake(Device):
 
     def run(self, artifact, inputs):
         return self.outputs
+
+
+class Both(Fake):
+    """Gives its outputs one after the other."""
+
+    def run(self, artifact, inputs):
+        return self.outputs.pop(0)
 
 
 def test_equal_outputs_pass_with_their_error():
@@ -96,10 +110,6 @@ def test_the_floor_forgives_nothing_in_outputs_of_the_usual_size():
 def test_where_an_extreme_gives_nothing_the_samples_say_how_large_outputs_are():
     tiny = {"y": np.full((1, 2), 1e-5, np.float32)}
 
-    class Both(Fake):
-        def run(self, artifact, inputs):
-            return self.outputs.pop(0)
-
     off = {"y": tiny["y"] + np.float32(5e-4)}
     assert verify(None, Both([EXPECTED, off]), [*CASES, ({}, tiny)]).passed
     with pytest.raises(VerifyError):
@@ -119,10 +129,6 @@ def test_float16_may_err_more_and_is_told_by_its_answers():
     found = verify(None, Fake({"y": EXPECTED["y"] * np.float32(1.01)}), cases[:1], FLOAT16)
     assert found.tolerance == 5e-2 and (found.samples, found.top1_agreement) == (1, 1.0)
 
-    class Both(Fake):
-        def run(self, artifact, inputs):
-            return self.outputs.pop(0)
-
     answers = [EXPECTED, {"y": np.array([[1.02, 1.0]], np.float32)}]
     found = verify(None, Both(answers), cases, FLOAT16)
     assert (found.samples, found.top1_agreement) == (2, 0.5) and found.max_rel_error == pytest.approx(0.01, rel=0.02)
@@ -130,7 +136,7 @@ def test_float16_may_err_more_and_is_told_by_its_answers():
 
 def test_what_float16_cannot_hold_is_told_with_what_to_do():
     for y in (np.array([[np.inf, -2.0]]), EXPECTED["y"] * 1.2):
-        with pytest.raises(VerifyError, match="65504.*without --fp16"):
+        with pytest.raises(VerifyError, match="65504.*--precision float32"):
             verify(None, Fake({"y": y.astype(np.float32)}), CASES, FLOAT16)
 
 
@@ -144,3 +150,42 @@ def test_a_mismatch_is_not_tried_elsewhere():
     places = [("a", lambda: (None, Fake({}))), ("b", lambda: (None, Fake(EXPECTED)))]
     with pytest.raises(VerifyError):
         verify_somewhere(places, CASES, FLOAT32, lambda _: None)
+
+
+def _steps(*errors):
+    """Answers of a library that is off by these shares of the output, one for each of as many cases."""
+    return Both([{"y": EXPECTED["y"] * np.float32(1 + error)} for error in errors])
+
+
+def _cases(count):
+    return [({}, EXPECTED)] * count
+
+
+def test_a_library_of_integers_may_round_otherwise_on_some_inputs():
+    found = verify(None, _steps(0, 0, 0.03), _cases(3), FLOAT32, [EXPECTED] * 3)
+    assert found.differing == pytest.approx(1 / 3) and found.tolerance == STEP_TOLERANCE
+    assert found.max_rel_error == pytest.approx(0.03, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("errors", "said"), [((0, 0.01, 0.01), "rounds otherwise .* on 67%"), ((0, 0, 0.2), "output y .* allowed is 0.05")]
+)
+def test_a_library_of_integers_that_rounds_otherwise_too_often_or_too_far_is_refused(errors, said):
+    with pytest.raises(VerifyError, match=said):
+        verify(None, _steps(*errors), _cases(3), FLOAT32, [EXPECTED] * 3)
+
+
+def test_what_onnx_runtime_computes_node_by_node_is_as_right_as_what_it_fuses():
+    unfused = [{"y": EXPECTED["y"] * np.float32(1.04)}] * 3
+    found = verify(None, _steps(0.04, 0.04, 0), _cases(3), FLOAT32, unfused)
+    assert found.max_rel_error < 1e-6 and found.differing == 0 and found.tolerance == pytest.approx(0.08, rel=0.01)
+
+
+def test_where_onnx_runtimes_own_ways_differ_on_all_inputs_a_library_may_too():
+    unfused = [{"y": EXPECTED["y"] * np.float32(1.02)}] * 3
+    assert verify(None, _steps(-0.01, -0.01, -0.01), _cases(3), FLOAT32, unfused).differing == 1
+
+
+def test_integers_beside_float16_round_otherwise_wherever_they_do():
+    found = verify(None, _steps(0.06, 0.06, 0.06), _cases(3), FLOAT16, [EXPECTED] * 3)
+    assert found.differing is None and found.tolerance == HALF_STEP_TOLERANCE

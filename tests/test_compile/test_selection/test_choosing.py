@@ -145,7 +145,7 @@ def test_a_drop_without_labels_is_refused(model, tmp_path):
 def test_a_device_that_measures_slower_than_estimated_is_searched_again(model, tmp_path, monkeypatch):
     asked = []
 
-    def excess(self, candidate, baseline):
+    def excess(self, candidate, baseline, precision):
         asked.append(candidate)
         return 1.2 if len(asked) == 1 else 0.9
 
@@ -158,7 +158,7 @@ def test_a_device_that_measures_slower_than_estimated_is_searched_again(model, t
 
 
 def test_a_limit_tightened_beyond_reach_delivers_the_best_that_was_found(model, tmp_path, monkeypatch):
-    monkeypatch.setattr("pfir.compile.measuring.evaluator.Evaluator.excess", lambda self, candidate, baseline: 50.0)
+    monkeypatch.setattr("pfir.compile.measuring.evaluator.Evaluator.excess", lambda *_: 50.0)
     done = run(model, tmp_path / "out", goals=Goals(speedup=1.5))
     assert [s["name"] for s in done.report["stages"]].count("search again (2)") == 1
     assert any("50.00 times the latency that the goal allows" in note for note in done.report["notes"])
@@ -168,7 +168,7 @@ def test_a_limit_tightened_beyond_reach_delivers_the_best_that_was_found(model, 
 def test_of_several_searches_the_one_that_measured_nearest_is_delivered(model, tmp_path, monkeypatch):
     measured = {}
 
-    def excess(self, candidate, baseline):
+    def excess(self, candidate, baseline, precision):
         return measured.setdefault(id(candidate), (1.4, 1.1, 1.2)[min(len(measured), 2)])
 
     monkeypatch.setattr("pfir.compile.measuring.evaluator.Evaluator.excess", excess)

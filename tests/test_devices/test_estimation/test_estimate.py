@@ -1,6 +1,7 @@
 """The estimator: laws that any latency model of a vector machine obeys."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,11 +12,11 @@ from pfir.artifact import Artifact, Kernel
 from pfir.devices.estimation.calibrate import calibrated
 from pfir.devices.estimation.estimate import EstimateDevice
 from pfir.errors import DeviceError, UsageError
-from pfir.instructions import Instructions
+from pfir.instructions import NOTHING, Instructions
 from pfir.ir.costs.families import FAMILIES
 from pfir.ir.costs.scalable import ScalableKernels
 from pfir.measurement import Measurement, speedup
-from pfir.target import FLOAT16, FLOAT32, parse_target, with_arithmetic
+from pfir.target import FLOAT16, FLOAT32, INT8, parse_target, with_arithmetic
 from pfir.workload import Workload
 from tests.support.kernels import convolution
 from tests.support.net import parsed
@@ -158,3 +159,34 @@ def test_what_cannot_be_estimated_is_refused():
         device.estimate([])
     with pytest.raises(UsageError, match="above 0"):
         EstimateDevice(parse_target("arm"), factor=0)
+
+
+def _of_integers(kernel):
+    return replace(kernel, workload=replace(kernel.workload, dtype=INT8))
+
+
+def test_an_estimate_of_integers_errs_by_what_integers_do():
+    device, kernel = EstimateDevice(parse_target("arm")), convolution(16, 16)
+    errors = device.target.core.errors
+    found = device.estimate([kernel, _of_integers(kernel)])
+    assert found.spread == max(errors.float32, errors.int8) and f"expected error {found.spread:.0%}" in found.detail
+    assert device.scaled(1.0, 0.03, "a board").estimate([_of_integers(kernel)]).spread == 0.03
+
+
+def test_bytes_of_integers_are_as_many_beside_float16():
+    kernel = convolution(512, 512)
+    half, single = (
+        EstimateDevice(with_arithmetic(parse_target("cortex-a76"), a), lambda *_: NOTHING) for a in (FLOAT16, FLOAT32)
+    )
+    whole = _of_integers(kernel)
+    assert half.estimate([whole, whole]).seconds == single.estimate([whole, whole]).seconds
+    assert half.estimate([kernel, kernel]).seconds < single.estimate([kernel, kernel]).seconds
+
+
+def test_estimates_of_one_core_are_compared_whatever_the_arithmetic():
+    kernel = [convolution(64, 64)]
+    targets = [with_arithmetic(parse_target("cortex-a76"), arithmetic) for arithmetic in (FLOAT32, FLOAT16)]
+    before, after = (EstimateDevice(target).estimate(kernel) for target in targets)
+    assert speedup(before, after) > 1
+    with pytest.raises(UsageError, match="cannot be compared"):
+        speedup(before, EstimateDevice(parse_target("cortex-a72")).estimate(kernel))

@@ -11,7 +11,7 @@ from pfir.passes.quantization.placement import layers_of
 from pfir.passes.quantization.quantize_uniform import QuantizeUniform
 from pfir.passes.spec import format_pass, parse
 from pfir.run.session import Session
-from tests.support.calibration import context, outputs, samples
+from tests.support.calibration import context, learning, outputs, samples
 from tests.support.models import REAL, shared_model
 from tests.support.net import Net, feeds, parsed, random
 from tests.support.quantization import PLAIN, quantized, random_samples, residual
@@ -79,6 +79,14 @@ def test_another_rounding_is_kept_where_it_helps(monkeypatch, rounding, kept):
     monkeypatch.undo()
     plain = _error(net, quantized(net, alone, weight_bits=2, **PLAIN))
     assert _error(net, made) < 0.99 * plain if kept else _error(net, made) == pytest.approx(plain)
+
+
+@pytest.mark.parametrize("rounding", ["compensated", "adaround", "blocks"])
+def test_roundings_come_nearer_to_the_float_net(rounding):
+    net = residual()
+    made, notes = run([QuantizeUniform(weight_bits=3, rounding=rounding, **PLAIN)], net, learning(net))
+    assert _error(net, made) < 0.7 * _error(net, quantized(net, weight_bits=3, **PLAIN))
+    assert any(f"layers rounded by {rounding}" in note for note in notes)
 
 
 def test_one_scale_for_a_weight_loses_more_than_one_a_channel_and_equalisation_helps_it():
@@ -189,7 +197,7 @@ def test_activations_that_are_nan_are_refused():
         ("weight_bits=9", "weight_bits is 9; it must be 2 to 8"),
         ("activation_bits=1", "activation_bits is 1; it must be 2 to 8"),
         ("calibration=best", "calibration is best; it must be one of min-max, percentile, entropy, mse"),
-        ("rounding=up", "rounding is up; it must be one of nearest"),
+        ("rounding=up", "rounding is up; it must be one of nearest, compensated, adaround, blocks"),
         ("percentile=20", r"percentile is 20.0; it must be in \(50, 100\]"),
         ("float_layers=-1", "float_layers is -1; it must be at least 0"),
     ],

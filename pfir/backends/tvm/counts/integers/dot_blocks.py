@@ -67,7 +67,8 @@ def _row(walk: Walk, most: int, registers: int, one_by_one: bool) -> _Row:
             zipped = multiplied * groups if walk.positions > 1 and pieces.groups > 1 else 0
             sizes = multiplied * groups, groups, brought, zipped, runs, runs * pieces.whole if looped else 0
             found = [one + times * size for one, size in zip(found, sizes, strict=True)]
-    return _Row(*found, tiles, each)
+    products, weights, brought, zipped, runs, rounds = found
+    return _Row(products, weights, brought, zipped, runs, rounds, tiles, each)
 
 
 def _multiplied(walk: Walk, who: Iterable[int]) -> int:

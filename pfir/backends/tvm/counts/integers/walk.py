@@ -29,8 +29,7 @@ class Walk(NamedTuple):
     Args:
         lines: Lines of the result, of all images and groups.
         rows: Rows of the kernel that meet the image, over all lines.
-        out: Columns of the result.
-        size, kernel, stride, step, pad: Columns of the image, and the kernel's.
+        axis: Columns.
         inner: Input channels of a group.
         beside: Whether the taps of a row are one run.
         copied: Lines, columns and channels of the copy that is made first, and the channels that it has zeros for.
@@ -41,12 +40,7 @@ class Walk(NamedTuple):
 
     lines: int
     rows: int
-    out: int
-    size: int
-    kernel: int
-    stride: int
-    step: int
-    pad: int
+    axis: Axis
     inner: int
     beside: bool
     copied: tuple[int, int, int, int]
@@ -55,9 +49,14 @@ class Walk(NamedTuple):
     positions: int
 
     @property
-    def axis(self) -> Axis:
-        """The columns."""
-        return Axis(self.size, self.out, self.kernel, self.stride, self.step, self.pad)
+    def out(self) -> int:
+        """Columns of the result."""
+        return self.axis.out
+
+    @property
+    def kernel(self) -> int:
+        """Columns of the kernel."""
+        return self.axis.kernel
 
     @property
     def copy(self) -> Instructions:
@@ -87,9 +86,8 @@ def walk_of(workload: Workload, together: int, chained: int = 1, positions: int 
     met = sum(_taps(down, y)[1] - _taps(down, y)[0] for y in range(down.out))
     beside = workload.dilations[1] == 1 and workload.group == 1 and inner % (together * chained) == 0
     copied = (workload.data[0] * down.size, across.size, inner, inner - workload.channels) if copies else (0, 0, 0, 0)
-    size, out, *others = across
-    found = images * down.out, images * met, out, size, *others, inner, beside, copied
-    return Walk(*found, workload.out[1] // workload.group, together, positions)
+    lines, channels = images * down.out, workload.out[1] // workload.group
+    return Walk(lines, images * met, across, inner, beside, copied, channels, together, positions)
 
 
 def tiles_of(walk: Walk, most: int) -> Iterator[tuple[int, list[tuple[int, int]]]]:

@@ -1,0 +1,1 @@
+"""Which layers of a model compute in what, and the model quantized so."""
