@@ -8,7 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pfir.artifact import Kernel
 from pfir.backends.tvm.counts.integers.elements import ADDITION, FLOATS, TABLE, kind_of
+from pfir.backends.tvm.counts.kernel import CALL, KernelCounts
 from pfir.backends.tvm.kernels.integers.others.additions import addition_of
 from pfir.backends.tvm.lowering.form import KernelSpec, Quantization, Step, channels_last
 from pfir.backends.tvm.lowering.lower import written
@@ -22,34 +24,36 @@ Case = Callable[[QuantizedNet], str]
 _SHAPE = (1, 12, 9, 9)
 
 
+def _alone(q: QuantizedNet, x: str, scale: float, point: int) -> str:
+    """The tensor by way of integers that a pool reads, so that no kernel computes on with it."""
+    return q.pair(q.net.op("MaxPool", q.pair(x, scale, point), kernel_shape=[1, 1]), scale, point)
+
+
 def _integers(q: QuantizedNet) -> str:
-    """What no other kernel computes on with."""
-    pooled = q.net.op("MaxPool", q.features(*_SHAPE[1:]), kernel_shape=[1, 1])
-    return q.pair(pooled, 0.04, -9)
+    return _alone(q, q.features(*_SHAPE[1:]), 0.04, -9)
 
 
 def _function(op: str, **attributes: float) -> Case:
-    return lambda q: q.pair(q.net.op(op, _integers(q), **attributes), 0.01, -60)
+    return lambda q: _alone(q, q.net.op(op, _integers(q), **attributes), 0.01, -60)
 
 
 def _slopes(q: QuantizedNet) -> str:
-    return q.pair(q.net.op("PRelu", _integers(q), q.net.const(np.float32([[[0.2]]]))), 0.03, 9)
+    return _alone(q, q.net.op("PRelu", _integers(q), q.net.const(np.float32([[[0.2]]]))), 0.03, 9)
 
 
 def _swish(q: QuantizedNet) -> str:
     """Behind a convolution, whose integers are read twice."""
     x = q.features(*_SHAPE[1:])
-    return q.pair(q.net.op("Mul", x, q.pair(q.net.op("Sigmoid", x), 1 / 256, -128)), 0.03, -20)
+    return _alone(q, q.net.op("Mul", x, q.pair(q.net.op("Sigmoid", x), 1 / 256, -128)), 0.03, -20)
 
 
 def _sum(after: str = "", scales: tuple[float, float] = (0.031, 0.047), point: int = 3) -> Case:
     meanings = (scales[0], 5), (scales[1], -9)
 
     def build(q: QuantizedNet) -> str:
-        pooled = (q.net.op("MaxPool", q.pair(q.net.input(*_SHAPE), s, z), kernel_shape=[1, 1]) for s, z in meanings)
-        left, right = (q.pair(x, *meaning) for x, meaning in zip(pooled, meanings, strict=True))
+        left, right = (_alone(q, q.net.input(*_SHAPE), *meaning) for meaning in meanings)
         added = q.net.op("Add", left, right)
-        return q.pair(q.net.op(after, added) if after else added, point=point)
+        return _alone(q, q.net.op(after, added) if after else added, STEP, point)
 
     return build
 
@@ -165,3 +169,28 @@ def test_a_chain_is_computed_by_what_takes_the_fewest_cycles(operators, reads, s
     shape = (1, 16, size, 1)
     workload = Workload("elementwise", shape, shape, (0, 2, 3, 1), dtype=INT8)
     assert kind_of(parse_target("cortex-a76"), workload, Tail(operators=operators, reads=reads)) == kind
+
+
+_IMAGE, _POOLED = (1, 24, 14, 14), (1, 24, 7, 7)
+_WINDOW = {"kernel": (3, 3), "strides": (2, 2), "pads": (1, 1)}
+# Family, kind, operators, further tensors that are read: instructions for each value, as the emulator counted them.
+_COUNTED = {
+    ("elementwise", "", ("Add", "QuantizeLinear"), 1): 1.67,
+    ("elementwise", "", ("Sigmoid", "QuantizeLinear"), 0): 1.34,
+    ("elementwise", "", ("QuantizeLinear",), 0): 1.56,
+    ("elementwise", "", ("DequantizeLinear",), 0): 1.29,
+    ("pool", "average", ("QuantizeLinear",), 0): 0.95,
+    ("pool", "max", (), 0): 0.33,
+    ("reduce", "mean", ("QuantizeLinear",), 0): 0.30,
+}
+
+
+@pytest.mark.parametrize("case", _COUNTED)
+def test_instructions_are_those_that_the_emulator_counted(case):
+    family, kind, operators, reads = case
+    out = {"elementwise": _IMAGE, "pool": _POOLED, "reduce": (1, 24, 1, 1)}[family]
+    window = _WINDOW if family == "pool" else {}
+    workload = Workload(family, _IMAGE, out, (0, 2, 3, 1), **window, dtype=INT8, kind=kind)
+    kernel = Kernel("kernel", family, 0, 0, 0, 0, workload, Tail(operators=operators, reads=reads))
+    found = KernelCounts()(kernel, parse_target("cortex-a76")).total - CALL.total
+    assert found / np.prod(_IMAGE) == pytest.approx(_COUNTED[case], rel=0.07)

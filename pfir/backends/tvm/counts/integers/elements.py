@@ -88,14 +88,25 @@ def _addition(size: int, tail: Tail) -> Instructions:
 
 
 def _by_floats(target: Target, size: int, tail: Tail) -> Instructions:
-    """A chain whose integers become floats in registers, and floats integers."""
+    """A chain whose integers become floats in registers, and floats integers; a chain that only does one of both has
+    floats on the other side."""
     lanes, operators = wide_lanes(target), _between(tail)
-    floats = lanes * 4 / target.core.vector_bytes  # vectors
-    operands = 1 + tail.reads
+    floats, operands = lanes * 4 / target.core.vector_bytes, 1 + tail.reads
     widened = _WIDENED * lanes / target.core.vector_bytes + floats if by_lane(target) else floats
-    read = Instructions(vector=operands * (widened + (_READ - by_lane(target)) * floats))
+    read = Instructions(vector=widened + (_READ - by_lane(target)) * floats, load=1, load_bytes=lanes) * operands
+    if not operators and tail.operators[-1:] == _ENDS[:1]:
+        read = _moved(target, floats, "load")
     scaled = Instructions(vector=operands * floats)
     if operators[:1] and operators[0] in _SUMS:  # a product that is added to is one instruction with it
         scaled = Instructions(vector=(operands - 2) * floats, multiply=floats)
-    loads = Instructions(load=operands, load_bytes=operands * lanes, scalar=3, branch=1)
-    return _CALL + (read + scaled + loads + floats_to_bytes(target, lanes, tail)) * (size / lanes)
+    written = floats_to_bytes(target, lanes, tail)
+    if tail.operators[-1:] != _ENDS[:1]:
+        computed = tail_of_vector(Tail(operators=operators), target.core.vector_bytes) * floats
+        written = computed + _moved(target, floats, "store")
+    return _CALL + (read + scaled + written + Instructions(scalar=3, branch=1)) * (size / lanes)
+
+
+def _moved(target: Target, vectors: float, way: str) -> Instructions:
+    """Loads or stores of vectors of floats side by side, on Arm two an instruction."""
+    count = vectors / 2 if by_lane(target) else vectors
+    return Instructions(**{way: count, f"{way}_bytes": vectors * target.core.vector_bytes})

@@ -19,8 +19,8 @@ from pfir.target import Target
 from pfir.workload import Tail, Workload
 
 # Scalar instructions and branches of a call, a row of results, a tile, and a round over positions.
-_CALL, _ROW, _TILE, _ROUND = (10.0, 2.0), (20.0, 3.0), (8.0, 4.0), (2.0, 1.0)
-_COUNTED = 6  # scalar instructions that tell by what an average is divided
+_CALL, _ROW, _TILE, _ROUND = (10.0, 2.0), (20.0, 3.0), (2.0, 1.0), (2.0, 1.0)
+_COUNTED = 1  # scalar instructions that tell by what an average is divided
 
 
 def pool_int8(target: Target, workload: Workload, tail: Tail) -> Instructions:
@@ -35,7 +35,9 @@ def pool_int8(target: Target, workload: Workload, tail: Tail) -> Instructions:
     for lanes, count in along(channels, target.core.vector_bytes, FEWEST_LANES):
         added = _added(target, lanes) if average else 1
         finished = floats_to_bytes(target, lanes, tail) + _scaled(target, lanes) if average else _stored(lanes)
-        vectors = rows * begun * added + height * combined * (2 if average and lanes > _half(target) else 1)
+        # The largest of a first row is that row.
+        each = rows if average else rows - height
+        vectors = each * begun * added + height * combined * (2 if average and lanes > _half(target) else 1)
         pixels = Instructions(vector=vectors, load=rows * begun, load_bytes=lanes * rows * begun)
         steering = Instructions(scalar=_TILE[0], branch=_TILE[1]) * (height * tiles)
         found += (pixels + finished * (height * width) + steering) * (batch * count)
