@@ -171,7 +171,7 @@ def _again(total: Sum, tiles: _Tiles, missing: float, per: _Vectors, window: Win
         loads = missing * max(0.0, 1 - _LOADED_ONCE / window.columns.out)
         stores, copies = _STORED * missing**0.5, _COPIED[window.lines > 1] if per.prepare else _MOVED
         total.read(tiles.positions, loads, per.size * loads)
-        total.write(tiles.positions, stores, 16 * stores)
+        total.write(tiles.positions, stores, (per.size + 16) / 2 * stores)
         total.compute(tiles.positions, 0, copies)
 
 
