@@ -177,7 +177,10 @@ def _row(ground: Ground, way: str) -> dict:
     if way == "float":
         return ground.scores(ground.model) | {"bytes": len(ground.model.to_bytes())}
     start = time.process_time()
-    made = _theirs(ground, THEIRS[way]) if way in THEIRS else _ours(ground, OURS[way]).to_bytes()
+    try:
+        made = _theirs(ground, THEIRS[way]) if way in THEIRS else _ours(ground, OURS[way]).to_bytes()
+    except ValueError as error:  # As quantize_static's histograms do of a tensor that is empty.
+        return {"refused": str(error)}
     seconds = time.process_time() - start
     return ground.scores(made) | {"bytes": len(made), "seconds": round(seconds, 1)}
 
@@ -238,6 +241,9 @@ def _of_subject(own: dict[str, dict]) -> list[str]:
     head = ("way", *(("accuracy",) if labelled else ()), "fidelity", "squares", "size", "seconds")
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for way, row in own.items():
+        if "refused" in row:
+            lines.append(f"| {_named(way)} | {row['refused']} {'| ' * (len(head) - 1)}|")
+            continue
         accuracy = [_percent(row["accuracy"])] if labelled else []
         size = f"{before['bytes'] / row['bytes']:.2f}x smaller" if way != "float" else f"{row['bytes']:,} bytes"
         cells = [_named(way), *accuracy, _percent(row["fidelity"]), f"{row['divergence']:.5f}", size]
