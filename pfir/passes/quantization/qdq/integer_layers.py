@@ -149,8 +149,10 @@ def _scale(step: gs.Node, rank: int) -> np.ndarray:
 
 
 def _bias(layer: LinearLayer, shape: tuple[int, ...]) -> IntegerBias | None:
-    tensor, scales, scale = layer.bias, None, np.ones(())
-    step = None if tensor is None else producer(tensor)
+    tensor = layer.bias
+    if tensor is None:
+        return None
+    step, scales, scale = producer(tensor), None, np.ones(())
     if step is not None:
         if not _is_symmetric(step):
             return None

@@ -27,9 +27,9 @@ class AdaRound:
             out over all weights, so that it fits activations of any size.
     """
 
-    steps: int = 1000
+    steps: int = 500
     batch: int = 512
-    rate: float = 0.01
+    rate: float = 0.03
     annealing: Annealing = field(default_factory=lambda: Annealing(weight=100.0))
 
     def __post_init__(self) -> None:

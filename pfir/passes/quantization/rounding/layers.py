@@ -63,7 +63,8 @@ def _found(model: Model, reference: Model, limit: int) -> Iterator[QuantizedLaye
 
 
 def _matrix(layer: LinearLayer, shape: tuple[int, ...]) -> ConsumerMatrix | None:
-    unlike = layer.is_transposed or layer.turns_data or layer.place != layer.operator.weight.place
+    usual = layer.operator.weight
+    unlike = layer.is_transposed or layer.turns_data or usual is None or layer.place != usual.place
     if unlike or (not layer.is_convolution and len(shape) != 2):
         return None
     windows = layer.windows(shape[2:]) if layer.is_convolution else Windows()

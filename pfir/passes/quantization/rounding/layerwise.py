@@ -74,8 +74,9 @@ def round_layers(model: Model, reference: Model, weight_bits: int, context: Cont
 def _bias(model: Model, layer: QuantizedLayer) -> np.ndarray | None:
     """What the layer's bias adds to its product, float32 [O]."""
     bias = layer.own.bias
-    held = None if bias is None else model.initializers()[bias.tensor].values
-    return None if held is None else bias.values(held) * np.float32(bias.factor)
+    if bias is None:
+        return None
+    return bias.values(model.initializers()[bias.tensor].values) * np.float32(bias.factor)
 
 
 def _adopted(

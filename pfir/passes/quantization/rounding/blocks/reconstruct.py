@@ -92,7 +92,8 @@ def reconstruct_blocks(
         raise UsageError("rounding by blocks needs training, which this context lacks (--data)")
     settings, rng = settings or BlockSettings(), np.random.default_rng(context.seed)
     layers = quantized_layers(model, reference, weight_bits)
-    flow, chosen = Flow(model, reference, context, settings.samples), []
+    flow = Flow(model, reference, context, settings.samples)
+    chosen: list[str] = []
     for segment in segments(model, reference):
         inside = {name: layers[name] for name in segment.nodes if name in layers}
         if inside:
