@@ -84,7 +84,7 @@ SUBJECTS = {
     "resnet20": Subject("resnet20_cifar10_fp32.onnx", "cifar10", CIFAR, calibration=256, judging=2000),
     "resnet56": Subject("resnet56_cifar10_fp32.onnx", "cifar10", CIFAR, calibration=256, judging=2000),
     "resnet8": Subject(
-        "mltk_image_classification_fp32.onnx", "cifar10", "scale=1/127.5,mean=1", calibration=256, judging=2000
+        "mltk_image_classification_fp32.onnx", "cifar10", "scale=0.00784313725,mean=1", calibration=256, judging=2000
     ),
     "keywords": Subject("mltk_keyword_spotting_fp32.onnx"),
     "wakewords": Subject("mltk_visual_wake_words_fp32.onnx"),
