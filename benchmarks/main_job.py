@@ -2,9 +2,9 @@
 
     python benchmarks/main_job.py ROW [--models DIR] [--data DIR] [--work DIR] [--time-budget 75m] [--finished]
 
-ROW is resnet20, resnet56, efficientnet or face. Models are those of tests/support/models.py (`$PFIR_SHARED/models`);
-CIFAR-10 comes from benchmarks/cifar10.py. Its ten thousand test images are read here, by `pfir evaluate`, and nowhere
-else.
+ROW is one of ROWS below: four by channels alone, the others in what layers gain by. Models are those of
+tests/support/models.py (`$PFIR_SHARED/models`); CIFAR-10 comes from benchmarks/cifar10.py. Its ten thousand test images
+are read here, by `pfir evaluate`, and nowhere else.
 Writes benchmarks/results/main_job_ROW.json and the table benchmarks/results/main_job.md. `--finished` records a run
 whose output folder is there already.
 """
@@ -38,6 +38,8 @@ from pfir.target import parse_target  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
 CIFAR = "scale=1/255,mean=0.485:0.456:0.406,std=0.229:0.224:0.225"
+EFFICIENTNET, FACE = "efficientnet_lite0_in1k_fp32_static.onnx", "mediapipe_face_landmark.onnx"
+IMAGES = "imagenet_sample_500.zip"
 LITE = "mean=127,std=128,resize=256,crop=224"
 
 
@@ -65,6 +67,7 @@ class Row:
         preprocess: Of the data.
         time_budget: By default.
         extra: Further options.
+        target: What it is compiled for.
     """
 
     model: str
@@ -73,15 +76,20 @@ class Row:
     preprocess: str | None
     time_budget: str
     extra: tuple[str, ...] = ()
+    target: str = "arm"
 
 
+CHANNELS = ("--precision", "float32")
+"""Rows that say what channels alone give."""
 ROWS = {
-    "resnet20": Row("resnet20_cifar10_fp32.onnx", 2.0, "cifar10", CIFAR, "20m", ("--trials", "60")),
-    "resnet56": Row("resnet56_cifar10_fp32.onnx", 2.5, "cifar10", CIFAR, "75m", ("--trials", "100")),
-    "efficientnet": Row(
-        "efficientnet_lite0_in1k_fp32_static.onnx", 1.5, "imagenet_sample_500.zip", LITE, "20m", ("--trials", "24")
-    ),
-    "face": Row("mediapipe_face_landmark.onnx", 1.5, None, None, "10m"),
+    "resnet20": Row("resnet20_cifar10_fp32.onnx", 2.0, "cifar10", CIFAR, "20m", ("--trials", "60", *CHANNELS)),
+    "resnet56": Row("resnet56_cifar10_fp32.onnx", 2.5, "cifar10", CIFAR, "75m", ("--trials", "100", *CHANNELS)),
+    "efficientnet": Row(EFFICIENTNET, 1.5, IMAGES, LITE, "20m", ("--trials", "24", *CHANNELS)),
+    "face": Row(FACE, 1.5, None, None, "10m", CHANNELS),
+    "efficientnet_auto": Row(EFFICIENTNET, 1.5, IMAGES, LITE, "8m"),
+    "efficientnet_2x_rpi5": Row(EFFICIENTNET, 2.0, IMAGES, LITE, "8m", target="rpi5"),
+    "efficientnet_2.5x_rpi5": Row(EFFICIENTNET, 2.5, IMAGES, LITE, "8m", target="rpi5"),
+    "face_rpi5": Row(FACE, 1.5, None, None, "8m", target="rpi5"),
 }
 
 
@@ -92,7 +100,7 @@ def main() -> None:
     if not arguments.finished:
         subprocess.run(command, check=True, stdout=sys.stderr)
     report = json.loads((folder / "report.json").read_text())
-    if report["result"]["instructions"] is None:
+    if report["result"]["instructions"] is None and row.target == "arm":
         _measure(report, arguments.shared / "models" / row.model, folder / "model.onnx")
     record = {
         "command": _shown(command),
@@ -123,7 +131,7 @@ def _arguments() -> argparse.Namespace:
 
 def _command(row: Row, arguments: argparse.Namespace, folder: Path) -> list[str]:
     budget = arguments.time_budget or row.time_budget
-    command = ["pfir", "compile", str(arguments.shared / "models" / row.model), "--target", "arm"]
+    command = ["pfir", "compile", str(arguments.shared / "models" / row.model), "--target", row.target]
     command += ["--speedup", f"{row.speedup:g}", "--time-budget", budget, *row.extra, "-o", str(folder)]
     if row.data == "cifar10":
         _fetch(arguments.data)
