@@ -15,6 +15,8 @@ from pfir.ir.costs.model_cost import Cost, model_cost
 from pfir.ir.model import Model
 from pfir.passes.quantization.placement import place
 
+LEAST_GAIN = 0.05
+"""Of the time: less is below what estimates err by, and every layer in eight bits costs some accuracy."""
 MOST_TOGGLES = 16
 """Layers that are tried the other way, those that matter least first: of the others their own kernels say enough."""
 
@@ -73,7 +75,7 @@ class Prices:
 
 
 def cheapest(prices: Prices) -> Precision:
-    """The precision in which the model takes the least time that was found; floats where integers gain nothing.
+    """The precision in which the model takes the least time that was found; floats where integers gain next to nothing.
 
     At first each layer is in what its own kernel takes less time in. Then layers go the other way as long as the whole
     gains, those first of which the kernels tell least: a conversion may cost more than they differ by.
@@ -84,7 +86,7 @@ def cheapest(prices: Prices) -> Precision:
     best = min((INTEGERS, Precision(True, slower)), key=prices.seconds)
     for name in sorted(prices.layers, key=lambda name: abs(gains[name]))[:MOST_TOGGLES]:
         best = min((best, toggled(best, name)), key=prices.seconds)
-    return best if prices.seconds(best) < prices.seconds(FLOATS) else FLOATS
+    return best if prices.seconds(best) <= (1 - LEAST_GAIN) * prices.seconds(FLOATS) else FLOATS
 
 
 def relaxed(precision: Precision, order: Sequence[str], keeps: Callable[[Precision], bool]) -> Precision:

@@ -51,6 +51,11 @@ def test_nothing_is_in_eight_bits_where_nothing_gains():
     assert cheapest(_prices(Priced(**slow))) == FLOATS
 
 
+def test_a_gain_below_what_estimates_err_by_is_none():
+    slow = dict.fromkeys((*LAYERS, "in0_QuantizeLinear", "GlobalAveragePool_9"), 2.0) | {"Conv_7": 0.99}
+    assert cheapest(_prices(Priced(**slow))) == FLOATS
+
+
 def test_a_layer_that_is_slower_in_eight_bits_stays_in_float():
     found = cheapest(_prices(Priced(Conv_7=9.0)))
     assert found.integers and "Conv_7" in found.left_in_float and "Conv_4" not in found.left_in_float
