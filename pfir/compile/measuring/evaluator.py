@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -90,17 +91,20 @@ class Evaluator:
 
     def original_side(self, baseline: Model, samples: Samples, original: Model) -> Side:
         """All figures of the side before; accuracy only with labels, fidelity to the original."""
-        return self._side(baseline, self.original_latency(baseline), samples, original)
+        side = self._side(baseline, samples, original)
+        return side(self.original_latency(baseline))
 
     def side(self, model: Model, samples: Samples, original: Model) -> Side:
         """The same of the side after."""
-        return self._side(model, self.latency(model), samples, original)
+        side = self._side(model, samples, original)
+        return side(self.latency(model))
 
-    def _side(self, model: Model, latency: Measurement, samples: Samples, original: Model) -> Side:
+    def _side(self, model: Model, samples: Samples, original: Model) -> Callable[[Measurement], Side]:
+        """A side but for its latency: what cannot run at all is told by running it."""
         cost = model_cost(fixed(model, self._request))
         scores = self._scores(model, samples.validation, original)
         accuracy = None if self._request.metric == "fidelity" else scores.accuracy
-        return Side(
+        return lambda latency: Side(
             latency,
             cost.macs,
             cost.parameters,

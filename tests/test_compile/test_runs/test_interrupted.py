@@ -68,6 +68,7 @@ def test_an_interrupt_before_the_first_trial_leaves_nothing(model, tmp_path):
 
 def _started(model, out):
     words = ["compile", str(model), "--target", "arm", "--speedup", "2", "--backend", "ort", "--jobs", "1"]
+    words += ["--precision", "float32"]
     words += ["--trials", str(TRIALS), "--epochs", "0", "-o", str(out)]
     # What runs in the background of a shell without job control inherits that this signal is ignored.
     heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"

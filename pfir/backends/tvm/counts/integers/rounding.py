@@ -10,8 +10,6 @@ from pfir.instructions import Instructions
 from pfir.target import Target
 from pfir.workload import Tail
 
-# Instructions that make a vector of eight of four, and the four bytes that are stored of it.
-_FOUR, _HALF = 4, 3
 _SSE, _AVX512 = 16, 64  # bytes of a vector
 
 
@@ -38,6 +36,5 @@ def rounded(target: Target, lanes: int) -> Instructions:
     if not by_lane(target):
         # A bound, conversion, zero point, bound, narrowing.
         return Instructions(vector=5 * vectors, store=vectors, store_bytes=lanes)
-    half = _HALF if lanes % 8 == _FOUR else 0
     # Conversion and narrowing of four; zero point and narrowing of eight. Two are stored together.
-    return Instructions(vector=2 * vectors + 2 * eights + half, store=-(-eights // 2), store_bytes=lanes)
+    return Instructions(vector=2 * vectors + 2 * eights, store=-(-eights // 2), store_bytes=lanes)
