@@ -59,6 +59,7 @@ beyond the second cache count apart, at the core's bandwidth.
 - Cores of 32 bits were fitted with 64-bit counts, for want of others: their costs stand for what 32-bit code adds, too.
 - Without any board: {without}.
   Neoverse N1 has the costs of Cortex-A76, whose pipelines it has; the others have those of their family.
+- What was tried on the figures that are short, and the likely way on: [estimator_attempts.md](estimator_attempts.md).
 """
 
 
