@@ -140,12 +140,18 @@ def _value(key: str, text: str):
             return text.lower()
         if key in ("resize", "crop"):
             return tuple(int(part) for part in text.lower().split("x"))
-        numbers = tuple(float(Fraction(part)) for part in text.split(":"))
+        numbers = tuple(_number(part) for part in text.split(":"))
     except (ValueError, ZeroDivisionError, OverflowError) as error:
         raise UsageError(f"preprocess: {key}={text} is not understood; expected as in {EXAMPLE}") from error
     if key == "scale" and len(numbers) != 1:
         raise UsageError(f"preprocess: scale={text} must be one number")
     return numbers[0] if key == "scale" else numbers
+
+
+def _number(text: str) -> float:
+    """A number such as 0.5 or 1/127.5."""
+    above, slash, below = text.partition("/")
+    return float(Fraction(above) / Fraction(below)) if slash else float(Fraction(above))
 
 
 def _text(value, separator: str) -> str:

@@ -13,6 +13,10 @@ def test_the_text_form_is_read():
     assert (found.resize, found.crop, found.layout, found.method) == ((256,), (224,), "nchw", "bicubic")
 
 
+def test_a_scale_may_be_a_quotient_of_decimals():
+    assert parse_preprocess("scale=1/127.5,mean=1").scale == 1 / 127.5
+
+
 def test_sizes_may_be_height_by_width():
     assert parse_preprocess("resize=100x200").resize == (100, 200)
 

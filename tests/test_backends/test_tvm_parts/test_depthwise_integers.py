@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pfir.backends.tvm.kernels.axis import Axis
 from pfir.backends.tvm.kernels.integers.depthwise.kernel import depthwise_int8
 from pfir.backends.tvm.kernels.integers.depthwise.packing import pack_depthwise
 from pfir.backends.tvm.kernels.integers.depthwise.products import products_by
@@ -44,7 +45,7 @@ def test_sums_are_those_of_the_integers(name, way):
     bias, zero = random.integers(-999, 1000, data[1]).astype(np.int32), limits.min + 117
     expected = _convolved(x.astype(int) - zero, weight.astype(int), strides, dilations, pads) + bias[:, None, None]
     sizes = zip(data[2:], expected.shape[2:], kernel, strides, dilations, pads, strict=True)
-    borders, blocks = [Border(*axis) for axis in sizes], tuple(Block((n,), 0, 3) for n in lanes)
+    borders, blocks = [Border(Axis(*axis)) for axis in sizes], tuple(Block((n,), 0, 3) for n in lanes)
     packed = pack_depthwise(weight, blocks, lines, products_by(dot, dtype), borders[0])
     begin = starts(weight, bias, zero, *borders)
     attributes = {"strides": strides, "dilations": dilations, "pads": pads, "kernel": kernel, "blocks": blocks}
@@ -75,7 +76,7 @@ def _run(spec, *arrays):
 def test_rounding_is_the_last_step():
     spec_steps = (Step("QuantizeLinear", (("scale", 2.0), ("zero_point", 3)), (("main", 0),)),)
     weight = np.ones((8, 1, 1, 1), np.int8)
-    border, blocks = Border(4, 4, 1, 1, 1, 0), (Block((8,), 0, 4),)
+    border, blocks = Border(Axis(4, 4, 1, 1, 1, 0)), (Block((8,), 0, 4),)
     packed, begin = (
         pack_depthwise(weight, blocks, 1, products_by("", "int8"), border),
         starts(weight, None, 0, border, border),

@@ -38,7 +38,7 @@ def test_three_by_three_takes_three_dot_products_and_five_by_five_seven():
 @pytest.mark.parametrize("lines", [1, 2])
 def test_packed_weights_sum_up_to_those_of_rows_that_meet_the_image(way, lines):
     weight = np.random.default_rng(0).integers(-127, 128, (13, 1, 3, 3)).astype(np.int8)
-    blocks, products, rows = (Block((8,), 0, 4, 2),), products_by(way, "int8"), Border(5, 5, 3, 1, 1, 1)
+    blocks, products, rows = (Block((8,), 0, 4, 2),), products_by(way, "int8"), Border(Axis(5, 5, 3, 1, 1, 1))
     packed = pack_depthwise(weight, blocks, lines, products, rows)
     parts = packed.reshape(rows.classes, 2, lines, -1, *((8, 4) if way else (2, 8))).astype(int)
     sums = parts.sum(axis=(3, 5 if way else 4))

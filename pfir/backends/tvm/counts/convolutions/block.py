@@ -82,5 +82,5 @@ def _add_ends(found: Sum, image: Image, block: Block, steps: int, columns: int, 
 
 
 def _apart(step: int, count: int) -> int:
-    """Of so many addresses so many bytes apart those that are not whole vectors from the first."""
+    """The number of these addresses, so many bytes apart, that do not lie whole vectors behind the first."""
     return count - -(-count // (1 if step % _VECTOR == 0 else 2 if step % (_VECTOR // 2) == 0 else 4))

@@ -49,8 +49,8 @@ def conv(target: Target, workload: Workload, tail: Tail, tile: MatrixTile) -> In
 
 
 def _vectors(target: Target, work: Workload, tile: MatrixTile) -> int:
-    """Of a tile: those of a single block that hold no channels are left out, but where a loop reads results one by
-    one."""
+    """The vectors of a tile: those of a single block that hold no channels are left out, but where a loop reads results
+    one by one."""
     out = work.out[1] // work.group
     looped = by_lane(target) and out % 2 and tile.rows * tile.block > _ONE_BY_ONE
     return tile.vectors if out > tile.block or looped else min(tile.vectors, -(-out // tile.lanes))
@@ -141,7 +141,7 @@ def _size(tile: MatrixTile, length: int, vectors: int, values: int) -> int:
 
 
 def _together(work: Workload, tile: MatrixTile) -> bool:
-    """Whether the values of a round are loaded as one vector (kernels/common.py `loads_together`)."""
+    """Tell whether the values of a round are loaded as one vector, as `loads_together` of kernels/common.py does."""
     return work.dtype == HALF and tile.unroll in (4, 8) and work.channels % tile.unroll == 0
 
 

@@ -15,7 +15,7 @@ from pfir.target import Target
 from pfir.workload import Workload
 
 TapCounts = tuple[tuple[int, int], ...]
-"""Of taps that meet the image for the same positions of a tile: how many taps, and positions."""
+"""Numbers of taps, and of positions of a tile, for each run of taps that meet the image at the same positions."""
 
 
 class Image(NamedTuple):
@@ -42,7 +42,7 @@ class Image(NamedTuple):
 
 
 def image_of(target: Target, workload: Workload, bias: bool) -> Image:
-    """What of the work does not depend on the channels that are summed over."""
+    """The part of the work that does not depend on the channels that are summed over."""
     rows, columns = axes_of(workload)
     if bordered(workload.order, workload.data[1]):
         rows, columns = rows.copied, columns.copied

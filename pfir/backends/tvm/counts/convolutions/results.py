@@ -23,7 +23,7 @@ _PIECE, _PIECES, _CHECKED, _CHECKED_ON_X86 = 4, 96, (6, 5), (0.7, 0.5)
 
 
 def parts_of(work: Workload, unroll: int) -> int:
-    """As kernels/parts.py: sums of float16 in so many parts."""
+    """The number of parts that sums of float16 come in, as kernels/parts.py cuts them."""
     inner, taps = work.channels, work.kernel[0] * work.kernel[1]
     return _cut(inner, taps, unroll) if work.dtype == HALF else 1
 

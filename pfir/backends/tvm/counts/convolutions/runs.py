@@ -1,4 +1,4 @@
-"""What a direct convolution's block multiplies and loads: runs of values under the rows of the kernel, in rounds.
+"""The multiplications and loads of a direct convolution's block: runs of values under the kernel's rows, in rounds.
 
 What a loop adds in scalar instructions was read from disassembly of generic 64-bit Arm code, and checked under the
 emulator over benchmarks/estimator/grids/direct.py.
@@ -140,7 +140,7 @@ class Runs:
         found.steer(times, _A_RUN + loops * _A_ROUND + run.rounds * self._addresses(run) + ends, loops)
 
     def _whole(self) -> float:
-        """What the vectors take of whole ones."""
+        """The share that the block's vectors take of whole ones, summed."""
         return sum(map(self.image.registers.share, self.block.lanes))
 
     def _step(self, who: int) -> float:

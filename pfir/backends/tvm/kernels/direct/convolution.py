@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pfir.backends.tvm.kernels.common import Operand
+from pfir.backends.tvm.kernels.direct.image import image_of
 from pfir.backends.tvm.kernels.direct.layer import Layer
 from pfir.backends.tvm.kernels.direct.tile import Buffers, Place, RegisterTile
 from pfir.backends.tvm.kernels.written import argument
@@ -71,44 +71,8 @@ def direct(spec: KernelSpec, tile: MatrixTile) -> Any:
         operands = [argument(f"p{i}", form, SINGLE) for i, form in enumerate(spec.operands)]
         result = T.arg("out", T.buffer(spec.out.memory, spec.out.dtype))
         layer = Layer(spec, tile)
-        image = _copied(layer, operands[0]) if layer.bordered else _image(operands[0])
-        _blocks(layer, Buffers(operands, image, result))
+        _blocks(layer, Buffers(operands, image_of(layer, operands[0], const(0)), result))
     return ib.get()
-
-
-def _image(data: Operand) -> Any:
-    """The same image with columns and channels as one axis, `[N, H, W * C]`."""
-    from tvm.tirx.script import builder as T
-
-    batch, height, width, channels = data.form.memory
-    return T.decl_buffer((batch, height, width * channels), SINGLE, data=data.tensor.data)
-
-
-def _copied(layer: Layer, data: Operand) -> Any:
-    """A copy of the image in this form with zeros around it."""
-    from tvm.tirx.script import builder as T
-
-    (batch, channels, height, width), rows, columns = data.form.shape, layer.rows.size, layer.columns.size
-    top, left = layer.spec["pads"]
-    image = T.alloc_buffer((batch, rows, columns * channels), SINGLE)
-    first, last = max(0, left), min(columns, left + width)
-
-    def zeros(row: Any, begin: int, end: int) -> None:
-        with T.serial(0, max(0, end - begin) * channels) as i:
-            T.buffer_store(image, const(0), [row // rows, row % rows, begin * channels + i])
-
-    with (T.parallel if layer.tile.threads > 1 else T.serial)(0, batch * rows) as row:
-        y = row % rows - top
-        zeros(row, 0, first)
-        zeros(row, last, columns)
-        with T.If(T.And(y >= 0, y < height)):
-            with T.Then(), T.serial(first, last) as x:
-                for c in range(channels):
-                    value = data(row // rows, c, y, x - left)
-                    T.buffer_store(image, value, [row // rows, row % rows, x * channels + c])
-            with T.Else():
-                zeros(row, first, last)
-    return image
 
 
 def _blocks(layer: Layer, buffers: Buffers) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from pfir.backends.tvm.kernels.axis import Axis
 from pfir.backends.tvm.kernels.integers.groups import TOGETHER, values_of
 from pfir.backends.tvm.schedule.blocks import Block
 
@@ -61,25 +62,20 @@ class Border:
     """The positions along an axis by which taps of the kernel meet the image.
 
     Args:
-        size, out, kernel, stride, step, pad: Of image, result and kernel; `step` is the dilation, `pad` at the begin.
+        axis: Of the image and of the result.
     """
 
-    size: int
-    out: int
-    kernel: int
-    stride: int
-    step: int
-    pad: int
+    axis: Axis
 
     @property
     def before(self) -> int:
         """Positions at the begin that are classes of their own: all of them where begin and end overlap."""
-        return self.out if self._cut_before + self._cut_behind > self.out else self._cut_before
+        return self.axis.out if self._cut_before + self._cut_behind > self.axis.out else self._cut_before
 
     @property
     def behind(self) -> int:
         """Positions at the end that are classes of their own."""
-        return 0 if self._cut_before + self._cut_behind > self.out else self._cut_behind
+        return 0 if self._cut_before + self._cut_behind > self.axis.out else self._cut_behind
 
     @property
     def classes(self) -> int:
@@ -88,16 +84,16 @@ class Border:
 
     @property
     def _cut_before(self) -> int:
-        return min(self.out, max(0, -(-self.pad // self.stride)))
+        return min(self.axis.out, max(0, -(-self.axis.pad // self.axis.stride)))
 
     @property
     def _cut_behind(self) -> int:
-        reach = (self.kernel - 1) * self.step - self.pad
-        return sum(1 for place in range(self.out) if place * self.stride + reach >= self.size)
+        axis = self.axis
+        return sum(axis.at(place, axis.kernel - 1) >= axis.size for place in range(axis.out))
 
     def of(self, place: int) -> int:
         """The class of a position."""
-        return min(place, self.before) + max(0, place - (self.out - self.behind) + 1)
+        return min(place, self.before) + max(0, place - (self.axis.out - self.behind) + 1)
 
     def at(self, place: Any) -> Any:
         """The class of a position that is known when the kernel runs."""
@@ -105,15 +101,14 @@ class Border:
 
         if self.classes == 1:
             return 0
-        return tirx.min(place, self.before) + tirx.max(0, place - (self.out - self.behind) + 1)
+        return tirx.min(place, self.before) + tirx.max(0, place - (self.axis.out - self.behind) + 1)
 
     def taps(self, kind: int) -> list[int]:
         """The taps that meet the image at the positions of a class."""
-        if kind == self.before and self.before < self.out:
-            return list(range(self.kernel))
-        place = kind if kind < self.before else self.out - self.behind + kind - self.before - 1
-        start = place * self.stride - self.pad
-        return [tap for tap in range(self.kernel) if 0 <= start + tap * self.step < self.size]
+        out = self.axis.out
+        if kind == self.before and self.before < out:
+            return list(range(self.axis.kernel))
+        return list(self.axis.inside(kind if kind < self.before else out - self.behind + kind - self.before - 1))
 
 
 def starts(weight: np.ndarray, bias: np.ndarray | None, zero: int, rows: Border, columns: Border) -> np.ndarray:

@@ -8,41 +8,20 @@ from itertools import product as pairs
 from typing import Any
 
 from pfir.backends.tvm.kernels.axis import Stretches
-from pfir.backends.tvm.kernels.common import Operand, tail
 from pfir.backends.tvm.kernels.direct.layer import Layer
+from pfir.backends.tvm.kernels.direct.tile import Buffers, Place
 from pfir.backends.tvm.kernels.integers.dot_products import DOT_PRODUCTS
 from pfir.backends.tvm.kernels.integers.groups import Cut, cut, values_of
 from pfir.backends.tvm.kernels.integers.matrix_sums import MatrixSums
 from pfir.backends.tvm.kernels.integers.packing import Border
 from pfir.backends.tvm.kernels.integers.pairs.products import PAIR_PRODUCTS
 from pfir.backends.tvm.kernels.integers.pairs.sums import pair_sums
-from pfir.backends.tvm.kernels.integers.rounding import rounding_last, store_rounded
+from pfir.backends.tvm.kernels.integers.results import write_vector
 from pfir.backends.tvm.kernels.integers.sums import DotSums, Run, Sums
 from pfir.backends.tvm.kernels.written import WRITTEN_OUT, fence, store
 from pfir.backends.tvm.schedule.blocks import Block
 from pfir.backends.tvm.schedule.integers.dot_blocks import SMMLA
 from pfir.backends.tvm.schedule.integers.pair_blocks import PAIR_VECTORS
-from pfir.target import SINGLE
-
-
-@dataclass(frozen=True)
-class Buffers:
-    """What a kernel reads and writes; columns and channels of the image are one axis, `[N, H, W * C]`."""
-
-    operands: list[Operand]
-    image: Any
-    result: Any
-
-
-@dataclass(frozen=True)
-class Place:
-    """The first position of a tile, and its first channel within a group."""
-
-    batch: Any
-    y: Any
-    x: Any
-    group: Any
-    channel: Any
 
 
 @dataclass(frozen=True)
@@ -50,7 +29,6 @@ class RegisterTile:
     """The statements of one tile.
 
     Args:
-        weights: Where the packed weights of its block begin.
         rows: The classes of the image's rows.
         columns: How many classes of columns there are.
         kinds: The class of each position's column.
@@ -61,7 +39,6 @@ class RegisterTile:
     buffers: Buffers
     block: Block
     place: Place
-    weights: Any
     rows: Border
     columns: int
     kinds: tuple[int, ...]
@@ -110,7 +87,7 @@ class RegisterTile:
 
     def _begin(self, sums: list[Any]) -> None:
         """Sums start from the bias, and what the zero point adds."""
-        row, outputs = self.rows_class(), self.layer.spec.out.shape[1]
+        row, outputs = self.rows.at(self.place.y), self.layer.spec.out.shape[1]
         for i, (j, width) in pairs(range(len(self.kinds)), enumerate(self.block.lanes)):
             at = (row * self.columns + self.kinds[i]) * outputs + self.place.group * self.layer.channels
             begin = at + self._channel(j)
@@ -120,15 +97,6 @@ class RegisterTile:
                 kept,
                 lambda e, i=i, begin=begin: (self.buffers.operands[2].tensor[begin + e], [i, e]),
             )
-
-    def rows_class(self) -> Any:
-        """The class of the tile's row."""
-        from tvm import tirx
-
-        rows, y = self.rows, self.place.y
-        if rows.classes == 1:
-            return 0
-        return tirx.min(y, rows.before) + tirx.max(0, y - (rows.out - rows.behind) + 1)
 
     def _stretch(self, ky: Any, tap: int, count: int, who: tuple[int, ...], sums: Sums) -> None:
         """Add the values under these taps of a row of the kernel: those of all taps where they lie side by side in
@@ -142,7 +110,7 @@ class RegisterTile:
         start = self.place.x * layer.stride - layer.left + self.place.group * inner
         packed = together * sum(self.block.lanes) * len(values_of(inner, together))
         with T.serial(0, 1 if beside else count) as kx:
-            weights = self.weights + (ky * spec["kernel"][1] + tap + kx) * packed
+            weights = self.place.weights + (ky * spec["kernel"][1] + tap + kx) * packed
             length = inner * (count if beside else 1)
             begin = start + (tap + kx) * layer.step
             self._add(Run(self.place.batch, row, begin, layer.stride, weights, length, who), sums)
@@ -183,22 +151,9 @@ class RegisterTile:
             self._vector(i, first, lanes, lambda e, first=first: sums[i, first + e])
 
     def _vector(self, i: int, channel: Any, lanes: int, total: Callable[[Any], Any]) -> None:
-        from tvm.tirx.script import builder as T
-
-        steps, rounding = rounding_last(self.layer.spec)
-        b, y, x = self.place.batch, self.place.y, self.place.x + i
         first = self.place.group * self.layer.channels + channel
-
-        def value(e: Any) -> Any:
-            return tail(steps, self.buffers.operands, (b, first + e, y, x), total(e).astype(SINGLE))
-
-        if rounding is None:
-            store(self.buffers.result, lanes, lambda e: (value(e), [b, y, x, first + e]))
-            return
-        scaled = T.alloc_buffer((lanes,), SINGLE, scope="local")
-        store(scaled, lanes, lambda e: (value(e) / rounding.scale if rounding.scale != 1 else value(e), [e]))
-        by = self.layer.spec["by"] if lanes > 1 else "any"
-        store_rounded(self.buffers.result, [b, y, x, first], scaled, lanes, rounding, by)
+        at = self.place.batch, first, self.place.y, self.place.x + i
+        write_vector(self.layer.spec, self.buffers.operands, self.buffers.result, at, lanes, total)
 
 
 def parts_of(channels: int) -> list[tuple[int, int]]:

@@ -12,7 +12,6 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.backends.tvm.kernels.direct.layer import Layer
-from pfir.backends.tvm.kernels.integers.convolution import border
 from pfir.backends.tvm.kernels.integers.depthwise.packing import pack_depthwise
 from pfir.backends.tvm.kernels.integers.depthwise.products import products_by
 from pfir.backends.tvm.kernels.integers.packing import Border, starts
@@ -150,7 +149,7 @@ def _anchor(program: Program, workload: Workload, layer: IntegerLayer, result: F
     }
     sizes = Layer(KernelSpec(FAMILY, tuple(attributes.items()), (layer.data.form,), 1, (), out), schedule.tile)
     packed = packed_for(schedule, layer.weight, workload.group, sizes.inner)
-    begin = starts(layer.weight, layer.bias, layer.zero_point, border(sizes, 0), border(sizes, 1))
+    begin = starts(layer.weight, layer.bias, layer.zero_point, Border(sizes.rows), Border(sizes.columns))
     operands = [layer.data, program.constant(packed), program.constant(begin)]
     return Anchor(FAMILY, attributes, operands, out, schedule.tile, layer.addend, layer.multiplier, result)
 
@@ -171,7 +170,7 @@ def _depthwise(program: Program, workload: Workload, layer: IntegerLayer, result
         "by": _rounds_by(program.target),
         "fenced": program.target.arm64,
     }
-    rows, columns = (Border(*axis) for axis in axes_of(workload))
+    rows, columns = (Border(axis) for axis in axes_of(workload))
     products = products_by(schedule.dot, layer.data.form.dtype)
     packed = pack_depthwise(layer.weight, schedule.blocks, schedule.lines, products, rows)
     begin = starts(layer.weight, layer.bias, layer.zero_point, rows, columns)

@@ -25,10 +25,10 @@ def pack_depthwise(
         rows: The classes of the image's rows.
     """
     height, width = weight.shape[2:]
-    groups = groups_of((height + (lines - 1) * rows.stride, width), products.together)
+    groups = groups_of((height + (lines - 1) * rows.axis.stride, width), products.together)
     packed = np.stack(
         [
-            [_line(weight[:, 0], rows.taps(kind), line * rows.stride, groups) for line in range(lines)]
+            [_line(weight[:, 0], rows.taps(kind), line * rows.axis.stride, groups) for line in range(lines)]
             for kind in range(rows.classes)
         ]
     )

@@ -41,7 +41,7 @@ class Depthwise:
     @cached_property
     def borders(self) -> tuple[Border, Border]:
         """The classes of rows, and of columns."""
-        rows, columns = (Border(*axis) for axis in self.axes)
+        rows, columns = (Border(axis) for axis in self.axes)
         return rows, columns
 
     @cached_property
