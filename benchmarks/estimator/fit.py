@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.estimator import shared  # noqa: E402
-from benchmarks.estimator.boards import BOARDS, FITTED, Board, counted  # noqa: E402
+from benchmarks.estimator.boards import BOARDS, FITTED, Board  # noqa: E402
 from benchmarks.estimator.fitting import (  # noqa: E402
     Trial,
     boards_left_out,
@@ -32,6 +32,7 @@ from benchmarks.estimator.fitting import (  # noqa: E402
     spearman,
     table,
 )
+from benchmarks.estimator.nets import counted  # noqa: E402
 from pfir.cores import CORES  # noqa: E402
 from pfir.cores.issue import FAMILIES  # noqa: E402
 from pfir.devices.estimation.fit import COSTS  # noqa: E402
@@ -50,10 +51,13 @@ nets under the emulator (ncnn_instructions.json: float32 and long multiply-adds,
 core has them). A core's costs are fitted by pfir/devices/estimation/fit.py: what LLVM and Arm say that it can start in
 a cycle (pfir/cores/issue.py), by one factor a group of classes fitted to all boards of its family, then fitted to its
 own boards with a mild pull to that. Boards of one core type share its costs; each has one factor of its own. Weights
-beyond the second cache count apart, at the core's bandwidth.
+beyond the second cache count apart, at the core's bandwidth, as many as ncnn keeps (ncnn_weights.json): 64 or 36
+numbers for the nine weights of a 3x3 convolution that it transforms by Winograd.
 
-- The counts are of one version of ncnn, the milliseconds of many over several years: what lies off by more than 20 %
-  is often a net whose code has changed since (EfficientNet, int8).
+- Int8 nets are counted with the ncnn of the month of measurement: that of December 2021 before September 2022, that of
+  May 2023 before October 2023 (ncnn_versions.json), else the last one. Float nets are counted with the last one, the
+  milliseconds are of several years: what lies off by more than 20 % is often a net whose code has changed since
+  (EfficientNet).
 - A multiply-add costs the same in float32 as in float16 on cores that have both; ncnn's float32 on them is not
   published.
 - Cores of 32 bits were fitted with 64-bit counts, for want of others: their costs stand for what 32-bit code adds, too.
@@ -107,19 +111,21 @@ def _summary() -> Iterator[str]:
 
 def _boards() -> Iterator[str]:
     yield "\n## By board\n"
-    yield "`factor`: what the board takes, relative to the first of its core, by the core's costs and its own clock."
-    yield "The net left out: mean by arithmetic, and the one that lies off most.\n"
-    yield "| core | board | GHz | factor | float | int8 | largest | board left out | Spearman |"
-    yield "|---|---|---|---|---|---|---|---|---|"
+    yield "`month`: when its figures came to the page. `factor`: what the board takes, relative to the first of its"
+    yield "core, by the core's costs and its own clock. The net left out: mean by arithmetic, and the one that lies off"
+    yield "most.\n"
+    yield "| core | board | GHz | month | factor | float | int8 | largest | board left out | Spearman |"
+    yield "|---|---|---|---|---|---|---|---|---|---|"
     for board in FITTED:
         trials = _of(nets_left_out(), board)
         floats = [trial for trial in trials if trial.arithmetic != "int8"]
         whole = [trial for trial in trials if trial.arithmetic == "int8"]
         worst = max(trials, key=lambda trial: trial.error)
         factor = core_fit(board.core, keep).boards[board.name]
+        ints = format(mean_error(whole), ".1%") if whole else ""
         yield (
-            f"| {board.core} | {board.name} | {board.ghz:g} | {factor:.2f} | {mean_error(floats):.1%} | "
-            f"{format(mean_error(whole), '.1%') if whole else ''} | {worst.net} {worst.ratio - 1:+.0%} | "
+            f"| {board.core} | {board.name} | {board.ghz:g} | {board.month} | {factor:.2f} | "
+            f"{mean_error(floats):.1%} | {ints} | {worst.net} {worst.ratio - 1:+.0%} | "
             f"{mean_error(_of(boards_left_out(), board)):.1%} | {spearman(board):.3f} |"
         )
 

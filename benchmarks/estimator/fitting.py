@@ -12,7 +12,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks.estimator.boards import FITTED, Board, arithmetic, rows_of  # noqa: E402
+from benchmarks.estimator.boards import FITTED, Board  # noqa: E402
+from benchmarks.estimator.nets import arithmetic, rows_of  # noqa: E402
 from benchmarks.estimator.shared import shared_gb_s  # noqa: E402
 from pfir.cores import Costs  # noqa: E402
 from pfir.cores.issue import FAMILIES, ISSUE  # noqa: E402

@@ -11,7 +11,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks.estimator.boards import FITTED, Board, core_of, counted, halves, milliseconds, weight_bytes  # noqa: E402
+from benchmarks.estimator.boards import FITTED, Board, core_of  # noqa: E402
+from benchmarks.estimator.nets import counted_on, milliseconds, weight_bytes  # noqa: E402
 from pfir.devices.estimation.threads import parallel  # noqa: E402
 
 THREADS = (2, 4)
@@ -49,7 +50,7 @@ class Threaded:
 
 def threaded(board: Board) -> list[Threaded]:
     """Every net that the board ran on one thread and on several."""
-    alone, nets = milliseconds(board), counted(halves(board.core))
+    alone, nets = milliseconds(board), counted_on(board)
     return [
         Threaded(net, threads, alone[net] / 1e3, took / 1e3, moved(board, net), LAYERS[net.removesuffix("_int8")])
         for threads in THREADS
@@ -60,7 +61,7 @@ def threaded(board: Board) -> list[Threaded]:
 
 def moved(board: Board, net: str) -> float:
     """Bytes between layers: what is stored is read once more, and weights are read."""
-    return 2 * counted(halves(board.core))[net].store_bytes + weight_bytes(board, net)
+    return 2 * counted_on(board)[net].store_bytes + weight_bytes(board, net)
 
 
 def errors(board: Board, bandwidth: float) -> list[float]:

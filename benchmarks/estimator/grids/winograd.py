@@ -34,7 +34,7 @@ def nets() -> Iterator[tuple[Model, str]]:
         yield chain(size, batch, channels), "arm"
     yield residual(16, (16, 32, 23)), "arm"
     yield residual(8, (64, 45, 12)), "arm"
-    for target in ("cortex-a53", "cortex-a76", "cortex-a76+fp16"):
+    for target in ("cortex-a53", "cortex-a55", "cortex-a76", "cortex-a76+fp16"):
         for size, batch, channels in FEW:
             yield chain(size, batch, channels), target
 

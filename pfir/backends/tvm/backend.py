@@ -14,7 +14,6 @@ from pfir.backends.tvm.library import store
 from pfir.backends.tvm.library.build import build
 from pfir.backends.tvm.lowering.lower import lower
 from pfir.backends.tvm.lowering.sketch import sketch
-from pfir.backends.tvm.schedule.tiles import by_lane
 from pfir.backends.tvm.tuning.database import SHIPPED_NAME, databases, known, read
 from pfir.backends.tvm.tuning.records import CoreRecords
 from pfir.backends.tvm.tuning.tunable import tunables, tuning
@@ -60,7 +59,7 @@ class TvmBackend(Backend):
 
     def estimator(self, target: Target) -> EstimateDevice:
         count = KernelCounts(known(target, self._tuned))
-        return EstimateDevice(target, count, INFERENCE, None if by_lane(target) else count.more_weights)
+        return EstimateDevice(target, count, INFERENCE, count.more_weights)
 
     def device(self, url: str | None, target: Target) -> Device:
         return self.estimator(target) if url is None else open_device(url, target)

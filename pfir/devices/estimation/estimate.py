@@ -36,7 +36,7 @@ class EstimateDevice(Device):
         count: Instructions of a kernel and its call.
         around: Those of an inference beside its kernels.
         more: Bytes of float32 by which the weights that a kernel reads exceed the model's own, such as transformed
-            ones; None where costs were fitted without them.
+            ones; None if none do.
         factor: Estimates are multiplied by it (from calibration), > 0.
         error: The relative error to expect; None is that of the core.
         basis: What the factor rests on, for the measurement's detail.
