@@ -18,8 +18,7 @@ import numpy as np
 
 from pfir.artifact import Artifact
 from pfir.backends.tvm.lowering.form import plain
-from pfir.backends.tvm.lowering.lower import Lowering, grouped, sized
-from pfir.backends.tvm.lowering.values import Program
+from pfir.backends.tvm.lowering.lower import Lowering, grouped, started
 from pfir.backends.tvm.tuning.tunable import GroupKernel, tensors_read
 from pfir.devices.emulation.emulated import EmulatedDevice
 from pfir.instructions import Instructions
@@ -55,8 +54,7 @@ class SingleKernel(GroupKernel):
 
 def single_kernels(model: Model, target: Target) -> list[SingleKernel]:
     """The groups of a model that are computed by kernels, in order."""
-    model = sized(model)
-    program = Program(target, None, model.graph.opset)
+    model, program = started(model, target, None)
     values = {spec.name: program.sketched(plain(tuple(spec.shape), spec.dtype)) for spec in model.inputs()}
     lowering, found = Lowering(program, values), []
     for group in grouped(model.graph):
@@ -65,7 +63,8 @@ def single_kernels(model: Model, target: Target) -> list[SingleKernel]:
         before = len(program.works)
         lowering.group(group)
         works = program.works[before:]
-        found.append(SingleKernel(works[0] if works else None, group, forms, model.graph.opset, target, 1))
+        built = group, forms, model.graph.opset, target, program.constants
+        found.append(SingleKernel(works[0] if works else None, *built, 1))
     return found
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from pfir.artifact import Kernel
-from pfir.backends.tvm.counts.kernel import KernelCounts
 from pfir.cores import X86_LEVELS
 from pfir.devices.estimation.estimate import EstimateDevice
 from pfir.instructions import Instructions
@@ -46,27 +45,3 @@ def test_weights_wait_only_beyond_the_last_cache():
 def _dense(target, weights: int) -> float:
     work = Workload("product", (1, 8), (1, 8), (0, 1))
     return EstimateDevice(target).estimate([Kernel("d", "dense", 64, weights + 32, 32, weights, work)]).seconds
-
-
-def _convolution(target, kernel: tuple[int, int]) -> tuple[float, float]:
-    """Bytes of the weights of 64 to 64 channels that the model has, and those that the library has more."""
-    pads = kernel[0] // 2, kernel[1] // 2
-    work = Workload("conv", (1, 64, 16, 16), (1, 64, 16, 16), (0, 2, 3, 1), kernel, pads=pads)
-    weights = 4 * 64 * 64 * kernel[0] * kernel[1]
-    net = Kernel("c", "conv", 1, weights, 1, weights, work)
-    return weights, KernelCounts().more_weights(net, target)
-
-
-def test_transformed_weights_are_four_times_those_of_the_model():
-    target = parse_target("x86-64:x86-64-v3")
-    weights, more = _convolution(target, (3, 3))
-    assert weights + more == 4 * weights
-    assert _convolution(target, (5, 5))[1] == 0
-
-
-def test_an_estimator_adds_what_more_weights_there_are():
-    target = parse_target("x86-64:x86-64-v3")
-    work, weights = Workload("product", (1, 8), (1, 8), (0, 1)), X86_LEVELS["x86-64-v3"].l3_bytes
-    net = [Kernel("d", "dense", 64, weights + 32, 32, weights, work)]
-    plain, more = (EstimateDevice(target, more=more).estimate(net).seconds for more in (None, lambda k, t: 16_000.0))
-    assert np.isclose(more - plain, 1e-6)

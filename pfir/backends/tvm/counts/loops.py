@@ -41,6 +41,20 @@ def loop_over(target: Target, rounds: int, body: float, vector_bytes: int = _VEC
     return Loop(rounds * _counter(rounds, rounds * vector_bytes), float(rounds), False)
 
 
+def copies_of(rounds: int, size: int) -> int:
+    """How often LLVM writes out a loop of so many rounds and instructions for a core that it schedules for.
+
+    Source: LLVM's LoopUnrollPass, `computeUnrollCount`, with remainders allowed and a runtime count of four.
+    """
+    copies = max(1, min(rounds, (_UNROLLED - _STEERED) // (size - _STEERED)))
+    while rounds % copies:
+        copies -= 1
+    if copies > 1:
+        return copies
+    return next((some for some in (4, 2) if (size - _STEERED) * some + _STEERED <= _UNROLLED), 1)
+
+
+_STEERED = 2  # of a round's instructions that are not repeated
 _SHORT = 8  # instructions of a body that LLVM writes out sixteen times for a core that it schedules for
 
 

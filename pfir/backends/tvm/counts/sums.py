@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pfir.backends.tvm.schedule.tiles import by_lane
+from pfir.backends.tvm.schedule.tiles import by_lane, scheduled_ahead
 from pfir.cores import Costs
 from pfir.instructions import Instructions
 from pfir.target import SINGLE, Target
@@ -101,6 +101,7 @@ class Registers(NamedTuple):
         held: Vector registers.
         fenced: Whether barriers stand in short loops, as on 64-bit Arm; each is an instruction.
         rate: Multiply-adds of whole vectors that start in a cycle.
+        ahead: Whether LLVM schedules for a single core in order, and writes rounds of loops out for it.
     """
 
     lanes: int
@@ -109,6 +110,7 @@ class Registers(NamedTuple):
     held: int
     fenced: bool
     rate: float
+    ahead: bool
 
     def share(self, lanes: int) -> float:
         """What an instruction of so many lanes takes of a whole one: on Arm as much, on x86 no less than half."""
@@ -119,9 +121,8 @@ def registers_of(target: Target) -> Registers:
     """Those of a target."""
     core, value_bytes = target.core, target.value_bytes
     lanes = core.vector_bytes // value_bytes
-    return Registers(
-        lanes, value_bytes, by_lane(target), core.vector_registers, target.arm64, target.macs_per_cycle / lanes
-    )
+    rate, ahead = target.macs_per_cycle / lanes, scheduled_ahead(target)
+    return Registers(lanes, value_bytes, by_lane(target), core.vector_registers, target.arm64, rate, ahead)
 
 
 def is_half(target: Target) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from pfir.backends.tvm.counts.loops import copies_of
 from pfir.backends.tvm.counts.overlap import step
 from pfir.backends.tvm.counts.sums import FAR_BYTES, Registers, Sum, narrowed
 from pfir.backends.tvm.schedule.tile_kinds import NarrowingTile, ProductTile
@@ -58,6 +59,8 @@ def group(registers: Registers, side: int, inner: int, channels: int, rows: int,
     widths, sums = _sums(tile.lanes, channels, rows, isinstance(tile, NarrowingTile) and rows % 2 == 0)
     held = sum(count * registers.share(width) for width, count in sums)
     rounds, looped, scalar = _steering(registers, side, inner, rows, held, tile.unroll)
+    if looped and registers.ahead:
+        rounds, scalar = _written_out(rounds, scalar, tile.unroll * (held + len(widths) + rows) + rows)
     multiply = held if registers.by_lane else step(registers.rate, held, rows + len(widths))
     found.compute(times, multiply * (inner - registers.by_lane), held)
     found.compute(times, 0, _moved(registers, sums, tile.unroll) * inner)
@@ -65,7 +68,8 @@ def group(registers: Registers, side: int, inner: int, channels: int, rows: int,
         spilled = _spilled(held, inner % tile.unroll) if looped else 0
         loads = _values(inner, rows, tile.unroll, looped) + spilled + inner * _weights(widths, tile.vectors)
         found.read(times, loads, (inner * rows + spilled * tile.lanes + sum(widths) * inner) * registers.value_bytes)
-    pairs = registers.by_lane and (looped or side < _FAR_SIDE) and len(set(widths)) == 1
+    near = looped or side < _FAR_SIDE or (registers.ahead and inner * held > _WRITTEN_OUT)
+    pairs = registers.by_lane and near and len(set(widths)) == 1
     found.write(times, len(widths) * rows / (2 if pairs else 1), sum(widths) * rows * registers.value_bytes)
     found.steer(times, scalar, 1 + rounds)
     found.steer(1, _A_GROUP, 1)
@@ -93,6 +97,15 @@ def _steering(
         return 0, False, _WRITTEN + (rounds if short else 0) + (rest and registers.fenced)
     far = _FAR if side * side * inner * registers.value_bytes * rows > FAR_BYTES else 0
     return rounds, True, _LOOPED + (rest and registers.fenced) + (_A_ROUND + far) * rounds
+
+
+def _written_out(rounds: int, scalar: float, size: int) -> tuple[int, float]:
+    """Branches of the rounds of a loop of so many instructions, and scalar instructions of a point, where LLVM writes
+    several rounds out for the core: as many as divide all, else two or four with an exit between them."""
+    copies = copies_of(rounds, size)
+    turns, rest = divmod(rounds, copies)
+    branches = 2 * turns + 1 if rest else turns
+    return branches, scalar - _A_ROUND * (rounds - turns - (rest > 0))
 
 
 def _weights(widths: list[int], vectors: int) -> float:
