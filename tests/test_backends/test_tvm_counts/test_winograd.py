@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pfir.backends.tvm.counts.convolutions.winograd import winograd
+from pfir.backends.tvm.counts.loops import copies_of
 from pfir.backends.tvm.schedule.algorithms import plan, winograd_or_direct
 from pfir.backends.tvm.schedule.winograd import Winograd
 from pfir.instructions import Instructions
@@ -73,3 +74,15 @@ def test_on_arm_the_choice_is_the_cheapest_of_the_tiles():
         for tile in tiles
     }
     assert cycles[chosen.tile] == min(cycles.values())
+
+
+@pytest.mark.parametrize(
+    ("rounds", "size", "copies"), [(6, 100, 3), (9, 100, 3), (15, 58, 5), (14, 46, 2), (7, 100, 2), (7, 60, 4)]
+)
+def test_for_cortex_a55_loops_are_written_out_as_disassembly_shows(rounds: int, size: int, copies: int):
+    assert copies_of(rounds, size) == copies
+
+
+def test_cortex_a55_takes_fewer_branches_for_the_same_products():
+    wide, alone = (_count(parse_target(target), 64, 64, 8) for target in ("cortex-a55", "cortex-a53"))
+    assert wide.multiply == alone.multiply and wide.branch < alone.branch
