@@ -41,12 +41,12 @@ def loop_over(target: Target, rounds: int, body: float, vector_bytes: int = _VEC
     return Loop(rounds * _counter(rounds, rounds * vector_bytes), float(rounds), False)
 
 
-def copies_of(rounds: int, size: int) -> int:
+def copies_of(rounds: int, size: float) -> int:
     """How often LLVM writes out a loop of so many rounds and instructions for a core that it schedules for.
 
     Source: LLVM's LoopUnrollPass, `computeUnrollCount`, with remainders allowed and a runtime count of four.
     """
-    copies = max(1, min(rounds, (_UNROLLED - _STEERED) // (size - _STEERED)))
+    copies = max(1, min(rounds, int((_UNROLLED - _STEERED) / (size - _STEERED))))
     while rounds % copies:
         copies -= 1
     if copies > 1:

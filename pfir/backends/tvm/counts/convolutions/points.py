@@ -99,7 +99,7 @@ def _steering(
     return rounds, True, _LOOPED + (rest and registers.fenced) + (_A_ROUND + far) * rounds
 
 
-def _written_out(rounds: int, scalar: float, size: int) -> tuple[int, float]:
+def _written_out(rounds: int, scalar: float, size: float) -> tuple[int, float]:
     """Branches of the rounds of a loop of so many instructions, and scalar instructions of a point, where LLVM writes
     several rounds out for the core: as many as divide all, else two or four with an exit between them."""
     copies = copies_of(rounds, size)
