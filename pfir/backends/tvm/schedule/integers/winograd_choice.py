@@ -1,0 +1,74 @@
+"""Which tiles a 3x3 convolution over integers of eight bits is computed by, on cores without dot products."""
+
+from __future__ import annotations
+
+from operator import itemgetter
+
+from pfir.backends.tvm.counts.integers.winograd import winograd_int8
+from pfir.backends.tvm.schedule.algorithms import OUTPUTS, beyond_cache, largest_strip
+from pfir.backends.tvm.schedule.blocks import NHWC
+from pfir.backends.tvm.schedule.integers.pair_blocks import SMULL, VMULL, pairs_of
+from pfir.backends.tvm.schedule.integers.winograd import POINT_BYTES, POINTS, IntegerWinograd
+from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
+from pfir.backends.tvm.schedule.tiles import FEWEST_LANES, shared
+from pfir.target import Target
+from pfir.workload import Tail, Workload
+
+# The most rows of a register tile of so many vectors, of 32 registers and of 16, as LLVM's assembly shows.
+_ROWS = ((1, 12), (2, 9), (3, 7), (4, 6), (4, 5), (5, 4), (6, 4))
+_ROWS_OF_FEW = ((1, 6), (2, 4), (3, 2))
+_MANY = 32  # registers
+# Input channels up to which sums of tiles of 4x4 are exact by weights whose mean magnitude is under a half.
+_MOST_CHANNELS = 256
+_STRIP_SHARE = 4  # of the second-level cache
+_FEW = 3  # plans that are worth measuring
+
+
+def priced_tiles(target: Target, workload: Workload) -> list[tuple[float, IntegerWinograd]]:
+    """A few plans and their cycles, from the fewest on; none of work that these kernels do not cover."""
+    if not covers_tiles(target, workload):
+        return []
+    after = Tail(bias=True, operators=("Mul",))
+    priced = []
+    for plan in _plans(target, workload):
+        weights = POINT_BYTES * (plan.outputs + 2) ** 2 * workload.channels * workload.out[1]
+        cycles = target.core.costs.cycles(winograd_int8(target, workload, after, plan))
+        priced.append((cycles + beyond_cache(target, weights), plan))
+    return sorted(priced, key=itemgetter(0))[:_FEW]
+
+
+def covers_tiles(target: Target, workload: Workload) -> bool:
+    """Whether the kernel can be made: 3x3 over channels side by side, nothing strided, dilated or grouped, where a core
+    multiplies 16 bits by a lane of a register."""
+    single = workload.strides == workload.dilations == workload.spread == (1, 1)
+    square = single and workload.group == 1 and workload.kernel == (3, 3) and workload.order == NHWC
+    return square and min(workload.channels, workload.out[1]) >= FEWEST_LANES and pairs_of(target) in (SMULL, VMULL)
+
+
+def _plans(target: Target, workload: Workload) -> list[IntegerWinograd]:
+    """All of them."""
+    many = target.core.vector_registers >= _MANY
+    found = []
+    for outputs in OUTPUTS if workload.channels <= _MOST_CHANNELS else OUTPUTS[1:]:
+        strip = _strip(target, workload, outputs)
+        tiles = strip * -(-workload.out[3] // outputs)
+        for vectors, rows in _ROWS if many else _ROWS_OF_FEW:
+            tile = shared(MatrixTile(FEWEST_LANES, vectors, min(rows, tiles), POINTS, target.threads), tiles)
+            if _fits(workload.out[1], tile):
+                lanes = POINTS if many else FEWEST_LANES
+                found.append(IntegerWinograd(outputs, strip, lanes, tile, pairs_of(target) or SMULL))
+    return list(dict.fromkeys(found))
+
+
+def _fits(channels: int, tile: MatrixTile) -> bool:
+    """Whether the tile is no wider than all channels, and the last block has none or a vector at least."""
+    rest = channels % tile.block
+    return tile.block - tile.lanes < channels and (rest == 0 or rest >= FEWEST_LANES)
+
+
+def _strip(target: Target, workload: Workload, outputs: int) -> int:
+    """Rows of tiles in a strip: as many as leave room in the second-level cache, and enough of them for every thread."""
+    batch, _, height, width = workload.out
+    row_bytes = POINT_BYTES * -(-width // outputs) * (outputs + 2) ** 2 * workload.channels
+    most = target.core.l2_bytes // _STRIP_SHARE // row_bytes
+    return largest_strip(batch, -(-height // outputs), target.threads, most)
