@@ -142,7 +142,7 @@ class _Task:
         along((end - begin) * plan.channels, plan.wide, points)
 
     def _pixel(self, row: Any, i: int, at: Any) -> Any:
-        """Value `at` of the input line `i` below the first one of a row of tiles; the border above and below the image."""
+        """Value `at` of the input line `i` below the first one of a row of tiles; the border outside the image."""
         from tvm import tirx
 
         plan, (top, left), height = self.plan, self.plan.spec["pads"], self.plan.spec.operands[0].shape[2]

@@ -37,5 +37,3 @@ class IntegerWinograd:
         """All that decides the kernel, in words that a database keeps."""
         size = f"{self.outputs}x{self.outputs}"
         return f"{self.dot} winograd {size}, strips of {self.strip}, {self.lanes} lanes, {self.tile}"
-
-

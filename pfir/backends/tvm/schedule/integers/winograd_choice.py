@@ -15,8 +15,8 @@ from pfir.target import Target
 from pfir.workload import Tail, Workload
 
 # The most rows of a register tile of so many vectors, of 32 registers and of 16, as LLVM's assembly shows.
-_ROWS = ((1, 12), (2, 9), (3, 7), (4, 6), (4, 5), (5, 4), (6, 4))
-_ROWS_OF_FEW = ((1, 6), (2, 4), (3, 2))
+_ROWS = ((1, 8), (2, 8), (3, 7), (4, 5), (5, 4), (6, 4))
+_ROWS_OF_FEW = ((1, 4), (2, 2), (3, 2), (4, 1))
 _MANY = 32  # registers
 # Input channels up to which sums of tiles of 4x4 are exact by weights whose mean magnitude is under a half.
 _MOST_CHANNELS = 256
@@ -67,7 +67,7 @@ def _fits(channels: int, tile: MatrixTile) -> bool:
 
 
 def _strip(target: Target, workload: Workload, outputs: int) -> int:
-    """Rows of tiles in a strip: as many as leave room in the second-level cache, and enough of them for every thread."""
+    """Rows of tiles in a strip: as many as leave room in the second-level cache, and strips for every thread."""
     batch, _, height, width = workload.out
     row_bytes = POINT_BYTES * -(-width // outputs) * (outputs + 2) ** 2 * workload.channels
     most = target.core.l2_bytes // _STRIP_SHARE // row_bytes

@@ -16,13 +16,14 @@ from pfir.backends.tvm.kernels.winograd.products import Products
 from pfir.backends.tvm.kernels.written import fence
 
 _TOGETHER = 8
+# Vectors of sums beside which LLVM may mix the products of two input channels; beside more it spills.
 _FULL = 20
 _MULTIPLY = {"smull": "llvm.aarch64.neon.smull.v4i32", "vmull": "llvm.arm.neon.vmulls.v4i32"}
 _Value = Callable[[int, int], Any]
 
 
 def mixed(sums: int) -> int:
-    """Input channels whose products LLVM may mix beside so many vectors of sums: of more it spills."""
+    """Input channels whose products LLVM may mix beside so many vectors of sums."""
     return 2 if sums <= _FULL else 1
 
 
