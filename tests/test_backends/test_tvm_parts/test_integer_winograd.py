@@ -21,10 +21,10 @@ from pfir.backends.tvm.kernels.winograd.transforms import WEIGHTS
 from pfir.backends.tvm.lowering.lower import written
 from pfir.backends.tvm.schedule import candidate_schedules as candidates
 from pfir.backends.tvm.schedule.blocks import NHWC
-from pfir.backends.tvm.schedule.integers import winograd_choice
-from pfir.backends.tvm.schedule.integers.choice import direct_plans, integer_plan, integer_plans
+from pfir.backends.tvm.schedule.integers.choice import integer_plan, integer_plans
 from pfir.backends.tvm.schedule.integers.dot_blocks import dot_of
 from pfir.backends.tvm.schedule.integers.pair_blocks import PairBlocks
+from pfir.backends.tvm.schedule.integers.pair_choice import priced_pairs
 from pfir.backends.tvm.schedule.integers.winograd import IntegerWinograd
 from pfir.backends.tvm.schedule.integers.winograd_choice import covers_tiles, priced_tiles
 from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
@@ -80,13 +80,12 @@ CASES = {
 def _plan(outputs: int, target, workload):
     """The cheapest plan by tiles of so many rows and columns; without them a direct one."""
     found = [plan for _, plan in priced_tiles(target, workload) if plan.outputs == outputs]
-    return found[0] if found else direct_plans(target, workload)[0]
+    return [*found, *(plan for _, plan in priced_pairs(target, workload))][0]
 
 
 def _answers(outputs: int):
     """What the emulated library computes by such tiles, directly if they are none, and what ONNX Runtime does."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(winograd_choice, "_FEW", 100)
         patch.setattr(candidates, "integer_plan", partial(_plan, outputs))
         (ours,), theirs = answers_emulated(bundled(CASES), "rpi4")
     return ours, theirs
@@ -142,18 +141,18 @@ def _large(net):
     q = QuantizedNet(net)
     weight = net.op(
         "DequantizeLinear",
-        net.const(np.full((8, 240, 3, 3), 127), np.int8),
-        net.const(np.full(8, 1e-5, np.float32)),
-        net.const(np.zeros(8), np.int8),
+        net.const(np.full((64, 240, 3, 3), 127), np.int8),
+        net.const(np.full(64, 1e-5, np.float32)),
+        net.const(np.zeros(64), np.int8),
         axis=0,
     )
     return q.pair(net.op("Conv", q.features(240, 8, 8), weight, pads=[1] * 4), 0.1)
 
 
-@pytest.mark.parametrize(("case", "tiled"), [(_large, False), (_conv(240, 8, 8, 8), True)])
-def test_layers_whose_sums_may_be_too_large_are_computed_directly(case, tiled):
+@pytest.mark.parametrize(("case", "outputs"), [(_large, 2), (_conv(240, 64, 8, 8), 4)])
+def test_layers_whose_sums_may_be_too_large_are_computed_otherwise(case, outputs):
     program = written(bundled({"one": case}), parse_target("rpi4"))
-    assert any(spec.family == "winograd_int8" for spec, _ in program.calls) == tiled
+    assert [spec["outputs"] for spec, _ in program.calls if spec.family == "winograd_int8"] == [outputs]
 
 
 @pytest.mark.parametrize("core", ["arm", "cortex-a53"])
@@ -194,8 +193,8 @@ def test_tiles_fill_registers_and_leave_no_part_of_a_vector(target, sizes):
 def test_tiles_are_taken_where_they_cost_less(sizes):
     target, workload = parse_target("rpi4"), _workload(*sizes)
     cycles, plan = target.core.costs.cycles, integer_plan(target, workload)
-    blocks = direct_plans(target, workload)[0]
-    assert isinstance(plan, IntegerWinograd) and isinstance(blocks, PairBlocks)
+    blocks = priced_pairs(target, workload)[0][1]
+    assert isinstance(plan, IntegerWinograd)
     assert cycles(winograd_int8(target, workload, AFTER, plan)) < cycles(conv_pairs(target, workload, AFTER, blocks))
     assert {type(found) for found in integer_plans(target, workload)} == {IntegerWinograd, PairBlocks}
 

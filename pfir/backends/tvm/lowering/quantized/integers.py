@@ -24,7 +24,7 @@ from pfir.backends.tvm.lowering.quantized.constants import QuantizedConstant
 from pfir.backends.tvm.lowering.quantized.moves import as_floats, as_integers
 from pfir.backends.tvm.lowering.quantized.nodes import EIGHT_BITS, QUANTIZE
 from pfir.backends.tvm.lowering.values import Program, Value
-from pfir.backends.tvm.schedule.integers.choice import adds_in_16_bits, direct_plans
+from pfir.backends.tvm.schedule.integers.choice import IntegerPlan, adds_in_16_bits, integer_plans
 from pfir.backends.tvm.schedule.integers.dot_blocks import stored as stored_type
 from pfir.backends.tvm.schedule.integers.routing import convolved
 from pfir.backends.tvm.schedule.integers.winograd import IntegerWinograd
@@ -135,11 +135,9 @@ def _line_up(group: Group, result: Form, image: Form) -> bool:
 
 
 def _anchor(program: Program, workload: Workload, layer: IntegerLayer, result: Form) -> Anchor:
-    schedule, out = program.schedule(workload), channels_last(workload.out)
+    schedule, out = _exact(program, workload, layer), channels_last(workload.out)
     if isinstance(schedule, IntegerWinograd):
-        if is_exact(layer.weight, layer.bias, layer.zero_point, schedule.outputs):
-            return _over_tiles(program, workload, layer, result, schedule)
-        schedule = direct_plans(program.target, workload)[0]
+        return _over_tiles(program, workload, layer, result, schedule)
     attributes = {
         "strides": workload.strides,
         "dilations": workload.dilations,
@@ -158,6 +156,17 @@ def _anchor(program: Program, workload: Workload, layer: IntegerLayer, result: F
     begin = starts(layer.weight, layer.bias, layer.zero_point, Border(sizes.rows), Border(sizes.columns))
     operands = [layer.data, program.constant(packed), program.constant(begin)]
     return Anchor(FAMILY, attributes, operands, out, schedule.tile, layer.addend, layer.multiplier, result)
+
+
+def _exact(program: Program, workload: Workload, layer: IntegerLayer) -> IntegerPlan:
+    """The schedule of a layer; the next best one where its sums would be too large for that."""
+
+    def exact(plan: IntegerPlan) -> bool:
+        tiled = isinstance(plan, IntegerWinograd)
+        return not tiled or is_exact(layer.weight, layer.bias, layer.zero_point, plan.outputs)
+
+    schedule = program.schedule(workload)
+    return schedule if exact(schedule) else next(filter(exact, integer_plans(program.target, workload)))
 
 
 def _over_tiles(

@@ -72,13 +72,6 @@ def integer_plans(target: Target, workload: Workload) -> Sequence[IntegerPlan]:
     return [plan for _, plan in sorted(priced, key=itemgetter(0))]
 
 
-def direct_plans(target: Target, workload: Workload) -> Sequence[DotBlocks | PairBlocks]:
-    """Those without Winograd's tiles."""
-    if dot_of(target):
-        return dot_plans(target, workload)
-    return [plan for _, plan in priced_pairs(target, workload)]
-
-
 def dot_plans(target: Target, workload: Workload) -> list[DotBlocks]:
     """A few plans, from the fewest cycles on."""
     dots = [dot_of(target) or SDOT]

@@ -21,20 +21,17 @@ _MANY = 32  # registers
 # Input channels up to which sums of tiles of 4x4 are exact by weights whose mean magnitude is under a half.
 _MOST_CHANNELS = 256
 _STRIP_SHARE = 4  # of the second-level cache
-_FEW = 3  # plans that are worth measuring
+_FEW = 2  # plans by tiles of each size that are worth measuring
 
 
 def priced_tiles(target: Target, workload: Workload) -> list[tuple[float, IntegerWinograd]]:
-    """A few plans and their cycles, from the fewest on; none of work that these kernels do not cover."""
+    """A few plans by tiles of each size and their cycles, from the fewest on; none of work that these kernels do not
+    cover."""
     if not covers_tiles(target, workload):
         return []
-    after = Tail(bias=True, operators=("Mul",))
-    priced = []
-    for plan in _plans(target, workload):
-        weights = POINT_BYTES * (plan.outputs + 2) ** 2 * workload.channels * workload.out[1]
-        cycles = target.core.costs.cycles(winograd_int8(target, workload, after, plan))
-        priced.append((cycles + beyond_cache(target, weights), plan))
-    return sorted(priced, key=itemgetter(0))[:_FEW]
+    sizes = OUTPUTS if workload.channels <= _MOST_CHANNELS else OUTPUTS[1:]
+    found = [priced for outputs in sizes for priced in _priced(target, workload, outputs)]
+    return sorted(found, key=itemgetter(0))
 
 
 def covers_tiles(target: Target, workload: Workload) -> bool:
@@ -45,19 +42,25 @@ def covers_tiles(target: Target, workload: Workload) -> bool:
     return square and min(workload.channels, workload.out[1]) >= FEWEST_LANES and pairs_of(target) in (SMULL, VMULL)
 
 
-def _plans(target: Target, workload: Workload) -> list[IntegerWinograd]:
-    """All of them."""
-    many = target.core.vector_registers >= _MANY
-    found = []
-    for outputs in OUTPUTS if workload.channels <= _MOST_CHANNELS else OUTPUTS[1:]:
-        strip = _strip(target, workload, outputs)
-        tiles = strip * -(-workload.out[3] // outputs)
-        for vectors, rows in _ROWS if many else _ROWS_OF_FEW:
-            tile = shared(MatrixTile(FEWEST_LANES, vectors, min(rows, tiles), POINTS, target.threads), tiles)
-            if _fits(workload.out[1], tile):
-                lanes = POINTS if many else FEWEST_LANES
-                found.append(IntegerWinograd(outputs, strip, lanes, tile, pairs_of(target) or SMULL))
-    return list(dict.fromkeys(found))
+def _priced(target: Target, workload: Workload, outputs: int) -> list[tuple[float, IntegerWinograd]]:
+    """A few plans by tiles of this size and their cycles, from the fewest on."""
+    after, weights = Tail(bias=True, operators=("Mul",)), workload.channels * workload.out[1]
+    fetched = beyond_cache(target, POINT_BYTES * (outputs + 2) ** 2 * weights)
+    plans = _plans(target, workload, outputs)
+    cycles = [target.core.costs.cycles(winograd_int8(target, workload, after, plan)) + fetched for plan in plans]
+    return sorted(zip(cycles, plans, strict=True), key=itemgetter(0))[:_FEW]
+
+
+def _plans(target: Target, workload: Workload, outputs: int) -> list[IntegerWinograd]:
+    """All of them by tiles of this size."""
+    many, strip, found = target.core.vector_registers >= _MANY, _strip(target, workload, outputs), []
+    tiles = strip * -(-workload.out[3] // outputs)
+    for vectors, rows in _ROWS if many else _ROWS_OF_FEW:
+        tile = shared(MatrixTile(FEWEST_LANES, vectors, min(rows, tiles), POINTS, target.threads), tiles)
+        if _fits(workload.out[1], tile):
+            lanes = POINTS if many else FEWEST_LANES
+            found.append(IntegerWinograd(outputs, strip, lanes, tile, pairs_of(target) or SMULL))
+    return found
 
 
 def _fits(channels: int, tile: MatrixTile) -> bool:
