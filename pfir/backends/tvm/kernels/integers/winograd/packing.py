@@ -4,6 +4,8 @@ The transforms of a kernel have fractions; each is multiplied by what makes its 
 times too large, a power of two by the power of an odd number. In arithmetic modulo 2^32 the inverse of the latter takes
 it away again, whatever overflowed before; the former is part of the float that sums are multiplied by. So sums are
 exact wherever their own values, by that power of two, stay within 32 bits.
+
+Points fit in 16 bits: those of 4x4 tiles are at most 100 times int8 in the image, 144 times 127 in the weights.
 """
 
 from __future__ import annotations
