@@ -16,6 +16,7 @@ from pfir.backends.tvm.kernels.integers.depthwise.kernel import depthwise_int8
 from pfir.backends.tvm.kernels.integers.others.additions import add_int8
 from pfir.backends.tvm.kernels.integers.others.means import mean_int8
 from pfir.backends.tvm.kernels.integers.others.tables import table
+from pfir.backends.tvm.kernels.integers.winograd.kernel import winograd_int8
 from pfir.backends.tvm.kernels.move import move
 from pfir.backends.tvm.kernels.pool import pool
 from pfir.backends.tvm.kernels.products.dots import dots
@@ -85,6 +86,7 @@ FAMILIES: dict[str, KernelFamily] = {
         KernelFamily("transpose", transpose),
         KernelFamily("window", _scheduled(window)),
         KernelFamily("winograd", winograd),
+        KernelFamily("winograd_int8", winograd_int8),
     )
 }
 

@@ -19,9 +19,10 @@ from pfir.backends.tvm.kernels.integers.pairs.packing import pack_pairs, steps_o
 from pfir.backends.tvm.lowering.lower import written
 from pfir.backends.tvm.schedule import candidate_schedules as candidates
 from pfir.backends.tvm.schedule.blocks import NHWC, Block
-from pfir.backends.tvm.schedule.integers.choice import covers, integer_plan, integer_plans
+from pfir.backends.tvm.schedule.integers.choice import covers
 from pfir.backends.tvm.schedule.integers.dot_blocks import dot_of
 from pfir.backends.tvm.schedule.integers.pair_blocks import PAIR_VECTORS, SMULL, PairBlocks, pairs_of
+from pfir.backends.tvm.schedule.integers.pair_choice import priced_pairs
 from pfir.system.host_cpu import host_triple
 from pfir.target import known_targets, parse_target
 from pfir.workload import Tail, Workload
@@ -153,8 +154,7 @@ def test_blocks_cover_all_channels_and_stay_in_registers(target, workload):
     if not covers(target, workload):
         return
     out = workload.out[1] // workload.group
-    assert integer_plan(target, workload) == integer_plans(target, workload)[0]
-    for plan in integer_plans(target, workload):
+    for _, plan in priced_pairs(target, workload):
         *before, last = (block for block in plan.blocks for _ in range(block.count))
         assert sum(block.channels for block in before) + sum(last.lanes[:-1]) < out
         assert sum(block.channels for block in before) + last.channels >= out
@@ -171,7 +171,7 @@ def test_as_many_products_are_counted_as_there_are_at_least(target, workload):
     workload = replace(workload, kernel=(1, 1))  # so that no tap is outside
     if not covers(target, workload):
         return
-    plan = integer_plan(target, workload)
+    plan = priced_pairs(target, workload)[0][1]
     lanes = 8 if PAIR_VECTORS[plan.dot].chained > 1 else 2 * PAIR_VECTORS[plan.dot].lanes[0]
     assert conv_pairs(target, workload, Tail(), plan).widening >= workload.macs / lanes
 

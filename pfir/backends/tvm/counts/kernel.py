@@ -19,6 +19,7 @@ from pfir.backends.tvm.counts.integers.dot_blocks import conv_int8
 from pfir.backends.tvm.counts.integers.elements import elements_int8
 from pfir.backends.tvm.counts.integers.pair_blocks import conv_pairs
 from pfir.backends.tvm.counts.integers.pools import mean_int8, pool_int8
+from pfir.backends.tvm.counts.integers.winograd import winograd_int8
 from pfir.backends.tvm.counts.others.elementwise import elementwise
 from pfir.backends.tvm.counts.others.moves import move, transpose
 from pfir.backends.tvm.counts.others.pool import pool
@@ -34,6 +35,7 @@ from pfir.backends.tvm.schedule.integers.depthwise_blocks import DepthwiseBlocks
 from pfir.backends.tvm.schedule.integers.dot_blocks import DotBlocks
 from pfir.backends.tvm.schedule.integers.pair_blocks import PairBlocks
 from pfir.backends.tvm.schedule.integers.routing import convolved
+from pfir.backends.tvm.schedule.integers.winograd import IntegerWinograd
 from pfir.backends.tvm.schedule.routing import CONVOLUTION, DEPTHWISE, PRODUCT, WINDOW, routed
 from pfir.backends.tvm.schedule.tile_kinds import AcrossTile, DepthwiseTile, DotsTile, MatrixTile
 from pfir.backends.tvm.schedule.tiles import matrix_tile
@@ -67,6 +69,7 @@ _SCHEDULED: dict[type, Callable] = {
     Direct: direct,
     DotBlocks: conv_int8,
     DotsTile: dots,
+    IntegerWinograd: winograd_int8,
     PairBlocks: conv_pairs,
     Winograd: winograd,
 }

@@ -61,12 +61,13 @@ def outputs_for(target: Target) -> tuple[int, ...]:
 
 def _cheapest(target: Target, channels: int, out: tuple[int, ...]) -> Winograd | None:
     """The algorithm that takes the fewest cycles."""
-    found, least = None, _direct_cycles(target, channels, out) + _beyond_cache(target, 9 * channels * out[1])
+    found, weights = None, target.value_bytes * channels * out[1]
+    least = _direct_cycles(target, channels, out) + beyond_cache(target, 9 * weights)
     for outputs in outputs_for(target):
         if outputs < OUTPUTS[0] and found and not _may_gain(target, channels, out):
             continue
         made, cycles = _tiled_plan(target, channels, out, outputs)
-        cycles += _beyond_cache(target, (outputs + 2) ** 2 * channels * out[1])
+        cycles += beyond_cache(target, (outputs + 2) ** 2 * weights)
         if cycles < least:
             found, least = made, cycles
     return found
@@ -76,7 +77,8 @@ def _may_gain(target: Target, channels: int, out: tuple[int, ...]) -> bool:
     """Whether the smaller tiles may be cheaper than the larger ones: these would lie outside the image in part, or
     their weights outside the second-level cache."""
     larger, smaller = ((outputs + 2) ** 2 * prod(-(-size // outputs) for size in out[2:]) for outputs in OUTPUTS)
-    return smaller < _WASTE * larger or _beyond_cache(target, (OUTPUTS[0] + 2) ** 2 * channels * out[1]) > 0
+    weights = target.value_bytes * (OUTPUTS[0] + 2) ** 2 * channels * out[1]
+    return smaller < _WASTE * larger or beyond_cache(target, weights) > 0
 
 
 def _direct_cycles(target: Target, channels: int, out: tuple[int, ...]) -> float:
@@ -89,9 +91,9 @@ def _direct_cycles(target: Target, channels: int, out: tuple[int, ...]) -> float
     return target.core.costs.cycles(conv(target, workload, Tail(bias=True), tile))
 
 
-def _beyond_cache(target: Target, weights: int) -> float:
-    """Cycles to fetch those of so many weights that the second-level cache does not hold."""
-    beyond = weights * target.value_bytes - target.core.l2_bytes
+def beyond_cache(target: Target, weights: int) -> float:
+    """Cycles to fetch those of so many bytes of weights that the second-level cache does not hold."""
+    beyond = weights - target.core.l2_bytes
     return beyond / target.core.bandwidth * target.core.clock_hz if beyond > 0 else 0.0
 
 
@@ -108,13 +110,13 @@ def plan(target: Target, channels: int, out: tuple[int, ...], outputs: int) -> W
 def _strip(target: Target, channels: int, out: tuple[int, ...], outputs: int) -> int:
     """Rows of tiles in a strip."""
     row_bytes = target.value_bytes * -(-out[3] // outputs) * (outputs + 2) ** 2 * channels
-    return _largest_strip(
+    return largest_strip(
         out[0], -(-out[2] // outputs), target.threads, target.core.l2_bytes // _STRIP_SHARE // row_bytes
     )
 
 
 @lru_cache(maxsize=4096)
-def _largest_strip(batch: int, down: int, threads: int, most: int) -> int:
+def largest_strip(batch: int, down: int, threads: int, most: int) -> int:
     """The most rows of tiles, no more than `most`, that divide all of them and leave enough strips for every thread."""
     return max((n for n in range(1, min(most, down) + 1) if down % n == 0 and batch * down // n >= threads), default=1)
 

@@ -16,6 +16,7 @@ from pfir.backends.tvm.schedule.integers.depthwise_blocks import DepthwiseBlocks
 from pfir.backends.tvm.schedule.integers.depthwise_choice import depthwise_plan, depthwise_plans
 from pfir.backends.tvm.schedule.integers.dot_blocks import DotBlocks
 from pfir.backends.tvm.schedule.integers.pair_blocks import PairBlocks
+from pfir.backends.tvm.schedule.integers.winograd import IntegerWinograd
 from pfir.backends.tvm.schedule.product_choice import chosen_tile
 from pfir.backends.tvm.schedule.tile_kinds import DotsTile, DottedTile, MatrixTile, ProductTile, Tile
 from pfir.backends.tvm.schedule.tiles import (
@@ -28,7 +29,7 @@ from pfir.backends.tvm.schedule.winograd import Winograd
 from pfir.target import INT8, Target
 from pfir.workload import Workload
 
-Schedule = Tile | Winograd | Direct | DotBlocks | PairBlocks | DepthwiseBlocks
+Schedule = Tile | Winograd | Direct | DotBlocks | PairBlocks | IntegerWinograd | DepthwiseBlocks
 
 _TILES = 6  # of the model's ranking
 _PLANS = 4

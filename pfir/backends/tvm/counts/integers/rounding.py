@@ -15,13 +15,20 @@ _SSE, _AVX512 = 16, 64  # bytes of a vector
 
 @lru_cache(maxsize=1 << 12)
 def after_sums(target: Target, tail: Tail, lanes: int) -> Instructions:
-    """The instructions of a vector of so many int32 sums that become bytes: conversion, one multiplication a channel,
-    the tail, rounding and the store."""
-    each = target.core.vector_bytes // 4
-    vectors = -(-lanes // each)
-    follows = tail_of_vector(tail, target.core.vector_bytes)
+    """The instructions of a vector of so many int32 sums that become bytes: loads of a multiplier a channel, and what
+    `converted` tells."""
+    vectors = -(-lanes // (target.core.vector_bytes // 4))
     multipliers = Instructions(load=vectors / 2 if by_lane(target) else vectors, load_bytes=4 * lanes)
-    return (Instructions(vector=1) + follows) * vectors + multipliers + rounded(target, lanes)
+    return multipliers + converted(target, tail, lanes)
+
+
+@lru_cache(maxsize=1 << 12)
+def converted(target: Target, tail: Tail, lanes: int) -> Instructions:
+    """The instructions of a vector of so many int32 sums that become bytes, by multipliers that are at hand:
+    conversion, the tail with its multiplication, rounding and the store."""
+    vectors = -(-lanes // (target.core.vector_bytes // 4))
+    follows = tail_of_vector(tail, target.core.vector_bytes)
+    return (Instructions(vector=1) + follows) * vectors + rounded(target, lanes)
 
 
 @lru_cache(maxsize=1 << 10)

@@ -15,11 +15,11 @@ from pfir.backends.tvm.kernels.winograd.transforms import backward, both, weight
 from pfir.backends.tvm.kernels.written import along, fence, store, where
 
 # Row and column of the point that adds the same to every position of a tile.
-_EVERYWHERE = (1, 1)
+EVERYWHERE = (1, 1)
 
 
 @dataclass(frozen=True)
-class _Row:
+class Row:
     """A row of a tile of the result: where it lies in the image, which one of the tile it is, and its first column."""
 
     y: Any
@@ -57,7 +57,7 @@ class Results:
         left = place % plan.across * plan.m
         cells = self._cells(i, block, o, lanes, rows)
         for r, row in enumerate(rows):
-            self._write_row(cells, r, _Row(top + row, row, left), block + o, lanes)
+            self._write_row(cells, r, Row(top + row, row, left), block + o, lanes)
         fence(plan.spec["fenced"])
 
     def _cells(self, i: Any, block: Any, o: Any, lanes: int, rows: tuple[int, ...]) -> Any:
@@ -65,7 +65,7 @@ class Results:
         from tvm.tirx.script import builder as T
 
         m = self.plan.m
-        cells = T.alloc_buffer((len(rows), m, lanes), self.plan.dtype, scope="local")
+        cells = T.alloc_buffer((len(rows), m, lanes), self.plan.sums, scope="local")
         ends = self._down(i, block, o, lanes, rows, (0, m + 1))
         for r in range(len(rows)):
             store(cells, lanes, *(lambda e, r=r, n=n: (ends[n, r, e], [r, n * (m - 1), e]) for n in range(2)))
@@ -90,7 +90,7 @@ class Results:
         from tvm.tirx.script import builder as T
 
         side = range(self.plan.side)
-        lines = T.alloc_buffer((2, len(rows), lanes), self.plan.dtype, scope="local")
+        lines = T.alloc_buffer((2, len(rows), lanes), self.plan.sums, scope="local")
         for n, x in enumerate(columns):
             store(
                 lines,
@@ -108,11 +108,11 @@ class Results:
     def _point(self, i: Any, k: int, x: int, block: Any, o: Any) -> Any:
         value = self.products[self.plan.spot(i, k * self.plan.side + x) + o]
         bias, _ = bias_first(self.plan.spec)
-        if bias is None or (k, x) != _EVERYWHERE:
+        if bias is None or (k, x) != EVERYWHERE:
             return value
         return value + self.operands[bias].broadcast((0, block + o, 0, 0))
 
-    def _write_row(self, cells: Any, r: int, at: _Row, o: Any, lanes: int) -> None:
+    def _write_row(self, cells: Any, r: int, at: Row, o: Any, lanes: int) -> None:
         """Write row `r` of the positions, `lanes` channels of them from `o` on; what lies outside the image is left
         out."""
         (_, _, height, width), m = self.plan.spec.out.shape, self.plan.m

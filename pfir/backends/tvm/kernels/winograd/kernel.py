@@ -23,7 +23,6 @@ from pfir.backends.tvm.kernels.winograd.plan import Plan
 from pfir.backends.tvm.kernels.winograd.products import Products
 from pfir.backends.tvm.kernels.winograd.transforms import WEIGHTS, forward
 from pfir.backends.tvm.kernels.written import along, argument, fence, store
-from pfir.backends.tvm.lowering.expressions import const
 from pfir.backends.tvm.lowering.form import KernelSpec
 from pfir.backends.tvm.schedule.tile_kinds import NarrowingTile, ProductTile
 from pfir.backends.tvm.schedule.tiles import FEWEST_LANES
@@ -45,17 +44,22 @@ def pack(weight: np.ndarray, outputs: int, tile: ProductTile) -> np.ndarray:
 def winograd(spec: KernelSpec, tile: ProductTile) -> Any:
     """A kernel as a function of TensorIR; `spec` has `outputs` (m), `strip` (rows of tiles that one task takes; it
     divides them), `lanes` of the transforms, `pads` (begin), and the core's `habits`; the data is NHWC."""
+    return over_tiles(Plan(spec, tile), Products, Results)
+
+
+def over_tiles(plan: Plan, products: type[Products], results: type[Results]) -> Any:
+    """The function of a plan, whose middle and last part are these."""
     from tvm.script.ir_builder import IRBuilder
     from tvm.tirx.script import builder as T
 
     with IRBuilder() as ib, T.prim_func(s_tir=True):
         T.func_name("main")
+        spec, parts = plan.spec, (products, results)
         operands = [argument(f"p{i}", form, spec.dtype) for i, form in enumerate(spec.operands)]
         result = T.arg("out", T.buffer(spec.out.memory, spec.out.dtype))
-        plan = Plan(spec, tile)
-        tasks = (T.parallel if tile.threads > 1 else T.serial)(0, spec.out.shape[0] * plan.strips)
+        tasks = (T.parallel if plan.tile.threads > 1 else T.serial)(0, spec.out.shape[0] * plan.strips)
         with tasks as task:
-            _Task(plan, operands, _lines(operands[0]), result, task // plan.strips, task % plan.strips).write()
+            _Task(plan, parts, operands, _lines(operands[0]), result, task // plan.strips, task % plan.strips).write()
     return ib.get()
 
 
@@ -72,6 +76,7 @@ class _Task:
     """The code of one strip of tiles of one image."""
 
     plan: Plan
+    parts: tuple[type[Products], type[Results]]
     operands: list[Operand]
     image: Any
     result: Any
@@ -84,12 +89,12 @@ class _Task:
         plan, block = self.plan, self.plan.tile.block
         lines = T.alloc_buffer((plan.side, plan.line), plan.dtype)
         data = T.alloc_buffer((plan.tiles * plan.row,), plan.dtype)
-        products = T.alloc_buffer((plan.rows * plan.points * block,), plan.dtype)
+        products = T.alloc_buffer((plan.rows * plan.points * block,), plan.sums)
         self._clear_sides(lines)
         with T.serial(0, plan.spec["strip"]) as row:
             self._transform_columns(lines, self.strip * plan.spec["strip"] + row)
             self._transform_rows(lines, data, row)
-        results = Results(plan, self.operands, products, self.result, self.batch, self.strip)
+        results = self.parts[1](plan, self.operands, products, self.result, self.batch, self.strip)
         whole, rest = divmod(plan.spec.out.shape[1], block)
         with T.serial(0, whole) as index:
             self._block(data, products, results, index, block)
@@ -97,7 +102,7 @@ class _Task:
             self._block(data, products, results, whole, rest)
 
     def _clear_sides(self, lines: Any) -> None:
-        """Zeros in the columns that no column of the input ever fills."""
+        """The border's points in the columns that no column of the input ever fills."""
         from tvm.tirx.script import builder as T
 
         plan, (begin, end) = self.plan, self.plan.filled
@@ -108,7 +113,7 @@ class _Task:
                         last - first,
                         plan.wide,
                         lambda at, lanes, first=first, i=i: store(
-                            lines, lanes, lambda e: (const(0, self.plan.dtype), [i, first + at + e])
+                            lines, lanes, lambda e: (plan.outside(i), [i, first + at + e])
                         ),
                     )
 
@@ -137,16 +142,17 @@ class _Task:
         along((end - begin) * plan.channels, plan.wide, points)
 
     def _pixel(self, row: Any, i: int, at: Any) -> Any:
-        """Value `at` of the input line `i` below the first one of a row of tiles; zero above and below the image."""
+        """Value `at` of the input line `i` below the first one of a row of tiles; the border outside the image."""
         from tvm import tirx
 
         plan, (top, left), height = self.plan, self.plan.spec["pads"], self.plan.spec.operands[0].shape[2]
         least = i - top
         most, y, at = least + (plan.down - 1) * plan.m, row * plan.m + least, at + max(0, -left) * plan.channels
         if least >= 0 and most < height:
-            return self.image[self.batch, y, at]
+            return plan.value(self.image[self.batch, y, at])
         # A Select would read what it drops: TVM takes its condition for granted in the index, and so undoes any clamp.
-        return tirx.if_then_else(tirx.all(y >= 0, y < height), self.image[self.batch, y, at], const(0, self.plan.dtype))
+        inside, pixel = tirx.all(y >= 0, y < height), plan.value(self.image[self.batch, y, at])
+        return tirx.if_then_else(inside, pixel, plan.border)
 
     def _transform_rows(self, lines: Any, data: Any, row: Any) -> None:
         """Points along each line of each tile."""
@@ -180,7 +186,7 @@ class _Task:
         """One block of output channels, of which `channels` exist: products and results, some tiles at a time."""
         from tvm.tirx.script import builder as T
 
-        multiply = Products(self.plan, self.operands[1], data, products, index, channels)
+        multiply = self.parts[0](self.plan, self.operands[1], data, products, index, channels)
 
         def some(first: Any, rows: int) -> None:
             multiply.write(first, rows)

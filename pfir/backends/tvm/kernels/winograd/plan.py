@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pfir.backends.tvm.kernels.written import narrowed
+from pfir.backends.tvm.lowering.expressions import const
 from pfir.backends.tvm.lowering.form import KernelSpec
 from pfir.backends.tvm.schedule.tile_kinds import NarrowingTile, ProductTile
 from pfir.backends.tvm.schedule.tiles import FEWEST_LANES
@@ -44,7 +45,26 @@ class Plan:
 
     @property
     def dtype(self) -> str:
+        """Of the points of the image."""
         return self.spec.dtype
+
+    @property
+    def sums(self) -> str:
+        """The type of the products' sums."""
+        return self.dtype
+
+    @property
+    def border(self) -> Any:
+        """What stands around the image."""
+        return const(0, self.dtype)
+
+    def outside(self, line: Any) -> Any:
+        """The point of a column that lies outside the image, in a line of points."""
+        return self.border
+
+    def value(self, pixel: Any) -> Any:
+        """A value of the image as the transforms read it."""
+        return pixel
 
     @property
     def m(self) -> int:

@@ -16,6 +16,7 @@ from pfir.backends.tvm.kernels.integers.depthwise.packing import pack_depthwise
 from pfir.backends.tvm.kernels.integers.depthwise.products import products_by
 from pfir.backends.tvm.kernels.integers.packing import Border, starts
 from pfir.backends.tvm.kernels.integers.pairs.packing import packed_for
+from pfir.backends.tvm.kernels.integers.winograd.packing import WHOLE, is_exact, pack_points, tiled_starts
 from pfir.backends.tvm.lowering.anchor import Anchor, Values, array_of, optional, shape_of
 from pfir.backends.tvm.lowering.form import Form, KernelSpec, Quantization, Step, channels_last, plain
 from pfir.backends.tvm.lowering.fuse import Group
@@ -23,9 +24,10 @@ from pfir.backends.tvm.lowering.quantized.constants import QuantizedConstant
 from pfir.backends.tvm.lowering.quantized.moves import as_floats, as_integers
 from pfir.backends.tvm.lowering.quantized.nodes import EIGHT_BITS, QUANTIZE
 from pfir.backends.tvm.lowering.values import Program, Value
-from pfir.backends.tvm.schedule.integers.choice import adds_in_16_bits
+from pfir.backends.tvm.schedule.integers.choice import IntegerPlan, adds_in_16_bits, integer_plans
 from pfir.backends.tvm.schedule.integers.dot_blocks import stored as stored_type
 from pfir.backends.tvm.schedule.integers.routing import convolved
+from pfir.backends.tvm.schedule.integers.winograd import IntegerWinograd
 from pfir.backends.tvm.schedule.routing import CONVOLUTION, DEPTHWISE, axes_of
 from pfir.backends.tvm.schedule.tiles import plain_tile
 from pfir.ir.costs.tails import tail_of
@@ -133,7 +135,9 @@ def _line_up(group: Group, result: Form, image: Form) -> bool:
 
 
 def _anchor(program: Program, workload: Workload, layer: IntegerLayer, result: Form) -> Anchor:
-    schedule, out = program.schedule(workload), channels_last(workload.out)
+    schedule, out = _exact(program, workload, layer), channels_last(workload.out)
+    if isinstance(schedule, IntegerWinograd):
+        return _over_tiles(program, workload, layer, result, schedule)
     attributes = {
         "strides": workload.strides,
         "dilations": workload.dilations,
@@ -152,6 +156,40 @@ def _anchor(program: Program, workload: Workload, layer: IntegerLayer, result: F
     begin = starts(layer.weight, layer.bias, layer.zero_point, Border(sizes.rows), Border(sizes.columns))
     operands = [layer.data, program.constant(packed), program.constant(begin)]
     return Anchor(FAMILY, attributes, operands, out, schedule.tile, layer.addend, layer.multiplier, result)
+
+
+def _exact(program: Program, workload: Workload, layer: IntegerLayer) -> IntegerPlan:
+    """The schedule of a layer; the next best one where its sums would be too large for that."""
+
+    def exact(plan: IntegerPlan) -> bool:
+        tiled = isinstance(plan, IntegerWinograd)
+        return not tiled or is_exact(layer.weight, layer.bias, layer.zero_point, plan.outputs)
+
+    schedule = program.schedule(workload)
+    return schedule if exact(schedule) else next(filter(exact, integer_plans(program.target, workload)))
+
+
+def _over_tiles(
+    program: Program, workload: Workload, layer: IntegerLayer, result: Form, schedule: IntegerWinograd
+) -> Anchor:
+    """The kernel by Winograd's transforms, whose sums are a power of two too large."""
+    attributes = {
+        "pads": workload.pads,
+        "outputs": schedule.outputs,
+        "strip": schedule.strip,
+        "lanes": schedule.lanes,
+        "abreast": schedule.abreast,
+        "by_lane": True,
+        "zero": layer.zero_point,
+        "dot": schedule.dot,
+        "by": _rounds_by(program.target),
+        "fenced": program.target.arm64,
+    }
+    packed = pack_points(layer.weight, schedule.outputs, schedule.tile)
+    begin = tiled_starts(layer.weight, layer.bias, layer.zero_point, schedule.outputs)
+    operands = [layer.data, program.constant(packed), program.constant(begin)]
+    multiplier, out = layer.multiplier / WHOLE[schedule.outputs].even, channels_last(workload.out)
+    return Anchor("winograd_int8", attributes, operands, out, schedule.tile, layer.addend, multiplier, result)
 
 
 def _depthwise(program: Program, workload: Workload, layer: IntegerLayer, result: Form) -> Anchor | None:

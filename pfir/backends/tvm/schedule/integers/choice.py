@@ -22,10 +22,14 @@ from pfir.backends.tvm.schedule.integers.dot_blocks import (
     positions_together,
 )
 from pfir.backends.tvm.schedule.integers.pair_blocks import PAIR_VECTORS, PairBlocks, pairs_of
-from pfir.backends.tvm.schedule.integers.pair_choice import pair_plans
+from pfir.backends.tvm.schedule.integers.pair_choice import priced_pairs
+from pfir.backends.tvm.schedule.integers.winograd import IntegerWinograd
+from pfir.backends.tvm.schedule.integers.winograd_choice import priced_tiles
 from pfir.backends.tvm.schedule.tiles import by_lane
 from pfir.target import Target
 from pfir.workload import Tail, Workload
+
+IntegerPlan = DotBlocks | PairBlocks | IntegerWinograd
 
 _ARM_SHAPES: tuple[Shape, ...] = tuple(
     (lanes, 0) for lanes in ((4,), (8,), (16,), (8, 4), (16, 4), (16, 8), (16, 8, 4), (16, 16))
@@ -54,14 +58,18 @@ def adds_in_16_bits(target: Target) -> bool:
     return dot_of(target) is None and dot is not None and PAIR_VECTORS[dot].chained > 1
 
 
-def integer_plan(target: Target, workload: Workload) -> DotBlocks | PairBlocks:
+def integer_plan(target: Target, workload: Workload) -> IntegerPlan:
     """The plan that takes the fewest cycles, of work that `covers` holds for."""
     return integer_plans(target, workload)[0]
 
 
-def integer_plans(target: Target, workload: Workload) -> Sequence[DotBlocks | PairBlocks]:
-    """A few plans, from the fewest cycles on: by pairs of products where there are no dot products."""
-    return dot_plans(target, workload) if dot_of(target) else pair_plans(target, workload)
+def integer_plans(target: Target, workload: Workload) -> Sequence[IntegerPlan]:
+    """A few plans, from the fewest cycles on: by pairs of products or Winograd's tiles where there are no dot
+    products."""
+    if dot_of(target):
+        return dot_plans(target, workload)
+    priced = [*priced_pairs(target, workload), *priced_tiles(target, workload)]
+    return [plan for _, plan in sorted(priced, key=itemgetter(0))]
 
 
 def dot_plans(target: Target, workload: Workload) -> list[DotBlocks]:

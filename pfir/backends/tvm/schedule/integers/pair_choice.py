@@ -22,13 +22,13 @@ _MOST_ROWS = 8
 _FEW = 4  # plans that are worth measuring
 
 
-def pair_plans(target: Target, workload: Workload) -> list[PairBlocks]:
-    """A few plans, from the fewest cycles on, of work that `covers` holds for."""
+def priced_pairs(target: Target, workload: Workload) -> list[tuple[float, PairBlocks]]:
+    """A few plans and their cycles, from the fewest on, of work that `covers` holds for."""
     dot = pairs_of(target) or SMULL
     copies, widest = bordered(workload.order, workload.data[1]), 2 * PAIR_VECTORS[dot].lanes[0]
     sizes = [size for size in _TOGETHER if size <= widest and (copies or size <= workload.channels)]
     priced = [plan for size in sizes for plan in _priced(target, workload, dot, size)]
-    return [plan for _, plan in sorted(priced, key=itemgetter(0))][:_FEW]
+    return sorted(priced, key=itemgetter(0))[:_FEW]
 
 
 def _priced(target: Target, workload: Workload, dot: str, together: int) -> list[tuple[float, PairBlocks]]:

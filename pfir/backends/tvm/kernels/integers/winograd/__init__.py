@@ -1,0 +1,1 @@
+"""Convolutions over integers of eight bits by Winograd's transforms in 16 bits."""
