@@ -18,8 +18,7 @@ import numpy as np
 
 from pfir.artifact import Artifact
 from pfir.backends.tvm.lowering.form import plain
-from pfir.backends.tvm.lowering.lower import Lowering, grouped, sized
-from pfir.backends.tvm.lowering.values import Program
+from pfir.backends.tvm.lowering.lower import Lowering, grouped, started
 from pfir.backends.tvm.tuning.tunable import GroupKernel, tensors_read
 from pfir.devices.emulation.emulated import EmulatedDevice
 from pfir.instructions import Instructions
@@ -55,17 +54,17 @@ class SingleKernel(GroupKernel):
 
 def single_kernels(model: Model, target: Target) -> list[SingleKernel]:
     """The groups of a model that are computed by kernels, in order."""
-    model = sized(model)
-    program = Program(target, None, model.graph.opset)
+    model, program = started(model, target, None)
     values = {spec.name: program.sketched(plain(tuple(spec.shape), spec.dtype)) for spec in model.inputs()}
     lowering, found = Lowering(program, values), []
     for group in grouped(model.graph):
         read = [tensor for tensor in tensors_read(group) if tensor.name in lowering.values]
-        forms = {tensor.name: lowering.values[tensor.name].form for tensor in read}
+        forms = {tensor.name: lowering.numbers(tensor).form for tensor in read}
         before = len(program.works)
         lowering.group(group)
         works = program.works[before:]
-        found.append(SingleKernel(works[0] if works else None, group, forms, model.graph.opset, target, 1))
+        shared = model.graph.opset, target, program.constants
+        found.append(SingleKernel(works[0] if works else None, group, forms, *shared, 1))
     return found
 
 

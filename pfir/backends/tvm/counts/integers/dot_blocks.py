@@ -97,5 +97,5 @@ def of_block(target: Target, walk: Walk, block: Block, tail: Tail) -> Instructio
     ends = Instructions()
     for width in block.lanes:
         for _, kept in [(0, width)] if width <= walk.channels else parts_of(walk.channels):
-            ends += after_sums(target, tail, kept)
+            ends += after_sums(target, tail, kept, walk.out / row.tiles)
     return total.instructions(False) + dots + ends * (walk.lines * walk.out)

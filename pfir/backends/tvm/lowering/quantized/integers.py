@@ -28,6 +28,7 @@ from pfir.backends.tvm.schedule.integers.dot_blocks import stored as stored_type
 from pfir.backends.tvm.schedule.integers.routing import convolved
 from pfir.backends.tvm.schedule.routing import CONVOLUTION, DEPTHWISE, axes_of
 from pfir.backends.tvm.schedule.tiles import plain_tile
+from pfir.ir.costs.chains import LARGEST, WIDE, largest_chain
 from pfir.ir.costs.tails import tail_of
 from pfir.ir.operators.windows import each_of, pads_of
 from pfir.target import INT8, Target
@@ -119,6 +120,7 @@ def _workload(group: Group, layer: IntegerLayer, result: Form) -> Workload:
         group=int(node.attrs.get("group", 1)),
         after=tail_of(group.nodes).kind,
         dtype=INT8,
+        kind=WIDE if largest_chain(layer.weight.reshape(*layer.weight.shape[:2], -1)).max() > LARGEST else "",
     )
 
 

@@ -32,7 +32,7 @@ def pack_pairs(
         together: Inputs of a channel side by side in a vector of weights.
     """
     flat, found, at = pack(weight, group, blocks, inner, together), [], 0
-    steps, taps = steps_of(inner, together, vectors.chained), weight.shape[2] * weight.shape[3]
+    steps, taps = steps_of(inner, together, vectors), weight.shape[2] * weight.shape[3]
     for block in [each for each in blocks for _ in range(each.count)] * group:
         shape = (taps, sum(len(step) for step in steps), block.channels, together)
         size = int(np.prod(shape))
@@ -41,11 +41,12 @@ def pack_pairs(
     return np.concatenate(found)
 
 
-def steps_of(length: int, together: int, chained: int) -> list[range]:
+def steps_of(length: int, together: int, vectors: PairVectors) -> list[range]:
     """The groups of a run that are chained in each step."""
     found, steps, at = cut(length, together), [], 0
-    for groups in [found.groups] * found.whole + ([found.last.groups - found.last.skipped] if found.last else []):
-        steps += [range(at + e, at + min(e + chained, groups)) for e in range(0, groups, chained)]
+    loads = [groups for groups, count in found.loads(vectors.pieces(together)) for _ in range(count)]
+    for groups in loads + ([found.last.groups - found.last.skipped] if found.last else []):
+        steps += [range(at + e, at + min(e + vectors.chained, groups)) for e in range(0, groups, vectors.chained)]
         at += groups
     return steps
 
