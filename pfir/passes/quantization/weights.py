@@ -50,6 +50,8 @@ def with_room_for_sums(grid: WeightGrid, layer: EditableLayer) -> WeightGrid:
     Source: Colbert et al., "A2Q: Accumulator-Aware Quantization with Guaranteed Overflow Avoidance", ICCV 2023,
     arXiv:2308.13504, section 3; here of chains rather than of whole layers, which takes next to nothing.
     """
+    if not layer.layer.is_laid_out:
+        return grid
     layout = layer.layer.layout
     exceeds = largest_chain(layout.blocks(grid.integers(layer.weight))) > LARGEST
     least = np.where(exceeds, largest_chain(layout.blocks(layer.weight)) / (LARGEST - _ROUNDED_UP), 0.0)

@@ -28,7 +28,7 @@ def shorten_chains(model: Model, nodes: Collection[str]) -> None:
 
 
 def _shortened(blocks: np.ndarray) -> np.ndarray:
-    """`[G, O, I, taps]` int8, the greatest magnitude of each chain that is too long less by a step, as often as needed."""
+    """`[G, O, I, taps]` int8, of each chain that is too long the greatest weight nearer to zero, step by step."""
     weight = np.array(blocks)
     chains = chains_of(weight)
     while True:
