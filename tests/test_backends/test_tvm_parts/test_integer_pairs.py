@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -47,6 +48,11 @@ def _image(net):
     return q.pair(q.conv(q.image(2, 3, 12, 15), 3, 13, step=0.03, strides=[2, 2]))
 
 
+def _plane(net, **attributes):
+    q = QuantizedNet(net)
+    return q.pair(q.conv(q.image(2, 1, 11, 9), 1, 12, step=0.03, kernel=5, **attributes))
+
+
 def _dense(net):
     q = QuantizedNet(net)
     return q.pair(net.op("Gemm", q.image(1, 50), q.weight(50, 11, axis=1), q.bias(11, 0.03)))
@@ -64,6 +70,8 @@ def _fullest(net):
 
 CASES = {
     "an image of three channels": _image,
+    "a plane, under each row of the kernel one run": _plane,
+    "a plane under a dilated kernel": partial(_plane, dilations=[2, 2]),
     "whole groups": _conv(32, 16),
     "no whole groups": _conv(27, 40, strides=[2, 2]),
     "few channels": _conv(13, 5, height=3, width=3, kernel=5),

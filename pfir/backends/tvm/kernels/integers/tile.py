@@ -115,12 +115,13 @@ class RegisterTile:
         from tvm.tirx.script import builder as T
 
         layer, spec, inner, together = self.layer, self.layer.spec, self.layer.inner, self.layer.spec["together"]
-        beside = inner == layer.step and inner % self._whole == 0
+        beside = layer.one_run or (inner == layer.step and inner % self._whole == 0)
         row = self.place.y * spec["strides"][0] + ky * spec["dilations"][0] - layer.rows.pad
         start = self.place.x * layer.stride - layer.left + self.place.group * inner
-        packed = together * sum(self.block.lanes) * len(values_of(inner, together))
+        packed = together * sum(self.block.lanes) * len(values_of(layer.runs[1], together))
         with T.serial(0, 1 if beside else count) as kx:
-            weights = self.place.weights + (ky * spec["kernel"][1] + tap + kx) * packed
+            done = ky if layer.one_run else ky * spec["kernel"][1] + tap + kx
+            weights = self.place.weights + done * packed
             length = inner * (count if beside else 1)
             begin = start + (tap + kx) * layer.step
             self._add(Run(self.place.batch, row, begin, layer.stride, weights, length, who), sums)

@@ -150,7 +150,7 @@ def _anchor(program: Program, workload: Workload, layer: IntegerLayer, result: F
         "fenced": program.target.arm64,
     }
     sizes = Layer(KernelSpec(FAMILY, tuple(attributes.items()), (layer.data.form,), 1, (), out), schedule.tile)
-    packed = packed_for(schedule, layer.weight, workload.group, sizes.inner)
+    packed = packed_for(schedule, layer.weight, sizes)
     begin = starts(layer.weight, layer.bias, layer.zero_point, Border(sizes.rows), Border(sizes.columns))
     operands = [layer.data, program.constant(packed), program.constant(begin)]
     return Anchor(FAMILY, attributes, operands, out, schedule.tile, layer.addend, layer.multiplier, result)

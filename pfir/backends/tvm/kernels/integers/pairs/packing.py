@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pfir.backends.tvm.kernels.direct.layer import Layer
 from pfir.backends.tvm.kernels.integers.groups import cut
 from pfir.backends.tvm.kernels.integers.packing import pack
 from pfir.backends.tvm.schedule.blocks import Block
@@ -15,8 +16,11 @@ from pfir.backends.tvm.schedule.integers.dot_blocks import DotBlocks
 from pfir.backends.tvm.schedule.integers.pair_blocks import PAIR_VECTORS, PairBlocks, PairVectors
 
 
-def packed_for(schedule: DotBlocks | PairBlocks, weight: np.ndarray, group: int, inner: int) -> np.ndarray:
-    """Weights `[G*O, I, KH, KW]` int8 as the kernel of a schedule reads them, flat; `inner` as of `pack`."""
+def packed_for(schedule: DotBlocks | PairBlocks, weight: np.ndarray, layer: Layer) -> np.ndarray:
+    """Weights `[G*O, I, KH, KW]` int8 as the kernel of a schedule reads them, flat."""
+    group, inner = layer.spec["group"], layer.runs[1]
+    if layer.one_run:
+        weight = weight.transpose(0, 3, 1, 2).reshape(len(weight), inner, -1, 1)
     if isinstance(schedule, DotBlocks):
         return pack(weight, group, schedule.blocks, inner, schedule.together)
     return pack_pairs(weight, group, schedule.blocks, inner, schedule.together, PAIR_VECTORS[schedule.dot])
