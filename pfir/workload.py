@@ -22,7 +22,8 @@ class Workload:
         group: Of a convolution.
         after: What kind of element-wise nodes follow, as `Tail.kind` says.
         dtype: What it is computed in.
-        kind: Of pools `max` or `average`; of reductions `mean`, `sum`, `max` or `min`; of moves ONNX's operator.
+        kind: Of pools `max` or `average`; of reductions `mean`, `sum`, `max` or `min`; of moves ONNX's operator; of
+            layers over integers `wide` where four products may not fit in 16 bits.
         into: The result's axes in memory order, where they are not the input's.
         parts: Of a Concat, the sizes of its inputs along the axis.
     """
@@ -49,6 +50,7 @@ class Workload:
         usual = {"kernel": "1x1", "strides": "1x1", "dilations": "1x1", "pads": "0x0", "spread": "1x1"}
         said = [f"{name}={text}" for name, text in fields.items() if text != usual[name]]
         said += [f"group={self.group}"] if self.group != 1 else []
+        said += [self.kind] if self.kind else []
         order = "".join(str(axis) for axis in self.order)
         return " ".join(
             (self.family, self.dtype, f"{_times(self.data)}->{_times(self.out)}", f"order={order}", *said, self.after)

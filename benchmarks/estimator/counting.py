@@ -59,12 +59,12 @@ def single_kernels(model: Model, target: Target) -> list[SingleKernel]:
     lowering, found = Lowering(program, values), []
     for group in grouped(model.graph):
         read = [tensor for tensor in tensors_read(group) if tensor.name in lowering.values]
-        forms = {tensor.name: lowering.values[tensor.name].form for tensor in read}
+        forms = {tensor.name: lowering.numbers(tensor).form for tensor in read}
         before = len(program.works)
         lowering.group(group)
         works = program.works[before:]
-        built = group, forms, model.graph.opset, target, program.constants
-        found.append(SingleKernel(works[0] if works else None, *built, 1))
+        shared = model.graph.opset, target, program.constants
+        found.append(SingleKernel(works[0] if works else None, group, forms, *shared, 1))
     return found
 
 

@@ -12,7 +12,7 @@ from pfir.passes.quantization.calibration import RangeOf, calibrated
 from pfir.passes.quantization.grids import Grid, WeightGrid
 from pfir.passes.quantization.placement import Placement, layers_of, place, result_of
 from pfir.passes.quantization.ranges import Histogram
-from pfir.passes.quantization.weights import weight_grid, with_room_for_bias
+from pfir.passes.quantization.weights import weight_grid, with_room_for_bias, with_room_for_sums
 from pfir.passes.quantization.writing import Quantized
 
 
@@ -76,4 +76,5 @@ def _activation_grids(placement: Placement, histograms: Mapping[str, Histogram],
 
 def _weight_grid(layer: EditableLayer, grids: Mapping[str, Grid], settings: Settings) -> WeightGrid:
     grid = weight_grid(layer, settings.weight_bits, settings.per_channel, settings.least_error)
+    grid = with_room_for_sums(grid, layer)
     return with_room_for_bias(grid, layer.bias(), grids[layer.layer.data.name].scale)

@@ -27,6 +27,7 @@ from pfir.passes.quantization.ranges import Histogram, observe
 from pfir.passes.quantization.rounding.adaround import adaround
 from pfir.passes.quantization.rounding.base import Rounding
 from pfir.passes.quantization.rounding.blocks.reconstruct import round_blocks
+from pfir.passes.quantization.rounding.chains import shorten_chains
 from pfir.passes.quantization.rounding.compensated import compensate
 from pfir.passes.quantization.rounding.nearest import nearest
 from pfir.passes.quantization.sensitivity import most_sensitive, sensitivities
@@ -249,6 +250,7 @@ class _Work:
     def _rounded(self, nearest: Model) -> Model:
         made = nearest.clone()
         chosen = ROUNDINGS[self._pass.rounding](made, self._reference, self._pass.weight_bits, self._context)
+        shorten_chains(made, chosen)
         if not chosen or self._error.of(made) >= self._error.of(nearest):
             return nearest
         self._done.append(f"{len(chosen)} layers rounded by {self._pass.rounding}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from benchmarks.kernels.armv7 import functions
 from benchmarks.kernels.instructions import assembly
+from pfir.backends.tvm.backend import TvmBackend
 from pfir.backends.tvm.counts.integers.pair_blocks import conv_pairs
 from pfir.backends.tvm.kernels.integers.packing import pack
 from pfir.backends.tvm.kernels.integers.pairs.packing import pack_pairs, steps_of
@@ -21,8 +23,9 @@ from pfir.backends.tvm.schedule import candidate_schedules as candidates
 from pfir.backends.tvm.schedule.blocks import NHWC, Block
 from pfir.backends.tvm.schedule.integers.choice import covers
 from pfir.backends.tvm.schedule.integers.dot_blocks import dot_of
-from pfir.backends.tvm.schedule.integers.pair_blocks import PAIR_VECTORS, SMULL, PairBlocks, pairs_of
+from pfir.backends.tvm.schedule.integers.pair_blocks import PAIR_VECTORS, SMULL, SMULL_4, PairBlocks, pairs_of
 from pfir.backends.tvm.schedule.integers.pair_choice import priced_pairs
+from pfir.ir.costs.chains import INPUTS, WIDE
 from pfir.system.host_cpu import host_triple
 from pfir.target import known_targets, parse_target
 from pfir.workload import Tail, Workload
@@ -46,19 +49,38 @@ def _image(net):
     return q.pair(q.conv(q.image(2, 3, 12, 15), 3, 13, step=0.03, strides=[2, 2]))
 
 
+def _plane(net, **attributes):
+    q = QuantizedNet(net)
+    return q.pair(q.conv(q.image(2, 1, 11, 9), 1, 12, step=0.03, kernel=5, **attributes))
+
+
 def _dense(net):
     q = QuantizedNet(net)
     return q.pair(net.op("Gemm", q.image(1, 50), q.weight(50, 11, axis=1), q.bias(11, 0.03)))
 
 
+def _fullest(net):
+    """Chains of weights as long as 16 bits hold, and data nearly all of which is at its bounds."""
+    q, weight = QuantizedNet(net), net.rng.choice([-1, 1], (8, 1, 1, 1)) * np.ones((8, 64, 1, 1), np.int64) * 64
+    weight[:, 24:32] -= np.sign(weight[:, 24:32])
+    weight[:, 56:] -= np.sign(weight[:, 56:])
+    scale, zero = net.const(np.full(8, 0.001, np.float32)), net.const(np.zeros(8), np.int8)
+    weight = net.op("DequantizeLinear", net.const(weight, np.int8), scale, zero, axis=0)
+    return q.pair(net.op("Conv", q.pair(net.input(1, 64, 3, 5), 0.01, 0), weight))
+
+
 CASES = {
     "an image of three channels": _image,
+    "a plane, under each row of the kernel one run": _plane,
+    "a plane under a dilated kernel": partial(_plane, dilations=[2, 2]),
     "whole groups": _conv(32, 16),
     "no whole groups": _conv(27, 40, strides=[2, 2]),
     "few channels": _conv(13, 5, height=3, width=3, kernel=5),
     "pointwise": _conv(24, 12, kernel=1),
     "dilated and grouped": _conv(32, 24, group=2, dilations=[2, 2], pads=[2] * 4),
     "dense": _dense,
+    "many inputs": _conv(104, 12, kernel=1),
+    "as much as 16 bits hold": _fullest,
 }
 PLANS = (
     ("x86-64", 2, (4,), 3),
@@ -74,10 +96,17 @@ def _fits(text: str) -> bool:
     return host_triple().startswith("x86") and here.core.vector_bytes >= there.core.vector_bytes
 
 
-def _forced(together: int, lanes: tuple[int, ...], rows: int):
-    """Plans of such tiles, of so many inputs together where there are as many."""
+def _forced(together: int, lanes: tuple[int, ...], rows: int, dot: str | None = None):
+    """Plans of such tiles, of so many inputs together where there are as many; of other products where `dot` needs
+    more inputs."""
 
     def plan(target, workload):
+        if dot is not None and workload.channels >= INPUTS:
+            count = -(-(workload.out[1] // workload.group) // sum(lanes))
+            return PairBlocks((Block(lanes, 0, rows, count),), dot, together)
+        return usual(target, workload)
+
+    def usual(target, workload):
         enough, dot = workload.channels if workload.channels >= FEW else together, pairs_of(target)
         most = min(together, enough, 2 * PAIR_VECTORS[dot].lanes[0])
         count = -(-(workload.out[1] // workload.group) // sum(lanes))
@@ -103,7 +132,9 @@ def test_the_library_computes_what_onnx_runtime_computes(results, name):
     assert theirs.std() > STEP and np.abs(ours - theirs).max() < 1.01 * STEP
 
 
-@pytest.mark.parametrize("how", [(8, (4,), 4), (2, (16, 8), 2)], ids=["by 8", "by 2"])
+@pytest.mark.parametrize(
+    "how", [(8, (4,), 4), (2, (16, 8), 2), (8, (4,), 3, SMULL_4)], ids=["by 8", "by 2", "four in 16 bits"]
+)
 def test_emulated_arm_without_dot_products_gives_the_same(how):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(candidates, "integer_plan", _forced(*how))
@@ -132,6 +163,22 @@ def test_weights_whose_products_16_bits_do_not_hold_are_summed_elsewhere(target,
     program = written(bundled({"extreme": _extreme}), parse_target(target))
     pointwise = [spec for spec, _ in program.calls if dict(spec.attributes).get("kernel") == (1, 1)]
     assert bool(pointwise) == taken
+
+
+@pytest.mark.parametrize(("step", "chained"), [(0, True), (1, False)])
+def test_four_products_are_added_in_16_bits_only_where_those_hold_them(step, chained):
+    def build(net):
+        q, weight = QuantizedNet(net), np.full((8, 64, 1, 1), 63)
+        weight[3, [0, 8, 16, 24]] = 64, 64, 64, 63 + step
+        scale, zero = net.const(np.full(8, 0.001, np.float32)), net.const(np.zeros(8), np.int8)
+        made = net.op("DequantizeLinear", net.const(weight, np.int8), scale, zero, axis=0)
+        return q.pair(net.op("Conv", q.features(64), made))
+
+    model, target = bundled({"one": build}), parse_target("arm")
+    seen = [kernel.workload for kernel in TvmBackend().kernels(model, target) if kernel.workload.channels == 64]
+    assert [work.kind for work in seen] == ["" if chained else WIDE]
+    calls = [dict(spec.attributes) for spec, _ in written(model, target).calls]
+    assert [said["dot"] == SMULL_4 for said in calls if said.get("kernel") == (1, 1)] == [chained]
 
 
 @st.composite
@@ -183,9 +230,9 @@ def test_packed_weights_are_the_same_ones_step_by_step(length, together):
     blocks = (Block((8, 4), 0, 1, 2),)
     plain = pack(weight, 1, blocks, length, together).reshape(2, -1, 12, together)
     packed = pack_pairs(weight, 1, blocks, length, together, PAIR_VECTORS[SMULL]).reshape(2, -1)
-    groups, at = [group for step in steps_of(length, together, 2) for group in step], 0
+    groups, at = [group for step in steps_of(length, together, PAIR_VECTORS[SMULL]) for group in step], 0
     assert groups == list(range(plain.shape[1]))
-    for step in steps_of(length, together, 2):
+    for step in steps_of(length, together, PAIR_VECTORS[SMULL]):
         size = len(step) * 12 * together
         assert sorted(packed[0, at : at + size]) == sorted(plain[0, step.start : step.stop].reshape(-1))
         at += size

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from pfir.ir.costs.chains import LARGEST, largest_chain
 from pfir.passes.quantization.placement import layers_of
-from pfir.passes.quantization.weights import LARGEST_BIAS, weight_grid, with_room_for_bias
+from pfir.passes.quantization.weights import LARGEST_BIAS, weight_grid, with_room_for_bias, with_room_for_sums
 from tests.support.net import Net, parsed, random
 
 
@@ -55,3 +56,20 @@ def test_scales_grow_where_a_bias_would_not_fit():
     assert (np.abs(bias) / (roomy.scale.astype(np.float64) * 1e-4) <= LARGEST_BIAS * 1.0001).all()
     assert (roomy.scale[:2] == grid.scale[:2]).all() and roomy.scale[3] > grid.scale[3]
     assert with_room_for_bias(weight_grid(layer, 8, False, False), bias, 1e-4).scale == roomy.scale[3]
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+@pytest.mark.parametrize("least", [True, False])
+def test_scales_grow_where_16_bits_would_not_hold_four_products(per_channel, least):
+    net, weight = Net(0), np.random.default_rng(0).normal(size=(6, 64, 3, 3)).astype(np.float32)
+    weight[:2, ::8] = 3.0 * np.sign(weight[:2, ::8])
+    net.output("y", net.op("Conv", net.input("N", 64, 5, 5), net.const(weight)))
+    layer = next(iter(layers_of(net.model()).values()))
+    grid = weight_grid(layer, 8, per_channel, least)
+    roomy = with_room_for_sums(grid, layer)
+    longest, before = (largest_chain(g.integers(weight).reshape(6, 64, 9)) for g in (roomy, grid))
+    assert before.max() > LARGEST and LARGEST - 8 < longest.max() <= LARGEST
+    if per_channel:
+        assert ((roomy.scale > grid.scale) == (before > LARGEST)).all()
+    few = weight_grid(layer, 7, per_channel, least)
+    assert np.array_equal(with_room_for_sums(few, layer).scale, few.scale)

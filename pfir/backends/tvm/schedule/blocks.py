@@ -80,6 +80,17 @@ def bordered(order: tuple[int, ...], channels: int) -> bool:
     return order != NHWC or channels < FEWEST_LANES
 
 
+def one_run(order: tuple[int, ...], channels: int, columns: int, step: int, together: int) -> bool:
+    """Whether what lies under a row of a kernel over a copied image of bytes is one run of at least as many values as
+    are taken `together`, so that the copy needs no channels beside its own.
+
+    Args:
+        channels: Of the image.
+        columns, step: Of the kernel, and from one to the next.
+    """
+    return together > 1 and bordered(order, channels) and step == 1 and columns * channels >= together
+
+
 def steps_of(target: Target, singles: bool) -> int:
     """Input values that are unrolled: a vector of them where they come as one."""
     return min(8, target.lanes) if singles and not by_lane(target) else STEPS

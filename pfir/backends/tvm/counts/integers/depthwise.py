@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from pfir.backends.tvm.counts.integers.rounding import rounded
+from pfir.backends.tvm.counts.integers.rounding import rounded, saturating
 from pfir.backends.tvm.counts.sums import Sum
 from pfir.backends.tvm.counts.tail import tail_of_vector
 from pfir.backends.tvm.kernels.axis import Axis, Taps
@@ -188,5 +188,5 @@ def _products(target: Target, tiles: _Tiles, per: _Vectors, dot: str, lanes: int
 def _after(target: Target, tail: Tail, lanes: int, copied: bool) -> Instructions:
     """Of a vector of sums that become bytes: what they start from copied, conversion, the tail, rounding, the store."""
     vectors = -(-lanes // (target.core.vector_bytes // 4))
-    follows = tail_of_vector(tail, target.core.vector_bytes)
+    follows = tail_of_vector(saturating(tail), target.core.vector_bytes)
     return (Instructions(vector=1 + copied) + follows) * vectors + rounded(target, lanes)

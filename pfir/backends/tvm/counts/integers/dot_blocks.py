@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pfir.backends.tvm.counts.integers.rounding import after_sums
 from pfir.backends.tvm.counts.integers.walk import WRITTEN_OUT, Walk, stretches, tiles_of, walk_of
 from pfir.backends.tvm.counts.sums import Sum
-from pfir.backends.tvm.kernels.integers.groups import cut, values_of
+from pfir.backends.tvm.kernels.integers.groups import cut
 from pfir.backends.tvm.kernels.integers.tile import parts_of
 from pfir.backends.tvm.schedule.blocks import Block
 from pfir.backends.tvm.schedule.integers.dot_blocks import DotBlocks, positions_together
@@ -52,7 +52,6 @@ def conv_int8(target: Target, workload: Workload, tail: Tail, plan: DotBlocks) -
 def _row(walk: Walk, most: int, registers: int, one_by_one: bool) -> _Row:
     """What tiles of at most so many positions do, each with so many registers of sums; values come `one_by_one` group
     on x86."""
-    per_tap = len(values_of(walk.inner, walk.together))
     found, tiles, each = [0] * 6, 0, 0
     for times, spans in tiles_of(walk, most):
         tiles += times
@@ -61,7 +60,7 @@ def _row(walk: Walk, most: int, registers: int, one_by_one: bool) -> _Row:
             runs, length = (1, walk.inner * taps) if walk.beside else (taps, walk.inner)
             pieces = cut(length, walk.together)
             loads = pieces.whole + (pieces.last is not None)
-            groups, multiplied = taps * per_tap, _multiplied(walk, who)
+            groups, multiplied = runs * pieces.count, _multiplied(walk, who)
             brought = len(who) * runs * (pieces.count if one_by_one else loads)
             looped = pieces.whole > 1 and multiplied * pieces.groups * pieces.whole * registers > WRITTEN_OUT
             zipped = multiplied * groups if walk.positions > 1 and pieces.groups > 1 else 0
@@ -97,5 +96,5 @@ def of_block(target: Target, walk: Walk, block: Block, tail: Tail) -> Instructio
     ends = Instructions()
     for width in block.lanes:
         for _, kept in [(0, width)] if width <= walk.channels else parts_of(walk.channels):
-            ends += after_sums(target, tail, kept)
+            ends += after_sums(target, tail, kept, walk.out / row.tiles)
     return total.instructions(False) + dots + ends * (walk.lines * walk.out)

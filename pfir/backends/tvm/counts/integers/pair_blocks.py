@@ -11,7 +11,7 @@ from pfir.backends.tvm.counts.sums import Sum
 from pfir.backends.tvm.kernels.integers.groups import Cut, cut
 from pfir.backends.tvm.kernels.integers.tile import parts_of
 from pfir.backends.tvm.schedule.blocks import Block
-from pfir.backends.tvm.schedule.integers.pair_blocks import MIXED, PAIR_VECTORS, PairBlocks, PairVectors
+from pfir.backends.tvm.schedule.integers.pair_blocks import PAIR_VECTORS, PairBlocks, PairVectors
 from pfir.instructions import Instructions
 from pfir.target import Target
 from pfir.workload import Tail, Workload
@@ -19,6 +19,10 @@ from pfir.workload import Tail, Workload
 # Scalar instructions of a line, of a tile, of a row of the kernel, of a run that is not the only one, and of a round of
 # a loop.
 _A_LINE, _A_TILE, _A_ROW, _A_RUN, _A_ROUND = 25, 6, 4, 4, 3
+
+
+# Of loads of two registers each, of which some are taken apart between fences.
+_APART = 1.25
 
 
 class _Row(NamedTuple):
@@ -58,14 +62,14 @@ def of_pair_block(target: Target, walk: Walk, block: Block, dot: str, tail: Tail
     """The instructions of one block of channels over all positions."""
     vectors = PAIR_VECTORS[dot]
     held = sum(width * walk.together // (2 * vectors.lanes_of(width, walk.together)) for width in block.lanes)
-    row, total = _row(walk, block.rows, vectors.chained, held), Sum()
+    row, total = _row(walk, block.rows, vectors, held), Sum()
     _load(target, total, walk, row, held, vectors)
     _begin_and_end(target, total, walk, row, block, held)
-    _steer(target, total, walk, row, held)
+    _steer(target, total, walk, row, held, vectors.mixed)
     found = total.instructions(False) + _multiply(row, held, vectors) * walk.rows
     for width in block.lanes:
         for _, kept in [(0, width)] if width <= walk.channels else parts_of(walk.channels):
-            found += after_sums(target, tail, kept) * (walk.lines * walk.out)
+            found += after_sums(target, tail, kept, walk.out / row.tiles) * (walk.lines * walk.out)
     return found
 
 
@@ -81,7 +85,9 @@ def _load(target: Target, total: Sum, walk: Walk, row: _Row, held: int, vectors:
     size = 2 * vectors.lanes[0]
     repeated = walk.together < size
     values = row.loads if vectors.chained > 1 else row.groups
-    weights = (row.weights if repeated else row.chains) * held / (2 if target.arm64 else 1)
+    pieces = vectors.pieces(walk.together)
+    weights = (row.weights if repeated else row.chains * pieces) * held / (2 if target.arm64 else 1)
+    values, weights = (loads * (_APART if pieces > 1 else 1) for loads in (values, weights))
     total.read(walk.rows, values + weights, row.groups * walk.together + row.weights * held * size)
     total.compute(walk.rows, 0, row.groups * repeated)
 
@@ -90,21 +96,32 @@ def _begin_and_end(target: Target, total: Sum, walk: Walk, row: _Row, block: Blo
     """Add zeros, the sums of neighbours, and the first values."""
     lanes = target.core.vector_bytes // 4
     results = sum(-(-width // lanes) for width in block.lanes)
-    total.compute(walk.lines * walk.out, 0, 2 * held)
+    total.compute(walk.lines * walk.out, 0, 2 * held - _begins_with_products(walk, row) * held)
     starts = results * row.tiles
-    total.read(walk.lines, starts / (2 if target.arm64 else 1), starts * target.core.vector_bytes)
+    total.read(walk.lines, starts / (2 if target.arm64 and results > 1 else 1), starts * target.core.vector_bytes)
 
 
-def _steer(target: Target, total: Sum, walk: Walk, row: _Row, held: int) -> None:
+def _begins_with_products(walk: Walk, row: _Row) -> bool:
+    """Whether there is no loop, so that LLVM adds the first products to nothing."""
+    return _is_pointwise(walk) and not row.rounds
+
+
+def _is_pointwise(walk: Walk) -> bool:
+    """Whether there is one tap, and so no loop over rows of the kernel."""
+    return walk.kernel == 1 and walk.rows == walk.lines
+
+
+def _steer(target: Target, total: Sum, walk: Walk, row: _Row, held: int, mixed: int) -> None:
     """Add addresses, counters, branches, and fences: at each load, and between so many vectors."""
-    fences = max(row.pieces, row.chains * held / MIXED if held > MIXED else 0) if target.arm64 else 0
+    fences = max(row.pieces, row.chains * held / mixed if held > mixed else 0) if target.arm64 else 0
     total.steer(walk.lines, _A_LINE + row.tiles * _A_TILE, 2 + row.tiles)
-    steps = row.tiles * _A_ROW + row.runs * _A_RUN + row.rounds * _A_ROUND + fences
-    total.steer(walk.rows, steps, row.tiles + row.runs + row.rounds)
+    rows = 0 if _is_pointwise(walk) else row.tiles
+    steps = rows * _A_ROW + row.runs * _A_RUN + row.rounds * _A_ROUND + fences
+    total.steer(walk.rows, steps, rows + row.runs + row.rounds)
 
 
 @lru_cache(maxsize=1 << 14)
-def _row(walk: Walk, most: int, chained: int, held: int) -> _Row:
+def _row(walk: Walk, most: int, vectors: PairVectors, held: int) -> _Row:
     """What tiles of at most so many positions do, each with so many vectors of sums."""
     found = [0] * 9
     for times, spans in tiles_of(walk, most):
@@ -112,8 +129,8 @@ def _row(walk: Walk, most: int, chained: int, held: int) -> _Row:
         for taps, who in stretches(walk.kernel, spans):
             runs, length = (1, walk.inner * taps) if walk.beside else (taps, walk.inner)
             cuts = cut(length, walk.together)
-            groups, steps = cuts.count, _steps(cuts, chained)
-            loads = cuts.whole + (cuts.last is not None)
+            groups, steps = cuts.count, _steps(cuts, walk.together, vectors)
+            loads = sum(count for _, count in cuts.loads(vectors.pieces(walk.together))) + (cuts.last is not None)
             looped = cuts.whole > 1 and len(who) * held * (groups + steps) > WRITTEN_OUT
             sums = len(who) * groups, len(who) * steps, groups, steps, len(who) * loads
             sizes = *sums, 0 if walk.beside else 1, loads, cuts.whole if looped else 0
@@ -121,7 +138,8 @@ def _row(walk: Walk, most: int, chained: int, held: int) -> _Row:
     return _Row(*found)
 
 
-def _steps(cuts: Cut, chained: int) -> int:
+def _steps(cuts: Cut, together: int, vectors: PairVectors) -> int:
     """Steps of a run, in each of which as many groups of a load are chained as there are."""
     last = cuts.last.groups - cuts.last.skipped if cuts.last else 0
-    return cuts.whole * -(-cuts.groups // chained) + -(-last // chained)
+    loads = [*cuts.loads(vectors.pieces(together)), (last, 1)]
+    return sum(count * -(-groups // vectors.chained) for groups, count in loads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 from pfir.backends.tvm.counts.tail import tail_of_vector
@@ -11,29 +12,41 @@ from pfir.target import Target
 from pfir.workload import Tail
 
 _SSE, _AVX512 = 16, 64  # bytes of a vector
+_FOUR = 4  # lanes that are rounded at once on Arm
 
 
 @lru_cache(maxsize=1 << 12)
-def after_sums(target: Target, tail: Tail, lanes: int) -> Instructions:
+def after_sums(target: Target, tail: Tail, lanes: int, rows: float) -> Instructions:
     """The instructions of a vector of so many int32 sums that become bytes: loads of a multiplier a channel, and what
-    `converted` tells."""
+    `converted` tells.
+
+    Args:
+        rows: Positions of a tile, which share the multipliers.
+    """
     vectors = -(-lanes // (target.core.vector_bytes // 4))
     multipliers = Instructions(load=vectors / 2 if by_lane(target) else vectors, load_bytes=4 * lanes)
-    return multipliers + converted(target, tail, lanes)
+    return multipliers * (1 / rows) + converted(target, tail, lanes, rows > 1)
 
 
 @lru_cache(maxsize=1 << 12)
-def converted(target: Target, tail: Tail, lanes: int) -> Instructions:
+def converted(target: Target, tail: Tail, lanes: int, in_pairs: bool = False) -> Instructions:
     """The instructions of a vector of so many int32 sums that become bytes, by multipliers that are at hand:
-    conversion, the tail with its multiplication, rounding and the store."""
+    conversion, the tail with its multiplication, rounding, `in_pairs` of fours where those are all, and the store."""
     vectors = -(-lanes // (target.core.vector_bytes // 4))
-    follows = tail_of_vector(tail, target.core.vector_bytes)
-    return (Instructions(vector=1) + follows) * vectors + rounded(target, lanes)
+    follows = tail_of_vector(saturating(tail), target.core.vector_bytes)
+    return (Instructions(vector=1) + follows) * vectors + rounded(target, lanes, in_pairs)
+
+
+def saturating(tail: Tail) -> Tail:
+    """The tail without the bounds right before it is rounded, which saturation keeps."""
+    *before, bound, last = ("", "", *tail.operators)
+    bounded = last == "QuantizeLinear" and bound in ("Relu", "Clip")
+    return replace(tail, operators=(*before[2:], last)) if bounded else tail
 
 
 @lru_cache(maxsize=1 << 10)
-def rounded(target: Target, lanes: int) -> Instructions:
-    """The instructions that round so many floats to bytes and store them."""
+def rounded(target: Target, lanes: int, in_pairs: bool = False) -> Instructions:
+    """The instructions that round so many floats to bytes and store them; `in_pairs` of fours where those are all."""
     vectors = -(-lanes // (target.core.vector_bytes // 4))
     eights = -(-lanes // 8)
     if not by_lane(target) and target.core.vector_bytes < _AVX512:
@@ -43,5 +56,8 @@ def rounded(target: Target, lanes: int) -> Instructions:
     if not by_lane(target):
         # A bound, conversion, zero point, bound, narrowing.
         return Instructions(vector=5 * vectors, store=vectors, store_bytes=lanes)
+    if in_pairs and lanes <= _FOUR:
+        # Half of the zero point and of a narrowing, and of what brings the second four to the front.
+        return Instructions(vector=2 + 3 / 2, store=1, store_bytes=lanes)
     # Conversion and narrowing of four; zero point and narrowing of eight. Two are stored together.
     return Instructions(vector=2 * vectors + 2 * eights, store=-(-eights // 2), store_bytes=lanes)

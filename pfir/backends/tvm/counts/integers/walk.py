@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from pfir.backends.tvm.kernels.axis import Axis
-from pfir.backends.tvm.schedule.blocks import bordered
+from pfir.backends.tvm.schedule.blocks import bordered, one_run
 from pfir.backends.tvm.schedule.routing import axes_of
 from pfir.instructions import Instructions
 from pfir.workload import Workload
@@ -80,11 +80,13 @@ def walk_of(workload: Workload, together: int, chained: int = 1, positions: int 
         positions: That one instruction multiplies.
     """
     copies = bordered(workload.order, workload.data[1])
-    inner = -(-workload.channels // together) * together if copies else workload.channels
+    alone, step = workload.group == 1, workload.dilations[1]
+    rows = alone and one_run(workload.order, workload.data[1], workload.kernel[1], step, together)
+    inner = -(-workload.channels // together) * together if copies and not rows else workload.channels
     down, across = (axis.copied if copies else axis for axis in axes_of(workload))
     images = workload.data[0] * workload.group
     met = sum(_taps(down, y)[1] - _taps(down, y)[0] for y in range(down.out))
-    beside = workload.dilations[1] == 1 and workload.group == 1 and inner % (together * chained) == 0
+    beside = rows or (alone and step == 1 and inner % (together * chained) == 0)
     copied = (workload.data[0] * down.size, across.size, inner, inner - workload.channels) if copies else (0, 0, 0, 0)
     lines, channels = images * down.out, workload.out[1] // workload.group
     return Walk(lines, images * met, across, inner, beside, copied, channels, together, positions)

@@ -10,7 +10,7 @@ from typing import Any
 
 from pfir.backends.tvm.kernels.axis import Axis, Stretches
 from pfir.backends.tvm.lowering.form import KernelSpec
-from pfir.backends.tvm.schedule.blocks import bordered
+from pfir.backends.tvm.schedule.blocks import bordered, one_run
 from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
 
 
@@ -28,9 +28,27 @@ class Layer:
 
     @property
     def across(self) -> int:
-        """Channels side by side in the image that is read: a copy has whole groups of those multiplied `together`."""
-        channels, together = self.spec.operands[0].shape[1], dict(self.spec.attributes).get("together", 1)
-        return -(-channels // together) * together if self.bordered else channels
+        """Channels side by side in the image that is read: a copy has whole groups of those multiplied `together`, but
+        where a row of the kernel is one run."""
+        channels = self.spec.operands[0].shape[1]
+        return -(-channels // self._together) * self._together if self.bordered and not self.one_run else channels
+
+    @property
+    def one_run(self) -> bool:
+        """Whether the weights of a row of the kernel are packed as those of one run of values."""
+        data, group = self.spec.operands[0], self.spec["group"]
+        columns, step = self.spec["kernel"][1], self.spec["dilations"][1]
+        return group == 1 and one_run(data.order, data.shape[1], columns, step, self._together)
+
+    @property
+    def runs(self) -> tuple[int, int]:
+        """The runs whose weights are packed one after the other, and the values of each."""
+        rows, columns = self.spec["kernel"]
+        return (rows, columns * self.inner) if self.one_run else (rows * columns, self.inner)
+
+    @property
+    def _together(self) -> int:
+        return dict(self.spec.attributes).get("together", 1)
 
     @property
     def inner(self) -> int:

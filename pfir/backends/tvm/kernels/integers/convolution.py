@@ -48,9 +48,8 @@ def _blocks(layer: Layer, buffers: Buffers) -> None:
     from tvm.tirx.script import builder as T
 
     blocks, groups, (batch, _, height, _) = layer.spec["blocks"], layer.spec["group"], layer.spec.out.shape
-    taps = layer.spec["kernel"][0] * layer.spec["kernel"][1]
-    together = layer.spec["together"]
-    values = together * taps * len(values_of(layer.inner, together))
+    (runs, length), together = layer.runs, layer.spec["together"]
+    values = together * runs * len(values_of(length, together))
     size = values * sum(block.count * block.channels for block in blocks)
     rows, columns, first, lines = Border(layer.rows), Border(layer.columns), 0, batch * height
     for block in blocks:

@@ -41,6 +41,11 @@ class Cut:
         """Groups that are multiplied."""
         return self.groups * self.whole + (self.last.groups - self.last.skipped if self.last else 0)
 
+    def loads(self, at_once: int) -> list[tuple[int, int]]:
+        """The groups of a load of so many whole pieces and how often it comes, then of what is left of them."""
+        many, left = divmod(self.whole, at_once)
+        return [(groups, count) for groups, count in ((self.groups * at_once, many), (self.groups, left)) if count]
+
 
 def cut(length: int, together: int = TOGETHER) -> Cut:
     """The loads of a run of at least as many values as are taken `together`."""

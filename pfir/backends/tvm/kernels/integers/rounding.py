@@ -10,6 +10,7 @@ from pfir.backends.tvm.lowering.form import KernelSpec, Quantization
 from pfir.target import SINGLE
 
 QUANTIZE = "QuantizeLinear"
+_FOUR = 4  # lanes of a vector of floats
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,19 @@ def rounding_last(spec: KernelSpec) -> tuple[KernelSpec, Rounding | None]:
     return replace(spec, steps=spec.steps[:-1], out=replace(spec.out, dtype=SINGLE)), found
 
 
-def store_rounded(buffer: Any, index: list[Any], floats: Any, lanes: int, rounding: Rounding, by: str) -> None:
-    """Write the integers of `floats`, a buffer of as many lanes, side by side from `index` on.
+def store_rounded(
+    buffer: Any, indices: list[list[Any]], floats: list[Any], lanes: int, rounding: Rounding, by: str
+) -> None:
+    """Write the integers of each of `floats`, buffers of so many lanes, side by side from its index on.
 
     Args:
         by: The instructions there are: `neon`, `avx512`, `sse`, or `any` for what LLVM makes of it.
     """
-    {"neon": _neon, "avx512": _avx512, "sse": _sse, "any": _any}[by](buffer, index, floats, lanes, rounding)
+    if by == "neon":
+        _neon(buffer, indices, floats, lanes, rounding)
+        return
+    for index, some in zip(indices, floats, strict=True):
+        {"avx512": _avx512, "sse": _sse, "any": _any}[by](buffer, index, some, lanes, rounding)
 
 
 def _any(buffer: Any, index: list[Any], floats: Any, lanes: int, rounding: Rounding) -> None:
@@ -54,33 +61,43 @@ def _any(buffer: Any, index: list[Any], floats: Any, lanes: int, rounding: Round
         T.buffer_store(buffer, whole, [*outer, last + e])
 
 
-def _neon(buffer: Any, index: list[Any], floats: Any, lanes: int, rounding: Rounding) -> None:
-    """`fcvtns`, narrowing to 16 bits, the zero point, narrowing to eight bits: each saturates."""
+def _neon(buffer: Any, indices: list[list[Any]], floats: list[Any], lanes: int, rounding: Rounding) -> None:
+    """`fcvtns`, narrowing to 16 bits, the zero point, narrowing to eight bits: each saturates. Two fours from anywhere
+    are narrowed together."""
+    fours = [(some, first) for some in floats for first in range(0, lanes, _FOUR)]
+    places = [[*outer, last + first] for *outer, last in indices for first in range(0, lanes, _FOUR)]
+    for at in range(0, len(fours), 2):
+        eight = _eight([_narrow(_converted(*four)) for four in fours[at : at + 2]], rounding)
+        _store_fours(buffer, places[at : at + 2], eight, rounding.dtype, beside=lanes > _FOUR)
+
+
+def _eight(parts: list[Any], rounding: Rounding) -> Any:
+    """int8x8 or uint8x8: one or two vectors of four 16-bit integers, less the zero point."""
+    from tvm import tirx
+
+    whole = tirx.Shuffle([parts[0], parts[-1]], list(range(8)))
+    if rounding.zero_point:
+        moved = tirx.Broadcast(tirx.const(rounding.zero_point, "int16"), 8)
+        whole = tirx.call_llvm_pure_intrin("int16x8", "llvm.aarch64.neon.sqadd.v8i16", whole, moved)
+    name = "sqxtn" if rounding.dtype == "int8" else "sqxtun"
+    eight = tirx.call_llvm_pure_intrin("int8x8", f"llvm.aarch64.neon.{name}.v8i8", whole)
+    return eight if rounding.dtype == "int8" else tirx.call_intrin("uint8x8", "tirx.reinterpret", eight)
+
+
+def _store_fours(buffer: Any, places: list[list[Any]], eight: Any, dtype: str, beside: bool) -> None:
+    """Write eight bytes where the first ones go, if all go side by side, else each four, by way of an int32: a vector
+    of four LLVM would widen before it is stored."""
     from tvm import tirx
     from tvm.tirx.script import builder as T
 
-    sign, name = ("s", "sqxtn") if rounding.dtype == "int8" else ("u", "sqxtun")
-    *outer, last = index
-    for first in range(0, lanes, 8):
-        width = min(8, lanes - first)
-        parts = [_narrow(_converted(floats, first + i)) for i in range(0, width, 4)]
-        whole = tirx.Shuffle([parts[0], parts[-1]], list(range(8)))
-        if rounding.zero_point:
-            moved = tirx.Broadcast(tirx.const(rounding.zero_point, "int16"), 8)
-            whole = tirx.call_llvm_pure_intrin("int16x8", "llvm.aarch64.neon.sqadd.v8i16", whole, moved)
-        eight = tirx.call_llvm_pure_intrin("int8x8", f"llvm.aarch64.neon.{name}.v8i8", whole)
-        if sign == "u":
-            eight = tirx.call_intrin("uint8x8", "tirx.reinterpret", eight)
-        kept = eight if width == 8 else _first_four(eight, rounding.dtype)
-        T.buffer_store(buffer, kept, [*outer, tirx.Ramp(last + first, 1, width)])
-
-
-def _first_four(eight: Any, dtype: str) -> Any:
-    """The first four bytes, by way of one int32: a vector of four LLVM would widen before it is stored."""
-    from tvm import tirx
-
+    if beside:
+        *outer, last = places[0]
+        T.buffer_store(buffer, eight, [*outer, tirx.Ramp(last, 1, 8)])
+        return
     halves = tirx.call_intrin("int32x2", "tirx.reinterpret", eight)
-    return tirx.call_intrin(f"{dtype}x4", "tirx.reinterpret", tirx.Shuffle([halves], [0]))
+    for half, (*outer, last) in enumerate(places):
+        four = tirx.call_intrin(f"{dtype}x4", "tirx.reinterpret", tirx.Shuffle([halves], [half]))
+        T.buffer_store(buffer, four, [*outer, tirx.Ramp(last, 1, _FOUR)])
 
 
 def _converted(floats: Any, first: int) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product as pairs
 from typing import Any
@@ -16,7 +15,7 @@ from pfir.backends.tvm.kernels.integers.matrix_sums import MatrixSums
 from pfir.backends.tvm.kernels.integers.packing import Border
 from pfir.backends.tvm.kernels.integers.pairs.products import PAIR_PRODUCTS
 from pfir.backends.tvm.kernels.integers.pairs.sums import pair_sums
-from pfir.backends.tvm.kernels.integers.results import write_vector
+from pfir.backends.tvm.kernels.integers.results import Vector, write_vectors
 from pfir.backends.tvm.kernels.integers.sums import DotSums, Run, Sums
 from pfir.backends.tvm.kernels.written import WRITTEN_OUT, fence, store
 from pfir.backends.tvm.schedule.blocks import Block
@@ -61,8 +60,8 @@ class RegisterTile:
         if found.late:
             self._begin(sums)
         found.finish()
-        for i, (j, width) in pairs(range(len(self.kinds)), enumerate(self.block.lanes)):
-            self._result(i, j, width, sums[j])
+        for j, width in enumerate(self.block.lanes):
+            self._results(j, width, sums[j])
 
     def _sums(self, cells: list[Any]) -> Sums:
         """What products are added to."""
@@ -77,6 +76,18 @@ class RegisterTile:
             return DotSums(*common, DOT_PRODUCTS[dot])
         shapes = [(-(-positions // 2), width // 2, 4) for width in lanes]
         return MatrixSums(*common, [T.alloc_buffer(shape, "int32", scope="local") for shape in shapes])
+
+    @property
+    def _whole(self) -> int:
+        """Values that are multiplied in one step."""
+        dot, together = self.layer.spec["dot"], self.layer.spec["together"]
+        return together * PAIR_VECTORS[dot].chained if dot in PAIR_VECTORS else together
+
+    @property
+    def _at_once(self) -> int:
+        """Pieces of a run that are loaded together."""
+        dot, together = self.layer.spec["dot"], self.layer.spec["together"]
+        return PAIR_VECTORS[dot].pieces(together) if dot in PAIR_VECTORS else 1
 
     def _channel(self, j: int) -> Any:
         """The first channel within the group of vector `j`."""
@@ -104,13 +115,13 @@ class RegisterTile:
         from tvm.tirx.script import builder as T
 
         layer, spec, inner, together = self.layer, self.layer.spec, self.layer.inner, self.layer.spec["together"]
-        whole = together * PAIR_VECTORS[spec["dot"]].chained if spec["dot"] in PAIR_VECTORS else together
-        beside = inner == layer.step and inner % whole == 0
+        beside = layer.one_run or (inner == layer.step and inner % self._whole == 0)
         row = self.place.y * spec["strides"][0] + ky * spec["dilations"][0] - layer.rows.pad
         start = self.place.x * layer.stride - layer.left + self.place.group * inner
-        packed = together * sum(self.block.lanes) * len(values_of(inner, together))
+        packed = together * sum(self.block.lanes) * len(values_of(layer.runs[1], together))
         with T.serial(0, 1 if beside else count) as kx:
-            weights = self.place.weights + (ky * spec["kernel"][1] + tap + kx) * packed
+            done = ky if layer.one_run else ky * spec["kernel"][1] + tap + kx
+            weights = self.place.weights + done * packed
             length = inner * (count if beside else 1)
             begin = start + (tap + kx) * layer.step
             self._add(Run(self.place.batch, row, begin, layer.stride, weights, length, who), sums)
@@ -127,9 +138,12 @@ class RegisterTile:
             fence(fenced, whole=True)
             sums.add(run, start, groups, first, weights)
 
-        with T.serial(0, found.whole) as k:
-            values = together * found.groups
-            some(k * values, found.groups, 0, run.weights + k * found.groups * group)
+        done = 0
+        for groups, count in found.loads(self._at_once):
+            with T.serial(0, count) as k:
+                first = done + k * groups
+                some(first * together, groups, 0, run.weights + first * group)
+            done += groups * count
         if found.last:
             behind = run.weights + found.whole * found.groups * group
             some(found.last.start, found.last.groups, found.last.skipped, behind)
@@ -140,20 +154,24 @@ class RegisterTile:
         lanes = DOT_PRODUCTS[dot].lanes[0] if dot in DOT_PRODUCTS else 4
         return found.count * len(run.who) * sum(-(-width // lanes) for width in self.block.lanes)
 
-    def _result(self, i: int, j: int, width: int, sums: Any) -> None:
-        """Write a vector of a position's channels, with what follows the convolution; of more lanes than there are
+    def _results(self, j: int, width: int, sums: Any) -> None:
+        """Write a vector of all positions' channels, with what follows the convolution; of more lanes than there are
         channels in parts."""
-        kept = self.layer.channels
-        if width <= kept:
-            self._vector(i, self._channel(j), width, lambda e: sums[i, e])
+        if width <= self.layer.channels:
+            self._vectors(self._channel(j), 0, width, sums)
             return
-        for first, lanes in parts_of(kept):
-            self._vector(i, first, lanes, lambda e, first=first: sums[i, first + e])
+        for first, lanes in parts_of(self.layer.channels):
+            self._vectors(first, first, lanes, sums)
 
-    def _vector(self, i: int, channel: Any, lanes: int, total: Callable[[Any], Any]) -> None:
-        first = self.place.group * self.layer.channels + channel
-        at = self.place.batch, first, self.place.y, self.place.x + i
-        write_vector(self.layer.spec, self.buffers.operands, self.buffers.result, at, lanes, total)
+    def _vectors(self, channel: Any, first: int, lanes: int, sums: Any) -> None:
+        """Write so many lanes of each position's sums, from the `first` on, as those of the channels from there on."""
+        place, begin = self.place, self.place.group * self.layer.channels + channel
+
+        def vector(i: int) -> Vector:
+            return Vector(place.batch, begin, place.y, place.x + i, lambda e: sums[i, first + e])
+
+        vectors = [vector(i) for i in range(len(self.kinds))]
+        write_vectors(self.layer.spec, self.buffers.operands, self.buffers.result, lanes, vectors)
 
 
 def parts_of(channels: int) -> list[tuple[int, int]]:

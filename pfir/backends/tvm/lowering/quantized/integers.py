@@ -30,6 +30,7 @@ from pfir.backends.tvm.schedule.integers.routing import convolved
 from pfir.backends.tvm.schedule.integers.winograd import IntegerWinograd
 from pfir.backends.tvm.schedule.routing import CONVOLUTION, DEPTHWISE, axes_of
 from pfir.backends.tvm.schedule.tiles import plain_tile
+from pfir.ir.costs.chains import LARGEST, WIDE, largest_chain
 from pfir.ir.costs.tails import tail_of
 from pfir.ir.operators.windows import each_of, pads_of
 from pfir.target import INT8, Target
@@ -121,6 +122,7 @@ def _workload(group: Group, layer: IntegerLayer, result: Form) -> Workload:
         group=int(node.attrs.get("group", 1)),
         after=tail_of(group.nodes).kind,
         dtype=INT8,
+        kind=WIDE if largest_chain(layer.weight.reshape(*layer.weight.shape[:2], -1)).max() > LARGEST else "",
     )
 
 
@@ -152,7 +154,7 @@ def _anchor(program: Program, workload: Workload, layer: IntegerLayer, result: F
         "fenced": program.target.arm64,
     }
     sizes = Layer(KernelSpec(FAMILY, tuple(attributes.items()), (layer.data.form,), 1, (), out), schedule.tile)
-    packed = packed_for(schedule, layer.weight, workload.group, sizes.inner)
+    packed = packed_for(schedule, layer.weight, sizes)
     begin = starts(layer.weight, layer.bias, layer.zero_point, Border(sizes.rows), Border(sizes.columns))
     operands = [layer.data, program.constant(packed), program.constant(begin)]
     return Anchor(FAMILY, attributes, operands, out, schedule.tile, layer.addend, layer.multiplier, result)

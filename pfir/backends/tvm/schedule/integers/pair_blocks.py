@@ -8,10 +8,9 @@ from pfir.backends.tvm.schedule.blocks import Block
 from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
 from pfir.target import Target
 
-SMULL, VMULL = "smull", "vmull"
+SMULL, SMULL_4, VMULL = "smull", "smull.4", "vmull"
 PMADDWD_128, PMADDWD_256, PMADDWD_512 = "pmaddwd.128", "pmaddwd.256", "pmaddwd.512"
-MIXED = 4
-"""Vectors of sums whose products LLVM may mix: of more it spills."""
+_LOAD = 16  # bytes
 _WHOLE = {16: PMADDWD_128, 32: PMADDWD_256, 64: PMADDWD_512}
 
 
@@ -22,10 +21,12 @@ class PairVectors:
     Args:
         lanes: Of the vectors that there are, widest first.
         chained: Vectors of bytes whose products are added before neighbours are.
+        mixed: Vectors of sums whose products LLVM may mix: of more it spills on 64-bit Arm.
     """
 
     lanes: tuple[int, ...]
     chained: int
+    mixed: int = 4
 
     def lanes_of(self, width: int, together: int) -> int:
         """Lanes of the vectors that so many channels are summed in, of `together` inputs each: the widest that hold
@@ -36,9 +37,14 @@ class PairVectors:
         """Whether there are such vectors."""
         return any(together <= 2 * lanes <= together * width for lanes in self.lanes)
 
+    def pieces(self, together: int) -> int:
+        """Loads of 16 bytes whose products are chained."""
+        return max(1, self.chained * together // _LOAD)
+
 
 PAIR_VECTORS = {
     SMULL: PairVectors((4,), 2),
+    SMULL_4: PairVectors((4,), 4, 1),
     VMULL: PairVectors((4,), 2),
     PMADDWD_128: PairVectors((4,), 1),
     PMADDWD_256: PairVectors((8, 4), 1),

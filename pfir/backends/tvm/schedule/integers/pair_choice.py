@@ -10,14 +10,22 @@ from pfir.backends.tvm.counts.integers.pair_blocks import of_pair_block
 from pfir.backends.tvm.counts.integers.walk import Walk, walk_of
 from pfir.backends.tvm.schedule.blocks import Block, Shape, bordered
 from pfir.backends.tvm.schedule.coverings import coverings
-from pfir.backends.tvm.schedule.integers.pair_blocks import PAIR_VECTORS, SMULL, PairBlocks, PairVectors, pairs_of
+from pfir.backends.tvm.schedule.integers.pair_blocks import (
+    PAIR_VECTORS,
+    SMULL,
+    SMULL_4,
+    PairBlocks,
+    PairVectors,
+    pairs_of,
+)
+from pfir.ir.costs.chains import INPUTS, WIDE
 from pfir.target import Target
 from pfir.workload import Tail, Workload
 
 _SHAPES: tuple[Shape, ...] = tuple((lanes, 0) for lanes in ((4,), (8,), (16,), (8, 4), (16, 8)))
 _TOGETHER = (2, 4, 8, 16)
 # Registers for products and weights; of Arm by how many inputs stand together.
-_SPARE, _SPARE_ARM = 6, {2: 12, 4: 11, 8: 11}
+_SPARE, _SPARE_ARM, _SPARE_UNMIXED = 6, {2: 12, 4: 11, 8: 11}, 8
 _MOST_ROWS = 8
 _FEW = 4  # plans that are worth measuring
 
@@ -27,7 +35,10 @@ def priced_pairs(target: Target, workload: Workload) -> list[tuple[float, PairBl
     dot = pairs_of(target) or SMULL
     copies, widest = bordered(workload.order, workload.data[1]), 2 * PAIR_VECTORS[dot].lanes[0]
     sizes = [size for size in _TOGETHER if size <= widest and (copies or size <= workload.channels)]
-    priced = [plan for size in sizes for plan in _priced(target, workload, dot, size)]
+    ways = [(dot, size) for size in sizes]
+    if dot == SMULL and workload.kind != WIDE and workload.channels >= INPUTS:
+        ways.append((SMULL_4, widest))
+    priced = [plan for way in ways for plan in _priced(target, workload, *way)]
     return sorted(priced, key=itemgetter(0))[:_FEW]
 
 
@@ -62,5 +73,6 @@ def _most_rows(target: Target, shape: Shape, together: int, vectors: PairVectors
     on Arm take a register for each of the groups that are chained, too."""
     held = sum(width * together // (2 * vectors.lanes_of(width, together)) for width in shape[0])
     whole = vectors.chained == 1 or (target.arm64 and together == 2 * vectors.lanes[0])
-    spare = _SPARE_ARM[together] if target.arm64 else _SPARE
-    return (target.core.vector_registers - spare) // (held + (1 if whole else 1 + vectors.chained))
+    spare = (_SPARE_UNMIXED if vectors.mixed == 1 else _SPARE_ARM[together]) if target.arm64 else _SPARE
+    values = vectors.pieces(together) if whole else 1 + vectors.chained
+    return (target.core.vector_registers - spare) // (held + values)

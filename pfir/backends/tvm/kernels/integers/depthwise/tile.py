@@ -12,7 +12,7 @@ from pfir.backends.tvm.kernels.common import Operand
 from pfir.backends.tvm.kernels.integers.depthwise.products import TapProducts, products_by, vectors
 from pfir.backends.tvm.kernels.integers.depthwise.reads import Place, Read, Window, reads_of
 from pfir.backends.tvm.kernels.integers.packing import Border
-from pfir.backends.tvm.kernels.integers.results import write_vector
+from pfir.backends.tvm.kernels.integers.results import Vector, write_vectors
 from pfir.backends.tvm.kernels.written import fence
 from pfir.backends.tvm.lowering.form import KernelSpec
 
@@ -103,8 +103,8 @@ class ColumnTile:
             fence(self.kernel.spec["fenced"])
             for line, read in enumerate(lines):
                 sums = self._sums(i, line, read)
-                at = self.at.batch, self.at.channel, self.at.y + line, self.x + i
-                write_vector(self.kernel.spec, self.kernel.operands, self.kernel.result, at, self.at.lanes, sums)
+                at = Vector(self.at.batch, self.at.channel, self.at.y + line, self.x + i, sums)
+                write_vectors(self.kernel.spec, self.kernel.operands, self.kernel.result, self.at.lanes, [at])
 
     def _sums(self, i: int, line: int, read: Read) -> Callable[[Any], Any]:
         """The sums of a position, by lane."""

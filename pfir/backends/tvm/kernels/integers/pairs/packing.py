@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pfir.backends.tvm.kernels.direct.layer import Layer
 from pfir.backends.tvm.kernels.integers.groups import cut
 from pfir.backends.tvm.kernels.integers.packing import pack
 from pfir.backends.tvm.schedule.blocks import Block
@@ -15,8 +16,11 @@ from pfir.backends.tvm.schedule.integers.dot_blocks import DotBlocks
 from pfir.backends.tvm.schedule.integers.pair_blocks import PAIR_VECTORS, PairBlocks, PairVectors
 
 
-def packed_for(schedule: DotBlocks | PairBlocks, weight: np.ndarray, group: int, inner: int) -> np.ndarray:
-    """Weights `[G*O, I, KH, KW]` int8 as the kernel of a schedule reads them, flat; `inner` as of `pack`."""
+def packed_for(schedule: DotBlocks | PairBlocks, weight: np.ndarray, layer: Layer) -> np.ndarray:
+    """Weights `[G*O, I, KH, KW]` int8 as the kernel of a schedule reads them, flat."""
+    group, inner = layer.spec["group"], layer.runs[1]
+    if layer.one_run:
+        weight = weight.transpose(0, 3, 1, 2).reshape(len(weight), inner, -1, 1)
     if isinstance(schedule, DotBlocks):
         return pack(weight, group, schedule.blocks, inner, schedule.together)
     return pack_pairs(weight, group, schedule.blocks, inner, schedule.together, PAIR_VECTORS[schedule.dot])
@@ -32,7 +36,7 @@ def pack_pairs(
         together: Inputs of a channel side by side in a vector of weights.
     """
     flat, found, at = pack(weight, group, blocks, inner, together), [], 0
-    steps, taps = steps_of(inner, together, vectors.chained), weight.shape[2] * weight.shape[3]
+    steps, taps = steps_of(inner, together, vectors), weight.shape[2] * weight.shape[3]
     for block in [each for each in blocks for _ in range(each.count)] * group:
         shape = (taps, sum(len(step) for step in steps), block.channels, together)
         size = int(np.prod(shape))
@@ -41,11 +45,12 @@ def pack_pairs(
     return np.concatenate(found)
 
 
-def steps_of(length: int, together: int, chained: int) -> list[range]:
+def steps_of(length: int, together: int, vectors: PairVectors) -> list[range]:
     """The groups of a run that are chained in each step."""
     found, steps, at = cut(length, together), [], 0
-    for groups in [found.groups] * found.whole + ([found.last.groups - found.last.skipped] if found.last else []):
-        steps += [range(at + e, at + min(e + chained, groups)) for e in range(0, groups, chained)]
+    loads = [groups for groups, count in found.loads(vectors.pieces(together)) for _ in range(count)]
+    for groups in loads + ([found.last.groups - found.last.skipped] if found.last else []):
+        steps += [range(at + e, at + min(e + vectors.chained, groups)) for e in range(0, groups, vectors.chained)]
         at += groups
     return steps
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import Any
 
-from pfir.backends.tvm.schedule.integers.pair_blocks import PAIR_VECTORS, SMULL, VMULL, PairVectors
+from pfir.backends.tvm.schedule.integers.pair_blocks import PAIR_VECTORS, SMULL, SMULL_4, VMULL, PairVectors
 
 _PMADDWD = {4: "llvm.x86.sse2.pmadd.wd", 8: "llvm.x86.avx2.pmadd.wd", 16: "llvm.x86.avx512.pmaddw.d.512"}
 # Bytes that an instruction of Arm multiplies.
@@ -52,8 +54,7 @@ def _products(name: str, factors: list[Factors]) -> Any:
     """The sums of products in 16 bits."""
     from tvm import tirx
 
-    first, *others = (tirx.call_llvm_pure_intrin(f"int16x{_EIGHT}", name, *both) for both in factors)
-    return first + others[0] if others else first
+    return reduce(add, (tirx.call_llvm_pure_intrin(f"int16x{_EIGHT}", name, *both) for both in factors))
 
 
 def _arm(name: str, *arguments: Any) -> Any:
@@ -80,7 +81,7 @@ def _shuffled(first: Any, second: Any, lanes: int) -> Any:
     return even + odd
 
 
-_INSTRUCTIONS = {SMULL: (_smull, _addp), VMULL: (_vmull, _shuffled)}
+_INSTRUCTIONS = {SMULL: (_smull, _addp), SMULL_4: (_smull, _addp), VMULL: (_vmull, _shuffled)}
 PAIR_PRODUCTS = {
     name: PairProduct(vectors, *_INSTRUCTIONS.get(name, (_pmaddwd, _shuffled)))
     for name, vectors in PAIR_VECTORS.items()

@@ -11,7 +11,6 @@ from typing import Any
 from pfir.backends.tvm.kernels.integers.pairs.products import PairProduct
 from pfir.backends.tvm.kernels.integers.sums import Run, Sums
 from pfir.backends.tvm.kernels.written import fence
-from pfir.backends.tvm.schedule.integers.pair_blocks import MIXED
 
 # Bytes of the largest integer that is repeated as one.
 _LARGEST = 8
@@ -62,12 +61,12 @@ class PairSums(Sums):
                 self._gather(cells, parts, i)
 
     def add(self, run: Run, start: Any, groups: int, first: int, weights: Any) -> None:
-        value, chained = self._values(run, start, groups), self.product.vectors.chained
-        steps = [list(range(e, min(e + chained, groups))) for e in range(first, groups, chained)]
+        value, vectors = self._values(run, start, groups), self.product.vectors
+        steps = [list(range(e, min(e + vectors.chained, groups))) for e in range(first, groups, vectors.chained)]
         places = [(parts, vector) for parts in self.parts for vector in range(_sizes(parts)[1])]
-        many = self.fenced and len(places) > MIXED
+        many = self.fenced and len(places) > vectors.mixed
         for done, (step, (parts, vector)) in enumerate(pairs(steps, places)):
-            fence(many and done > 0 and done % MIXED == 0, whole=True)
+            fence(many and done > 0 and done % vectors.mixed == 0, whole=True)
             self._multiply(run.who, value, step, parts, vector, weights)
             weights += 2 * _sizes(parts)[2] * len(step)
 
