@@ -16,7 +16,9 @@ from pfir.backends.tvm.lowering.fuse import NO_OPS, Group, elementwise, groups, 
 from pfir.backends.tvm.lowering.moves import MOVERS, mover, split, view
 from pfir.backends.tvm.lowering.normalization import over_rows
 from pfir.backends.tvm.lowering.quantized.constants import fold_quantized
+from pfir.backends.tvm.lowering.quantized.dynamic import spell_out_dynamic
 from pfir.backends.tvm.lowering.quantized.elements import on_integers
+from pfir.backends.tvm.lowering.quantized.fused_products import spell_out_products
 from pfir.backends.tvm.lowering.quantized.integers import image_form, integer_anchor
 from pfir.backends.tvm.lowering.quantized.moves import (
     are_alike,
@@ -83,6 +85,9 @@ def started(model: Model, target: Target, builder: Any, known: Known = NOTHING) 
     """
     model = sized(model)
     spell_out(model.graph)
+    if target.arithmetic.data == SINGLE:
+        spell_out_products(model.graph)
+        spell_out_dynamic(model.graph)
     constants = fold_quantized(model.graph)
     store_as(model.graph, stored(target))
     return model, Program(target, builder, model.graph.opset, known, constants)
