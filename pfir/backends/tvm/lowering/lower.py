@@ -33,6 +33,7 @@ from pfir.backends.tvm.lowering.quantized.nodes import QUANTIZE
 from pfir.backends.tvm.lowering.quantized.scales import folded
 from pfir.backends.tvm.lowering.quantized.spelled_out import spell_out
 from pfir.backends.tvm.lowering.quantized.storage import is_for_layers, store_as
+from pfir.backends.tvm.lowering.quantized.transposed import integer_transposed
 from pfir.backends.tvm.lowering.values import Program, Value
 from pfir.backends.tvm.schedule.integers.dot_blocks import stored
 from pfir.backends.tvm.schedule.tiles import plain_tile
@@ -201,7 +202,7 @@ class Lowering:
     def _anchor(self, group: Group) -> Anchor | None:
         """What heads the kernel of a group; None where none of ours computes it."""
         program, head = self.program, group.head
-        integers = integer_anchor(program, group, self.given)
+        integers = integer_anchor(program, group, self.given) or integer_transposed(program, group, self.given)
         return integers or anchor(program, group, self._read_by(head)) or mover(program, head, self.numbers)
 
     def _read_by(self, head: gs.Node) -> Values:

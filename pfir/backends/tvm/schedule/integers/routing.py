@@ -1,13 +1,14 @@
-"""Which convolution over integers computes a layer: products are convolutions of one tap over a single line."""
+"""Which convolution over integers computes a layer: products are convolutions of one tap over a single line, transposed
+convolutions are ones to all phases of the result, and groups of few channels are joined."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from math import prod
 
-from pfir.backends.tvm.schedule.integers.choice import covers
+from pfir.backends.tvm.schedule.integers.choice import covers, joined
 from pfir.backends.tvm.schedule.integers.depthwise_choice import covers_depthwise
-from pfir.backends.tvm.schedule.routing import CONVOLUTION, DEPTHWISE, PRODUCT, is_product
+from pfir.backends.tvm.schedule.routing import CONVOLUTION, DEPTHWISE, PRODUCT, is_product, phases
 from pfir.target import Target
 from pfir.workload import Workload
 
@@ -18,9 +19,12 @@ _IMAGE, _LINE = 4, 3  # axes
 
 def convolved(target: Target, workload: Workload) -> Workload | None:
     """The convolution over integers that a kernel computes which is to have integers; None where none of ours does."""
-    found = _image(workload) if workload.spread in ((1, 1), (1,)) else None
+    found = _image(workload)
+    if found is not None and found.spread != (1, 1):
+        found = phases(found)
     if found is not None and covers_depthwise(target, found):
         return replace(found, family=DEPTHWISE, order=_NHWC)
+    found = found and joined(target, found)
     if found is None or not covers(target, found):
         return None
     if is_product(found):
