@@ -1,5 +1,8 @@
-"""Which convolution over integers computes a layer: products are convolutions of one tap over a single line, transposed
-convolutions are ones to all phases of the result, and groups of few channels are joined."""
+"""Which convolution over integers computes a layer.
+
+Products are convolutions of one tap over a line, of several threads over some lines; transposed convolutions are ones
+to all phases of the result; groups of few channels are joined.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +32,18 @@ def convolved(target: Target, workload: Workload) -> Workload | None:
         return None
     if is_product(found):
         positions = prod((found.data[0], *found.data[2:]))
-        found = replace(found, data=(1, found.data[1], 1, positions), out=(1, found.out[1], 1, positions))
+        sizes = (lines := _lines(positions, target.threads), positions // lines)
+        found = replace(found, data=(1, found.data[1], *sizes), out=(1, found.out[1], *sizes))
     many = found.data[1] >= _FEWEST
     return replace(found, order=_NHWC) if many or is_product(found) else found
+
+
+def _lines(positions: int, threads: int) -> int:
+    """Lines that positions which stand for themselves are seen as: one, or of several threads as few as all of them
+    have as much to do with, if there are such."""
+    divisors = [count for count in range(threads, positions + 1) if positions % count == 0]
+    even = (count for count in divisors if count % threads == 0)
+    return next(even, divisors[0] if divisors else 1)
 
 
 def _image(workload: Workload) -> Workload | None:
