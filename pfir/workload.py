@@ -22,8 +22,9 @@ class Workload:
         group: Of a convolution.
         after: What kind of element-wise nodes follow, as `Tail.kind` says.
         dtype: What it is computed in.
-        kind: Of pools `max` or `average`; of reductions `mean`, `sum`, `max` or `min`; of moves ONNX's operator; of
-            layers over integers `wide` where four products may not fit in 16 bits.
+        kind: Of pools `max` or `average`; of reductions `mean`, `sum`, `max` or `min`, or `range` where both and the
+            integers in it are found; of moves ONNX's operator; of layers over integers `wide` where four products may
+            not fit in 16 bits.
         into: The result's axes in memory order, where they are not the input's.
         parts: Of a Concat, the sizes of its inputs along the axis.
     """

@@ -1,9 +1,10 @@
 """Latency of eight-bit networks on one core of this machine, beside our float32 and ONNX Runtime's eight bits.
 
-    python benchmarks/quantization/x86.py [--models DIR] [--rounds 5] [--only NAME ...]
+    python benchmarks/quantization/x86.py [--models DIR] [--rounds 5] [--only NAME ...] [--estimate]
 
 Both runtimes run the same quantized file. A round's ratios are of medians of single runs, the sides in turn; the table
-has the medians of the rounds. Writes benchmarks/results/quantization_x86.json and .md.
+has the medians of the rounds. Estimates have one scale for all networks, the median of what float32 takes of them.
+`--estimate` keeps what was measured and estimates anew. Writes benchmarks/results/quantization_x86.json and .md.
 """
 
 from __future__ import annotations
@@ -32,9 +33,12 @@ RESULTS = ROOT / "benchmarks" / "results"
 def main() -> None:
     arguments = _arguments()
     path = RESULTS / "quantization_x86.json"
-    found = {"cpu": cpu_name(), "rows": {}}
+    found = json.loads(path.read_text()) if arguments.estimate else {"cpu": cpu_name(), "rows": {}}
     for name in arguments.only or NETS:
-        found["rows"][name] = _row(simplified(arguments.models / NETS[name]), arguments.rounds)
+        model = simplified(arguments.models / NETS[name])
+        eight = quantized(model)
+        measured = found["rows"][name] if arguments.estimate else _measured(model, eight, arguments.rounds)
+        found["rows"][name] = measured | _estimated(model, eight)
         print(name, found["rows"][name], flush=True)
         path.write_text(json.dumps(found, indent=1) + "\n")
     (RESULTS / "quantization_x86.md").write_text(_page(found))
@@ -47,12 +51,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--models", type=Path, default=shared / "models")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", nargs="*", choices=NETS)
+    parser.add_argument("--estimate", action="store_true")
     return parser.parse_args()
 
 
-def _row(model: Model, rounds: int) -> dict[str, float]:
+def _measured(model: Model, eight: Model, rounds: int) -> dict[str, float]:
     """Milliseconds of each side, and medians of the rounds' ratios."""
-    eight, host = quantized(model), parse_target("host")
+    host = parse_target("host")
     built = [TvmBackend().build(m, host) for m in (model, eight)]
     with HostDevice() as device:
         times = [[*(device.measure(a).seconds for a in built), _onnxruntime(eight)] for _ in range(rounds)]
@@ -67,6 +72,14 @@ def _row(model: Model, rounds: int) -> dict[str, float]:
     }
 
 
+def _estimated(model: Model, eight: Model) -> dict[str, float]:
+    """Milliseconds of both precisions, as the estimator says."""
+    backend, host = TvmBackend(), parse_target("host")
+    sides = {"float32_estimated_ms": model, "int8_estimated_ms": eight}
+    estimator = backend.estimator(host)
+    return {name: 1e3 * estimator.estimate(backend.kernels(side, host)).seconds for name, side in sides.items()}
+
+
 def _onnxruntime(model: Model) -> float:
     """Seconds of one inference, in a process of its own."""
     return float(np.median(time_onnxruntime(model, 1).seconds))
@@ -74,17 +87,22 @@ def _onnxruntime(model: Model) -> float:
 
 def _page(found: dict) -> str:
     rows = found["rows"]
+    scale = np.median([row["float32_ms"] / row["float32_estimated_ms"] for row in rows.values()])
     lines = [
         "# Latency of eight-bit networks on x86",
         "",
         f"`python benchmarks/quantization/x86.py` on one core of: {found['cpu']}. Medians, milliseconds; the same",
         "quantized file in both runtimes.",
+        "Estimates are by instructions, one scale for all: the median of what float32 takes of its estimates.",
         "",
-        "| network | float32 | int8 | of float32 | ONNX Runtime int8 | of ONNX Runtime |",
-        "|---|---|---|---|---|---|",
+        "| network | float32 | estimated | int8 | estimated | of float32 | ONNX Runtime int8 | of ONNX Runtime |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, row in rows.items():
-        cells = [name, *(f"{row[key]:.3f}" for key in ("float32_ms", "int8_ms")), f"{row['of float32']:.2f}"]
+        cells = [name]
+        for side in ("float32", "int8"):
+            cells += [f"{row[f'{side}_ms']:.3f}", f"{scale * row[f'{side}_estimated_ms']:.3f}"]
+        cells.append(f"{row['of float32']:.2f}")
         cells += [f"{row['onnxruntime_int8_ms']:.3f}", f"{row['of onnxruntime']:.2f}"]
         lines.append(f"| {' | '.join(cells)} |")
     means = [np.exp(np.mean([np.log(row[key]) for row in rows.values()])) for key in ("of float32", "of onnxruntime")]

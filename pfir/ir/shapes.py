@@ -39,8 +39,8 @@ _PLAIN_FORM = {
 _TO_FLOAT = {"MatMulIntegerToFloat": "MatMulInteger", "QGemm": "Gemm"}
 _LIKE_INPUT = frozenset(
     (
-        *("BiasGelu", "FastGelu", "Gelu", "GroupNorm", "QLinearLeakyRelu", "QLinearSigmoid", "QuickGelu"),
-        "SkipLayerNormalization",
+        *("BiasGelu", "FastGelu", "Gelu", "GroupNorm", "QLinearLeakyRelu", "QLinearSigmoid", "QLinearSoftmax"),
+        *("QuickGelu", "SkipLayerNormalization"),
     )
 )
 

@@ -15,7 +15,7 @@ from pfir.ir.operators.table import has_form
 from pfir.ir.operators.windows import each_of, pads_of
 
 _NORMS = ("GroupNormalization", "InstanceNormalization", "LayerNormalization", "LpNormalization")
-_REDUCTIONS = {"Average": "mean", "Mean": "mean", "Max": "max", "Min": "min"}
+_REDUCTIONS = {"Average": "mean", "Mean": "mean", "Max": "max", "Min": "min", "DynamicQuantizeLinear": "range"}
 _WORK = {"dense": "product", "conv3x3": "conv", "depthwise": "conv", "grouped": "conv"}
 
 

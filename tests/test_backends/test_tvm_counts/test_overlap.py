@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pfir.backends.tvm.counts.integers.dot_blocks import conv_int8
 from pfir.backends.tvm.counts.overlap import LOADS, beside, step
+from pfir.backends.tvm.schedule.integers.choice import integer_plan
+from pfir.cores import VNNI_CORES
 from pfir.target import parse_target
+from pfir.workload import Tail, Workload
 
 numbers = st.integers(1, 64)
 
@@ -34,3 +40,11 @@ def test_on_x86_loads_that_take_longer_count_as_multiply_adds():
     target = parse_target("x86-64:x86-64-v3")
     assert beside(target, 36, 25) == (36, 0)
     assert beside(target, 18, 24) == (2 * 24 / LOADS, 0)
+
+
+def test_on_x86_loads_beside_dot_products_count_as_nothing():
+    work = Workload("conv", (1, 64, 16, 16), (1, 64, 16, 16), (0, 2, 3, 1), (3, 3), pads=(1, 1), dtype="int8")
+    vnni = replace(parse_target("x86-64-v4"), cpu=VNNI_CORES[-1])
+    for target, loads in ((vnni, False), (parse_target("neoverse-n1"), True)):
+        found = conv_int8(target, work, Tail(bias=True), integer_plan(target, work))
+        assert (found.load > found.dot / 8) == loads

@@ -43,7 +43,14 @@ def _turned_gemm(net: Net):
     return (net.op("DequantizeLinear", y, *last),)
 
 
-@pytest.mark.parametrize("build", [*FAMILIES, _leaky_product, _turned_gemm], ids=lambda build: build.__name__)
+def _softmax(net: Net):
+    given, last = pair(net), pair(net)
+    x = net.op("QuantizeLinear", net.input(4, 5, 6), *given)
+    y = net.op("QLinearSoftmax", x, *given, *last, axis=1, opset=13, **MICROSOFT)
+    return (net.op("DequantizeLinear", y, *last),)
+
+
+@pytest.mark.parametrize("build", [*FAMILIES, _leaky_product, _turned_gemm, _softmax], ids=lambda build: build.__name__)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_results_are_those_of_onnx_runtime(build, seed):
     model = _model(build, seed)

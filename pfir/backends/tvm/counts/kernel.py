@@ -19,6 +19,7 @@ from pfir.backends.tvm.counts.integers.dot_blocks import conv_int8
 from pfir.backends.tvm.counts.integers.elements import elements_int8
 from pfir.backends.tvm.counts.integers.pair_blocks import conv_pairs
 from pfir.backends.tvm.counts.integers.pools import mean_int8, pool_int8
+from pfir.backends.tvm.counts.integers.ranges import SMALL_CALLS, range_int8
 from pfir.backends.tvm.counts.integers.winograd import winograd_int8
 from pfir.backends.tvm.counts.others.elementwise import elementwise
 from pfir.backends.tvm.counts.others.moves import move, transpose
@@ -88,7 +89,8 @@ class KernelCounts:
 
     def __call__(self, kernel: Kernel, target: Target) -> Instructions:
         """The instructions of one call, the virtual machine's part included."""
-        return CALL + self._of(kernel, target)
+        calls = 3 + SMALL_CALLS if kernel.workload.kind == "range" else 1
+        return CALL * calls + self._of(kernel, target)
 
     def more_weights(self, kernel: Kernel, target: Target) -> float:
         """Bytes by which a convolution's transformed weights exceed its own (Winograd)."""
@@ -157,6 +159,8 @@ def _of_integers(workload: Workload) -> _Count | None:
     """What counts a kernel over integers whose schedule is no choice; None of any other one."""
     if workload.dtype != INT8:
         return None
+    if workload.kind == "range":
+        return range_int8
     image = workload.family == "reduce" and len(workload.data) == _IMAGE_AXES and workload.order == NHWC
     if image and workload.kind == "mean" and workload.out[1:] == (workload.data[1], 1, 1):
         return mean_int8

@@ -16,7 +16,9 @@ from pfir.backends.tvm.lowering.fuse import NO_OPS, Group, elementwise, groups, 
 from pfir.backends.tvm.lowering.moves import MOVERS, mover, split, view
 from pfir.backends.tvm.lowering.normalization import over_rows
 from pfir.backends.tvm.lowering.quantized.constants import fold_quantized
+from pfir.backends.tvm.lowering.quantized.dynamic import spell_out_dynamic
 from pfir.backends.tvm.lowering.quantized.elements import on_integers
+from pfir.backends.tvm.lowering.quantized.fused_products import spell_out_products
 from pfir.backends.tvm.lowering.quantized.integers import image_form, integer_anchor
 from pfir.backends.tvm.lowering.quantized.moves import (
     are_alike,
@@ -31,6 +33,7 @@ from pfir.backends.tvm.lowering.quantized.nodes import QUANTIZE
 from pfir.backends.tvm.lowering.quantized.scales import folded
 from pfir.backends.tvm.lowering.quantized.spelled_out import spell_out
 from pfir.backends.tvm.lowering.quantized.storage import is_for_layers, store_as
+from pfir.backends.tvm.lowering.quantized.transposed import integer_transposed
 from pfir.backends.tvm.lowering.values import Program, Value
 from pfir.backends.tvm.schedule.integers.dot_blocks import stored
 from pfir.backends.tvm.schedule.tiles import plain_tile
@@ -83,6 +86,9 @@ def started(model: Model, target: Target, builder: Any, known: Known = NOTHING) 
     """
     model = sized(model)
     spell_out(model.graph)
+    if target.arithmetic.data == SINGLE:
+        spell_out_products(model.graph)
+        spell_out_dynamic(model.graph)
     constants = fold_quantized(model.graph)
     store_as(model.graph, stored(target))
     return model, Program(target, builder, model.graph.opset, known, constants)
@@ -196,7 +202,7 @@ class Lowering:
     def _anchor(self, group: Group) -> Anchor | None:
         """What heads the kernel of a group; None where none of ours computes it."""
         program, head = self.program, group.head
-        integers = integer_anchor(program, group, self.given)
+        integers = integer_anchor(program, group, self.given) or integer_transposed(program, group, self.given)
         return integers or anchor(program, group, self._read_by(head)) or mover(program, head, self.numbers)
 
     def _read_by(self, head: gs.Node) -> Values:

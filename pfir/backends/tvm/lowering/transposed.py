@@ -61,6 +61,11 @@ class Phases:
         """Zeros before its input."""
         return tuple(t - 1 - f for t, f in zip(self.taps, self.first, strict=True))
 
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return self.strides[0] * self.strides[1]
+
     def weights(self, weight: np.ndarray) -> np.ndarray:
         """`[I, O, KH, KW]` -> `[s_h * s_w * O, I, *taps]`, zeros where the strides do not divide the kernel."""
         (sh, sw), (th, tw) = self.strides, self.taps
@@ -81,15 +86,13 @@ def conv_transpose(program: Program, group: Group, value: Values) -> Anchor | No
     node = group.head
     weight, bias = array_of(node.inputs[1]), bias_of(node, 2)
     shape, out = shape_of(node.inputs[0]), shape_of(node.outputs[0])
-    if weight is None or len(shape) != 4 or bias is False or node.attrs.get("auto_pad", "NOTSET") != "NOTSET":
+    if not _is_covered(node) or bias is False:
         return None
     strides, dilations = each_of(node, "strides", 2), each_of(node, "dilations", 2)
-    groups = int(node.attrs.get("group", 1))
-    kernel, pads = weight.shape[2:], _transposed_pads(node, shape, weight.shape[2:], strides, dilations)
-    data = value(node.inputs[0])
-    within = all(p < k for p, k in zip(pads, kernel, strict=True))
-    if max(strides) > 1 and groups == 1 and dilations == (1, 1) and within:
-        return _phases(program, Phases(strides, pads, kernel, out[2:]), Layer(data, weight, bias))
+    groups, kernel, pads = int(node.attrs.get("group", 1)), weight.shape[2:], _transposed_pads(node)
+    data, phases = value(node.inputs[0]), phases_of(node)
+    if phases is not None:
+        return _phases(program, phases, Layer(data, weight, bias))
     begin = tuple((k - 1) * d - p for k, d, p in zip(kernel, dilations, pads, strict=True))
     workload = Workload(
         "conv",
@@ -105,6 +108,32 @@ def conv_transpose(program: Program, group: Group, value: Values) -> Anchor | No
         dtype=program.dtype,
     )
     return convolution(program, workload, Layer(data, turned(weight, groups), bias))
+
+
+def phases_of(node: gs.Node) -> Phases | None:
+    """The convolution to all phases of a transposed one; None where the zeros between its values are convolved."""
+    if not _is_covered(node) or int(node.attrs.get("group", 1)) != 1:
+        return None
+    strides, kernel = each_of(node, "strides", 2), shape_of(node.inputs[1])[2:]
+    pads = _transposed_pads(node)
+    within = all(p < k for p, k in zip(pads, kernel, strict=True))
+    if max(strides) == 1 or each_of(node, "dilations", 2) != (1, 1) or not within:
+        return None
+    return Phases(strides, pads, kernel, shape_of(node.outputs[0])[2:])
+
+
+def placed(program: Program, phases: Phases, made: Value, channels: int, bias: np.ndarray | None) -> Anchor:
+    """What puts each value of all phases at its place."""
+    shifts = tuple(p - f * s for p, f, s in zip(phases.pads, phases.first, phases.strides, strict=True))
+    attributes = {"kind": "phases", "strides": phases.strides, "shifts": shifts}
+    shown = channels_last((made.form.shape[0], channels, *phases.out))
+    return Anchor("move", attributes, [made], shown, plain_tile(program.target), bias)
+
+
+def _is_covered(node: gs.Node) -> bool:
+    """Whether it has constant weights and two axes of positions."""
+    constant = array_of(node.inputs[1]) is not None
+    return constant and len(node.inputs[0].shape) == 4 and node.attrs.get("auto_pad", "NOTSET") == "NOTSET"
 
 
 def _phases(program: Program, phases: Phases, layer: Layer) -> Anchor:
@@ -124,10 +153,7 @@ def _phases(program: Program, phases: Phases, layer: Layer) -> Anchor:
         inner = product(program, data, weight[:, :, 0, 0].T, None, channels_last(workload.out), workload.after)
     else:
         inner = convolution(program, workload, Layer(data, weight))
-    shifts = tuple(p - f * s for p, f, s in zip(phases.pads, phases.first, phases.strides, strict=True))
-    attributes = {"kind": "phases", "strides": phases.strides, "shifts": shifts}
-    shown, made = channels_last((batch, out, *phases.out)), _made(program, inner)
-    return Anchor("move", attributes, [made], shown, plain_tile(program.target), layer.bias)
+    return placed(program, phases, _made(program, inner), out, layer.bias)
 
 
 def _made(program: Program, anchor: Anchor) -> Value:
@@ -144,8 +170,10 @@ def _made(program: Program, anchor: Anchor) -> Value:
     return program.call(spec, anchor.tile, anchor.operands)
 
 
-def _transposed_pads(node: gs.Node, shape: tuple, kernel: tuple, strides: tuple, dilations: tuple) -> tuple[int, ...]:
+def _transposed_pads(node: gs.Node) -> tuple[int, ...]:
     """The begin pads; `output_shape` decides them where it is given."""
+    shape, kernel = shape_of(node.inputs[0]), shape_of(node.inputs[1])[2:]
+    strides, dilations = each_of(node, "strides", 2), each_of(node, "dilations", 2)
     wanted = node.attrs.get("output_shape")
     if not wanted:
         return tuple(int(p) for p in node.attrs.get("pads", [0] * 4))[:2]

@@ -19,7 +19,8 @@ _IMAGE = (0, 2, 3, 1)
 def routed(workload: Workload) -> Workload:
     """The work of the kernel that computes a convolution, whose `family` says of which kind it is."""
     if workload.spread != (1, 1):
-        return _phases(workload) or workload
+        convolution = phases(workload)
+        return workload if convolution is None else routed(convolution)
     if is_product(workload):
         return _flat(workload, prod((workload.out[0], *workload.out[2:])), workload.data[1])
     if workload.group == 1 and reads_all(workload):
@@ -48,17 +49,7 @@ def axes_of(workload: Workload) -> tuple[Axis, ...]:
     return tuple(Axis(*axis) for axis in zip(*sizes, strict=True))
 
 
-def _has_own_kernel(workload: Workload) -> bool:
-    """Whether vectors of channels stand for themselves: one output for each input, and not too many taps."""
-    alike = workload.out[1] == workload.data[1] >= FEWEST_LANES
-    return alike and prod(workload.kernel) <= MOST_TAPS
-
-
-def _flat(workload: Workload, rows: int, inner: int) -> Workload:
-    return Workload(PRODUCT, (rows, inner), (rows, workload.out[1]), (0, 1), after=workload.after, dtype=workload.dtype)
-
-
-def _phases(workload: Workload) -> Workload | None:
+def phases(workload: Workload) -> Workload | None:
     """The convolution to all phases of a transposed one, which has as many times the channels; None where the zeros
     between the values are convolved."""
     if workload.group != 1 or workload.dilations != (1, 1):
@@ -67,5 +58,14 @@ def _phases(workload: Workload) -> Workload | None:
     taps = tuple(-(-k // s) for k, s in zip(workload.kernel, steps, strict=True))
     sizes = tuple(-(-size // s) for size, s in zip(workload.out[2:], steps, strict=True))
     out = (workload.out[0], workload.out[1] * prod(steps), *sizes)
-    found = replace(workload, out=out, kernel=taps, spread=(1, 1), pads=tuple(t - 1 for t in taps))
-    return routed(found)
+    return replace(workload, out=out, kernel=taps, spread=(1, 1), pads=tuple(t - 1 for t in taps))
+
+
+def _has_own_kernel(workload: Workload) -> bool:
+    """Whether vectors of channels stand for themselves: one output for each input, and not too many taps."""
+    alike = workload.out[1] == workload.data[1] >= FEWEST_LANES
+    return alike and prod(workload.kernel) <= MOST_TAPS
+
+
+def _flat(workload: Workload, rows: int, inner: int) -> Workload:
+    return Workload(PRODUCT, (rows, inner), (rows, workload.out[1]), (0, 1), after=workload.after, dtype=workload.dtype)

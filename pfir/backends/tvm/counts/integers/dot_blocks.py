@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from pfir.backends.tvm.counts.integers.rounding import after_sums
 from pfir.backends.tvm.counts.integers.walk import WRITTEN_OUT, Walk, stretches, tiles_of, walk_of
+from pfir.backends.tvm.counts.overlap import beside
 from pfir.backends.tvm.counts.sums import Sum
 from pfir.backends.tvm.kernels.integers.groups import cut
 from pfir.backends.tvm.kernels.integers.tile import parts_of
@@ -84,7 +85,8 @@ def of_block(target: Target, walk: Walk, block: Block, tail: Tail) -> Instructio
     paired = 2 if arm else 1
     loads, weights = walk.rows * row.loads, walk.rows * row.weights * registers
     values_bytes = walk.together * walk.rows * row.products * walk.positions
-    total.read(1, loads + weights / paired, values_bytes + weights * target.core.vector_bytes)
+    dots, loads = beside(target, walk.rows * row.products * registers, loads + weights / paired)
+    total.read(1, loads, values_bytes + weights * target.core.vector_bytes if loads else 0)
     begin = walk.lines * vectors
     total.read(1, begin * row.tiles / paired, begin * row.tiles * target.core.vector_bytes)
     total.compute(1, 0, walk.lines * (registers * row.positions - vectors * row.tiles))
@@ -92,9 +94,8 @@ def of_block(target: Target, walk: Walk, block: Block, tail: Tail) -> Instructio
         total.compute(1, 0, walk.rows * row.zipped + begin * (row.tiles + _APART * row.positions))
     total.steer(walk.lines, _A_LINE + row.tiles * _A_TILE, 2 + row.tiles)
     total.steer(walk.rows, row.tiles * _A_ROW + row.runs * _A_RUN + row.rounds * _A_ROUND, row.tiles + row.rounds)
-    dots = Instructions(dot=walk.rows * row.products * registers)
     ends = Instructions()
     for width in block.lanes:
         for _, kept in [(0, width)] if width <= walk.channels else parts_of(walk.channels):
             ends += after_sums(target, tail, kept, walk.out / row.tiles)
-    return total.instructions(False) + dots + ends * (walk.lines * walk.out)
+    return total.instructions(False) + Instructions(dot=dots) + ends * (walk.lines * walk.out)

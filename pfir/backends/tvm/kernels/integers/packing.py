@@ -36,6 +36,19 @@ def pack(weight: np.ndarray, group: int, blocks: tuple[Block, ...], inner: int, 
     )
 
 
+def joined(weight: np.ndarray, group: int, count: int) -> np.ndarray:
+    """`[G*O, I, KH, KW]` -> `[G*O, count * I, KH, KW]`: of as many groups that are one, whose weights for each other's
+    inputs are zero.
+
+    Args:
+        group: G.
+    """
+    outputs, inputs, *kernel = weight.shape
+    wide = np.zeros((outputs, count, inputs, *kernel), weight.dtype)
+    wide[np.arange(outputs), np.arange(outputs) // (outputs // group) % count] = weight
+    return wide.reshape(outputs, count * inputs, *kernel)
+
+
 def _groups(weight: np.ndarray, together: int) -> np.ndarray:
     """`[O, I, KH, KW]` -> `[O, KH, KW, groups, T]`, zeros where another group has the value."""
     taps = weight.transpose(0, 2, 3, 1)

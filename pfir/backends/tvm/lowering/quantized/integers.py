@@ -14,7 +14,7 @@ import onnx_graphsurgeon as gs
 from pfir.backends.tvm.kernels.direct.layer import Layer
 from pfir.backends.tvm.kernels.integers.depthwise.packing import pack_depthwise
 from pfir.backends.tvm.kernels.integers.depthwise.products import products_by
-from pfir.backends.tvm.kernels.integers.packing import Border, starts
+from pfir.backends.tvm.kernels.integers.packing import Border, joined, starts
 from pfir.backends.tvm.kernels.integers.pairs.packing import packed_for
 from pfir.backends.tvm.kernels.integers.winograd.packing import WHOLE, is_exact, pack_points, tiled_starts
 from pfir.backends.tvm.lowering.anchor import Anchor, Values, array_of, optional, shape_of
@@ -78,7 +78,7 @@ def integer_layer(program: Program, node: gs.Node, data: Value) -> IntegerLayer 
         return None
     integers, scale = weight
     multiplier = scale * data.form.quantization.scale * float(node.attrs.get("alpha", 1.0))
-    bias = _bias(node, multiplier)
+    bias = bias_in_steps(node, multiplier)
     if bias is None:
         return None
     point = data.form.quantization.zero_point
@@ -89,15 +89,27 @@ def integer_anchor(program: Program, group: Group, value: Values) -> Anchor | No
     """What heads the kernel of a layer of integers; None where it is none, or where no kernel of ours sums them."""
     node = group.head
     layer = integer_layer(program, node, value(node.inputs[0])) if node.op in _LAYERS else None
-    if layer is None or (layer.weight.min() < -_MOST and adds_in_16_bits(program.target)):
+    if layer is None:
         return None
     shape = shape_of(node.outputs[0])
     result = channels_last(shape) if node.op == "Conv" else plain(shape)
-    workload = convolved(program.target, _workload(group, layer, result))
-    if workload is None or not _line_up(group, result, channels_last(workload.out)):
+    work = _workload(group, layer, result)
+    found = convolved(program.target, work)
+    return summed(program, work, layer, result) if found and _line_up(group, result, channels_last(found.out)) else None
+
+
+def summed(program: Program, work: Workload, layer: IntegerLayer, result: Form) -> Anchor | None:
+    """What heads the kernel of this work; None where no kernel of ours sums its integers.
+
+    Args:
+        result: The result as the model has it.
+    """
+    workload = convolved(program.target, work)
+    if workload is None or (layer.weight.min() < -_MOST and adds_in_16_bits(program.target)):
         return None
     data = program.laid_out(layer.data, replace(layer.data.form, order=workload.order))
-    layer = replace(layer, data=program.view(data, replace(data.form, shape=workload.data)))
+    weight = joined(layer.weight, work.group, work.group // workload.group)
+    layer = replace(layer, data=program.view(data, replace(data.form, shape=workload.data)), weight=weight)
     return (_depthwise if workload.family == DEPTHWISE else _anchor)(program, workload, layer, result)
 
 
@@ -274,7 +286,7 @@ def _weight(program: Program, node: gs.Node) -> tuple[np.ndarray, np.ndarray] | 
         return None
     if node.op == "MatMul" or (node.op == "Gemm" and not node.attrs.get("transB", 0)):
         constant = constant.turned([1, 0]) if constant.integers.ndim == len("IO") else None
-    integers = None if constant is None else _symmetric(constant)
+    integers = None if constant is None else symmetric(constant)
     if integers is None or (constant.scale.size > 1 and constant.axis != 0):
         return None
     outputs, inputs, *kernel = integers.shape
@@ -282,7 +294,7 @@ def _weight(program: Program, node: gs.Node) -> tuple[np.ndarray, np.ndarray] | 
     return integers.reshape(outputs, inputs, *rows, *kernel), np.broadcast_to(constant.scale.astype(float), (outputs,))
 
 
-def _symmetric(constant: QuantizedConstant) -> np.ndarray | None:
+def symmetric(constant: QuantizedConstant) -> np.ndarray | None:
     """The integers less their zero point, where int8 holds those."""
     points = constant.zero_point
     if points.size > 1:
@@ -291,7 +303,7 @@ def _symmetric(constant: QuantizedConstant) -> np.ndarray | None:
     return whole.astype(np.int8) if whole.min() >= -128 and whole.max() <= 127 else None
 
 
-def _bias(node: gs.Node, step: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None] | None:
+def bias_in_steps(node: gs.Node, step: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None] | None:
     """The bias in steps, or else as it is; None where it is no constant of one number a channel."""
     tensor = optional(node, 2)
     if tensor is None or (array_of(tensor) is not None and not array_of(tensor).any()):

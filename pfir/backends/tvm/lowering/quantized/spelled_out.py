@@ -11,7 +11,7 @@ import onnx_graphsurgeon as gs
 from pfir.backends.tvm.lowering.form import EIGHT_BITS
 from pfir.backends.tvm.lowering.quantized.nodes import DEQUANTIZE, QUANTIZE, type_of
 from pfir.ir.edit import Names, array, operand
-from pfir.ir.operators.records import Form, Integers, Operator
+from pfir.ir.operators.records import MICROSOFT, Form, Integers, Operator
 from pfir.ir.operators.table import operator_of
 
 _FLOATS = {
@@ -25,7 +25,13 @@ _FLOATS = {
     "QLinearMatMul": "MatMul",
     "QLinearMul": "Mul",
     "QLinearSigmoid": "Sigmoid",
+    "QLinearSoftmax": "Softmax",
 }
+_SOFTMAX = Operator(
+    "QLinearSoftmax", Form.ELEMENTWISE, (MICROSOFT,), integers={0: Integers(1, 2)}, result=Integers(3, 4)
+)
+_BY_AXIS = 13  # the opset from which on a Softmax is one along an axis
+_NOT_OF_FLOATS = ("channels_last", "opset")
 
 
 def spell_out(graph: gs.Graph) -> None:
@@ -38,13 +44,25 @@ def spell_out(graph: gs.Graph) -> None:
 
 
 def _is_covered(node: gs.Node) -> bool:
-    operator = operator_of(node)
+    operator = _operator(node)
     if operator is None or operator.name not in _FLOATS or node.attrs.get("channels_last", 0):
+        return False
+    if node.op == "QLinearSoftmax" and not _is_along_an_axis(node):
         return False
     read = _read(node, operator)
     said = [*read.values(), *([operator.result] if operand(node, operator.result.scale) else [])]
     constant = all(array(operand(node, place)) is not None for integers in said for place in _places(node, integers))
     return constant and all(type_of(node.inputs[place]) in EIGHT_BITS for place in read)
+
+
+def _operator(node: gs.Node) -> Operator | None:
+    return _SOFTMAX if node.op == _SOFTMAX.name and node.domain == MICROSOFT else operator_of(node)
+
+
+def _is_along_an_axis(node: gs.Node) -> bool:
+    """Whether a Softmax sums along one axis, not along all from there on."""
+    rank = len(node.inputs[0].shape)
+    return node.attrs.get("opset", 0) >= _BY_AXIS or node.attrs.get("axis", -1) % rank == rank - 1
 
 
 def _places(node: gs.Node, integers: Integers) -> list[int]:
@@ -63,7 +81,7 @@ class _Spelling:
     """The nodes that stand for one."""
 
     def __init__(self, node: gs.Node, names: Names) -> None:
-        self.node, self.names, self.operator = node, names, operator_of(node)
+        self.node, self.names, self.operator = node, names, _operator(node)
         self.read, self.before = _read(node, self.operator), []
 
     def nodes(self) -> list[gs.Node]:
@@ -113,7 +131,7 @@ class _Spelling:
         return gs.Node(op, name, dict(attributes), inputs, [output])
 
     def _attributes(self) -> dict[str, object]:
-        return {name: value for name, value in self.node.attrs.items() if name != "channels_last"}
+        return {name: value for name, value in self.node.attrs.items() if name not in _NOT_OF_FLOATS}
 
 
 def _pair(integers: Integers) -> tuple[int, int]:

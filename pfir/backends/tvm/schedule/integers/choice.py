@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
 from operator import itemgetter
 
 import numpy as np
 
-from pfir.backends.tvm.counts.integers.dot_blocks import of_block
+from pfir.backends.tvm.counts.integers.dot_blocks import conv_int8, of_block
+from pfir.backends.tvm.counts.integers.pair_blocks import conv_pairs
 from pfir.backends.tvm.counts.integers.walk import Walk, walk_of
 from pfir.backends.tvm.schedule.blocks import Block, Shape
 from pfir.backends.tvm.schedule.coverings import coverings
@@ -42,6 +45,8 @@ _OTHERS_OF_MATRICES = 4
 _MOST_ROWS = 14
 _FEW = 4  # plans that are worth measuring
 _FEWEST = 4  # input values that a run has
+_MOST_JOINED = 16  # input channels of groups that are joined
+_AFTER = Tail(bias=True, operators=("Mul",))
 
 
 def covers(target: Target, workload: Workload) -> bool:
@@ -50,6 +55,27 @@ def covers(target: Target, workload: Workload) -> bool:
     few = workload.group == 1 and workload.channels < _FEWEST
     has = dot_of(target) is not None or pairs_of(target) is not None
     return has and (few or workload.channels >= _FEWEST)
+
+
+def joined(target: Target, workload: Workload) -> Workload:
+    """The same work with as many groups of few channels joined to one as take the fewest cycles; the weights between
+    them are zero. Groups of single channels are so where floats would take longer: where dot products by lanes make
+    several outputs of each."""
+    group, channels = workload.group, workload.channels
+    several = channels > 1 or (dot_of(target) == SDOT and workload.out[1] > group)
+    if group == 1 or channels >= _FEWEST or not several or not covers(target, replace(workload, group=1)):
+        return workload
+    counts = [n for n in range(1, group + 1) if group % n == 0 and _FEWEST <= n * channels <= _MOST_JOINED]
+    works = [replace(workload, group=group // count) for count in counts or [group]]
+    return min(works, key=lambda work: _cycles(target, work))
+
+
+@lru_cache(maxsize=1 << 12)
+def _cycles(target: Target, workload: Workload) -> float:
+    """What the best plan takes."""
+    plan = integer_plan(target, workload)
+    count = conv_int8 if isinstance(plan, DotBlocks) else conv_pairs
+    return target.core.costs.cycles(count(target, workload, _AFTER, plan))
 
 
 def adds_in_16_bits(target: Target) -> bool:
@@ -87,8 +113,7 @@ def _priced(target: Target, workload: Workload, dot: str) -> list[tuple[float, D
     walk = walk_of(workload, MATRIX_VALUES if dot == SMMLA else DOT_VALUES, positions=positions_together(dot))
     ways = coverings(workload.out[1] // workload.group, shapes)
     blocks = [Block(*shape, _rows(target, walk, shape)) for shape in shapes]
-    after = Tail(bias=True, operators=("Mul",))
-    cycles = np.array([target.core.costs.cycles(of_block(target, walk, block, after)) for block in blocks])
+    cycles = np.array([target.core.costs.cycles(of_block(target, walk, block, _AFTER)) for block in blocks])
     prices = ways.prices(cycles)
     order = np.argsort(prices, kind="stable")[:_FEW]
     return [(float(prices[way]), _plan(target, blocks, ways.kinds(int(way)), dot)) for way in order]
