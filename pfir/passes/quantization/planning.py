@@ -10,7 +10,7 @@ from pfir.ir.linear_edits import EditableLayer
 from pfir.ir.model import Model
 from pfir.passes.quantization.calibration import RangeOf, calibrated
 from pfir.passes.quantization.grids import Grid, WeightGrid
-from pfir.passes.quantization.placement import Placement, layers_of, place, result_of
+from pfir.passes.quantization.placement import KERNELS, Placement, layers_of, place, result_of
 from pfir.passes.quantization.ranges import Histogram
 from pfir.passes.quantization.weights import weight_grid, with_room_for_bias
 from pfir.passes.quantization.writing import Quantized
@@ -25,6 +25,7 @@ class Settings:
         range_of: Finds the range of an activation.
         per_channel: Whether each output channel of a weight has a scale of its own.
         least_error: Whether weights get scales of the least squared error rather than those that clip nothing.
+        pairs: Where activations get few bits, as `place` takes it.
     """
 
     weight_bits: int
@@ -32,6 +33,7 @@ class Settings:
     range_of: RangeOf
     per_channel: bool
     least_error: bool
+    pairs: str = KERNELS
 
 
 def plan_quantized(
@@ -45,7 +47,7 @@ def plan_quantized(
     Args:
         histograms: Of every tensor that `place` finds.
     """
-    placement = place(model, left_in_float)
+    placement = place(model, left_in_float, settings.pairs)
     grids = _activation_grids(placement, histograms, settings)
     layers = layers_of(model)
     weights = {name: _weight_grid(layers[name], grids, settings) for name in placement.layers}

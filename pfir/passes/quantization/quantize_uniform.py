@@ -18,10 +18,10 @@ from pfir.passes.base import Activations, Change, Context, Pass
 from pfir.passes.batch_norm.fold import FoldBatchNorm
 from pfir.passes.quantization.bias_correction import correct_biases
 from pfir.passes.quantization.calibration import CALIBRATIONS, range_finder
-from pfir.passes.quantization.equalize import equalize
+from pfir.passes.quantization.equalize import POWERS, equalize
 from pfir.passes.quantization.opset import FIRST_WITH_CHANNELS, FIRST_WITH_FOUR_BITS, lift_opset
 from pfir.passes.quantization.output_error import OutputError
-from pfir.passes.quantization.placement import layers_of, place
+from pfir.passes.quantization.placement import KERNELS, OPERATORS, layers_of, place
 from pfir.passes.quantization.planning import Settings, constant_layers, plan_quantized
 from pfir.passes.quantization.ranges import Histogram, observe
 from pfir.passes.quantization.rounding.adaround import adaround
@@ -79,6 +79,8 @@ class QuantizeUniform(Pass):
             layer; blocks, which goes on from compensated and learns block by block, in minutes. What does not lower the
             error of the outputs is left.
         float_layers: How many of the most sensitive layers stay in float; none leaves it to a search.
+        pairs: Where activations are rounded: between kernels, as pfir's do best; or behind all operators, by which ONNX
+            Runtime computes layers in front of a sum in integers, too, and more is lost.
 
     Raises:
         UsageError: A field is out of its range, there is no calibration data, or no node of a name to keep.
@@ -102,6 +104,7 @@ class QuantizeUniform(Pass):
     bias_correction: bool = True
     rounding: str = "nearest"
     float_layers: int | None = 0
+    pairs: str = KERNELS
 
     def __post_init__(self) -> None:
         for label, bits in (("weight_bits", self.weight_bits), ("activation_bits", self.activation_bits)):
@@ -110,6 +113,7 @@ class QuantizeUniform(Pass):
         for label, value, known in (
             ("calibration", self.calibration, CALIBRATIONS),
             ("rounding", self.rounding, ROUNDINGS),
+            ("pairs", self.pairs, (KERNELS, OPERATORS)),
         ):
             if value not in known:
                 raise UsageError(f"{label} is {value}; it must be one of {', '.join(known)}")
@@ -159,6 +163,7 @@ class QuantizeUniform(Pass):
             range_finder(self.calibration, self.percentile),
             self.per_channel,
             self.calibration == "mse",
+            self.pairs,
         )
 
 
@@ -183,6 +188,8 @@ class _Work:
         self._constant = constant_layers(start, self._histograms)
         self._left = {*asked, *self._constant}
         self._sensitive: tuple[str, ...] = ()
+        self._equalised = 0
+        self._settings = chosen.settings()
         self._done: list[str] = []
         if len(self._left) == len(layers_of(start)):
             raise Infeasible(f"no layer is left to quantize: all stay float, as {', '.join(sorted(self._left)[:5])}")
@@ -208,27 +215,35 @@ class _Work:
         count = len(layers) - len(self._left) - len(self._sensitive)
         constant = [f"{n} stays float: {t} is constant on the calibration data" for n, t in self._constant.items()]
         sensitive = [f"the most sensitive layers stay float: {', '.join(self._sensitive)}"] if self._sensitive else []
-        return (f"{count} of {len(layers)} layers quantized", *constant, *sensitive, *self._done)
+        equalised = [f"{self._equalised} channels equalised"] if self._equalised else []
+        return (f"{count} of {len(layers)} layers quantized", *constant, *sensitive, *equalised, *self._done)
 
     def _observed(self, model: Model) -> dict[str, Histogram]:
-        return observe(model, place(model).tensors, self._activations)
+        return observe(model, self._tensors(model), self._activations)
+
+    def _tensors(self, model: Model) -> tuple[str, ...]:
+        return place(model, pairs=self._pass.pairs).tensors
 
     def _plan(self, but_for: Collection[str] = ()) -> Quantized:
         left = {*self._left, *self._sensitive, *but_for}
-        return plan_quantized(self._model, self._histograms, self._pass.settings(), left)
+        return plan_quantized(self._model, self._histograms, self._settings, left)
 
     def _loss(self) -> float:
         return self._error.of(written(self._model, self._plan()))
 
     def _equalize(self) -> None:
-        before, plain, seen = self._loss(), self._model, self._histograms
-        self._model = plain.clone()
-        changed = equalize(self._model, place(plain).tensors, self._activations, self._pass.per_channel)
-        self._histograms = self._observed(self._model)
-        if changed and self._loss() < before:
-            self._done.append(f"{changed} channels equalised")
-        else:
-            self._model, self._histograms = plain, seen
+        """Keep the best of what it is and what it becomes by each power."""
+        plain, least = self._model, self._loss()
+        for power in POWERS if self._pass.per_channel else POWERS[:1]:
+            seen = self._model, self._histograms
+            self._model = plain.clone()
+            changed = equalize(self._model, self._tensors(plain), self._activations, self._pass.per_channel, power)
+            self._histograms = self._observed(self._model)
+            loss = self._loss()
+            if changed and loss < least:
+                least, self._equalised = loss, changed
+            else:
+                self._model, self._histograms = seen
 
     def _keep_sensitive(self, count: int) -> None:
         layers = [name for name in layers_of(self._model) if name not in self._left]
