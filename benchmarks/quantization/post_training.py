@@ -44,6 +44,7 @@ from pfir.run.evaluate import Reference, evaluate, reference  # noqa: E402
 RESULTS = ROOT / "benchmarks" / "results" / "quantization.json"
 BASELINE = "simplify,fold-batch-norm"
 BATCH = 16
+TEST_IMAGES = 10_000
 CIFAR = "scale=1/255,mean=0.485:0.456:0.406,std=0.229:0.224:0.225"
 PLAIN = "equalize=false bias_correction=false"
 
@@ -67,8 +68,7 @@ class Subject:
         data: `cifar10`, the name of a file under shared/data, or None for generated inputs.
         preprocess: Of the data.
         range: Of generated inputs.
-        calibration, judging: How many samples.
-        tested: Whether all test images judge rather than others of the training images.
+        calibration, judging: How many samples; of CIFAR-10 10,000 to judge on are its test images.
         ways: What is tried beside the float model; all where there are none.
     """
 
@@ -78,7 +78,6 @@ class Subject:
     range: Range = Range()
     calibration: int = 100
     judging: int = 400
-    tested: bool = False
     ways: tuple[str, ...] = ()
 
 
@@ -96,10 +95,10 @@ SUBJECTS = {
     "keywords": Subject("mltk_keyword_spotting_fp32.onnx"),
     "wakewords": Subject("mltk_visual_wake_words_fp32.onnx"),
     "resnet20-test": Subject(
-        "resnet20_cifar10_fp32.onnx", "cifar10", CIFAR, Range(), 256, 10_000, tested=True, ways=TESTED
+        "resnet20_cifar10_fp32.onnx", "cifar10", CIFAR, calibration=256, judging=TEST_IMAGES, ways=TESTED
     ),
     "resnet56-test": Subject(
-        "resnet56_cifar10_fp32.onnx", "cifar10", CIFAR, Range(), 256, 10_000, tested=True, ways=TESTED
+        "resnet56_cifar10_fp32.onnx", "cifar10", CIFAR, calibration=256, judging=TEST_IMAGES, ways=TESTED
     ),
 }
 OURS = {
@@ -192,7 +191,7 @@ def _ground(subject: Subject, arguments: argparse.Namespace) -> Ground:
     order = np.random.default_rng(0).permutation(len(whole))
     chosen, others = order[: subject.calibration], order[subject.calibration :][: subject.judging]
     calibration = whole.subset(np.sort(chosen))
-    if subject.tested:
+    if subject.judging == TEST_IMAGES:
         return Ground(model, calibration, open_data(folder.with_name("test.npz"), inputs, preprocess))
     return Ground(model, calibration, whole.subset(np.sort(others)))
 
