@@ -81,6 +81,8 @@ class QuantizeUniform(Pass):
         float_layers: How many of the most sensitive layers stay in float; none leaves it to a search.
         pairs: Where activations are rounded: between kernels, as pfir's do best; or behind all operators, by which ONNX
             Runtime computes layers in front of a sum in integers, too, and more is lost.
+        eight_bit_share: Share of all weights, in [0, 1]: the layers of the fewest weights, so many together, have eight
+            bits; depthwise ones and the first, which lose most by fewer, are among them.
 
     Raises:
         UsageError: A field is out of its range, there is no calibration data, or no node of a name to keep.
@@ -105,6 +107,7 @@ class QuantizeUniform(Pass):
     rounding: str = "nearest"
     float_layers: int | None = 0
     pairs: str = KERNELS
+    eight_bit_share: float = 0.0
 
     def __post_init__(self) -> None:
         for label, bits in (("weight_bits", self.weight_bits), ("activation_bits", self.activation_bits)):
@@ -119,6 +122,8 @@ class QuantizeUniform(Pass):
                 raise UsageError(f"{label} is {value}; it must be one of {', '.join(known)}")
         if not 50 < self.percentile <= 100:
             raise UsageError(f"percentile is {self.percentile}; it must be in (50, 100]")
+        if not 0 <= self.eight_bit_share <= 1:
+            raise UsageError(f"eight_bit_share is {self.eight_bit_share}; it must be in [0, 1]")
         if self.float_layers is not None and self.float_layers < 0:
             raise UsageError(f"float_layers is {self.float_layers}; it must be at least 0")
 
@@ -164,6 +169,7 @@ class QuantizeUniform(Pass):
             self.per_channel,
             self.calibration == "mse",
             self.pairs,
+            self.eight_bit_share,
         )
 
 
@@ -207,7 +213,7 @@ class _Work:
         self._reference, plan = self._model, self._plan()
         if self._pass.bias_correction:
             self._correct_biases(plan)
-        return self._rounded(written(self._model, plan))
+        return self._rounded(written(self._model, plan), {name: grid.bits for name, grid in plan.weights.items()})
 
     def notes(self) -> tuple[str, ...]:
         """What a user should know."""
@@ -261,9 +267,9 @@ class _Work:
             self._model = corrected
             self._done.append("biases corrected")
 
-    def _rounded(self, nearest: Model) -> Model:
+    def _rounded(self, nearest: Model, bits: Mapping[str, int]) -> Model:
         made = nearest.clone()
-        chosen = ROUNDINGS[self._pass.rounding](made, self._reference, self._pass.weight_bits, self._context)
+        chosen = ROUNDINGS[self._pass.rounding](made, self._reference, bits, self._context)
         if not chosen or self._error.of(made) >= self._error.of(nearest):
             return nearest
         self._done.append(f"{len(chosen)} layers rounded by {self._pass.rounding}")

@@ -58,7 +58,7 @@ def _worse(model, reference, weight_bits, given):
 def _better(model, reference, weight_bits, given):
     """The first layer gets eight bits after all."""
     weight = layers_of(reference)["Conv_1"].weight
-    assert weight_bits == 2 and given.activations is not None
+    assert weight_bits == {"Conv_1": 2} and given.activations is not None
     scale = (np.abs(weight).max(axis=(1, 2, 3)) / 127).astype(np.float32)
     bias = model.initializers()["c1_quantized"].values * (model.initializers()["c0_scale"].values / scale)
     integers = np.rint(weight / scale.reshape(-1, 1, 1, 1)).astype(np.int8)
@@ -195,6 +195,8 @@ def test_activations_that_are_nan_are_refused():
     ("fields", "said"),
     [
         ("weight_bits=9", "weight_bits is 9; it must be 2 to 8"),
+        ("pairs=all", "pairs is all; it must be one of kernels, operators"),
+        ("eight_bit_share=2", r"eight_bit_share is 2.0; it must be in \[0, 1\]"),
         ("activation_bits=1", "activation_bits is 1; it must be 2 to 8"),
         ("calibration=best", "calibration is best; it must be one of min-max, percentile, entropy, mse"),
         ("rounding=up", "rounding is up; it must be one of nearest, compensated, adaround, blocks"),
