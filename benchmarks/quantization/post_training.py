@@ -81,7 +81,7 @@ class Subject:
     ways: tuple[str, ...] = ()
 
 
-TESTED = ("static-min-max", "default", "W4A8-compensated")
+TESTED = ("static-min-max", "default", "W4A8-mixed")
 SUBJECTS = {
     "efficientnet": Subject(
         "efficientnet_lite0_in1k_fp32_static.onnx", "imagenet_sample_500.zip", "mean=127,std=128,resize=256,crop=224"
@@ -115,6 +115,7 @@ OURS = {
     "W6A8": "weight_bits=6",
     "W4A8": "weight_bits=4",
     "W4A8-compensated": "weight_bits=4 rounding=compensated",
+    "W4A8-mixed": "weight_bits=4 rounding=compensated eight_bit_share=0.05",
 }
 THEIRS = {"static-min-max": "MinMax", "static-percentile": "Percentile", "static-entropy": "Entropy"}
 
