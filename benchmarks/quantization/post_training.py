@@ -81,7 +81,7 @@ class Subject:
     ways: tuple[str, ...] = ()
 
 
-TESTED = ("static-min-max", "default", "W4A8-mixed")
+TESTED = ("static-min-max", "default", "W4A8-compensated")
 SUBJECTS = {
     "efficientnet": Subject(
         "efficientnet_lite0_in1k_fp32_static.onnx", "imagenet_sample_500.zip", "mean=127,std=128,resize=256,crop=224"
