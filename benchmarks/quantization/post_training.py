@@ -112,6 +112,7 @@ OURS = {
     "compensated": "rounding=compensated",
     "float-2": "float_layers=2",
     "float-5": "float_layers=5",
+    "float-share": "float_share=0.06",
     "W6A8": "weight_bits=6",
     "W4A8": "weight_bits=4",
     "W4A8-compensated": "weight_bits=4 rounding=compensated",

@@ -29,7 +29,7 @@ from pfir.passes.quantization.rounding.base import Rounding
 from pfir.passes.quantization.rounding.blocks.reconstruct import round_blocks
 from pfir.passes.quantization.rounding.compensated import compensate
 from pfir.passes.quantization.rounding.nearest import nearest
-from pfir.passes.quantization.sensitivity import most_sensitive, sensitivities
+from pfir.passes.quantization.sensitivity import most_sensitive, sensitivities, within_share
 from pfir.passes.quantization.writing import Quantized, written
 from pfir.passes.simplification.simplify import Simplify
 from pfir.space import Parameter, Space
@@ -79,6 +79,8 @@ class QuantizeUniform(Pass):
             layer; blocks, which goes on from compensated and learns block by block, in minutes. What does not lower the
             error of the outputs is left.
         float_layers: How many of the most sensitive layers stay in float; none leaves it to a search.
+        float_share: Share of all multiply-accumulates, in [0, 1]: without float_layers, the layers that are the most
+            sensitive for those they do, so many together, stay in float. A twentieth often costs hardly any time.
         pairs: Where activations are rounded: between kernels, as pfir's do best; or behind all operators, by which ONNX
             Runtime computes layers in front of a sum in integers, too, and more is lost.
         eight_bit_share: Share of all weights, in [0, 1]: the layers of the fewest weights, so many together, have eight
@@ -106,6 +108,7 @@ class QuantizeUniform(Pass):
     bias_correction: bool = True
     rounding: str = "nearest"
     float_layers: int | None = 0
+    float_share: float = 0.0
     pairs: str = KERNELS
     eight_bit_share: float = 0.0
 
@@ -122,8 +125,9 @@ class QuantizeUniform(Pass):
                 raise UsageError(f"{label} is {value}; it must be one of {', '.join(known)}")
         if not 50 < self.percentile <= 100:
             raise UsageError(f"percentile is {self.percentile}; it must be in (50, 100]")
-        if not 0 <= self.eight_bit_share <= 1:
-            raise UsageError(f"eight_bit_share is {self.eight_bit_share}; it must be in [0, 1]")
+        for label, share in (("eight_bit_share", self.eight_bit_share), ("float_share", self.float_share)):
+            if not 0 <= share <= 1:
+                raise UsageError(f"{label} is {share}; it must be in [0, 1]")
         if self.float_layers is not None and self.float_layers < 0:
             raise UsageError(f"float_layers is {self.float_layers}; it must be at least 0")
 
@@ -208,8 +212,8 @@ class _Work:
         """The quantized model."""
         if self._pass.equalize:
             self._equalize()
-        if self._pass.float_layers:
-            self._keep_sensitive(self._pass.float_layers)
+        if self._pass.float_layers or self._pass.float_share:
+            self._keep_sensitive()
         self._reference, plan = self._model, self._plan()
         if self._pass.bias_correction:
             self._correct_biases(plan)
@@ -251,10 +255,14 @@ class _Work:
             else:
                 self._model, self._histograms = seen
 
-    def _keep_sensitive(self, count: int) -> None:
+    def _keep_sensitive(self) -> None:
         layers = [name for name in layers_of(self._model) if name not in self._left]
         found = sensitivities(layers, self._error, lambda name: self._alone(name, layers))
-        self._sensitive = most_sensitive(self._model, found, count, self._context.input_shapes)
+        count, sizes = self._pass.float_layers, self._context.input_shapes
+        if count:
+            self._sensitive = most_sensitive(self._model, found, count, sizes)
+        else:
+            self._sensitive = within_share(self._model, found, self._pass.float_share, sizes)
 
     def _alone(self, name: str, layers: Sequence[str]) -> Model:
         """The model with one layer quantized."""

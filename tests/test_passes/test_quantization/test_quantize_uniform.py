@@ -105,6 +105,13 @@ def test_the_most_sensitive_layers_stay_in_float():
     assert any("the most sensitive layers stay float" in note for note in notes)
 
 
+def test_a_share_of_the_work_stays_in_float():
+    net = residual()
+    made, notes = run([QuantizeUniform(weight_bits=2, float_share=0.01, **PLAIN)], net, context(net))
+    assert "quantize-uniform: the most sensitive layers stay float: Gemm_10" in notes
+    assert list(layers_of(made)) == ["Gemm_10"]
+
+
 def test_a_second_run_changes_nothing():
     net = quantized(residual(), **PLAIN)
     again, notes = run([QuantizeUniform()], net, context(residual()))
@@ -196,6 +203,7 @@ def test_activations_that_are_nan_are_refused():
     [
         ("weight_bits=9", "weight_bits is 9; it must be 2 to 8"),
         ("pairs=all", "pairs is all; it must be one of kernels, operators"),
+        ("float_share=-1", r"float_share is -1.0; it must be in \[0, 1\]"),
         ("eight_bit_share=2", r"eight_bit_share is 2.0; it must be in \[0, 1\]"),
         ("activation_bits=1", "activation_bits is 1; it must be 2 to 8"),
         ("calibration=best", "calibration is best; it must be one of min-max, percentile, entropy, mse"),
