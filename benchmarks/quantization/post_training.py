@@ -7,7 +7,8 @@ quantize_static makes 8 bits, per channel, as Q/DQ, with unsigned activations (w
 x86), by each of its calibrations. Cells are written one by one into benchmarks/results/quantization.json; those that
 are there are not run again (`--again` does), and the table quantization.md is made from it. `--only` takes the cells
 whose name, such as `face default`, contains all the words of one of its texts. Models and images are those of
-`$PFIR_SHARED`; of CIFAR-10 (benchmarks/cifar10.py) only training images are used.
+`$PFIR_SHARED`; of CIFAR-10 (benchmarks/cifar10.py) training images are used, but for the cells named `-test`, which
+judge what was settled before on all 10,000 test images.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -37,11 +39,12 @@ from pfir.passes.base import Context  # noqa: E402
 from pfir.passes.pipeline import run  # noqa: E402
 from pfir.passes.spec import parse  # noqa: E402
 from pfir.run.activations import activations  # noqa: E402
-from pfir.run.evaluate import evaluate, reference  # noqa: E402
+from pfir.run.evaluate import Reference, evaluate, reference  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "quantization.json"
 BASELINE = "simplify,fold-batch-norm"
 BATCH = 16
+TEST_IMAGES = 10_000
 CIFAR = "scale=1/255,mean=0.485:0.456:0.406,std=0.229:0.224:0.225"
 PLAIN = "equalize=false bias_correction=false"
 
@@ -52,7 +55,7 @@ By `python benchmarks/quantization/post_training.py`, cell by cell; all figures 
 page. Fidelity is top-1 agreement with the float model, of the face net 1 less the relative error of its outputs, in %;
 squares is the squared error of the outputs over their variance (of classifiers the divergence in nats); size is that of
 the file, against float; seconds are CPU seconds of calibration and writing, beside other work. Samples for calibration
-and judging differ; those of CIFAR-10 are training images.
+and judging differ; those of CIFAR-10 are training images, but under `-test`.
 """
 
 
@@ -65,7 +68,8 @@ class Subject:
         data: `cifar10`, the name of a file under shared/data, or None for generated inputs.
         preprocess: Of the data.
         range: Of generated inputs.
-        calibration, judging: How many samples.
+        calibration, judging: How many samples; of CIFAR-10 10,000 to judge on are its test images.
+        ways: What is tried beside the float model; all where there are none.
     """
 
     file: str
@@ -74,8 +78,10 @@ class Subject:
     range: Range = Range()
     calibration: int = 100
     judging: int = 400
+    ways: tuple[str, ...] = ()
 
 
+TESTED = ("static-min-max", "default", "W4A8-compensated")
 SUBJECTS = {
     "efficientnet": Subject(
         "efficientnet_lite0_in1k_fp32_static.onnx", "imagenet_sample_500.zip", "mean=127,std=128,resize=256,crop=224"
@@ -88,6 +94,12 @@ SUBJECTS = {
     ),
     "keywords": Subject("mltk_keyword_spotting_fp32.onnx"),
     "wakewords": Subject("mltk_visual_wake_words_fp32.onnx"),
+    "resnet20-test": Subject(
+        "resnet20_cifar10_fp32.onnx", "cifar10", CIFAR, calibration=256, judging=TEST_IMAGES, ways=TESTED
+    ),
+    "resnet56-test": Subject(
+        "resnet56_cifar10_fp32.onnx", "cifar10", CIFAR, calibration=256, judging=TEST_IMAGES, ways=TESTED
+    ),
 }
 OURS = {
     "default": "",
@@ -96,10 +108,16 @@ OURS = {
     "entropy": f"calibration=entropy {PLAIN}",
     "mse": PLAIN,
     "per-tensor": "per_channel=false",
+    "operators": "pairs=operators",
+    "compensated": "rounding=compensated",
     "float-2": "float_layers=2",
     "float-5": "float_layers=5",
+    "float-share-0.06": "float_share=0.06",
+    "float-share-0.3": "float_share=0.3",
     "W6A8": "weight_bits=6",
     "W4A8": "weight_bits=4",
+    "W4A8-compensated": "weight_bits=4 rounding=compensated",
+    "W4A8-mixed": "weight_bits=4 rounding=compensated eight_bit_share=0.05",
 }
 THEIRS = {"static-min-max": "MinMax", "static-percentile": "Percentile", "static-entropy": "Entropy"}
 
@@ -112,8 +130,12 @@ class Ground:
     calibration: Dataset
     judging: Dataset
 
+    @cached_property
+    def _reference(self) -> Reference:
+        return reference(self.model, self.judging)
+
     def scores(self, made: Model | bytes) -> dict[str, float | None]:
-        found = evaluate(made, self.judging, reference(self.model, self.judging))
+        found = evaluate(made, self.judging, self._reference)
         return {"accuracy": found.accuracy, "fidelity": found.fidelity, "divergence": found.divergence}
 
 
@@ -140,9 +162,9 @@ def _arguments() -> argparse.Namespace:
 
 
 def _cells() -> Iterator[str]:
-    for subject in SUBJECTS:
-        yield f"{subject} float"
-        yield from (f"{subject} {way}" for way in (*THEIRS, *OURS))
+    for name, subject in SUBJECTS.items():
+        yield f"{name} float"
+        yield from (f"{name} {way}" for way in subject.ways or (*THEIRS, *OURS))
 
 
 def _chosen(cell: str, texts: list[str]) -> bool:
@@ -167,10 +189,14 @@ def _ground(subject: Subject, arguments: argparse.Namespace) -> Ground:
         counts = (subject.calibration, subject.judging)
         return Ground(model, *(generated(inputs, count, seed, ranges) for seed, count in enumerate(counts)))
     folder = arguments.cifar / "train.npz" if subject.data == "cifar10" else arguments.shared / "data" / subject.data
-    whole = open_data(folder, inputs, parse_preprocess(subject.preprocess))
+    preprocess = parse_preprocess(subject.preprocess)
+    whole = open_data(folder, inputs, preprocess)
     order = np.random.default_rng(0).permutation(len(whole))
     chosen, others = order[: subject.calibration], order[subject.calibration :][: subject.judging]
-    return Ground(model, whole.subset(np.sort(chosen)), whole.subset(np.sort(others)))
+    calibration = whole.subset(np.sort(chosen))
+    if subject.judging == TEST_IMAGES:
+        return Ground(model, calibration, open_data(folder.with_name("test.npz"), inputs, preprocess))
+    return Ground(model, calibration, whole.subset(np.sort(others)))
 
 
 def _row(ground: Ground, way: str) -> dict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -29,7 +30,21 @@ def range_finder(calibration: str, percentile: float) -> RangeOf:
         percentile: Share of the values, in percent, that the method of this name keeps within the range.
     """
     method = CALIBRATIONS[calibration]
-    return partial(percentile_range, percentile=percentile) if method is percentile_range else method
+    return _once(partial(percentile_range, percentile=percentile) if method is percentile_range else method)
+
+
+def _once(method: RangeOf) -> RangeOf:
+    """The method, which searches each histogram once for each number of levels."""
+    known: WeakKeyDictionary[Histogram, dict[tuple[int, int], Range]] = WeakKeyDictionary()
+
+    def found(histogram: Histogram, levels: int) -> Range:
+        ranges = known.setdefault(histogram, {})
+        key = (levels, int(histogram.counts.sum()) + histogram.zeros)  # More values may have been added since.
+        if key not in ranges:
+            ranges[key] = method(histogram, levels)
+        return ranges[key]
+
+    return found
 
 
 def calibrated(histogram: Histogram, find: RangeOf, bits: int) -> Grid:

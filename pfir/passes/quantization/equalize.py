@@ -23,11 +23,16 @@ MARGIN = 1.1
 """How far above the greatest value that calibration showed a bound must lie after scaling."""
 _TINY = 1e-30
 
+POWERS = (0.5, 0.75, 1.0)
+"""How much of an activation's unevenness a weight takes over: half, most or all of it; which is best differs."""
+
 Greatest = Mapping[str, np.ndarray]
 """float64 [C] by name of a tensor: of each channel the greatest magnitude, in front of a Clip the greatest value."""
 
 
-def equalize(model: Model, tensors: Sequence[str], activations: Activations, per_channel: bool = True) -> int:
+def equalize(
+    model: Model, tensors: Sequence[str], activations: Activations, per_channel: bool = True, power: float = POWERS[0]
+) -> int:
     """Scale channels in place until what makes and what reads each lies in equal ranges; how many changed.
 
     Rewrite of channel i, where r1 and r2 are the ranges on its two sides::
@@ -36,14 +41,15 @@ def equalize(model: Model, tensors: Sequence[str], activations: Activations, per
 
     f is positively homogeneous, and may hold sums with channels of other layers, which are then scaled alike. r1 is the
     largest weight that makes the channel, r2 the largest that reads it. Where each output channel has a scale of its
-    own, W1 is as good by any s: there r1 is the greatest value of the channel on the calibration data, as a share of
-    that of its tensor, r2 is a share of the row of W2, and what a depthwise layer reads gets s = r1. A Clip from 0
-    upwards is homogeneous below its bound: channels are scaled as far as none reaches it that did not before. Outputs
-    are the same up to float rounding.
+    own, W1 is as good by any s: there s = r1^p / r2^(1 - p), r1 is the greatest value of the channel on the calibration
+    data, as a share of that of its tensor, r2 is a share of the row of W2, and what a depthwise layer reads gets
+    s = r1. A Clip from 0 upwards is homogeneous below its bound: channels are scaled as far as none reaches it that did
+    not before. Outputs are the same up to float rounding.
 
     Args:
         tensors: Those that will have few bits, by name.
         per_channel: Whether each output channel of a weight has a scale of its own.
+        power: p, in (0, 1], where it has.
 
     Source: Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", ICCV 2019,
     arXiv:1906.04721, section 4.1; ours follows channels through residual sums, keeps a Clip rather than replacing it,
@@ -55,7 +61,7 @@ def equalize(model: Model, tensors: Sequence[str], activations: Activations, per
     greatest = _greatest(model, scales, tensors, clips, activations)
     total = np.ones(scales.free.size)
     for _ in range(1 if per_channel else ROUNDS):
-        balanced = by_values(scales, layers, tensors, greatest) if per_channel else by_weights(scales, layers)
+        balanced = by_values(scales, layers, tensors, greatest, power) if per_channel else by_weights(scales, layers)
         wanted = _within_bounds(total * np.where(scales.free, balanced, 1.0), scales, clips, greatest)
         factors, total = wanted / total, wanted
         _apply(scales, layers, factors)
@@ -65,7 +71,11 @@ def equalize(model: Model, tensors: Sequence[str], activations: Activations, per
 
 
 def by_values(
-    scales: ChannelScales, layers: Mapping[str, EditableLayer], tensors: Sequence[str], greatest: Greatest
+    scales: ChannelScales,
+    layers: Mapping[str, EditableLayer],
+    tensors: Sequence[str],
+    greatest: Greatest,
+    power: float = POWERS[0],
 ) -> np.ndarray:
     """float64 [labels]: the factors that balance activations with the weights that read them."""
     made = np.zeros(scales.free.size)
@@ -73,8 +83,8 @@ def by_values(
         if name in greatest:
             np.maximum.at(made, scales.labels[name], greatest[name] / max(greatest[name].max(), _TINY))
     read = _ranges(scales.free.size, scales.reads, layers, _share_by_input)
-    against = np.where(read > 0, read, 1 / np.maximum(made, _TINY))  # The factor is r1 where no row loses by it.
-    return _factors(made, against, 0.5)
+    against = np.where(read > 0, read ** (1 / power - 1), 1.0)
+    return _factors(made, against, np.where(read > 0, power, 1.0))  # r1 itself where no row loses by it.
 
 
 def by_weights(scales: ChannelScales, layers: Mapping[str, EditableLayer]) -> np.ndarray:
@@ -118,7 +128,7 @@ def _ranges(
     return found
 
 
-def _factors(made: np.ndarray, read: np.ndarray, power: float) -> np.ndarray:
+def _factors(made: np.ndarray, read: np.ndarray, power: float | np.ndarray) -> np.ndarray:
     """(made / read) ^ power, within bounds; 1 where nothing makes or reads."""
     there = (made > 0) & (read > 0)
     ratio = np.where(there, made / np.where(there, read, 1), 1.0)

@@ -27,6 +27,8 @@ MOVED = (
     *("Slice", "SpaceToDepth", "Split", "Squeeze", "Transpose", "Unsqueeze", "Upsample"),
 )
 """Operators whose results have the numbers of their input, and so its grid."""
+KERNELS, OPERATORS = "kernels", "operators"
+"""Where tensors get few bits: in front of layers alone, or behind all operators between them, too."""
 
 
 @dataclass(frozen=True)
@@ -63,18 +65,20 @@ def layers_of(model: Model) -> dict[str, EditableLayer]:
     return {name: layer for name, layer in found if layer is not None and _may_have_few_bits(layer)}
 
 
-def place(model: Model, left_in_float: Collection[str] = ()) -> Placement:
+def place(model: Model, left_in_float: Collection[str] = (), pairs: str = KERNELS) -> Placement:
     """Where few bits go in this model, whose shapes are inferred.
 
-    Both sides of a layer get them, and what lies between layers where all that it reads has them. What no quantized
-    layer reads on any way, the scores of a classifier, say, stays float.
+    What layers read gets them, and what is only moved there. What no quantized layer reads on any way, the scores of a
+    classifier, say, stays float.
 
     Args:
         left_in_float: Nodes that keep float weights.
+        pairs: By `kernels` sums and functions between layers go on from the floats of what is before them; by
+            `operators` all that lies between layers gets few bits where all that it reads has them.
     """
     layers = {n: x for n, x in layers_of(model).items() if n not in left_in_float}
     area = _Area(model, layers)
-    area.spread()
+    area.spread(forwards=pairs == OPERATORS)
     return area.placement()
 
 
@@ -136,12 +140,12 @@ class _Area:
                 found |= reads(node)
         return found
 
-    def spread(self) -> None:
-        """Add tensors until nothing more follows."""
+    def spread(self, forwards: bool) -> None:
+        """Add tensors until nothing more follows; those behind others only if asked to go forwards."""
         before = -1
         while before < len(self._few):
             before = len(self._few)
-            for node in self._graph.nodes:
+            for node in self._graph.nodes if forwards else ():
                 self._forwards(node)
             for node in reversed(self._graph.nodes):
                 self._backwards(node)

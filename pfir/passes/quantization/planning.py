@@ -9,8 +9,8 @@ from pfir.ir.edit import held
 from pfir.ir.linear_edits import EditableLayer
 from pfir.ir.model import Model
 from pfir.passes.quantization.calibration import RangeOf, calibrated
-from pfir.passes.quantization.grids import Grid, WeightGrid
-from pfir.passes.quantization.placement import Placement, layers_of, place, result_of
+from pfir.passes.quantization.grids import LARGEST_BITS, Grid, WeightGrid
+from pfir.passes.quantization.placement import KERNELS, Placement, layers_of, place, result_of
 from pfir.passes.quantization.ranges import Histogram
 from pfir.passes.quantization.weights import weight_grid, with_room_for_bias, with_room_for_sums
 from pfir.passes.quantization.writing import Quantized
@@ -25,6 +25,8 @@ class Settings:
         range_of: Finds the range of an activation.
         per_channel: Whether each output channel of a weight has a scale of its own.
         least_error: Whether weights get scales of the least squared error rather than those that clip nothing.
+        pairs: Where activations get few bits, as `place` takes it.
+        eight_bit_share: The layers of the fewest weights, this share of all weights together, have eight bits.
     """
 
     weight_bits: int
@@ -32,6 +34,8 @@ class Settings:
     range_of: RangeOf
     per_channel: bool
     least_error: bool
+    pairs: str = KERNELS
+    eight_bit_share: float = 0.0
 
 
 def plan_quantized(
@@ -45,12 +49,26 @@ def plan_quantized(
     Args:
         histograms: Of every tensor that `place` finds.
     """
-    placement = place(model, left_in_float)
+    placement = place(model, left_in_float, settings.pairs)
     grids = _activation_grids(placement, histograms, settings)
     layers = layers_of(model)
-    weights = {name: _weight_grid(layers[name], grids, settings) for name in placement.layers}
+    bits = bits_by_layer({name: layers[name].weight.size for name in placement.layers}, settings)
+    weights = {name: _weight_grid(layers[name], grids, settings, count) for name, count in bits.items()}
     integers = {name: grid.integers(layers[name].weight) for name, grid in weights.items()}
     return Quantized(placement, grids, weights, integers)
+
+
+def bits_by_layer(sizes: Mapping[str, int], settings: Settings) -> dict[str, int]:
+    """The bits of a weight, by name of the layer's node.
+
+    Args:
+        sizes: How many weights each layer has, likewise.
+    """
+    left, found = settings.eight_bit_share * sum(sizes.values()), {}
+    for name in sorted(sizes, key=lambda name: sizes[name]):
+        left -= sizes[name]
+        found[name] = settings.weight_bits if left < 0 else LARGEST_BITS
+    return {name: found[name] for name in sizes}
 
 
 def constant_layers(model: Model, histograms: Mapping[str, Histogram]) -> dict[str, str]:
@@ -74,7 +92,7 @@ def _activation_grids(placement: Placement, histograms: Mapping[str, Histogram],
     return found
 
 
-def _weight_grid(layer: EditableLayer, grids: Mapping[str, Grid], settings: Settings) -> WeightGrid:
-    grid = weight_grid(layer, settings.weight_bits, settings.per_channel, settings.least_error)
+def _weight_grid(layer: EditableLayer, grids: Mapping[str, Grid], settings: Settings, bits: int) -> WeightGrid:
+    grid = weight_grid(layer, bits, settings.per_channel, settings.least_error)
     grid = with_room_for_sums(grid, layer)
     return with_room_for_bias(grid, layer.bias(), grids[layer.layer.data.name].scale)

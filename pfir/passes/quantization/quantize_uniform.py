@@ -18,10 +18,10 @@ from pfir.passes.base import Activations, Change, Context, Pass
 from pfir.passes.batch_norm.fold import FoldBatchNorm
 from pfir.passes.quantization.bias_correction import correct_biases
 from pfir.passes.quantization.calibration import CALIBRATIONS, range_finder
-from pfir.passes.quantization.equalize import equalize
+from pfir.passes.quantization.equalize import POWERS, equalize
 from pfir.passes.quantization.opset import FIRST_WITH_CHANNELS, FIRST_WITH_FOUR_BITS, lift_opset
 from pfir.passes.quantization.output_error import OutputError
-from pfir.passes.quantization.placement import layers_of, place
+from pfir.passes.quantization.placement import KERNELS, OPERATORS, layers_of, place
 from pfir.passes.quantization.planning import Settings, constant_layers, plan_quantized
 from pfir.passes.quantization.ranges import Histogram, observe
 from pfir.passes.quantization.rounding.adaround import adaround
@@ -30,7 +30,7 @@ from pfir.passes.quantization.rounding.blocks.reconstruct import round_blocks
 from pfir.passes.quantization.rounding.chains import shorten_chains
 from pfir.passes.quantization.rounding.compensated import compensate
 from pfir.passes.quantization.rounding.nearest import nearest
-from pfir.passes.quantization.sensitivity import most_sensitive, sensitivities
+from pfir.passes.quantization.sensitivity import most_sensitive, sensitivities, within_share
 from pfir.passes.quantization.writing import Quantized, written
 from pfir.passes.simplification.simplify import Simplify
 from pfir.space import Parameter, Space
@@ -80,6 +80,12 @@ class QuantizeUniform(Pass):
             layer; blocks, which goes on from compensated and learns block by block, in minutes. What does not lower the
             error of the outputs is left.
         float_layers: How many of the most sensitive layers stay in float; none leaves it to a search.
+        float_share: Share of all multiply-accumulates, in [0, 1]: without float_layers, the layers that are the most
+            sensitive for those they do, so many together, stay in float. A twentieth often costs hardly any time.
+        pairs: Where activations are rounded: between kernels, as pfir's do best; or behind all operators, by which ONNX
+            Runtime computes layers in front of a sum in integers, too, and more is lost.
+        eight_bit_share: Share of all weights, in [0, 1]: the layers of the fewest weights, so many together, have eight
+            bits; depthwise ones and the first, which lose most by fewer, are among them.
 
     Raises:
         UsageError: A field is out of its range, there is no calibration data, or no node of a name to keep.
@@ -103,6 +109,9 @@ class QuantizeUniform(Pass):
     bias_correction: bool = True
     rounding: str = "nearest"
     float_layers: int | None = 0
+    float_share: float = 0.0
+    pairs: str = KERNELS
+    eight_bit_share: float = 0.0
 
     def __post_init__(self) -> None:
         for label, bits in (("weight_bits", self.weight_bits), ("activation_bits", self.activation_bits)):
@@ -111,11 +120,15 @@ class QuantizeUniform(Pass):
         for label, value, known in (
             ("calibration", self.calibration, CALIBRATIONS),
             ("rounding", self.rounding, ROUNDINGS),
+            ("pairs", self.pairs, (KERNELS, OPERATORS)),
         ):
             if value not in known:
                 raise UsageError(f"{label} is {value}; it must be one of {', '.join(known)}")
         if not 50 < self.percentile <= 100:
             raise UsageError(f"percentile is {self.percentile}; it must be in (50, 100]")
+        for label, share in (("eight_bit_share", self.eight_bit_share), ("float_share", self.float_share)):
+            if not 0 <= share <= 1:
+                raise UsageError(f"{label} is {share}; it must be in [0, 1]")
         if self.float_layers is not None and self.float_layers < 0:
             raise UsageError(f"float_layers is {self.float_layers}; it must be at least 0")
 
@@ -160,6 +173,8 @@ class QuantizeUniform(Pass):
             range_finder(self.calibration, self.percentile),
             self.per_channel,
             self.calibration == "mse",
+            self.pairs,
+            self.eight_bit_share,
         )
 
 
@@ -184,6 +199,8 @@ class _Work:
         self._constant = constant_layers(start, self._histograms)
         self._left = {*asked, *self._constant}
         self._sensitive: tuple[str, ...] = ()
+        self._equalised = 0
+        self._settings = chosen.settings()
         self._done: list[str] = []
         if len(self._left) == len(layers_of(start)):
             raise Infeasible(f"no layer is left to quantize: all stay float, as {', '.join(sorted(self._left)[:5])}")
@@ -196,12 +213,12 @@ class _Work:
         """The quantized model."""
         if self._pass.equalize:
             self._equalize()
-        if self._pass.float_layers:
-            self._keep_sensitive(self._pass.float_layers)
+        if self._pass.float_layers or self._pass.float_share:
+            self._keep_sensitive()
         self._reference, plan = self._model, self._plan()
         if self._pass.bias_correction:
             self._correct_biases(plan)
-        return self._rounded(written(self._model, plan))
+        return self._rounded(written(self._model, plan), {name: grid.bits for name, grid in plan.weights.items()})
 
     def notes(self) -> tuple[str, ...]:
         """What a user should know."""
@@ -209,32 +226,44 @@ class _Work:
         count = len(layers) - len(self._left) - len(self._sensitive)
         constant = [f"{n} stays float: {t} is constant on the calibration data" for n, t in self._constant.items()]
         sensitive = [f"the most sensitive layers stay float: {', '.join(self._sensitive)}"] if self._sensitive else []
-        return (f"{count} of {len(layers)} layers quantized", *constant, *sensitive, *self._done)
+        equalised = [f"{self._equalised} channels equalised"] if self._equalised else []
+        return (f"{count} of {len(layers)} layers quantized", *constant, *sensitive, *equalised, *self._done)
 
     def _observed(self, model: Model) -> dict[str, Histogram]:
-        return observe(model, place(model).tensors, self._activations)
+        return observe(model, self._tensors(model), self._activations)
+
+    def _tensors(self, model: Model) -> tuple[str, ...]:
+        return place(model, pairs=self._pass.pairs).tensors
 
     def _plan(self, but_for: Collection[str] = ()) -> Quantized:
         left = {*self._left, *self._sensitive, *but_for}
-        return plan_quantized(self._model, self._histograms, self._pass.settings(), left)
+        return plan_quantized(self._model, self._histograms, self._settings, left)
 
     def _loss(self) -> float:
         return self._error.of(written(self._model, self._plan()))
 
     def _equalize(self) -> None:
-        before, plain, seen = self._loss(), self._model, self._histograms
-        self._model = plain.clone()
-        changed = equalize(self._model, place(plain).tensors, self._activations, self._pass.per_channel)
-        self._histograms = self._observed(self._model)
-        if changed and self._loss() < before:
-            self._done.append(f"{changed} channels equalised")
-        else:
-            self._model, self._histograms = plain, seen
+        """Keep the best of what it is and what it becomes by each power."""
+        plain, least = self._model, self._loss()
+        for power in POWERS if self._pass.per_channel else POWERS[:1]:
+            seen = self._model, self._histograms
+            self._model = plain.clone()
+            changed = equalize(self._model, self._tensors(plain), self._activations, self._pass.per_channel, power)
+            self._histograms = self._observed(self._model)
+            loss = self._loss()
+            if changed and loss < least:
+                least, self._equalised = loss, changed
+            else:
+                self._model, self._histograms = seen
 
-    def _keep_sensitive(self, count: int) -> None:
+    def _keep_sensitive(self) -> None:
         layers = [name for name in layers_of(self._model) if name not in self._left]
         found = sensitivities(layers, self._error, lambda name: self._alone(name, layers))
-        self._sensitive = most_sensitive(self._model, found, count, self._context.input_shapes)
+        count, sizes = self._pass.float_layers, self._context.input_shapes
+        if count:
+            self._sensitive = most_sensitive(self._model, found, count, sizes)
+        else:
+            self._sensitive = within_share(self._model, found, self._pass.float_share, sizes)
 
     def _alone(self, name: str, layers: Sequence[str]) -> Model:
         """The model with one layer quantized."""
@@ -247,9 +276,9 @@ class _Work:
             self._model = corrected
             self._done.append("biases corrected")
 
-    def _rounded(self, nearest: Model) -> Model:
+    def _rounded(self, nearest: Model, bits: Mapping[str, int]) -> Model:
         made = nearest.clone()
-        chosen = ROUNDINGS[self._pass.rounding](made, self._reference, self._pass.weight_bits, self._context)
+        chosen = ROUNDINGS[self._pass.rounding](made, self._reference, bits, self._context)
         shorten_chains(made, chosen)
         if not chosen or self._error.of(made) >= self._error.of(nearest):
             return nearest

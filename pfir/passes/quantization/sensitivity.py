@@ -35,6 +35,24 @@ def most_sensitive(
     return tuple(sorted(found, key=lambda name: -worth[name])[:count])
 
 
+def within_share(
+    model: Model, found: Mapping[str, float], share: float, input_shapes: Mapping[str, Sequence[int]]
+) -> tuple[str, ...]:
+    """The layers that lose most by being quantized for each of their multiply-accumulates, this share of all together.
+
+    Args:
+        share: In [0, 1]; a layer that does not fit is passed over.
+        input_shapes: Sizes that the model does not tell, as in `Context`.
+    """
+    macs = _macs(model, input_shapes)
+    left, chosen = share * sum(macs[name] for name in found), []
+    for name in sorted(found, key=lambda name: -found[name] / max(macs[name], 1)):
+        if macs[name] <= left and found[name] > 0:
+            left -= macs[name]
+            chosen.append(name)
+    return tuple(chosen)
+
+
 def _macs(model: Model, input_shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:
     graph = fix_sizes(model, None, dict(input_shapes)).graph
     sizes = known_sizes(graph)

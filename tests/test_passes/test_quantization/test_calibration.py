@@ -39,6 +39,14 @@ def test_outliers_are_clipped_by_all_but_min_max():
     assert tops["min-max"] > 90 and max(v for n, v in tops.items() if n != "min-max") < 50
 
 
+def test_a_range_is_searched_again_only_when_there_are_more_values():
+    find, histogram = range_finder("min-max", 99.9), _histogram(NORMAL)
+    once = find(histogram, 256)
+    assert find(histogram, 256) is once
+    histogram.add(np.full(1, 1e3, np.float32))
+    assert find(histogram, 256)[1] == 1e3
+
+
 @pytest.mark.parametrize("share", [90.0, 99.0])
 def test_a_percentile_keeps_its_share_within_the_range(share):
     low, high = range_finder("percentile", share)(_histogram(NORMAL), 256)

@@ -4,7 +4,7 @@ import pytest
 from pfir.ir.shapes import infer_shapes
 from pfir.passes.base import Context
 from pfir.passes.batch_norm.fold import FoldBatchNorm
-from pfir.passes.quantization.equalize import equalize
+from pfir.passes.quantization.equalize import POWERS, equalize
 from pfir.passes.quantization.placement import layers_of, place
 from tests.support.calibration import context, samples
 from tests.support.net import Net, feeds, parsed, random
@@ -13,10 +13,10 @@ from tests.support.runs import assert_same, run
 from tests.support.structures import FAMILIES, build
 
 
-def _equalized(net, per_channel=True):
+def _equalized(net, per_channel=True, power=0.5):
     infer_shapes(net)
     copy = net.clone()
-    return copy, equalize(copy, place(copy).tensors, context(copy).activations, per_channel)
+    return copy, equalize(copy, place(copy).tensors, context(copy).activations, per_channel, power)
 
 
 def _uneven(clip=False):
@@ -48,10 +48,11 @@ def _spread(net, name):
     return top.max() / top.min()
 
 
-def test_channels_of_activations_get_closer():
+def test_channels_of_activations_get_closer_by_a_greater_power():
     net = _uneven()
-    made, _ = _equalized(net)
-    assert _spread(made, "relu2") < 0.2 * _spread(net, "relu2")
+    spreads = [_spread(_equalized(net, power=power)[0], "relu2") for power in POWERS]
+    assert spreads[0] < 0.2 * _spread(net, "relu2")
+    assert spreads == sorted(spreads, reverse=True) and spreads[-1] < 1.2
 
 
 def test_weights_on_both_sides_get_equal_ranges():

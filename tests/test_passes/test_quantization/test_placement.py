@@ -3,17 +3,17 @@ import pytest
 
 from pfir.ir.shapes import infer_shapes
 from pfir.passes.quantization.grids import Grid
-from pfir.passes.quantization.placement import dequantized_grid, layers_of, place, result_of
+from pfir.passes.quantization.placement import KERNELS, OPERATORS, dequantized_grid, layers_of, place, result_of
 from tests.support.net import Net, parsed, random
 from tests.support.quantization import residual
 
 CONVS = "a = Conv<kernel_shape=[1,1]>(x, v)  {}  z = Conv<kernel_shape=[1,1]>(b, w)"
 
 
-def _placed(between, **arrays):
+def _placed(between, pairs=OPERATORS, **arrays):
     net = parsed(f"net (float[N,4,6,6] x) => (float[N,4,H,W] z) {{ {CONVS.format(between)} }}", **arrays, **_weights())
     infer_shapes(net)
-    return place(net)
+    return place(net, pairs=pairs)
 
 
 def _weights():
@@ -41,11 +41,16 @@ def test_other_functions_read_few_bits_and_give_few(op):
         **_weights(),
     )
     infer_shapes(net)
-    assert set(place(net).tensors) == {"x", "a", "b"}
+    assert set(place(net, pairs=OPERATORS).tensors) == {"x", "a", "b"}
+    assert set(place(net).tensors) == {"x", "b"}
 
 
 def test_a_sum_has_few_bits_on_both_sides():
     assert set(_placed("c = Add(a, x)  b = Relu(c)").tensors) == {"x", "a", "b"}
+
+
+def test_a_sum_goes_on_from_floats_where_pairs_stand_between_kernels():
+    assert set(_placed("c = Add(a, x)  b = Relu(c)", KERNELS).tensors) == {"x", "b"}
 
 
 def test_a_sum_with_what_is_float_stays_float():
@@ -63,8 +68,9 @@ def test_a_sum_with_what_is_float_stays_float():
         "b = Concat<axis=2>(a, x)",
     ],
 )
-def test_what_moves_numbers_shares_their_grid(between):
-    placement = _placed(between, p=np.array([0, 0, 1, 1, 0, 0, 1, 1]))
+@pytest.mark.parametrize("pairs", [KERNELS, OPERATORS])
+def test_what_moves_numbers_shares_their_grid(between, pairs):
+    placement = _placed(between, pairs, p=np.array([0, 0, 1, 1, 0, 0, 1, 1]))
     assert any({"a", "b"} <= set(group) for group in placement.shared)
 
 

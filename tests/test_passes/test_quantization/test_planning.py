@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
 from pfir.ir.shapes import infer_shapes
 from pfir.passes.quantization.calibration import min_max_range
 from pfir.passes.quantization.placement import layers_of, place
-from pfir.passes.quantization.planning import Settings, constant_layers, plan_quantized
+from pfir.passes.quantization.planning import Settings, bits_by_layer, constant_layers, plan_quantized
 from pfir.passes.quantization.ranges import observe
 from tests.support.calibration import context
 from tests.support.net import Net
@@ -45,6 +48,12 @@ def test_what_is_left_in_float_is_not_planned():
     net = residual()
     plan = plan_quantized(net, _observed(net), SETTINGS, ["Conv_3"])
     assert "Conv_3" not in plan.weights and len(plan.integers) == 3
+
+
+@pytest.mark.parametrize(("share", "eight"), [(0.0, set()), (0.1, {"b"}), (0.3, {"b", "c"}), (1.0, {"a", "b", "c"})])
+def test_the_layers_of_the_fewest_weights_have_eight_bits(share, eight):
+    found = bits_by_layer({"a": 70, "b": 10, "c": 20}, replace(SETTINGS, weight_bits=4, eight_bit_share=share))
+    assert found == {name: 8 if name in eight else 4 for name in "abc"}
 
 
 def test_layers_beside_a_constant_are_found():

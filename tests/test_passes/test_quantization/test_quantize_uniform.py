@@ -58,7 +58,7 @@ def _worse(model, reference, weight_bits, given):
 def _better(model, reference, weight_bits, given):
     """The first layer gets eight bits after all."""
     weight = layers_of(reference)["Conv_1"].weight
-    assert weight_bits == 2 and given.activations is not None
+    assert weight_bits == {"Conv_1": 2} and given.activations is not None
     scale = (np.abs(weight).max(axis=(1, 2, 3)) / 127).astype(np.float32)
     bias = model.initializers()["c1_quantized"].values * (model.initializers()["c0_scale"].values / scale)
     integers = np.rint(weight / scale.reshape(-1, 1, 1, 1)).astype(np.int8)
@@ -103,6 +103,13 @@ def test_the_most_sensitive_layers_stay_in_float():
     assert len(layers_of(made)) == 2
     assert _error(net, made) < _error(net, quantized(net, weight_bits=2, **PLAIN))
     assert any("the most sensitive layers stay float" in note for note in notes)
+
+
+def test_a_share_of_the_work_stays_in_float():
+    net = residual()
+    made, notes = run([QuantizeUniform(weight_bits=2, float_share=0.01, **PLAIN)], net, context(net))
+    assert "quantize-uniform: the most sensitive layers stay float: Gemm_10" in notes
+    assert list(layers_of(made)) == ["Gemm_10"]
 
 
 def test_a_second_run_changes_nothing():
@@ -195,6 +202,9 @@ def test_activations_that_are_nan_are_refused():
     ("fields", "said"),
     [
         ("weight_bits=9", "weight_bits is 9; it must be 2 to 8"),
+        ("pairs=all", "pairs is all; it must be one of kernels, operators"),
+        ("float_share=-1", r"float_share is -1.0; it must be in \[0, 1\]"),
+        ("eight_bit_share=2", r"eight_bit_share is 2.0; it must be in \[0, 1\]"),
         ("activation_bits=1", "activation_bits is 1; it must be 2 to 8"),
         ("calibration=best", "calibration is best; it must be one of min-max, percentile, entropy, mse"),
         ("rounding=up", "rounding is up; it must be one of nearest, compensated, adaround, blocks"),

@@ -82,7 +82,7 @@ def test_one_scale_for_a_whole_weight_has_no_axis():
 
 
 def test_onnx_runtime_computes_with_integers_throughout(tmp_path):
-    found = operators_in_a_run(quantized(residual(), **PLAIN), tmp_path)
+    found = operators_in_a_run(quantized(residual(), pairs="operators", **PLAIN), tmp_path)
     assert (found["QLinearConv"], found["QLinearAdd"], found["QGemm"]) == (3, 1, 1)
     assert not {"Conv", "Add", "Gemm", "Relu"} & set(found)
 

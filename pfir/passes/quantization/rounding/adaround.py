@@ -10,6 +10,7 @@ import numpy as np
 from pfir.errors import UsageError
 from pfir.ir.model import Model
 from pfir.passes.base import Context
+from pfir.passes.quantization.rounding.layers import Bits
 from pfir.passes.quantization.rounding.layerwise import Choice, round_layers
 from pfir.passes.quantization.rounding.objective import Objective
 from pfir.passes.quantization.rounding.soft import Annealing, SoftWeights
@@ -41,7 +42,7 @@ class AdaRound:
 
 
 def adaround(
-    model: Model, reference: Model, weight_bits: int, context: Context, settings: AdaRound | None = None
+    model: Model, reference: Model, weight_bits: Bits, context: Context, settings: AdaRound | None = None
 ) -> tuple[str, ...]:
     """Round each weight of a quantized model up or down, in place, layer by layer; the nodes of the layers it chose.
 

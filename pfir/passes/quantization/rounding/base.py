@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from pfir.ir.model import Model
 from pfir.passes.base import Context
+from pfir.passes.quantization.rounding.layers import Bits
 
-Rounding = Callable[[Model, Model, int, Context], tuple[str, ...]]
+Rounding = Callable[[Model, Model, Bits, Context], tuple[str, ...]]
 """Chooses the integers of a quantized model's weights anew, in place: the nodes of the layers where it did.
 
 It is given the model as it is written, with the integers nearest to the weights; the float model that was quantized, of

@@ -8,6 +8,7 @@ import numpy as np
 
 from pfir.ir.model import Model
 from pfir.passes.base import Context
+from pfir.passes.quantization.rounding.layers import Bits
 from pfir.passes.quantization.rounding.layerwise import Choice, round_layers
 from pfir.passes.quantization.rounding.objective import Objective
 
@@ -23,7 +24,7 @@ MOST_STRETCH = 1.5
 """Scales are fitted within this factor of what they were, either way."""
 
 
-def compensate(model: Model, reference: Model, weight_bits: int, context: Context) -> tuple[str, ...]:
+def compensate(model: Model, reference: Model, weight_bits: Bits, context: Context) -> tuple[str, ...]:
     """Round the weights of a quantized model with compensation, in place, layer by layer; the nodes of those it chose.
 
     Scales per channel are fitted to the integers.

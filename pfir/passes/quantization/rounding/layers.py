@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,9 @@ from pfir.ir.weights import numbers
 from pfir.ir.windows import Windows
 from pfir.passes.pruning.consumer_matrix import ConsumerMatrix
 from pfir.passes.quantization.qdq.integer_layers import IntegerLayer, integer_layers, largest_integer
+
+Bits = int | Mapping[str, int]
+"""The bits of all weights, or of those of each layer by name of its node."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +36,7 @@ class QuantizedLayer:
     matrix: ConsumerMatrix | None
 
 
-def quantized_layers(model: Model, reference: Model, weight_bits: int) -> dict[str, QuantizedLayer]:
+def quantized_layers(model: Model, reference: Model, weight_bits: Bits) -> dict[str, QuantizedLayer]:
     """The layers of a quantized model whose weights are integers, symmetric, and theirs alone, by name of the node.
 
     Args:
@@ -44,11 +47,10 @@ def quantized_layers(model: Model, reference: Model, weight_bits: int) -> dict[s
     Raises:
         UsageError: weight_bits is out of its range.
     """
-    limit = largest_integer(weight_bits)
-    return {found.own.node: found for found in _found(model, reference, limit)}
+    return {found.own.node: found for found in _found(model, reference, weight_bits)}
 
 
-def _found(model: Model, reference: Model, limit: int) -> Iterator[QuantizedLayer]:
+def _found(model: Model, reference: Model, weight_bits: Bits) -> Iterator[QuantizedLayer]:
     floats = {node.name: node for node in reference.nodes()}
     held = model.initializers()
     for own in integer_layers(model):
@@ -58,6 +60,7 @@ def _found(model: Model, reference: Model, limit: int) -> Iterator[QuantizedLaye
         shape = tuple(held[own.integers].values.shape)
         if layer is None or weight is None or weight.shape != shape or weight.dtype != np.float32:
             continue
+        limit = largest_integer(weight_bits if isinstance(weight_bits, int) else weight_bits[own.node])
         matrix = None if own.bias is None and own.layer.bias is not None else _matrix(layer, shape)
         yield QuantizedLayer(own, weight, limit, matrix)
 

@@ -13,7 +13,7 @@ from pfir.passes.pruning.consumer_matrix import ConsumerMatrix
 from pfir.passes.quantization.qdq.integer_layers import fitting_biases
 from pfir.passes.quantization.rounding.flow import Flow
 from pfir.passes.quantization.rounding.goals import goal_of
-from pfir.passes.quantization.rounding.layers import QuantizedLayer, quantized_layers
+from pfir.passes.quantization.rounding.layers import Bits, QuantizedLayer, quantized_layers
 from pfir.passes.quantization.rounding.objective import Objective
 from pfir.passes.quantization.rounding.rows import rows_of
 from pfir.passes.quantization.rounding.segments import segments
@@ -39,7 +39,9 @@ Choose = Callable[[Objective, int, np.random.Generator], Choice]
 """Finds integers within +-limit for an objective."""
 
 
-def round_layers(model: Model, reference: Model, weight_bits: int, context: Context, choose: Choose) -> tuple[str, ...]:
+def round_layers(
+    model: Model, reference: Model, weight_bits: Bits, context: Context, choose: Choose
+) -> tuple[str, ...]:
     """Choose, in place and in turn, the integer weights of a quantized model anew; the nodes of the layers it chose.
 
     A layer keeps what it has where that is better, behind the Relu or Clip that follows it, or where the layer is a

@@ -16,7 +16,7 @@ from pfir.passes.quantization.rounding.adam import Adam
 from pfir.passes.quantization.rounding.blocks.block_graph import BlockGraph, block_graph
 from pfir.passes.quantization.rounding.compensated import compensate
 from pfir.passes.quantization.rounding.flow import Arrays, Flow
-from pfir.passes.quantization.rounding.layers import QuantizedLayer, quantized_layers
+from pfir.passes.quantization.rounding.layers import Bits, QuantizedLayer, quantized_layers
 from pfir.passes.quantization.rounding.segments import Segment, between, segments
 from pfir.passes.quantization.rounding.soft import Annealing, SoftWeights
 
@@ -54,7 +54,7 @@ class BlockSettings:
             raise UsageError(f"dropped is {self.dropped}; it must be in [0, 1)")
 
 
-def round_blocks(model: Model, reference: Model, weight_bits: int, context: Context) -> tuple[str, ...]:
+def round_blocks(model: Model, reference: Model, weight_bits: Bits, context: Context) -> tuple[str, ...]:
     """Round with compensation, then reconstruct the blocks, in place; the nodes of the layers that were chosen anew.
 
     Args and Raises: as `reconstruct_blocks`.
@@ -65,7 +65,7 @@ def round_blocks(model: Model, reference: Model, weight_bits: int, context: Cont
 
 
 def reconstruct_blocks(
-    model: Model, reference: Model, weight_bits: int, context: Context, settings: BlockSettings | None = None
+    model: Model, reference: Model, weight_bits: Bits, context: Context, settings: BlockSettings | None = None
 ) -> tuple[str, ...]:
     """Choose, in place and in turn, integers and scales of a quantized model's blocks; the nodes of layers in those.
 
