@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from pfir.compile.calibration.samples import Samples
 from pfir.compile.deadline import NEVER, Deadline
 from pfir.compile.precision.layers import TRAINED, Precision, Quantization
@@ -31,6 +33,8 @@ from pfir.run.evaluate import Reference, Scores, evaluate
 
 WAYS = (QuantizeUniform(), QuantizeUniform(calibration="percentile"))
 """What is tried, in this order; which is best differs from net to net."""
+FEW_SAMPLES = 64
+"""Enough for a first estimate of what integers lose."""
 FURTHER = "compensated"
 """The rounding that is tried on the best of several ways."""
 
@@ -92,8 +96,11 @@ class Quantizing:
         return best
 
     def first(self, model: Model, precision: Precision) -> Quantized:
-        """The model, quantized by the first way; what it raises is as of `nearest`."""
-        return replace(self, ways=self.ways[:1]).nearest(model, precision)
+        """The model, quantized by the first way on a few samples; what it raises is as of `nearest`."""
+        calibration = self.samples.calibration
+        few = calibration.subset(np.arange(min(FEW_SAMPLES, len(calibration))))
+        quick = replace(self, samples=replace(self.samples, calibration=few), ways=self.ways[:1])
+        return quick.nearest(model, precision)
 
     def sensitivities(self, model: Model, layers: Sequence[str]) -> dict[str, float]:
         """What each of these layers costs the outputs when it alone is quantized, by name, as far as there is time."""

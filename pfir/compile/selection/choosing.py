@@ -103,7 +103,9 @@ def _as_in_recipe(selection: Selection) -> Selection:
     if how is None:
         return selection
     quantizing = replace(_quantizing(selection), ways=(how.way,))
-    return replace(selection, precision=Precision(True, how.left_in_float, how.way.bits), quantizing=quantizing)
+    precision = Precision(True, how.left_in_float, how.way.bits)
+    lost = quantizing.first(selection.run.models.start, precision).scores.divergence if how.training else 0.0
+    return replace(selection, precision=precision, quantizing=quantizing, rounding_loss=lost)
 
 
 def _quantizing(selection: Selection) -> Quantizing:
@@ -132,7 +134,8 @@ def _is_met_already(selection: Selection) -> bool:
     """Whether the model as it is keeps the only limit, one of latency, and the user fixed no choice."""
     request, limits = selection.run.request, selection.limits
     prepared = selection.run.prepared
-    is_fixed = request.recipe is not None or not any(p.is_open for p in prepared.searched) or prepared.quantizer
+    is_given = request.recipe is not None or prepared.quantizer is not None
+    is_fixed = is_given or not any(p.is_open for p in prepared.searched)
     if is_fixed or limits.latency_s is None or limits != Limits(limits.latency_s) or request.precision == INT8:
         return False
     if request.goals.latency_s is None and selection.run.target.arithmetic == FLOAT32:

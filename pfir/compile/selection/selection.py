@@ -73,7 +73,9 @@ class Selection:
 
     def finished(self, found: Found) -> Chosen:
         """The candidate after training and, where layers compute in eight bits, quantized and trained again."""
-        return self.trained_in_eight_bits(self.quantized(self._fine_tuned(found)))
+        behind = self._share_behind(found)
+        chosen = self.quantized(self._fine_tuned(found, behind))
+        return self.trained_in_eight_bits(chosen) if behind else chosen
 
     def quantized(self, chosen: Chosen) -> Chosen:
         """The result with integers for weights where layers compute in eight bits, chosen without training."""
@@ -104,18 +106,17 @@ class Selection:
     def _share_behind(self, found: Found) -> float:
         """The share of training that comes once the candidate is quantized: that of what eight bits lose in all that is
         to be made up for, since a step with integers in place takes twice as long and teaches no more."""
-        if not self.rounding_loss:
+        if not self.rounding_loss or not self.run.plan.epochs:
             return 0.0
         samples, threads = self.run.samples.judging, self.run.request.jobs or 1
         lost = evaluate(found.model, samples, self.run.models.teacher, threads).divergence
         share = self.rounding_loss / (self.rounding_loss + lost)
         return share if share >= LEAST_SHARE else 0.0
 
-    def _fine_tuned(self, found: Found) -> Chosen:
-        """The candidate after training, as far as the plan has epochs and time for it."""
-        plan, request, integers = self.run.plan, self.run.request, self.precision.integers
-        behind = self._share_behind(found) if integers and plan.epochs else 0.0
-        budget_s = plan.training_s(self.elapsed_s, integers, behind)
+    def _fine_tuned(self, found: Found, behind: float) -> Chosen:
+        """The candidate after training, as far as the plan has epochs and time for it, but for the share behind it."""
+        plan, request = self.run.plan, self.run.request
+        budget_s = plan.training_s(self.elapsed_s, self.precision.integers, behind)
         if not plan.epochs:
             return Chosen(found, FineTuned(found.model))
         if budget_s is not None and budget_s <= 0:
