@@ -64,7 +64,7 @@ def _in_eight_bits(selection: Selection, decision: Decision) -> Chosen:
     """The model as it is but for its precision."""
     whole = as_it_is(selection.run.models.start)
     chosen = selection.quantized(Chosen(whole, FineTuned(whole.model)))
-    return replace(selection.trained_in_eight_bits(chosen), alone=decision.alone)
+    return replace(selection.trained_quantized(chosen), alone=decision.alone)
 
 
 def _decided(selection: Selection, search_context: SearchContext | None) -> tuple[Decision, Selection]:
@@ -124,7 +124,7 @@ def _only_passes(selection: Selection) -> Chosen:
     else:
         decision, selection = _decided(selection, None)
     if not selection.run.prepared.is_compressed:
-        chosen = selection.trained_in_eight_bits(selection.quantized(Chosen(found, FineTuned(found.model), (note,))))
+        chosen = selection.trained_quantized(selection.quantized(Chosen(found, FineTuned(found.model), (note,))))
     else:
         chosen = selection.finished(found)
     return replace(chosen, alone=decision.alone)

@@ -75,7 +75,7 @@ class Selection:
         """The candidate after training and, where layers compute in eight bits, quantized and trained again."""
         behind = self._share_behind(found)
         chosen = self.quantized(self._fine_tuned(found, behind))
-        return self.trained_in_eight_bits(chosen) if behind else chosen
+        return self.trained_quantized(chosen) if behind else chosen
 
     def quantized(self, chosen: Chosen) -> Chosen:
         """The result with integers for weights where layers compute in eight bits, chosen without training."""
@@ -86,7 +86,7 @@ class Selection:
             made = how.nearest(chosen.fine_tuned.model, self.precision)
         return replace(chosen, fine_tuned=replace(chosen.fine_tuned, model=made.model), quantization=made.how)
 
-    def trained_in_eight_bits(self, chosen: Chosen) -> Chosen:
+    def trained_quantized(self, chosen: Chosen) -> Chosen:
         """The quantized result after training with its integers in place, as far as there are epochs and time."""
         plan, request, how = self.run.plan, self.run.request, chosen.quantization
         budget_s = plan.training_s(self.elapsed_s)

@@ -80,12 +80,18 @@ def test_passes_that_are_named_say_all_unless_eight_bits_are_asked_for(model, tm
     assert simple.met and "QuantizeLinear" in _types(simple.folder)
 
 
-def test_eight_bits_are_trained_and_a_recipe_makes_the_same_again(model, data, tmp_path):
-    done = run(model, tmp_path / "a", data=data, goals=SIZE, precision="auto", epochs=8)
-    assert any(note.startswith("trained in eight bits: fidelity") for note in done.report["notes"])
-    assert len(done.report["training"]) == 2 and "train quantized" in {s["name"] for s in done.report["stages"]}
+def test_integers_are_trained_and_a_recipe_makes_the_same_again(model, data, tmp_path):
+    options = {"passes": "quantize-uniform{weight_bits=3}", "precision": "auto", "epochs": 48}
+    done = run(model, tmp_path / "a", data=data, goals=SIZE, **options)
+    assert any(note.startswith("trained with integers in place: fidelity") for note in done.report["notes"])
+    assert len(done.report["training"]) == 12 and "train quantized" in {s["name"] for s in done.report["stages"]}
     again = run(model, tmp_path / "b", recipe=done.folder / "recipe.json", goals=SIZE)
     assert (again.folder / "model.onnx").read_bytes() == (done.folder / "model.onnx").read_bytes()
+
+
+def test_eight_bits_alone_are_trained_where_data_and_epochs_are_given(model, data, tmp_path):
+    report = run(model, tmp_path / "a", data=data, goals=SIZE, precision="auto", epochs=4).report
+    assert "train quantized" in {s["name"] for s in report["stages"]} and report["result"]["fidelity"] > 0.9
 
 
 @pytest.mark.parametrize("fields", ["{weight_bits=4}", "{activation_bits=6 per_channel=false}", "{float_layers=1}"])
