@@ -104,10 +104,12 @@ def _parts(content: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _quantized(content: Mapping[str, Any] | None) -> dict[str, object]:
-    """The pass that quantized, and the layers that it left in float; empty where there was none."""
+    """The pass that quantized, the layers that it left in float and how integers were trained; empty where there was
+    none."""
     if content is None:
         return {}
-    return {"text": str(content["text"]), "left_in_float": [str(name) for name in content["left_in_float"]]}
+    left = [str(name) for name in content["left_in_float"]]
+    return {"text": str(content["text"]), "left_in_float": left, "training": dict(content.get("training", {}))}
 
 
 def _arithmetic(content: Mapping[str, object]) -> str:

@@ -25,7 +25,7 @@ def test_a_recipe_reads_back_as_it_was_written(tmp_path):
 
 
 def test_a_recipe_says_how_its_model_was_quantized(tmp_path):
-    part = {"text": "quantize-uniform", "left_in_float": ["conv/1"]}
+    part = {"text": "quantize-uniform", "left_in_float": ["conv/1"], "training": {"epochs": 3}}
     recipe = replace(_written(tmp_path, {}), parts={"removed": {}, QUANTIZED: part})
     (tmp_path / "recipe.json").write_text(recipe.to_json())
     assert read_recipe(tmp_path / "recipe.json") == recipe

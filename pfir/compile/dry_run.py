@@ -14,7 +14,7 @@ from pfir.compile.plan import plan
 from pfir.compile.precision.layers import FLOATS, INTEGERS, Precision
 from pfir.compile.precision.split import Prices, cheapest
 from pfir.compile.preflight import Checked
-from pfir.compile.prepare import Prepared, fixed, prepare
+from pfir.compile.prepare import Prepared, fixed, prepare, quantizer
 from pfir.compile.replay import check_recipe
 from pfir.compile.request import AUTO_PRECISION, Request
 from pfir.compile.selection.search_context import method_for, sizing_for
@@ -73,6 +73,9 @@ def _farthest(request: Request, prices: Prices) -> Precision:
     """The precision by which most can be reached."""
     if request.precision in (FLOAT32.name, FLOAT16.name) or not prices.layers:
         return FLOATS
+    given = quantizer(request.passes)
+    if given is not None:
+        return Precision(True, bits=given.bits)
     if request.passes is not None and request.precision == AUTO_PRECISION:
         return FLOATS
     if request.precision == INT8 or request.goals.size is not None:

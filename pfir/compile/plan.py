@@ -17,6 +17,9 @@ _TRAINING_SHARE = 0.35
 """Reserved before anything else is planned: what analysis and search take never comes out of it."""
 _QUANTIZING_SHARE = 0.08
 """Of the time budget, kept back from fine-tuning where a model is quantized behind it."""
+_EPOCHS_TO_ONE = 4
+"""Where the user fixed the epochs, one of the quantized model for so many of the float one: eight bits are near it."""
+_MOST_QUANTIZED_EPOCHS = 30
 _RANKING_SHARE = 0.1
 _FITTING_SHARE = 0.15
 """Of the time budget, at most, for ranking branches and for fitting candidates layer by layer."""
@@ -87,14 +90,28 @@ class Plan:
             self, total_s=end, search_s=search, fitting_s=fitting, reserved_s=reserved, quantizing_s=quantizing
         )
 
-    def training_s(self, elapsed_s: float, quantizes: bool = False) -> float | None:
-        """Seconds that fine-tuning may take from now on; None where the user fixed the epochs."""
+    def training_s(self, elapsed_s: float, quantizes: bool = False, behind: float = 0.0) -> float | None:
+        """Seconds that fine-tuning may take from now on; None where the user fixed the epochs.
+
+        Args:
+            quantizes: Whether the model is quantized behind it.
+            behind: The share of the time that is kept for training the quantized one.
+        """
         kept_s = self.rest_s + (self.quantizing_s if quantizes else 0.0)
-        return None if self.fixed_epochs else max(0.0, self.total_s - kept_s - elapsed_s)
+        return None if self.fixed_epochs else (1 - behind) * max(0.0, self.total_s - kept_s - elapsed_s)
+
+    @property
+    def quantized_epochs(self) -> int:
+        """How many epochs a quantized model has at most; 0 means no training."""
+        if self.fixed_epochs:
+            return -(-self.epochs // _EPOCHS_TO_ONE)
+        return min(self.epochs, _MOST_QUANTIZED_EPOCHS)
 
     def quantizing_ends(self, elapsed_s: float) -> Deadline:
-        """When quantizing must be over."""
-        return Deadline.within(self.total_s - self.rest_s - elapsed_s) if self.clocked else Deadline()
+        """When quantizing must be over, which leaves the rest of the time to training what was quantized."""
+        if not self.clocked:
+            return Deadline()
+        return Deadline.within(min(self.quantizing_s, self.total_s - self.rest_s - elapsed_s))
 
     def left_s(self, elapsed_s: float) -> float | None:
         """Seconds until the end of the time budget; None where no clock may change the run."""

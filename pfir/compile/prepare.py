@@ -23,6 +23,7 @@ from pfir.passes.batch_norm.fold import FoldBatchNorm
 from pfir.passes.pipeline import run
 from pfir.passes.pruning.prune_channels import PruneChannels
 from pfir.passes.pruning.remove_dead_channels import RemoveDeadChannels
+from pfir.passes.quantization.quantize_uniform import QuantizeUniform
 from pfir.passes.simplification.simplify import Simplify
 from pfir.passes.spec import format_pass, parse
 from pfir.recipe import read_recipe
@@ -60,6 +61,7 @@ class Prepared:
         searched: The passes that become methods of the search, in order; none where `--passes` names none.
         passes: The texts of what led to `models.start`.
         is_compressed: Whether a pass in front gave up some of the function already.
+        quantizer: What `--passes` quantizes the result by; None where it says nothing of it.
     """
 
     models: RunModels
@@ -67,6 +69,7 @@ class Prepared:
     searched: tuple[Pass, ...]
     passes: tuple[str, ...]
     is_compressed: bool = False
+    quantizer: QuantizeUniform | None = None
 
 
 def prepare(request: Request, lanes: int) -> Prepared:
@@ -75,7 +78,8 @@ def prepare(request: Request, lanes: int) -> Prepared:
     Raises:
         FrontendError: The model cannot be used.
     """
-    first, searched = chosen_passes(_passes_text(request), lanes)
+    text = _passes_text(request)
+    first, searched = chosen_passes(text, lanes)
     model = load(request.model)
     check_safe(model)
     check_finite(model)
@@ -86,16 +90,21 @@ def prepare(request: Request, lanes: int) -> Prepared:
     texts = tuple(format_pass(p) for p in (*BASELINE, *first))
     is_compressed = any(p.compresses and format_pass(p) in start.provenance for p in first)
     models = RunModels(original=model, baseline=baseline, teacher=baseline, start=start)
-    return Prepared(models, _sha256(request.model), searched, texts, is_compressed)
+    return Prepared(models, _sha256(request.model), searched, texts, is_compressed, quantizer(text))
 
 
 def check_passes(request: Request, lanes: int) -> None:
-    """Return only if `--passes`, or the recipe's passes, can be read.
+    """Return only if `--passes`, or the recipe's passes, can be read, and do not contradict `--precision`.
 
     Raises:
-        UsageError: See `chosen_passes`.
+        UsageError: They do, or see `chosen_passes`.
     """
-    chosen_passes(_passes_text(request), lanes)
+    text = _passes_text(request)
+    chosen_passes(text, lanes)
+    if quantizer(text) is not None and request.precision in (FLOAT32.name, FLOAT16.name):
+        raise UsageError(
+            f"--passes names quantize-uniform, and --precision {request.precision} leaves no layer to it; drop one"
+        )
 
 
 def wanted_target(request: Request) -> Target:
@@ -130,16 +139,34 @@ def chosen_passes(text: str | None, lanes: int) -> tuple[tuple[Pass, ...], tuple
 
     Raises:
         UsageError: The text is no list of passes, one stands behind prune-channels that leaves the search nothing to
-            choose, one in front that does, or prune-channels has a schedule.
+            choose, one in front that does, or prune-channels has a schedule; or see `quantizer`.
     """
+    quantizer(text)
     default = PruneChannels(criterion=CRITERION, reconstruct=True, align=lanes)
     if text is None:
         return (RemoveDeadChannels(),), (default,)
-    passes = parse(text)
+    passes = tuple(p for p in parse(text) if not isinstance(p, QuantizeUniform))
     first = next((i for i, p in enumerate(passes) if p.is_open or isinstance(p, PruneChannels)), len(passes))
     searched = passes[first:]
     _check_order(searched)
     return passes[:first], tuple(_in_compile(p, text, lanes) for p in searched)
+
+
+def quantizer(text: str | None) -> QuantizeUniform | None:
+    """The pass of `--passes` that quantizes the result, once its channels are chosen and trained.
+
+    Raises:
+        UsageError: It stands there twice or not last, or leaves its float_layers to a search.
+    """
+    passes = () if text is None else parse(text)
+    found = [p for p in passes if isinstance(p, QuantizeUniform)]
+    if not found:
+        return None
+    if passes[-1] != found[0] or len(found) > 1:
+        raise UsageError("--passes: quantize-uniform comes once, as the last pass: what is quantized is the result")
+    if found[0].is_open:
+        raise UsageError("--passes: quantize-uniform needs a number of float_layers; --precision int8 chooses them")
+    return found[0]
 
 
 def _check_order(searched: tuple[Pass, ...]) -> None:

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 
+import numpy as np
+import onnx_graphsurgeon as gs
+
 from pfir.artifact import Tuning
 from pfir.compile.methods.base import Choice, Method
 from pfir.compile.methods.sizing import Sizing
-from pfir.compile.precision.layers import FLOATS, Precision, Quantization
+from pfir.compile.precision.layers import Quantization
 from pfir.compile.precision.quantizing import quantized_frame
 from pfir.compile.prepare import Prepared, fixed
 from pfir.compile.request import Request
@@ -37,6 +40,7 @@ def replay(prepared: Prepared, request: Request) -> Chosen:
     if quantization is not None:
         model = quantized_frame(model, quantization)
     constants = model.initializers()
+    arrays = {name: _typed(array, constants.get(name)) for name, array in arrays.items()}
     if set(arrays) != set(constants) or any(arrays[n].shape != constants[n].values.shape for n in arrays):
         raise UsageError(f"the weights of {request.recipe} do not fit the model that this version of pfir makes")
     model.set_arrays(arrays)
@@ -56,10 +60,9 @@ def check_recipe(prepared: Prepared, request: Request) -> None:
         read_weights(request.recipe, recipe)
 
 
-def recipe_precision(request: Request) -> Precision:
-    """What the layers of the recipe's model compute in."""
-    found = _quantization(read_recipe(request.recipe))
-    return FLOATS if found is None else Precision(True, found.left_in_float)
+def recipe_quantization(request: Request) -> Quantization | None:
+    """How the recipe's model was quantized; None where it was not."""
+    return _quantization(read_recipe(request.recipe))
 
 
 def recipe_choices(prepared: Prepared, request: Request, methods: Sequence[Method]) -> tuple[Choice, ...]:
@@ -84,9 +87,14 @@ def tuned_otherwise(request: Request, tuning: Tuning | None) -> tuple[str, ...]:
 
 
 def _quantization(recipe: Recipe) -> Quantization | None:
-    """How the recipe's model was quantized; None where it was not."""
     part = recipe.parts.get(QUANTIZED)
-    return None if part is None else Quantization(str(part["text"]), tuple(part["left_in_float"]))
+    return None if part is None else Quantization(part["text"], tuple(part["left_in_float"]), part["training"])
+
+
+def _typed(array: np.ndarray, like: gs.Constant | None) -> np.ndarray:
+    """The array in the type that a file of NumPy's has no name for: integers of four bits."""
+    is_nameless = like is not None and array.dtype.kind == "V"
+    return array.view(like.values.dtype) if is_nameless else array
 
 
 def _recipe(prepared: Prepared, request: Request) -> Recipe:

@@ -70,6 +70,11 @@ class Workspace:
     def checkpoint(self) -> Path:
         return self.state / "checkpoint.npz"
 
+    @property
+    def quantized_checkpoint(self) -> Path:
+        """The state of training the quantized model, beside the finished one of the float model."""
+        return self.state / "quantized.checkpoint.npz"
+
     def deliver(self, files: Mapping[str, bytes], facts: Mapping[str, object] = _NO_FACTS) -> None:
         """Put all files into the folder: each is complete on disk before the first one appears, the manifest last.
 
@@ -95,7 +100,7 @@ class Workspace:
 
     def abandon(self) -> None:
         """Leave nothing of a failed run behind but finished trials and training."""
-        if not (self._holds_trials() or self.checkpoint.exists()):
+        if not (self._holds_trials() or self.checkpoint.exists() or self.quantized_checkpoint.exists()):
             shutil.rmtree(self.state, ignore_errors=True)
             if self._made and self.folder.exists() and not any(self.folder.iterdir()):
                 self.folder.rmdir()

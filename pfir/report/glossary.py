@@ -70,6 +70,7 @@ STAGES = {
     "fit layers": "fit the layers' weights",
     "fine-tune": "fine-tune",
     "quantize": "quantize",
+    "train quantized": "train the quantized model",
     "replay": "replay the recipe",
     "build": "compile",
     "verify": "verify the library",

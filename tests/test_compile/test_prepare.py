@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from pfir.backends import open_backend
-from pfir.compile.prepare import CRITERION, chosen_passes, fixed, give_biases, prepare
+from pfir.compile.prepare import CRITERION, check_passes, chosen_passes, fixed, give_biases, prepare, quantizer
 from pfir.errors import FrontendError, UsageError
 from pfir.passes.pruning.remove_dead_channels import RemoveDeadChannels
+from pfir.passes.quantization.quantize_uniform import QuantizeUniform
 from pfir.passes.simplification.simplify import Simplify
 from tests.support.jobs import request, small_net, write_model
 from tests.support.net import Net
@@ -70,6 +71,34 @@ def test_passes_without_pruning_prune_nothing():
 def test_passes_in_an_order_that_cannot_be_searched_are_refused(text, words):
     with pytest.raises(UsageError, match=words):
         chosen_passes(text, 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("quantize-uniform,prune-channels", "quantize-uniform comes once, as the last pass"),
+        ("quantize-uniform,quantize-uniform", "quantize-uniform comes once, as the last pass"),
+        ("quantize-uniform{float_layers=none}", "quantize-uniform needs a number of float_layers"),
+    ],
+)
+def test_what_quantizes_the_result_comes_last_and_leaves_nothing_open(text, words):
+    with pytest.raises(UsageError, match=words):
+        chosen_passes(text, 4)
+
+
+def test_what_quantizes_the_result_is_no_pass_of_the_search():
+    text = "simplify,prune-channels,quantize-uniform{weight_bits=4}"
+    first, (pruning,) = chosen_passes(text, 4)
+    assert first == (Simplify(),) and pruning.name == "prune-channels"
+    assert quantizer(text) == QuantizeUniform(weight_bits=4)
+    assert quantizer(None) is None and quantizer("simplify") is None
+
+
+@pytest.mark.parametrize("floats", ["float32", "float16"])
+def test_layers_in_float_and_a_pass_that_quantizes_them_contradict_each_other(model, floats):
+    asked = request(model, Path("x"), passes="quantize-uniform", precision=floats)
+    with pytest.raises(UsageError, match=f"--passes names quantize-uniform, and --precision {floats} leaves no layer"):
+        check_passes(asked, 4)
 
 
 def test_a_pass_with_open_fields_is_searched_behind_pruning_or_alone():

@@ -39,12 +39,14 @@ class Decision:
         suffices: Whether the goals are met by it without removing a channel.
         alone: What eight bits and channels would give alone.
         notes: What a user should know of it, a sentence each.
+        divergence: From the original, of what integers alone make of it, untrained.
     """
 
     precision: Precision = FLOATS
     suffices: bool = False
     alone: tuple[Alone, ...] = ()
     notes: tuple[str, ...] = ()
+    divergence: float = 0.0
 
 
 IN_FLOATS = Decision()
@@ -105,7 +107,7 @@ class PrecisionChoice:
             note = "No layer computes in eight bits: it would lose more than the channels that the goal costs."
             return Decision(alone=alone, notes=(note,))
         if not self._suffices(wanted, prices):
-            return Decision(wanted, False, alone)
+            return Decision(wanted, False, alone, divergence=integers.divergence or 0.0)
         return Decision(wanted if is_asked else self._relaxed(wanted, prices), True, alone)
 
     @property
@@ -140,7 +142,7 @@ class PrecisionChoice:
         return found if confirmed else precision
 
     def _integers_alone(self, precision: Precision) -> _Tried:
-        made = self.quantizing.nearest(self.run.models.start, precision)
+        made = self.quantizing.first(self.run.models.start, precision)
         seconds = self.evaluator.latency(made.model)
         cost = model_cost(fixed(made.model, self.run.request))
         return self._tried(INTEGERS_ALONE, seconds.seconds, cost, made.scores)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from pfir.compile.calibration.samples import Samples
 from pfir.compile.deadline import NEVER, Deadline
-from pfir.compile.precision.layers import Precision, Quantization
+from pfir.compile.precision.layers import TRAINED, Precision, Quantization
 from pfir.compile.selection.search_context import calibrated
 from pfir.errors import OutOfTime
 from pfir.ir.constants.settle import settle_constants
@@ -31,6 +33,10 @@ from pfir.run.evaluate import Reference, Scores, evaluate
 
 WAYS = (QuantizeUniform(), QuantizeUniform(calibration="percentile"))
 """What is tried, in this order; which is best differs from net to net."""
+FEW_SAMPLES = 64
+"""Enough for a first estimate of what integers lose."""
+FURTHER = "compensated"
+"""The rounding that is tried on the best of several ways."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,7 @@ class Quantizing:
         seed: Of every random choice.
         threads: That models run on.
         ends: No way but the first is tried later, or goes on.
+        ways: What is tried.
     """
 
     samples: Samples
@@ -65,6 +72,7 @@ class Quantizing:
     seed: int = 0
     threads: int = 1
     ends: Deadline = NEVER
+    ways: tuple[QuantizeUniform, ...] = WAYS
 
     def nearest(self, model: Model, precision: Precision) -> Quantized:
         """The model, quantized by the way that loses least.
@@ -76,19 +84,28 @@ class Quantizing:
         """
         start = ready_for_integers(model)
         left = tuple(name for name in precision.left_in_float if name in layers_of(start))
-        found = [self._by(WAYS[0], start, left, NEVER)]
+        best = self._by(self.ways[0], start, left, NEVER)
         try:
-            for way in WAYS[1:]:
-                self.ends.check()
-                found.append(self._by(way, start, left, self.ends))
+            for way in self.ways[1:]:
+                best = min(best, self._by(way, start, left, self.ends), key=_distance)
+            if len(self.ways) > 1:
+                way = replace(best.how.way, rounding=FURTHER)
+                best = min(best, self._by(way, start, left, self.ends), key=_distance)
         except OutOfTime:
             pass
-        return min(found, key=lambda each: each.scores.divergence)
+        return best
+
+    def first(self, model: Model, precision: Precision) -> Quantized:
+        """The model, quantized by the first way on a few samples; what it raises is as of `nearest`."""
+        calibration = self.samples.calibration
+        few = calibration.subset(np.arange(min(FEW_SAMPLES, len(calibration))))
+        quick = replace(self, samples=replace(self.samples, calibration=few), ways=self.ways[:1])
+        return quick.nearest(model, precision)
 
     def sensitivities(self, model: Model, layers: Sequence[str]) -> dict[str, float]:
         """What each of these layers costs the outputs when it alone is quantized, by name, as far as there is time."""
         start, activations = ready_for_integers(model), self.ends.guard(calibrated(self.samples))
-        placement, settings, found = place(start), WAYS[0].settings(), dict[str, float]()
+        placement, settings, found = place(start), self.ways[0].settings(), dict[str, float]()
 
         def alone(name: str) -> Model:
             others = [other for other in placement.layers if other != name]
@@ -103,16 +120,23 @@ class Quantizing:
         return found
 
     def _by(self, way: QuantizeUniform, start: Model, left: tuple[str, ...], ends: Deadline) -> Quantized:
+        ends.check()
         context = Context(ends.guard(calibrated(self.samples)), keep=left, seed=self.seed)
         made, _ = run((way,), start, context)
         scores = evaluate(made, self.samples.scoring, self.reference, self.threads)
         return Quantized(made, Quantization(format_pass(way), layers_left(start, made)), scores)
 
 
+def _distance(quantized: Quantized) -> float:
+    return quantized.scores.divergence
+
+
 def quantized_frame(model: Model, how: Quantization) -> Model:
     """The model as it was quantized, every number zero: a recipe brings its own."""
-    made = structure(ready_for_integers(model), how.left_in_float)
+    made = structure(ready_for_integers(model), how.left_in_float, how.way.bits)
     made.record(how.text)
+    if how.training:
+        made.record(TRAINED)
     return made
 
 

@@ -8,7 +8,7 @@ from pfir.compile.methods.pricing import Limits
 from pfir.compile.precision.choice import IN_FLOATS, Decision, PrecisionChoice
 from pfir.compile.precision.layers import Precision
 from pfir.compile.precision.quantizing import Quantizing
-from pfir.compile.replay import recipe_choices, recipe_precision, replay
+from pfir.compile.replay import recipe_choices, recipe_quantization, replay
 from pfir.compile.request import AUTO_PRECISION, Request
 from pfir.compile.run_context import Chosen
 from pfir.compile.selection.measured_search import measured_search
@@ -18,6 +18,7 @@ from pfir.compile.selection.selection import Selection
 from pfir.compile.selection.within_drop import fastest_within
 from pfir.compile.training.fine_tuning import FineTuned
 from pfir.errors import Infeasible
+from pfir.passes.quantization.quantize_uniform import QuantizeUniform
 from pfir.run.evaluate import reference
 from pfir.target import FLOAT16, FLOAT32, INT8
 
@@ -46,7 +47,7 @@ def choose(selection: Selection) -> Chosen:
         return _in_eight_bits(selection, decision)
     if run.request.recipe is not None:
         found = kept_as(search_context, recipe_choices(run.prepared, run.request, search_context.pricing.methods))
-        selection = _with_precision(selection, recipe_precision(run.request))
+        selection = _as_in_recipe(selection)
         return selection.finished(selection.fitted(search_context, found))
     decision, selection = _decided(selection, search_context)
     if decision.suffices:
@@ -62,19 +63,33 @@ def choose(selection: Selection) -> Chosen:
 def _in_eight_bits(selection: Selection, decision: Decision) -> Chosen:
     """The model as it is but for its precision."""
     whole = as_it_is(selection.run.models.start)
-    return replace(selection.quantized(Chosen(whole, FineTuned(whole.model))), alone=decision.alone)
+    chosen = selection.quantized(Chosen(whole, FineTuned(whole.model)))
+    return replace(selection.trained_quantized(chosen), alone=decision.alone)
 
 
 def _decided(selection: Selection, search_context: SearchContext | None) -> tuple[Decision, Selection]:
     """What layers compute in, and the selection that knows it."""
-    run = selection.run
-    if run.request.precision in (FLOAT32.name, FLOAT16.name) or _passes_say_all(run.request):
+    run, given = selection.run, selection.run.prepared.quantizer
+    if run.request.precision in (FLOAT32.name, FLOAT16.name) or (_passes_say_all(run.request) and given is None):
         return IN_FLOATS, selection
     with run.stages("choose precision"):
+        if given is not None:
+            return _as_given(selection, given)
         quantizing = _quantizing(selection)
         rest = (run, selection.evaluator, selection.limits, quantizing, search_context)
         decision = PrecisionChoice(*rest).decide()
-    return decision, replace(selection, precision=decision.precision, quantizing=quantizing)
+    known = replace(selection, precision=decision.precision, quantizing=quantizing, rounding_loss=decision.divergence)
+    return decision, known
+
+
+def _as_given(selection: Selection, given: QuantizeUniform) -> tuple[Decision, Selection]:
+    """Layers as the pass of `--passes` quantizes them: those that it leaves in float are chosen before channels go."""
+    quantizing = replace(_quantizing(selection), ways=(given,))
+    made = quantizing.nearest(selection.run.models.start, Precision(True, bits=given.bits))
+    precision = Precision(True, made.how.left_in_float, given.bits)
+    fixed = replace(quantizing, ways=(replace(given, float_layers=0),))
+    decision = Decision(precision, divergence=made.scores.divergence)
+    return decision, replace(selection, precision=precision, quantizing=fixed, rounding_loss=decision.divergence)
 
 
 def _passes_say_all(request: Request) -> bool:
@@ -82,8 +97,15 @@ def _passes_say_all(request: Request) -> bool:
     return request.passes is not None and request.precision == AUTO_PRECISION
 
 
-def _with_precision(selection: Selection, precision: Precision) -> Selection:
-    return replace(selection, precision=precision, quantizing=_quantizing(selection) if precision.integers else None)
+def _as_in_recipe(selection: Selection) -> Selection:
+    """The selection in the precision of the recipe, quantized by its way."""
+    how = recipe_quantization(selection.run.request)
+    if how is None:
+        return selection
+    quantizing = replace(_quantizing(selection), ways=(how.way,))
+    precision = Precision(True, how.left_in_float, how.way.bits)
+    lost = quantizing.first(selection.run.models.start, precision).scores.divergence if how.training else 0.0
+    return replace(selection, precision=precision, quantizing=quantizing, rounding_loss=lost)
 
 
 def _quantizing(selection: Selection) -> Quantizing:
@@ -98,11 +120,11 @@ def _only_passes(selection: Selection) -> Chosen:
     found = as_it_is(selection.run.models.start)
     note = "nothing was pruned: --passes names no prune-channels"
     if selection.run.request.recipe is not None:
-        decision, selection = IN_FLOATS, _with_precision(selection, recipe_precision(selection.run.request))
+        decision, selection = IN_FLOATS, _as_in_recipe(selection)
     else:
         decision, selection = _decided(selection, None)
     if not selection.run.prepared.is_compressed:
-        chosen = selection.quantized(Chosen(found, FineTuned(found.model), (note,)))
+        chosen = selection.trained_quantized(selection.quantized(Chosen(found, FineTuned(found.model), (note,))))
     else:
         chosen = selection.finished(found)
     return replace(chosen, alone=decision.alone)
@@ -111,7 +133,9 @@ def _only_passes(selection: Selection) -> Chosen:
 def _is_met_already(selection: Selection) -> bool:
     """Whether the model as it is keeps the only limit, one of latency, and the user fixed no choice."""
     request, limits = selection.run.request, selection.limits
-    is_fixed = request.recipe is not None or not any(p.is_open for p in selection.run.prepared.searched)
+    prepared = selection.run.prepared
+    is_given = request.recipe is not None or prepared.quantizer is not None
+    is_fixed = is_given or not any(p.is_open for p in prepared.searched)
     if is_fixed or limits.latency_s is None or limits != Limits(limits.latency_s) or request.precision == INT8:
         return False
     if request.goals.latency_s is None and selection.run.target.arithmetic == FLOAT32:

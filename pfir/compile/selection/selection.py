@@ -16,7 +16,14 @@ from pfir.compile.selection.fitted_search import fitted_if_nearer
 from pfir.compile.selection.search_context import SearchContext, calibrated
 from pfir.compile.selection.searching import Found, SearchRun
 from pfir.compile.training.fine_tuning import FineTuned, FineTuning, fine_tune
+from pfir.compile.training.quantization_aware import joined_curves, train_quantized
 from pfir.compile.workspace import Workspace
+from pfir.run.evaluate import evaluate
+
+LEAST_S = 10.0
+"""Less time is not worth a training of the quantized model, whose gradients alone take some seconds to build."""
+LEAST_SHARE = 0.1
+"""A smaller share of the training behind quantization is left to the float model."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,7 @@ class Selection:
         limits: What the goals allow.
         precision: What the layers of the result compute in.
         quantizing: How it is quantized; None where all is float.
+        rounding_loss: How far integers alone take the start from the original, as divergence; 0 where that is unknown.
     """
 
     run: RunContext
@@ -38,6 +46,7 @@ class Selection:
     limits: Limits
     precision: Precision = FLOATS
     quantizing: Quantizing | None = None
+    rounding_loss: float = 0.0
 
     @property
     def elapsed_s(self) -> float:
@@ -63,11 +72,13 @@ class Selection:
             return fitted_if_nearer(search_context, found, self.run.plan, self.run.request.seed, ends)
 
     def finished(self, found: Found) -> Chosen:
-        """The candidate after training and, where layers compute in eight bits, quantized."""
-        return self.quantized(self._fine_tuned(found))
+        """The candidate after training and, where layers compute in eight bits, quantized and trained again."""
+        behind = self._share_behind(found)
+        chosen = self.quantized(self._fine_tuned(found, behind))
+        return self.trained_quantized(chosen) if behind else chosen
 
     def quantized(self, chosen: Chosen) -> Chosen:
-        """The result with integers for weights where layers compute in eight bits."""
+        """The result with integers for weights where layers compute in eight bits, chosen without training."""
         if self.quantizing is None or not self.precision.integers:
             return chosen
         with self.run.stages("quantize"):
@@ -75,10 +86,37 @@ class Selection:
             made = how.nearest(chosen.fine_tuned.model, self.precision)
         return replace(chosen, fine_tuned=replace(chosen.fine_tuned, model=made.model), quantization=made.how)
 
-    def _fine_tuned(self, found: Found) -> Chosen:
-        """The candidate after training, as far as the plan has epochs and time for it."""
+    def trained_quantized(self, chosen: Chosen) -> Chosen:
+        """The quantized result after training with its integers in place, as far as there are epochs and time."""
+        plan, request, how = self.run.plan, self.run.request, chosen.quantization
+        budget_s = plan.training_s(self.elapsed_s)
+        if how is None or not plan.quantized_epochs or (budget_s is not None and budget_s < LEAST_S):
+            return chosen
+        tuning = FineTuning(
+            plan.quantized_epochs, budget_s, request.seed, request.jobs, self.workspace.quantized_checkpoint
+        )
+        rest = (self.run.models.teacher, self.run.samples, tuning, self.run.progress)
+        with self.run.stages("train quantized"):
+            tuned = train_quantized(chosen.fine_tuned.model, how.way.weight_bits, *rest)
+        joined = joined_curves(chosen.fine_tuned.curve, tuned.curve)
+        notes = (*chosen.fine_tuned.notes, *tuned.notes)
+        fine_tuned = replace(chosen.fine_tuned, model=tuned.model, curve=joined, notes=notes)
+        return replace(chosen, fine_tuned=fine_tuned, quantization=replace(how, training=tuned.settings or {}))
+
+    def _share_behind(self, found: Found) -> float:
+        """The share of training that comes once the candidate is quantized: that of what eight bits lose in all that is
+        to be made up for, since a step with integers in place takes twice as long and teaches no more."""
+        if not self.rounding_loss or not self.run.plan.epochs:
+            return 0.0
+        samples, threads = self.run.samples.judging, self.run.request.jobs or 1
+        lost = evaluate(found.model, samples, self.run.models.teacher, threads).divergence
+        share = self.rounding_loss / (self.rounding_loss + lost)
+        return share if share >= LEAST_SHARE else 0.0
+
+    def _fine_tuned(self, found: Found, behind: float) -> Chosen:
+        """The candidate after training, as far as the plan has epochs and time for it, but for the share behind it."""
         plan, request = self.run.plan, self.run.request
-        budget_s = plan.training_s(self.elapsed_s, self.precision.integers)
+        budget_s = plan.training_s(self.elapsed_s, self.precision.integers, behind)
         if not plan.epochs:
             return Chosen(found, FineTuned(found.model))
         if budget_s is not None and budget_s <= 0:

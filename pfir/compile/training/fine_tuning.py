@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pfir.compile.calibration.samples import Samples
-from pfir.compile.deadline import Deadline
+from pfir.compile.deadline import NEVER, Deadline
 from pfir.compile.methods.candidates import adopt
 from pfir.data.base import Dataset
 from pfir.errors import TrainingError
@@ -26,7 +26,8 @@ from pfir.report.record import Epoch
 from pfir.run.evaluate import Scores, evaluate
 from pfir.system.memory import give_back
 from pfir.train.settings import Settings
-from pfir.train.trainer import fit
+from pfir.train.trainer import Progress as Step
+from pfir.train.trainer import Result, fit
 
 MANY_SAMPLES = 10_000
 FEW_SAMPLES = 800
@@ -81,13 +82,13 @@ def fine_tune(
         activations: Of any model, on the calibration data.
     """
     ends = Deadline.within(how.budget_s)
-    settings = _settings(teacher, samples, how)
+    settings = settings_for(teacher, samples, how)
     try:
         restored, _ = run((RestoreBatchNorm(),), student, Context(activations=activations, seed=how.seed))
-        graph = without_slopes(attach_teacher(restored, teacher, _distillation(samples)))
+        graph = without_slopes(attach_teacher(restored, teacher, distillation_for(samples)))
         give_back()
-        timed = settings if how.budget_s is None else replace(settings, time_budget_s=max(ends.left_s(), LEAST_S))
-        result = fit(graph, samples.train, timed, lambda p: _tell(progress, p, timed))
+        timed = until(ends, settings)
+        result = fit(graph, samples.train, timed, lambda p: tell(progress, p, timed))
     except TrainingError as error:
         return FineTuned(student, notes=(f"not fine-tuned: {error}",))
     give_back()  # the buffers of training, before two models are run on what judges them
@@ -96,21 +97,12 @@ def fine_tune(
     tuned = student.clone()
     adopt(tuned, folded)
     tuned.record("fine-tune")
-    curve = tuple(_epoch(entry) for entry in result.curve)
-    chosen = {
-        "epochs": len(curve),
-        "batch": settings.batch,
-        "learning_rate": settings.learning_rate,
-        "weight_decay": settings.weight_decay,
-        "augment": settings.augment,
-        "renew": settings.renew,
-        "seed": how.seed,
-    }
+    curve = curve_of(result)
     before, after = (evaluate(m, samples.judging, teacher, settings.threads) for m in (student, tuned))
     if _worse(before, after):
         note = "fine-tuning made the model worse and was dropped; more data or epochs may help"
         return FineTuned(student, curve, (*result.notes, note))
-    return FineTuned(tuned, curve, tuple(result.notes), chosen)
+    return FineTuned(tuned, curve, tuple(result.notes), as_recipe(settings, len(curve)))
 
 
 def without_slopes(graph: TrainingGraph) -> TrainingGraph:
@@ -138,7 +130,8 @@ def augmentation(teacher: Model, data: Dataset) -> str:
     return "flip-crop" if np.mean(answers[0] == answers[1]) >= SAME_WHEN_FLIPPED else "none"
 
 
-def _settings(teacher: Model, samples: Samples, how: FineTuning) -> Settings:
+def settings_for(teacher: Model, samples: Samples, how: FineTuning) -> Settings:
+    """How a student of this teacher learns from these samples."""
     many = len(samples.train) >= MANY_SAMPLES
     return Settings(
         epochs=how.epochs,
@@ -155,12 +148,42 @@ def _settings(teacher: Model, samples: Samples, how: FineTuning) -> Settings:
     )
 
 
-def _distillation(samples: Samples) -> DistillationSettings:
+def distillation_for(samples: Samples) -> DistillationSettings:
+    """What a student learns from them: the teacher's answers, and labels where there are some."""
     labelled = samples.labelled
     # A few hundred samples tell less about the statistics of a layer than the calibration data did.
     frozen = len(samples.train) < FEW_SAMPLES
     return DistillationSettings(
         teacher_weight=1.0, label_weight=LABEL_WEIGHT if labelled else 0.0, frozen_batch_norm=frozen
+    )
+
+
+def until(ends: Deadline, settings: Settings) -> Settings:
+    """The settings with what is left of the time, where there is an end."""
+    return settings if ends == NEVER else replace(settings, time_budget_s=max(ends.left_s(), LEAST_S))
+
+
+def as_recipe(settings: Settings, epochs: int) -> dict[str, object]:
+    """What a recipe tells of a training."""
+    told = ("batch", "learning_rate", "weight_decay", "augment", "renew", "seed")
+    return {"epochs": epochs, **{name: getattr(settings, name) for name in told}}
+
+
+def curve_of(result: Result) -> tuple[Epoch, ...]:
+    """The training curve, as the report shows it."""
+    return tuple(_epoch(entry) for entry in result.curve)
+
+
+def tell(progress: Progress, p: Step, settings: Settings) -> None:
+    """Show how far a training is."""
+    if p.note:
+        progress.note(p.note)
+    share = p.step / max(p.steps, 1)
+    if settings.time_budget_s and p.seconds_left is not None:
+        share = max(share, 1 - p.seconds_left / settings.time_budget_s)
+    progress.step(
+        min(1.0, share),
+        f"epoch {p.epoch}, loss {p.loss:.4f}, rate {p.learning_rate:.2g}, {p.samples_per_s:.0f} samples/s",
     )
 
 
@@ -174,16 +197,4 @@ def _epoch(entry: dict) -> Epoch:
         entry["epoch"],
         entry["loss"],
         {k.removeprefix(f"{LOSS}_").replace("_", " "): v for k, v in entry.items() if k not in known},
-    )
-
-
-def _tell(progress: Progress, p, settings: Settings) -> None:
-    if p.note:
-        progress.note(p.note)
-    share = p.step / max(p.steps, 1)
-    if settings.time_budget_s and p.seconds_left is not None:
-        share = max(share, 1 - p.seconds_left / settings.time_budget_s)
-    progress.step(
-        min(1.0, share),
-        f"epoch {p.epoch}, loss {p.loss:.4f}, rate {p.learning_rate:.2g}, {p.samples_per_s:.0f} samples/s",
     )

@@ -14,6 +14,8 @@ FIRST_WITH_CHANNELS = 13
 """The opset that brought scales per channel."""
 FIRST_WITH_FOUR_BITS = 21
 """The opset that brought integers of four bits."""
+FEW_BITS = 4
+"""So many and fewer are stored in four."""
 
 
 def lift_opset(model: Model, wanted: int) -> None:

@@ -19,7 +19,7 @@ from pfir.passes.batch_norm.fold import FoldBatchNorm
 from pfir.passes.quantization.bias_correction import correct_biases
 from pfir.passes.quantization.calibration import CALIBRATIONS, range_finder
 from pfir.passes.quantization.equalize import POWERS, equalize
-from pfir.passes.quantization.opset import FIRST_WITH_CHANNELS, FIRST_WITH_FOUR_BITS, lift_opset
+from pfir.passes.quantization.opset import FEW_BITS, FIRST_WITH_CHANNELS, FIRST_WITH_FOUR_BITS, lift_opset
 from pfir.passes.quantization.output_error import OutputError
 from pfir.passes.quantization.placement import KERNELS, OPERATORS, layers_of, place
 from pfir.passes.quantization.planning import Settings, constant_layers, plan_quantized
@@ -31,6 +31,7 @@ from pfir.passes.quantization.rounding.chains import shorten_chains
 from pfir.passes.quantization.rounding.compensated import compensate
 from pfir.passes.quantization.rounding.nearest import nearest
 from pfir.passes.quantization.sensitivity import most_sensitive, sensitivities, within_share
+from pfir.passes.quantization.structure import Bits
 from pfir.passes.quantization.writing import Quantized, written
 from pfir.passes.simplification.simplify import Simplify
 from pfir.space import Parameter, Space
@@ -39,8 +40,6 @@ FLOAT_LAYERS = "float_layers"
 """The name of the parameter to search."""
 MOST_FLOAT = 0.25
 """The share of layers that a search may leave in float."""
-FEW_BITS = 4
-"""So many and fewer are stored in four."""
 ROUNDINGS: Mapping[str, Rounding] = {
     "nearest": nearest,
     "compensated": compensate,
@@ -164,6 +163,11 @@ class QuantizeUniform(Pass):
         quantized = work.quantized()
         model.graph, model.ir_version = quantized.graph, quantized.ir_version
         return Change(True, work.notes())
+
+    @property
+    def bits(self) -> Bits:
+        """What decides about nodes, types and sizes."""
+        return Bits(self.weight_bits, self.activation_bits, self.per_channel)
 
     def settings(self) -> Settings:
         """How grids are chosen."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from pfir.errors import FrontendError
 from pfir.ir.edit import array, is_op, operand, opset, producer
 from pfir.ir.linear_edits import EditableLayer
 from pfir.ir.model import Model
 from pfir.ir.shapes import infer_shapes
-from pfir.passes.quantization.grids import Grid, WeightGrid, grid_between
-from pfir.passes.quantization.opset import FIRST_WITH_CHANNELS, lift_opset
+from pfir.passes.quantization.grids import LARGEST_BITS, Grid, WeightGrid, grid_between
+from pfir.passes.quantization.opset import FEW_BITS, FIRST_WITH_CHANNELS, FIRST_WITH_FOUR_BITS, lift_opset
 from pfir.passes.quantization.placement import layers_of, place
 from pfir.passes.quantization.writing import Quantized, written
 
@@ -20,45 +23,70 @@ STEP = 2.0**-16
 """The scale of all weights: by it no bias becomes zero, which a kernel would not have to add, or leaves 32 bits."""
 
 
-def structure(model: Model, left_in_float: Collection[str] = ()) -> Model:
+@dataclass(frozen=True)
+class Bits:
+    """What of `quantize-uniform` decides about nodes, types and sizes.
+
+    Args:
+        weight, activation: 2 to 8.
+        per_channel: Whether each output channel of a weight has a scale of its own.
+    """
+
+    weight: int = LARGEST_BITS
+    activation: int = LARGEST_BITS
+    per_channel: bool = True
+
+
+EIGHT_BITS = Bits()
+
+
+def structure(model: Model, left_in_float: Collection[str] = (), bits: Bits = EIGHT_BITS) -> Model:
     """A copy of the model with the nodes, types and sizes that `quantize-uniform` gives it, whose weights are zero.
 
     Args:
         model: Float, its shapes inferred.
         left_in_float: Nodes that keep float weights.
+        bits: Of all others.
 
     Raises:
         FrontendError: The opset is below 13 and cannot be lifted.
     """
-    if opset(model.graph) < FIRST_WITH_CHANNELS:
-        model = _lifted(model)
+    model = _lifted(model, FIRST_WITH_CHANNELS)
+    if bits.weight <= FEW_BITS:
+        with suppress(FrontendError):  # Eight bits hold such integers, too.
+            model = _lifted(model, FIRST_WITH_FOUR_BITS)
     placement, layers = place(model, left_in_float), layers_of(model)
     if not placement.layers:
         return model.clone()
     tensors = model.graph.tensors()
     grids = dict(placement.given)
     for group in placement.shared:
-        grids |= dict.fromkeys(group, max((_grid(tensors[name]) for name in group), key=lambda grid: grid.scale))
+        grids |= dict.fromkeys(
+            group, max((_grid(tensors[name], bits.activation) for name in group), key=lambda grid: grid.scale)
+        )
     chosen = {name: layers[name] for name in placement.layers}
-    weights = {name: _weight_grid(layer) for name, layer in chosen.items()}
+    weights = {name: _weight_grid(layer, bits) for name, layer in chosen.items()}
     integers = {name: np.zeros(layer.weight.shape, np.int8) for name, layer in chosen.items()}
     return written(model, Quantized(placement, grids, weights, integers))
 
 
-def _lifted(model: Model) -> Model:
+def _lifted(model: Model, wanted: int) -> Model:
+    """The model itself, or a copy of this opset where its own is older."""
+    if opset(model.graph) >= wanted:
+        return model
     copy = model.clone()
-    lift_opset(copy, FIRST_WITH_CHANNELS)
+    lift_opset(copy, wanted)
     infer_shapes(copy)
     return copy
 
 
-def _grid(tensor: gs.Tensor) -> Grid:
+def _grid(tensor: gs.Tensor, bits: int) -> Grid:
     """Of a Clip its bounds, which saturation then keeps; of anything else steps of one from zero."""
     node = producer(tensor)
     if node is None or not is_op(node, "Clip"):
-        return Grid(1.0, 0)
+        return Grid(1.0, 0, bits)
     low, high = (_bound(node, place, name) for place, name in ((1, "min"), (2, "max")))
-    return Grid(1.0, 0) if low is None or high is None else grid_between(low, high)
+    return Grid(1.0, 0, bits) if low is None or high is None else grid_between(low, high, bits)
 
 
 def _bound(node: gs.Node, place: int, name: str) -> float | None:
@@ -68,6 +96,7 @@ def _bound(node: gs.Node, place: int, name: str) -> float | None:
     return None if found is None else float(np.ravel(found)[0])
 
 
-def _weight_grid(layer: EditableLayer) -> WeightGrid:
+def _weight_grid(layer: EditableLayer, bits: Bits) -> WeightGrid:
     axis = layer.layer.output_axis
-    return WeightGrid(np.full(layer.weight.shape[axis], STEP, np.float32), axis)
+    shape = (layer.weight.shape[axis],) if bits.per_channel else ()
+    return WeightGrid(np.full(shape, STEP, np.float32), axis, bits.weight)

@@ -5,8 +5,11 @@ import pytest
 
 from pfir.compile.deadline import Deadline
 from pfir.compile.precision import quantizing
-from pfir.compile.precision.layers import INTEGERS, Precision
+from pfir.compile.precision.layers import INTEGERS, Precision, Quantization
 from pfir.compile.precision.quantizing import Quantizing, quantized_frame, ready_for_integers
+from pfir.errors import UsageError
+from pfir.passes.quantization.quantize_uniform import QuantizeUniform
+from pfir.passes.spec import format_pass
 from pfir.run.evaluate import reference
 from pfir.run.session import Session
 from tests.test_compile.test_selection.search_context import run_context
@@ -25,8 +28,24 @@ def test_the_way_that_stays_nearest_is_kept(start):
     how = _quantizing(start)
     tried = [how._by(way, ready_for_integers(start.models.start), (), how.ends) for way in quantizing.WAYS]
     found = how.nearest(start.models.start, INTEGERS)
-    assert found.scores.divergence == min(each.scores.divergence for each in tried)
+    assert found.scores.divergence <= min(each.scores.divergence for each in tried)
     assert found.model.provenance[-1] == found.how.text and found.scores.fidelity > 0.9
+
+
+def test_a_way_that_is_given_is_taken_as_it_is(start):
+    given = QuantizeUniform(weight_bits=4, rounding="adaround")
+    found = _quantizing(start, ways=(given,)).nearest(start.models.start, INTEGERS)
+    assert found.how.way == given and found.model.provenance[-1] == format_pass(given)
+
+
+def test_a_first_estimate_takes_few_samples_and_the_first_way(start):
+    found = _quantizing(start).first(start.models.start, INTEGERS)
+    assert found.how.way == quantizing.WAYS[0] and found.scores.fidelity > 0.9
+
+
+def test_a_model_that_another_pass_quantized_has_no_way():
+    with pytest.raises(UsageError, match=r"quantized by simplify; this version has quantize-uniform only"):
+        Quantization("simplify").way  # noqa: B018
 
 
 def test_without_time_the_first_way_is_taken(start):

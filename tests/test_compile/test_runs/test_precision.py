@@ -80,6 +80,40 @@ def test_passes_that_are_named_say_all_unless_eight_bits_are_asked_for(model, tm
     assert simple.met and "QuantizeLinear" in _types(simple.folder)
 
 
+def test_integers_are_trained_and_a_recipe_makes_the_same_again(model, data, tmp_path):
+    options = {"passes": "quantize-uniform{weight_bits=3}", "precision": "auto", "epochs": 48}
+    done = run(model, tmp_path / "a", data=data, goals=SIZE, **options)
+    assert any(note.startswith("trained with integers in place: fidelity") for note in done.report["notes"])
+    assert len(done.report["training"]) == 12 and "train quantized" in {s["name"] for s in done.report["stages"]}
+    again = run(model, tmp_path / "b", recipe=done.folder / "recipe.json", goals=SIZE)
+    assert (again.folder / "model.onnx").read_bytes() == (done.folder / "model.onnx").read_bytes()
+
+
+def test_eight_bits_alone_are_trained_where_data_and_epochs_are_given(model, data, tmp_path):
+    report = run(model, tmp_path / "a", data=data, goals=SIZE, precision="auto", epochs=4).report
+    assert "train quantized" in {s["name"] for s in report["stages"]} and report["result"]["fidelity"] > 0.9
+
+
+@pytest.mark.parametrize("fields", ["{weight_bits=4}", "{activation_bits=6 per_channel=false}", "{float_layers=1}"])
+def test_a_pass_that_quantizes_is_taken_as_it_is_given(model, data, tmp_path, fields):
+    text = f"prune-channels{{ratio=0.25}},quantize-uniform{fields}"
+    options = {"passes": text, "data": data, "goals": Goals(size=2.0), "precision": "auto"}
+    report = run(model, tmp_path / "a", **options).report
+    assert report["passes"][-1].startswith("quantize-uniform") and report["widths"]
+    run(model, tmp_path / "b", recipe=tmp_path / "a/recipe.json", goals=SIZE)
+    for name in ("model.onnx", "weights.npz"):
+        assert (tmp_path / "b" / name).read_bytes() == (tmp_path / "a" / name).read_bytes()
+
+
+def test_few_bits_that_are_given_are_trained_behind_the_channels(model, data, tmp_path):
+    text = "prune-channels{ratio=0.25},quantize-uniform{weight_bits=2}"
+    done = run(model, tmp_path / "a", passes=text, data=data, goals=SIZE, precision="auto", epochs=4)
+    stages = [s["name"] for s in done.report["stages"]]
+    assert stages.index("fine-tune") < stages.index("quantize") < stages.index("train quantized")
+    made = run(model, tmp_path / "b", data=data, recipe=done.folder / "recipe.json", retrain=True, epochs=4, goals=SIZE)
+    assert made.report["passes"][-1] == "quantize-uniform{weight_bits=2}"
+
+
 def test_eight_bits_alone_serve_where_no_channel_may_go(model, data, tmp_path):
     kept = {"keep": ("Conv_1", "Conv_4", "Conv_7"), "data": data, "precision": "auto"}
     assert run(model, tmp_path / "out", goals=SIZE, **kept).met
