@@ -14,6 +14,7 @@ from pfir.ir.model import Model
 from pfir.ir.shapes import fix_sizes
 from pfir.passes.base import Context
 from pfir.passes.pipeline import run
+from pfir.passes.quantization.placement import KERNELS
 from pfir.passes.quantization.quantize_uniform import QuantizeUniform
 from pfir.run.activations import activations
 
@@ -40,4 +41,4 @@ def quantized(model: Model, samples: int = 8) -> Model:
     def taken(of: Model, names: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
         return activations(of, names, data, 1)
 
-    return run((QuantizeUniform(calibration="min-max"),), model, Context(activations=taken))[0]
+    return run((QuantizeUniform(calibration="min-max", pairs=KERNELS),), model, Context(activations=taken))[0]

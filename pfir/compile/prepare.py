@@ -23,6 +23,7 @@ from pfir.passes.batch_norm.fold import FoldBatchNorm
 from pfir.passes.pipeline import run
 from pfir.passes.pruning.prune_channels import PruneChannels
 from pfir.passes.pruning.remove_dead_channels import RemoveDeadChannels
+from pfir.passes.quantization.placement import KERNELS
 from pfir.passes.quantization.quantize_uniform import QuantizeUniform
 from pfir.passes.simplification.simplify import Simplify
 from pfir.passes.spec import format_pass, parse
@@ -158,15 +159,15 @@ def quantizer(text: str | None) -> QuantizeUniform | None:
     Raises:
         UsageError: It stands there twice or not last, or leaves its float_layers to a search.
     """
-    passes = () if text is None else parse(text)
+    passes = parse(text) if text else ()
     found = [p for p in passes if isinstance(p, QuantizeUniform)]
-    if not found:
+    if not text or not found:
         return None
     if passes[-1] != found[0] or len(found) > 1:
         raise UsageError("--passes: quantize-uniform comes once, as the last pass: what is quantized is the result")
     if found[0].is_open:
         raise UsageError("--passes: quantize-uniform needs a number of float_layers; --precision int8 chooses them")
-    return found[0]
+    return found[0] if "pairs=" in text else replace(found[0], pairs=KERNELS)
 
 
 def _check_order(searched: tuple[Pass, ...]) -> None:

@@ -20,7 +20,7 @@ from pfir.passes.batch_norm.fold import FoldBatchNorm
 from pfir.passes.pipeline import run
 from pfir.passes.quantization.opset import FIRST_WITH_CHANNELS, lift_opset
 from pfir.passes.quantization.output_error import OutputError
-from pfir.passes.quantization.placement import layers_of, place
+from pfir.passes.quantization.placement import KERNELS, layers_of, place
 from pfir.passes.quantization.planning import plan_quantized
 from pfir.passes.quantization.quantize_uniform import QuantizeUniform
 from pfir.passes.quantization.ranges import observe
@@ -31,7 +31,7 @@ from pfir.passes.simplification.simplify import Simplify
 from pfir.passes.spec import format_pass
 from pfir.run.evaluate import Reference, Scores, evaluate
 
-WAYS = (QuantizeUniform(), QuantizeUniform(calibration="percentile"))
+WAYS = (QuantizeUniform(pairs=KERNELS), QuantizeUniform(calibration="percentile", pairs=KERNELS))
 """What is tried, in this order; which is best differs from net to net."""
 FEW_SAMPLES = 64
 """Enough for a first estimate of what integers lose."""
@@ -105,7 +105,8 @@ class Quantizing:
     def sensitivities(self, model: Model, layers: Sequence[str]) -> dict[str, float]:
         """What each of these layers costs the outputs when it alone is quantized, by name, as far as there is time."""
         start, activations = ready_for_integers(model), self.ends.guard(calibrated(self.samples))
-        placement, settings, found = place(start), self.ways[0].settings(), dict[str, float]()
+        settings, found = self.ways[0].settings(), dict[str, float]()
+        placement = place(start, pairs=settings.pairs)
 
         def alone(name: str) -> Model:
             others = [other for other in placement.layers if other != name]

@@ -52,22 +52,24 @@ def plan_quantized(
     placement = place(model, left_in_float, settings.pairs)
     grids = _activation_grids(placement, histograms, settings)
     layers = layers_of(model)
-    bits = bits_by_layer({name: layers[name].weight.size for name in placement.layers}, settings)
+    sizes = {name: layers[name].weight.size for name in placement.layers}
+    bits = bits_by_layer(sizes, settings.weight_bits, settings.eight_bit_share)
     weights = {name: _weight_grid(layers[name], grids, settings, count) for name, count in bits.items()}
     integers = {name: grid.integers(layers[name].weight) for name, grid in weights.items()}
     return Quantized(placement, grids, weights, integers)
 
 
-def bits_by_layer(sizes: Mapping[str, int], settings: Settings) -> dict[str, int]:
+def bits_by_layer(sizes: Mapping[str, int], weight_bits: int, eight_bit_share: float) -> dict[str, int]:
     """The bits of a weight, by name of the layer's node.
 
     Args:
         sizes: How many weights each layer has, likewise.
+        weight_bits: Of all but the layers of the fewest weights, `eight_bit_share` of all weights together.
     """
-    left, found = settings.eight_bit_share * sum(sizes.values()), {}
+    left, found = eight_bit_share * sum(sizes.values()), {}
     for name in sorted(sizes, key=lambda name: sizes[name]):
         left -= sizes[name]
-        found[name] = settings.weight_bits if left < 0 else LARGEST_BITS
+        found[name] = weight_bits if left < 0 else LARGEST_BITS
     return {name: found[name] for name in sizes}
 
 

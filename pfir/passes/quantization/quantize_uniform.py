@@ -81,8 +81,8 @@ class QuantizeUniform(Pass):
         float_layers: How many of the most sensitive layers stay in float; none leaves it to a search.
         float_share: Share of all multiply-accumulates, in [0, 1]: without float_layers, the layers that are the most
             sensitive for those they do, so many together, stay in float. A twentieth often costs hardly any time.
-        pairs: Where activations are rounded: between kernels, as pfir's do best; or behind all operators, by which ONNX
-            Runtime computes layers in front of a sum in integers, too, and more is lost.
+        pairs: Where activations are rounded: behind all operators, by which ONNX Runtime computes layers in front of a
+            sum in integers, too; or in front of kernels alone, by which less is lost, as `pfir compile` does.
         eight_bit_share: Share of all weights, in [0, 1]: the layers of the fewest weights, so many together, have eight
             bits; depthwise ones and the first, which lose most by fewer, are among them.
 
@@ -109,7 +109,7 @@ class QuantizeUniform(Pass):
     rounding: str = "nearest"
     float_layers: int | None = 0
     float_share: float = 0.0
-    pairs: str = KERNELS
+    pairs: str = OPERATORS
     eight_bit_share: float = 0.0
 
     def __post_init__(self) -> None:
@@ -167,7 +167,7 @@ class QuantizeUniform(Pass):
     @property
     def bits(self) -> Bits:
         """What decides about nodes, types and sizes."""
-        return Bits(self.weight_bits, self.activation_bits, self.per_channel)
+        return Bits(self.weight_bits, self.activation_bits, self.per_channel, self.pairs, self.eight_bit_share)
 
     def settings(self) -> Settings:
         """How grids are chosen."""

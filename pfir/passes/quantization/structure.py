@@ -16,7 +16,8 @@ from pfir.ir.model import Model
 from pfir.ir.shapes import infer_shapes
 from pfir.passes.quantization.grids import LARGEST_BITS, Grid, WeightGrid, grid_between
 from pfir.passes.quantization.opset import FEW_BITS, FIRST_WITH_CHANNELS, FIRST_WITH_FOUR_BITS, lift_opset
-from pfir.passes.quantization.placement import layers_of, place
+from pfir.passes.quantization.placement import KERNELS, layers_of, place
+from pfir.passes.quantization.planning import bits_by_layer
 from pfir.passes.quantization.writing import Quantized, written
 
 STEP = 2.0**-16
@@ -30,11 +31,15 @@ class Bits:
     Args:
         weight, activation: 2 to 8.
         per_channel: Whether each output channel of a weight has a scale of its own.
+        pairs: Where activations are rounded, as `place` takes it.
+        eight_bit_share: The layers of the fewest weights, this share of all weights together, have eight bits.
     """
 
     weight: int = LARGEST_BITS
     activation: int = LARGEST_BITS
     per_channel: bool = True
+    pairs: str = KERNELS
+    eight_bit_share: float = 0.0
 
 
 EIGHT_BITS = Bits()
@@ -55,7 +60,7 @@ def structure(model: Model, left_in_float: Collection[str] = (), bits: Bits = EI
     if bits.weight <= FEW_BITS:
         with suppress(FrontendError):  # Eight bits hold such integers, too.
             model = _lifted(model, FIRST_WITH_FOUR_BITS)
-    placement, layers = place(model, left_in_float), layers_of(model)
+    placement, layers = place(model, left_in_float, bits.pairs), layers_of(model)
     if not placement.layers:
         return model.clone()
     tensors = model.graph.tensors()
@@ -65,7 +70,8 @@ def structure(model: Model, left_in_float: Collection[str] = (), bits: Bits = EI
             group, max((_grid(tensors[name], bits.activation) for name in group), key=lambda grid: grid.scale)
         )
     chosen = {name: layers[name] for name in placement.layers}
-    weights = {name: _weight_grid(layer, bits) for name, layer in chosen.items()}
+    widths = bits_by_layer({n: x.weight.size for n, x in chosen.items()}, bits.weight, bits.eight_bit_share)
+    weights = {name: _weight_grid(layer, widths[name], bits.per_channel) for name, layer in chosen.items()}
     integers = {name: np.zeros(layer.weight.shape, np.int8) for name, layer in chosen.items()}
     return written(model, Quantized(placement, grids, weights, integers))
 
@@ -96,7 +102,7 @@ def _bound(node: gs.Node, place: int, name: str) -> float | None:
     return None if found is None else float(np.ravel(found)[0])
 
 
-def _weight_grid(layer: EditableLayer, bits: Bits) -> WeightGrid:
+def _weight_grid(layer: EditableLayer, bits: int, per_channel: bool) -> WeightGrid:
     axis = layer.layer.output_axis
-    shape = (layer.weight.shape[axis],) if bits.per_channel else ()
-    return WeightGrid(np.full(shape, STEP, np.float32), axis, bits.weight)
+    shape = (layer.weight.shape[axis],) if per_channel else ()
+    return WeightGrid(np.full(shape, STEP, np.float32), axis, bits)

@@ -10,6 +10,7 @@ from pfir.ir.shapes import fix_sizes
 from pfir.passes.base import Context
 from pfir.passes.batch_norm.fold import FoldBatchNorm
 from pfir.passes.pipeline import run
+from pfir.passes.quantization.placement import KERNELS
 from pfir.passes.quantization.quantize_uniform import QuantizeUniform
 from pfir.passes.quantization.structure import structure
 from pfir.passes.simplification.simplify import Simplify
@@ -42,9 +43,10 @@ def _said(model):
 @pytest.mark.parametrize("left", [(), ("Conv_4",)], ids=["all", "one in float"])
 def test_a_structure_has_the_nodes_types_and_sizes_of_what_the_pass_writes(left):
     net = _folded(small_net())
-    written, _ = run((QuantizeUniform(),), net, _calibrating(net, left))
-    assert _said(structure(net, left)) == _said(written)
-    assert model_cost(structure(net, left)) == model_cost(written)
+    for way in (QuantizeUniform(), QuantizeUniform(weight_bits=4, eight_bit_share=0.3, pairs=KERNELS)):
+        written, _ = run((way,), net, _calibrating(net, left))
+        assert _said(structure(net, left, way.bits)) == _said(written)
+        assert model_cost(structure(net, left, way.bits)) == model_cost(written)
 
 
 def test_a_structure_keeps_the_bounds_of_a_clip_so_that_saturation_does_them():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product as pairs
 from typing import Any
 
-from pfir.backends.tvm.kernels.integers.results import write_vector
+from pfir.backends.tvm.kernels.integers.results import Vector, write_vectors
 from pfir.backends.tvm.kernels.integers.winograd.lanes import COUNT, Lanes, loaded
 from pfir.backends.tvm.kernels.integers.winograd.packing import WHOLE
 from pfir.backends.tvm.kernels.winograd.inverse import EVERYWHERE, Results, Row
@@ -66,8 +66,8 @@ class IntegerResults(Results):
         with where(at.y < height, 0 < height % m <= at.row):
             for x in range(m):
                 with where(at.left + x < width, 0 < width % m <= x):
-                    place = self.batch, o, at.y, at.left + x
-                    write_vector(plan.spec, self.operands, self.result, place, lanes, lambda e, x=x: cells[r, x, e])
+                    vector = Vector(self.batch, o, at.y, at.left + x, lambda e, x=x: cells[r, x, e])
+                    write_vectors(plan.spec, self.operands, self.result, lanes, [vector])
 
 
 def _times(value: Lanes, factor: int) -> Lanes:
