@@ -24,6 +24,8 @@ from pfir.ir.model import Model
 from pfir.passes.distillation.attach_teacher import attach_teacher
 from pfir.passes.quantization.grids import LARGEST_BITS
 from pfir.passes.quantization.qdq.fake_quantize import fake_quantized
+from pfir.passes.quantization.qdq.integer_layers import integer_layers
+from pfir.passes.quantization.rounding.chains import shorten_chains
 from pfir.report.progress import Progress
 from pfir.report.record import Epoch
 from pfir.run.evaluate import evaluate
@@ -64,6 +66,7 @@ def train_quantized(
         return FineTuned(model, notes=(f"not trained with integers in place: {error}",))
     give_back()  # the buffers of training, before two models are run on what judges them
     trained = fake.learnt(result.arrays)
+    shorten_chains(trained, {layer.node for layer in integer_layers(trained)})
     trained.record(TRAINED)
     before, after = (evaluate(m, samples.judging, teacher, settings.threads) for m in (model, trained))
     if after.divergence >= before.divergence:

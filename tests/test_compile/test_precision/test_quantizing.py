@@ -49,10 +49,8 @@ def test_a_model_that_another_pass_quantized_has_no_way():
 
 
 def test_without_time_the_first_way_is_taken(start):
-    assert (
-        _quantizing(start, ends=Deadline.within(-1)).nearest(start.models.start, INTEGERS).how.text
-        == "quantize-uniform"
-    )
+    made = _quantizing(start, ends=Deadline.within(-1)).nearest(start.models.start, INTEGERS)
+    assert made.how.text == "quantize-uniform{pairs=kernels}"
 
 
 @pytest.mark.parametrize("left", [(), ("Conv_4",)], ids=["all", "one in float"])
