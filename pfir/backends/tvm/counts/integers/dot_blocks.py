@@ -85,8 +85,8 @@ def of_block(target: Target, walk: Walk, block: Block, tail: Tail) -> Instructio
     paired = 2 if arm else 1
     loads, weights = walk.rows * row.loads, walk.rows * row.weights * registers
     values_bytes = walk.together * walk.rows * row.products * walk.positions
-    dots, loads = beside(target, walk.rows * row.products * registers, loads + weights / paired)
-    total.read(1, loads, values_bytes + weights * target.core.vector_bytes if loads else 0)
+    dots, apart = beside(target, walk.rows * row.products * registers, loads + weights / paired)
+    total.read(1, apart, values_bytes + weights * target.core.vector_bytes if apart else 0)
     begin = walk.lines * vectors
     total.read(1, begin * row.tiles / paired, begin * row.tiles * target.core.vector_bytes)
     total.compute(1, 0, walk.lines * (registers * row.positions - vectors * row.tiles))
