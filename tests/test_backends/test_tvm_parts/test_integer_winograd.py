@@ -16,6 +16,7 @@ from benchmarks.kernels.assembly import innermost_loops
 from benchmarks.kernels.instructions import assembly
 from pfir.backends.tvm.counts.integers.pair_blocks import conv_pairs
 from pfir.backends.tvm.counts.integers.winograd import winograd_int8
+from pfir.backends.tvm.families import candidates as schedules
 from pfir.backends.tvm.kernels.integers.winograd.packing import WHOLE, is_exact, pack_points, tiled_starts
 from pfir.backends.tvm.kernels.winograd.transforms import WEIGHTS
 from pfir.backends.tvm.lowering.lower import written
@@ -197,6 +198,9 @@ def test_tiles_are_taken_where_they_cost_less(sizes):
     assert isinstance(plan, IntegerWinograd)
     assert cycles(winograd_int8(target, workload, AFTER, plan)) < cycles(conv_pairs(target, workload, AFTER, blocks))
     assert {type(found) for found in integer_plans(target, workload)} == {IntegerWinograd, PairBlocks}
+    texts = list(map(str, schedules(target, workload)))
+    assert texts[0] == str(plan) and len(set(texts)) == len(texts)
+    assert all(any(size in text for text in texts) for size in ("winograd 4x4", "winograd 2x2"))
 
 
 @pytest.mark.parametrize("target", ["cortex-a76", "x86-64:x86-64-v3", "x86-64:x86-64-v4"])
