@@ -130,10 +130,14 @@ def _row(walk: Walk, most: int, vectors: PairVectors, held: int) -> _Row:
             runs, length = (1, walk.inner * taps) if walk.beside else (taps, walk.inner)
             cuts = cut(length, walk.together)
             groups, steps = cuts.count, _steps(cuts, walk.together, vectors)
-            loads = sum(count for _, count in cuts.loads(vectors.pieces(walk.together))) + (cuts.last is not None)
-            looped = cuts.whole > 1 and len(who) * held * (groups + steps) > WRITTEN_OUT
+            pieces = vectors.pieces(walk.together)
+            counts = [count for _, count in cuts.loads(pieces)]
+            loads = sum(counts) + (cuts.last is not None)
+            # Loops between whose vectors are fences LLVM never writes out.
+            looped = pieces > 1 or len(who) * held * (groups + steps) > WRITTEN_OUT
             sums = len(who) * groups, len(who) * steps, groups, steps, len(who) * loads
-            sizes = *sums, 0 if walk.beside else 1, loads, cuts.whole if looped else 0
+            rounds = sum(count for count in counts if count > 1) if looped else 0
+            sizes = *sums, 0 if walk.beside else 1, loads, rounds
             found[:8] = [one + times * runs * size for one, size in zip(found, sizes, strict=False)]
     return _Row(*found)
 
