@@ -106,7 +106,7 @@ class Selection:
     def _share_behind(self, found: Found) -> float:
         """The share of training that comes once the candidate is quantized: that of what eight bits lose in all that is
         to be made up for, since a step with integers in place takes twice as long and teaches no more."""
-        if not self.rounding_loss or not self.run.plan.epochs:
+        if not self.precision.integers or not self.rounding_loss or not self.run.plan.epochs:
             return 0.0
         samples, threads = self.run.samples.judging, self.run.request.jobs or 1
         lost = evaluate(found.model, samples, self.run.models.teacher, threads).divergence

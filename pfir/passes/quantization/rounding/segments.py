@@ -49,8 +49,10 @@ def between(model: Model, inputs: Sequence[str], outputs: Sequence[str]) -> Mode
     """Another model from these tensors to those, of the nodes on the way alone; its arrays are shared."""
     copy = model.clone()
     copy.source = None
-    infer_shapes(copy)
     tensors = copy.graph.tensors()
+    if any(tensors[name].dtype is None or tensors[name].shape is None for name in (*inputs, *outputs)):
+        infer_shapes(copy)
+        tensors = copy.graph.tensors()
     for name in inputs:
         tensors[name].inputs.clear()
         tensors[name].dtype = tensors[name].dtype or np.dtype(np.float32)
