@@ -19,7 +19,7 @@ from pfir.run.evaluate import evaluate
 from tests.support.jobs import write_data
 from tests.test_compile.test_selection.search_context import run_context
 
-BITS = 3
+BITS = 2
 KILLED_AT = 18
 """A step of the fourth of six epochs."""
 
