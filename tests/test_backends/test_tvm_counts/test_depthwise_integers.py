@@ -123,3 +123,11 @@ def test_plans_differ_and_say_all_that_decides_the_kernel():
 )
 def test_few_channels_many_taps_and_x86_without_dot_products_have_no_such_kernel(target, channels, kernel, covered):
     assert covers_depthwise(parse_target(target), _workload(channels, 14, kernel, 1)) == covered
+
+
+def test_weights_are_packed_for_single_lines_where_that_takes_hardly_more():
+    target = parse_target("cortex-a76")
+    for channels, size, lines in ((960, 7, 1), (96, 56, 2)):
+        shape = (1, channels, size, size)
+        work = Workload("depthwise", shape, shape, (0, 2, 3, 1), (3, 3), pads=(1, 1), group=channels, dtype="int8")
+        assert depthwise_plan(target, work).lines == lines
