@@ -168,7 +168,7 @@ def test_weights_whose_products_16_bits_do_not_hold_are_summed_elsewhere(target,
 def test_four_products_are_added_in_16_bits_only_where_those_hold_them(step, chained):
     def build(net):
         q, weight = QuantizedNet(net), np.full((8, 64, 1, 1), 63)
-        weight[3, [0, 8, 16, 24]] = 64, 64, 64, 63 + step
+        weight[3, [0, 8, 16, 24], 0, 0] = 64, 64, 64, 63 + step
         scale, zero = net.const(np.full(8, 0.001, np.float32)), net.const(np.zeros(8), np.int8)
         made = net.op("DequantizeLinear", net.const(weight, np.int8), scale, zero, axis=0)
         return q.pair(net.op("Conv", q.features(64), made))
