@@ -87,8 +87,8 @@ def _load(target: Target, total: Sum, walk: Walk, row: _Row, held: int, vectors:
     values = row.loads if vectors.chained > 1 else row.groups
     pieces = vectors.pieces(walk.together)
     weights = (row.weights if repeated else row.chains * pieces) * held / (2 if target.arm64 else 1)
-    values, weights = (loads * (_APART if pieces > 1 else 1) for loads in (values, weights))
-    total.read(walk.rows, values + weights, row.groups * walk.together + row.weights * held * size)
+    apart = _APART if pieces > 1 else 1.0
+    total.read(walk.rows, (values + weights) * apart, row.groups * walk.together + row.weights * held * size)
     total.compute(walk.rows, 0, row.groups * repeated)
 
 
