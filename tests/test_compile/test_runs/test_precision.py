@@ -81,7 +81,7 @@ def test_passes_that_are_named_say_all_unless_eight_bits_are_asked_for(model, tm
 
 
 def test_integers_are_trained_and_a_recipe_makes_the_same_again(model, data, tmp_path):
-    options = {"passes": "quantize-uniform{weight_bits=3}", "precision": "auto", "epochs": 48}
+    options = {"passes": "quantize-uniform{weight_bits=2}", "precision": "auto", "epochs": 48}
     done = run(model, tmp_path / "a", data=data, goals=SIZE, **options)
     assert any(note.startswith("trained with integers in place: fidelity") for note in done.report["notes"])
     assert len(done.report["training"]) == 12 and "train quantized" in {s["name"] for s in done.report["stages"]}
@@ -111,7 +111,7 @@ def test_few_bits_that_are_given_are_trained_behind_the_channels(model, data, tm
     stages = [s["name"] for s in done.report["stages"]]
     assert stages.index("fine-tune") < stages.index("quantize") < stages.index("train quantized")
     made = run(model, tmp_path / "b", data=data, recipe=done.folder / "recipe.json", retrain=True, epochs=4, goals=SIZE)
-    assert made.report["passes"][-1] == "quantize-uniform{weight_bits=2}"
+    assert made.report["passes"][-1] == "quantize-uniform{weight_bits=2 pairs=kernels}"
 
 
 def test_eight_bits_alone_serve_where_no_channel_may_go(model, data, tmp_path):
