@@ -83,7 +83,7 @@ class Selection:
             return Chosen(found, FineTuned(found.model))
         if budget_s is not None and budget_s <= 0:
             return Chosen(found, FineTuned(found.model), ("No time was left to fine-tune (--time-budget).",))
-        how = FineTuning(plan.epochs, budget_s, request.seed, request.jobs, self.workspace.checkpoint)
+        how = FineTuning(plan.epochs, budget_s, request.seed, request.jobs, self.workspace.checkpoint, request.engine)
         samples, teacher = self.run.samples, self.run.models.teacher
         with self.run.stages("fine-tune"):
             tuned = fine_tune(found.model, teacher, samples, calibrated(samples), how, self.run.progress)

@@ -25,6 +25,7 @@ from pfir.report.progress import Progress
 from pfir.report.record import Epoch
 from pfir.run.evaluate import Scores, evaluate
 from pfir.system.memory import give_back
+from pfir.train.engines.choice import AUTO_ENGINE
 from pfir.train.settings import Settings
 from pfir.train.trainer import fit
 
@@ -61,6 +62,7 @@ class FineTuning:
         seed: Of every random choice.
         jobs: Threads; None for one a core.
         checkpoint: Where the state is kept that a killed run goes on from; None for nowhere.
+        engine: What differentiates (`--engine`).
     """
 
     epochs: int
@@ -68,6 +70,7 @@ class FineTuning:
     seed: int = 0
     jobs: int | None = None
     checkpoint: Path | None = None
+    engine: str = AUTO_ENGINE
 
 
 def fine_tune(
@@ -105,6 +108,7 @@ def fine_tune(
         "augment": settings.augment,
         "renew": settings.renew,
         "seed": how.seed,
+        "engine": result.engine,
     }
     before, after = (evaluate(m, samples.judging, teacher, settings.threads) for m in (student, tuned))
     if _worse(before, after):
@@ -152,6 +156,7 @@ def _settings(teacher: Model, samples: Samples, how: FineTuning) -> Settings:
         renew=samples.kind == "generated",
         time_budget_s=how.budget_s,
         checkpoint=how.checkpoint,
+        engine=how.engine,
     )
 
 
