@@ -89,6 +89,9 @@ def compile_command(
     offline: Annotated[
         bool, typer.Option("--offline", envvar="PFIR_OFFLINE", help="Fetch nothing for the emulated device.")
     ] = False,
+    engine: Annotated[
+        str, typer.Option(help="What trains: auto, ort (ONNX Runtime) or torch (PyTorch, an extra).")
+    ] = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Compress a model to a goal, fine-tune it, compile it, verify it, report."""
@@ -145,6 +148,7 @@ def compile_command(
         precision=precision,
         verify=verify,
         offline=offline,
+        engine=engine,
     )
     progress = progress_for()
     try:

@@ -12,6 +12,7 @@ from pfir.backends import DEFAULT, check_backend
 from pfir.compile.measuring.verification_places import AUTO, Where
 from pfir.errors import UsageError
 from pfir.target import FLOAT16, FLOAT32, INT8
+from pfir.train.engines.choice import AUTO_ENGINE, check_engine
 
 DEFAULT_TIME_BUDGET_S = 600.0
 _ALL_GOALS = "--speedup 2.5, --latency 8ms, --size 4x, --macs 0.5, --max-drop 0.5"
@@ -113,10 +114,12 @@ class Request:
     precision: str = AUTO_PRECISION
     verify: str = AUTO
     offline: bool = False
+    engine: str = AUTO_ENGINE
 
     def __post_init__(self) -> None:
         Where(self.verify, self.offline)
         check_backend(self.backend, self.tuned)
+        check_engine(self.engine, self.epochs != 0 and (self.recipe is None or self.retrain))
         if self.metric not in METRICS:
             raise UsageError(f"--metric {self.metric} is not known; it is one of {', '.join(METRICS)}")
         if self.precision not in PRECISIONS:

@@ -7,7 +7,17 @@ from importlib.metadata import PackageNotFoundError, version
 
 from pfir import __version__
 
-_LIBRARIES = ("onnx", "onnx-graphsurgeon", "onnxruntime-training", "numpy", "apache-tvm", "nevergrad", "ziglang")
+_LIBRARIES = (
+    "onnx",
+    "onnx-graphsurgeon",
+    "onnxruntime-training",
+    "onnxruntime",
+    "torch",
+    "numpy",
+    "apache-tvm",
+    "nevergrad",
+    "ziglang",
+)
 
 
 def versions() -> dict[str, str]:

@@ -26,7 +26,7 @@ class TrainingGraph:
     Args:
         model: Student and losses in one graph; the student's initializers keep their names, so what was learnt can be
             written back by name.
-        loss: The scalar float output to minimise.
+        loss: The scalar float output to minimise, a mean over the samples.
         trainable: Initializers to learn.
         metrics: Further scalar outputs worth showing (each term of the loss).
         labels: The int64 input `[N]` that takes the class indices; None if the loss needs none.

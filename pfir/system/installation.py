@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 from pfir.errors import UsageError
 
-_OURS = "onnxruntime-training"
-_OTHERS = ("onnxruntime", "onnxruntime-gpu")
+# What pyproject.toml asks for: the package that trains has no wheels for CPython 3.12.
+_OURS = "onnxruntime-training" if sys.version_info < (3, 12) else "onnxruntime"
+_OTHERS = tuple(n for n in ("onnxruntime-training", "onnxruntime", "onnxruntime-gpu") if n != _OURS)
 _LIBRARY = "onnxruntime/capi/onnxruntime_pybind11_state"
 _OWN_ENVIRONMENT = "keep pfir in an environment of its own (python -m venv)"
 
@@ -26,7 +28,7 @@ def check_onnxruntime() -> str | None:
             raise UsageError(f"{names} is installed and {_OURS} is not; pip install {_OURS}, {_OWN_ENVIRONMENT}")
         return None  # whoever has it without its package knows why
     if not _has_library(ours):
-        raise UsageError(f"files of {_OURS} are missing, as after `pip uninstall onnxruntime`; {_repair(ours)}")
+        raise UsageError(f"files of {_OURS} are missing, as after `pip uninstall {_OTHERS[0]}`; {_repair(ours)}")
     if not others:
         return None
     if not _is_library_of(ours):

@@ -1,1 +1,1 @@
-"""Fine-tuning with ONNX Runtime training."""
+"""Fine-tuning, with ONNX Runtime training or PyTorch."""

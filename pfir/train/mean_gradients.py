@@ -11,18 +11,20 @@ import numpy as np
 from pfir.errors import DataError
 from pfir.ir.training import TrainingGraph, trainable_initializers
 from pfir.train.canonical.batch import check_inputs
+from pfir.train.engines.choice import AUTO_ENGINE
 from pfir.train.session import TrainSession
 
 Arrays = dict[str, np.ndarray]
 
 
-def mean_gradients(graph: TrainingGraph, batches: Iterable[Arrays], jobs: int = 1) -> Arrays:
+def mean_gradients(graph: TrainingGraph, batches: Iterable[Arrays], jobs: int = 1, engine: str = AUTO_ENGINE) -> Arrays:
     """By name of the trainable initializer, in its shape; BatchNormalization acts as in inference.
 
     Args:
         graph: Not changed.
         batches: Feeds of every input of the graph's model, each [batch, ...] with the same batch.
         jobs: Threads.
+        engine: What differentiates.
 
     Raises:
         TrainingError: An operator on the way to the loss has no gradient.
@@ -35,7 +37,7 @@ def mean_gradients(graph: TrainingGraph, batches: Iterable[Arrays], jobs: int = 
     check_inputs(graph.model, first)
     size = len(next(iter(first.values())))
     whole = differentiable_as_a_whole(replace(graph, frozen_batch_norm=True))
-    session = TrainSession(whole, _shapes(first), size, jobs)
+    session = TrainSession(whole, _shapes(first), size, jobs, engine)
     try:
         total, count = np.zeros(session.gradients.flat.size), 0
         for feeds in chain((first,), batches):

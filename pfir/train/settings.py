@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pfir.errors import UsageError
 from pfir.system.host_cpu import usable_cores
+from pfir.train.engines.choice import AUTO_ENGINE, ENGINES
 
 AUGMENT = ("none", "flip-crop")
 
@@ -25,7 +26,8 @@ class Settings:
         warmup_share: Share of the training during which the rate rises, in [0, 1).
         clip: Largest L2 norm of the whole gradient; None for no limit.
         seed: Of the order of the samples and their augmentation.
-        jobs: Threads; None for one per core. It changes the speed, not the result.
+        jobs: Threads; None for one per core. With ONNX Runtime they change the speed, not the result.
+        engine: `ort`, `torch`, or `auto` for the one that is there (`engines/choice.py`).
         augment: `none`, or `flip-crop` for images that may be mirrored and moved.
         renew: Whether every epoch has other samples, where the data can make some: generated inputs.
         time_budget_s: Seconds after which training ends, however many epochs are left; the learning rate falls
@@ -44,6 +46,7 @@ class Settings:
     clip: float | None = 5.0
     seed: int = 0
     jobs: int | None = None
+    engine: str = AUTO_ENGINE
     augment: str = "none"
     renew: bool = False
     time_budget_s: float | None = None
@@ -62,6 +65,8 @@ class Settings:
                 _above_zero(name, getattr(self, name))
         if self.jobs is not None:
             _at_least("jobs", self.jobs, 1)
+        if self.engine not in ENGINES:
+            raise UsageError(f"engine is {self.engine}; it must be one of {', '.join(ENGINES)}")
         if self.augment not in AUGMENT:
             raise UsageError(f"augment is {self.augment}; it must be one of {', '.join(AUGMENT)}")
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from pfir.ir.training import TrainingGraph
+from pfir.train.engines.choice import AUTO_ENGINE
 from pfir.train.mean_gradients import differentiable_as_a_whole
 from pfir.train.session import TrainSession
 
@@ -23,16 +24,17 @@ class Steps:
         graph: Its model is fed all that it reads; a teacher is not run.
         feeds: One batch of every input, [batch, ...]; all batches have its sizes.
         jobs: Threads.
+        engine: What differentiates.
 
     Raises:
         TrainingError: An operator on the way to the loss has no gradient.
     """
 
-    def __init__(self, graph: TrainingGraph, feeds: Arrays, jobs: int = 1) -> None:
+    def __init__(self, graph: TrainingGraph, feeds: Arrays, jobs: int = 1, engine: str = AUTO_ENGINE) -> None:
         whole = differentiable_as_a_whole(replace(graph, frozen_batch_norm=True))
         shapes = {name: x.shape[1:] for name, x in feeds.items()}
         self._trainable = graph.trainable
-        self._session = TrainSession(whole, shapes, len(next(iter(feeds.values()))), jobs)
+        self._session = TrainSession(whole, shapes, len(next(iter(feeds.values()))), jobs, engine)
 
     def __call__(self, arrays: Arrays, feeds: Arrays) -> tuple[float, dict[str, np.ndarray]]:
         """The loss and the gradient by name on a batch, where the trainable initializers have these values from now on.

@@ -14,6 +14,7 @@ from pfir.errors import TrainingError
 from pfir.ir.training import TrainingGraph
 from pfir.train import checkpoint
 from pfir.train.checkpoint import State
+from pfir.train.engines.choice import ORT
 from pfir.train.optimizers import NesterovSgd, Schedule
 from pfir.train.session import TrainSession
 from pfir.train.settings import Settings
@@ -65,12 +66,14 @@ class Result:
             epochs were evaluated.
         notes: What a user should know.
         best_epoch: The epoch that `arrays` come from, from 1.
+        engine: What differentiated: `ort` or `torch`.
     """
 
     arrays: Arrays
     curve: list[dict]
     notes: tuple[str, ...] = ()
     best_epoch: int = 0
+    engine: str = ORT
 
 
 def fit(
@@ -80,7 +83,9 @@ def fit(
     on_progress: Callable[[Progress], None] | None = None,
     evaluate: Callable[[Arrays], float] | None = None,
 ) -> Result:
-    """Train; the same seed, data, settings and versions give the same bits for any number of threads.
+    """Train; the same seed, data, settings, engine and versions give the same bits.
+
+    With ONNX Runtime they do for any number of threads, with PyTorch for the same number.
 
     Args:
         graph: Student, loss and teacher; not changed.
@@ -92,6 +97,7 @@ def fit(
 
     Raises:
         TrainingError: The graph cannot be trained, or the loss is not finite even after a retreat.
+        UsageError: The engine is not installed.
         DataError: The data is empty, lacks labels, or the checkpoint is damaged.
     """
     settings, began = settings or Settings(), time.monotonic()
@@ -99,7 +105,7 @@ def fit(
     session = None
     try:
         graph = _with_variances(graph, source)
-        session = TrainSession(graph, source.shapes(), settings.batch, settings.threads)
+        session = TrainSession(graph, source.shapes(), settings.batch, settings.threads, settings.engine, halves=True)
         key = _key(graph, data, settings, session)
         return _Run(session, source, settings, key, on_progress or (lambda _: None), evaluate).run(began)
     finally:
@@ -118,7 +124,8 @@ def _with_variances(graph: TrainingGraph, source: Source) -> TrainingGraph:
 
 def _key(graph: TrainingGraph, data: Dataset, settings: Settings, session: TrainSession) -> str:
     parts = hashlib.sha256()
-    for text in (data.fingerprint(), settings.identity(), graph.loss, *session.scalars, *session.parameters.views):
+    names = (*session.scalars, *session.parameters.views)
+    for text in (session.engine, data.fingerprint(), settings.identity(), graph.loss, *names):
         parts.update(text.encode() + b"\0")
     parts.update(session.parameters.flat.tobytes())
     return parts.hexdigest()
@@ -174,7 +181,7 @@ class _Run:
         totals = self._totals
         arrays = self._best if self._evaluate else self._session.arrays()
         best = totals.best_epoch if self._evaluate else len(totals.curve)
-        return Result(arrays, totals.curve, tuple(totals.notes), best)
+        return Result(arrays, totals.curve, tuple(totals.notes), best, self._session.engine)
 
     def _epoch(self) -> None:
         totals, per_epoch = self._totals, self._source.steps_per_epoch

@@ -93,6 +93,7 @@ def test_goals_print_as_they_are_written():
         {"backend": "gcc"},
         {"backend": "ort", "tuned": "none"},
         {"metric": "bleu"},
+        {"engine": "jax"},
         {"metric": "accuracy"},
         {"validation": "v.npz"},
         {"batch": 0},

@@ -17,6 +17,7 @@ WRONG = [
     {"time_budget_s": -1},
     {"jobs": 0},
     {"augment": "twirl"},
+    {"engine": "jax"},
 ]
 
 

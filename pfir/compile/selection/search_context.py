@@ -124,6 +124,8 @@ def calibrated(samples: Samples) -> Activations:
 
 
 def _context(models: RunModels, samples: Samples, request: Request) -> Context:
-    gradients = LossGradients(models.teacher, samples.calibration, len(samples.calibration))
+    gradients = LossGradients(models.teacher, samples.calibration, len(samples.calibration), request.engine)
     context = Context(calibrated(samples), gradients, seed=request.seed)
-    return Learning(models.teacher, samples.calibration, request.seed).given_to(context, train=False)
+    return Learning(models.teacher, samples.calibration, request.seed, engine=request.engine).given_to(
+        context, train=False
+    )

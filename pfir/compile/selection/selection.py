@@ -88,13 +88,11 @@ class Selection:
 
     def trained_quantized(self, chosen: Chosen) -> Chosen:
         """The quantized result after training with its integers in place, as far as there are epochs and time."""
-        plan, request, how = self.run.plan, self.run.request, chosen.quantization
+        plan, how = self.run.plan, chosen.quantization
         budget_s = plan.training_s(self.elapsed_s)
         if how is None or not plan.quantized_epochs or (budget_s is not None and budget_s < LEAST_S):
             return chosen
-        tuning = FineTuning(
-            plan.quantized_epochs, budget_s, request.seed, request.jobs, self.workspace.quantized_checkpoint
-        )
+        tuning = self._tuning(plan.quantized_epochs, budget_s, self.workspace.quantized_checkpoint)
         rest = (self.run.models.teacher, self.run.samples, tuning, self.run.progress)
         with self.run.stages("train quantized"):
             tuned = train_quantized(chosen.fine_tuned.model, how.way.weight_bits, *rest)
@@ -115,14 +113,18 @@ class Selection:
 
     def _fine_tuned(self, found: Found, behind: float) -> Chosen:
         """The candidate after training, as far as the plan has epochs and time for it, but for the share behind it."""
-        plan, request = self.run.plan, self.run.request
+        plan = self.run.plan
         budget_s = plan.training_s(self.elapsed_s, self.precision.integers, behind)
         if not plan.epochs:
             return Chosen(found, FineTuned(found.model))
         if budget_s is not None and budget_s <= 0:
             return Chosen(found, FineTuned(found.model), ("No time was left to fine-tune (--time-budget).",))
-        how = FineTuning(plan.epochs, budget_s, request.seed, request.jobs, self.workspace.checkpoint)
+        how = self._tuning(plan.epochs, budget_s, self.workspace.checkpoint)
         samples, teacher = self.run.samples, self.run.models.teacher
         with self.run.stages("fine-tune"):
             tuned = fine_tune(found.model, teacher, samples, calibrated(samples), how, self.run.progress)
             return Chosen(found, tuned)
+
+    def _tuning(self, epochs: int, budget_s: float | None, checkpoint: Path) -> FineTuning:
+        request = self.run.request
+        return FineTuning(epochs, budget_s, request.seed, request.jobs, checkpoint, request.engine)

@@ -25,6 +25,7 @@ from pfir.report.progress import Progress
 from pfir.report.record import Epoch
 from pfir.run.evaluate import Scores, evaluate
 from pfir.system.memory import give_back
+from pfir.train.engines.choice import AUTO_ENGINE
 from pfir.train.settings import Settings
 from pfir.train.trainer import Progress as Step
 from pfir.train.trainer import Result, fit
@@ -62,6 +63,7 @@ class FineTuning:
         seed: Of every random choice.
         jobs: Threads; None for one a core.
         checkpoint: Where the state is kept that a killed run goes on from; None for nowhere.
+        engine: What differentiates (`--engine`).
     """
 
     epochs: int
@@ -69,6 +71,7 @@ class FineTuning:
     seed: int = 0
     jobs: int | None = None
     checkpoint: Path | None = None
+    engine: str = AUTO_ENGINE
 
 
 def fine_tune(
@@ -102,7 +105,7 @@ def fine_tune(
     if _worse(before, after):
         note = "fine-tuning made the model worse and was dropped; more data or epochs may help"
         return FineTuned(student, curve, (*result.notes, note))
-    return FineTuned(tuned, curve, tuple(result.notes), as_recipe(settings, len(curve)))
+    return FineTuned(tuned, curve, tuple(result.notes), as_recipe(settings, result))
 
 
 def without_slopes(graph: TrainingGraph) -> TrainingGraph:
@@ -145,6 +148,7 @@ def settings_for(teacher: Model, samples: Samples, how: FineTuning) -> Settings:
         renew=samples.kind == "generated",
         time_budget_s=how.budget_s,
         checkpoint=how.checkpoint,
+        engine=how.engine,
     )
 
 
@@ -163,10 +167,14 @@ def until(ends: Deadline, settings: Settings) -> Settings:
     return settings if ends == NEVER else replace(settings, time_budget_s=max(ends.left_s(), LEAST_S))
 
 
-def as_recipe(settings: Settings, epochs: int) -> dict[str, object]:
+def as_recipe(settings: Settings, result: Result) -> dict[str, object]:
     """What a recipe tells of a training."""
     told = ("batch", "learning_rate", "weight_decay", "augment", "renew", "seed")
-    return {"epochs": epochs, **{name: getattr(settings, name) for name in told}}
+    return {
+        "epochs": len(result.curve),
+        **{name: getattr(settings, name) for name in told},
+        "engine": result.engine,
+    }
 
 
 def curve_of(result: Result) -> tuple[Epoch, ...]:

@@ -14,6 +14,7 @@ from pfir.ir.training import TrainingGraph
 from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher, is_classifier
 from pfir.run.classify import class_scores
 from pfir.run.session import Session
+from pfir.train.engines.choice import AUTO_ENGINE
 from pfir.train.mean_gradients import mean_gradients
 
 BATCH = 32
@@ -33,11 +34,13 @@ class LossGradients:
         original: Gives the answers; the model asked about may be a smaller version of it.
         data: Samples, with labels or without; those beyond a multiple of the batch (32) are left out.
         limit: Samples to use at most.
+        engine: What differentiates (`--engine`).
     """
 
     original: Model
     data: Dataset
     limit: int
+    engine: str = AUTO_ENGINE
 
     def __call__(self, model: Model, names: Sequence[str]) -> Mapping[str, np.ndarray]:
         """Gradients of those named initializers that the loss depends on, averaged over the samples.
@@ -48,7 +51,7 @@ class LossGradients:
         try:
             graph, batches = self._classes(model) if is_classifier(model) else self._values(model)
             asked = tuple(name for name in graph.trainable if name in set(names))
-            return mean_gradients(replace(graph, trainable=asked), batches)
+            return mean_gradients(replace(graph, trainable=asked), batches, engine=self.engine)
         except TrainingError as error:
             raise UsageError(f"no gradients to rank channels by: {error}; choose another criterion") from error
 

@@ -14,6 +14,7 @@ from pfir.ir.training import TrainingGraph
 from pfir.passes.base import Context, Slopes, Steps
 from pfir.run.classify import class_scores
 from pfir.run.session import Session
+from pfir.train.engines.choice import AUTO_ENGINE
 from pfir.train.mean_gradients import differentiable_as_a_whole
 from pfir.train.session import TrainSession
 from pfir.train.settings import Settings
@@ -39,12 +40,14 @@ class Learning:
         data: Samples; means leave out those beyond a multiple of the batch (32).
         seed: What decides the order of training.
         jobs: How many threads train.
+        engine: What differentiates (`--engine`).
     """
 
     original: Model
     data: Dataset
     seed: int = 0
     jobs: int = 1
+    engine: str = AUTO_ENGINE
 
     def given_to(self, context: Context, train: bool) -> Context:
         """The context with these callables; `train` is among them only if it is asked for."""
@@ -73,7 +76,7 @@ class Learning:
         """
         try:
             whole = differentiable_as_a_whole(replace(graph, frozen_batch_norm=True))
-            return _Differentiated(whole, self._labelled(graph))
+            return _Differentiated(whole, self._labelled(graph), self.engine)
         except TrainingError as error:
             raise UsageError(f"no gradients to rank channels by: {error}; choose another criterion") from error
 
@@ -84,7 +87,7 @@ class Learning:
             UsageError: An operator between weights and loss has no gradient.
         """
         try:
-            return Stepping(graph, feeds, self.jobs)
+            return Stepping(graph, feeds, self.jobs, self.engine)
         except TrainingError as error:
             raise UsageError(f"nothing can be learnt step by step: {error}") from error
 
@@ -98,7 +101,13 @@ class Learning:
         batch = min(BATCH, len(data))
         epochs = max(1, TRAINED_SAMPLES // len(data))
         settings = Settings(
-            epochs=epochs, batch=batch, learning_rate=LEARNING_RATE, clip=CLIP, seed=self.seed, jobs=self.jobs
+            epochs=epochs,
+            batch=batch,
+            learning_rate=LEARNING_RATE,
+            clip=CLIP,
+            seed=self.seed,
+            jobs=self.jobs,
+            engine=self.engine,
         )
         try:
             return fit(graph, data, settings).arrays
@@ -130,7 +139,7 @@ class _Answered(Dataset):
 class _Differentiated:
     """A training graph in a session; each call sets some trainable initializers and goes once through the data."""
 
-    def __init__(self, graph: TrainingGraph, data: Dataset) -> None:
+    def __init__(self, graph: TrainingGraph, data: Dataset, engine: str) -> None:
         self._data, self._labels = data, graph.labels
         self._batch = min(BATCH, len(data))
         self._teacher = Teacher(graph, 1) if graph.teacher else None
@@ -140,7 +149,7 @@ class _Differentiated:
             model.set_arrays(self._teacher.variances(data))
             graph = replace(graph, model=model)
         shapes = {name: x.shape[1:] for name, x in self._feeds(0).items()}
-        self._session = TrainSession(graph, shapes, self._batch)
+        self._session = TrainSession(graph, shapes, self._batch, engine=engine)
 
     def __call__(self, arrays: Mapping[str, np.ndarray]) -> tuple[float, Arrays]:
         parameters, gradients = self._session.parameters.views, self._session.gradients

@@ -76,7 +76,7 @@ def train_quantized(
     said = (
         f"trained with integers in place: fidelity {before.fidelity:.3f} -> {after.fidelity:.3f}, {len(curve)} epochs"
     )
-    return FineTuned(trained, curve, (*result.notes, said), as_recipe(settings, len(curve)))
+    return FineTuned(trained, curve, (*result.notes, said), as_recipe(settings, result))
 
 
 def joined_curves(before: Sequence[Epoch], after: Sequence[Epoch]) -> tuple[Epoch, ...]:

@@ -23,21 +23,26 @@ def train(graph: gs.Graph) -> dict[str, str]:
     ONNX Runtime's running variance is the biased one. Layers that share their statistics are frozen: each would
     overwrite the other's.
     """
-    nodes = [n for n in graph.nodes if n.op == "BatchNormalization"]
-    uses = Counter(t.name for n in nodes for t in n.inputs[3:5])
-    statistics: dict[str, str] = {}
-    for node in nodes:
-        mean, variance = node.inputs[3:5]
-        own = all(isinstance(t, gs.Constant) and uses[t.name] == 1 for t in (mean, variance))
-        if not own:
+    moving, updates = set(running_statistics(graph)), {}
+    for node in [n for n in graph.nodes if n.op == "BatchNormalization"]:
+        if node.inputs[3].name not in moving:
             _freeze(graph, node)
             continue
         node.attrs["training_mode"] = 1
         node.outputs = [node.outputs[0]]
-        for tensor in (mean, variance):
-            statistics[tensor.name] = f"{tensor.name}_updated"
-            node.outputs.append(gs.Variable(statistics[tensor.name], np.float32, list(tensor.shape)))
-    return statistics
+        for tensor in node.inputs[3:5]:
+            updates[tensor.name] = f"{tensor.name}_updated"
+            node.outputs.append(gs.Variable(updates[tensor.name], np.float32, list(tensor.shape)))
+    return updates
+
+
+def running_statistics(graph: gs.Graph) -> list[str]:
+    """Mean and variance of every BatchNormalization that has a pair of constants of its own."""
+    nodes = [n for n in graph.nodes if n.op == "BatchNormalization"]
+    uses = Counter(t.name for n in nodes for t in n.inputs[3:5])
+    pairs = [n.inputs[3:5] for n in nodes]
+    own = [p for p in pairs if all(isinstance(t, gs.Constant) and uses[t.name] == 1 for t in p)]
+    return [t.name for pair in own for t in pair]
 
 
 def _freeze(graph: gs.Graph, node: gs.Node) -> None:

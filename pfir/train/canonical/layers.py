@@ -61,7 +61,7 @@ def space_to_depth(graph: gs.Graph, node: gs.Node) -> bool:
 
 def conv_transpose(graph: gs.Graph, node: gs.Node) -> bool:
     """ConvTranspose -> zeros between the inputs, then Conv with the kernel turned around."""
-    plan = _TransposePlan.of(node)
+    plan = TransposePlan.of(node)
     if plan is None:
         return False
     b = Builder(graph, node)
@@ -87,8 +87,19 @@ def recurrent(graph: gs.Graph, node: gs.Node) -> bool:  # noqa: ARG001
     return False
 
 
-class _TransposePlan:
-    """The sizes of the convolution that equals a ConvTranspose."""
+class TransposePlan:
+    """The sizes of a ConvTranspose, and of the convolution that equals it.
+
+    Args:
+        shape: Of the input, `[N, A, *d]`.
+        weight: Shape of the weight, `[A, B / g, *k]`.
+        node: The ConvTranspose.
+
+    Attributes:
+        cuts: Positions to take off before and behind each axis of the whole result.
+        extra: Positions that the whole result has more behind each axis (`output_padding`).
+        pads: Of the convolution.
+    """
 
     def __init__(self, shape: tuple[int, ...], weight: tuple[int, ...], node: gs.Node) -> None:
         rank = len(shape) - 2
@@ -96,7 +107,7 @@ class _TransposePlan:
         self.shape, self.weight, self.kernel, self.group = shape, weight, list(weight[2:]), attrs.get("group", 1)
         self.strides = list(attrs.get("strides", [1] * rank))
         self.dilations = list(attrs.get("dilations", [1] * rank))
-        extra = list(attrs.get("output_padding", [0] * rank))
+        self.extra = extra = list(attrs.get("output_padding", [0] * rank))
         reach = [d * (k - 1) for d, k in zip(self.dilations, self.kernel, strict=True)]
         full = [(s - 1) * t + r + 1 for s, t, r in zip(shape[2:], self.strides, reach, strict=True)]
         cut = list(attrs.get("pads", [0] * 2 * rank))
@@ -108,11 +119,12 @@ class _TransposePlan:
             totals = [f + e - w for f, e, w in zip(full, extra, list(wanted)[-rank:], strict=True)]
             small, large = [t // 2 for t in totals], [t - t // 2 for t in totals]
             cut = small + large if mode == "SAME_UPPER" else large + small
+        self.cuts = list(zip(cut[:rank], cut[rank:], strict=True))
         self.pads = [r - c for r, c in zip(reach, cut[:rank], strict=True)]
         self.pads += [r - c + e for r, c, e in zip(reach, cut[rank:], extra, strict=True)]
 
     @classmethod
-    def of(cls, node: gs.Node) -> _TransposePlan | None:
+    def of(cls, node: gs.Node) -> TransposePlan | None:
         shape, weight = known_shape(node.inputs[0]), known_shape(node.inputs[1])
         if shape is None or weight is None:
             return None
@@ -120,7 +132,7 @@ class _TransposePlan:
         return plan if min(plan.pads) >= 0 else None
 
 
-def _spread(b: Builder, x: gs.Tensor, plan: _TransposePlan) -> gs.Tensor:
+def _spread(b: Builder, x: gs.Tensor, plan: TransposePlan) -> gs.Tensor:
     """`[N, C, H, W]` -> `[N, C, (H - 1) s + 1, (W - 1) s + 1]` with s - 1 zeros between neighbours."""
     if all(s == 1 for s in plan.strides):
         return x
@@ -136,7 +148,7 @@ def _spread(b: Builder, x: gs.Tensor, plan: _TransposePlan) -> gs.Tensor:
     return b.op("Slice", x, *(b.constant(v, np.int64) for v in ([0] * len(ends), ends, axes)))
 
 
-def _turned_kernel(b: Builder, weight: gs.Tensor, plan: _TransposePlan) -> gs.Tensor:
+def _turned_kernel(b: Builder, weight: gs.Tensor, plan: TransposePlan) -> gs.Tensor:
     """`[C, B / g, *k]` -> `[B, C / g, *k]` with the kernel reversed along each axis."""
     inputs, outputs, group = plan.weight[0], plan.weight[1], plan.group
     kernel = plan.kernel

@@ -18,7 +18,7 @@ def resize(graph: gs.Graph, node: gs.Node) -> bool:
     aspect ratios stay as they are.
     """
     before, after = known_shape(node.inputs[0]), known_shape(node.outputs[0])
-    if before is None or after is None or not _separable(node):
+    if before is None or after is None or not separable(node):
         return False
     scales = _constant(node, 2)
     b = Builder(graph, node)
@@ -27,6 +27,13 @@ def resize(graph: gs.Graph, node: gs.Node) -> bool:
         scale = float(scales[axis]) if scales is not None and scales.size else None
         x = _along(b, x, axis, len(before), unit_response(node, before[axis], after[axis], scale))
     return b.result("Identity", x)
+
+
+def separable(node: gs.Node) -> bool:
+    """Whether this Resize treats the axes one by one, and the whole of the input."""
+    plain = not node.attrs.get("antialias", 0) and node.attrs.get("keep_aspect_ratio_policy", "stretch") == "stretch"
+    whole = node.attrs.get("coordinate_transformation_mode", "half_pixel") != "tf_crop_and_resize"
+    return plain and whole and "axes" not in node.attrs and not node.attrs.get("exclude_outside", 0)
 
 
 def unit_response(node: gs.Node, before: int, after: int, scale: float | None) -> np.ndarray:
@@ -47,12 +54,6 @@ def unit_response(node: gs.Node, before: int, after: int, scale: float | None) -
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
     units = np.eye(before, dtype=np.float32)[:, None, :, None]
     return session(model, 1).run(["y"], {"x": units})[0][:, 0, :, 0]
-
-
-def _separable(node: gs.Node) -> bool:
-    plain = not node.attrs.get("antialias", 0) and node.attrs.get("keep_aspect_ratio_policy", "stretch") == "stretch"
-    whole = node.attrs.get("coordinate_transformation_mode", "half_pixel") != "tf_crop_and_resize"
-    return plain and whole and "axes" not in node.attrs and not node.attrs.get("exclude_outside", 0)
 
 
 def _constant(node: gs.Node, at: int) -> np.ndarray | None:

@@ -1,0 +1,1 @@
+"""What differentiates a training graph: ONNX Runtime, or PyTorch."""

@@ -1,0 +1,69 @@
+"""What an engine promises: a training graph made something that computes loss and gradients, a shard at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+
+from pfir.ir.training import TrainingGraph
+from pfir.train.flat import FlatBuffer
+
+Arrays = Mapping[str, np.ndarray]
+
+
+class Shard(Protocol):
+    """One shard of a batch.
+
+    Attributes:
+        gradients: Of the parameters, in their places.
+        statistics: Running statistics of BatchNormalization: read, and moved on by every run.
+        scalars: float32, loss and metrics in the program's order.
+    """
+
+    gradients: FlatBuffer
+    statistics: FlatBuffer
+    scalars: np.ndarray
+
+    def run(self, feeds: Arrays) -> None:
+        """Fill in loss, metrics and gradients for `[shard, ...]` arrays by input name."""
+
+
+class Program(Protocol):
+    """A training graph that can be run.
+
+    Attributes:
+        parameters: What is learnt, by name, at its first values.
+        statistics: Running statistics by name, at their first values.
+        scalars: Names of the loss and of the metrics.
+    """
+
+    parameters: Arrays
+    statistics: Arrays
+    scalars: tuple[str, ...]
+
+    def shard(self, parameters: FlatBuffer) -> Shard:
+        """Room for one shard, which reads these parameters as they are when it runs."""
+
+
+class Engine(Protocol):
+    """A library that differentiates.
+
+    Attributes:
+        name: As `--engine` has it.
+        cuts: Whether batches are cut into shards that run side by side.
+    """
+
+    name: str
+    cuts: bool
+
+    def build(self, graph: TrainingGraph) -> Program:
+        """The graph, whose inputs all have fixed sizes, as a program.
+
+        Raises:
+            TrainingError: An operator on the way to the loss has no gradient, or is not known.
+        """
+
+    def prepare_thread(self, threads: int) -> None:
+        """Called in every thread that runs shards: it may use so many threads itself."""

@@ -1,0 +1,112 @@
+"""PyTorch as an engine: gradients by autograd, weights and gradients in the trainer's flat buffers."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pfir.ir.training import TrainingGraph
+from pfir.train.engines.base import Arrays
+from pfir.train.engines.pytorch.graph import Calls, calls_of
+from pfir.train.flat import FlatBuffer
+
+
+class TorchEngine:
+    """See Engine.
+
+    On a GPU a batch runs whole, with TF32 products; on a CPU in shards side by side, images with their channels last.
+    """
+
+    name = "torch"
+
+    def __init__(self) -> None:
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.cuts = self._device.type == "cpu"
+
+    def build(self, graph: TrainingGraph) -> TorchProgram:
+        """See Engine."""
+        return TorchProgram(calls_of(graph), self._device)
+
+    def prepare_thread(self, threads: int) -> None:
+        """PyTorch's own threads inside an operator; and what a GPU may round."""
+        torch.set_num_threads(threads)
+        if not self.cuts:
+            torch.set_float32_matmul_precision("high")
+
+
+class TorchProgram:
+    """See Program."""
+
+    def __init__(self, calls: Calls, device: torch.device) -> None:
+        self.parameters: Arrays = calls.parameters
+        self.statistics: Arrays = calls.statistics
+        self.scalars = calls.scalars
+        self._calls, self._device = calls, device
+        self._constants = {name: _placed(x, device) for name, x in calls.constants.items()}
+
+    def shard(self, parameters: FlatBuffer) -> _Shard:
+        """See Program."""
+        return _Shard(self._calls, self._constants, parameters, self._device)
+
+
+class _Shard:
+    """One shard: its buffers stay on the CPU, and have a mirror each on the device."""
+
+    def __init__(
+        self, calls: Calls, constants: dict[str, Tensor], parameters: FlatBuffer, device: torch.device
+    ) -> None:
+        self._calls, self._constants, self._device = calls, constants, device
+        self.gradients, self.statistics = FlatBuffer(calls.parameters), FlatBuffer(calls.statistics)
+        self.scalars = np.zeros(len(calls.scalars), np.float32)
+        self._parameters = _Mirror(parameters, device)
+        self._gradients, self._statistics = _Mirror(self.gradients, device), _Mirror(self.statistics, device)
+        self._leaves = {name: view.requires_grad_() for name, view in self._parameters.views.items()}
+
+    def run(self, feeds: Arrays) -> None:
+        """See Shard."""
+        self._parameters.load()
+        self._statistics.load()
+        given = {name: _laid_out(torch.from_numpy(x).to(self._device)) for name, x in feeds.items()}
+        scalars = self._calls.run({**self._constants, **self._leaves, **self._statistics.views, **given})
+        found = torch.autograd.grad(scalars[0], list(self._leaves.values()), allow_unused=True)
+        for view, gradient in zip(self._gradients.views.values(), found, strict=True):
+            view.zero_() if gradient is None else view.copy_(gradient)
+        self._gradients.store()
+        self._statistics.store()
+        self.scalars[:] = torch.stack([s.detach().float().reshape(()) for s in scalars]).cpu().numpy()
+
+
+class _Mirror:
+    """A flat buffer as a tensor on a device, and a view of that per name; on the CPU both are the same memory."""
+
+    def __init__(self, buffer: FlatBuffer, device: torch.device) -> None:
+        self._home = torch.from_numpy(buffer.flat)
+        self._flat = self._home.to(device)
+        self.views = {name: self._view(view, buffer) for name, view in buffer.views.items()}
+
+    def load(self) -> None:
+        """From the CPU to the device."""
+        if self._flat is not self._home:
+            self._flat.copy_(self._home)
+
+    def store(self) -> None:
+        """From the device to the CPU."""
+        if self._flat is not self._home:
+            self._home.copy_(self._flat)
+
+    def _view(self, view: np.ndarray, buffer: FlatBuffer) -> Tensor:
+        start = (view.ctypes.data - buffer.flat.ctypes.data) // buffer.flat.itemsize
+        return self._flat[start : start + view.size].view(view.shape)
+
+
+def _placed(x: np.ndarray, device: torch.device) -> Tensor:
+    """A constant as a tensor: numbers alone and integers stay on the CPU, where sizes, axes and bounds are read."""
+    tensor = torch.from_numpy(np.array(x, order="C"))
+    return _laid_out(tensor.to(device)) if tensor.is_floating_point() and tensor.dim() else tensor
+
+
+def _laid_out(x: Tensor) -> Tensor:
+    """Images with their channels last: PyTorch's CPU kernels are faster so, and every operator keeps it."""
+    images = x.dim() == 4 and x.is_floating_point()
+    return x.contiguous(memory_format=torch.channels_last) if images else x

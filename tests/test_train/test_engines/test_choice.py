@@ -1,0 +1,83 @@
+"""The engine that is asked for or there; what is missing is named with its remedy."""
+
+import importlib.util
+from types import SimpleNamespace
+
+import pytest
+
+from pfir.errors import UsageError
+from pfir.train.engines import choice
+from pfir.train.engines.choice import check_engine, engine_named, ort_trains
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Says which libraries are there."""
+
+    def say(ort, torch, gpu=False):
+        monkeypatch.setattr(choice, "ort_trains", lambda: ort)
+        monkeypatch.setattr(choice, "_has_torch", lambda: torch)
+        monkeypatch.setattr(choice, "_gpu", lambda: gpu)
+
+    return say
+
+
+def test_onnx_runtime_trains_where_it_can(here):
+    here(ort=True, torch=True)
+    assert engine_named().name == engine_named("ort").name == "ort"
+
+
+def test_an_unknown_engine_is_refused_with_those_there_are():
+    with pytest.raises(UsageError, match="--engine jax is not known; it is one of auto, ort, torch"):
+        check_engine("jax")
+
+
+def test_without_pytorch_its_engine_is_refused_with_the_extra(here):
+    here(ort=True, torch=False)
+    with pytest.raises(UsageError, match=r"--engine torch needs PyTorch.*pip install 'pfir\[torch\]'"):
+        engine_named("torch")
+
+
+def test_where_onnx_runtime_cannot_train_its_engine_is_refused(here):
+    here(ort=False, torch=True)
+    with pytest.raises(UsageError, match="--engine ort needs onnxruntime-training, .*--engine torch"):
+        engine_named("ort")
+
+
+def test_with_neither_only_a_run_without_training_goes_on(here):
+    here(ort=False, torch=False)
+    check_engine("auto", trains=False)
+    with pytest.raises(UsageError, match=r"training needs PyTorch here.*pip install 'pfir\[torch\]', or --epochs 0"):
+        check_engine("auto")
+
+
+@pytest.mark.parametrize(("ort", "gpu"), [(False, False), (True, True)])
+def test_pytorch_trains_where_onnx_runtime_cannot_and_on_a_gpu(here, ort, gpu):
+    pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'pfir[torch]'")
+    here(ort=ort, torch=True, gpu=gpu)
+    assert engine_named().name == "torch"
+
+
+def test_a_package_that_trains_has_a_folder_for_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(choice, "find_spec", lambda name: SimpleNamespace(submodule_search_locations=[str(tmp_path)]))
+    assert not ort_trains()
+    (tmp_path / "training").mkdir()
+    assert ort_trains()
+    monkeypatch.setattr(choice, "find_spec", lambda name: None)
+    assert not ort_trains()
+
+
+def test_without_pytorch_there_is_no_gpu(monkeypatch):
+    monkeypatch.setattr(choice, "_has_torch", lambda: False)
+    assert not choice._gpu()
+
+
+def test_a_gpu_is_what_pytorch_sees(monkeypatch):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'pfir[torch]'")
+    for seen in (True, False):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda seen=seen: seen)
+        assert choice._gpu() is seen
+
+
+def test_whether_pytorch_is_here_is_what_python_finds():
+    assert choice._has_torch() == (importlib.util.find_spec("torch") is not None)
