@@ -12,8 +12,7 @@ from pfir.ir.model import Model
 from pfir.passes.base import Activations
 from pfir.passes.quantization.output_error import some_samples
 from pfir.passes.quantization.placement import layers_of
-from pfir.passes.quantization.rounding.segments import between, segments
-from pfir.run.session import Session
+from pfir.passes.quantization.rounding.segments import opened, segments
 
 MOST_SAMPLES = 64
 """Means of output channels are taken over so many samples, and all positions of each."""
@@ -78,7 +77,7 @@ class _Values:
         return {name: total / len(self.batches) for name, total in sums.items()}
 
     def _computed(self, model: Model, names: Sequence[str]) -> Iterator[Batch]:
-        session = Session(between(model, tuple(self.batches[0]), names))
+        session = opened(model, tuple(self.batches[0]), names)
         needed = [spec.name for spec in session.inputs]
         for batch in self.batches:
             yield session.predict({name: batch[name] for name in needed})

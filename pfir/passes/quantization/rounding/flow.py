@@ -9,8 +9,7 @@ import numpy as np
 from pfir.errors import UsageError
 from pfir.ir.model import Model
 from pfir.passes.base import Context
-from pfir.passes.quantization.rounding.segments import Segment, between
-from pfir.run.session import Session
+from pfir.passes.quantization.rounding.segments import Segment, opened
 
 CHUNK = 32
 """Samples in one run."""
@@ -56,7 +55,7 @@ class Flow:
 def values(model: Model, segment: Segment, names: Sequence[str], feeds: Mapping[str, np.ndarray]) -> Iterator[Arrays]:
     """These tensors of a model that starts at a segment, in runs of a few samples."""
     computed = [name for name in dict.fromkeys(names) if name not in feeds]
-    session = Session(between(model, segment.inputs, computed)) if computed else None
+    session = opened(model, segment.inputs, computed) if computed else None
     needed = {t.name for t in session.inputs} if session is not None else set()
     for start in range(0, len(next(iter(feeds.values()))), CHUNK):
         part = {name: x[start : start + CHUNK] for name, x in feeds.items()}

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from pfir.errors import FrontendError
 from pfir.ir.edit import held, is_op, remove_dead
 from pfir.ir.linear import linear_layer
 from pfir.ir.model import Model
 from pfir.ir.shapes import infer_shapes
+from pfir.run.session import Session
 
 MOST_IN_A_RUN = 3
 """Layers in a segment without a shortcut: as many as an inverted residual block has."""
@@ -62,6 +64,19 @@ def between(model: Model, inputs: Sequence[str], outputs: Sequence[str]) -> Mode
         tensor.dtype = tensor.dtype or np.dtype(np.float32)
     remove_dead(copy.graph)
     return copy
+
+
+def opened(model: Model, inputs: Sequence[str], outputs: Sequence[str]) -> Session:
+    """What computes these tensors from those.
+
+    ONNX Runtime 1.19.2's optimizer fails on some parts of a quantized network, though not on the whole; nodes of such a
+    part are computed one by one.
+    """
+    part = between(model, inputs, outputs)
+    try:
+        return Session(part)
+    except FrontendError:
+        return Session(part, is_fused=False)
 
 
 def _smallest(model: Model, reference: Model) -> Iterator[Segment]:
