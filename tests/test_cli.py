@@ -282,7 +282,7 @@ def test_the_version_names_what_results_depend_on(monkeypatch, capfd):
     assert _main(monkeypatch, ["--version"]) == 0
     said = capfd.readouterr().out
     assert said.count("\n") == 1 and said.startswith("pfir ")
-    assert all(name in said for name in ("Python 3", "onnx 1", "onnxruntime-training 1", "apache-tvm 0", "numpy "))
+    assert all(name in said for name in ("Python 3", "onnx 1", "onnxruntime", "apache-tvm 0", "numpy "))
 
 
 def test_a_shell_completes_commands():

@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from pfir.errors import FrontendError
 from pfir.ir.model import Model
 from pfir.run.trial import LARGE, Trial, check_safe, refusal, trial
+from tests.support.runtime import fault_of_1_19
 
 
 def _file(*nodes: onnx.NodeProto, element=TensorProto.FLOAT, shape=(2, 3), **arrays: np.ndarray) -> bytes:
@@ -33,6 +34,7 @@ def test_a_refusal_is_told_in_onnx_runtimes_words():
     assert "Type Error" in found.opening and not found.crashed
 
 
+@fault_of_1_19
 def test_a_crash_while_opening_ends_the_child_alone():
     data = _file(_node("FusedConv", "x", "w", domain="com.microsoft"), shape=(1, 3, 8), w=np.ones((4, 3, 3, 3), "f4"))
     assert trial(data) == Trial("it ends the process with SIGABRT", None, True)
@@ -40,6 +42,7 @@ def test_a_crash_while_opening_ends_the_child_alone():
         check_safe(Model.from_proto(onnx.load_from_string(data)))
 
 
+@fault_of_1_19
 def test_a_crash_while_running_ends_the_child_alone():
     data = _file(_node("Div", "x", "zero"), element=TensorProto.INT64, zero=np.zeros((), np.int64))
     assert refusal(data) is None
@@ -59,6 +62,7 @@ def test_text_that_is_not_utf8_in_a_message_of_onnx_runtime_is_told():
     assert refusal(data) == "a text in it is not UTF-8"
 
 
+@fault_of_1_19
 def test_a_constant_that_would_fill_the_memory_is_refused():
     data = _file(_node("ConstantOfShape", "s"), s=np.array([1 << 30]))
     assert refusal(data) == LARGE == "it takes too much memory"

@@ -10,6 +10,7 @@ from onnx import TensorProto, helper
 from pfir.frontends import load
 from pfir.run.session import Session
 from tests.support.models import REAL, shared_model
+from tests.support.runtime import fault_of_1_19
 from tests.test_frontends.files import calling, chain, function, model, refusal, relu, value, weight, written
 
 
@@ -107,6 +108,7 @@ def test_a_gather_that_reads_beyond_the_end_is_refused(tmp_path, indices, positi
     assert f"Gather 'g' reads position {position} of axis 0, which has 1" in text
 
 
+@fault_of_1_19
 def test_a_refusal_by_onnx_stands_where_onnx_runtime_opens_the_model_but_cannot_run_it(tmp_path):
     nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("Gemm", ["f", "w"], ["y"], transB=1)]
     proto = model(nodes, [value("x", ["N", 4, 1, 1])], [value("y", ["N", 10])], [_ones(10, 5)])
