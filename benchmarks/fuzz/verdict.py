@@ -8,10 +8,13 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
+import pfir
+
 CODES = (0, 2, 3, 4, 5, 130)
 """What a command may end with, 130 where a function of the user raises KeyboardInterrupt; 1 is a fault."""
 MOST_SECONDS = 20.0
 MOST_BYTES = 2 << 30
+_PACKAGE = f"{Path(pfir.__file__).parent}/"
 _ADDRESS = re.compile(r"\bat 0x[0-9a-f]{6,}")
 
 
@@ -45,7 +48,7 @@ class Verdict:
 def unexpected(error: BaseException) -> str:
     """An exception that nobody expected: its type, and the innermost place in pfir."""
     frames = traceback.extract_tb(error.__traceback__)
-    ours = [f for f in frames if "/pfir/" in f.filename and not f.filename.endswith("/pfir/cli.py")]
+    ours = [f for f in frames if f.filename.startswith(_PACKAGE) and f.filename != f"{_PACKAGE}cli.py"]
     made = [f for f in frames if "/benchmarks/fuzz/" in f.filename]
     place = ours[-1] if ours else (made or frames)[-1] if frames else None
     where = "" if place is None else f"{_short(place.filename)}:{place.name}"
@@ -69,8 +72,8 @@ def ended_by(end: str, code: int, stack: Path) -> str:
     """How a process ended, by which signal if it was one that it met, and where pfir was."""
     name = signal.Signals(-code).name if code < 0 and code != -signal.SIGKILL else end
     seen = stack.read_text(errors="replace") if stack.exists() else ""
-    places = re.findall(r'File ".*?/(pfir/[^"]+)", line \d+ in (\S+)', seen)
-    return f"{name} in {places[0][0]}:{places[0][1]}" if places else name
+    places = re.findall(rf'File "{re.escape(_PACKAGE)}([^"]+)", line \d+ in (\S+)', seen)
+    return f"{name} in pfir/{places[0][0]}:{places[0][1]}" if places else name
 
 
 def _class_of(text: str) -> str:
@@ -80,4 +83,5 @@ def _class_of(text: str) -> str:
 
 
 def _short(path: str) -> str:
-    return path[path.rfind("/pfir/") + 1 :] if "/pfir/" in path else "/".join(path.split("/")[-2:])
+    inside = path.startswith(_PACKAGE)
+    return f"pfir/{path.removeprefix(_PACKAGE)}" if inside else "/".join(path.split("/")[-2:])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 import os
 import pkgutil
 import sys
@@ -51,8 +52,9 @@ def _import_pfir() -> None:
     import pfir
 
     PIL.Image.init()
+    left_out = () if importlib.util.find_spec("torch") else (".pytorch",)
     for module in pkgutil.walk_packages(pfir.__path__, "pfir."):
-        if not module.name.endswith("_main") and "_script" not in module.name:
+        if not any(part in module.name for part in ("_main", "_script", *left_out)):
             importlib.import_module(module.name)
 
 

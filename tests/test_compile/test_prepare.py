@@ -90,7 +90,7 @@ def test_what_quantizes_the_result_is_no_pass_of_the_search():
     text = "simplify,prune-channels,quantize-uniform{weight_bits=4}"
     first, (pruning,) = chosen_passes(text, 4)
     assert first == (Simplify(),) and pruning.name == "prune-channels"
-    assert quantizer(text) == QuantizeUniform(weight_bits=4)
+    assert quantizer(text) == QuantizeUniform(weight_bits=4, pairs="kernels")
     assert quantizer(None) is None and quantizer("simplify") is None
 
 
