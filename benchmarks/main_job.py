@@ -86,6 +86,7 @@ ROWS = {
     "resnet56": Row("resnet56_cifar10_fp32.onnx", 2.5, "cifar10", CIFAR, "75m", ("--trials", "100", *CHANNELS)),
     "efficientnet": Row(EFFICIENTNET, 1.5, IMAGES, LITE, "20m", ("--trials", "24", *CHANNELS)),
     "face": Row(FACE, 1.5, None, None, "10m", CHANNELS),
+    "resnet56_auto": Row("resnet56_cifar10_fp32.onnx", 2.5, "cifar10", CIFAR, "45m", ("--trials", "100")),
     "efficientnet_auto": Row(EFFICIENTNET, 1.5, IMAGES, LITE, "8m"),
     "efficientnet_2x_rpi5": Row(EFFICIENTNET, 2.0, IMAGES, LITE, "8m", target="rpi5"),
     "efficientnet_2.5x_rpi5": Row(EFFICIENTNET, 2.5, IMAGES, LITE, "8m", target="rpi5"),

@@ -35,6 +35,9 @@ FEW_SAMPLES = 800
 LEARNING_RATE = {"many": 0.05, "few": 0.01, "values": 0.003}
 """Peaks with many samples and with few; `values` for what is no classifier, and has few: MediaPipe's face net, whose
 loss has a curvature of 1,900 along its weights, learns at 0.003 from the first epoch on."""
+NEAR, NEAR_RATE = 0.1, 0.01
+"""Many samples teach at the second a student that diverges from the original by less than the first, in nats: it has
+more to lose. ResNet-56 at 0.05, pruned for eight bits, came from 98.2 % of the answers to fewer in five epochs of 0.05."""
 CLIP = 2.0
 """Without it the first steps at such a rate wreck a network whose loss is T^2 times a divergence."""
 LABEL_WEIGHT = 0.3
