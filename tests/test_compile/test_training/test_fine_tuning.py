@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from pfir.compile.training import fine_tuning as finetune
-from pfir.compile.training.fine_tuning import FineTuning, augmentation, fine_tune, without_slopes
+from pfir.compile.training.fine_tuning import FineTuning, augmentation, careful, fine_tune, without_slopes
 from pfir.data import open_data
 from pfir.errors import TrainingError
 from pfir.passes.distillation.attach_teacher import attach_teacher
 from pfir.passes.pruning.prune_channels import RATIO
 from pfir.report.progress import Silent
 from pfir.run.evaluate import evaluate
+from pfir.train.settings import Settings
 from tests.support.jobs import images, write_data, write_model
 from tests.support.net import Net
 from tests.support.small_nets import after_conv
@@ -117,3 +118,9 @@ def test_what_is_no_image_is_not_mirrored(tmp_path):
     path = write_model(tmp_path, signal)
     np.savez(tmp_path / "x.npz", x=np.ones((5, 8), np.float32))
     assert path.exists() and augmentation(signal, open_data(tmp_path / "x.npz", signal.inputs())) == "none"
+
+
+@pytest.mark.parametrize(("divergence", "rate"), [(0.5, 0.05), (0.05, 0.01)])
+def test_a_student_that_is_near_learns_at_a_smaller_rate(divergence, rate):
+    assert careful(Settings(epochs=1, learning_rate=0.05), divergence).learning_rate == rate
+    assert careful(Settings(epochs=1, learning_rate=0.003), divergence).learning_rate == 0.003
