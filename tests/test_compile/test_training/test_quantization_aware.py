@@ -19,7 +19,7 @@ from pfir.run.evaluate import evaluate
 from tests.support.jobs import write_data
 from tests.test_compile.test_selection.search_context import run_context
 
-BITS = 2
+BITS = 3
 KILLED_AT = 18
 """A step of the fourth of six epochs."""
 
@@ -27,7 +27,7 @@ KILLED_AT = 18
 @pytest.fixture(scope="module")
 def job(model, tmp_path_factory):
     """A run with data, and its start with weights of few bits."""
-    found = run_context(model, data=str(write_data(tmp_path_factory.mktemp("job"), count=200)))
+    found = run_context(model, data=str(write_data(tmp_path_factory.mktemp("job"), count=400)))
     context = Context(calibrated(found.samples))
     return found, run((QuantizeUniform(weight_bits=BITS),), ready_for_integers(found.models.start), context)[0]
 
