@@ -21,7 +21,7 @@ from tests.test_compile.test_selection.search_context import run_context
 
 BITS = 3
 KILLED_AT = 18
-"""A step of the fourth of six epochs."""
+"""A step in the midst of an epoch."""
 
 
 @pytest.fixture(scope="module")
