@@ -308,6 +308,8 @@ def ratios(baseline: Side, result: Side) -> dict[str, float]:
 
 def _disagreement(run: RunRecord) -> str:
     found = ratios(run.baseline, run.result)
+    if set(_precisions(run.layers)) - {FLOAT32.name}:
+        found.pop("instructions", None)  # One of integers takes another time than one of floats.
     if max(found.values()) <= (1 + DISAGREEMENT) * min(found.values()):
         return ""
     listed = ", ".join(_WAYS[name].format(value) for name, value in found.items())

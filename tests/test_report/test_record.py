@@ -56,6 +56,15 @@ def test_ratios_that_disagree_by_more_than_a_quarter_are_said():
     assert "disagree" in note and "1.35x measured on this machine" in note and "about 2.5x by the estimate" in note
 
 
+def test_instructions_are_compared_within_one_arithmetic_only():
+    run = finished()
+    more = replace(run, result=replace(run.result, instructions=50_000_000))
+    (note,) = build(more)["notes"]
+    assert "fewer instructions" in note
+    mixed = tuple(replace(layer, arithmetic="int8" if i else "float32") for i, layer in enumerate(run.layers))
+    assert build(replace(more, layers=mixed))["notes"] == []
+
+
 def test_low_fidelity_without_accuracy_is_said():
     run = finished()
     (note,) = build(replace(run, result=replace(run.result, accuracy=None, fidelity=0.8)))["notes"]

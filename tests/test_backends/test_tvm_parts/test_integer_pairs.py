@@ -30,18 +30,10 @@ from pfir.system.host_cpu import host_triple
 from pfir.target import known_targets, parse_target
 from pfir.workload import Tail, Workload
 from tests.test_backends.bundle import answers_emulated, answers_of_cases, bundled
-from tests.test_backends.test_tvm_quantized.nets import STEP, QuantizedNet
+from tests.test_backends.test_tvm_quantized.nets import STEP, QuantizedNet, convolution
 
 SIZES = st.integers(1, 200)
 FEW = 4  # channels that are copied first
-
-
-def _conv(channels, out, height=7, width=9, **attributes):
-    def build(net):
-        q = QuantizedNet(net)
-        return q.pair(q.conv(q.features(channels, height, width), channels, out, **attributes))
-
-    return build
 
 
 def _image(net):
@@ -73,13 +65,13 @@ CASES = {
     "an image of three channels": _image,
     "a plane, under each row of the kernel one run": _plane,
     "a plane under a dilated kernel": partial(_plane, dilations=[2, 2]),
-    "whole groups": _conv(32, 16),
-    "no whole groups": _conv(27, 40, strides=[2, 2]),
-    "few channels": _conv(13, 5, height=3, width=3, kernel=5),
-    "pointwise": _conv(24, 12, kernel=1),
-    "dilated and grouped": _conv(32, 24, group=2, dilations=[2, 2], pads=[2] * 4),
+    "whole groups": convolution(32, 16),
+    "no whole groups": convolution(27, 40, strides=[2, 2]),
+    "few channels": convolution(13, 5, height=3, width=3, kernel=5),
+    "pointwise": convolution(24, 12, kernel=1),
+    "dilated and grouped": convolution(32, 24, group=2, dilations=[2, 2], pads=[2] * 4),
     "dense": _dense,
-    "many inputs": _conv(104, 12, kernel=1),
+    "many inputs": convolution(104, 12, kernel=1),
     "as much as 16 bits hold": _fullest,
 }
 PLANS = (

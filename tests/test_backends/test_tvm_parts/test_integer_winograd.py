@@ -32,18 +32,10 @@ from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
 from pfir.target import known_targets, parse_target
 from pfir.workload import Tail, Workload
 from tests.test_backends.bundle import answers_emulated, bundled
-from tests.test_backends.test_tvm_quantized.nets import STEP, QuantizedNet
+from tests.test_backends.test_tvm_quantized.nets import STEP, QuantizedNet, convolution
 
 AFTER = Tail(bias=True, operators=("Mul",))
 SIZES = st.integers(1, 100)
-
-
-def _conv(channels, out, height, width, **attributes):
-    def build(net):
-        q = QuantizedNet(net)
-        return q.pair(q.conv(q.features(channels, height, width), channels, out, **attributes))
-
-    return build
 
 
 def _residual(net):
@@ -67,12 +59,12 @@ def _saturated(net):
 
 
 CASES = {
-    "whole vectors, whole tiles": _conv(16, 16, 8, 8),
-    "the last vectors overlap, tiles reach beyond the image": _conv(13, 27, 7, 9),
-    "few channels": _conv(5, 4, 3, 5),
-    "without a border": _conv(4, 8, 9, 9, pads=[0] * 4),
-    "other borders on each side": _conv(16, 9, 6, 6, pads=[2, 0, 1, 2]),
-    "several rounds and a rest": _conv(37, 20, 4, 4),
+    "whole vectors, whole tiles": convolution(16, 16, 8, 8),
+    "the last vectors overlap, tiles reach beyond the image": convolution(13, 27, 7, 9),
+    "few channels": convolution(5, 4, 3, 5),
+    "without a border": convolution(4, 8, 9, 9, pads=[0] * 4),
+    "other borders on each side": convolution(16, 9, 6, 6, pads=[2, 0, 1, 2]),
+    "several rounds and a rest": convolution(37, 20, 4, 4),
     "a residual": _residual,
     "numbers at their ends": _saturated,
 }
@@ -150,7 +142,7 @@ def _large(net):
     return q.pair(net.op("Conv", q.features(240, 8, 8), weight, pads=[1] * 4), 0.1)
 
 
-@pytest.mark.parametrize(("case", "outputs"), [(_large, 2), (_conv(240, 64, 8, 8), 4)])
+@pytest.mark.parametrize(("case", "outputs"), [(_large, 2), (convolution(240, 64, 8, 8), 4)])
 def test_layers_whose_sums_may_be_too_large_are_computed_otherwise(case, outputs):
     program = written(bundled({"one": case}), parse_target("rpi4"))
     assert [spec["outputs"] for spec, _ in program.calls if spec.family == "winograd_int8"] == [outputs]
@@ -158,14 +150,14 @@ def test_layers_whose_sums_may_be_too_large_are_computed_otherwise(case, outputs
 
 @pytest.mark.parametrize("core", ["arm", "cortex-a53"])
 def test_long_loops_keep_nearly_all_in_registers(core):
-    cases = {str(sizes): _conv(*sizes) for sizes in ((16, 16, 32, 32), (64, 24, 8, 8), (13, 27, 16, 16))}
+    cases = {str(sizes): convolution(*sizes) for sizes in ((16, 16, 32, 32), (64, 24, 8, 8), (13, 27, 16, 16))}
     loops = innermost_loops(assembly(written(bundled(cases), parse_target(core))))
     found = [loop for loop in loops if loop.kernel.startswith("winograd_int8") and loop.instructions > 150]
     assert len(found) > 2 * len(cases) and all(32 * loop.spills <= loop.instructions for loop in found)
 
 
 def test_code_for_armv7_multiplies_by_a_lane():
-    code = functions(assembly(written(bundled({"one": _conv(32, 24, 16, 16)}), parse_target("armv7"))))
+    code = functions(assembly(written(bundled({"one": convolution(32, 24, 16, 16)}), parse_target("armv7"))))
     bodies = [body for name, body in code.items() if name.startswith("winograd_int8")]
     assert bodies and all(re.search(r"vmlal\.s16\s+q\d+, d\d+, d\d+\[\d\]", body) for body in bodies)
 

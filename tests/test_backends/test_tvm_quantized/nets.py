@@ -73,3 +73,13 @@ class QuantizedNet:
 def scales(count: int | None) -> np.ndarray:
     """What a step of the weights stands for."""
     return np.float32(0.004) if count is None else np.linspace(0.002, 0.008, count, dtype=np.float32)
+
+
+def convolution(channels: int, out: int, height: int = 7, width: int = 9, **attributes):
+    """What builds a net of one convolution between integers."""
+
+    def build(net: Net) -> str:
+        q = QuantizedNet(net)
+        return q.pair(q.conv(q.features(channels, height, width), channels, out, **attributes))
+
+    return build

@@ -48,6 +48,12 @@ class Block:
         return f"{self.count} of {vectors} x {self.rows}"
 
 
+def first_tile(blocks: tuple[Block, ...], steps: int, threads: int) -> MatrixTile:
+    """The tile of the first block, of which so many input values are unrolled."""
+    first = blocks[0]
+    return MatrixTile(max(first.lanes), len(first.lanes), first.rows, steps, threads)
+
+
 @dataclass(frozen=True)
 class Direct:
     """A convolution in blocks of channels, the last of which is as narrow as what is left.
@@ -66,8 +72,7 @@ class Direct:
     @property
     def tile(self) -> MatrixTile:
         """The first block's, as other kernels know it."""
-        first = self.blocks[0]
-        return MatrixTile(max(first.lanes), len(first.lanes), first.rows, self.steps, self.threads)
+        return first_tile(self.blocks, self.steps, self.threads)
 
     def __str__(self) -> str:
         """All that decides the kernel but its threads, in words that a database keeps."""

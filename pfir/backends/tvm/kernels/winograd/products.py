@@ -31,8 +31,11 @@ class Products:
         from tvm.tirx.script import builder as T
 
         with T.serial(0, self.plan.points) as point:
-            vectors = self.plan.vectors(self.channels, rows)
-            _Point(self, point, first * self.plan.row + point * self.plan.depth, rows, vectors).write()
+            self.write_point(point, first * self.plan.row + point * self.plan.depth, rows)
+
+    def write_point(self, point: Any, start: Any, rows: int) -> None:
+        """Write the product at one point, whose values begin at `start`."""
+        _Point(self, point, start, rows, self.plan.vectors(self.channels, rows)).write()
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pfir.backends.tvm.schedule.blocks import Block
+from pfir.backends.tvm.schedule.blocks import STEPS, Block, first_tile
 from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
 from pfir.cores import DOT_CORES, I8MM_CORES, VNNI_CORES
 from pfir.target import Target
@@ -38,8 +38,7 @@ class DotBlocks:
     @property
     def tile(self) -> MatrixTile:
         """The first block's, as other kernels know it."""
-        first = self.blocks[0]
-        return MatrixTile(max(first.lanes), len(first.lanes), first.rows, 4, self.threads)
+        return first_tile(self.blocks, STEPS, self.threads)
 
     def __str__(self) -> str:
         """All that decides the kernel but its threads, in words that a database keeps."""

@@ -30,13 +30,9 @@ def mixed(sums: int) -> int:
 class IntegerProducts(Products):
     """The code that multiplies the transformed tiles of a strip by the weights of one block of channels."""
 
-    def write(self, first: Any, rows: int) -> None:
-        """Write the product `[rows, I] x [I, b]` at each point, of the tiles from `first` on."""
-        from tvm.tirx.script import builder as T
-
-        vectors = len(self.plan.vectors(self.channels, rows))
-        with T.serial(0, self.plan.points) as point:
-            _Point(self, point, first * self.plan.row + point * self.plan.depth, rows, vectors).write()
+    def write_point(self, point: Any, start: Any, rows: int) -> None:
+        """Write the product at one point, in vectors of four sums."""
+        _Point(self, point, start, rows, len(self.plan.vectors(self.channels, rows))).write()
 
 
 @dataclass(frozen=True)
