@@ -32,9 +32,9 @@ from pfir.passes.batch_norm.restore import RestoreBatchNorm  # noqa: E402
 from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher  # noqa: E402
 from pfir.passes.pipeline import run  # noqa: E402
 from pfir.run.session import Session  # noqa: E402
-from pfir.train.optimizers import NesterovSgd  # noqa: E402
+from pfir.train.feeding.teacher import Teacher  # noqa: E402
+from pfir.train.optimizing.sgd import NesterovSgd  # noqa: E402
 from pfir.train.session import TrainSession  # noqa: E402
-from pfir.train.teacher import Teacher  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
 SIDES = ("ort", "torch", "plain")

@@ -15,10 +15,11 @@ from pfir.ir.training import TrainingGraph
 from pfir.train import checkpoint
 from pfir.train.checkpoint import State
 from pfir.train.engines.choice import ORT
-from pfir.train.optimizers import NesterovSgd, Schedule
+from pfir.train.feeding.source import Source
+from pfir.train.optimizing.schedule import Schedule
+from pfir.train.optimizing.sgd import NesterovSgd
 from pfir.train.session import TrainSession
 from pfir.train.settings import Settings
-from pfir.train.source import Source
 
 Arrays = dict[str, np.ndarray]
 

@@ -13,8 +13,8 @@ from pfir.passes.distillation.attach_teacher import DistillationSettings, attach
 from pfir.run.evaluate import evaluate, reference
 from pfir.run.session import Session
 from pfir.target import parse_target
+from pfir.train.feeding.source import Source
 from pfir.train.settings import Settings
-from pfir.train.source import Source
 from tests.support.net import parsed, random
 
 BATCHES = ["N", "1", "3"]

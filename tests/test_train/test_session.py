@@ -9,7 +9,7 @@ from onnx import helper
 from pfir.errors import TrainingError
 from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher
 from pfir.train import session as module
-from pfir.train.gradients import build_gradients
+from pfir.train.engines.onnxruntime.gradients import build_gradients
 from pfir.train.session import TrainSession
 from tests.support.net import model_of, normal
 from tests.support.small_nets import after_conv, classifier

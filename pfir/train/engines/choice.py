@@ -42,7 +42,7 @@ def engine_named(name: str = AUTO_ENGINE) -> Engine:
         from pfir.train.engines.pytorch.engine import TorchEngine
 
         return TorchEngine()
-    from pfir.train.engines.ort import OrtEngine
+    from pfir.train.engines.onnxruntime.engine import OrtEngine
 
     return OrtEngine()
 

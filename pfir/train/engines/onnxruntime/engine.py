@@ -11,8 +11,8 @@ from pfir.ir.training import TrainingGraph
 from pfir.train.canonical.canonicalize import canonicalize, reached_by
 from pfir.train.canonical.supported import REASONS, differentiable
 from pfir.train.engines.base import Arrays
+from pfir.train.engines.onnxruntime.gradients import GradientGraph, build_gradients
 from pfir.train.flat import FlatBuffer
-from pfir.train.gradients import GradientGraph, build_gradients
 from pfir.train.runtime import session
 
 _NUMPY = {

@@ -4,8 +4,8 @@ import numpy as np
 
 from pfir.passes.distillation.attach_teacher import attach_teacher
 from pfir.run.session import Session
-from pfir.train import teacher
-from pfir.train.teacher import Remembered, Teacher
+from pfir.train.feeding import teacher
+from pfir.train.feeding.teacher import Remembered, Teacher
 from tests.support.samples import kinds_of_images
 from tests.support.small_nets import after_conv, classifier
 

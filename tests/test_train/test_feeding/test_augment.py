@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pfir.train.augment import draw, flip_crop
+from pfir.train.feeding.augment import draw, flip_crop
 
 
 def images(count=32, size=16):

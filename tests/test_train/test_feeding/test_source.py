@@ -7,8 +7,8 @@ from pfir.artifact import TensorSpec
 from pfir.data.generated import generated
 from pfir.passes.distillation.attach_teacher import attach_teacher
 from pfir.run.session import Session
+from pfir.train.feeding.source import VIEWS, Source
 from pfir.train.settings import Settings
-from pfir.train.source import VIEWS, Source
 from tests.support.samples import kinds_of_images
 from tests.support.small_nets import classifier
 

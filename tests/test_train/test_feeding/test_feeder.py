@@ -7,7 +7,7 @@ import pytest
 
 from pfir.artifact import TensorSpec
 from pfir.data.generated import generated
-from pfir.train.feeder import Feeder, ahead
+from pfir.train.feeding.feeder import Feeder, ahead
 from tests.support.samples import kinds_of_images
 
 IMAGE = TensorSpec("image", "float32", ("N", 3, 8, 8))

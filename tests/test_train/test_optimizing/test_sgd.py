@@ -1,21 +1,9 @@
-"""The optimizer follows its formulas, the schedule its curve."""
+"""The optimizer follows its formulas."""
 
 import numpy as np
 import pytest
 
-from pfir.train.optimizers import NesterovSgd, Schedule
-
-
-def test_the_rate_rises_to_its_peak_and_falls_to_zero():
-    schedule = Schedule(0.4, warmup_share=0.25)
-    rates = [schedule.rate(p) for p in np.linspace(0, 1, 101)]
-    assert rates[25] == pytest.approx(0.4) and rates[100] == pytest.approx(0)
-    assert all(a < b for a, b in zip(rates[:25], rates[1:26], strict=True))
-    assert all(a > b for a, b in zip(rates[25:-1], rates[26:], strict=True))
-
-
-def test_half_way_down_the_rate_is_half():
-    assert Schedule(0.4, warmup_share=0).rate(0.5) == pytest.approx(0.2)
+from pfir.train.optimizing.sgd import NesterovSgd
 
 
 def test_two_steps_equal_nesterov_by_hand():

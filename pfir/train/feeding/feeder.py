@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from pfir.data.base import Dataset
-from pfir.train.augment import View, draw, flip_crop
+from pfir.train.feeding.augment import View, draw, flip_crop
 
 Arrays = dict[str, np.ndarray]
 Made = TypeVar("Made")

@@ -10,9 +10,9 @@ from pfir.data.base import Dataset
 from pfir.errors import DataError
 from pfir.ir.training import TrainingGraph
 from pfir.train.canonical.batch import check_inputs
-from pfir.train.feeder import Arrays, Feeder, ahead
+from pfir.train.feeding.feeder import Arrays, Feeder, ahead
+from pfir.train.feeding.teacher import Remembered, Teacher
 from pfir.train.settings import Settings
-from pfir.train.teacher import Remembered, Teacher
 
 VIEWS = 8
 """Augmented views of each sample that a teacher answers for; from the ninth epoch on its answers are known, which for

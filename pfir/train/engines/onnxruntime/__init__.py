@@ -1,0 +1,1 @@
+"""Training graphs differentiated by ONNX Runtime training."""

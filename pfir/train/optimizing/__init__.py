@@ -1,0 +1,1 @@
+"""How weights move: the optimizers and the schedule of their learning rate."""
