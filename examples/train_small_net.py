@@ -28,8 +28,9 @@ from pfir.passes.base import Context  # noqa: E402
 from pfir.passes.batch_norm.fold import FoldBatchNorm  # noqa: E402
 from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher  # noqa: E402
 from pfir.run.evaluate import accuracy  # noqa: E402
+from pfir.train.fitting.progress import Progress  # noqa: E402
 from pfir.train.settings import Settings  # noqa: E402
-from pfir.train.trainer import Progress, fit  # noqa: E402
+from pfir.train.trainer import fit  # noqa: E402
 
 PREPROCESS = "scale=1/255,mean=0.485:0.456:0.406,std=0.229:0.224:0.225"
 # Channels and stride of each residual block: 152 thousand parameters, 17 million MACs.

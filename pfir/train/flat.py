@@ -34,10 +34,17 @@ class FlatBuffer:
     def mask(self, chosen: Mapping[str, bool]) -> np.ndarray:
         """1.0 where the array of that name is chosen, else 0.0; float32 [size]."""
         result = np.zeros_like(self.flat)
-        for name, view in self.views.items():
-            start = (view.ctypes.data - self.flat.ctypes.data) // 4
-            result[start : start + view.size] = float(chosen[name])
+        for name, place in self._places().items():
+            result[place] = float(chosen[name])
         return result
+
+    def named(self, flat: np.ndarray) -> dict[str, np.ndarray]:
+        """Copies of the parts of another flat array [size], by name in their shapes."""
+        return {name: flat[place].reshape(self.views[name].shape).copy() for name, place in self._places().items()}
+
+    def _places(self) -> dict[str, slice]:
+        starts = {name: (view.ctypes.data - self.flat.ctypes.data) // 4 for name, view in self.views.items()}
+        return {name: slice(start, start + self.views[name].size) for name, start in starts.items()}
 
 
 def _aligned(size: int) -> np.ndarray:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 
 from pfir.errors import UsageError
 from pfir.system.host_cpu import usable_cores
 from pfir.train.engines.choice import AUTO_ENGINE, ENGINES
+from pfir.train.optimizing.schedule import COSINE, SCHEDULES
 
 AUGMENT = ("none", "flip-crop")
+SGD, ADAMW = "sgd", "adamw"
+OPTIMIZERS = (SGD, ADAMW)
 
 
 @dataclass(frozen=True)
@@ -18,13 +23,19 @@ class Settings:
 
     Args:
         epochs: Passes over the data, >= 1.
-        batch: Samples a step, >= 1.
+        batch: Samples that are differentiated at a time, >= 1.
+        accumulate: Batches a step, whose mean gradient it takes, >= 1.
+        optimizer: `sgd` (with Nesterov momentum) or `adamw`.
         learning_rate: Its peak, > 0.
-        momentum: Of Nesterov's method, in [0, 1).
-        weight_decay: Added to the gradient of weights with two axes or more (never of biases, BatchNormalization or
-            slopes), times the weight, >= 0.
+        schedule: How the rate goes on after it: `cosine`, `step` or `constant`.
+        milestones: Shares of the training at which `step` falls, in (0, 1), rising.
+        factor: What the rate is multiplied by at each, in (0, 1).
         warmup_share: Share of the training during which the rate rises, in [0, 1).
+        momentum: Of Nesterov's method, or the first decay of AdamW, in [0, 1).
+        weight_decay: What is added to the gradient of a weight, times the weight, or with `adamw` taken from the weight
+            directly; >= 0. Biases, norms and slopes do not decay.
         clip: Largest L2 norm of the whole gradient; None for no limit.
+        ema: How much of the average of weights each step leaves, in (0, 1); None for no average.
         seed: Of the order of the samples and their augmentation.
         jobs: Threads; None for one per core. With ONNX Runtime they change the speed, not the result.
         engine: `ort`, `torch`, or `auto` for the one that is there (`engines/choice.py`).
@@ -39,11 +50,17 @@ class Settings:
 
     epochs: int = 10
     batch: int = 128
+    accumulate: int = 1
+    optimizer: str = SGD
     learning_rate: float = 0.01
+    schedule: str = COSINE
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    factor: float = 0.1
+    warmup_share: float = 0.05
     momentum: float = 0.9
     weight_decay: float = 1e-4
-    warmup_share: float = 0.05
     clip: float | None = 5.0
+    ema: float | None = None
     seed: int = 0
     jobs: int | None = None
     engine: str = AUTO_ENGINE
@@ -54,21 +71,26 @@ class Settings:
     checkpoint_every_s: float = 60.0
 
     def __post_init__(self) -> None:
-        _at_least("epochs", self.epochs, 1)
-        _at_least("batch", self.batch, 1)
-        _above_zero("learning_rate", self.learning_rate)
-        _share("momentum", self.momentum)
+        for name in ("epochs", "batch", "accumulate"):
+            _at_least(name, getattr(self, name), 1)
         _at_least("weight_decay", self.weight_decay, 0)
-        _share("warmup_share", self.warmup_share)
-        for name in ("clip", "time_budget_s"):
-            if getattr(self, name) is not None:
-                _above_zero(name, getattr(self, name))
+        for name in ("momentum", "warmup_share"):
+            _share(name, getattr(self, name))
+        for name in ("learning_rate", "clip", "time_budget_s"):
+            _above_zero(name, getattr(self, name))
+        for name in ("factor", "ema"):
+            _between(name, getattr(self, name))
+        _rising("milestones", self.milestones)
         if self.jobs is not None:
             _at_least("jobs", self.jobs, 1)
-        if self.engine not in ENGINES:
-            raise UsageError(f"engine is {self.engine}; it must be one of {', '.join(ENGINES)}")
-        if self.augment not in AUGMENT:
-            raise UsageError(f"augment is {self.augment}; it must be one of {', '.join(AUGMENT)}")
+        _one_of("engine", self.engine, ENGINES)
+        _one_of("augment", self.augment, AUGMENT)
+        _one_of("optimizer", self.optimizer, OPTIMIZERS)
+        _one_of("schedule", self.schedule, SCHEDULES)
+
+    @property
+    def samples_per_step(self) -> int:
+        return self.batch * self.accumulate
 
     @property
     def threads(self) -> int:
@@ -76,31 +98,39 @@ class Settings:
 
     def identity(self) -> str:
         """The settings that decide the result, as text."""
-        chosen = (
-            self.epochs,
-            self.batch,
-            self.learning_rate,
-            self.momentum,
-            self.weight_decay,
-            self.warmup_share,
-            self.clip,
-            self.seed,
-            self.augment,
-            self.renew,
-        )
-        return repr(chosen)
+        names = (f.name for f in fields(self) if f.name not in _NO_MATTER)
+        return repr([(name, getattr(self, name)) for name in names])
+
+
+_NO_MATTER = ("jobs", "engine", "time_budget_s", "checkpoint", "checkpoint_every_s")
+"""Settings that decide how long a training takes, and what is kept of it."""
 
 
 def _at_least(name: str, value: float, least: float) -> None:
-    if not value >= least:
+    if not least <= value < math.inf:
         raise UsageError(f"{name} is {value}; it must be at least {least}")
 
 
-def _above_zero(name: str, value: float) -> None:
-    if not value > 0:
+def _above_zero(name: str, value: float | None) -> None:
+    if value is not None and not 0 < value < math.inf:
         raise UsageError(f"{name} is {value}; it must be above 0")
 
 
 def _share(name: str, value: float) -> None:
     if not 0 <= value < 1:
         raise UsageError(f"{name} is {value}; it must be in [0, 1)")
+
+
+def _between(name: str, value: float | None) -> None:
+    if value is not None and not 0 < value < 1:
+        raise UsageError(f"{name} is {value}; it must be in (0, 1)")
+
+
+def _rising(name: str, values: tuple[float, ...]) -> None:
+    if not all(a < b for a, b in pairwise((0.0, *values, 1.0))):
+        raise UsageError(f"{name} is {values}; they must be in (0, 1) and rise")
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise UsageError(f"{name} is {value}; it must be one of {', '.join(known)}")

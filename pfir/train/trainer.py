@@ -1,60 +1,37 @@
-"""Fitting a training graph to data: epochs, learning rate, divergence, checkpoints, the best epoch."""
+"""Fitting a training graph to data: epochs, learning rate, retreats, the best epoch."""
 
 from __future__ import annotations
 
 import hashlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pfir.data.base import Dataset
 from pfir.errors import TrainingError
 from pfir.ir.training import TrainingGraph
-from pfir.train import checkpoint
-from pfir.train.checkpoint import State
 from pfir.train.engines.choice import ORT
 from pfir.train.feeding.source import Source
-from pfir.train.optimizing.schedule import Schedule
-from pfir.train.optimizing.sgd import NesterovSgd
+from pfir.train.fitting.batches import mean_step
+from pfir.train.fitting.divergence import diverges, epoch_is_lost, is_steady, watch
+from pfir.train.fitting.moments import Arrays, Moments
+from pfir.train.fitting.progress import Listener, Teller
+from pfir.train.fitting.saving import Checkpoints
+from pfir.train.fitting.totals import Totals
+from pfir.train.flat import FlatBuffer
+from pfir.train.optimizing.choice import average_of, optimizer_of, schedule_of
 from pfir.train.session import TrainSession
 from pfir.train.settings import Settings
 
-Arrays = dict[str, np.ndarray]
-
-# A training that diverged goes on from its last good epoch with the rate times this.
+# A training that diverged goes on from its last good moment with the rate times this, so many times.
 RETREAT = 0.1
-# A first epoch whose mean loss is so many times that of the first steps has lost what the model knew.
-WRECKED = 2.0
-FIRST_STEPS = 2
+MOST_RETREATS = 2
+# Within a longer epoch there is a good moment every so many steps.
+STRETCH = 200
 
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a training is.
-
-    Args:
-        epoch: The one that runs, from 1.
-        epochs: All of them.
-        step: Steps done, over all epochs.
-        steps: All of them.
-        loss: Mean over the epoch so far.
-        learning_rate: Of the last step.
-        samples_per_s: Of this call, since its start.
-        seconds_left: As far as can be told; None before the first step.
-        note: Something that a user should read, or None.
-    """
-
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    loss: float
-    learning_rate: float
-    samples_per_s: float
-    seconds_left: float | None
-    note: str | None = None
+Evaluate = Callable[[Arrays], float]
 
 
 @dataclass(frozen=True)
@@ -63,11 +40,12 @@ class Result:
 
     Args:
         arrays: Initializer name to its new value, BatchNormalization's running statistics included.
-        curve: One entry per epoch: step, epoch, loss, learning_rate, seconds, the metrics by name, and score where
-            epochs were evaluated.
+        curve: One entry per epoch: step, epoch, loss, learning_rate, seconds, the metrics by name, and, where epochs
+            were evaluated, score, and average_score where an average of weights was kept.
         notes: What a user should know.
         best_epoch: The epoch that `arrays` come from, from 1.
         engine: What differentiated: `ort` or `torch`.
+        averaged: Whether `arrays` are the average of weights.
     """
 
     arrays: Arrays
@@ -75,14 +53,15 @@ class Result:
     notes: tuple[str, ...] = ()
     best_epoch: int = 0
     engine: str = ORT
+    averaged: bool = False
 
 
 def fit(
     graph: TrainingGraph,
     data: Dataset,
     settings: Settings | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
-    evaluate: Callable[[Arrays], float] | None = None,
+    on_progress: Listener | None = None,
+    evaluate: Evaluate | None = None,
 ) -> Result:
     """Train; the same seed, data, settings, engine and versions give the same bits.
 
@@ -93,22 +72,30 @@ def fit(
         data: Feeds the inputs of the graph; its labels are read where the loss has them.
         settings: See Settings.
         on_progress: Told after every step.
-        evaluate: A score, higher is better, of arrays by initializer name; asked after each epoch, and the best
-            epoch's arrays are returned. Without it the last epoch's are.
+        evaluate: A score, higher is better, of arrays by initializer name; asked after each epoch, of the average of
+            weights, too, where one is kept, and the best arrays are returned. Without it the last epoch's are, or
+            their average.
 
     Raises:
-        TrainingError: The graph cannot be trained, or the loss is not finite even after a retreat.
+        TrainingError: The graph cannot be trained, or diverges even after two retreats.
         UsageError: The engine is not installed.
-        DataError: The data is empty, lacks labels, or the checkpoint is damaged.
+        DataError: The data is empty or lacks labels.
     """
     settings, began = settings or Settings(), time.monotonic()
-    source = Source(graph, data, settings)
+    source = Source(graph, data, replace(settings, batch=settings.samples_per_step))
     session = None
     try:
         graph = _with_variances(graph, source)
         session = TrainSession(graph, source.shapes(), settings.batch, settings.threads, settings.engine, halves=True)
-        key = _key(graph, data, settings, session)
-        return _Run(session, source, settings, key, on_progress or (lambda _: None), evaluate).run(began)
+        checkpoints = Checkpoints(
+            settings.checkpoint, _key(graph, data, settings, session), settings.checkpoint_every_s
+        )
+        moments = Moments(
+            session,
+            optimizer_of(settings, graph.model, session.parameters),
+            average_of(settings, session.parameters, session.statistics),
+        )
+        return _Run(moments, source, settings, checkpoints, evaluate).run(began, on_progress or (lambda _: None))
     finally:
         source.close()
         if session:
@@ -132,138 +119,127 @@ def _key(graph: TrainingGraph, data: Dataset, settings: Settings, session: Train
     return parts.hexdigest()
 
 
-@dataclass
-class _Totals:
-    """What has happened so far; JSON can hold it."""
-
-    step: int = 0
-    seconds: float = 0.0
-    scale: float = 1.0
-    retreats: int = 0
-    sums: list[float] = field(default_factory=list)
-    summed: int = 0
-    curve: list[dict] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    best_score: float | None = None
-    best_epoch: int = 0
-    good_step: int = 0
-    start: float = np.inf
-
-
 class _Run:
     def __init__(
         self,
-        session: TrainSession,
+        moments: Moments,
         source: Source,
         settings: Settings,
-        key: str,
-        on_progress: Callable[[Progress], None],
-        evaluate: Callable[[Arrays], float] | None,
+        checkpoints: Checkpoints,
+        evaluate: Evaluate | None,
     ) -> None:
-        self._session, self._source, self._settings, self._key = session, source, settings, key
-        self._on_progress, self._evaluate = on_progress, evaluate
+        self._moments, self._source, self._settings = moments, source, settings
+        self._checkpoints, self._evaluate = checkpoints, evaluate
+        self._session, self._optimizer, self._average = moments.session, moments.optimizer, moments.average
         self._steps = settings.epochs * source.steps_per_epoch
-        self._schedule = Schedule(settings.learning_rate, settings.warmup_share)
-        decay = session.parameters.mask({n: x.ndim >= 2 for n, x in session.parameters.views.items()})
-        decay *= np.float32(settings.weight_decay)
-        self._optimizer = NesterovSgd(decay.size, decay, settings.momentum, settings.clip)
-        self._totals = _Totals()
+        self._schedule = schedule_of(settings)
+        self._totals, self._good, self._rate = Totals(), moments.now(), 0.0
         self._best: Arrays = {}
-        self._good = self._moment()
-        self._rate = 0.0
 
-    def run(self, began: float) -> Result:
+    def run(self, began: float, listener: Listener) -> Result:
         """Train; what came since `began`, on the monotonic clock, counts towards the time budget."""
-        self._resume()
-        self._began, self._saved = began, time.monotonic()
-        self._before, self._first = self._totals.seconds, self._totals.step
+        note = self._resume()
+        self._began, self._before_s = began, self._totals.seconds
+        rest = (self._source.steps_per_epoch, self._totals.step, self._before_s)
+        self._teller = Teller(listener, self._settings, *rest)
+        self._note(note)
         while not self._finished():
             self._epoch()
-        totals = self._totals
-        arrays = self._best if self._evaluate else self._session.arrays()
-        best = totals.best_epoch if self._evaluate else len(totals.curve)
-        return Result(arrays, totals.curve, tuple(totals.notes), best, self._session.engine)
+        return self._result()
 
     def _epoch(self) -> None:
         totals, per_epoch = self._totals, self._source.steps_per_epoch
-        last = (totals.step // per_epoch + 1) * per_epoch
-        feeds = self._source.feeds(totals.step, last)
+        feeds = self._source.feeds(totals.step, (totals.step // per_epoch + 1) * per_epoch)
         try:
             for arrays in feeds:
-                self._step(arrays)
-                if not np.isfinite(totals.sums[0]):
+                if not self._step(arrays) or diverges(totals):
                     return self._retreat()
-                self._tell()
-                self._save_now_and_then()
+                self._teller.tell(totals, self._rate)
                 if self._finished():
                     break
+                self._keep()
         finally:
             feeds.close()
-        if not np.isfinite(self._session.parameters.flat).all() or self._wrecked():
+        if not _is_finite(self._session.parameters) or epoch_is_lost(totals):
             return self._retreat()
         return self._end_epoch()
 
-    def _wrecked(self) -> bool:
-        """Whether the rate was too high for this start; asked once, since a second retreat gives up."""
-        totals = self._totals
-        first = not totals.curve and not totals.retreats
-        return first and totals.sums[0] / totals.summed > WRECKED * totals.start
-
-    def _step(self, feeds: Mapping[str, np.ndarray]) -> None:
-        totals = self._totals
+    def _step(self, feeds: Mapping[str, np.ndarray]) -> bool:
+        """Count and take one step; False, without taking it, where its gradient is not finite."""
+        totals, session = self._totals, self._session
         self._rate = self._schedule.rate(self._progress()) * totals.scale
-        scalars = self._session.step(feeds).scalars
-        self._optimizer.step(self._session.parameters.flat, self._session.gradients.flat, self._rate)
-        totals.sums = [a + float(b) for a, b in zip(totals.sums or [0.0] * len(scalars), scalars, strict=True)]
-        totals.summed += 1
-        totals.step += 1
-        if totals.step == FIRST_STEPS:
-            totals.start = totals.sums[0] / totals.summed
-        totals.seconds = self._before + time.monotonic() - self._began
+        scalars = mean_step(session, feeds, self._settings.accumulate)
+        totals.add(scalars)
+        watch(totals)
+        totals.seconds = self._before_s + time.monotonic() - self._began
+        if not _is_finite(session.gradients):
+            return False
+        self._optimizer.step(session.parameters.flat, session.gradients.flat, self._rate)
+        if self._average:
+            self._average.update(session.parameters.flat, session.statistics.flat)
+        return True
+
+    def _keep(self) -> None:
+        """Within an epoch: a moment to go back to every so many steps, a checkpoint every so many seconds."""
+        totals = self._totals
+        if totals.step % self._source.steps_per_epoch == 0:
+            return  # A checkpoint of now would miss what ends the epoch.
+        if totals.steps_since_good % STRETCH == 0 and is_steady(totals) and _is_finite(self._session.parameters):
+            self._settle()
+        if self._checkpoints.is_due():
+            self._save()
 
     def _end_epoch(self) -> None:
         totals = self._totals
-        means = [s / totals.summed for s in totals.sums]
-        epoch = len(totals.curve) + 1
         entry = {
             "step": totals.step,
-            "epoch": epoch,
-            "loss": means[0],
+            "epoch": len(totals.curve) + 1,
+            "loss": totals.loss,
             "learning_rate": self._rate,
             "seconds": totals.seconds,
-            **dict(zip(self._session.scalars[1:], means[1:], strict=True)),
+            **dict(zip(self._session.scalars[1:], totals.means[1:], strict=True)),
         }
-        if self._evaluate:
-            entry["score"] = self._score(self._evaluate, epoch)
-        totals.curve.append(entry)
-        totals.sums, totals.summed, totals.good_step = [], 0, totals.step
-        self._good = self._moment()
+        totals.curve.append(entry | self._scores())
+        totals.begin_epoch()
+        self._settle()
         self._save()
 
-    def _score(self, evaluate: Callable[[Arrays], float], epoch: int) -> float:
-        arrays, totals = self._session.arrays(), self._totals
-        score = float(evaluate(arrays))
+    def _scores(self) -> dict[str, float]:
+        """Of the weights and of their average; the best so far are kept."""
+        if not self._evaluate:
+            return {}
+        scores = {"score": self._score(self._evaluate, self._session.arrays(), averaged=False)}
+        if self._average:
+            scores["average_score"] = self._score(self._evaluate, self._moments.averaged(), averaged=True)
+        return scores
+
+    def _score(self, evaluate: Evaluate, arrays: Arrays, averaged: bool) -> float:
+        score, totals = float(evaluate(arrays)), self._totals
         if totals.best_score is None or score > totals.best_score:
-            totals.best_score, totals.best_epoch, self._best = score, epoch, arrays
+            totals.best_score, totals.best_epoch, self._best = score, len(totals.curve) + 1, arrays
+            totals.best_averaged = averaged
         return score
 
     def _retreat(self) -> None:
-        """Back to the last good epoch with a tenth of the rate."""
-        totals, rate = self._totals, self._rate
-        if totals.retreats:
+        """Back to the last good moment with a tenth of the rate."""
+        totals = self._totals
+        what = f"at step {totals.step} (loss {totals.recent[-1]:.3g}, rate {self._rate:.2g})"
+        if totals.retreats == MOST_RETREATS:
             raise TrainingError(
-                f"training diverged twice (loss not finite at step {totals.step}, rate {rate:.2g}); "
-                "give a smaller learning rate"
+                f"training diverged {what} even after {MOST_RETREATS} retreats; give a smaller learning rate"
             )
-        totals.retreats, totals.scale = 1, RETREAT
-        note = (
-            f"training diverged at step {totals.step} with rate {rate:.2g}; it goes on from step "
-            f"{totals.good_step} with a tenth of that"
-        )
-        totals.notes.append(note)
-        totals.step, totals.sums, totals.summed = totals.good_step, [], 0
-        self._restore(self._good)
-        self._tell(note)
+        totals.retreats, totals.scale = totals.retreats + 1, totals.scale * RETREAT
+        totals.go_back()
+        self._moments.go_back(self._good)
+        self._note(f"training diverged {what}; it goes on from step {totals.step} with a tenth of that rate")
+
+    def _result(self) -> Result:
+        totals = self._totals
+        rest = (totals.curve, tuple(totals.notes))
+        if self._evaluate:
+            return Result(self._best, *rest, totals.best_epoch, self._session.engine, totals.best_averaged)
+        arrays = self._moments.averaged() if self._average else self._session.arrays()
+        return Result(arrays, *rest, len(totals.curve), self._session.engine, self._average is not None)
 
     def _progress(self) -> float:
         """The share of the training that is done: of its steps or of its time, whichever is further."""
@@ -274,62 +250,28 @@ class _Run:
     def _finished(self) -> bool:
         return self._totals.step >= self._steps or (self._totals.step > 0 and self._progress() >= 1)
 
-    def _tell(self, note: str | None = None) -> None:
-        totals, settings = self._totals, self._settings
-        done, spent = totals.step - self._first, max(totals.seconds - self._before, 1e-9)
-        left = (self._steps - totals.step) * spent / done if done > 0 else None
-        if left is not None and settings.time_budget_s:
-            left = max(0.0, min(left, settings.time_budget_s - totals.seconds))
-        epoch = min(settings.epochs, max(0, totals.step - 1) // self._source.steps_per_epoch + 1)
-        loss = totals.sums[0] / totals.summed if totals.summed else float("nan")
-        self._on_progress(
-            Progress(
-                epoch,
-                settings.epochs,
-                totals.step,
-                self._steps,
-                loss,
-                self._rate,
-                max(0, done) * settings.batch / spent,
-                left,
-                note,
-            )
-        )
+    def _note(self, note: str | None) -> None:
+        if note is not None:
+            self._totals.notes.append(note)
+            self._teller.tell(self._totals, self._rate, note)
 
-    def _moment(self) -> Arrays:
-        session = self._session
-        return {
-            "parameters": session.parameters.flat.copy(),
-            "statistics": session.statistics.flat.copy(),
-            "velocity": self._optimizer.velocity.copy(),
-        }
-
-    def _restore(self, moment: Arrays) -> None:
-        self._session.parameters.flat[:] = moment["parameters"]
-        self._session.set_statistics(moment["statistics"])
-        self._optimizer.velocity[:] = moment["velocity"]
-
-    def _save_now_and_then(self) -> None:
-        if time.monotonic() - self._saved > self._settings.checkpoint_every_s:
-            self._save()
+    def _settle(self) -> None:
+        self._totals.settle()
+        self._good = self._moments.now()
 
     def _save(self) -> None:
-        self._saved = time.monotonic()
-        if self._settings.checkpoint is None:
-            return
-        arrays = {f"now/{n}": x for n, x in self._moment().items()} | {f"good/{n}": x for n, x in self._good.items()}
-        arrays |= {f"best/{n}": x for n, x in self._best.items()}
-        checkpoint.save(self._settings.checkpoint, State(arrays, {"key": self._key, **vars(self._totals)}))
+        if self._checkpoints.are_kept:
+            groups = {"now": self._moments.now(), "good": self._good, "best": self._best}
+            self._note(self._checkpoints.save(self._totals, groups))
 
-    def _resume(self) -> None:
-        state = checkpoint.load(self._settings.checkpoint, self._key) if self._settings.checkpoint else None
-        if state is None:
-            return
-        facts = {n: x for n, x in state.facts.items() if n != "key"}
-        self._totals = _Totals(**facts)
-        self._restore(_part(state, "now/"))
-        self._good, self._best = _part(state, "good/"), _part(state, "best/")
+    def _resume(self) -> str | None:
+        """Go on where a checkpoint tells; a note on those that were passed over."""
+        self._totals, groups, note = self._checkpoints.load()
+        if groups:
+            self._moments.go_back(groups["now"])
+            self._good, self._best = groups["good"], groups.get("best", {})
+        return note
 
 
-def _part(state: State, prefix: str) -> Arrays:
-    return {n[len(prefix) :]: x for n, x in state.arrays.items() if n.startswith(prefix)}
+def _is_finite(buffer: FlatBuffer) -> bool:
+    return bool(np.isfinite(buffer.flat).all())

@@ -26,8 +26,8 @@ from pfir.report.record import Epoch
 from pfir.run.evaluate import Scores, evaluate
 from pfir.system.memory import give_back
 from pfir.train.engines.choice import AUTO_ENGINE
+from pfir.train.fitting.progress import Progress as Step
 from pfir.train.settings import Settings
-from pfir.train.trainer import Progress as Step
 from pfir.train.trainer import Result, fit
 
 MANY_SAMPLES = 10_000

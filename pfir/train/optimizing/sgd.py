@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from pfir.train.optimizing.base import Arrays, copy_into, limit
+
 
 class NesterovSgd:
     """SGD with Nesterov momentum, decoupled per position into decayed and free parameters.
@@ -30,7 +32,7 @@ class NesterovSgd:
     @np.errstate(over="ignore")  # Who trains notices by loss and parameters that it diverged.
     def step(self, parameters: np.ndarray, gradient: np.ndarray, rate: float) -> None:
         """Update the parameters in place; the gradient is used up."""
-        self._limit(gradient)
+        limit(gradient, self._clip)
         if self._decay is not None:
             np.multiply(parameters, self._decay, out=self._scratch)
             gradient += self._scratch
@@ -41,9 +43,10 @@ class NesterovSgd:
         gradient *= np.float32(rate)
         parameters -= gradient
 
-    def _limit(self, gradient: np.ndarray) -> None:
-        if self._clip is None:
-            return
-        norm = float(np.linalg.norm(gradient))
-        if norm > self._clip:
-            gradient *= np.float32(self._clip / norm)
+    def state(self) -> dict[str, np.ndarray]:
+        """The velocity."""
+        return {"velocity": self.velocity}
+
+    def restore(self, arrays: Arrays) -> None:
+        """Go back to a state."""
+        copy_into(self.state(), arrays)
