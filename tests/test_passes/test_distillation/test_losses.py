@@ -39,21 +39,21 @@ def test_distillation_of_equal_logits_is_zero():
 
 def test_cross_entropy_is_the_mean_negative_log_likelihood():
     x, y = normal(6, 5, seed=0), np.array([0, 4, 2, 2, 1, 3])
-    got = value(losses.cross_entropy, logits=x, labels=y)
+    got = value(lambda g, x, y: losses.cross_entropy(g, x, losses.Labels(y)), x=x, y=y)
     np.testing.assert_allclose(got, -log_softmax(x)[np.arange(6), y].mean(), rtol=1e-5)
 
 
 def test_relative_error_is_one_for_a_constant_at_the_mean():
     y = normal(1000, 3, seed=0)
     variance = gs.Constant("v", np.array(y.var(), np.float32))
-    got = value(lambda g, a, b: losses.relative_error(g, a, b, variance, "e"), a=np.full_like(y, y.mean()), b=y)
+    got = value(lambda g, a, b: losses.relative(g, a, b, variance, "e"), a=np.full_like(y, y.mean()), b=y)
     np.testing.assert_allclose(got, 1, rtol=1e-4)
 
 
 def test_the_total_is_the_weighted_sum():
     def build(g, a, b):
         variance = gs.Constant("v", np.array(1, np.float32))
-        terms = [losses.relative_error(g, a, b, variance, "one"), losses.distillation(g, a, b, 2.0)]
+        terms = [losses.relative(g, a, b, variance, "one"), losses.distillation(g, a, b, 2.0)]
         return losses.total(g, [(terms[0], 0.5), (terms[1], 0.25)])
 
     ours, theirs = normal(6, 5, seed=0), normal(6, 5, seed=1)
