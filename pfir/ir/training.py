@@ -30,7 +30,7 @@ class TrainingGraph:
         trainable: Initializers to learn.
         metrics: Further scalar outputs worth showing (each term of the loss).
         labels: The int64 input `[N]` that takes the class indices; None if the loss needs none.
-        label_partners: The int64 input `[N]` that takes the classes of what samples were mixed with; None where none are.
+        label_partners: The int64 input `[N]` that takes the classes of what samples are mixed with; None for none.
         label_shares: The float32 input `[N]` that takes how much of each sample is itself; None with `label_partners`.
         targets: The float32 input `[N, ...]` that takes the values which the data gives for the output; None for none.
         target_variance: The scalar initializer that takes the variance of these over the data; None where none does.

@@ -63,8 +63,8 @@ class Result:
 
     Args:
         arrays: Initializer name to its new value, BatchNormalization's running statistics included.
-        curve: One entry per epoch: step, epoch, loss, learning_rate, seconds, the metrics by name, and score where
-            epochs were evaluated.
+        curve: One entry per epoch: step, epoch, loss, learning_rate, seconds, the metrics by name, score where epochs
+            were evaluated, and what was watched.
         notes: What a user should know.
         best_epoch: The epoch that `arrays` come from, from 1.
         engine: What differentiated: `ort` or `torch`.
@@ -83,6 +83,7 @@ def fit(
     settings: Settings | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     evaluate: Callable[[Arrays], float] | None = None,
+    watch: Callable[[Arrays], Mapping[str, float]] | None = None,
 ) -> Result:
     """Train; the same seed, data, settings, engine and versions give the same bits.
 
@@ -95,6 +96,7 @@ def fit(
         on_progress: Told after every step.
         evaluate: A score, higher is better, of arrays by initializer name; asked after each epoch, and the best
             epoch's arrays are returned. Without it the last epoch's are.
+        watch: Further figures of such arrays by name, asked after each epoch for the curve alone.
 
     Raises:
         TrainingError: The graph cannot be trained, or the loss is not finite even after a retreat.
@@ -108,7 +110,7 @@ def fit(
         graph = _with_variances(graph, source)
         session = TrainSession(graph, source.shapes(), settings.batch, settings.threads, settings.engine, halves=True)
         key = _key(graph, data, settings, session)
-        return _Run(session, source, settings, key, on_progress or (lambda _: None), evaluate).run(began)
+        return _Run(session, source, settings, key, on_progress or (lambda _: None), evaluate, watch).run(began)
     finally:
         source.close()
         if session:
@@ -116,7 +118,7 @@ def fit(
 
 
 def _with_variances(graph: TrainingGraph, source: Source) -> TrainingGraph:
-    if not graph.variances:
+    if not graph.variances and not graph.target_variance:
         return graph
     model = graph.model.clone()
     model.set_arrays(source.variances())
@@ -159,9 +161,10 @@ class _Run:
         key: str,
         on_progress: Callable[[Progress], None],
         evaluate: Callable[[Arrays], float] | None,
+        watch: Callable[[Arrays], Mapping[str, float]] | None,
     ) -> None:
         self._session, self._source, self._settings, self._key = session, source, settings, key
-        self._on_progress, self._evaluate = on_progress, evaluate
+        self._on_progress, self._evaluate, self._watch = on_progress, evaluate, watch
         self._steps = settings.epochs * source.steps_per_epoch
         self._schedule = Schedule(settings.learning_rate, settings.warmup_share)
         decay = session.parameters.mask({n: x.ndim >= 2 for n, x in session.parameters.views.items()})
@@ -235,6 +238,8 @@ class _Run:
         }
         if self._evaluate:
             entry["score"] = self._score(self._evaluate, epoch)
+        if self._watch:
+            entry |= self._watch(self._session.arrays())
         totals.curve.append(entry)
         totals.sums, totals.summed, totals.good_step = [], 0, totals.step
         self._good = self._moment()

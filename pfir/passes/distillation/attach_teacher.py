@@ -16,6 +16,9 @@ from pfir.passes.distillation.features import features_of, match_features
 from pfir.passes.distillation.own_loss import add_own_loss
 from pfir.passes.distillation.terms import Terms
 
+AUTO = "auto"
+LOSSES = (AUTO, *losses.RELATIVE)
+
 
 @dataclass(frozen=True)
 class DistillationSettings:
@@ -29,8 +32,9 @@ class DistillationSettings:
         mixed: Whether samples are mixed by twos, so that each has two labels and a share of the first.
         target_weight: Weight >= 0 of the error against the values that the data gives for the only output of what is
             no classifier; 0 where it gives none.
-        loss: How the outputs of what is no classifier are held against the teacher's and the data's: `l2`, `l1`,
-            `huber` or `wing` (`losses.relative`).
+        loss: How outputs are held against the teacher's and the data's: `auto` by their classes where the model has
+            the shape of a classifier and the data gives no values, else `l2`; or, whatever shape they have, as values
+            by `l2`, `l1`, `huber` or `wing` (`losses.relative`).
         own: A loss to be made small in place of all these, as `own_loss.add_own_loss` takes it; None for none.
         features: Tensors that student and teacher both have, to be matched as well, or `features.AUTO_FEATURES`.
         feature_weight: Weight >= 0 of the mean over these.
@@ -43,7 +47,7 @@ class DistillationSettings:
     label_smoothing: float = 0.0
     mixed: bool = False
     target_weight: float = 0.0
-    loss: str = losses.L2
+    loss: str = AUTO
     own: Model | None = None
     features: tuple[str, ...] = ()
     feature_weight: float = 0.1
@@ -57,8 +61,18 @@ class DistillationSettings:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be at least 0")
         if not 0 <= self.label_smoothing < 1:
             raise UsageError(f"label_smoothing is {self.label_smoothing}; it must be in [0, 1)")
-        if self.loss not in losses.RELATIVE:
-            raise UsageError(f"loss is {self.loss}; it must be one of {', '.join(losses.RELATIVE)}, or an .onnx file")
+        if self.loss not in LOSSES:
+            raise UsageError(f"loss is {self.loss}; it must be one of {', '.join(LOSSES)}, or an .onnx file")
+
+    @property
+    def values(self) -> bool:
+        """Whether outputs are values, even those that have the shape of class scores."""
+        return self.loss != AUTO or self.target_weight > 0
+
+    @property
+    def kind(self) -> str:
+        """How values are held against others."""
+        return losses.L2 if self.loss == AUTO else self.loss
 
 
 def attach_teacher(
@@ -66,7 +80,8 @@ def attach_teacher(
 ) -> TrainingGraph:
     """A training graph over copies of both models.
 
-    A classifier (one float output `[N, K]`, K >= 2; a Softmax at its end is looked through) learns
+    A classifier (one float output `[N, K]`, K >= 2, unless the settings take it for values; a Softmax at its end is
+    looked through) learns
     `teacher_weight * T^2 KL + label_weight * cross-entropy`; anything else learns the mean over its outputs of the
     error relative to the teacher's variance, and to that of the data's values where these are given. Features come on
     top of either, and of a loss of the user's own.
@@ -89,7 +104,7 @@ def attach_teacher(
     terms = Terms(student.graph, teacher, settings.mixed and settings.own is None)
     if settings.own is not None:
         add_own_loss(terms, outputs, settings.own)
-    elif (logits := logits_of(student)) is not None:
+    elif not settings.values and (logits := logits_of(student)) is not None:
         _classifier_terms(terms, logits, teacher, settings)
     else:
         _value_terms(terms, outputs, wiring, settings)
@@ -143,11 +158,13 @@ def _value_terms(
             f"the outputs {', '.join(outputs)} are not class scores [N, K]; without a teacher or values in the data "
             "there is nothing to learn from"
         )
-    terms.match(list(zip(wiring.values(), wiring, strict=True)), settings.teacher_weight, settings.loss)
+    terms.match(list(zip(wiring.values(), wiring, strict=True)), settings.teacher_weight, settings.kind)
     if settings.target_weight:
         if len(outputs) > 1:
-            raise UsageError(f"the data's values are for one output; the model has {len(outputs)}: {', '.join(outputs)}")
-        terms.approach(next(iter(outputs.values())), settings.target_weight, settings.loss)
+            raise UsageError(
+                f"the data's values are for one output; the model has {len(outputs)}: {', '.join(outputs)}"
+            )
+        terms.approach(next(iter(outputs.values())), settings.target_weight, settings.kind)
 
 
 def _classifier_terms(terms: Terms, logits: gs.Tensor, teacher: Model | None, settings: DistillationSettings) -> None:

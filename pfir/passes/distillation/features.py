@@ -112,9 +112,7 @@ def _adapted(terms: Terms, tensor: gs.Tensor, feature: Feature) -> gs.Tensor:
     """
     if feature.wide is None:
         return tensor
-    weight = gs.Constant(
-        f"{PREFIX}_adaptor_{feature.ours}", np.zeros((feature.wide, feature.narrow, 1, 1), np.float32)
-    )
+    weight = gs.Constant(f"{PREFIX}_adaptor_{feature.ours}", np.zeros((feature.wide, feature.narrow, 1, 1), np.float32))
     bias = gs.Constant(f"{PREFIX}_adaptor_bias_{feature.ours}", np.zeros(feature.wide, np.float32))
     terms.learn(weight)
     terms.learn(bias)

@@ -39,9 +39,7 @@ class Terms:
         """Train this initializer as well, which the loss alone reads."""
         self._learnt.append(array.name)
 
-    def classify(
-        self, logits: gs.Tensor, weight: float, name: str = "cross_entropy", smoothing: float = 0.0
-    ) -> None:
+    def classify(self, logits: gs.Tensor, weight: float, name: str = "cross_entropy", smoothing: float = 0.0) -> None:
         """Add the cross-entropy of the labels with these scores `[N, K]`."""
         labels = self.class_labels(logits.shape[0])
         self.add(losses.cross_entropy(self.graph, logits, labels, name, smoothing), weight)
