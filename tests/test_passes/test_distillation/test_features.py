@@ -44,7 +44,10 @@ def test_the_last_tensor_with_height_and_width_is_found(model, name):
     assert last_spatial(model) == name
 
 
-@pytest.mark.parametrize("name", ["resnet20", "resnet56"])
+@pytest.mark.parametrize(
+    "name",
+    ["resnet20_cifar10_fp32.onnx", "efficientnet_lite0_in1k_fp32_static.onnx", "mltk_keyword_spotting_fp32.onnx"],
+)
 def test_in_real_networks_it_is_what_is_pooled(name):
     model = load(shared_model(name))
     infer_shapes(model)
