@@ -13,12 +13,14 @@ class Dataset(ABC):
     Attributes:
         inputs: The model inputs that it feeds.
         labels: int64 class indices [N], or None.
+        targets: float32 values [N, ...] of the model's only output, where the data gives these in place of classes.
         kind: `given` (the user's) or `generated`.
         notes: What a user should know about how it was read, such as which folder became which class.
     """
 
     inputs: tuple[str, ...]
     labels: np.ndarray | None
+    targets: np.ndarray | None = None
     kind: str
     notes: tuple[str, ...] = ()
 
@@ -53,6 +55,7 @@ class _Subset(Dataset):
         self._whole, self._indices = whole, indices
         self.inputs, self.kind, self.notes = whole.inputs, whole.kind, whole.notes
         self.labels = None if whole.labels is None else whole.labels[indices]
+        self.targets = None if whole.targets is None else whole.targets[indices]
 
     def __len__(self) -> int:
         return len(self._indices)

@@ -16,15 +16,21 @@ from pfir.artifact import TensorSpec
 from pfir.data.base import Dataset
 from pfir.data.files.arrays import ArrayDataset
 from pfir.data.files.foreign import reading
+from pfir.data.labels import Values
 from pfir.data.preprocess import Preprocess
 from pfir.errors import DataError
 
 
-def from_function(name: str, inputs: Sequence[TensorSpec], preprocess: Preprocess | None) -> Dataset:
+def from_function(
+    name: str, inputs: Sequence[TensorSpec], preprocess: Preprocess | None, values: Values | None = None
+) -> Dataset:
     """The samples that `module:function` gives; the module is looked for in the working folder too.
 
     The function takes no arguments and returns, or yields batch by batch: an array x [N, ...], a pair (x, y), or a
     dictionary of arrays by input name with y for labels. It may also return a `Dataset`.
+
+    Args:
+        values: As `ArrayDataset` takes it.
 
     Raises:
         DataError: It cannot be imported or called, or gives something else.
@@ -32,7 +38,7 @@ def from_function(name: str, inputs: Sequence[TensorSpec], preprocess: Preproces
     made = _called(name)
     if isinstance(made, Dataset):
         return made
-    return ArrayDataset(_joined(made, name), inputs, preprocess, name)
+    return ArrayDataset(_joined(made, name), inputs, preprocess, name, values)
 
 
 def _called(name: str):

@@ -98,6 +98,7 @@ class _Accompanied(Dataset):
         self._samples, self._alone = samples, dict(alone)
         self.inputs = (*samples.inputs, *alone)
         self.labels, self.kind, self.notes = samples.labels, samples.kind, samples.notes
+        self.targets = samples.targets
 
     def __len__(self) -> int:
         return len(self._samples)

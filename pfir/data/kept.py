@@ -17,6 +17,7 @@ class KeptDataset(Dataset):
         self._kept: dict[int, dict[str, np.ndarray]] = {}
         self._most_bytes = most_bytes
         self.inputs, self.labels, self.kind, self.notes = source.inputs, source.labels, source.kind, source.notes
+        self.targets = source.targets
 
     def __len__(self) -> int:
         return len(self._source)

@@ -1,4 +1,4 @@
-"""Labels checked on their way in."""
+"""Labels checked on their way in, be they classes or values."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ import numpy as np
 from pfir.data.files.stored import StoredArray
 from pfir.errors import DataError
 
+Values = tuple[int | str | None, ...]
+"""The shape of an output's values for one sample; what is no number is not known."""
+
 _MOST_CLASSES = 1 << 31
+_FIRST = 64
 
 
 def checked_labels(y: np.ndarray | StoredArray, count: int, where: str) -> np.ndarray:
@@ -27,6 +31,38 @@ def checked_labels(y: np.ndarray | StoredArray, count: int, where: str) -> np.nd
     if len(wrong):
         raise DataError(f"{where}: label {y[wrong[0]]} at index {wrong[0]} is no class index (0, 1, ..)")
     return y.astype(np.int64)
+
+
+def are_values(y: np.ndarray | StoredArray, values: Values) -> bool:
+    """Whether y are values of an output of this shape rather than classes: floats, several a sample or of one value."""
+    single = len(y.shape) == 1 or tuple(y.shape[1:]) == (1,)
+    if y.dtype.kind != "f":
+        return False
+    return all(v == 1 for v in values) if single else not _is_one_hot(y)
+
+
+def _is_one_hot(y: np.ndarray | StoredArray) -> bool:
+    rows = np.asarray(y[:_FIRST]).reshape(min(len(y), _FIRST), -1)
+    return bool(np.isin(rows, (0, 1)).all() and (rows.sum(1) == 1).all())
+
+
+def checked_targets(y: np.ndarray | StoredArray, count: int, values: Values, where: str) -> np.ndarray:
+    """The values of a model's output, float32 [count, *values]; [count] where there is one value a sample.
+
+    Raises:
+        DataError: They have another count or shape than the output, or are not finite.
+    """
+    shape = tuple(y.shape[1:]) or (1,) * len(values)
+    if len(y) != count:
+        raise DataError(f"{where}: {len(y)} values y for {count} samples")
+    if len(shape) != len(values) or any(isinstance(v, int) and v != s for s, v in zip(shape, values, strict=True)):
+        wanted = ", ".join("?" if not isinstance(v, int) else str(v) for v in values)
+        raise DataError(f"{where}: values y are {list(y.shape)}; the model's output is [N, {wanted}]")
+    found = np.asarray(y[:]).astype(np.float32).reshape(count, *shape)
+    wrong = np.argwhere(~np.isfinite(found))
+    if len(wrong):
+        raise DataError(f"{where}: y is {found[tuple(wrong[0])]} at index {wrong[0].tolist()}; values must be finite")
+    return found
 
 
 def refuse_labels_above(labels: np.ndarray, classes: int, where: str) -> None:

@@ -18,7 +18,7 @@ from pfir.data.files.kinds import kind_of
 from pfir.data.files.stored import open_npz
 from pfir.data.function import from_function
 from pfir.data.kept import KeptDataset
-from pfir.data.labels import refuse_labels_above
+from pfir.data.labels import Values, refuse_labels_above
 from pfir.data.preprocess import Preprocess
 from pfir.errors import DataError
 
@@ -33,6 +33,7 @@ def open_data(
     preprocess: Preprocess | None = None,
     classes: int | None = None,
     names: ClassNames | None = None,
+    values: Values | None = None,
 ) -> Dataset:
     """The samples of an .npz file, a folder of images (or a .zip of one), or a Python function.
 
@@ -43,11 +44,12 @@ def open_data(
         preprocess: For raw images of a model that takes floats.
         classes: How many the model tells apart; labels are then checked against it.
         names: Which index each class folder of images has; without them they count in the order of sorted names.
+        values: The shape of one sample of the model's only output, which floats y may give in place of classes.
 
     Raises:
         DataError: What cannot be read or does not suit the model: which file, where, what to do.
     """
-    dataset = _opened(path, inputs, preprocess, classes, names)
+    dataset = _opened(path, inputs, preprocess, classes, names, values)
     if classes is not None and dataset.labels is not None:
         refuse_labels_above(dataset.labels, classes, str(path))
     return dataset
@@ -59,11 +61,12 @@ def _opened(
     preprocess: Preprocess | None,
     classes: int | None,
     names: ClassNames | None,
+    values: Values | None,
 ) -> Dataset:
     place = Path(path)
     if not _exists(place):
         _refuse_names(names, str(path))
-        return from_function(_function(str(path)), inputs, preprocess)
+        return from_function(_function(str(path)), inputs, preprocess, values)
     refuse_special(place, str(path))
     if place.is_dir():
         return KeptDataset(ImageFolder(FolderFiles(place), inputs, preprocess, str(path), classes, names))
@@ -71,7 +74,7 @@ def _opened(
         raise DataError(f"{path}: is {kind_of(place)}; expected {_EXPECTED}")
     if _holds_arrays(place):
         _refuse_names(names, str(path))
-        return ArrayDataset(open_npz(place), inputs, preprocess, str(path))
+        return ArrayDataset(open_npz(place), inputs, preprocess, str(path), values)
     return KeptDataset(ImageFolder(ZipFiles(place), inputs, preprocess, str(path), classes, names))
 
 

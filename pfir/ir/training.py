@@ -30,6 +30,10 @@ class TrainingGraph:
         trainable: Initializers to learn.
         metrics: Further scalar outputs worth showing (each term of the loss).
         labels: The int64 input `[N]` that takes the class indices; None if the loss needs none.
+        label_partners: The int64 input `[N]` that takes the classes of what samples are mixed with; None for none.
+        label_shares: The float32 input `[N]` that takes how much of each sample is itself; None with `label_partners`.
+        targets: The float32 input `[N, ...]` that takes the values which the data gives for the output; None for none.
+        target_variance: The scalar initializer that takes the variance of these over the data; None where none does.
         teacher: Run on the same inputs as the student; None if nothing is distilled.
         teacher_inputs: Output of the teacher to the input of `model` that takes it.
         variances: Output of the teacher to the scalar initializer of `model` that takes the variance of that output
@@ -42,6 +46,10 @@ class TrainingGraph:
     trainable: tuple[str, ...]
     metrics: tuple[str, ...] = ()
     labels: str | None = None
+    label_partners: str | None = None
+    label_shares: str | None = None
+    targets: str | None = None
+    target_variance: str | None = None
     teacher: Model | None = None
     teacher_inputs: Mapping[str, str] = field(default_factory=dict)
     variances: Mapping[str, str] = field(default_factory=dict)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pfir.report import glossary, svg, wording
 from pfir.report.markup import explained, legend, pairs, prose, row, section, text
@@ -13,6 +13,12 @@ from pfir.target import FLOAT32
 
 OPEN_LAYERS = 12  # Layers whose latency is listed; the others are summed.
 OPEN_LIST = 24  # Up to this many layers are listed at once; longer lists start folded.
+HELD_BACK = {
+    "held_back_loss": "held-back loss",
+    "held_back_accuracy": "held-back accuracy",
+    "held_back_fidelity": "held-back fidelity",
+}
+"""Figures of an epoch as a reader finds them, by their keys in report.json."""
 
 
 def page(report: Mapping) -> str:
@@ -194,19 +200,31 @@ def _training(report: Mapping) -> str:
     epochs = [e for e in report["training"] if e["loss"] is not None]
     if not epochs:
         return ""
+    curves = _curves(epochs)
     if len(epochs) == 1:
-        figures = {"loss": epochs[0]["loss"]} | epochs[0]["metrics"]
-        shown = {name: svg.number(value) for name, value in figures.items() if value is not None}
-        return pairs({"epochs": svg.number(epochs[0]["epoch"])} | shown) + explained("fine-tuning", *_known(figures))
-    charts = [svg.curve([e["epoch"] for e in epochs], [e["loss"] for e in epochs], "epoch", "loss", svg.number)]
-    names = sorted({name for e in epochs for name in e["metrics"]})
-    for name in names:
-        points = [(e["epoch"], e["metrics"][name]) for e in epochs if e["metrics"].get(name) is not None]
-        show = svg.percent if name in ("accuracy", "fidelity", "agreement") else svg.number
-        if points:
-            charts.append(svg.curve([p[0] for p in points], [p[1] for p in points], "epoch", name, show))
-    told = explained("fine-tuning", "epoch", "loss", *_known(names))
+        shown = {name: svg.number(points[0][1]) for name, points in curves.items()}
+        return pairs({"epochs": svg.number(epochs[0]["epoch"])} | shown) + explained("fine-tuning", *_known(curves))
+    charts = [
+        svg.curve([p[0] for p in points], [p[1] for p in points], "epoch", name, _shown_as(name))
+        for name, points in curves.items()
+    ]
+    told = explained("fine-tuning", "epoch", *_known(curves))
     return f'<div class="pair">{"".join(f"<div>{chart}</div>" for chart in charts)}</div>{told}'
+
+
+def _curves(epochs: Sequence[Mapping]) -> dict[str, list[tuple[float, float]]]:
+    """Points (epoch, value) by name: the loss, samples held back, then the parts of the loss; only names with any."""
+    parts = sorted({name for e in epochs for name in e["metrics"]})
+    found = {"loss": [(e["epoch"], e["loss"]) for e in epochs]}
+    found |= {name: [(e["epoch"], e.get(key)) for e in epochs] for key, name in HELD_BACK.items()}
+    found |= {name: [(e["epoch"], e["metrics"].get(name)) for e in epochs] for name in parts}
+    known = {name: [(x, y) for x, y in points if y is not None] for name, points in found.items()}
+    return {name: points for name, points in known.items() if points}
+
+
+def _shown_as(name: str) -> Callable[[float], str]:
+    shares = ("accuracy", "fidelity", "agreement")
+    return svg.percent if name.removeprefix("held-back ") in shares else svg.number
 
 
 def _known(names: Iterable[str]) -> list[str]:

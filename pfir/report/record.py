@@ -159,11 +159,23 @@ class Trial:
 
 @dataclass(frozen=True)
 class Epoch:
-    """A point of the training curve; `metrics` are further curves by name."""
+    """A point of the training curve.
+
+    Args:
+        epoch: From 1.
+        loss: Mean over the samples that were trained on.
+        metrics: Further curves by name.
+        held_back_loss: The divergence from the original on samples held back; None where it was not measured.
+        held_back_accuracy: Top-1 share in [0, 1] on these; None without labels.
+        held_back_fidelity: Agreement with the original on these, in [0, 1]; None where the accuracy is known.
+    """
 
     epoch: float
     loss: float
     metrics: Mapping[str, float] = field(default_factory=dict)
+    held_back_loss: float | None = None
+    held_back_accuracy: float | None = None
+    held_back_fidelity: float | None = None
 
 
 @dataclass(frozen=True)
@@ -254,7 +266,7 @@ def build(run: RunRecord) -> dict[str, object]:
         "layers": [asdict(layer) for layer in run.layers],
         "kept": [asdict(kept) for kept in run.kept],
         "trials": [asdict(trial) for trial in run.trials],
-        "training": [{"epoch": e.epoch, "loss": e.loss, "metrics": dict(e.metrics)} for e in run.training],
+        "training": [{**vars(e), "metrics": dict(e.metrics)} for e in run.training],
         "command": run.command,
         "recipe": dict(run.recipe),
         "versions": dict(run.versions),

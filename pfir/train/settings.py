@@ -10,6 +10,7 @@ from pathlib import Path
 from pfir.errors import UsageError
 from pfir.system.host_cpu import usable_cores
 from pfir.train.engines.choice import AUTO_ENGINE, ENGINES
+from pfir.train.feeding.mixing import Mixing
 from pfir.train.optimizing.schedule import COSINE, SCHEDULES
 
 AUGMENT = ("none", "flip-crop")
@@ -40,6 +41,7 @@ class Settings:
         jobs: Threads; None for one per core. With ONNX Runtime they change the speed, not the result.
         engine: `ort`, `torch`, or `auto` for the one that is there (`engines/choice.py`).
         augment: `none`, or `flip-crop` for images that may be mirrored and moved.
+        mixing: How samples are mixed by twos, the teacher answering for what comes of it.
         renew: Whether every epoch has other samples, where the data can make some: generated inputs.
         time_budget_s: Seconds after which training ends, however many epochs are left; the learning rate falls
             accordingly. None for no limit.
@@ -65,6 +67,7 @@ class Settings:
     jobs: int | None = None
     engine: str = AUTO_ENGINE
     augment: str = "none"
+    mixing: Mixing = Mixing()
     renew: bool = False
     time_budget_s: float | None = None
     checkpoint: Path | None = None

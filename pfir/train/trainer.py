@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +15,8 @@ from pfir.ir.training import TrainingGraph
 from pfir.train.engines.choice import ORT
 from pfir.train.feeding.source import Source
 from pfir.train.fitting.batches import mean_step
-from pfir.train.fitting.divergence import diverges, epoch_is_lost, is_steady, watch
+from pfir.train.fitting.divergence import diverges, epoch_is_lost, follow, is_steady
+from pfir.train.fitting.judges import Evaluate, Judges, Watch
 from pfir.train.fitting.moments import Arrays, Moments
 from pfir.train.fitting.progress import Listener, Teller
 from pfir.train.fitting.saving import Checkpoints
@@ -31,8 +32,6 @@ MOST_RETREATS = 2
 # Within a longer epoch there is a good moment every so many steps.
 STRETCH = 200
 
-Evaluate = Callable[[Arrays], float]
-
 
 @dataclass(frozen=True)
 class Result:
@@ -41,7 +40,7 @@ class Result:
     Args:
         arrays: Initializer name to its new value, BatchNormalization's running statistics included.
         curve: One entry per epoch: step, epoch, loss, learning_rate, seconds, the metrics by name, and, where epochs
-            were evaluated, score, and average_score where an average of weights was kept.
+            were evaluated, score, and average_score where an average of weights was kept; and what was watched.
         notes: What a user should know.
         best_epoch: The epoch that `arrays` come from, from 1.
         engine: What differentiated: `ort` or `torch`.
@@ -62,6 +61,7 @@ def fit(
     settings: Settings | None = None,
     on_progress: Listener | None = None,
     evaluate: Evaluate | None = None,
+    watch: Watch | None = None,
 ) -> Result:
     """Train; the same seed, data, settings, engine and versions give the same bits.
 
@@ -75,6 +75,7 @@ def fit(
         evaluate: A score, higher is better, of arrays by initializer name; asked after each epoch, of the average of
             weights, too, where one is kept, and the best arrays are returned. Without it the last epoch's are, or
             their average.
+        watch: Further figures of such arrays by name, asked after each epoch for the curve alone.
 
     Raises:
         TrainingError: The graph cannot be trained, or diverges even after two retreats.
@@ -95,7 +96,8 @@ def fit(
             optimizer_of(settings, graph.model, session.parameters),
             average_of(settings, session.parameters, session.statistics),
         )
-        return _Run(moments, source, settings, checkpoints, evaluate).run(began, on_progress or (lambda _: None))
+        run = _Run(moments, source, settings, checkpoints, Judges(evaluate, watch))
+        return run.run(began, on_progress or (lambda _: None))
     finally:
         source.close()
         if session:
@@ -103,7 +105,7 @@ def fit(
 
 
 def _with_variances(graph: TrainingGraph, source: Source) -> TrainingGraph:
-    if not graph.variances:
+    if not graph.variances and not graph.target_variance:
         return graph
     model = graph.model.clone()
     model.set_arrays(source.variances())
@@ -126,10 +128,10 @@ class _Run:
         source: Source,
         settings: Settings,
         checkpoints: Checkpoints,
-        evaluate: Evaluate | None,
+        judges: Judges,
     ) -> None:
         self._moments, self._source, self._settings = moments, source, settings
-        self._checkpoints, self._evaluate = checkpoints, evaluate
+        self._checkpoints, self._judges = checkpoints, judges
         self._session, self._optimizer, self._average = moments.session, moments.optimizer, moments.average
         self._steps = settings.epochs * source.steps_per_epoch
         self._schedule = schedule_of(settings)
@@ -170,7 +172,7 @@ class _Run:
         self._rate = self._schedule.rate(self._progress()) * totals.scale
         scalars = mean_step(session, feeds, self._settings.accumulate)
         totals.add(scalars)
-        watch(totals)
+        follow(totals)
         totals.seconds = self._before_s + time.monotonic() - self._began
         if not _is_finite(session.gradients):
             return False
@@ -205,13 +207,15 @@ class _Run:
         self._save()
 
     def _scores(self) -> dict[str, float]:
-        """Of the weights and of their average; the best so far are kept."""
-        if not self._evaluate:
-            return {}
-        scores = {"score": self._score(self._evaluate, self._session.arrays(), averaged=False)}
+        """Of the weights and of their average, the best so far of which are kept; and what is watched."""
+        arrays = self._session.arrays()
+        watched = self._judges.watched(arrays)
+        if not self._judges.evaluate:
+            return watched
+        scores = {"score": self._score(self._judges.evaluate, arrays, averaged=False)}
         if self._average:
-            scores["average_score"] = self._score(self._evaluate, self._moments.averaged(), averaged=True)
-        return scores
+            scores["average_score"] = self._score(self._judges.evaluate, self._moments.averaged(), averaged=True)
+        return scores | watched
 
     def _score(self, evaluate: Evaluate, arrays: Arrays, averaged: bool) -> float:
         score, totals = float(evaluate(arrays)), self._totals
@@ -236,7 +240,7 @@ class _Run:
     def _result(self) -> Result:
         totals = self._totals
         rest = (totals.curve, tuple(totals.notes))
-        if self._evaluate:
+        if self._judges.evaluate:
             return Result(self._best, *rest, totals.best_epoch, self._session.engine, totals.best_averaged)
         arrays = self._moments.averaged() if self._average else self._session.arrays()
         return Result(arrays, *rest, len(totals.curve), self._session.engine, self._average is not None)

@@ -53,13 +53,13 @@ def residual(width=8) -> Model:
     return model_of(nodes, arrays, {"x": ["N", 3, 8, 8]}, {"y": ["N", 4]})
 
 
-def separable() -> Model:
+def separable(width=8) -> Model:
     """Conv -> Relu -> depthwise Conv -> Relu -> pointwise Conv -> y."""
-    arrays = weights(w1=(8, 3, 3, 3), b1=(8,), w2=(8, 1, 3, 3), b2=(8,), w3=(4, 8, 1, 1), b3=(4,))
+    arrays = weights(w1=(width, 3, 3, 3), b1=(width,), w2=(width, 1, 3, 3), b2=(width,), w3=(4, width, 1, 1), b3=(4,))
     nodes = [
         helper.make_node("Conv", ["x", "w1", "b1"], ["a"], "first"),
         helper.make_node("Relu", ["a"], ["r"], "relu"),
-        helper.make_node("Conv", ["r", "w2", "b2"], ["d"], "depthwise", group=8),
+        helper.make_node("Conv", ["r", "w2", "b2"], ["d"], "depthwise", group=width),
         helper.make_node("Relu", ["d"], ["q"], "relu2"),
         helper.make_node("Conv", ["q", "w3", "b3"], ["y"], "point"),
     ]

@@ -2,7 +2,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 
-from pfir.report import Kept, Trial, Width, build, page
+from pfir.report import Epoch, Kept, Trial, Width, build, page
 from tests.test_report.sample import finished
 
 EVIL = '<script>alert("x")</script>\u202e\x1b[31m'
@@ -53,6 +53,16 @@ def test_the_page_stands_without_trials_training_widths_and_stages():
 def test_one_trial_and_one_epoch_are_drawn():
     run = finished(trials=(Trial(0.005, 0.9, True),))
     assert page(build(replace(run, training=run.training[:1]))).count("<svg") == 4
+
+
+def test_figures_of_samples_held_back_are_drawn_where_there_are_any():
+    def epoch(i):
+        return Epoch(i, 1 / i, held_back_loss=None if i == 2 else 0.1 / i, held_back_accuracy=0.9)
+
+    text = page(build(replace(finished(), training=tuple(map(epoch, (1, 2, 3))))))
+    assert text.count("held-back loss over epoch") == text.count("held-back accuracy over epoch") == 1
+    assert "held-back fidelity over" not in text and "90" in text
+    assert "held-back accuracy" in page(build(replace(finished(), training=(epoch(1),))))
 
 
 def test_long_lists_of_layers_start_folded():

@@ -30,7 +30,8 @@ def open_given(
     count, several = class_count(outputs), len(outputs) > 1
     read = None if preprocess is None else parse_preprocess(preprocess)
     names = None if classes is None else class_names(classes)
-    found = open_data(path, model.inputs(), read, None if several else count, names)
+    values = outputs[0].shape[1:] if not several and outputs[0].dtype == "float32" else None
+    found = open_data(path, model.inputs(), read, None if several else count, names, values)
     if found.labels is None:
         return found, ()
     if several and count is not None and found.labels.max() >= count:

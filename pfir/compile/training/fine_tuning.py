@@ -11,6 +11,7 @@ import numpy as np
 from pfir.compile.calibration.samples import Samples
 from pfir.compile.deadline import NEVER, Deadline
 from pfir.compile.methods.candidates import adopt
+from pfir.compile.training.held_back import ACCURACY, FIDELITY, HELD_BACK_LOSS, HeldBack
 from pfir.data.base import Dataset
 from pfir.errors import TrainingError
 from pfir.ir.model import Model
@@ -94,15 +95,15 @@ def fine_tune(
     settings = careful(settings, before.divergence)
     try:
         restored, _ = run((RestoreBatchNorm(),), student, Context(activations=activations, seed=how.seed))
-        graph = without_slopes(attach_teacher(restored, teacher, distillation_for(samples)))
+        graph = without_slopes(attach_teacher(restored, teacher, distillation_for(samples, bool(settings.mixing))))
         give_back()
+        held_back = HeldBack(samples.judging, teacher, lambda x: with_arrays(restored, x), settings.threads)
         timed = until(ends, settings)
-        result = fit(graph, samples.train, timed, lambda p: tell(progress, p, timed))
+        result = fit(graph, samples.train, timed, lambda p: tell(progress, p, timed, held_back), watch=held_back)
     except TrainingError as error:
         return FineTuned(student, notes=(f"not fine-tuned: {error}",))
     give_back()  # the buffers of training, before two models are run on what judges them
-    restored.set_arrays(result.arrays)
-    folded, _ = run((FoldBatchNorm(),), restored, Context())
+    folded, _ = run((FoldBatchNorm(),), with_arrays(restored, result.arrays), Context())
     tuned = student.clone()
     adopt(tuned, folded)
     tuned.record("fine-tune")
@@ -164,13 +165,21 @@ def settings_for(teacher: Model, samples: Samples, how: FineTuning) -> Settings:
     )
 
 
-def distillation_for(samples: Samples) -> DistillationSettings:
-    """What a student learns from them: the teacher's answers, and labels where there are some."""
-    labelled = samples.labelled
+def distillation_for(samples: Samples, mixed: bool = False) -> DistillationSettings:
+    """What a student learns from them: the teacher's answers, and labels or values where there are some.
+
+    Args:
+        mixed: Whether samples are mixed by twos.
+    """
+    labelled, valued = samples.labelled, samples.train.targets is not None
     # A few hundred samples tell less about the statistics of a layer than the calibration data did.
     frozen = len(samples.train) < FEW_SAMPLES
     return DistillationSettings(
-        teacher_weight=1.0, label_weight=LABEL_WEIGHT if labelled else 0.0, frozen_batch_norm=frozen
+        teacher_weight=1.0,
+        label_weight=LABEL_WEIGHT if labelled else 0.0,
+        target_weight=LABEL_WEIGHT if valued else 0.0,
+        mixed=mixed,
+        frozen_batch_norm=frozen,
     )
 
 
@@ -194,8 +203,17 @@ def curve_of(result: Result) -> tuple[Epoch, ...]:
     return tuple(_epoch(entry) for entry in result.curve)
 
 
-def tell(progress: Progress, p: Step, settings: Settings) -> None:
-    """Show how far a training is."""
+def with_arrays(model: Model, arrays: Mapping[str, np.ndarray]) -> Model:
+    """A copy with these values; what stands in the training graph alone, as adaptors of features do, is left out."""
+    copy = model.clone()
+    held = copy.initializers()
+    copy.set_arrays({name: array for name, array in arrays.items() if name in held})
+    copy.source = None
+    return copy
+
+
+def tell(progress: Progress, p: Step, settings: Settings, held_back: HeldBack) -> None:
+    """Show how far a training is, and how it did last on samples held back."""
     if p.note:
         progress.note(p.note)
     share = p.step / max(p.steps, 1)
@@ -203,7 +221,8 @@ def tell(progress: Progress, p: Step, settings: Settings) -> None:
         share = max(share, 1 - p.seconds_left / settings.time_budget_s)
     progress.step(
         min(1.0, share),
-        f"epoch {p.epoch}, loss {p.loss:.4f}, rate {p.learning_rate:.2g}, {p.samples_per_s:.0f} samples/s",
+        f"epoch {p.epoch}, loss {p.loss:.4f}{held_back.told}, rate {p.learning_rate:.2g}, "
+        f"{p.samples_per_s:.0f} samples/s",
     )
 
 
@@ -212,9 +231,11 @@ def _worse(before: Scores, after: Scores) -> bool:
 
 
 def _epoch(entry: dict) -> Epoch:
-    known = ("step", "epoch", "loss", "learning_rate", "seconds")
+    apart = (HELD_BACK_LOSS, ACCURACY, FIDELITY)
+    known = ("step", "epoch", "loss", "learning_rate", "seconds", *apart)
     return Epoch(
         entry["epoch"],
         entry["loss"],
         {k.removeprefix(f"{LOSS}_").replace("_", " "): v for k, v in entry.items() if k not in known},
+        **{name: entry.get(name) for name in apart},
     )

@@ -19,6 +19,7 @@ from pfir.compile.training.fine_tuning import (
     until,
     without_slopes,
 )
+from pfir.compile.training.held_back import HeldBack
 from pfir.errors import TrainingError, UsageError
 from pfir.ir.model import Model
 from pfir.passes.distillation.attach_teacher import attach_teacher
@@ -58,10 +59,13 @@ def train_quantized(
     settings = replace(settings, learning_rate=rate * settings.learning_rate)
     try:
         fake = fake_quantized(model, weight_bits)
-        graph = without_slopes(fake.training(attach_teacher(fake.model, teacher, distillation_for(samples))))
+        graph = without_slopes(
+            fake.training(attach_teacher(fake.model, teacher, distillation_for(samples, bool(settings.mixing))))
+        )
         give_back()
+        held_back = HeldBack(samples.judging, teacher, fake.learnt, settings.threads)
         timed = until(ends, settings)
-        result = fit(graph, samples.train, timed, lambda p: tell(progress, p, timed))
+        result = fit(graph, samples.train, timed, lambda p: tell(progress, p, timed, held_back), watch=held_back)
     except (TrainingError, UsageError) as error:
         return FineTuned(model, notes=(f"not trained with integers in place: {error}",))
     give_back()  # the buffers of training, before two models are run on what judges them

@@ -10,7 +10,7 @@ import numpy as np
 from pfir.artifact import TensorSpec
 from pfir.data.base import Dataset
 from pfir.data.files.stored import StoredArray, content_hash
-from pfir.data.labels import checked_labels
+from pfir.data.labels import Values, are_values, checked_labels, checked_targets
 from pfir.data.layout import Fit, fit
 from pfir.data.preprocess import Preprocess
 from pfir.errors import DataError
@@ -29,6 +29,8 @@ class ArrayDataset(Dataset):
         inputs: What the model takes.
         preprocess: For raw integers; float values are used as given.
         where: The file or function they come from, for errors.
+        values: The shape of one sample of the model's only output, which floats y may give; None where y can be
+            nothing but class indices.
 
     Raises:
         DataError: An array is missing, has no samples, another count, NaN, or does not suit its input.
@@ -37,7 +39,12 @@ class ArrayDataset(Dataset):
     kind = "given"
 
     def __init__(
-        self, arrays: Mapping[str, Array], inputs: Sequence[TensorSpec], preprocess: Preprocess | None, where: str
+        self,
+        arrays: Mapping[str, Array],
+        inputs: Sequence[TensorSpec],
+        preprocess: Preprocess | None,
+        where: str,
+        values: Values | None = None,
     ) -> None:
         self._arrays = {spec.name: _array_for(spec, arrays, inputs, where) for spec in inputs}
         self._preprocess = preprocess
@@ -51,7 +58,11 @@ class ArrayDataset(Dataset):
             raise DataError(f"{where}: holds no samples")
         for spec in inputs:
             _refuse_not_finite(self._arrays[spec.name], np.dtype(spec.dtype), f"{where}: {spec.name}")
-        self.labels = checked_labels(arrays[_LABELS], self._count, where) if _LABELS in arrays else None
+        y = arrays.get(_LABELS)
+        if y is not None and values is not None and are_values(y, values):
+            self.labels, self.targets = None, checked_targets(y, self._count, values, where)
+        else:
+            self.labels = None if y is None else checked_labels(y, self._count, where)
         self.notes = _notes(self._arrays, preprocess, where)
         self._hash: str | None = None
 
@@ -64,7 +75,8 @@ class ArrayDataset(Dataset):
     def fingerprint(self) -> str:
         if self._hash is None:
             arrays: dict[str, np.ndarray | StoredArray] = {f"input {n}": a for n, a in self._arrays.items()}
-            content = content_hash(arrays if self.labels is None else arrays | {_LABELS: self.labels})
+            given = self.labels if self.targets is None else self.targets
+            content = content_hash(arrays if given is None else arrays | {_LABELS: given})
             fits = repr(sorted((name, repr(f)) for name, f in self._fits.items()))
             self._hash = hashlib.sha256((content + fits).encode()).hexdigest()
         return self._hash

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,12 @@ from pfir.errors import UsageError
 from pfir.ir.model import Model
 from pfir.ir.training import TrainingGraph, trainable_initializers
 from pfir.passes.distillation import losses
+from pfir.passes.distillation.features import features_of, match_features
+from pfir.passes.distillation.own_loss import add_own_loss
+from pfir.passes.distillation.terms import Terms
+
+AUTO = "auto"
+LOSSES = (AUTO, *losses.RELATIVE)
 
 
 @dataclass(frozen=True)
@@ -21,7 +28,15 @@ class DistillationSettings:
         temperature: T > 0 of the softened class distributions.
         teacher_weight: Weight >= 0 of the term that follows the teacher.
         label_weight: Weight >= 0 of the cross-entropy with the labels; 0 where there are no labels.
-        features: Tensors that student and teacher both have, with equal shapes, to be matched as well.
+        label_smoothing: The share of every label that all classes have alike, in [0, 1).
+        mixed: Whether samples are mixed by twos, so that each has two labels and a share of the first.
+        target_weight: Weight >= 0 of the error against the values that the data gives for the only output of what is
+            no classifier; 0 where it gives none.
+        loss: How outputs are held against the teacher's and the data's: `auto` by their classes where the model has
+            the shape of a classifier and the data gives no values, else `l2`; or, whatever shape they have, as values
+            by `l2`, `l1`, `huber` or `wing` (`losses.relative`).
+        own: A loss to be made small in place of all these, as `own_loss.add_own_loss` takes it; None for none.
+        features: Tensors that student and teacher both have, to be matched as well, or `features.AUTO_FEATURES`.
         feature_weight: Weight >= 0 of the mean over these.
         frozen_batch_norm: Keep the running statistics of BatchNormalization as they are.
     """
@@ -29,6 +44,11 @@ class DistillationSettings:
     temperature: float = 4.0
     teacher_weight: float = 0.9
     label_weight: float = 0.0
+    label_smoothing: float = 0.0
+    mixed: bool = False
+    target_weight: float = 0.0
+    loss: str = AUTO
+    own: Model | None = None
     features: tuple[str, ...] = ()
     feature_weight: float = 0.1
     frozen_batch_norm: bool = False
@@ -36,9 +56,23 @@ class DistillationSettings:
     def __post_init__(self) -> None:
         if not self.temperature > 0:
             raise UsageError(f"temperature is {self.temperature}; it must be above 0")
-        for name in ("teacher_weight", "label_weight", "feature_weight"):
+        for name in ("teacher_weight", "label_weight", "target_weight", "feature_weight"):
             if not getattr(self, name) >= 0:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be at least 0")
+        if not 0 <= self.label_smoothing < 1:
+            raise UsageError(f"label_smoothing is {self.label_smoothing}; it must be in [0, 1)")
+        if self.loss not in LOSSES:
+            raise UsageError(f"loss is {self.loss}; it must be one of {', '.join(LOSSES)}, or an .onnx file")
+
+    @property
+    def values(self) -> bool:
+        """Whether outputs are values, even those that have the shape of class scores."""
+        return self.loss != AUTO or self.target_weight > 0
+
+    @property
+    def kind(self) -> str:
+        """How values are held against others."""
+        return losses.L2 if self.loss == AUTO else self.loss
 
 
 def attach_teacher(
@@ -46,36 +80,36 @@ def attach_teacher(
 ) -> TrainingGraph:
     """A training graph over copies of both models.
 
-    A classifier (one float output `[N, K]`, K >= 2; a Softmax at its end is looked through) learns
+    A classifier (one float output `[N, K]`, K >= 2, unless the settings take it for values; a Softmax at its end is
+    looked through) learns
     `teacher_weight * T^2 KL + label_weight * cross-entropy`; anything else learns the mean over its outputs of the
-    squared error relative to the teacher's variance.
+    error relative to the teacher's variance, and to that of the data's values where these are given. Features come on
+    top of either, and of a loss of the user's own.
 
     Args:
         student: The model to train; not changed.
-        teacher: The model to follow, with outputs of the same names; None to learn from labels alone.
-        settings: Weights and temperature.
+        teacher: The model to follow, with outputs of the same names; None to learn from the data alone.
+        settings: Weights, temperature and kinds of losses.
 
     Raises:
-        UsageError: The teacher's outputs or the features do not match, or nothing is left to learn from.
+        UsageError: The teacher's outputs, the features or a loss of the user's do not match, or nothing is left to
+            learn from.
     """
     settings = settings or DistillationSettings()
     student, teacher = student.clone(), teacher.clone() if teacher else None
     trainable = trainable_initializers(student)
     outputs = {t.name: t for t in student.graph.outputs}
-    _check_features(student, teacher, settings)
-    logits = logits_of(student)
-    terms, wiring = Terms(student.graph, teacher), _same_outputs(outputs, teacher)
-    if logits is not None:
+    features = features_of(student, teacher, settings.features)
+    wiring = _same_outputs(outputs, teacher)
+    terms = Terms(student.graph, teacher, settings.mixed and settings.own is None)
+    if settings.own is not None:
+        add_own_loss(terms, outputs, settings.own)
+    elif not settings.values and (logits := logits_of(student)) is not None:
         _classifier_terms(terms, logits, teacher, settings)
-    elif wiring:
-        terms.match(list(zip(wiring.values(), wiring, strict=True)), settings.teacher_weight)
-    elif teacher is None:
-        raise UsageError(
-            f"the outputs {', '.join(outputs)} are not class scores [N, K]; without a teacher there is "
-            "nothing to learn from"
-        )
-    terms.match([(student.graph.tensors()[n], n) for n in settings.features], settings.feature_weight)
-    return terms.finish(student, trainable, settings)
+    else:
+        _value_terms(terms, outputs, wiring, settings)
+    match_features(terms, features, settings.feature_weight)
+    return terms.finish(student, trainable, settings.frozen_batch_norm)
 
 
 def is_classifier(model: Model) -> bool:
@@ -111,12 +145,26 @@ def _same_outputs(outputs: dict[str, gs.Tensor], teacher: Model | None) -> dict[
     return {n: t for n, t in outputs.items() if t.dtype in (None, np.dtype(np.float32))}
 
 
-def _check_features(student: Model, teacher: Model | None, settings: DistillationSettings) -> None:
-    if settings.features and teacher is None:
-        raise UsageError("features are given but no teacher; a feature is matched with the teacher's")
-    for name in settings.features:
-        if teacher and (name not in student.graph.tensors() or name not in teacher.graph.tensors()):
-            raise UsageError(f"feature {name} is not a tensor of both student and teacher")
+def _value_terms(
+    terms: Terms, outputs: Mapping[str, gs.Tensor], wiring: Mapping[str, gs.Tensor], settings: DistillationSettings
+) -> None:
+    """Add the errors against the teacher's outputs, and against the data's values where they count.
+
+    Args:
+        wiring: The outputs that the teacher has too.
+    """
+    if terms.teacher is None and not settings.target_weight:
+        raise UsageError(
+            f"the outputs {', '.join(outputs)} are not class scores [N, K]; without a teacher or values in the data "
+            "there is nothing to learn from"
+        )
+    terms.match(list(zip(wiring.values(), wiring, strict=True)), settings.teacher_weight, settings.kind)
+    if settings.target_weight:
+        if len(outputs) > 1:
+            raise UsageError(
+                f"the data's values are for one output; the model has {len(outputs)}: {', '.join(outputs)}"
+            )
+        terms.approach(next(iter(outputs.values())), settings.target_weight, settings.kind)
 
 
 def _classifier_terms(terms: Terms, logits: gs.Tensor, teacher: Model | None, settings: DistillationSettings) -> None:
@@ -128,66 +176,4 @@ def _classifier_terms(terms: Terms, logits: gs.Tensor, teacher: Model | None, se
         taken = terms.teacher_input(theirs)
         terms.add(losses.distillation(terms.graph, logits, taken, settings.temperature), settings.teacher_weight)
     if settings.label_weight:
-        terms.classify(logits, settings.label_weight)
-
-
-class Terms:
-    """Collects the terms of a loss, and which output of the teacher each of them reads."""
-
-    def __init__(self, graph: gs.Graph, teacher: Model | None) -> None:
-        self.graph, self.teacher = graph, teacher
-        self.labels: gs.Variable | None = None
-        self._terms: list[tuple[gs.Tensor, float]] = []
-        self._inputs: dict[str, str] = {}
-        self._variances: dict[str, str] = {}
-
-    def add(self, term: gs.Tensor, weight: float) -> None:
-        self._terms.append((term, weight))
-
-    def classify(self, logits: gs.Tensor, weight: float, name: str = "cross_entropy") -> None:
-        """Add the cross-entropy of the labels with these scores `[N, K]`."""
-        if self.labels is None:
-            self.labels = gs.Variable(f"{losses.PREFIX}_labels", np.int64, [logits.shape[0]])
-            self.graph.inputs.append(self.labels)
-        self.add(losses.cross_entropy(self.graph, logits, self.labels, name), weight)
-
-    def teacher_input(self, tensor: gs.Tensor) -> gs.Variable:
-        """An input of the training graph that takes this tensor of the teacher."""
-        taken = gs.Variable(f"{losses.PREFIX}_teacher_{tensor.name}", np.float32, tensor.shape and list(tensor.shape))
-        self.graph.inputs.append(taken)
-        self._inputs[tensor.name] = taken.name
-        return taken
-
-    def match(self, pairs: list[tuple[gs.Tensor, str]], weight: float) -> None:
-        """Add a relative error per pair of (student's tensor, teacher's name for it); the weights sum to `weight`."""
-        if not pairs or not weight:
-            return
-        assert self.teacher is not None, "pairs name tensors of a teacher"
-        graph = self.teacher.graph
-        for ours, name in pairs:
-            theirs = graph.tensors()[name]
-            if theirs not in graph.outputs:
-                graph.outputs.append(theirs)
-            variance = gs.Constant(f"{losses.PREFIX}_variance_{name}", np.array(1, np.float32))
-            self._variances[name] = variance.name
-            taken = self.teacher_input(theirs)
-            self.add(losses.relative_error(self.graph, ours, taken, variance, f"error_{name}"), weight / len(pairs))
-
-    def finish(self, student: Model, trainable: tuple[str, ...], settings: DistillationSettings) -> TrainingGraph:
-        if not self._terms:
-            raise UsageError("nothing to learn from: every weight of the loss is 0 or lacks its teacher or labels")
-        loss = losses.total(self.graph, self._terms)
-        metrics = [t for t, _ in self._terms]
-        self.graph.outputs = [loss, *metrics]
-        student.source = None
-        return TrainingGraph(
-            student,
-            loss.name,
-            trainable,
-            tuple(t.name for t in metrics),
-            self.labels.name if self.labels else None,
-            self.teacher if self._inputs else None,
-            self._inputs,
-            self._variances,
-            settings.frozen_batch_norm,
-        )
+        terms.classify(logits, settings.label_weight, smoothing=settings.label_smoothing)

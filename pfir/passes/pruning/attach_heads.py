@@ -12,7 +12,8 @@ from pfir.errors import UsageError
 from pfir.ir.model import Model
 from pfir.ir.training import TrainingGraph, trainable_initializers
 from pfir.passes.distillation import losses
-from pfir.passes.distillation.attach_teacher import DistillationSettings, Terms, logits_of
+from pfir.passes.distillation.attach_teacher import logits_of
+from pfir.passes.distillation.terms import Terms
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def attach_heads(
         terms.classify(_own_scores(student), 1.0)
     # The weight is shared out among the tensors: each counts as much as a head.
     terms.match([(tensors[name], name) for name in matched], float(len(matched)))
-    return terms.finish(student, tuple(trainable), DistillationSettings(frozen_batch_norm=True))
+    return terms.finish(student, tuple(trainable), frozen_batch_norm=True)
 
 
 def _only(teacher: Model, names: Sequence[str]) -> Model:

@@ -1,4 +1,4 @@
-"""Batches for training: order and augmentation follow from seed and step alone, and are prepared ahead."""
+"""Batches for training: order, augmentation and mixing follow from seed and step alone, and are prepared ahead."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from pfir.data.base import Dataset
 from pfir.train.feeding.augment import View, draw, flip_crop
+from pfir.train.feeding.mixing import Mixing, Mixture, draw_mixture, mixed, own_shares
 
 Arrays = dict[str, np.ndarray]
 Made = TypeVar("Made")
@@ -29,6 +30,7 @@ class Feeder:
         augment: `none` or `flip-crop`, which moves and mirrors every input of rank 4.
         views: How many views of each sample there are, epoch after epoch in turn; None for a new one every epoch.
         renew: Whether every epoch has other samples, where the data can make some (`Dataset.anew`).
+        mixing: How each sample is mixed with another one, which is a part of its view.
     """
 
     data: Dataset
@@ -37,6 +39,7 @@ class Feeder:
     augment: str = "none"
     views: int | None = None
     renew: bool = False
+    mixing: Mixing = Mixing()
 
     @property
     def steps_per_epoch(self) -> int:
@@ -51,27 +54,54 @@ class Feeder:
 
     def arrays(self, step: int) -> Arrays:
         """The inputs of a step."""
-        data = self.data.anew(step // self.steps_per_epoch) if self.renew else self.data
-        arrays = data.batch(self.indices(step))
-        if self.augment == "none":
+        indices = self.indices(step)
+        arrays = self._seen(step, indices)
+        if not self.mixing:
             return arrays
-        view = _view(self.seed, self.view(step), len(self.data)).of(self.indices(step))
-        return {n: flip_crop(x, view) if x.ndim == 4 else x for n, x in arrays.items()}
+        mixture = self._mixture(step).of(indices)
+        return mixed(arrays, self._seen(step, mixture.partners), mixture)
 
     def view(self, step: int) -> int:
-        """Which view of its samples a step sees, from 0; always 0 where they are not augmented."""
+        """Which view of its samples a step sees, from 0; always 0 where they are neither augmented nor mixed."""
         epoch = step // self.steps_per_epoch
-        if self.augment == "none":
+        if self.augment == "none" and not self.mixing:
             return 0
         return epoch % self.views if self.views else epoch
 
     def labels(self, step: int) -> np.ndarray:
+        """The labels of a step's samples."""
         return np.asarray(self.data.labels)[self.indices(step)]
+
+    def second_labels(self, step: int, arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
+        """The labels of what a step's samples are mixed with, and the share of each that is itself, float32 [N].
+
+        Args:
+            arrays: The inputs of the step.
+        """
+        mixture = self._mixture(step).of(self.indices(step))
+        return np.asarray(self.data.labels)[mixture.partners], own_shares(arrays, mixture)
+
+    def _seen(self, step: int, indices: np.ndarray) -> Arrays:
+        """Some samples as a step sees them before any are mixed."""
+        data = self.data.anew(step // self.steps_per_epoch) if self.renew else self.data
+        arrays = data.batch(indices)
+        if self.augment == "none":
+            return arrays
+        view = _view(self.seed, self.view(step), len(self.data)).of(indices)
+        return {n: flip_crop(x, view) if x.ndim == 4 else x for n, x in arrays.items()}
+
+    def _mixture(self, step: int) -> Mixture:
+        return _mixture(self.seed, self.view(step), len(self.data), self.mixing)
 
 
 @lru_cache(maxsize=2)
 def _view(seed: int, number: int, count: int) -> View:
     return draw(np.random.default_rng([seed, 1, number]), count)
+
+
+@lru_cache(maxsize=2)
+def _mixture(seed: int, number: int, count: int, mixing: Mixing) -> Mixture:
+    return draw_mixture(np.random.default_rng([seed, 2, number]), count, mixing)
 
 
 def ahead(make: Callable[[int], Made], first: int, last: int, depth: int = 2) -> Iterator[Made]:

@@ -67,7 +67,7 @@ class Teacher:
             return {}
         taken = np.linspace(0, len(data) - 1, min(len(data), VARIANCE_SAMPLES)).astype(np.int64)
         outputs = self.outputs(data.batch(taken))
-        return {c: _variance(outputs[self._names[name]]) for name, c in self._variances.items()}
+        return {c: variance(outputs[self._names[name]]) for name, c in self._variances.items()}
 
     def close(self) -> None:
         if self._pool:
@@ -126,8 +126,11 @@ def _check_first(parts: list[Arrays], chunks: list[Arrays]) -> None:
                 raise TrainingError(f"output {name} has no axis of samples in front, which training needs")
 
 
-def _variance(x: np.ndarray) -> np.ndarray:
-    """At least a billionth of the mean square, so that an output which never moves divides by no zero."""
+def variance(x: np.ndarray) -> np.ndarray:
+    """The mean over positions of the variance over samples [N, ...], as a scalar.
+
+    It is at least a billionth of the mean square, so that an output which never moves divides by no zero.
+    """
     spread = float(np.var(x, axis=0, dtype=np.float64).mean())
     floor = 1e-9 * float(np.mean(np.square(x, dtype=np.float64))) + 1e-12
     return np.array(max(spread, floor), np.float32)

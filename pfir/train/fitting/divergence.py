@@ -31,7 +31,7 @@ SMALL = 1e-2
 """Smaller rises are none, in units of a loss: nats at a temperature of one, or shares of the teacher's variance."""
 
 
-def watch(totals: Totals) -> None:
+def follow(totals: Totals) -> None:
     """Take the loss of the last step in."""
     loss = totals.recent[-1]
     if totals.step == FIRST_STEPS:

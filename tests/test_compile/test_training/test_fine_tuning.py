@@ -124,3 +124,25 @@ def test_what_is_no_image_is_not_mirrored(tmp_path):
 def test_a_student_that_is_near_learns_at_a_smaller_rate(divergence, rate):
     assert careful(Settings(epochs=1, learning_rate=0.05), divergence).learning_rate == rate
     assert careful(Settings(epochs=1, learning_rate=0.003), divergence).learning_rate == 0.003
+
+
+def test_the_curve_tells_of_samples_held_back(job):
+    told = []
+
+    class Listening(Silent):
+        def step(self, share, text):
+            told.append(text)
+
+    found, samples, pruned = job
+    how = FineTuning(3, jobs=1)
+    tuned = fine_tune(pruned, found.candidates.model, samples, found.activations, how, Listening())
+    first = tuned.curve[0]
+    assert first.held_back_loss > 0 and 0 <= first.held_back_accuracy <= 1 and first.held_back_fidelity is None
+    assert "held back" not in told[0] and "held back: loss" in told[-1]
+
+
+def test_values_of_the_data_are_learnt_beside_the_teachers(model):
+    samples = run_context(model).samples
+    samples.train.targets = np.zeros((len(samples.train), 4), np.float32)
+    assert finetune.distillation_for(samples).target_weight == finetune.LABEL_WEIGHT
+    assert finetune.distillation_for(samples, mixed=True).mixed

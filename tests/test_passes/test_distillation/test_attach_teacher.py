@@ -12,7 +12,7 @@ from pfir.passes.distillation.attach_teacher import (
     is_classifier,
 )
 from tests.support.net import model_of, normal
-from tests.support.small_nets import after_conv, classifier
+from tests.support.small_nets import after_conv, classifier, dense_layers
 
 
 def with_softmax():
@@ -54,6 +54,34 @@ def test_other_outputs_learn_their_relative_error():
     assert graph.metrics == ("pfir_loss_error_y",)
     assert graph.variances == {"y": "pfir_loss_variance_y"}
     assert not is_classifier(after_conv("Relu"))
+
+
+@pytest.mark.parametrize("kind", ["l1", "huber", "wing"])
+def test_class_scores_may_be_taken_for_values(kind):
+    graph = attach_teacher(classifier(), classifier(), DistillationSettings(loss=kind))
+    assert graph.metrics == ("pfir_loss_error_logits",) and graph.variances == {"logits": "pfir_loss_variance_logits"}
+
+
+def test_values_of_the_data_are_learnt_with_a_teacher_or_without():
+    settings = DistillationSettings(target_weight=0.5)
+    taught = attach_teacher(classifier(), classifier(), settings)
+    assert taught.metrics == ("pfir_loss_error_logits", "pfir_loss_target_logits")
+    alone = attach_teacher(classifier(), None, settings)
+    assert alone.metrics == ("pfir_loss_target_logits",) and alone.teacher is None
+    assert (alone.targets, alone.target_variance) == ("pfir_loss_targets", "pfir_loss_target_variance")
+
+
+def test_values_are_for_one_output():
+    model = dense_layers()
+    model.graph.outputs.append(model.graph.tensors()["r"])
+    model.graph.outputs[-1].dtype = np.float32
+    with pytest.raises(UsageError, match="the data's values are for one output; the model has 2: y, r"):
+        attach_teacher(model, model, DistillationSettings(target_weight=1.0))
+
+
+def test_mixed_samples_have_two_labels():
+    graph = attach_teacher(classifier(), None, DistillationSettings(label_weight=1.0, mixed=True))
+    assert (graph.label_partners, graph.label_shares) == ("pfir_loss_label_partners", "pfir_loss_label_shares")
 
 
 def test_features_become_outputs_of_the_teacher():
@@ -108,7 +136,17 @@ def test_weights_of_zero_leave_nothing_to_learn():
         attach_teacher(classifier(), classifier(), DistillationSettings(teacher_weight=0))
 
 
-@pytest.mark.parametrize("wrong", [{"temperature": 0}, {"teacher_weight": -1}, {"label_weight": np.nan}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"temperature": 0},
+        {"teacher_weight": -1},
+        {"label_weight": np.nan},
+        {"target_weight": -1},
+        {"label_smoothing": 1},
+        {"loss": "cosine"},
+    ],
+)
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(UsageError, match=f"{next(iter(wrong))} is"):
         DistillationSettings(**wrong)

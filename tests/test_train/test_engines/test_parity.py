@@ -10,6 +10,7 @@ from pfir.frontends import load
 from pfir.passes.base import Context
 from pfir.passes.batch_norm.restore import RestoreBatchNorm
 from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher
+from pfir.passes.distillation.losses import RELATIVE
 from pfir.passes.pipeline import run
 from pfir.passes.quantization.qdq.fake_quantize import fake_quantized
 from pfir.run.session import Session
@@ -226,6 +227,32 @@ def test_the_loss_of_distillation_and_labels_is_the_same():
     graph = attach_teacher(classifier(), classifier(seed=1), DistillationSettings(label_weight=0.3))
     (taken,) = graph.teacher_inputs.values()
     feeds = {"image": normal(32, 3, 8, 8), graph.labels: np.arange(32) % 5, taken: normal(32, 5)}
+    assert_alike(graph, feeds)
+
+
+@pytest.mark.parametrize("kind", RELATIVE)
+def test_losses_of_values_are_the_same(kind):
+    settings = DistillationSettings(loss=kind, target_weight=0.5)
+    graph = attach_teacher(after_conv("Tanh"), after_conv("Tanh"), settings)
+    (taken,) = graph.teacher_inputs.values()
+    feeds = {"image": normal(32, 3, 6, 6), graph.targets: 2 * normal(32, 4, 6, 6), taken: normal(32, 4, 6, 6, seed=5)}
+    assert_alike(graph, feeds)
+
+
+def test_two_smoothed_labels_are_the_same():
+    settings = DistillationSettings(label_weight=1.0, label_smoothing=0.1, mixed=True)
+    graph = attach_teacher(classifier(), None, settings)
+    shares = np.linspace(0, 1, 32).astype(np.float32)
+    labels = {graph.labels: np.arange(32) % 5, graph.label_partners: np.arange(32) % 3, graph.label_shares: shares}
+    assert_alike(graph, {"image": normal(32, 3, 8, 8), **labels})
+
+
+@pytest.mark.parametrize("width", [8, 12], ids=["equal", "wider"])
+def test_features_and_their_adaptors_are_the_same(width):
+    graph = attach_teacher(separable(), separable(width), DistillationSettings(features=("q",), feature_weight=1.0))
+    graph.model.set_arrays({n: normal(*graph.model.initializers()[n].values.shape) for n in graph.trainable})
+    answers = {"y": normal(32, 4, 5, 5, seed=5), "q": normal(32, width, 5, 5, seed=6)}
+    feeds = {"x": normal(32, 3, 9, 9), **{ours: answers[n] for n, ours in graph.teacher_inputs.items()}}
     assert_alike(graph, feeds)
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from pfir.train.fitting.divergence import diverges, epoch_is_lost, is_steady, watch
+from pfir.train.fitting.divergence import diverges, epoch_is_lost, follow, is_steady
 from pfir.train.fitting.totals import Totals
 
 
@@ -13,7 +13,7 @@ def after(*losses, totals=None):
     totals = totals or Totals()
     for loss in losses:
         totals.add([loss])
-        watch(totals)
+        follow(totals)
     return totals
 
 
