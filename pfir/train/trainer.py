@@ -14,6 +14,8 @@ from pfir.errors import TrainingError
 from pfir.ir.training import TrainingGraph
 from pfir.train import checkpoint
 from pfir.train.checkpoint import State
+from pfir.train.distributed.share import Share
+from pfir.train.distributed.workers import ALONE, Workers
 from pfir.train.engines.choice import ORT
 from pfir.train.feeding.source import Source
 from pfir.train.optimizing.schedule import Schedule
@@ -83,6 +85,7 @@ def fit(
     settings: Settings | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     evaluate: Callable[[Arrays], float] | None = None,
+    workers: Workers = ALONE,
 ) -> Result:
     """Train; the same seed, data, settings, engine and versions give the same bits.
 
@@ -95,6 +98,8 @@ def fit(
         on_progress: Told after every step.
         evaluate: A score, higher is better, of arrays by initializer name; asked after each epoch, and the best
             epoch's arrays are returned. Without it the last epoch's are.
+        workers: The processes that share every batch, each of which calls this with the same arguments; their number
+            divides the batch.
 
     Raises:
         TrainingError: The graph cannot be trained, or the loss is not finite even after a retreat.
@@ -102,13 +107,14 @@ def fit(
         DataError: The data is empty, lacks labels, or the checkpoint is damaged.
     """
     settings, began = settings or Settings(), time.monotonic()
-    source = Source(graph, data, settings)
+    source = Source(graph, data, settings, Share(workers.rank, workers.count))
     session = None
     try:
         graph = _with_variances(graph, source)
-        session = TrainSession(graph, source.shapes(), settings.batch, settings.threads, settings.engine, halves=True)
+        batch = settings.batch // workers.count
+        session = TrainSession(graph, source.shapes(), batch, settings.threads, settings.engine, halves=True)
         key = _key(graph, data, settings, session)
-        return _Run(session, source, settings, key, on_progress or (lambda _: None), evaluate).run(began)
+        return _Run(session, source, settings, key, on_progress or (lambda _: None), evaluate, workers).run(began)
     finally:
         source.close()
         if session:
@@ -159,9 +165,10 @@ class _Run:
         key: str,
         on_progress: Callable[[Progress], None],
         evaluate: Callable[[Arrays], float] | None,
+        workers: Workers,
     ) -> None:
         self._session, self._source, self._settings, self._key = session, source, settings, key
-        self._on_progress, self._evaluate = on_progress, evaluate
+        self._on_progress, self._evaluate, self._workers = on_progress, evaluate, workers
         self._steps = settings.epochs * source.steps_per_epoch
         self._schedule = Schedule(settings.learning_rate, settings.warmup_share)
         decay = session.parameters.mask({n: x.ndim >= 2 for n, x in session.parameters.views.items()})
@@ -175,7 +182,7 @@ class _Run:
     def run(self, began: float) -> Result:
         """Train; what came since `began`, on the monotonic clock, counts towards the time budget."""
         self._resume()
-        self._began, self._saved = began, time.monotonic()
+        self._began, self._saved = began, self._totals.seconds
         self._before, self._first = self._totals.seconds, self._totals.step
         while not self._finished():
             self._epoch()
@@ -213,13 +220,14 @@ class _Run:
         totals = self._totals
         self._rate = self._schedule.rate(self._progress()) * totals.scale
         scalars = self._session.step(feeds).scalars
+        seconds = self._before + time.monotonic() - self._began
+        scalars, totals.seconds = self._workers.exchange(self._session, scalars, seconds)
         self._optimizer.step(self._session.parameters.flat, self._session.gradients.flat, self._rate)
         totals.sums = [a + float(b) for a, b in zip(totals.sums or [0.0] * len(scalars), scalars, strict=True)]
         totals.summed += 1
         totals.step += 1
         if totals.step == FIRST_STEPS:
             totals.start = totals.sums[0] / totals.summed
-        totals.seconds = self._before + time.monotonic() - self._began
 
     def _end_epoch(self) -> None:
         totals = self._totals
@@ -242,7 +250,7 @@ class _Run:
 
     def _score(self, evaluate: Callable[[Arrays], float], epoch: int) -> float:
         arrays, totals = self._session.arrays(), self._totals
-        score = float(evaluate(arrays))
+        score = self._workers.score(lambda: float(evaluate(arrays)))
         if totals.best_score is None or score > totals.best_score:
             totals.best_score, totals.best_epoch, self._best = score, epoch, arrays
         return score
@@ -263,6 +271,7 @@ class _Run:
         totals.notes.append(note)
         totals.step, totals.sums, totals.summed = totals.good_step, [], 0
         self._restore(self._good)
+        self._workers.forget()
         self._tell(note)
 
     def _progress(self) -> float:
@@ -310,25 +319,29 @@ class _Run:
         self._optimizer.velocity[:] = moment["velocity"]
 
     def _save_now_and_then(self) -> None:
-        if time.monotonic() - self._saved > self._settings.checkpoint_every_s:
+        if self._totals.seconds - self._saved > self._settings.checkpoint_every_s:
             self._save()
 
     def _save(self) -> None:
-        self._saved = time.monotonic()
-        if self._settings.checkpoint is None:
+        self._saved = self._totals.seconds
+        if self._settings.checkpoint is None or self._workers.rank:
             return
         arrays = {f"now/{n}": x for n, x in self._moment().items()} | {f"good/{n}": x for n, x in self._good.items()}
         arrays |= {f"best/{n}": x for n, x in self._best.items()}
         checkpoint.save(self._settings.checkpoint, State(arrays, {"key": self._key, **vars(self._totals)}))
 
     def _resume(self) -> None:
-        state = checkpoint.load(self._settings.checkpoint, self._key) if self._settings.checkpoint else None
+        state = self._workers.state(self._load)
         if state is None:
             return
         facts = {n: x for n, x in state.facts.items() if n != "key"}
         self._totals = _Totals(**facts)
         self._restore(_part(state, "now/"))
         self._good, self._best = _part(state, "good/"), _part(state, "best/")
+
+    def _load(self) -> State | None:
+        path = self._settings.checkpoint
+        return checkpoint.load(path, self._key) if path else None
 
 
 def _part(state: State, prefix: str) -> Arrays:

@@ -25,10 +25,12 @@ from pfir.report.progress import Progress
 from pfir.report.record import Epoch
 from pfir.run.evaluate import Scores, evaluate
 from pfir.system.memory import give_back
+from pfir.train.distributed.launch import fit_in
+from pfir.train.distributed.processes import ONE, Processes
 from pfir.train.engines.choice import AUTO_ENGINE
 from pfir.train.settings import Settings
 from pfir.train.trainer import Progress as Step
-from pfir.train.trainer import Result, fit
+from pfir.train.trainer import Result
 
 MANY_SAMPLES = 10_000
 FEW_SAMPLES = 800
@@ -68,6 +70,8 @@ class FineTuning:
         jobs: Threads; None for one a core.
         checkpoint: Where the state is kept that a killed run goes on from; None for nowhere.
         engine: What differentiates (`--engine`).
+        processes: Those that train together (`--nproc`).
+        folder: For the files that they read and write.
     """
 
     epochs: int
@@ -76,6 +80,8 @@ class FineTuning:
     jobs: int | None = None
     checkpoint: Path | None = None
     engine: str = AUTO_ENGINE
+    processes: Processes = ONE
+    folder: Path = Path()
 
 
 def fine_tune(
@@ -97,7 +103,7 @@ def fine_tune(
         graph = without_slopes(attach_teacher(restored, teacher, distillation_for(samples)))
         give_back()
         timed = until(ends, settings)
-        result = fit(graph, samples.train, timed, lambda p: tell(progress, p, timed))
+        result = fit_in(how.processes, how.folder, graph, samples.train, timed, lambda p: tell(progress, p, timed))
     except TrainingError as error:
         return FineTuned(student, notes=(f"not fine-tuned: {error}",))
     give_back()  # the buffers of training, before two models are run on what judges them

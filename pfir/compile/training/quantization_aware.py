@@ -30,7 +30,7 @@ from pfir.report.progress import Progress
 from pfir.report.record import Epoch
 from pfir.run.evaluate import evaluate
 from pfir.system.memory import give_back
-from pfir.train.trainer import fit
+from pfir.train.distributed.launch import fit_in
 
 RATE_OF_EIGHT, RATE_OF_FEWER = 0.1, 0.3
 """Of the peak of fine-tuning, by the bits of weights: the paper takes a tenth for eight of what it takes for fewer, and
@@ -61,7 +61,7 @@ def train_quantized(
         graph = without_slopes(fake.training(attach_teacher(fake.model, teacher, distillation_for(samples))))
         give_back()
         timed = until(ends, settings)
-        result = fit(graph, samples.train, timed, lambda p: tell(progress, p, timed))
+        result = fit_in(how.processes, how.folder, graph, samples.train, timed, lambda p: tell(progress, p, timed))
     except (TrainingError, UsageError) as error:
         return FineTuned(model, notes=(f"not trained with integers in place: {error}",))
     give_back()  # the buffers of training, before two models are run on what judges them

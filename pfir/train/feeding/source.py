@@ -10,6 +10,7 @@ from pfir.data.base import Dataset
 from pfir.errors import DataError
 from pfir.ir.training import TrainingGraph
 from pfir.train.canonical.batch import check_inputs
+from pfir.train.distributed.share import WHOLE, Share
 from pfir.train.feeding.feeder import Arrays, Feeder, ahead
 from pfir.train.feeding.teacher import Remembered, Teacher
 from pfir.train.settings import Settings
@@ -26,13 +27,14 @@ class Source:
         graph: Says whether labels and a teacher are needed.
         data: The samples.
         settings: Batch, seed, augmentation, threads.
+        share: The part of every batch that is fed.
 
     Raises:
         DataError: The data is empty, or has no labels where the loss needs them.
         TrainingError: An input holds no samples.
     """
 
-    def __init__(self, graph: TrainingGraph, data: Dataset, settings: Settings) -> None:
+    def __init__(self, graph: TrainingGraph, data: Dataset, settings: Settings, share: Share = WHOLE) -> None:
         if not len(data):
             raise DataError("the training data has no samples; give at least one")
         if graph.labels and data.labels is None:
@@ -40,7 +42,7 @@ class Source:
         check_inputs(graph.model, data.inputs)
         self._graph, self._data = graph, data
         views = VIEWS if graph.teacher else None
-        self._feeder = Feeder(data, settings.batch, settings.seed, settings.augment, views, settings.renew)
+        self._feeder = Feeder(data, settings.batch, settings.seed, settings.augment, views, settings.renew, share)
         self.steps_per_epoch = self._feeder.steps_per_epoch
         self.teacher = Teacher(graph, settings.threads) if graph.teacher else None
         # What never comes again is not remembered.
