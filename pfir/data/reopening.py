@@ -89,7 +89,8 @@ def _made(facts: dict, folder: Path) -> Dataset:
     if facts["type"] == "Part":
         whole = _made(facts["whole"], folder)
         part = whole.subset(np.load(folder / facts["indices"], allow_pickle=False))
-        return part if facts["labelled"] else part.without_labels()
+        part.labels = part.labels if facts["labelled"] else None
+        return part
     inputs = [TensorSpec(t["name"], t["dtype"], tuple(t["shape"])) for t in facts["inputs"]]
     if facts["type"] == "Generated":
         ranges = {name: Range(**given) for name, given in facts["ranges"].items()}
