@@ -92,6 +92,13 @@ def compile_command(
     engine: Annotated[
         str, typer.Option(help="What trains: auto, ort (ONNX Runtime) or torch (PyTorch, an extra).")
     ] = "auto",
+    nproc: Annotated[int, typer.Option(help="Processes that fine-tune together, one a GPU where there are some.")] = 1,
+    compress_gradients: Annotated[
+        str, typer.Option(help="How they exchange gradients: none, fp16, powersgd or ecq.")
+    ] = "none",
+    torchrun: Annotated[
+        str, typer.Option(help="torchrun's own options, for several machines; see docs/many-processes.md.")
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Compress a model to a goal, fine-tune it, compile it, verify it, report."""
@@ -107,6 +114,7 @@ def compile_command(
     )
     from pfir.report.progress import progress_for
     from pfir.target import with_clock
+    from pfir.train.distributed.processes import Processes
 
     goals = Goals(
         speedup=None if speedup is None else parse_factor(speedup, "--speedup"),
@@ -149,6 +157,7 @@ def compile_command(
         verify=verify,
         offline=offline,
         engine=engine,
+        processes=Processes(nproc, compress_gradients, torchrun),
     )
     progress = progress_for()
     try:

@@ -65,6 +65,12 @@ class TrainingError(PfirError):
     exit_code = 3
 
 
+class WorkerError(PfirError):
+    """A process of a training ended before its time; going on from the checkpoint may help."""
+
+    exit_code = 5
+
+
 class DeviceError(BackendError):
     """The device did not answer as it should; trying again may help."""
 

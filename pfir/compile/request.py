@@ -12,6 +12,7 @@ from pfir.backends import DEFAULT, check_backend
 from pfir.compile.measuring.verification_places import AUTO, Where
 from pfir.errors import UsageError
 from pfir.target import FLOAT16, FLOAT32, INT8
+from pfir.train.distributed.processes import ONE, Processes
 from pfir.train.engines.choice import AUTO_ENGINE, check_engine
 
 DEFAULT_TIME_BUDGET_S = 600.0
@@ -115,6 +116,7 @@ class Request:
     verify: str = AUTO
     offline: bool = False
     engine: str = AUTO_ENGINE
+    processes: Processes = ONE
 
     def __post_init__(self) -> None:
         Where(self.verify, self.offline)

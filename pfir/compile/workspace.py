@@ -75,6 +75,11 @@ class Workspace:
         """The state of training the quantized model, beside the finished one of the float model."""
         return self.state / "quantized.checkpoint.npz"
 
+    @property
+    def training_job(self) -> Path:
+        """What processes that train together read and write."""
+        return self.state / "training"
+
     def deliver(self, files: Mapping[str, bytes], facts: Mapping[str, object] = _NO_FACTS) -> None:
         """Put all files into the folder: each is complete on disk before the first one appears, the manifest last.
 

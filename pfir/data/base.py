@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
+from pfir.data.origin import Origin, Part
+
 
 class Dataset(ABC):
     """Samples with or without labels, read in slices.
@@ -16,6 +18,7 @@ class Dataset(ABC):
         targets: float32 values [N, ...] of the model's only output, where the data gives these in place of classes.
         kind: `given` (the user's) or `generated`.
         notes: What a user should know about how it was read, such as which folder became which class.
+        origin: From what another process makes the same samples; None where only the samples themselves tell.
     """
 
     inputs: tuple[str, ...]
@@ -23,6 +26,7 @@ class Dataset(ABC):
     targets: np.ndarray | None = None
     kind: str
     notes: tuple[str, ...] = ()
+    origin: Origin | None = None
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -47,6 +51,7 @@ class Dataset(ABC):
         """The same samples, their labels left out."""
         bare = _Subset(self, np.arange(len(self)))
         bare.labels = None
+        bare.origin = None if self.origin is None else Part(self.origin, np.arange(len(self)), labelled=False)
         return bare
 
 
@@ -56,6 +61,7 @@ class _Subset(Dataset):
         self.inputs, self.kind, self.notes = whole.inputs, whole.kind, whole.notes
         self.labels = None if whole.labels is None else whole.labels[indices]
         self.targets = None if whole.targets is None else whole.targets[indices]
+        self.origin = None if whole.origin is None else Part(whole.origin, indices, labelled=True)
 
     def __len__(self) -> int:
         return len(self._indices)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
 from pfir.artifact import TensorSpec, whole_inputs
 from pfir.data.base import Dataset
 from pfir.data.kept import KeptDataset
+from pfir.data.origin import Generated
 from pfir.errors import UsageError
 
 # Shares of the variance: natural images differ from one another in brightness, and their colours go together.
@@ -84,7 +85,10 @@ def generated(
     made = [_Maker(replace(s, shape=(1, *s.shape)) if s.name in whole else s, ranges.get(s.name)) for s in inputs]
     samples = KeptDataset(_Generated(tuple(m for m in made if m.spec.name not in whole), count, seed))
     alone = {m.spec.name: _once(m, seed, place) for place, m in enumerate(made) if m.spec.name in whole}
-    return _Accompanied(samples, alone) if alone else samples
+    made_up = _Accompanied(samples, alone) if alone else samples
+    said = {name: asdict(given) for name, given in ranges.items()}
+    made_up.origin = Generated(tuple(inputs), count, seed, said, tuple(sorted(whole)))
+    return made_up
 
 
 def _once(maker: _Maker, seed: int, place: int) -> np.ndarray:

@@ -19,6 +19,7 @@ from pfir.data.files.stored import open_npz
 from pfir.data.function import from_function
 from pfir.data.kept import KeptDataset
 from pfir.data.labels import Values, refuse_labels_above
+from pfir.data.origin import Opened
 from pfir.data.preprocess import Preprocess
 from pfir.errors import DataError
 
@@ -52,6 +53,10 @@ def open_data(
     dataset = _opened(path, inputs, preprocess, classes, names, values)
     if classes is not None and dataset.labels is not None:
         refuse_labels_above(dataset.labels, classes, str(path))
+    if _exists(Path(path)):
+        read = None if preprocess is None else str(preprocess)
+        named = None if names is None else str(Path(names.path).absolute())
+        dataset.origin = Opened(str(Path(path).absolute()), tuple(inputs), read, classes, named)
     return dataset
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import onnx
@@ -26,12 +27,12 @@ def options(jobs: int) -> Any:
     return chosen
 
 
-def session(proto: onnx.ModelProto, jobs: int) -> Any:
-    """An `onnxruntime.InferenceSession` on the CPU."""
+def session(proto: onnx.ModelProto, jobs: int, providers: Sequence[Any] = ("CPUExecutionProvider",)) -> Any:
+    """An `onnxruntime.InferenceSession`, on the CPU unless other providers are given."""
     import onnxruntime
 
     proto.ir_version = min(proto.ir_version, 10)
-    return onnxruntime.InferenceSession(proto.SerializeToString(), options(jobs), providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(proto.SerializeToString(), options(jobs), providers=list(providers))
 
 
 def inference(model: Model, jobs: int) -> Any:

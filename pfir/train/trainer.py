@@ -12,6 +12,8 @@ import numpy as np
 from pfir.data.base import Dataset
 from pfir.errors import TrainingError
 from pfir.ir.training import TrainingGraph
+from pfir.train.distributed.share import Share
+from pfir.train.distributed.workers import ALONE, Workers
 from pfir.train.engines.choice import ORT
 from pfir.train.feeding.source import Source
 from pfir.train.fitting.batches import mean_step
@@ -62,6 +64,7 @@ def fit(
     on_progress: Listener | None = None,
     evaluate: Evaluate | None = None,
     watch: Watch | None = None,
+    workers: Workers = ALONE,
 ) -> Result:
     """Train; the same seed, data, settings, engine and versions give the same bits.
 
@@ -76,6 +79,8 @@ def fit(
             weights, too, where one is kept, and the best arrays are returned. Without it the last epoch's are, or
             their average.
         watch: Further figures of such arrays by name, asked after each epoch for the curve alone.
+        workers: The processes that share every batch, each of which calls this with the same arguments; their number
+            divides the batch.
 
     Raises:
         TrainingError: The graph cannot be trained, or diverges even after two retreats.
@@ -83,20 +88,21 @@ def fit(
         DataError: The data is empty or lacks labels.
     """
     settings, began = settings or Settings(), time.monotonic()
-    source = Source(graph, data, replace(settings, batch=settings.samples_per_step))
+    share, batch = Share(workers.rank, workers.count), settings.batch // workers.count
+    source = Source(graph, data, replace(settings, batch=settings.samples_per_step), share)
     session = None
     try:
         graph = _with_variances(graph, source)
-        session = TrainSession(graph, source.shapes(), settings.batch, settings.threads, settings.engine, halves=True)
+        session = TrainSession(graph, source.shapes(), batch, settings.threads, settings.engine, halves=True)
         checkpoints = Checkpoints(
-            settings.checkpoint, _key(graph, data, settings, session), settings.checkpoint_every_s
+            settings.checkpoint, _key(graph, data, settings, session), settings.checkpoint_every_s, workers
         )
         moments = Moments(
             session,
             optimizer_of(settings, graph.model, session.parameters),
             average_of(settings, session.parameters, session.statistics),
         )
-        run = _Run(moments, source, settings, checkpoints, Judges(evaluate, watch))
+        run = _Run(moments, source, settings, checkpoints, Judges(evaluate, watch), workers)
         return run.run(began, on_progress or (lambda _: None))
     finally:
         source.close()
@@ -129,9 +135,10 @@ class _Run:
         settings: Settings,
         checkpoints: Checkpoints,
         judges: Judges,
+        workers: Workers,
     ) -> None:
         self._moments, self._source, self._settings = moments, source, settings
-        self._checkpoints, self._judges = checkpoints, judges
+        self._checkpoints, self._judges, self._workers = checkpoints, judges, workers
         self._session, self._optimizer, self._average = moments.session, moments.optimizer, moments.average
         self._steps = settings.epochs * source.steps_per_epoch
         self._schedule = schedule_of(settings)
@@ -171,9 +178,10 @@ class _Run:
         totals, session = self._totals, self._session
         self._rate = self._schedule.rate(self._progress()) * totals.scale
         scalars = mean_step(session, feeds, self._settings.accumulate)
+        seconds = self._before_s + time.monotonic() - self._began
+        scalars, totals.seconds = self._workers.exchange(session, scalars, seconds)
         totals.add(scalars)
         follow(totals)
-        totals.seconds = self._before_s + time.monotonic() - self._began
         if not _is_finite(session.gradients):
             return False
         self._optimizer.step(session.parameters.flat, session.gradients.flat, self._rate)
@@ -218,7 +226,7 @@ class _Run:
         return scores | watched
 
     def _score(self, evaluate: Evaluate, arrays: Arrays, averaged: bool) -> float:
-        score, totals = float(evaluate(arrays)), self._totals
+        score, totals = self._workers.score(lambda: float(evaluate(arrays))), self._totals
         if totals.best_score is None or score > totals.best_score:
             totals.best_score, totals.best_epoch, self._best = score, len(totals.curve) + 1, arrays
             totals.best_averaged = averaged
@@ -235,6 +243,7 @@ class _Run:
         totals.retreats, totals.scale = totals.retreats + 1, totals.scale * RETREAT
         totals.go_back()
         self._moments.go_back(self._good)
+        self._workers.forget()
         self._note(f"training diverged {what}; it goes on from step {totals.step} with a tenth of that rate")
 
     def _result(self) -> Result:

@@ -127,4 +127,5 @@ class Selection:
 
     def _tuning(self, epochs: int, budget_s: float | None, checkpoint: Path) -> FineTuning:
         request = self.run.request
-        return FineTuning(epochs, budget_s, request.seed, request.jobs, checkpoint, request.engine)
+        ways = (request.engine, request.processes, self.workspace.training_job)
+        return FineTuning(epochs, budget_s, request.seed, request.jobs, checkpoint, *ways)

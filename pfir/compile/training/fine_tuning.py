@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +27,13 @@ from pfir.report.progress import Progress
 from pfir.report.record import Epoch
 from pfir.run.evaluate import Scores, evaluate
 from pfir.system.memory import give_back
+from pfir.train.distributed.launch import fit_in
+from pfir.train.distributed.processes import ONE, Processes
 from pfir.train.engines.choice import AUTO_ENGINE
+from pfir.train.fitting.judges import Judges
 from pfir.train.fitting.progress import Progress as Step
 from pfir.train.settings import Settings
-from pfir.train.trainer import Result, fit
+from pfir.train.trainer import Result
 
 MANY_SAMPLES = 10_000
 FEW_SAMPLES = 800
@@ -69,6 +73,8 @@ class FineTuning:
         jobs: Threads; None for one a core.
         checkpoint: Where the state is kept that a killed run goes on from; None for nowhere.
         engine: What differentiates (`--engine`).
+        processes: Those that train together (`--nproc`).
+        folder: For the files that they read and write.
     """
 
     epochs: int
@@ -77,6 +83,8 @@ class FineTuning:
     jobs: int | None = None
     checkpoint: Path | None = None
     engine: str = AUTO_ENGINE
+    processes: Processes = ONE
+    folder: Path = Path()
 
 
 def fine_tune(
@@ -99,7 +107,8 @@ def fine_tune(
         give_back()
         held_back = HeldBack(samples.judging, teacher, lambda x: with_arrays(restored, x), settings.threads)
         timed = until(ends, settings)
-        result = fit(graph, samples.train, timed, lambda p: tell(progress, p, timed, held_back), watch=held_back)
+        told = partial(tell, progress, settings=timed, held_back=held_back)
+        result = fit_in(how.processes, how.folder, graph, samples.train, timed, told, Judges(watch=held_back))
     except TrainingError as error:
         return FineTuned(student, notes=(f"not fine-tuned: {error}",))
     give_back()  # the buffers of training, before two models are run on what judges them

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from pfir.compile.calibration.samples import Samples
 from pfir.compile.deadline import Deadline
@@ -31,7 +32,8 @@ from pfir.report.progress import Progress
 from pfir.report.record import Epoch
 from pfir.run.evaluate import evaluate
 from pfir.system.memory import give_back
-from pfir.train.trainer import fit
+from pfir.train.distributed.launch import fit_in
+from pfir.train.fitting.judges import Judges
 
 RATE_OF_EIGHT, RATE_OF_FEWER = 0.1, 0.3
 """Of the peak of fine-tuning, by the bits of weights: the paper takes a tenth for eight of what it takes for fewer, and
@@ -65,7 +67,8 @@ def train_quantized(
         give_back()
         held_back = HeldBack(samples.judging, teacher, fake.learnt, settings.threads)
         timed = until(ends, settings)
-        result = fit(graph, samples.train, timed, lambda p: tell(progress, p, timed, held_back), watch=held_back)
+        told = partial(tell, progress, settings=timed, held_back=held_back)
+        result = fit_in(how.processes, how.folder, graph, samples.train, timed, told, Judges(watch=held_back))
     except (TrainingError, UsageError) as error:
         return FineTuned(model, notes=(f"not trained with integers in place: {error}",))
     give_back()  # the buffers of training, before two models are run on what judges them

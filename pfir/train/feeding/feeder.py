@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from pfir.data.base import Dataset
+from pfir.train.distributed.share import WHOLE, Share
 from pfir.train.feeding.augment import View, draw, flip_crop
 from pfir.train.feeding.mixing import Mixing, Mixture, draw_mixture, mixed, own_shares
 
@@ -31,6 +32,7 @@ class Feeder:
         views: How many views of each sample there are, epoch after epoch in turn; None for a new one every epoch.
         renew: Whether every epoch has other samples, where the data can make some (`Dataset.anew`).
         mixing: How each sample is mixed with another one, which is a part of its view.
+        share: The part of every batch that is wanted.
     """
 
     data: Dataset
@@ -40,17 +42,18 @@ class Feeder:
     views: int | None = None
     renew: bool = False
     mixing: Mixing = Mixing()
+    share: Share = WHOLE
 
     @property
     def steps_per_epoch(self) -> int:
         return max(1, len(self.data) // self.batch)
 
     def indices(self, step: int) -> np.ndarray:
-        """The samples of a step, counted over all epochs."""
+        """The share's samples of a step, counted over all epochs."""
         epoch, at = divmod(step, self.steps_per_epoch)
         order = np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.data))
         order = np.resize(order, max(len(order), self.batch))
-        return order[at * self.batch : (at + 1) * self.batch]
+        return self.share.of(order[at * self.batch : (at + 1) * self.batch])
 
     def arrays(self, step: int) -> Arrays:
         """The inputs of a step."""

@@ -10,6 +10,7 @@ from pfir.data.base import Dataset
 from pfir.errors import DataError, UsageError
 from pfir.ir.training import TrainingGraph
 from pfir.train.canonical.batch import check_inputs
+from pfir.train.distributed.share import WHOLE, Share
 from pfir.train.feeding.feeder import Arrays, Feeder, ahead
 from pfir.train.feeding.teacher import Remembered, Teacher, variance
 from pfir.train.settings import Settings
@@ -26,6 +27,7 @@ class Source:
         graph: Says whether labels and a teacher are needed.
         data: The samples.
         settings: Batch, seed, augmentation, threads.
+        share: The part of every batch that is fed.
 
     Raises:
         DataError: The data is empty, or has no labels or values where the loss needs them.
@@ -33,7 +35,7 @@ class Source:
         TrainingError: An input holds no samples.
     """
 
-    def __init__(self, graph: TrainingGraph, data: Dataset, settings: Settings) -> None:
+    def __init__(self, graph: TrainingGraph, data: Dataset, settings: Settings, share: Share = WHOLE) -> None:
         if not len(data):
             raise DataError("the training data has no samples; give at least one")
         if graph.labels and data.labels is None:
@@ -45,7 +47,7 @@ class Source:
         self._graph, self._data = graph, data
         views = VIEWS if graph.teacher else None
         self._feeder = Feeder(
-            data, settings.batch, settings.seed, settings.augment, views, settings.renew, settings.mixing
+            data, settings.batch, settings.seed, settings.augment, views, settings.renew, settings.mixing, share
         )
         self.steps_per_epoch = self._feeder.steps_per_epoch
         self.teacher = Teacher(graph, settings.threads) if graph.teacher else None

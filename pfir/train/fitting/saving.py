@@ -9,6 +9,7 @@ import numpy as np
 
 from pfir.train import checkpoint
 from pfir.train.checkpoint import State
+from pfir.train.distributed.workers import ALONE, Workers
 from pfir.train.fitting.moments import part
 from pfir.train.fitting.totals import Totals
 
@@ -23,15 +24,16 @@ class Checkpoints:
         path: The file; None for none.
         key: Says which training a state belongs to.
         every_s: Seconds between two writes within an epoch.
+        workers: The processes of the training: the first one writes, all of them read what it finds.
     """
 
-    def __init__(self, path: Path | None, key: str, every_s: float) -> None:
-        self._path, self._key, self._every_s = path, key, every_s
+    def __init__(self, path: Path | None, key: str, every_s: float, workers: Workers = ALONE) -> None:
+        self._path, self._key, self._every_s, self._workers = path, key, every_s, workers
         self._saved, self._failed = time.monotonic(), False
 
     @property
     def are_kept(self) -> bool:
-        return self._path is not None
+        return self._path is not None and self._workers.rank == 0
 
     def load(self) -> tuple[Totals, dict[str, Arrays], str | None]:
         """What has happened, the arrays of each group that was saved, and a note on files that were passed over.
@@ -39,11 +41,12 @@ class Checkpoints:
         There are no groups where the training starts from the beginning.
         """
         found = checkpoint.load(self._path, self._key) if self._path else checkpoint.Found(None)
-        if found.state is None:
+        state = self._workers.state(lambda: found.state)
+        if state is None:
             return Totals(), {}, found.note
-        facts = {name: value for name, value in found.state.facts.items() if name != _KEY}
-        groups = {name.partition("/")[0] for name in found.state.arrays}
-        return Totals.of(facts), {g: part(found.state.arrays, f"{g}/") for g in groups}, found.note
+        facts = {name: value for name, value in state.facts.items() if name != _KEY}
+        groups = {name.partition("/")[0] for name in state.arrays}
+        return Totals.of(facts), {g: part(state.arrays, f"{g}/") for g in groups}, found.note
 
     def is_due(self) -> bool:
         """Whether it is time for another write within an epoch."""

@@ -12,6 +12,7 @@ from pfir.train.canonical.canonicalize import canonicalize, reached_by
 from pfir.train.canonical.supported import REASONS, differentiable
 from pfir.train.engines.base import Arrays
 from pfir.train.engines.onnxruntime.gradients import GradientGraph, build_gradients
+from pfir.train.engines.onnxruntime.providers import providers
 from pfir.train.flat import FlatBuffer
 from pfir.train.runtime import session
 
@@ -56,7 +57,7 @@ class OrtProgram:
         self.parameters: Arrays = built.parameters
         self.statistics: Arrays = built.statistics
         self.scalars = built.scalars
-        self._built, self._session = built, session(built.proto, 1)
+        self._built, self._session = built, session(built.proto, 1, providers())
 
     def shard(self, parameters: FlatBuffer) -> _Shard:
         """See Program."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -21,7 +23,7 @@ class TorchEngine:
     name = "torch"
 
     def __init__(self) -> None:
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = _device()
         self.cuts = self._device.type == "cpu"
 
     def build(self, graph: TrainingGraph) -> TorchProgram:
@@ -33,6 +35,12 @@ class TorchEngine:
         torch.set_num_threads(threads)
         if not self.cuts:
             torch.set_float32_matmul_precision("high")
+
+
+def _device() -> torch.device:
+    """The CPU, or the GPU of this process: torchrun numbers those of a machine."""
+    here = int(os.environ.get("LOCAL_RANK", "0"))
+    return torch.device("cuda", here) if torch.cuda.is_available() else torch.device("cpu")
 
 
 class TorchProgram:

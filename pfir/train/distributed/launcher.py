@@ -1,0 +1,39 @@
+"""torchrun, with a file that says which worker ended before its time."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+from pfir.train.distributed.job import Places
+from pfir.train.distributed.telling import write
+from pfir.train.distributed.worker import LOST, end_with_parent
+
+
+def main() -> None:
+    """Run torchrun: argv[1] is the job's folder, argv[2] the process that waits for it, the rest torchrun's own."""
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import parse_args, run
+
+    end_with_parent(signal.SIGTERM)
+    if os.getppid() != int(sys.argv[2]):
+        sys.exit(1)
+    try:
+        run(parse_args(sys.argv[3:]))
+    except ChildFailedError as error:
+        rank, failure = min(error.failures.items(), key=lambda pair: _rank_of_blame(pair[1].exitcode, pair[0]))
+        told = {"rank": rank, "code": failure.exitcode}
+        write(Places(Path(sys.argv[1])).failure, json.dumps(told).encode())
+        sys.exit(1)
+
+
+def _rank_of_blame(code: int, rank: int) -> tuple[int, int]:
+    """Those that ended for the sake of others come last."""
+    return (2 if code == LOST else 1 if code == -signal.SIGTERM else 0, rank)
+
+
+if __name__ == "__main__":
+    main()

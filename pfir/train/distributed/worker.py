@@ -1,0 +1,84 @@
+"""One process of a training: `torchrun .. -m pfir.train.distributed.worker JOB`, JOB being the folder of a job."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from pfir.errors import PfirError, WorkerError
+from pfir.train.checkpoint import State
+from pfir.train.distributed.collective import Collective
+from pfir.train.distributed.compression.choice import hook_named
+from pfir.train.distributed.group import Group
+from pfir.train.distributed.job import Job, Places
+from pfir.train.distributed.messages import packed_state
+from pfir.train.distributed.share import divisible
+from pfir.train.distributed.telling import Teller, write
+from pfir.train.trainer import Result, fit
+
+LOST = 75
+"""Exit code of a worker that ends because another one did: EX_TEMPFAIL of sysexits.h."""
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Take part in the training that the command line names."""
+    places, rank = Places(Path(sys.argv[1])), int(os.environ["RANK"])
+    end_with_parent(signal.SIGKILL)
+    try:
+        take_part(places)
+    except WorkerError as error:
+        print(f"worker {rank}: {error}", file=sys.stderr)
+        leave(LOST)
+    except PfirError as error:
+        write(places.error(rank), json.dumps({"type": type(error).__name__, "text": str(error)}).encode())
+        print(f"worker {rank}: {error}", file=sys.stderr)
+        leave(error.exit_code)
+
+
+def take_part(places: Places) -> None:
+    """Train; the first worker leaves the result."""
+    collective = Collective()
+    job = Job.read(places.folder)
+    asked = job.settings.batch
+    job = replace(job, settings=replace(job.settings, batch=divisible(asked, collective.count)))
+    group, teller = Group(collective, hook_named(job.compress, job.settings.seed)), Teller(places)
+    told = None if group.rank else teller.progress
+    evaluate, watch = teller.score if job.evaluates else None, teller.watch if job.watches and not group.rank else None
+    result = fit(job.graph, job.data, job.settings, told, evaluate, watch, group)
+    if job.settings.batch != asked:
+        note = (
+            f"a batch has {job.settings.batch} samples in place of {asked}, as many for each of {group.count} workers"
+        )
+        result = replace(result, notes=(*result.notes, note))
+    if not group.rank:
+        write(places.result, packed_state(state_with(result)))
+    collective.close()
+
+
+def state_with(result: Result) -> State:
+    """The result as a state that can be written."""
+    facts = {name: value for name, value in asdict(replace(result, arrays={})).items() if name != "arrays"}
+    return State(result.arrays, facts)
+
+
+def end_with_parent(how: int) -> None:
+    """Ask the system to send this process a signal once the one that started it has ended; Linux alone can."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, how)
+
+
+def leave(code: int) -> None:
+    """End at once: threads may hang in an operation whose other side is gone."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Workers that share batches learn what one process does with all of them."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from pfir.artifact import TensorSpec
+from pfir.data.generated import generated
+from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher
+from pfir.train.distributed.compression.choice import hook_named
+from pfir.train.distributed.group import Group
+from pfir.train.settings import Settings
+from pfir.train.trainer import fit
+from tests.support.samples import kinds_of_images
+from tests.support.small_nets import classifier
+from tests.support.together import together
+
+FAST = Settings(epochs=4, batch=32, learning_rate=0.1, jobs=1, clip=None)
+FROZEN = DistillationSettings(label_weight=1.0, frozen_batch_norm=True)
+
+
+def in_threads(count, graph, data, settings=FAST, compress="none", **more):
+    """The result of each of so many workers."""
+
+    def run(collective):
+        return fit(graph, data, settings, workers=Group(collective, hook_named(compress)), **more)
+
+    return together(count, run)
+
+
+def near(a, b, within):
+    return a.keys() == b.keys() and all(np.abs(a[n] - b[n]).max() < within for n in a)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("way", ["labels", "augmented", "renewed with a teacher"])
+def test_workers_learn_what_one_process_learns_from_the_same_batches(count, way):
+    settings, data, graph = FAST, kinds_of_images(), attach_teacher(classifier(), None, FROZEN)
+    if way == "augmented":
+        settings = dataclasses.replace(FAST, augment="flip-crop")
+    elif way != "labels":
+        data, settings = (
+            generated([TensorSpec("image", "float32", ("N", 3, 8, 8))], 96),
+            dataclasses.replace(FAST, renew=True),
+        )
+        graph = attach_teacher(classifier(), classifier(seed=1), DistillationSettings(frozen_batch_norm=True))
+    one, several = fit(graph, data, settings), in_threads(count, graph, data, settings)
+    assert all(near(worker.arrays, one.arrays, 1e-6) for worker in several)
+    assert np.allclose([e["loss"] for e in several[0].curve], [e["loss"] for e in one.curve], atol=1e-6)
+
+
+def test_running_statistics_are_those_of_one_process_with_as_many_shards():
+    graph = attach_teacher(classifier(), None, DistillationSettings(label_weight=1.0))
+    settings = dataclasses.replace(FAST, batch=64, epochs=2)
+    one, two = fit(graph, kinds_of_images(), settings), in_threads(2, graph, kinds_of_images(), settings)
+    assert near(two[0].arrays, one.arrays, 1e-6) and near(two[1].arrays, two[0].arrays, 1e-30)
+
+
+@pytest.mark.parametrize("compress", ["fp16", "ecq"])
+def test_compressed_gradients_teach_as_much(compress):
+    graph, data = attach_teacher(classifier(), None, FROZEN), kinds_of_images()
+    settings = dataclasses.replace(FAST, epochs=20, learning_rate=0.02)
+    plain, two = fit(graph, data, settings), in_threads(2, graph, data, settings, compress)
+    start, end = plain.curve[0]["loss"], plain.curve[-1]["loss"]
+    assert two[0].curve[-1]["loss"] < end + 0.1 * (start - end)
+    assert near(two[0].arrays, two[1].arrays, 1e-30)
+
+
+def test_the_first_worker_alone_evaluates_and_all_return_the_same_best_epoch():
+    scores, graph = iter([0.1, 0.9, 0.3, 0.2]), attach_teacher(classifier(), None, FROZEN)
+    found = in_threads(2, graph, kinds_of_images(), evaluate=lambda arrays: next(scores))
+    assert [r.best_epoch for r in found] == [2, 2] and near(found[0].arrays, found[1].arrays, 1e-30)
+
+
+def test_a_checkpoint_goes_on_with_another_number_of_workers(tmp_path):
+    graph, data = attach_teacher(classifier(), None, FROZEN), kinds_of_images()
+    settings = dataclasses.replace(FAST, checkpoint=tmp_path / "state.npz", checkpoint_every_s=0.0)
+
+    def interrupt(progress):
+        if progress.step == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        in_threads(2, graph, data, settings, on_progress=interrupt)
+    steps = []
+    resumed = in_threads(4, graph, data, settings, on_progress=lambda p: steps.append(p.step))
+    assert min(steps) == 7 and near(resumed[0].arrays, fit(graph, data, FAST).arrays, 1e-6)
+
+
+def test_a_training_that_diverges_goes_back_in_all_workers():
+    graph = attach_teacher(classifier(norm=False), classifier(norm=False))
+    settings = dataclasses.replace(FAST, learning_rate=3.0, warmup_share=0.2)
+    found = in_threads(2, graph, kinds_of_images(256), settings, "ecq")
+    assert all(len(r.notes) == 1 and "diverged" in r.notes[0] for r in found)
+    assert near(found[0].arrays, found[1].arrays, 1e-30)

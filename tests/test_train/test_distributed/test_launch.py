@@ -1,0 +1,125 @@
+"""Training in processes that torchrun starts: what one learns, and what becomes of them when one dies."""
+
+import dataclasses
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+pytest.importorskip("torch", reason="processes are joined by torch.distributed")
+
+from pfir.errors import DataError, WorkerError
+from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher
+from pfir.train.distributed.launch import fit_in
+from pfir.train.distributed.processes import ONE, Processes
+from pfir.train.settings import Settings
+from pfir.train.trainer import fit
+from tests.support.samples import kinds_of_images
+from tests.support.small_nets import classifier
+
+FAST = Settings(epochs=4, batch=32, learning_rate=0.1, jobs=2, clip=None)
+TWO = Processes(2)
+
+
+def graph_of(frozen=True):
+    return attach_teacher(classifier(), None, DistillationSettings(label_weight=1.0, frozen_batch_norm=frozen))
+
+
+def near(a, b, within=1e-6):
+    return a.keys() == b.keys() and all(np.abs(a[n] - b[n]).max() < within for n in a)
+
+
+def test_one_process_is_this_one(tmp_path):
+    result = fit_in(ONE, tmp_path / "job", graph_of(), kinds_of_images(), FAST)
+    assert near(result.arrays, fit(graph_of(), kinds_of_images(), FAST).arrays, 1e-30)
+    assert not (tmp_path / "job").exists()
+
+
+def test_two_processes_with_half_the_batch_each_are_one_with_all_of_it(tmp_path):
+    told, scores = [], iter([0.1, 0.9, 0.3, 0.2])
+    settings = dataclasses.replace(FAST, batch=64, epochs=4)
+    one = fit(graph_of(frozen=False), kinds_of_images(128), settings, evaluate=lambda a: next(scores))
+    scores = iter([0.1, 0.9, 0.3, 0.2])
+    two = fit_in(
+        TWO,
+        tmp_path / "job",
+        graph_of(frozen=False),
+        kinds_of_images(128),
+        settings,
+        told.append,
+        lambda a: next(scores),
+    )
+    assert near(two.arrays, one.arrays) and two.best_epoch == one.best_epoch == 2
+    assert np.allclose([e["loss"] for e in two.curve], [e["loss"] for e in one.curve], atol=1e-6)
+    assert told[-1].step == told[-1].steps == 8
+    assert not (tmp_path / "job").exists()
+
+
+def test_low_rank_gradients_teach_both_processes_the_same_by_either_engine(tmp_path):
+    settings = dataclasses.replace(FAST, epochs=10, learning_rate=0.05, engine="torch", batch=31)
+    found = fit_in(Processes(2, "powersgd"), tmp_path / "job", graph_of(), kinds_of_images(), settings)
+    assert found.engine == "torch" and found.curve[-1]["loss"] < 0.8 * found.curve[0]["loss"]
+    assert found.notes == ("a batch has 32 samples in place of 31, as many for each of 2 workers",)
+
+
+def test_a_worker_that_is_killed_ends_the_job_with_one_line_and_another_number_goes_on(tmp_path):
+    settings = dataclasses.replace(FAST, checkpoint=tmp_path / "state.npz", checkpoint_every_s=0.0, epochs=4000)
+    victims, steps = [], []
+
+    def kill(progress):
+        if not victims and progress.step > 3:
+            victims.extend(workers_of(tmp_path / "job"))
+            os.kill(max(victims), signal.SIGKILL)
+
+    with pytest.raises(WorkerError, match=r"^training process \d of 2 was killed by SIGKILL; go on from the last .*$"):
+        fit_in(TWO, tmp_path / "job", graph_of(), kinds_of_images(), settings, kill)
+    assert len(victims) == 2 and not any(map(psutil.pid_exists, victims))
+    rest = dataclasses.replace(settings, jobs=1)
+
+    def stop(progress):
+        steps.append(progress.step)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit_in(ONE, tmp_path / "job", graph_of(), kinds_of_images(), rest, stop)
+    assert steps[0] > 3
+
+
+def test_an_interrupted_job_leaves_no_process_behind(tmp_path):
+    found = []
+
+    def interrupt(progress):
+        found.extend(workers_of(tmp_path / "job"))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit_in(TWO, tmp_path / "job", graph_of(), kinds_of_images(), dataclasses.replace(FAST, epochs=4000), interrupt)
+    assert len(found) == 2 and not any(map(psutil.pid_exists, found))
+
+
+def test_an_error_of_ours_in_a_worker_is_raised_here(tmp_path):
+    data = kinds_of_images(labelled=False)
+    with pytest.raises(DataError, match="the loss needs labels"):
+        fit_in(TWO, tmp_path / "job", graph_of(), data, FAST)
+
+
+def test_options_that_torchrun_does_not_know_are_told(tmp_path):
+    with pytest.raises(WorkerError, match="torchrun ended before the training did: .*"):
+        fit_in(Processes(2, torchrun="--nodes-of-mine 2"), tmp_path / "job", graph_of(), kinds_of_images(), FAST)
+
+
+def workers_of(job: Path) -> list[int]:
+    """The processes that train in this folder."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if (
+            "pfir.train.distributed.worker" in words
+            and "pfir.train.distributed.launcher" not in words
+            and str(job) in words
+        ):
+            found.append(process.pid)
+    return found
