@@ -53,10 +53,10 @@ def test_training_brings_a_quantized_model_nearer_to_its_teacher_and_changes_no_
 def test_a_killed_training_goes_on_from_its_checkpoint(job, tmp_path, monkeypatch):
     whole = _trained(job, checkpoint=tmp_path / "a.npz").model.to_bytes()
     steps: list[int] = []
-    monkeypatch.setattr(quantization_aware, "tell", lambda progress, p, *_: _killed(p.step))
+    monkeypatch.setattr(quantization_aware, "tell", lambda progress, p, **_: _killed(p.step))
     with pytest.raises(KeyboardInterrupt):
         _trained(job, checkpoint=tmp_path / "b.npz")
-    monkeypatch.setattr(quantization_aware, "tell", lambda progress, p, *_: steps.append(p.step))
+    monkeypatch.setattr(quantization_aware, "tell", lambda progress, p, **_: steps.append(p.step))
     assert _trained(job, checkpoint=tmp_path / "b.npz").model.to_bytes() == whole
     assert steps[0] > KILLED_AT // 2
 

@@ -90,7 +90,7 @@ def test_a_checkpoint_goes_on_with_another_number_of_workers(tmp_path):
 
 def test_a_training_that_diverges_goes_back_in_all_workers():
     graph = attach_teacher(classifier(norm=False), classifier(norm=False))
-    settings = dataclasses.replace(FAST, learning_rate=3.0, warmup_share=0.2)
+    settings = dataclasses.replace(FAST, learning_rate=1.8, warmup_share=0.2)
     found = in_threads(2, graph, kinds_of_images(256), settings, "ecq")
-    assert all(len(r.notes) == 1 and "diverged" in r.notes[0] for r in found)
+    assert all(r.notes and "diverged" in r.notes[0] for r in found)
     assert near(found[0].arrays, found[1].arrays, 1e-30)

@@ -15,6 +15,7 @@ from pfir.errors import DataError, WorkerError
 from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher
 from pfir.train.distributed.launch import fit_in
 from pfir.train.distributed.processes import ONE, Processes
+from pfir.train.fitting.judges import Judges
 from pfir.train.settings import Settings
 from pfir.train.trainer import fit
 from tests.support.samples import kinds_of_images
@@ -50,7 +51,7 @@ def test_two_processes_with_half_the_batch_each_are_one_with_all_of_it(tmp_path)
         kinds_of_images(128),
         settings,
         told.append,
-        lambda a: next(scores),
+        Judges(lambda a: next(scores)),
     )
     assert near(two.arrays, one.arrays) and two.best_epoch == one.best_epoch == 2
     assert np.allclose([e["loss"] for e in two.curve], [e["loss"] for e in one.curve], atol=1e-6)
