@@ -73,6 +73,7 @@ def mimicry(
     """
     ours, theirs = heads(student, teacher)
     student, teacher = student.clone(), teacher.clone()
+    infer_shapes(student)
     features = student.graph.tensors()[ours.features]
     trainable = trainable_initializers(student)
     if ours.channels != theirs.channels:
