@@ -28,7 +28,7 @@ BATCH, LEAST = 16, 32
 MOST = 128
 RATE = 0.05
 """Of the input's standard deviation, the first step; the last one is near 0."""
-SHARE, MOST_S, MACS_A_SECOND = 0.05, 60.0, 2.5e10
+SHARE, MOST_S, MACS_A_SECOND = 0.05, 60.0, 6e10
 """What matching may take: of the time budget, at most, at a speed of forward and backward passes on two cores."""
 
 
