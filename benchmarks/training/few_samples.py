@@ -64,11 +64,11 @@ HEAD = """\
 # Training on few samples
 
 By `python benchmarks/training/few_samples.py`, cell by cell as time allowed; all figures are in `few_samples.json`
-beside this page. Channels (least-squares reconstruction, by what it costs) or whole residual branches are removed until
-the share of multiply-accumulates in the first column is left. Then each recipe trains for as many steps of 32 samples.
-Cells are accuracy in %, or fidelity to the original in % where there are no labels: in float / in eight bits, which are
-calibrated on the same few samples and not trained. Accuracy on CIFAR-10 is that on training images outside the few,
-which the original has seen.
+beside this page. Channels (the smallest weights, the rest made up for by least squares) or whole residual branches are
+removed until the share of multiply-accumulates in the first column is left. Then each recipe trains for as many steps
+of 32 samples. Cells are accuracy in %, or fidelity to the original in % where there are no labels: in float / in eight
+bits, which are calibrated on the same few samples and not trained. Accuracy on CIFAR-10 is that on training images
+outside the few, which the original has seen.
 """
 
 
@@ -155,7 +155,7 @@ def _row(arguments: argparse.Namespace, name: str, count: str, structure: str, w
             return {"refused": str(error)}
         found["steps"] = arguments.steps
     answers = reference(start, samples.validation, 2)
-    quantized = Quantizing(samples, reference(start, samples.scoring, 2), threads=2).nearest(student, INTEGERS)
+    quantized = Quantizing(samples, reference(start, samples.scoring, 2), threads=2).first(student, INTEGERS)
     for precision, model in (("float", student), ("int8", quantized.model)):
         scores = evaluate(model, samples.validation, answers, 2)
         found[precision] = {"accuracy": scores.accuracy, "fidelity": scores.fidelity, "divergence": scores.divergence}
@@ -191,7 +191,7 @@ def _pruned(start: Model, samples: Samples, share: float, structure: str) -> Mod
     """The model without channels, or without the branches that move its outputs least; None where it has none."""
     context = Context(calibrated(samples))
     if structure == "channels":
-        each = PruneChannels(macs=share, criterion="reconstruction", reconstruct=True)
+        each = PruneChannels(macs=share, criterion="magnitude", reconstruct=True)
         return run((each,), start, context)[0]
     whole, left, gone = model_cost(fix_sizes(start)).macs, start, ()
     branches, answers = channel_groups(start).branches, reference(start, samples.scoring, 2)
