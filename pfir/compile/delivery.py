@@ -127,6 +127,7 @@ def _run(run_context: RunContext, delivery: Delivery, recipe: Recipe) -> RunReco
         layers=layers(run_context, chosen.fine_tuned.model, before.latency),
         kept=tuple(Kept(*pin) for choice in found.choices for pin in choice.kept),
         training=chosen.fine_tuned.curve,
+        finalists=chosen.finalists,
         notes=notes,
         command=shlex.join(["pfir", *sys.argv[1:]]),
         recipe={"file": RECIPE, "weights": WEIGHTS, "groups pruned": len(recipe.parts["removed"])},

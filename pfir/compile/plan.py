@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from pfir.compile.deadline import Deadline
 from pfir.compile.request import DEFAULT_TIME_BUDGET_S, Request
+from pfir.compile.training.finalists import SHARE
 
 MOST_TRIALS = 200
 MOST_EPOCHS = 200
@@ -62,6 +63,7 @@ class Plan:
         trained = "no fine-tuning"
         if self.epochs:
             trained = f"{self.epochs} epochs of fine-tuning" if self.fixed_epochs else "the rest for fine-tuning"
+            trained += f" (up to {SHARE:.0%} {'more' if self.fixed_epochs else 'of it'} to compare finalists)"
         return f"plan: {self.total_s / 60:.3g} min in all (--time-budget): search {searched}, {trained}"
 
     def choosing_ends(self, elapsed_s: float) -> Deadline:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from pfir.backends.base import Backend
 from pfir.compile.calibration.samples import Samples
@@ -13,8 +14,10 @@ from pfir.compile.request import Request
 from pfir.compile.selection.searching import Found
 from pfir.compile.stages import Stages
 from pfir.compile.training.fine_tuning import FineTuned
+from pfir.compile.training.judging import Judge
 from pfir.report.progress import Progress
-from pfir.report.record import Alone
+from pfir.report.record import Alone, Finalist
+from pfir.system.host_cpu import usable_cores
 from pfir.target import Target
 
 
@@ -30,6 +33,11 @@ class RunContext:
     plan: Plan
     stages: Stages
     progress: Progress
+
+    @cached_property
+    def judge(self) -> Judge:
+        """What models are judged by, before training and after it."""
+        return Judge(self.models.teacher, self.samples, self.request.jobs or usable_cores(), self.request.seed)
 
     @property
     def models(self) -> RunModels:
@@ -52,6 +60,7 @@ class Chosen:
         notes: What a user should know, a sentence each.
         quantization: How it was quantized; None where all is float.
         alone: What eight bits and channels would have given alone.
+        finalists: What a short training found of the candidates, where it compared some.
     """
 
     found: Found
@@ -59,3 +68,4 @@ class Chosen:
     notes: tuple[str, ...] = ()
     quantization: Quantization | None = None
     alone: tuple[Alone, ...] = ()
+    finalists: tuple[Finalist, ...] = ()

@@ -70,6 +70,10 @@ class Workspace:
     def checkpoint(self) -> Path:
         return self.state / "checkpoint.npz"
 
+    def finalist_checkpoint(self, place: int) -> Path:
+        """The state of the short training of the finalist at this place."""
+        return self.state / f"finalist{place}.checkpoint.npz"
+
     @property
     def quantized_checkpoint(self) -> Path:
         """The state of training the quantized model, beside the finished one of the float model."""

@@ -27,6 +27,8 @@ TERMS = {
     "fidelity": "How well the compressed model agrees with the original, from 0 to 1; it needs no labels. For a "
     "classifier it is the share of samples on which both give the same best class; otherwise 1 minus the relative "
     "error of the outputs.",
+    "finalist": "One of the best candidates of the search, each unlike the others. Where the time allows, up to four "
+    "are trained briefly, and the one that is then nearest to the original gets the long training.",
     "fine-tuning": "Training what is left, with the original as the teacher (distillation), so that it recovers "
     "what the removal cost.",
     "fit layers": "Before fine-tuning, each layer's weights are solved for (least squares) so that it gives what "
@@ -71,6 +73,7 @@ STAGES = {
     "rank branches": "rank residual branches",
     "search": "search: try candidates",
     "fit layers": "fit the layers' weights",
+    "train finalists": "train finalists briefly",
     "fine-tune": "fine-tune",
     "quantize": "quantize",
     "train quantized": "train the quantized model",

@@ -32,6 +32,7 @@ def page(report: Mapping) -> str:
         section("Eight bits and channels", _alone(report)),
         section("Search", search_plot(report)),
         section("Channels of each group of layers", _widths(report)),
+        section("Finalists", _finalists(report)),
         section("Fine-tuning", _training(report)),
         section("What was assumed", _assumed(report)),
         section("Where the time went", _stages(report)),
@@ -194,6 +195,26 @@ def _width(width: Mapping) -> str:
     bar = f'<div class="track"><u style="width:{share:.1f}%"></u></div>'
     numbers = f"<em>{width['before']} → {width['after'] or 'gone'}</em>"
     return f'<div class="width" title="{name}"><span><bdi>{name}</bdi></span>{bar}{numbers}</div>'
+
+
+def _finalists(report: Mapping) -> str:
+    """What a short training made of each candidate that it compared."""
+    found = report["finalists"]
+    if not found:
+        return ""
+    columns = ("candidate", "divergence untrained", "after the short training", "fidelity", "steps", "")
+    head = f"<tr>{''.join(f'<th>{name}</th>' for name in columns)}</tr>"
+    table = [
+        row(
+            str(f["place"]),
+            *(("n", svg.number(f[key])) for key in ("untrained", "divergence")),
+            ("n", svg.percent(f["fidelity"])),
+            ("n", str(f["steps"])),
+            ("soft", "got the long training" if f["chosen"] else ""),
+        )
+        for f in found
+    ]
+    return f"<table>{head}{''.join(table)}</table>{explained('finalist', 'divergence', 'fidelity')}"
 
 
 def _training(report: Mapping) -> str:

@@ -158,6 +158,26 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Finalist:
+    """A candidate of the search that was trained briefly, beside others, to choose the one for the long training.
+
+    Args:
+        place: Its place in the search, from 1.
+        untrained: Its divergence from the original before the short training, on samples kept back.
+        divergence, fidelity: Of the original, after it.
+        steps: Of the short training.
+        chosen: Whether it went on.
+    """
+
+    place: int
+    untrained: float
+    divergence: float
+    fidelity: float
+    steps: int
+    chosen: bool = False
+
+
+@dataclass(frozen=True)
 class Epoch:
     """A point of the training curve.
 
@@ -191,6 +211,7 @@ class RunRecord:
         passes: Texts of the passes, in order.
         recipe: The parameters that were chosen, for the reader.
         alone: What eight bits alone, and channels alone, would have given; empty where that was not asked.
+        finalists: Candidates that a short training compared; empty where the best of the search was trained at once.
         tuning: Which kernels of the library are as was measured; None where there was no choice.
         notes: What a user should know, one sentence each.
     """
@@ -216,6 +237,7 @@ class RunRecord:
     layers: tuple[Layer, ...] = ()
     kept: tuple[Kept, ...] = ()
     training: tuple[Epoch, ...] = ()
+    finalists: tuple[Finalist, ...] = ()
     notes: tuple[str, ...] = ()
     command: str = ""
     recipe: Mapping[str, object] = field(default_factory=dict)
@@ -266,6 +288,7 @@ def build(run: RunRecord) -> dict[str, object]:
         "layers": [asdict(layer) for layer in run.layers],
         "kept": [asdict(kept) for kept in run.kept],
         "trials": [asdict(trial) for trial in run.trials],
+        "finalists": [asdict(finalist) for finalist in run.finalists],
         "training": [{**vars(e), "metrics": dict(e.metrics)} for e in run.training],
         "command": run.command,
         "recipe": dict(run.recipe),

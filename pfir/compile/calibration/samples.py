@@ -44,10 +44,11 @@ class Samples:
         calibration: What statistics of activations are taken on; part of `train`.
         scoring: What candidates are ranked on, against the original; `judging` is the end of it, the rest is part of
             `train`.
-        judging: What tells whether fine-tuning helped; all of `scoring` where there are too few samples to keep some
+        judging: What fine-tuning chooses by; all of `scoring` where there are too few samples to keep some
             back, and samples of its own where they are generated.
         validation: What the report's accuracy and fidelity are measured on.
         notes: What a user should know of how they were chosen.
+        unseen: Part of `--validation`, which tells whether training helped; None without it.
     """
 
     train: Dataset
@@ -56,6 +57,7 @@ class Samples:
     judging: Dataset
     validation: Dataset
     notes: tuple[str, ...] = ()
+    unseen: Dataset | None = None
 
     @property
     def kind(self) -> str:
@@ -83,7 +85,8 @@ def open_samples(request: Request, model: Model, original: Model) -> Samples:
     if request.validation is not None:
         unseen, more = _opened(request.validation, request, model)
         unseen, fewer = _affordable_validation(unseen, request, model)
-        return _parts(given, unseen, request, model, (*said, *more, *fewer))
+        parts = _parts(given, unseen, request, model, (*said, *more, *fewer))
+        return replace(parts, unseen=_drawn(unseen, affordable(model, request), request.seed))
     if len(given) < 2:
         raise DataError(f"{request.data} holds {len(given)} sample; at least 2 are needed, one to measure with")
     share = min(VALIDATION_SHARE, MOST_VALIDATION / len(given))
@@ -102,12 +105,16 @@ def _affordable_validation(data: Dataset, request: Request, model: Model) -> tup
     most = max(LEAST_VALIDATION, int(VALIDATION_MACS_A_SECOND * _budget_s(request) / _sample_macs(model)))
     if most >= len(data):
         return data, ()
-    chosen = np.sort(np.random.default_rng(request.seed).permutation(len(data))[:most])
     note = (
         f"{most} of the {len(data)} samples of --validation, drawn by --seed, measure the result: all of them would "
         "take too much of the time budget (--time-budget)."
     )
-    return data.subset(chosen), (note,)
+    return _drawn(data, most, request.seed), (note,)
+
+
+def _drawn(data: Dataset, most: int, seed: int) -> Dataset:
+    """At most so many of the samples, in their order."""
+    return data.subset(np.sort(np.random.default_rng(seed).permutation(len(data))[:most]))
 
 
 def affordable(model: Model, request: Request) -> int:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pfir.compile.deadline import Deadline
 from pfir.compile.methods.pricing import Limits
 from pfir.compile.plan import Plan
+from pfir.compile.selection.finalists import finalists
 from pfir.compile.selection.search_context import BATCH, SearchContext
 from pfir.compile.selection.searching import Found, SearchRun, Teller, built_by, fingerprint, points
 from pfir.errors import OutOfTime
@@ -122,6 +123,7 @@ def _as_found(fitting: Fitting, candidate: Found, best: Trial, trials: Sequence[
         candidate,
         model=fitting.model_of(best.parameters, candidate),
         parameters=best.parameters,
+        finalists=tuple(t.parameters for t in finalists(trials)),
         trials=(*(replace(t, chosen=False) for t in first.trials), *points(trials, best)),
         seconds=first.seconds + sum(t.seconds for t in trials),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from pfir.compile.methods.pricing import Limits
+from pfir.compile.selection.comparing import with_rivals
 from pfir.compile.selection.fitted_search import best_fitted
 from pfir.compile.selection.search_context import SearchContext
 from pfir.compile.selection.searching import Found, search_for
@@ -40,7 +41,8 @@ def measured_search(selection: Selection, search_context: SearchContext) -> tupl
 
     with run.stages("fit layers"):
         how = selection.how(selection.workspace.journal(fitted=True), run.plan.fitting_ends(selection.elapsed_s))
-        return best_fitted(search_context, nearest.limits, nearest.found, how, keeps), notes
+        best = best_fitted(search_context, nearest.limits, nearest.found, how, keeps)
+        return with_rivals(search_context, best, selection.rivals, how, keeps), notes
 
 
 def _attempts(selection: Selection, search_context: SearchContext) -> list[_Attempt]:

@@ -33,6 +33,7 @@ class Found:
         seconds: Spent on the search.
         parameters: What the search chose; empty where nothing was searched.
         finalists: The parameters of the best candidates, each unlike the others, this one's first.
+        rivals: Others of these, built, that a short training is to compare with this one.
     """
 
     model: Model
@@ -41,6 +42,7 @@ class Found:
     seconds: float = 0.0
     parameters: Mapping[str, float] = field(default_factory=dict)
     finalists: tuple[Mapping[str, float], ...] = ()
+    rivals: tuple[Found, ...] = ()
 
     @property
     def texts(self) -> tuple[str, ...]:

@@ -5,20 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pfir.compile.deadline import Deadline
+from pfir.compile.deadline import NEVER, Deadline
 from pfir.compile.measuring.evaluator import Evaluator
 from pfir.compile.methods.pricing import Limits
 from pfir.compile.plan import Plan
 from pfir.compile.precision.layers import FLOATS, Precision
 from pfir.compile.precision.quantizing import Quantizing
 from pfir.compile.run_context import Chosen, RunContext
+from pfir.compile.selection.comparing import Comparison, said
 from pfir.compile.selection.fitted_search import fitted_if_nearer
 from pfir.compile.selection.search_context import SearchContext, calibrated
 from pfir.compile.selection.searching import Found, SearchRun
-from pfir.compile.training.fine_tuning import FineTuned, FineTuning, fine_tune
+from pfir.compile.training.finalists import MOST, ShortTraining, short_training
+from pfir.compile.training.fine_tuning import FineTuned, FineTuning, fine_tune, settings_for
 from pfir.compile.training.quantization_aware import joined_curves, train_quantized
+from pfir.compile.training.teaching import Teaching
 from pfir.compile.workspace import Workspace
-from pfir.run.evaluate import evaluate
+from pfir.report.record import Finalist
 
 LEAST_S = 10.0
 """Less time is not worth a training of the quantized model, whose gradients alone take some seconds to build."""
@@ -74,8 +77,14 @@ class Selection:
     def finished(self, found: Found) -> Chosen:
         """The candidate after training and, where layers compute in eight bits, quantized and trained again."""
         behind = self._share_behind(found)
-        chosen = self.quantized(self._fine_tuned(found, behind))
+        chosen = self.quantized(self._fine_tuned(*self._compared(found, behind), behind))
         return self.trained_quantized(chosen) if behind else chosen
+
+    @property
+    def rivals(self) -> int:
+        """How many candidates beside the best a short training will compare."""
+        planned = self._short_training(self._budget_s(0.0), MOST)
+        return planned.count - 1 if planned else 0
 
     def quantized(self, chosen: Chosen) -> Chosen:
         """The result with integers for weights where layers compute in eight bits, chosen without training."""
@@ -93,7 +102,7 @@ class Selection:
         if how is None or not plan.quantized_epochs or (budget_s is not None and budget_s < LEAST_S):
             return chosen
         tuning = self._tuning(plan.quantized_epochs, budget_s, self.workspace.quantized_checkpoint)
-        rest = (self.run.models.teacher, self.run.samples, tuning, self.run.progress)
+        rest = (self.run.models.teacher, self.run.samples, tuning, self.run.progress, self.run.judge)
         with self.run.stages("train quantized"):
             tuned = train_quantized(chosen.fine_tuned.model, how.way.weight_bits, *rest)
         joined = joined_curves(chosen.fine_tuned.curve, tuned.curve)
@@ -106,15 +115,40 @@ class Selection:
         to be made up for, since a step with integers in place takes twice as long and teaches no more."""
         if not self.precision.integers or not self.rounding_loss or not self.run.plan.epochs:
             return 0.0
-        samples, threads = self.run.samples.judging, self.run.request.jobs or 1
-        lost = evaluate(found.model, samples, self.run.models.teacher, threads).divergence
+        lost = self.run.judge.scores(found.model).divergence
         share = self.rounding_loss / (self.rounding_loss + lost)
         return share if share >= LEAST_SHARE else 0.0
 
-    def _fine_tuned(self, found: Found, behind: float) -> Chosen:
+    def _compared(self, found: Found, behind: float) -> tuple[Found, tuple[Finalist, ...]]:
+        """The candidate that a short training of it and its rivals speaks for, and what was found of each."""
+        budget_s = self._budget_s(behind)
+        short = self._short_training(budget_s, 1 + len(found.rivals))
+        if short is None:
+            return replace(found, rivals=()), ()
+        run, how = self.run, self._tuning(self.run.plan.epochs, budget_s, self.workspace.checkpoint)
+        settings = settings_for(run.models.teacher, run.samples, how, self.run.judge.augment)
+        activations = calibrated(run.samples)
+        teaching = Teaching(run.models.teacher, run.samples, activations, settings, how.recipe, NEVER, run.progress)
+        with run.stages("train finalists"):
+            return Comparison(teaching, short, self.run.judge, self.workspace.finalist_checkpoint).best(found)
+
+    def _short_training(self, budget_s: float | None, found: int) -> ShortTraining | None:
+        """How finalists are compared; None where there is no training, or none long enough."""
+        epochs, samples = self.run.plan.epochs, self.run.samples
+        if not epochs or (budget_s is not None and budget_s <= 0):
+            return None
+        how = self._tuning(epochs, budget_s, self.workspace.checkpoint)
+        settings = settings_for(self.run.models.teacher, samples, how, self.run.judge.augment)
+        return short_training(found, settings, len(samples.train))
+
+    def _budget_s(self, behind: float) -> float | None:
+        """Seconds for training from now on, but for the share that comes behind quantization."""
+        return self.run.plan.training_s(self.elapsed_s, self.precision.integers, behind)
+
+    def _fine_tuned(self, found: Found, finalists: tuple[Finalist, ...], behind: float) -> Chosen:
         """The candidate after training, as far as the plan has epochs and time for it, but for the share behind it."""
         plan = self.run.plan
-        budget_s = plan.training_s(self.elapsed_s, self.precision.integers, behind)
+        budget_s = self._budget_s(behind)
         if not plan.epochs:
             return Chosen(found, FineTuned(found.model))
         if budget_s is not None and budget_s <= 0:
@@ -122,8 +156,10 @@ class Selection:
         how = self._tuning(plan.epochs, budget_s, self.workspace.checkpoint)
         samples, teacher = self.run.samples, self.run.models.teacher
         with self.run.stages("fine-tune"):
-            tuned = fine_tune(found.model, teacher, samples, calibrated(samples), how, self.run.progress)
-            return Chosen(found, tuned)
+            tuned = fine_tune(
+                found.model, teacher, samples, calibrated(samples), how, self.run.progress, self.run.judge
+            )
+            return Chosen(found, tuned, said(finalists), finalists=finalists)
 
     def _tuning(self, epochs: int, budget_s: float | None, checkpoint: Path) -> FineTuning:
         request = self.run.request

@@ -4,39 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from pfir.compile.calibration.samples import Samples
-from pfir.compile.deadline import NEVER, Deadline
-from pfir.compile.methods.candidates import adopt
-from pfir.compile.training.held_back import ACCURACY, FIDELITY, HELD_BACK_LOSS, HeldBack
-from pfir.data.base import Dataset
+from pfir.compile.deadline import Deadline
+from pfir.compile.training.held_back import ACCURACY, FIDELITY, HELD_BACK_LOSS
+from pfir.compile.training.judging import Judge, augmentation
+from pfir.compile.training.recipes import DISTIL
+from pfir.compile.training.teaching import Teaching
 from pfir.errors import TrainingError
 from pfir.ir.model import Model
-from pfir.ir.training import TrainingGraph
-from pfir.passes.base import Activations, Context
-from pfir.passes.batch_norm.fold import FoldBatchNorm
-from pfir.passes.batch_norm.restore import RestoreBatchNorm
-from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher, is_classifier
+from pfir.passes.base import Activations
+from pfir.passes.distillation.attach_teacher import is_classifier
 from pfir.passes.distillation.losses import PREFIX as LOSS
-from pfir.passes.pipeline import run
 from pfir.report.progress import Progress
 from pfir.report.record import Epoch
-from pfir.run.evaluate import Scores, evaluate
-from pfir.system.memory import give_back
-from pfir.train.distributed.launch import fit_in
+from pfir.system.host_cpu import usable_cores
 from pfir.train.distributed.processes import ONE, Processes
 from pfir.train.engines.choice import AUTO_ENGINE
-from pfir.train.fitting.judges import Judges
-from pfir.train.fitting.progress import Progress as Step
 from pfir.train.settings import Settings
 from pfir.train.trainer import Result
 
 MANY_SAMPLES = 10_000
-FEW_SAMPLES = 800
 LEARNING_RATE = {"many": 0.05, "few": 0.01, "values": 0.003}
 """Peaks with many samples and with few; `values` for what is no classifier, and has few: MediaPipe's face net, whose
 loss has a curvature of 1,900 along its weights, learns at 0.003 from the first epoch on."""
@@ -46,10 +35,6 @@ second: at 0.05 it loses in the first steps what it has, and five epochs do not 
 channels gone, diverged by 0.05)."""
 CLIP = 2.0
 """Without it the first steps at such a rate wreck a network whose loss is T^2 times a divergence."""
-LABEL_WEIGHT = 0.3
-LEAST_S = 1.0
-SAME_WHEN_FLIPPED = 0.85
-"""Images whose mirror image the original puts into the same class this often may be mirrored in training."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +60,7 @@ class FineTuning:
         engine: What differentiates (`--engine`).
         processes: Those that train together (`--nproc`).
         folder: For the files that they read and write.
+        recipe: What the student learns (`recipes.py`).
     """
 
     epochs: int
@@ -85,10 +71,17 @@ class FineTuning:
     engine: str = AUTO_ENGINE
     processes: Processes = ONE
     folder: Path = Path()
+    recipe: str = DISTIL
 
 
 def fine_tune(
-    student: Model, teacher: Model, samples: Samples, activations: Activations, how: FineTuning, progress: Progress
+    student: Model,
+    teacher: Model,
+    samples: Samples,
+    activations: Activations,
+    how: FineTuning,
+    progress: Progress,
+    judge: Judge | None = None,
 ) -> FineTuned:
     """The student after distillation; as it was, with a note, where it cannot be trained or training made it worse.
 
@@ -96,32 +89,27 @@ def fine_tune(
         student: The compressed model; not changed.
         teacher: What it learns from.
         activations: Of any model, on the calibration data.
+        judge: Tells whether training helped; made of the samples where none is given.
     """
     ends = Deadline.within(how.budget_s)
-    settings = settings_for(teacher, samples, how)
-    before = evaluate(student, samples.judging, teacher, settings.threads)
-    settings = careful(settings, before.divergence)
+    judge = judge or judge_for(teacher, samples, how)
+    settings = careful(settings_for(teacher, samples, how, judge.augment), judge.scores(student).divergence)
+    rest = (how.recipe, ends, progress, how.processes, how.folder)
+    teaching = Teaching(teacher, samples, activations, settings, *rest)
     try:
-        restored, _ = run((RestoreBatchNorm(),), student, Context(activations=activations, seed=how.seed))
-        graph = without_slopes(attach_teacher(restored, teacher, distillation_for(samples, bool(settings.mixing))))
-        give_back()
-        held_back = HeldBack(samples.judging, teacher, lambda x: with_arrays(restored, x), settings.threads)
-        timed = until(ends, settings)
-        told = partial(tell, progress, settings=timed, held_back=held_back)
-        result = fit_in(how.processes, how.folder, graph, samples.train, timed, told, Judges(watch=held_back))
+        tuned, result = teaching.of(student)
     except TrainingError as error:
         return FineTuned(student, notes=(f"not fine-tuned: {error}",))
-    give_back()  # the buffers of training, before two models are run on what judges them
-    folded, _ = run((FoldBatchNorm(),), with_arrays(restored, result.arrays), Context())
-    tuned = student.clone()
-    adopt(tuned, folded)
-    tuned.record("fine-tune")
     curve = curve_of(result)
-    after = evaluate(tuned, samples.judging, teacher, settings.threads)
-    if _worse(before, after):
+    if judge.is_worse(tuned, student):
         note = "fine-tuning made the model worse and was dropped; more data or epochs may help"
         return FineTuned(student, curve, (*result.notes, note))
     return FineTuned(tuned, curve, tuple(result.notes), as_recipe(settings, result))
+
+
+def judge_for(teacher: Model, samples: Samples, how: FineTuning) -> Judge:
+    """What models of this training are judged by."""
+    return Judge(teacher, samples, how.jobs or usable_cores(), how.seed)
 
 
 def careful(settings: Settings, divergence: float) -> Settings:
@@ -130,33 +118,14 @@ def careful(settings: Settings, divergence: float) -> Settings:
     return replace(settings, learning_rate=min(rate, NEAR_RATE)) if divergence < NEAR else settings
 
 
-def without_slopes(graph: TrainingGraph) -> TrainingGraph:
-    """The graph with every slope of PRelu as it is.
+def settings_for(teacher: Model, samples: Samples, how: FineTuning, augment: str | None = None) -> Settings:
+    """How a student of this teacher learns from these samples.
 
-    Behind a slope there may be a layer of any size, and no BatchNormalization between: in MediaPipe's face net the loss
-    has a curvature of 35,000 along one of 24 slopes before an output, and of 1,900 along all else together. A rate that
-    this slope could bear teaches the rest nothing.
+    Args:
+        augment: How samples are augmented, where that is known already.
     """
-    slopes = {t.name for n in graph.model.nodes() if n.op == "PRelu" for t in n.inputs[1:]}
-    return replace(graph, trainable=tuple(n for n in graph.trainable if n not in slopes))
-
-
-def augmentation(teacher: Model, data: Dataset) -> str:
-    """`flip-crop` for images that the original classifies alike when mirrored, else `none`."""
-    probe = data.batch(np.arange(min(len(data), 256)))
-    if len(probe) != 1 or next(iter(probe.values())).ndim != 4 or not is_classifier(teacher):
-        return "none"
-    name, images = next(iter(probe.items()))
-    mirrored = np.ascontiguousarray(np.flip(images, 2 if images.shape[3] < images.shape[1] else 3))
-    from pfir.run.session import Session
-
-    session = Session(teacher)
-    answers = [next(iter(session.predict({name: x}).values())).argmax(1) for x in (images, mirrored)]
-    return "flip-crop" if np.mean(answers[0] == answers[1]) >= SAME_WHEN_FLIPPED else "none"
-
-
-def settings_for(teacher: Model, samples: Samples, how: FineTuning) -> Settings:
-    """How a student of this teacher learns from these samples."""
+    if augment is None:
+        augment = augmentation(teacher, samples.train) if samples.kind == "given" else "none"
     many = len(samples.train) >= MANY_SAMPLES
     return Settings(
         epochs=how.epochs,
@@ -166,35 +135,12 @@ def settings_for(teacher: Model, samples: Samples, how: FineTuning) -> Settings:
         clip=CLIP,
         seed=how.seed,
         jobs=how.jobs,
-        augment=augmentation(teacher, samples.train) if samples.kind == "given" else "none",
+        augment=augment,
         renew=samples.kind == "generated",
         time_budget_s=how.budget_s,
         checkpoint=how.checkpoint,
         engine=how.engine,
     )
-
-
-def distillation_for(samples: Samples, mixed: bool = False) -> DistillationSettings:
-    """What a student learns from them: the teacher's answers, and labels or values where there are some.
-
-    Args:
-        mixed: Whether samples are mixed by twos.
-    """
-    labelled, valued = samples.labelled, samples.train.targets is not None
-    # A few hundred samples tell less about the statistics of a layer than the calibration data did.
-    frozen = len(samples.train) < FEW_SAMPLES
-    return DistillationSettings(
-        teacher_weight=1.0,
-        label_weight=LABEL_WEIGHT if labelled else 0.0,
-        target_weight=LABEL_WEIGHT if valued else 0.0,
-        mixed=mixed,
-        frozen_batch_norm=frozen,
-    )
-
-
-def until(ends: Deadline, settings: Settings) -> Settings:
-    """The settings with what is left of the time, where there is an end."""
-    return settings if ends == NEVER else replace(settings, time_budget_s=max(ends.left_s(), LEAST_S))
 
 
 def as_recipe(settings: Settings, result: Result) -> dict[str, object]:
@@ -210,33 +156,6 @@ def as_recipe(settings: Settings, result: Result) -> dict[str, object]:
 def curve_of(result: Result) -> tuple[Epoch, ...]:
     """The training curve, as the report shows it."""
     return tuple(_epoch(entry) for entry in result.curve)
-
-
-def with_arrays(model: Model, arrays: Mapping[str, np.ndarray]) -> Model:
-    """A copy with these values; what stands in the training graph alone, as adaptors of features do, is left out."""
-    copy = model.clone()
-    held = copy.initializers()
-    copy.set_arrays({name: array for name, array in arrays.items() if name in held})
-    copy.source = None
-    return copy
-
-
-def tell(progress: Progress, p: Step, settings: Settings, held_back: HeldBack) -> None:
-    """Show how far a training is, and how it did last on samples held back."""
-    if p.note:
-        progress.note(p.note)
-    share = p.step / max(p.steps, 1)
-    if settings.time_budget_s and p.seconds_left is not None:
-        share = max(share, 1 - p.seconds_left / settings.time_budget_s)
-    progress.step(
-        min(1.0, share),
-        f"epoch {p.epoch}, loss {p.loss:.4f}{held_back.told}, rate {p.learning_rate:.2g}, "
-        f"{p.samples_per_s:.0f} samples/s",
-    )
-
-
-def _worse(before: Scores, after: Scores) -> bool:
-    return after.divergence > before.divergence and after.fidelity < before.fidelity
 
 
 def _epoch(entry: dict) -> Epoch:

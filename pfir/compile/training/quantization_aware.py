@@ -9,18 +9,11 @@ from functools import partial
 from pfir.compile.calibration.samples import Samples
 from pfir.compile.deadline import Deadline
 from pfir.compile.precision.layers import TRAINED
-from pfir.compile.training.fine_tuning import (
-    FineTuned,
-    FineTuning,
-    as_recipe,
-    curve_of,
-    distillation_for,
-    settings_for,
-    tell,
-    until,
-    without_slopes,
-)
+from pfir.compile.training.fine_tuning import FineTuned, FineTuning, as_recipe, curve_of, judge_for, settings_for
 from pfir.compile.training.held_back import HeldBack
+from pfir.compile.training.judging import Judge
+from pfir.compile.training.recipes import distillation_for
+from pfir.compile.training.teaching import tell, until, without_slopes
 from pfir.errors import TrainingError, UsageError
 from pfir.ir.model import Model
 from pfir.passes.distillation.attach_teacher import attach_teacher
@@ -30,7 +23,6 @@ from pfir.passes.quantization.qdq.integer_layers import integer_layers
 from pfir.passes.quantization.rounding.chains import shorten_chains
 from pfir.report.progress import Progress
 from pfir.report.record import Epoch
-from pfir.run.evaluate import evaluate
 from pfir.system.memory import give_back
 from pfir.train.distributed.launch import fit_in
 from pfir.train.fitting.judges import Judges
@@ -42,7 +34,13 @@ taught nothing in six epochs, 0.3 most, and 1 less."""
 
 
 def train_quantized(
-    model: Model, weight_bits: int, teacher: Model, samples: Samples, how: FineTuning, progress: Progress
+    model: Model,
+    weight_bits: int,
+    teacher: Model,
+    samples: Samples,
+    how: FineTuning,
+    progress: Progress,
+    judge: Judge | None = None,
 ) -> FineTuned:
     """The quantized model after distillation; as it was, with a note, where that cannot be, or brought it no nearer.
 
@@ -52,11 +50,13 @@ def train_quantized(
         model: Standard ONNX Q/DQ; not changed.
         weight_bits: 2 to 8.
         teacher: What it learns from.
+        judge: Tells whether training helped; made of the samples where none is given.
 
     Source: Esser et al., "Learned Step Size Quantization", ICLR 2020, arXiv:1902.08153, section 2, with the original
     as the teacher.
     """
-    ends, settings = Deadline.within(how.budget_s), settings_for(teacher, samples, how)
+    ends, judge = Deadline.within(how.budget_s), judge or judge_for(teacher, samples, how)
+    settings = settings_for(teacher, samples, how, judge.augment)
     rate = RATE_OF_EIGHT if weight_bits == LARGEST_BITS else RATE_OF_FEWER
     settings = replace(settings, learning_rate=rate * settings.learning_rate)
     try:
@@ -75,7 +75,7 @@ def train_quantized(
     trained = fake.learnt(result.arrays)
     shorten_chains(trained, {layer.node for layer in integer_layers(trained)})
     trained.record(TRAINED)
-    before, after = (evaluate(m, samples.judging, teacher, settings.threads) for m in (model, trained))
+    before, after = judge.scores(model), judge.scores(trained)
     if after.divergence >= before.divergence:
         note = "training with integers in place brought the model no nearer to the original and was dropped"
         return FineTuned(model, notes=(*result.notes, note))

@@ -3,17 +3,17 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pfir.compile.training import fine_tuning as finetune
-from pfir.compile.training.fine_tuning import FineTuning, augmentation, careful, fine_tune, without_slopes
-from pfir.data import open_data
+from pfir.compile.training import recipes
+from pfir.compile.training.fine_tuning import FineTuning, careful, fine_tune
+from pfir.compile.training.judging import Judge
+from pfir.compile.training.teaching import without_slopes
 from pfir.errors import TrainingError
 from pfir.passes.distillation.attach_teacher import attach_teacher
 from pfir.passes.pruning.prune_channels import RATIO
 from pfir.report.progress import Silent
 from pfir.run.evaluate import evaluate
 from pfir.train.settings import Settings
-from tests.support.jobs import images, write_data, write_model
-from tests.support.net import Net
+from tests.support.jobs import write_data
 from tests.support.small_nets import after_conv
 from tests.test_compile.test_selection.search_context import channels, run_context, search_context
 
@@ -82,7 +82,7 @@ def test_the_same_seed_trains_the_same_weights(job):
 
 
 def test_training_that_makes_it_worse_is_dropped_with_a_note(job, monkeypatch):
-    monkeypatch.setattr(finetune, "_worse", lambda *_: True)
+    monkeypatch.setattr(Judge, "is_worse", lambda *_: True)
     tuned = _fine_tuned(job, epochs=1)
     assert tuned.model is job[2] and "was dropped" in tuned.notes[-1] and tuned.settings is None
 
@@ -91,33 +91,9 @@ def test_a_model_that_cannot_be_trained_stays_with_a_note(job, monkeypatch):
     def refuse(*_):
         raise TrainingError("operator X has no gradient")
 
-    monkeypatch.setattr(finetune, "attach_teacher", refuse)
+    monkeypatch.setattr(recipes, "attach_teacher", refuse)
     tuned = _fine_tuned(job)
     assert tuned.model is job[2] and tuned.notes == ("not fine-tuned: operator X has no gradient",)
-
-
-def test_images_are_mirrored_only_where_the_original_does_not_mind(model, tmp_path):
-    mirrored = images(64)
-    mirrored[..., 8:] = mirrored[..., 7::-1]
-    np.savez(tmp_path / "same.npz", x=mirrored)
-    net = Net(0)
-    left = np.zeros((3 * 256, 2), np.float32)
-    left.reshape(3, 16, 16, 2)[..., :8, 0] = 1
-    left.reshape(3, 16, 16, 2)[..., 8:, 1] = 1
-    x = net.op("Flatten", net.input("N", 3, 16, 16))
-    minds = net.model((net.op("MatMul", x, net.const(left)),))
-    same = open_data(tmp_path / "same.npz", minds.inputs())
-    assert augmentation(search_context(model).candidates.model, same) == "flip-crop"
-    np.savez(tmp_path / "other.npz", x=images(64) + np.linspace(-9, 9, 16, dtype=np.float32))
-    assert augmentation(minds, open_data(tmp_path / "other.npz", minds.inputs())) == "none"
-
-
-def test_what_is_no_image_is_not_mirrored(tmp_path):
-    net = Net(0)
-    signal = net.model((net.dense(net.input("N", 8), 8, 3),))
-    path = write_model(tmp_path, signal)
-    np.savez(tmp_path / "x.npz", x=np.ones((5, 8), np.float32))
-    assert path.exists() and augmentation(signal, open_data(tmp_path / "x.npz", signal.inputs())) == "none"
 
 
 @pytest.mark.parametrize(("divergence", "rate"), [(0.5, 0.05), (0.05, 0.01)])
@@ -144,5 +120,5 @@ def test_the_curve_tells_of_samples_held_back(job):
 def test_values_of_the_data_are_learnt_beside_the_teachers(model):
     samples = run_context(model).samples
     samples.train.targets = np.zeros((len(samples.train), 4), np.float32)
-    assert finetune.distillation_for(samples).target_weight == finetune.LABEL_WEIGHT
-    assert finetune.distillation_for(samples, mixed=True).mixed
+    assert recipes.distillation_for(samples).target_weight == recipes.LABEL_WEIGHT
+    assert recipes.distillation_for(samples, mixed=True).mixed
