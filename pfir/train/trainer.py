@@ -16,6 +16,7 @@ from pfir.train import checkpoint
 from pfir.train.checkpoint import State
 from pfir.train.engines.choice import ORT
 from pfir.train.feeding.source import Source
+from pfir.train.masks import Masks
 from pfir.train.optimizing.schedule import Schedule
 from pfir.train.optimizing.sgd import NesterovSgd
 from pfir.train.session import TrainSession
@@ -107,8 +108,9 @@ def fit(
     try:
         graph = _with_variances(graph, source)
         session = TrainSession(graph, source.shapes(), settings.batch, settings.threads, settings.engine, halves=True)
-        key = _key(graph, data, settings, session)
-        return _Run(session, source, settings, key, on_progress or (lambda _: None), evaluate).run(began)
+        masks = Masks(graph, session.parameters)
+        key = _key(graph, data, settings, session, masks)
+        return _Run(session, source, settings, masks, key, on_progress or (lambda _: None), evaluate).run(began)
     finally:
         source.close()
         if session:
@@ -123,10 +125,10 @@ def _with_variances(graph: TrainingGraph, source: Source) -> TrainingGraph:
     return replace(graph, model=model)
 
 
-def _key(graph: TrainingGraph, data: Dataset, settings: Settings, session: TrainSession) -> str:
+def _key(graph: TrainingGraph, data: Dataset, settings: Settings, session: TrainSession, masks: Masks) -> str:
     parts = hashlib.sha256()
     names = (*session.scalars, *session.parameters.views)
-    for text in (session.engine, data.fingerprint(), settings.identity(), graph.loss, *names):
+    for text in (session.engine, data.fingerprint(), settings.identity(), graph.loss, masks.identity, *names):
         parts.update(text.encode() + b"\0")
     parts.update(session.parameters.flat.tobytes())
     return parts.hexdigest()
@@ -156,12 +158,13 @@ class _Run:
         session: TrainSession,
         source: Source,
         settings: Settings,
+        masks: Masks,
         key: str,
         on_progress: Callable[[Progress], None],
         evaluate: Callable[[Arrays], float] | None,
     ) -> None:
         self._session, self._source, self._settings, self._key = session, source, settings, key
-        self._on_progress, self._evaluate = on_progress, evaluate
+        self._on_progress, self._evaluate, self._masks = on_progress, evaluate, masks
         self._steps = settings.epochs * source.steps_per_epoch
         self._schedule = Schedule(settings.learning_rate, settings.warmup_share)
         decay = session.parameters.mask({n: x.ndim >= 2 for n, x in session.parameters.views.items()})
@@ -220,6 +223,7 @@ class _Run:
         if totals.step == FIRST_STEPS:
             totals.start = totals.sums[0] / totals.summed
         totals.seconds = self._before + time.monotonic() - self._began
+        self._masks.apply(self._optimizer.velocity, self._progress())
 
     def _end_epoch(self) -> None:
         totals = self._totals
@@ -243,7 +247,8 @@ class _Run:
     def _score(self, evaluate: Callable[[Arrays], float], epoch: int) -> float:
         arrays, totals = self._session.arrays(), self._totals
         score = float(evaluate(arrays))
-        if totals.best_score is None or score > totals.best_score:
+        better = totals.best_score is None or score > totals.best_score
+        if better and self._masks.is_complete(self._progress()):
             totals.best_score, totals.best_epoch, self._best = score, epoch, arrays
         return score
 
@@ -308,6 +313,7 @@ class _Run:
         self._session.parameters.flat[:] = moment["parameters"]
         self._session.set_statistics(moment["statistics"])
         self._optimizer.velocity[:] = moment["velocity"]
+        self._masks.look()
 
     def _save_now_and_then(self) -> None:
         if time.monotonic() - self._saved > self._settings.checkpoint_every_s:

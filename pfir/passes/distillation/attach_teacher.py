@@ -9,7 +9,7 @@ import onnx_graphsurgeon as gs
 
 from pfir.errors import UsageError
 from pfir.ir.model import Model
-from pfir.ir.training import TrainingGraph, trainable_initializers
+from pfir.ir.training import TrainingGraph, sparse_initializers, trainable_initializers
 from pfir.passes.distillation import losses
 
 
@@ -44,7 +44,7 @@ class DistillationSettings:
 def attach_teacher(
     student: Model, teacher: Model | None, settings: DistillationSettings | None = None
 ) -> TrainingGraph:
-    """A training graph over copies of both models.
+    """A training graph over copies of both models, in which the zeros of sparse weights stay.
 
     A classifier (one float output `[N, K]`, K >= 2; a Softmax at its end is looked through) learns
     `teacher_weight * T^2 KL + label_weight * cross-entropy`; anything else learns the mean over its outputs of the
@@ -190,4 +190,5 @@ class Terms:
             self._inputs,
             self._variances,
             settings.frozen_batch_norm,
+            sparse_initializers(student, trainable),
         )
