@@ -59,13 +59,16 @@ def sparsegpt(task: Task) -> Solution:
 
 
 def obc(task: Task) -> Solution:
-    """The exact optimal brain surgeon; of large layers SparseGPT. See `exact.ExactElimination`."""
+    """The exact optimal brain surgeon; of large layers SparseGPT's zeros, and what stays solved for at once.
+
+    See `exact.ExactElimination`.
+    """
     if task.moments is None:
         return magnitude(task)
     pairs = zip(task.layer.weight, task.gram(), strict=True)
     parts = [ExactElimination(w, g, task.pattern, task.layer.taps) for w, g in pairs]
     if sum(part.work for part in parts) > MOST_WORK:
-        return sparsegpt(task)
+        return reconstructed(task, sparsegpt(task))
     return lambda share: np.stack([part.at(share) for part in parts])
 
 

@@ -46,7 +46,7 @@ def by_losses(tasks: Sequence[Task], solutions: Mapping[str, Solution], sparsity
     """The shares of the least sum of losses with so many zeros in all, by dynamic programming.
 
     The loss of a weight at a level is the squared error of its layer's outputs over their energy; where nothing is
-    known of what it multiplies, of its own numbers.
+    known of what it multiplies, of its own numbers. Where the levels leave more zeros than asked for, all have less.
 
     Source: Frantar and Alistarh, "SPDY: Accurate Pruning with Speedup Guarantees", ICML 2022, arXiv:2201.13096,
     section 3.2, with numbers of weights for times.
@@ -55,8 +55,9 @@ def by_losses(tasks: Sequence[Task], solutions: Mapping[str, Solution], sparsity
     losses = np.array([[task.error(solutions[task.layer.tensor](s)) for s in levels] for task in tasks])
     sizes = np.array([task.layer.weight.size for task in tasks])
     chosen = cheapest(losses, sizes[:, None] * (1 - levels), float(sizes.sum() * (1 - sparsity)))
-    shares = [sparsity] * len(tasks) if chosen is None else [float(levels[i]) for i in chosen]
-    return {task.layer.tensor: share for task, share in zip(tasks, shares, strict=True)}
+    shares = np.full(len(tasks), sparsity) if chosen is None else levels[chosen]
+    shares = shares * (sparsity * sizes.sum() / (shares @ sizes))
+    return {task.layer.tensor: float(share) for task, share in zip(tasks, shares, strict=True)}
 
 
 def cheapest(losses: np.ndarray, costs: np.ndarray, budget: float) -> list[int] | None:

@@ -37,7 +37,7 @@ class SparseLayer:
         zero: What stands for zero in the initializer: broadcasts to it.
         is_integer: Whether it holds integers, which a DequantizeLinear turns to floats.
         is_measurable: Whether outputs are products of what is read with rows of the matrix, as those of a transposed
-            convolution are not.
+            convolution and of a weight in front of what it multiplies are not.
     """
 
     tensor: str
@@ -117,7 +117,8 @@ def _shared(tensor: str, layers: list[LinearLayer]) -> SparseLayer | None:
     uses = tuple(_matrix(x, tensor, weight.shape, own_bias(x) if alone else {}) for x in layers)
     step = producer(first.weight)
     zero = np.zeros(()) if step is None else zero_of(step, 0, weight.shape)
-    measurable = not first.is_transposed and not any(x.turns_data for x in layers)
+    usual = first.place == first.operator.weight.place and not first.is_transposed
+    measurable = usual and not any(x.turns_data for x in layers)
     names = tuple(x.node.name for x in layers)
     matrix = uses[0].matrix(weight)
     return SparseLayer(tensor, names, uses, matrix, zero, constant is not first.weight, measurable)

@@ -7,8 +7,11 @@ from pfir.compile.training import fine_tuning as finetune
 from pfir.compile.training.fine_tuning import FineTuning, augmentation, careful, fine_tune, without_slopes
 from pfir.data import open_data
 from pfir.errors import TrainingError
+from pfir.passes.base import Context
 from pfir.passes.distillation.attach_teacher import attach_teacher
+from pfir.passes.pipeline import run
 from pfir.passes.pruning.prune_channels import RATIO
+from pfir.passes.sparsity.sparsify_weights import SparsifyWeights
 from pfir.report.progress import Silent
 from pfir.run.evaluate import evaluate
 from pfir.train.settings import Settings
@@ -124,3 +127,17 @@ def test_what_is_no_image_is_not_mirrored(tmp_path):
 def test_a_student_that_is_near_learns_at_a_smaller_rate(divergence, rate):
     assert careful(Settings(epochs=1, learning_rate=0.05), divergence).learning_rate == rate
     assert careful(Settings(epochs=1, learning_rate=0.003), divergence).learning_rate == 0.003
+
+
+def test_zeros_of_a_sparse_model_stay_where_it_is_trained(job):
+    found, samples, _ = job
+    student, _ = run((SparsifyWeights(0.5),), found.candidates.model, Context())
+    tuned = _fine_tuned(job, student=student).model
+    before, after = student.initializers(), tuned.initializers()
+    sparse = [name for name, held in before.items() if np.mean(held.values == 0) == 0.5]
+    assert len(sparse) == 3 and tuned.provenance[-1] == "fine-tune"
+    for name in sparse:
+        assert np.array_equal(after[name].values == 0, before[name].values == 0)
+        assert not np.array_equal(after[name].values, before[name].values)
+    quality = [evaluate(m, samples.scoring, found.candidates.model).divergence for m in (student, tuned)]
+    assert quality[1] < quality[0]
