@@ -68,18 +68,20 @@ class Subject:
         file: Of the model.
         data: `cifar10`, the name of a file under shared/data, or None for generated inputs.
         preprocess: Of the data.
+        range: Of generated inputs; such that nearly all classes are answered.
         calibration, judging: How many samples.
     """
 
     file: str
     data: str | None = None
     preprocess: str | None = None
+    range: Range = Range()
     calibration: int = 100
     judging: int = 400
 
 
 SUBJECTS = {
-    "keywords": Subject("mltk_keyword_spotting_fp32.onnx"),
+    "keywords": Subject("mltk_keyword_spotting_fp32.onnx", range=Range((100.0,), (50.0,))),
     "resnet56": Subject("resnet56_cifar10_fp32.onnx", "cifar10", CIFAR, calibration=256, judging=2000),
     "efficientnet": Subject(
         "efficientnet_lite0_in1k_fp32_static.onnx", "imagenet_sample_500.zip", "mean=127,std=128,resize=256,crop=224"
@@ -176,7 +178,7 @@ def _ground(subject: Subject, arguments: argparse.Namespace) -> Ground:
     model, _ = run(parse(BASELINE), original, Context())
     inputs = fix_sizes(original).inputs()
     if subject.data is None:
-        ranges = {spec.name: Range() for spec in inputs}
+        ranges = {spec.name: subject.range for spec in inputs}
         counts = (subject.calibration, subject.judging)
         return Ground(model, *(generated(inputs, count, seed, ranges) for seed, count in enumerate(counts)))
     folder = arguments.cifar / "train.npz" if subject.data == "cifar10" else arguments.shared / "data" / subject.data

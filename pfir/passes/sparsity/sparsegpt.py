@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.linalg import solve_triangular
 
 from pfir.passes.sparsity.patterns import Pattern
 
@@ -23,7 +24,7 @@ def sparsegpt(weight: np.ndarray, gram: np.ndarray, pattern: Pattern, taps: int,
     Source: Frantar and Alistarh, "SparseGPT: Massive Language Models Can Be Accurately Pruned in One-Shot", ICML 2023,
     arXiv:2301.00774, algorithm 1. Ours chooses units of weights by the sum of their errors.
     """
-    weight, upper = weight.copy(), np.linalg.cholesky(np.linalg.inv(gram)).T
+    weight, upper = weight.copy(), _inverse_root(gram)
     span, features = pattern.span(taps), weight.shape[1]
     block = span if pattern.of else span * -(-BLOCK // span)
     for start in range(0, features, block):
@@ -31,6 +32,12 @@ def sparsegpt(weight: np.ndarray, gram: np.ndarray, pattern: Pattern, taps: int,
         errors = _block(weight[:, start:end], upper[start:end, start:end], pattern, taps, share)
         weight[:, end:] -= errors @ upper[start:end, end:]
     return weight
+
+
+def _inverse_root(gram: np.ndarray) -> np.ndarray:
+    """The upper triangular U of U^T U = G^-1, without an inverse that rounding could make indefinite."""
+    root = np.linalg.cholesky(gram[::-1, ::-1])[::-1, ::-1]
+    return np.asarray(solve_triangular(root, np.eye(len(gram))))
 
 
 def _block(weight: np.ndarray, upper: np.ndarray, pattern: Pattern, taps: int, share: float) -> np.ndarray:
