@@ -2,18 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from pfir.errors import UsageError
 from pfir.ir.edit import is_op
 from pfir.ir.model import Model
 from pfir.ir.operators.table import operator_of
 
 # ONNX Runtime has no gradient of the first; the others pick single numbers, which are settings rather than embeddings.
 _NOT_LEARNT = ("RNN", "GatherElements", "GatherND")
+
+
+LEAST_ZEROS = 0.01
+"""A weight with this share of exact zeros was made sparse; training alone hardly ever meets one."""
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How zeros spread while a graph is trained: along a cubic curve, the least weights first.
+
+    Args:
+        sparsity: Share of zeros at the end, in [0, 1), by name of the initializer.
+        begin, end: Shares of the training between which they spread, 0 <= begin < end <= 1.
+        updates: How often new zeros are chosen, >= 1.
+        keep: Which of an initializer's values stay, bool in its shape, where a share of them becomes zero; None for
+            those of the largest magnitude.
+
+    Source: Zhu and Gupta, "To prune, or not to prune: exploring the efficacy of pruning for model compression", ICLR
+    Workshops 2018, arXiv:1710.01878, section 3.
+    """
+
+    sparsity: Mapping[str, float]
+    begin: float = 0.0
+    end: float = 0.75
+    updates: int = 20
+    keep: Callable[[str, np.ndarray, float], np.ndarray] | None = None
+
+    def __post_init__(self) -> None:
+        for name, share in self.sparsity.items():
+            if not 0 <= share < 1:
+                raise UsageError(f"the sparsity of {name} is {share}; it must be in [0, 1)")
+        if not 0 <= self.begin < self.end <= 1:
+            raise UsageError(
+                f"zeros spread from {self.begin} to {self.end} of the training; give 0 <= begin < end <= 1"
+            )
+        if self.updates < 1:
+            raise UsageError(f"updates is {self.updates}; it must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -39,6 +77,8 @@ class TrainingGraph:
         variances: Output of the teacher to the scalar initializer of `model` that takes the variance of that output
             over the data; the trainer measures it before the first step.
         frozen_batch_norm: True where BatchNormalization keeps its running statistics and acts as in inference.
+        masked: Trainable initializers whose zeros stay zero.
+        growth: How further ones of them become zero; None where none do.
     """
 
     model: Model
@@ -54,6 +94,15 @@ class TrainingGraph:
     teacher_inputs: Mapping[str, str] = field(default_factory=dict)
     variances: Mapping[str, str] = field(default_factory=dict)
     frozen_batch_norm: bool = False
+    masked: tuple[str, ...] = ()
+    growth: Growth | None = None
+
+
+def sparse_initializers(model: Model, names: Sequence[str]) -> tuple[str, ...]:
+    """Those of these initializers that are weights with some zeros, of which training should make none anew."""
+    held = model.initializers()
+    arrays = {name: held[name].values for name in names}
+    return tuple(n for n, x in arrays.items() if x.ndim > 1 and np.mean(x == 0) >= LEAST_ZEROS)
 
 
 def trainable_initializers(model: Model) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from pfir.passes.pruning.remove_dead_channels import RemoveDeadChannels
 from pfir.passes.quantization.quantize_uniform import QuantizeUniform
 from pfir.passes.simplification.inline_functions import InlineFunctions
 from pfir.passes.simplification.simplify import Simplify
+from pfir.passes.sparsity.sparsify_weights import SparsifyWeights
 
 PASSES: tuple[type[Pass], ...] = (
     InlineFunctions,
@@ -20,6 +21,7 @@ PASSES: tuple[type[Pass], ...] = (
     RemoveDeadChannels,
     Factorize,
     PruneChannels,
+    SparsifyWeights,
     QuantizeUniform,
     RestoreBatchNorm,
     ReestimateBatchNorm,

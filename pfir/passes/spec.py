@@ -203,9 +203,17 @@ def _convert(hint: object, items: list[_Item], what: str) -> object:
         return _convert_tuple(typing.get_args(hint)[0], items, what)
     if typing.get_origin(hint) is not None and issubclass(typing.get_origin(hint), Mapping):
         return dict(_pairs(typing.get_args(hint), items, what))
+    if hint is str and len(items) == 1:
+        return _joined(items[0])
     if len(items) != 1 or items[0][0] is not None:
         raise UsageError(f"{what} must be {_TYPE_NAMES[hint]}, not {_show(items)}")
     return _convert_atom(hint, items[0][1], what)
+
+
+def _joined(item: _Item) -> str:
+    """A text, in which a colon may stand without quotes."""
+    key, value = item
+    return value.text if key is None else f"{key.text}:{value.text}"
 
 
 def _options(hint: object) -> tuple[object, ...]:

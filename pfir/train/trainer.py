@@ -24,6 +24,7 @@ from pfir.train.fitting.progress import Listener, Teller
 from pfir.train.fitting.saving import Checkpoints
 from pfir.train.fitting.totals import Totals
 from pfir.train.flat import FlatBuffer
+from pfir.train.masks import Masks
 from pfir.train.optimizing.choice import average_of, optimizer_of, schedule_of
 from pfir.train.session import TrainSession
 from pfir.train.settings import Settings
@@ -94,13 +95,15 @@ def fit(
     try:
         graph = _with_variances(graph, source)
         session = TrainSession(graph, source.shapes(), batch, settings.threads, settings.engine, halves=True)
+        masks = Masks(graph, session.parameters)
         checkpoints = Checkpoints(
-            settings.checkpoint, _key(graph, data, settings, session), settings.checkpoint_every_s, workers
+            settings.checkpoint, _key(graph, data, settings, session, masks), settings.checkpoint_every_s, workers
         )
         moments = Moments(
             session,
             optimizer_of(settings, graph.model, session.parameters),
             average_of(settings, session.parameters, session.statistics),
+            masks,
         )
         run = _Run(moments, source, settings, checkpoints, Judges(evaluate, watch), workers)
         return run.run(began, on_progress or (lambda _: None))
@@ -118,10 +121,10 @@ def _with_variances(graph: TrainingGraph, source: Source) -> TrainingGraph:
     return replace(graph, model=model)
 
 
-def _key(graph: TrainingGraph, data: Dataset, settings: Settings, session: TrainSession) -> str:
+def _key(graph: TrainingGraph, data: Dataset, settings: Settings, session: TrainSession, masks: Masks) -> str:
     parts = hashlib.sha256()
     names = (*session.scalars, *session.parameters.views)
-    for text in (session.engine, data.fingerprint(), settings.identity(), graph.loss, *names):
+    for text in (session.engine, data.fingerprint(), settings.identity(), graph.loss, masks.identity, *names):
         parts.update(text.encode() + b"\0")
     parts.update(session.parameters.flat.tobytes())
     return parts.hexdigest()
@@ -187,6 +190,7 @@ class _Run:
         self._optimizer.step(session.parameters.flat, session.gradients.flat, self._rate)
         if self._average:
             self._average.update(session.parameters.flat, session.statistics.flat)
+        self._moments.mask(self._progress())
         return True
 
     def _keep(self) -> None:
@@ -227,7 +231,8 @@ class _Run:
 
     def _score(self, evaluate: Evaluate, arrays: Arrays, averaged: bool) -> float:
         score, totals = self._workers.score(lambda: float(evaluate(arrays))), self._totals
-        if totals.best_score is None or score > totals.best_score:
+        better = totals.best_score is None or score > totals.best_score
+        if better and self._moments.has_its_zeros(self._progress()):
             totals.best_score, totals.best_epoch, self._best = score, len(totals.curve) + 1, arrays
             totals.best_averaged = averaged
         return score

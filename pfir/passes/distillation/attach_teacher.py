@@ -78,7 +78,7 @@ class DistillationSettings:
 def attach_teacher(
     student: Model, teacher: Model | None, settings: DistillationSettings | None = None
 ) -> TrainingGraph:
-    """A training graph over copies of both models.
+    """A training graph over copies of both models, in which the zeros of sparse weights stay.
 
     A classifier (one float output `[N, K]`, K >= 2, unless the settings take it for values; a Softmax at its end is
     looked through) learns

@@ -7,7 +7,7 @@ import onnx_graphsurgeon as gs
 
 from pfir.errors import UsageError
 from pfir.ir.model import Model
-from pfir.ir.training import TrainingGraph
+from pfir.ir.training import TrainingGraph, sparse_initializers
 from pfir.passes.distillation import losses
 from pfir.passes.distillation.losses import L2, PREFIX, Labels
 
@@ -119,6 +119,7 @@ class Terms:
             teacher_inputs=self._inputs,
             variances=self._variances,
             frozen_batch_norm=frozen_batch_norm,
+            masked=sparse_initializers(student, trainable),
         )
 
     def _input(self, name: str, dtype: type, shape: list | None) -> gs.Variable:

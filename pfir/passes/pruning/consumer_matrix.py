@@ -133,17 +133,20 @@ def _reads(layer: LinearLayer, part: Slice) -> bool:
 def _convolution(layer: LinearLayer) -> ConsumerMatrix:
     shape = layer.weight.values.shape
     windows, channels = layer.windows(shape[2:]), shape[layer.input_axis]
-    # Which taps of a transposed one meet in an output differs from place to place, so no bias can hold the mean.
-    bias = {} if layer.is_transposed else _bias(layer)
     window = not layer.is_transposed and channels * windows.taps <= MAX_FEATURES
-    return _matrix(layer, channels, window=window, windows=windows, **bias)
+    return _matrix(layer, channels, window=window, windows=windows, **own_bias(layer))
 
 
 def _product(layer: LinearLayer) -> ConsumerMatrix:
-    bias = {}
-    if layer.place == layer.operator.weight.place:
-        bias = _bias(layer) if layer.operator.bias is not None else _added(layer)
-    return _matrix(layer, layer.weight.values.shape[layer.input_axis], **bias)
+    return _matrix(layer, layer.weight.values.shape[layer.input_axis], **own_bias(layer))
+
+
+def own_bias(layer: LinearLayer) -> dict:
+    """The bias that a layer of constant weights may change for itself alone, as fields of ConsumerMatrix."""
+    # Which taps of a transposed one meet in an output differs from place to place, so no bias can hold the mean.
+    if layer.is_transposed or layer.place != layer.operator.weight.place:
+        return {}
+    return _bias(layer) if layer.operator.bias is not None else _added(layer)
 
 
 def _matrix(layer: LinearLayer, channels: int, **known) -> ConsumerMatrix:

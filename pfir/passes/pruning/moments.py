@@ -68,9 +68,23 @@ def collect(model: Model, coupling: Coupling, context: Context) -> Statistics:
     Raises:
         UsageError: The context has no calibration data, or the data is empty.
     """
+    return gather(model, contractions(model, coupling), context, "least-squares reconstruction")
+
+
+def gather(
+    model: Model, found: Mapping[str, tuple[ConsumerMatrix, ...]], context: Context, purpose: str
+) -> dict[str, Moments]:
+    """The moments of what these contractions read, by weight initializer, but for those that overflow.
+
+    Args:
+        found: The contractions that share each weight.
+        purpose: What needs them, as an error says it.
+
+    Raises:
+        UsageError: The context has no calibration data, or the data is empty.
+    """
     if context.activations is None:
-        raise UsageError("least-squares reconstruction needs calibration data, and none was given (--data)")
-    found = contractions(model, coupling)
+        raise UsageError(f"{purpose} needs calibration data, and none was given (--data)")
     names = sorted({c.data for shared in found.values() for c in shared})
     sums = {tensor: _Sum(shared[0]) for tensor, shared in found.items()}
     rng = np.random.default_rng(context.seed)
@@ -80,7 +94,7 @@ def collect(model: Model, coupling: Coupling, context: Context) -> Statistics:
                 x, total = batch[use.data], sums[tensor]
                 total.add(use.rows(x, some(use.places(x.shape), total.wanted(), rng)))
     if any(total.count == 0 for total in sums.values()):
-        raise UsageError("least-squares reconstruction needs calibration data, but there are no samples")
+        raise UsageError(f"{purpose} needs calibration data, but there are no samples")
     moments = {tensor: sums[tensor].moments(len(shared) == 1) for tensor, shared in found.items()}
     return {tensor: m for tensor, m in moments.items() if np.isfinite(m.second).all()}
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pfir.train.masks import Masks
 from pfir.train.optimizing.average import WeightAverage
 from pfir.train.optimizing.base import Optimizer
 from pfir.train.session import TrainSession
@@ -16,11 +17,15 @@ _OPTIMIZER, _AVERAGE = "optimizer/", "average/"
 
 @dataclass(frozen=True)
 class Moments:
-    """What moves: parameters and statistics of the session, the optimizer's state, the average of weights."""
+    """What moves: parameters and statistics of the session, the optimizer's state, the average of weights.
+
+    `masks` hold the zeros of the parameters.
+    """
 
     session: TrainSession
     optimizer: Optimizer
     average: WeightAverage | None = None
+    masks: Masks | None = None
 
     def now(self) -> Arrays:
         """Copies of everything, by name."""
@@ -36,6 +41,18 @@ class Moments:
         self.optimizer.restore(part(moment, _OPTIMIZER))
         if self.average:
             self.average.restore(part(moment, _AVERAGE))
+        if self.masks:
+            self.masks.look()
+
+    def mask(self, progress: float) -> None:
+        """Keep zeros zero, and make those that are due after this share of the training."""
+        if self.masks:
+            average = [self.average.parameters] if self.average else []
+            self.masks.apply((*self.optimizer.state().values(), *average), progress)
+
+    def has_its_zeros(self, progress: float) -> bool:
+        """Whether no further zeros are to come after this share of the training."""
+        return self.masks is None or self.masks.is_complete(progress)
 
     def averaged(self) -> Arrays:
         """The average of parameters and statistics by initializer name; there is one."""

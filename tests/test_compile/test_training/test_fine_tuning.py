@@ -8,8 +8,11 @@ from pfir.compile.training.fine_tuning import FineTuning, careful, fine_tune
 from pfir.compile.training.judging import Judge
 from pfir.compile.training.teaching import without_slopes
 from pfir.errors import TrainingError
+from pfir.passes.base import Context
 from pfir.passes.distillation.attach_teacher import attach_teacher
+from pfir.passes.pipeline import run
 from pfir.passes.pruning.prune_channels import RATIO
+from pfir.passes.sparsity.sparsify_weights import SparsifyWeights
 from pfir.report.progress import Silent
 from pfir.run.evaluate import evaluate
 from pfir.train.settings import Settings
@@ -122,3 +125,17 @@ def test_values_of_the_data_are_learnt_beside_the_teachers(model):
     samples.train.targets = np.zeros((len(samples.train), 4), np.float32)
     assert recipes.distillation_for(samples).target_weight == recipes.LABEL_WEIGHT
     assert recipes.distillation_for(samples, mixed=True).mixed
+
+
+def test_zeros_of_a_sparse_model_stay_where_it_is_trained(job):
+    found, samples, _ = job
+    student, _ = run((SparsifyWeights(0.5),), found.candidates.model, Context())
+    tuned = _fine_tuned(job, student=student).model
+    before, after = student.initializers(), tuned.initializers()
+    sparse = [name for name, held in before.items() if np.mean(held.values == 0) == 0.5]
+    assert len(sparse) == 3 and tuned.provenance[-1] == "fine-tune"
+    for name in sparse:
+        assert np.array_equal(after[name].values == 0, before[name].values == 0)
+        assert not np.array_equal(after[name].values, before[name].values)
+    quality = [evaluate(m, samples.scoring, found.candidates.model).divergence for m in (student, tuned)]
+    assert quality[1] < quality[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from pfir.compile.precision.layers import TRAINED
@@ -10,9 +11,14 @@ from pfir.compile.selection.search_context import calibrated
 from pfir.compile.training import quantization_aware
 from pfir.compile.training.fine_tuning import FineTuning
 from pfir.compile.training.quantization_aware import joined_curves, train_quantized
+from pfir.ir.linear import plain_layer
+from pfir.ir.weights import numbers
 from pfir.passes.base import Context
+from pfir.passes.distillation.attach_teacher import attach_teacher
 from pfir.passes.pipeline import run
+from pfir.passes.quantization.qdq.fake_quantize import fake_quantized
 from pfir.passes.quantization.quantize_uniform import QuantizeUniform
+from pfir.passes.sparsity.sparsify_weights import SparsifyWeights
 from pfir.report.progress import Silent
 from pfir.report.record import Epoch
 from pfir.run.evaluate import evaluate
@@ -72,6 +78,21 @@ def test_a_model_that_cannot_be_trained_stays_as_it_is(job):
     assert found.model is job[1] and found.notes == (
         "not trained with integers in place: weight_bits is 9; it must be 2 to 8",
     )
+
+
+def test_zeros_of_a_sparse_model_stay_and_those_of_few_bits_alone_may_go(job):
+    found, dense = job
+    start, _ = run((SparsifyWeights(0.5),), ready_for_integers(found.models.start), Context())
+    sparse, _ = run((QuantizeUniform(weight_bits=BITS),), start, Context(calibrated(found.samples)))
+    masked = {model: fake_quantized(model, BITS) for model in (sparse, dense)}
+    graphs = [fake.training(attach_teacher(fake.model, found.models.teacher)) for fake in masked.values()]
+    assert len(graphs[0].masked) == 3 and not graphs[1].masked
+    trained = _trained((found, sparse)).model
+    assert trained.provenance[-1] == TRAINED
+    for node in trained.nodes():
+        if (layer := plain_layer(node)) is not None:
+            before = numbers(next(n for n in sparse.nodes() if n.name == node.name).inputs[1])
+            assert np.mean(before == 0) < 0.4 or not numbers(layer.weight)[before == 0].any()
 
 
 def test_two_curves_are_one_whose_epochs_go_on():

@@ -11,7 +11,7 @@ import onnx_graphsurgeon as gs
 
 from pfir.ir.edit import Names, sweep
 from pfir.ir.model import Model
-from pfir.ir.training import TrainingGraph
+from pfir.ir.training import TrainingGraph, sparse_initializers
 from pfir.ir.weights import numbers
 from pfir.passes.quantization.qdq.activation_pairs import (
     ActivationPair,
@@ -27,6 +27,8 @@ from pfir.passes.quantization.qdq.integer_layers import (
 )
 from pfir.passes.quantization.qdq.straight_through import StraightThrough
 
+SPARSE = "sparsify-weights"
+"""How the text of the pass begins that makes weights sparse."""
 SMALLEST = 1e-3
 """The share of itself below which no scale falls, however it is trained."""
 
@@ -85,8 +87,14 @@ class FakeQuantized:
         return (*self.weights.values(), *self.biases.values(), *moves)
 
     def training(self, graph: TrainingGraph) -> TrainingGraph:
-        """A training graph that a rewrite made of `model`, in which all this is trainable."""
-        return replace(graph, trainable=tuple(dict.fromkeys((*graph.trainable, *self.trainable))))
+        """A training graph that a rewrite made of `model`, in which all this is trainable.
+
+        The zeros of weights stay where the model was made sparse; otherwise few bits alone made them, and they may go.
+        """
+        trainable = tuple(dict.fromkeys((*graph.trainable, *self.trainable)))
+        is_sparse = any(text.startswith(SPARSE) for text in self.quantized.provenance)
+        weights = sparse_initializers(graph.model, tuple(self.weights.values())) if is_sparse else ()
+        return replace(graph, trainable=trainable, masked=(*graph.masked, *weights))
 
     def learnt(self, arrays: Arrays) -> Model:
         """Another quantized model, with integers and scales of what was learnt; what is not given stays as it was.

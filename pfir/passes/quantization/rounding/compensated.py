@@ -39,7 +39,7 @@ def compensated(objective: Objective, limit: int) -> Choice:
 
     Weights are rounded in turn, the rest of their output solved anew each time; then each is set, in turn, to what is
     best beside the others, for a few sweeps; then scales are fitted, and the sweeps go on. Integers need not be those
-    next to the float weights.
+    next to the float weights, but those of zeros are zero.
 
     Args:
         objective: The layer.
@@ -52,7 +52,7 @@ def compensated(objective: Objective, limit: int) -> Choice:
     """
     second, cross = objective.moments()
     ridge = _ridge(second, objective.count)
-    problem = _Problem(second + ridge, cross + objective.weight @ ridge, limit)
+    problem = _Problem(second + ridge, cross + objective.weight @ ridge, limit, objective.weight != 0)
     scale = objective.scale.astype(np.float64)
     integers = problem.descended(problem.in_turn(scale), scale)
     if np.ptp(scale):
@@ -77,11 +77,13 @@ class _Problem:
         second: G, positive definite, float64 [G, F, F].
         cross: C, [G, O, F].
         limit: The largest integer; the smallest is its negative.
+        free: Which integers may be other than zero, bool [G, O, F].
     """
 
     second: np.ndarray
     cross: np.ndarray
     limit: int
+    free: np.ndarray
 
     def in_turn(self, scale: np.ndarray) -> np.ndarray:
         """Integers [G, O, F]: each feature's weights rounded, those behind it moved to where the error is least."""
@@ -89,7 +91,7 @@ class _Problem:
         upper = np.linalg.cholesky(np.linalg.inv(self.second)).swapaxes(1, 2)
         integers = np.empty_like(weight)
         for k in range(weight.shape[2]):
-            integers[:, :, k] = self._rounded(weight[:, :, k] / scale[:, :, 0])
+            integers[:, :, k] = self._rounded(weight[:, :, k] / scale[:, :, 0], k)
             gap = (weight[:, :, k] - scale[:, :, 0] * integers[:, :, k]) / upper[:, None, k, k]
             weight[:, :, k:] -= gap[:, :, None] * upper[:, None, k, k:]
         return integers
@@ -102,7 +104,7 @@ class _Problem:
             moved = False
             for k in range(integers.shape[2]):
                 step = rest[:, :, k] / self.second[:, None, k, k] / scale[:, :, 0]
-                best = self._rounded(integers[:, :, k] + step)
+                best = self._rounded(integers[:, :, k] + step, k)
                 change = best - integers[:, :, k]
                 if change.any():
                     moved, integers[:, :, k] = True, best
@@ -118,5 +120,6 @@ class _Problem:
         best = np.where(energy > 0, products / np.where(energy > 0, energy, 1), scale)
         return np.clip(best, scale / MOST_STRETCH, scale * MOST_STRETCH)
 
-    def _rounded(self, steps: np.ndarray) -> np.ndarray:
-        return np.clip(np.rint(steps), -self.limit, self.limit)
+    def _rounded(self, steps: np.ndarray, k: int) -> np.ndarray:
+        """Integers for feature k."""
+        return np.where(self.free[:, :, k], np.clip(np.rint(steps), -self.limit, self.limit), 0.0)

@@ -49,7 +49,7 @@ class Annealing:
 
 
 class SoftWeights:
-    """Weights scale * (floor(w / scale) + h), h in [0, 1] learnt by a rectified sigmoid of a free variable.
+    """Weights scale * (floor(w / scale) + h), h in [0, 1] learnt by a rectified sigmoid of a free variable; zeros stay.
 
     Args:
         weight: The float weights w; at first the soft weights are these.
@@ -69,6 +69,7 @@ class SoftWeights:
         # A weight beyond the range has its integer; one at the end of it may still go back.
         self._floor = np.clip(np.floor(steps), -limit, limit - 1)
         part = (np.clip(steps - self._floor, 0, 1) - LOW) / (HIGH - LOW)
+        self._moves = weight != 0
         self._free = np.log(part / (1 - part)).astype(np.float32)
         self._adam = Adam(self._free.shape)
         self._look()
@@ -107,6 +108,6 @@ class SoftWeights:
     def _look(self) -> None:
         sigmoid = 1 / (1 + np.exp(-self._free))
         stretched = np.float32(HIGH - LOW) * sigmoid + np.float32(LOW)
-        self._part = np.clip(stretched, 0, 1)
+        self._part = np.clip(stretched, 0, 1) * self._moves
         self._slope = np.float32(HIGH - LOW) * sigmoid * (1 - sigmoid)
-        self._slope *= (stretched > 0) & (stretched < 1)
+        self._slope *= (stretched > 0) & (stretched < 1) & self._moves
