@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import onnx_graphsurgeon as gs
 
 from pfir.ir.linear import LinearLayer, plain_layer
 from pfir.ir.model import Model
@@ -19,7 +20,7 @@ from pfir.passes.quantization.rounding.flow import Flow
 from pfir.passes.quantization.rounding.goals import goal_of
 from pfir.passes.quantization.rounding.layers import matrix_of
 from pfir.passes.quantization.rounding.objective import Objective
-from pfir.passes.quantization.rounding.rows import rows_of
+from pfir.passes.quantization.rounding.rows import Rows, rows_of
 from pfir.passes.quantization.rounding.segments import segments
 
 SAMPLES = 512
@@ -52,23 +53,16 @@ def compensate(
     """
     flow, rng = Flow(model, reference, context, SAMPLES), np.random.default_rng(context.seed)
     nodes, floats = ({node.name: node for node in each.nodes()} for each in (model, reference))
-    found, waiting = {}, dict.fromkeys(books)
+    found, waiting = dict[str, WeightBooks](), set(books)
     for segment in segments(model, reference):
         for name in (name for name in segment.nodes if name in books):
-            waiting.pop(name)
-            layer, before = plain_layer(nodes[name]), plain_layer(floats[name])
-            matrix = matrix_of(before, books[name].shape)
-            if matrix is None:
-                continue
-            goal = goal_of(nodes[name], reference, waiting)
-            taken = rows_of(layer.data.name, goal, matrix, segment, flow, rng)
-            task = _Task(model, layer, before, matrix, own_bias(layer, books[name].shape), books[name])
-            bias = task.bias.values(layer.bias.values) * np.float32(task.bias.factor) if task.bias else None
-            weight = before.weight.values
-            objective = Objective(weight, np.ones(weight.shape), layer.factor, matrix, taken, goal.bounds, bias)
-            better = task.improved(objective)
-            if better is not None:
-                found[name] = better
+            waiting.remove(name)
+            task = _task(model, nodes[name], floats[name], books[name])
+            if task is not None:
+                goal = goal_of(nodes[name], reference, waiting)
+                taken = rows_of(task.layer.data.name, goal, task.matrix, segment, flow, rng)
+                better = task.improved(task.objective(taken, goal.bounds))
+                found |= {} if better is None else {name: better}
         flow.advance(segment)
     return found
 
@@ -79,7 +73,8 @@ class _Task:
 
     Args:
         model: Where it lies.
-        layer, before: It, and its float counterpart.
+        layer: It.
+        weight: Its float weights.
         matrix: How it contracts.
         bias: None where it has none that is its alone.
         books: As they are.
@@ -87,10 +82,17 @@ class _Task:
 
     model: Model
     layer: LinearLayer
-    before: LinearLayer
+    weight: np.ndarray
     matrix: ConsumerMatrix
     bias: IntegerBias | None
     books: WeightBooks
+
+    def objective(self, taken: Rows, bounds: tuple[float, float]) -> Objective:
+        """Its error on these rows."""
+        held = self._bias_values()
+        bias = None if held is None or self.bias is None else held * np.float32(self.bias.factor)
+        scale = np.ones((1,) * self.weight.ndim, np.float32)
+        return Objective(self.weight, scale, self.layer.factor, self.matrix, taken, bounds, bias)
 
     def improved(self, objective: Objective) -> WeightBooks | None:
         """Codebooks and places by which the layer's error is less, which the model has then; None if none are found."""
@@ -100,12 +102,16 @@ class _Task:
         if not objective.error(weight, shift) < objective.error(now):
             return None
         arrays = {self.layer.weight.name: books.values()}
-        if self.bias is not None:
-            held = self.layer.bias.values
-            values = self.bias.values(held) + shift / np.float32(self.bias.factor)
-            arrays[self.bias.tensor] = self.bias.stored(values, held)
+        held = self._bias_values()
+        if self.bias is not None and held is not None:
+            values = held + shift / np.float32(self.bias.factor)
+            arrays[self.bias.tensor] = self.bias.stored(values, self.model.initializers()[self.bias.tensor].values)
         self.model.set_arrays(arrays)
         return books
+
+    def _bias_values(self) -> np.ndarray | None:
+        """float32 [O], before the layer's factor for them; None where it has no bias of its own."""
+        return None if self.bias is None else self.bias.values(self.model.initializers()[self.bias.tensor].values)
 
     def _found(self, objective: Objective) -> WeightBooks:
         second, cross = objective.moments()
@@ -155,6 +161,19 @@ class _Task:
         return (start + moved).reshape(count, size)
 
 
+def _task(model: Model, node: gs.Node, before: gs.Node, books: WeightBooks) -> _Task | None:
+    """What is to be improved of a layer; None where its outputs are no products of windows with a matrix.
+
+    Args:
+        node, before: Its node, and that of the float model.
+    """
+    layer, plain = plain_layer(node), plain_layer(before)
+    matrix = None if plain is None else matrix_of(plain, books.shape)
+    if layer is None or plain is None or matrix is None:
+        return None
+    return _Task(model, layer, plain.weight.values, matrix, own_bias(layer, books.shape), books)
+
+
 class _Nearest:
     """The value of a codebook that is nearest to each number of a feature.
 
@@ -174,7 +193,7 @@ class _Nearest:
         return found if self._zeros is None else np.where(self._zeros[:, :, feature], 0.0, found)
 
 
-def _conjugate_gradients(product, target: np.ndarray) -> np.ndarray:
+def _conjugate_gradients(product: Callable[[np.ndarray], np.ndarray], target: np.ndarray) -> np.ndarray:
     """x with product(x) = target, for a symmetric positive operator, as far as a few steps come."""
     x, rest = np.zeros_like(target), target.copy()
     step, energy = rest.copy(), float(rest @ rest)

@@ -36,25 +36,27 @@ class Encoder:
     def __init__(self, graph: gs.Graph) -> None:
         self._graph, self._names = graph, Names(graph)
         self._shared: dict[str, gs.Constant] = {}
+        self._count = 0
 
     def write(self, name: str, books: WeightBooks) -> tuple[list[gs.Node], gs.Variable]:
         """The nodes that decode a weight, in order, and the tensor that is the weight.
 
         Args:
-            name: Of the weight; what is written is called after it.
+            name: Of the weight, which the last tensor has from now on; nothing else in the graph may have it.
         """
-        steps = _Steps(name, self._names)
+        steps = _Steps(f"codebook{self._count}", self._names)
+        self._count += 1
         places = self._places(books, steps)
-        book = steps.constant("codebook", books.levels.ravel())
+        book = steps.constant("values", books.levels.ravel())
         values = steps.op("Gather", places, book, first=1)
         is_turned = books.levels.shape[0] > 1 and books.axis > 0
         turned = [books.shape[books.axis], *(n for i, n in enumerate(books.shape) if i != books.axis)]
         shape = np.array(turned if is_turned else books.shape, np.int64)
         weight = steps.op("Reshape", values, steps.constant("shape", shape))
         if is_turned:
-            order = np.moveaxis(np.arange(len(turned)), 0, books.axis)
-            weight = steps.op("Transpose", weight, perm=[int(axis) for axis in order])
-        weight.dtype, weight.shape = np.dtype(np.float32), list(books.shape)
+            rest = list(range(1, len(turned)))
+            weight = steps.op("Transpose", weight, perm=[*rest[: books.axis], 0, *rest[books.axis :]])
+        weight.name, weight.dtype, weight.shape = name, np.dtype(np.float32), list(books.shape)
         return steps.nodes, weight
 
     def _places(self, books: WeightBooks, steps: _Steps) -> gs.Variable:
@@ -96,7 +98,7 @@ class Encoder:
     def _constant(self, name: str, values: np.ndarray) -> gs.Constant:
         """A constant that all weights share."""
         if name not in self._shared:
-            self._shared[name] = gs.Constant(self._names.fresh(f"codebook_{name}"), values)
+            self._shared[name] = gs.Constant(self._names.fresh(f"codebooks_{name}"), values)
         return self._shared[name]
 
 
@@ -119,7 +121,7 @@ def _in_order(books: WeightBooks) -> np.ndarray:
 
 
 class _Steps:
-    """The nodes that decode one weight, so far."""
+    """The nodes that decode one weight, so far; names are short, since a small layer's file is not much more."""
 
     def __init__(self, name: str, names: Names) -> None:
         self._name, self._names = name, names

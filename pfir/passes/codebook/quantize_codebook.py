@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
+import onnx_graphsurgeon as gs
 
 from pfir.errors import Infeasible, UsageError
 from pfir.ir.checking.verify import check_finite
 from pfir.ir.constants.codebooks import codebook_weight
+from pfir.ir.edit import Names
 from pfir.ir.linear import linear_layers
 from pfir.ir.linear_edits import EditableLayer
 from pfir.ir.model import Model
@@ -19,11 +21,11 @@ from pfir.ir.shapes import infer_shapes
 from pfir.passes.base import Activations, Change, Context, Pass
 from pfir.passes.batch_norm.fold import FoldBatchNorm
 from pfir.passes.bits.choice import Layers, bits_on_average
+from pfir.passes.bits.importance import importances
 from pfir.passes.codebook.books import WeightBooks, fitted
 from pfir.passes.codebook.clustering import STARTS
 from pfir.passes.codebook.compensated import compensate
 from pfir.passes.codebook.encoding import FIRST_WITH_BIT_SHIFT, Encoder
-from pfir.passes.codebook.importance import importances
 from pfir.passes.quantization.opset import lift_opset
 from pfir.passes.quantization.placement import layers_of
 from pfir.passes.simplification.simplify import Simplify
@@ -32,7 +34,7 @@ BITS = range(1, 9)
 """The bits that a weight may have."""
 WEIGHTINGS = ("hessian", "none")
 ROUNDINGS = ("nearest", "compensated")
-NODES_BYTES = 600
+NODES_BYTES = 800
 """About what the nodes of a decoding take in a file."""
 
 
@@ -81,8 +83,7 @@ class QuantizeCodebook(Pass):
 
     def __post_init__(self) -> None:
         given = [("bits", self.bits), *((f"layer_bits of {name}", bits) for name, bits in self.layer_bits)]
-        given += [] if self.average_bits is None else [("average_bits", self.average_bits)]
-        for label, bits in given:
+        for label, bits in (*given, ("average_bits", self.bits if self.average_bits is None else self.average_bits)):
             if not min(BITS) <= bits <= max(BITS):
                 raise UsageError(f"{label} is {bits}; it must be 1 to 8")
         for label, value, known in (
@@ -190,16 +191,21 @@ def write(model: Model, books: Mapping[str, WeightBooks]) -> None:
         model: Float, of opset 11 or newer.
         books: By name of the layer's node.
     """
-    encoder, nodes = Encoder(model.graph), []
+    encoder, names, layers, nodes = Encoder(model.graph), Names(model.graph), layers_of(model), []
     for node in model.graph.nodes:
         if node.name in books:
-            layer = layers_of(model)[node.name].layer
-            made, weight = encoder.write(layer.weight.name, books[node.name])
+            layer = layers[node.name].layer
+            made, weight = encoder.write(_free_name(layer.weight, names), books[node.name])
             node.inputs[layer.place] = weight
             nodes += made
         nodes.append(node)
     model.graph.nodes = nodes
     infer_shapes(model)
+
+
+def _free_name(weight: gs.Tensor, names: Names) -> str:
+    """The weight's own name, which is free once its only reader reads it no more, or one like it."""
+    return str(weight.name) if len(weight.outputs) == 1 else names.fresh(weight.name)
 
 
 def _is_worth(books: WeightBooks) -> bool:
