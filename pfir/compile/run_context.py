@@ -52,6 +52,7 @@ class Chosen:
         notes: What a user should know, a sentence each.
         quantization: How it was quantized; None where all is float.
         alone: What eight bits and channels would have given alone.
+        codebooks: The pass that gave weights codebooks, with the bits of every layer; empty where none did.
     """
 
     found: Found
@@ -59,3 +60,4 @@ class Chosen:
     notes: tuple[str, ...] = ()
     quantization: Quantization | None = None
     alone: tuple[Alone, ...] = ()
+    codebooks: str = ""

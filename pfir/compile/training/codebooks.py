@@ -33,7 +33,7 @@ RATE = 0.3
 
 
 def train_codebooks(model: Model, teacher: Model, samples: Samples, how: FineTuning, progress: Progress) -> FineTuned:
-    """The model with codebooks after distillation; as it was, with a note, where that cannot be, or brought it no nearer.
+    """The model with codebooks after distillation; as it was, with a note, where that brought it no nearer.
 
     The values of codebooks and what else is float are learnt; the nodes and the places stay.
 

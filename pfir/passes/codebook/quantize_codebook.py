@@ -51,7 +51,7 @@ class QuantizeCodebook(Pass):
     Layers that would be no smaller stay as they are, and so do those that are to be kept. A second run changes nothing.
 
     Args:
-        bits: 1 to 8, of each weight.
+        bits: 1 to 8, of each weight; None leaves alone what `layer_bits` does not name.
         average_bits: Bits of a weight on average over all layers, 1 to 8; each layer gets those that are worth most to
             the outputs on calibration data. None takes `bits` everywhere.
         layer_bits: Bits of layers by name of their node, in place of both.
@@ -73,7 +73,7 @@ class QuantizeCodebook(Pass):
     name: ClassVar[str] = "quantize-codebook"
     compresses: ClassVar[bool] = True
 
-    bits: int = 4
+    bits: int | None = 4
     average_bits: float | None = None
     layer_bits: tuple[tuple[str, int], ...] = ()
     channels: int = 0
@@ -82,8 +82,11 @@ class QuantizeCodebook(Pass):
     rounding: str = "nearest"
 
     def __post_init__(self) -> None:
-        given = [("bits", self.bits), *((f"layer_bits of {name}", bits) for name, bits in self.layer_bits)]
-        for label, bits in (*given, ("average_bits", self.bits if self.average_bits is None else self.average_bits)):
+        given: list[tuple[str, float | None]] = [("bits", self.bits), ("average_bits", self.average_bits)]
+        given += [(f"layer_bits of {name}", bits) for name, bits in self.layer_bits]
+        if all(bits is None for _, bits in given):
+            raise UsageError("bits is none; then average_bits or layer_bits must say how many a weight has")
+        for label, bits in ((label, bits) for label, bits in given if bits is not None):
             if not min(BITS) <= bits <= max(BITS):
                 raise UsageError(f"{label} is {bits}; it must be 1 to 8")
         for label, value, known in (
@@ -161,7 +164,7 @@ class _Work:
 
     def _bits(self) -> dict[str, int]:
         fixed = dict(self._pass.layer_bits)
-        found = dict.fromkeys(self._layers, self._pass.bits)
+        found = {} if self._pass.bits is None else dict.fromkeys(self._layers, self._pass.bits)
         if self._pass.average_bits is not None:
             given = Layers(self._start, self._layers, self._importance, self._rounded, BITS)
             found = bits_on_average(given, self._pass.average_bits, self._samples())

@@ -95,6 +95,8 @@ def test_bits_of_layers_may_be_named():
     made, notes = _made(net(), bits=4, layer_bits=(("Conv_3", 2),))
     assert "quantize-codebook: bits by layer: Conv_1 4, Conv_3 2" in notes
     assert [w.book.values.size for w in codebook_weights(made.graph)] == [16, 4]
+    made, _ = _made(net(), bits=None, layer_bits=(("Conv_3", 2),))
+    assert [w.book.values.size for w in codebook_weights(made.graph)] == [4]
 
 
 def test_what_is_kept_stays_and_without_data_all_weights_count_the_same():
@@ -119,6 +121,7 @@ def test_a_layer_that_would_be_no_smaller_stays():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("bits=none", "bits is none; then average_bits or layer_bits must say how many a weight has"),
         ("bits=0", "bits is 0; it must be 1 to 8"),
         ("average_bits=9", "average_bits is 9.0; it must be 1 to 8"),
         ("layer_bits=a:9", "layer_bits of a is 9; it must be 1 to 8"),
