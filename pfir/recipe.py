@@ -20,6 +20,8 @@ RECIPE = "recipe.json"
 WEIGHTS = "weights.npz"
 QUANTIZED = "quantized"
 """The key of how the result was quantized, which comes behind all other methods."""
+CODEBOOKS = "codebooks"
+"""The key of how the result got codebooks, likewise."""
 FORMAT = 1
 
 
@@ -30,7 +32,7 @@ class Recipe:
     Args:
         model_sha256: Of the original file.
         parts: What each compressing method did, by key: of pruning, group name to channels under "removed", and how
-            the result was quantized under `QUANTIZED`.
+            the result was quantized under `QUANTIZED`, or got codebooks under `CODEBOOKS`.
         passes: The passes' texts, for the reader.
         training: Settings of the fine-tuning, empty if there was none.
         weights_sha256: Of the weights file beside the recipe; replaying refuses another one.
@@ -99,7 +101,9 @@ def read_recipe(path: Path) -> Recipe:
 def _parts(content: Mapping[str, Any]) -> dict[str, object]:
     removed = {str(g): [int(c) for c in channels] for g, channels in content["removed"].items()}
     applied = [str(text) for text in content.get("applied", ())]
-    others = {"applied": applied, QUANTIZED: _quantized(content.get(QUANTIZED))}
+    coding = content.get(CODEBOOKS)
+    coded = {} if coding is None else {"text": str(coding["text"]), "trained": bool(coding["trained"])}
+    others = {"applied": applied, QUANTIZED: _quantized(content.get(QUANTIZED)), CODEBOOKS: coded}
     return {"removed": removed} | {key: part for key, part in others.items() if part}
 
 

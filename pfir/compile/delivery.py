@@ -17,12 +17,13 @@ from pfir.compile.methods.base import Choice
 from pfir.compile.outcome import Outcome
 from pfir.compile.request import Goals, Request
 from pfir.compile.run_context import Chosen, RunContext
+from pfir.compile.training.codebooks import TRAINED
 from pfir.compile.versions import versions
 from pfir.compile.workspace import Workspace
 from pfir.errors import UsageError, VerifyError
 from pfir.frontends import outside_files
 from pfir.measurement import speedup
-from pfir.recipe import QUANTIZED, RECIPE, WEIGHTS, Recipe, pack_weights, sha256
+from pfir.recipe import CODEBOOKS, QUANTIZED, RECIPE, WEIGHTS, Recipe, pack_weights, sha256
 from pfir.report import html, record
 from pfir.report.record import Kept, RunRecord, Side, Verification, Width
 from pfir.run.trial import refusal
@@ -118,7 +119,7 @@ def _run(run_context: RunContext, delivery: Delivery, recipe: Recipe) -> RunReco
         result=after,
         verification=delivery.verification,
         fidelity_data=run_context.samples.kind,
-        passes=(*recipe.passes, *([chosen.quantization.text] if chosen.quantization else [])),
+        passes=(*recipe.passes, *([chosen.quantization.text] if chosen.quantization else []), *_coding(chosen)),
         stages=tuple(run_context.stages.finished),
         search_seconds=found.seconds,
         trials=found.trials,
@@ -147,7 +148,7 @@ def _recipe(run_context: RunContext, chosen: Chosen, artifact: Artifact, weights
     passes = (*run_context.prepared.passes, *found.texts)
     return Recipe(
         model_sha256=run_context.prepared.sha256,
-        parts=_parts(found.choices) | _quantized(chosen),
+        parts=_parts(found.choices) | _quantized(chosen) | _coded(chosen),
         passes=passes,
         training=dict(chosen.fine_tuned.settings or {}),
         weights_sha256=sha256(weights),
@@ -171,6 +172,16 @@ def _parts(choices: Sequence[Choice]) -> dict[str, object]:
 def _quantized(chosen: Chosen) -> dict[str, object]:
     """The recipe's part that quantizes the result; none where all is float."""
     return {} if chosen.quantization is None else {QUANTIZED: asdict(chosen.quantization)}
+
+
+def _coded(chosen: Chosen) -> dict[str, object]:
+    """The recipe's part that gives the result codebooks; none where it has none."""
+    is_trained = chosen.fine_tuned.model.provenance[-1:] == (TRAINED,)
+    return {CODEBOOKS: {"text": chosen.codebooks, "trained": is_trained}} if chosen.codebooks else {}
+
+
+def _coding(chosen: Chosen) -> tuple[str, ...]:
+    return (chosen.codebooks,) if chosen.codebooks else ()
 
 
 def check_depfile(request: Request) -> None:

@@ -25,10 +25,11 @@ from pfir.compile.measuring.latency import (
 from pfir.compile.measuring.verification_inputs import inputs_to_verify
 from pfir.compile.outcome import Outcome
 from pfir.compile.plan import plan
+from pfir.compile.precision.codebooks import with_codebooks
 from pfir.compile.precision.floats import fits_float16
 from pfir.compile.preflight import Checked, check_early
 from pfir.compile.prepare import fixed, prepare
-from pfir.compile.replay import check_recipe, tuned_otherwise
+from pfir.compile.replay import check_recipe, tuned_otherwise, wanted_codebooks
 from pfir.compile.request import AUTO_PRECISION, Request
 from pfir.compile.run_context import Chosen, RunContext
 from pfir.compile.selection.choosing import choose
@@ -99,6 +100,7 @@ def _compressed(run: RunContext, device: Device, emulated: Device | None, worksp
         limits = evaluator.limits(run.models.baseline)
         run = with_checked_data(run)
     chosen = choose(Selection(run, evaluator, workspace, limits))
+    chosen = with_codebooks(run, chosen, wanted_codebooks(run.prepared, run.request), workspace.quantized_checkpoint)
     with run.stages("build"):
         result = fixed(chosen.fine_tuned.model, run.request)
         artifact = _built(run, result)

@@ -20,6 +20,7 @@ from pfir.ir.model import Model
 from pfir.ir.shapes import fix_sizes
 from pfir.passes.base import Context, Pass
 from pfir.passes.batch_norm.fold import FoldBatchNorm
+from pfir.passes.codebook.quantize_codebook import QuantizeCodebook
 from pfir.passes.pipeline import run
 from pfir.passes.pruning.prune_channels import PruneChannels
 from pfir.passes.pruning.remove_dead_channels import RemoveDeadChannels
@@ -29,10 +30,12 @@ from pfir.passes.simplification.simplify import Simplify
 from pfir.passes.spec import format_pass, parse
 from pfir.recipe import read_recipe
 from pfir.run.trial import check_safe
-from pfir.target import FLOAT16, FLOAT32, Target, arithmetic_named, has_float16, parse_target, with_arithmetic
+from pfir.target import FLOAT16, FLOAT32, INT8, Target, arithmetic_named, has_float16, parse_target, with_arithmetic
 
 BASELINE = (Simplify(), FoldBatchNorm())
 CRITERION = "reconstruction"
+LAST = (QuantizeUniform, QuantizeCodebook)
+"""What gives weights few bits, once channels are chosen and trained."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class Prepared:
         passes: The texts of what led to `models.start`.
         is_compressed: Whether a pass in front gave up some of the function already.
         quantizer: What `--passes` quantizes the result by; None where it says nothing of it.
+        coder: What `--passes` gives the result codebooks by, likewise.
     """
 
     models: RunModels
@@ -71,6 +75,7 @@ class Prepared:
     passes: tuple[str, ...]
     is_compressed: bool = False
     quantizer: QuantizeUniform | None = None
+    coder: QuantizeCodebook | None = None
 
 
 def prepare(request: Request, lanes: int) -> Prepared:
@@ -91,7 +96,7 @@ def prepare(request: Request, lanes: int) -> Prepared:
     texts = tuple(format_pass(p) for p in (*BASELINE, *first))
     is_compressed = any(p.compresses and format_pass(p) in start.provenance for p in first)
     models = RunModels(original=model, baseline=baseline, teacher=baseline, start=start)
-    return Prepared(models, _sha256(request.model), searched, texts, is_compressed, quantizer(text))
+    return Prepared(models, _sha256(request.model), searched, texts, is_compressed, quantizer(text), coder(text))
 
 
 def check_passes(request: Request, lanes: int) -> None:
@@ -106,6 +111,8 @@ def check_passes(request: Request, lanes: int) -> None:
         raise UsageError(
             f"--passes names quantize-uniform, and --precision {request.precision} leaves no layer to it; drop one"
         )
+    if coder(text) is not None and request.precision == INT8:
+        raise UsageError("--passes names quantize-codebook, and --precision int8 leaves no layer to it; drop one")
 
 
 def wanted_target(request: Request) -> Target:
@@ -146,7 +153,7 @@ def chosen_passes(text: str | None, lanes: int) -> tuple[tuple[Pass, ...], tuple
     default = PruneChannels(criterion=CRITERION, reconstruct=True, align=lanes)
     if text is None:
         return (RemoveDeadChannels(),), (default,)
-    passes = tuple(p for p in parse(text) if not isinstance(p, QuantizeUniform))
+    passes = tuple(p for p in parse(text) if not isinstance(p, LAST))
     first = next((i for i, p in enumerate(passes) if p.is_open or isinstance(p, PruneChannels)), len(passes))
     searched = passes[first:]
     _check_order(searched)
@@ -157,17 +164,37 @@ def quantizer(text: str | None) -> QuantizeUniform | None:
     """The pass of `--passes` that quantizes the result, once its channels are chosen and trained.
 
     Raises:
-        UsageError: It stands there twice or not last, or leaves its float_layers to a search.
+        UsageError: See `_last_pass`; or it leaves its float_layers to a search.
+    """
+    found = _last_pass(text)
+    if not text or not isinstance(found, QuantizeUniform):
+        return None
+    if found.is_open:
+        raise UsageError("--passes: quantize-uniform needs a number of float_layers; --precision int8 chooses them")
+    return found if "pairs=" in text else replace(found, pairs=KERNELS)
+
+
+def coder(text: str | None) -> QuantizeCodebook | None:
+    """The pass of `--passes` that gives the result codebooks, likewise.
+
+    Raises:
+        UsageError: See `_last_pass`.
+    """
+    found = _last_pass(text)
+    return found if isinstance(found, QuantizeCodebook) else None
+
+
+def _last_pass(text: str | None) -> Pass | None:
+    """The pass of `--passes` that gives the result's weights few bits; None where it names none.
+
+    Raises:
+        UsageError: It stands there twice or not last.
     """
     passes = parse(text) if text else ()
-    found = [p for p in passes if isinstance(p, QuantizeUniform)]
-    if not text or not found:
-        return None
-    if passes[-1] != found[0] or len(found) > 1:
-        raise UsageError("--passes: quantize-uniform comes once, as the last pass: what is quantized is the result")
-    if found[0].is_open:
-        raise UsageError("--passes: quantize-uniform needs a number of float_layers; --precision int8 chooses them")
-    return found[0] if "pairs=" in text else replace(found[0], pairs=KERNELS)
+    found = [p for p in passes if isinstance(p, LAST)]
+    if found and (passes[-1] != found[0] or len(found) > 1):
+        raise UsageError(f"--passes: {found[0].name} comes once, as the last pass: what is quantized is the result")
+    return found[0] if found else None
 
 
 def _check_order(searched: tuple[Pass, ...]) -> None:

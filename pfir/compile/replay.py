@@ -12,6 +12,7 @@ import onnx_graphsurgeon as gs
 from pfir.artifact import Tuning
 from pfir.compile.methods.base import Choice, Method
 from pfir.compile.methods.sizing import Sizing
+from pfir.compile.precision.codebooks import coded_frame
 from pfir.compile.precision.layers import Quantization
 from pfir.compile.precision.quantizing import quantized_frame
 from pfir.compile.prepare import Prepared, fixed
@@ -21,7 +22,9 @@ from pfir.compile.selection.search_context import method_for
 from pfir.compile.selection.searching import Found, as_it_is
 from pfir.compile.training.fine_tuning import FineTuned
 from pfir.errors import UsageError
-from pfir.recipe import QUANTIZED, Recipe, read_recipe, read_weights
+from pfir.passes.codebook.quantize_codebook import QuantizeCodebook
+from pfir.passes.spec import parse
+from pfir.recipe import CODEBOOKS, QUANTIZED, Recipe, read_recipe, read_weights
 from pfir.report import wording
 
 
@@ -39,12 +42,27 @@ def replay(prepared: Prepared, request: Request) -> Chosen:
         model.record("fine-tune")
     if quantization is not None:
         model = quantized_frame(model, quantization)
+    coding = recipe.parts.get(CODEBOOKS)
+    if coding is not None:
+        model = coded_frame(model, str(coding["text"]), bool(coding["trained"]))
     constants = model.initializers()
     arrays = {name: _typed(array, constants.get(name)) for name, array in arrays.items()}
     if set(arrays) != set(constants) or any(arrays[n].shape != constants[n].values.shape for n in arrays):
         raise UsageError(f"the weights of {request.recipe} do not fit the model that this version of pfir makes")
     model.set_arrays(arrays)
-    return Chosen(found, FineTuned(model, settings=recipe.training), quantization=quantization)
+    fine_tuned, text = FineTuned(model, settings=recipe.training), "" if coding is None else str(coding["text"])
+    return Chosen(found, fine_tuned, quantization=quantization, codebooks=text)
+
+
+def wanted_codebooks(prepared: Prepared, request: Request) -> QuantizeCodebook | None:
+    """The pass that is to give the result codebooks; None where none is, or a replay has brought them already."""
+    if request.recipe is None:
+        return prepared.coder
+    coding = read_recipe(request.recipe).parts.get(CODEBOOKS)
+    if coding is None or not request.retrain:
+        return None
+    (found,) = parse(str(coding["text"]))
+    return found if isinstance(found, QuantizeCodebook) else None
 
 
 def check_recipe(prepared: Prepared, request: Request) -> None:

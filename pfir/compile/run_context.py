@@ -61,6 +61,7 @@ class Chosen:
         quantization: How it was quantized; None where all is float.
         alone: What eight bits and channels would have given alone.
         finalists: What a short training found of the candidates, where it compared some.
+        codebooks: The pass that gave weights codebooks, with the bits of every layer; empty where none did.
     """
 
     found: Found
@@ -69,3 +70,4 @@ class Chosen:
     quantization: Quantization | None = None
     alone: tuple[Alone, ...] = ()
     finalists: tuple[Finalist, ...] = ()
+    codebooks: str = ""

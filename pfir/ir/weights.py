@@ -1,4 +1,4 @@
-"""The numbers of weights, also of those behind nodes that only turn, convert or dequantize them."""
+"""The numbers of weights, also of those behind nodes that only turn, convert, dequantize or look them up."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from pfir.ir.constants.codebooks import codebook_weight
 from pfir.ir.coupling.bodies import every_graph, tensors_of
 from pfir.ir.coupling.zero_points import point_input, scale_input
 from pfir.ir.edit import array, is_op
@@ -62,10 +63,12 @@ def _reading(node: gs.Node, i: int, values: np.ndarray) -> np.ndarray | None:
 
 
 def _given(tensor: gs.Tensor | None) -> np.ndarray | None:
-    """The values of an initializer or of a Constant node."""
+    """The values of an initializer, of a Constant node or of a weight out of a codebook."""
     if tensor is not None and tensor.inputs and is_op(tensor.inputs[0], "Constant"):
         tensor = tensor.inputs[0].attrs.get("value")
     found = array(tensor)
+    if found is None and (coded := codebook_weight(tensor)) is not None:
+        return coded.values
     return None if found is None else np.asarray(found)
 
 

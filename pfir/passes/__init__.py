@@ -6,6 +6,7 @@ from pfir.passes.base import Pass
 from pfir.passes.batch_norm.fold import FoldBatchNorm
 from pfir.passes.batch_norm.reestimate import ReestimateBatchNorm
 from pfir.passes.batch_norm.restore import RestoreBatchNorm
+from pfir.passes.codebook.quantize_codebook import QuantizeCodebook
 from pfir.passes.factorize import Factorize
 from pfir.passes.pruning.prune_channels import PruneChannels
 from pfir.passes.pruning.remove_dead_channels import RemoveDeadChannels
@@ -23,6 +24,7 @@ PASSES: tuple[type[Pass], ...] = (
     PruneChannels,
     SparsifyWeights,
     QuantizeUniform,
+    QuantizeCodebook,
     RestoreBatchNorm,
     ReestimateBatchNorm,
 )

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from pfir.backends import open_backend
-from pfir.compile.prepare import CRITERION, check_passes, chosen_passes, fixed, give_biases, prepare, quantizer
+from pfir.compile.prepare import CRITERION, check_passes, chosen_passes, coder, fixed, give_biases, prepare, quantizer
 from pfir.errors import FrontendError, UsageError
+from pfir.passes.codebook.quantize_codebook import QuantizeCodebook
 from pfir.passes.pruning.remove_dead_channels import RemoveDeadChannels
 from pfir.passes.quantization.quantize_uniform import QuantizeUniform
 from pfir.passes.simplification.simplify import Simplify
@@ -78,6 +79,7 @@ def test_passes_in_an_order_that_cannot_be_searched_are_refused(text, words):
     [
         ("quantize-uniform,prune-channels", "quantize-uniform comes once, as the last pass"),
         ("quantize-uniform,quantize-uniform", "quantize-uniform comes once, as the last pass"),
+        ("quantize-codebook,prune-channels", "quantize-codebook comes once, as the last pass"),
         ("quantize-uniform{float_layers=none}", "quantize-uniform needs a number of float_layers"),
     ],
 )
@@ -92,6 +94,18 @@ def test_what_quantizes_the_result_is_no_pass_of_the_search():
     assert first == (Simplify(),) and pruning.name == "prune-channels"
     assert quantizer(text) == QuantizeUniform(weight_bits=4, pairs="kernels")
     assert quantizer(None) is None and quantizer("simplify") is None
+
+
+def test_what_gives_the_result_codebooks_is_no_pass_of_the_search():
+    text = "prune-channels,quantize-codebook{bits=3}"
+    assert [each.name for each in chosen_passes(text, 4)[1]] == ["prune-channels"]
+    assert coder(text) == QuantizeCodebook(bits=3) and quantizer(text) is None and coder("simplify") is None
+
+
+def test_codebooks_of_floats_and_layers_in_eight_bits_contradict_each_other(model):
+    asked = request(model, Path("x"), passes="quantize-codebook", precision="int8")
+    with pytest.raises(UsageError, match="--passes names quantize-codebook, and --precision int8 leaves no layer"):
+        check_passes(asked, 4)
 
 
 @pytest.mark.parametrize("floats", ["float32", "float16"])

@@ -102,6 +102,10 @@ class Quantizing:
         quick = replace(self, samples=replace(self.samples, calibration=few), ways=self.ways[:1])
         return quick.nearest(model, precision)
 
+    def with_bits(self, model: Model, way: QuantizeUniform) -> QuantizeUniform:
+        """The way with the bits of each layer that its `average_bits` stands for."""
+        return way.with_bits(ready_for_integers(model), (), calibrated(self.samples))
+
     def sensitivities(self, model: Model, layers: Sequence[str]) -> dict[str, float]:
         """What each of these layers costs the outputs when it alone is quantized, by name, as far as there is time."""
         start, activations = ready_for_integers(model), self.ends.guard(calibrated(self.samples))
@@ -123,6 +127,8 @@ class Quantizing:
     def _by(self, way: QuantizeUniform, start: Model, left: tuple[str, ...], ends: Deadline) -> Quantized:
         ends.check()
         context = Context(ends.guard(calibrated(self.samples)), keep=left, seed=self.seed)
+        there = layers_of(start)  # A branch that went took its layers with it.
+        way = replace(way, layer_bits=tuple((name, bits) for name, bits in way.layer_bits if name in there))
         made, _ = run((way,), start, context)
         scores = evaluate(made, self.samples.scoring, self.reference, self.threads)
         return Quantized(made, Quantization(format_pass(way), layers_left(start, made)), scores)

@@ -84,7 +84,9 @@ def _decided(selection: Selection, search_context: SearchContext | None) -> tupl
 
 def _as_given(selection: Selection, given: QuantizeUniform) -> tuple[Decision, Selection]:
     """Layers as the pass of `--passes` quantizes them: those that it leaves in float are chosen before channels go."""
-    quantizing = replace(_quantizing(selection), ways=(given,))
+    quantizing = _quantizing(selection)
+    given = quantizing.with_bits(selection.run.models.start, given)
+    quantizing = replace(quantizing, ways=(given,))
     made = quantizing.nearest(selection.run.models.start, Precision(True, bits=given.bits))
     precision = Precision(True, made.how.left_in_float, given.bits)
     fixed = replace(quantizing, ways=(replace(given, float_layers=0),))

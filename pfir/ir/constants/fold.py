@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
+from pfir.ir.constants.codebooks import decoding_nodes
 from pfir.ir.edit import Names, array, is_op, operand, opset, sweep, to_constant
 from pfir.ir.onnx_io.tensors import fill_proto, fill_small
 from pfir.ir.onnx_io.writing import Fill, write_graph
@@ -71,12 +72,12 @@ def fold_constants(graph: gs.Graph, growth: Growth | None = None) -> int:
     """Make initializers of nodes whose inputs are all constant; the number of nodes that went.
 
     Results above a megabyte that are larger than their inputs stay as nodes, and so do nodes whose evaluation fails and
-    those beyond what folding may add.
+    those beyond what folding may add, and what takes weights out of codebooks.
     """
     holding = {t.name for t in graph.outputs}
-    count, growth = 0, growth or Growth(graph)
+    count, growth, decoding = 0, growth or Growth(graph), decoding_nodes(graph)
     for node in list(graph.nodes):
-        if not _is_constant(node) or any(t.name in holding for t in node.outputs):
+        if id(node) in decoding or not _is_constant(node) or any(t.name in holding for t in node.outputs):
             continue
         results = _evaluate(graph, node, growth)
         if results is None:

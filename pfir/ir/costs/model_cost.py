@@ -8,6 +8,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.artifact import Kernel
+from pfir.ir.constants.codebooks import expand_codebooks
 from pfir.ir.costs.grouping import Grouping
 from pfir.ir.costs.kernels import plan_kernels
 from pfir.ir.costs.plans import evaluate, itemsize
@@ -42,16 +43,12 @@ class Cost:
 def model_cost(model: Model) -> Cost:
     """The cost of a model; dynamic sizes are taken as in `fix_sizes`, whose errors it shares."""
     graph = sized_everywhere(model).graph
+    shared_again(graph)  # as it is in a file
+    size_bytes = sum(storage_of(t).size_bytes(tuple(t.shape)) for t in weights_of(graph))
+    expand_codebooks(graph)
     sizes = known_sizes(graph)
     macs = sum(t.value(sizes) for node in graph.nodes for t in mac_terms(node))
-    shared_again(graph)  # as it is in a file
-    weights = weights_of(graph)
-    return Cost(
-        macs,
-        sum(_elements(t) for t in weights),
-        sum(storage_of(t).size_bytes(tuple(t.shape)) for t in weights),
-        _peak_bytes(graph),
-    )
+    return Cost(macs, sum(_elements(t) for t in weights_of(graph)), size_bytes, _peak_bytes(graph))
 
 
 def kernels(model: Model, grouping: Grouping | None = None) -> tuple[Kernel, ...]:
@@ -61,6 +58,7 @@ def kernels(model: Model, grouping: Grouping | None = None) -> tuple[Kernel, ...
         grouping: As for `plan_kernels`.
     """
     graph = sized_everywhere(model).graph
+    expand_codebooks(graph)
     sizes = known_sizes(graph)
     return tuple(evaluate(plan, sizes) for plan in plan_kernels(graph, grouping))
 

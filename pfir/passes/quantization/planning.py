@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pfir.ir.edit import held
 from pfir.ir.linear_edits import EditableLayer
@@ -27,6 +27,7 @@ class Settings:
         least_error: Whether weights get scales of the least squared error rather than those that clip nothing.
         pairs: Where activations get few bits, as `place` takes it.
         eight_bit_share: The layers of the fewest weights, this share of all weights together, have eight bits.
+        layer_bits: Of the weights of layers by name of the node, in place of both.
     """
 
     weight_bits: int
@@ -36,6 +37,7 @@ class Settings:
     least_error: bool
     pairs: str = KERNELS
     eight_bit_share: float = 0.0
+    layer_bits: Mapping[str, int] = field(default_factory=dict)
 
 
 def plan_quantized(
@@ -53,24 +55,27 @@ def plan_quantized(
     grids = _activation_grids(placement, histograms, settings)
     layers = layers_of(model)
     sizes = {name: layers[name].weight.size for name in placement.layers}
-    bits = bits_by_layer(sizes, settings.weight_bits, settings.eight_bit_share)
+    bits = bits_by_layer(sizes, settings.weight_bits, settings.eight_bit_share, settings.layer_bits)
     weights = {name: _weight_grid(layers[name], grids, settings, count) for name, count in bits.items()}
     integers = {name: grid.integers(layers[name].weight) for name, grid in weights.items()}
     return Quantized(placement, grids, weights, integers)
 
 
-def bits_by_layer(sizes: Mapping[str, int], weight_bits: int, eight_bit_share: float) -> dict[str, int]:
+def bits_by_layer(
+    sizes: Mapping[str, int], weight_bits: int, eight_bit_share: float, layer_bits: Mapping[str, int]
+) -> dict[str, int]:
     """The bits of a weight, by name of the layer's node.
 
     Args:
         sizes: How many weights each layer has, likewise.
         weight_bits: Of all but the layers of the fewest weights, `eight_bit_share` of all weights together.
+        layer_bits: Of those that are named.
     """
     left, found = eight_bit_share * sum(sizes.values()), {}
     for name in sorted(sizes, key=lambda name: sizes[name]):
         left -= sizes[name]
         found[name] = weight_bits if left < 0 else LARGEST_BITS
-    return {name: found[name] for name in sizes}
+    return {name: layer_bits.get(name, found[name]) for name in sizes}
 
 
 def constant_layers(model: Model, histograms: Mapping[str, Histogram]) -> dict[str, str]:

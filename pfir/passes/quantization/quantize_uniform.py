@@ -16,6 +16,7 @@ from pfir.ir.module_paths import names_meant
 from pfir.ir.shapes import infer_shapes
 from pfir.passes.base import Activations, Change, Context, Pass
 from pfir.passes.batch_norm.fold import FoldBatchNorm
+from pfir.passes.bits.uniform import uniform_bits
 from pfir.passes.quantization.bias_correction import correct_biases
 from pfir.passes.quantization.calibration import CALIBRATIONS, range_finder
 from pfir.passes.quantization.equalize import POWERS, equalize
@@ -85,6 +86,9 @@ class QuantizeUniform(Pass):
             sum in integers, too; or in front of kernels alone, by which less is lost, as `pfir compile` does.
         eight_bit_share: Share of all weights, in [0, 1]: the layers of the fewest weights, so many together, have eight
             bits; depthwise ones and the first, which lose most by fewer, are among them.
+        average_bits: Bits of a weight on average over all layers, 2 to 8; each layer gets those that are worth most to
+            the outputs. None takes `weight_bits` everywhere.
+        layer_bits: Bits of the weights of layers by name of their node, in place of all of these.
 
     Raises:
         UsageError: A field is out of its range, there is no calibration data, or no node of a name to keep.
@@ -111,9 +115,13 @@ class QuantizeUniform(Pass):
     float_share: float = 0.0
     pairs: str = OPERATORS
     eight_bit_share: float = 0.0
+    average_bits: float | None = None
+    layer_bits: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
-        for label, bits in (("weight_bits", self.weight_bits), ("activation_bits", self.activation_bits)):
+        given = [("weight_bits", self.weight_bits), ("activation_bits", self.activation_bits)]
+        given += [(f"layer_bits of {name}", bits) for name, bits in self.layer_bits]
+        for label, bits in (*given, ("average_bits", 8 if self.average_bits is None else self.average_bits)):
             if not 2 <= bits <= 8:
                 raise UsageError(f"{label} is {bits}; it must be 2 to 8")
         for label, value, known in (
@@ -155,11 +163,14 @@ class QuantizeUniform(Pass):
         if self.float_layers is None:
             raise UsageError("quantize-uniform needs the field float_layers, which was left to a search")
         check_finite(model)
-        start = _prepared(model, self.weight_bits, context)
+        start = _prepared(model, 2 if self.average_bits is not None else self.bits.least, context)
         if not layers_of(start):
             return _nothing_to_do(model)
-        asked = _left_by_user(model, start, context)
-        work = _Work(self, context, _activations(context), start, asked)
+        asked, samples = _left_by_user(model, start, context), _activations(context)
+        for name, _ in self.layer_bits:
+            if name not in layers_of(start):
+                raise UsageError(f"layer_bits names {name}, which is no layer that may be quantized")
+        work = _Work(self.with_bits(start, asked, samples), context, samples, start, asked)
         quantized = work.quantized()
         model.graph, model.ir_version = quantized.graph, quantized.ir_version
         return Change(True, work.notes())
@@ -167,7 +178,21 @@ class QuantizeUniform(Pass):
     @property
     def bits(self) -> Bits:
         """What decides about nodes, types and sizes."""
-        return Bits(self.weight_bits, self.activation_bits, self.per_channel, self.pairs, self.eight_bit_share)
+        return Bits(
+            self.weight_bits,
+            self.activation_bits,
+            self.per_channel,
+            self.pairs,
+            self.eight_bit_share,
+            self.layer_bits,
+        )
+
+    def with_bits(self, model: Model, left_in_float: Collection[str], activations: Activations) -> QuantizeUniform:
+        """This pass with the bits of each layer that `average_bits` stands for, for a model that is simplified."""
+        if self.average_bits is None:
+            return self
+        found = uniform_bits(model, self.settings(), left_in_float, self.average_bits, activations)
+        return replace(self, average_bits=None, layer_bits=tuple({**found, **dict(self.layer_bits)}.items()))
 
     def settings(self) -> Settings:
         """How grids are chosen."""
@@ -179,6 +204,7 @@ class QuantizeUniform(Pass):
             self.calibration == "mse",
             self.pairs,
             self.eight_bit_share,
+            dict(self.layer_bits),
         )
 
 
@@ -231,7 +257,10 @@ class _Work:
         constant = [f"{n} stays float: {t} is constant on the calibration data" for n, t in self._constant.items()]
         sensitive = [f"the most sensitive layers stay float: {', '.join(self._sensitive)}"] if self._sensitive else []
         equalised = [f"{self._equalised} channels equalised"] if self._equalised else []
-        return (f"{count} of {len(layers)} layers quantized", *constant, *sensitive, *equalised, *self._done)
+        bits = [f"bits by layer: {', '.join(f'{n} {b}' for n, b in self._pass.layer_bits)}"] * bool(
+            self._pass.layer_bits
+        )
+        return (f"{count} of {len(layers)} layers quantized", *bits, *constant, *sensitive, *equalised, *self._done)
 
     def _observed(self, model: Model) -> dict[str, Histogram]:
         return observe(model, self._tensors(model), self._activations)

@@ -33,6 +33,7 @@ class Bits:
         per_channel: Whether each output channel of a weight has a scale of its own.
         pairs: Where activations are rounded, as `place` takes it.
         eight_bit_share: The layers of the fewest weights, this share of all weights together, have eight bits.
+        layers: Bits of the weights of layers by name of the node, in place of both.
     """
 
     weight: int = LARGEST_BITS
@@ -40,6 +41,12 @@ class Bits:
     per_channel: bool = True
     pairs: str = KERNELS
     eight_bit_share: float = 0.0
+    layers: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def least(self) -> int:
+        """The fewest that a weight may have."""
+        return min(self.weight, *(bits for _, bits in self.layers), LARGEST_BITS)
 
 
 EIGHT_BITS = Bits()
@@ -57,7 +64,7 @@ def structure(model: Model, left_in_float: Collection[str] = (), bits: Bits = EI
         FrontendError: The opset is below 13 and cannot be lifted.
     """
     model = _lifted(model, FIRST_WITH_CHANNELS)
-    if bits.weight <= FEW_BITS:
+    if bits.least <= FEW_BITS:
         with suppress(FrontendError):  # Eight bits hold such integers, too.
             model = _lifted(model, FIRST_WITH_FOUR_BITS)
     placement, layers = place(model, left_in_float, bits.pairs), layers_of(model)
@@ -70,7 +77,9 @@ def structure(model: Model, left_in_float: Collection[str] = (), bits: Bits = EI
             group, max((_grid(tensors[name], bits.activation) for name in group), key=lambda grid: grid.scale)
         )
     chosen = {name: layers[name] for name in placement.layers}
-    widths = bits_by_layer({n: x.weight.size for n, x in chosen.items()}, bits.weight, bits.eight_bit_share)
+    widths = bits_by_layer(
+        {n: x.weight.size for n, x in chosen.items()}, bits.weight, bits.eight_bit_share, dict(bits.layers)
+    )
     weights = {name: _weight_grid(layer, widths[name], bits.per_channel) for name, layer in chosen.items()}
     integers = {name: np.zeros(layer.weight.shape, np.int8) for name, layer in chosen.items()}
     return written(model, Quantized(placement, grids, weights, integers))

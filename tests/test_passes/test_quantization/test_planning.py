@@ -50,7 +50,7 @@ def test_what_is_left_in_float_is_not_planned():
 
 @pytest.mark.parametrize(("share", "eight"), [(0.0, set()), (0.1, {"b"}), (0.3, {"b", "c"}), (1.0, {"a", "b", "c"})])
 def test_the_layers_of_the_fewest_weights_have_eight_bits(share, eight):
-    found = bits_by_layer({"a": 70, "b": 10, "c": 20}, 4, share)
+    found = bits_by_layer({"a": 70, "b": 10, "c": 20}, 4, share, {})
     assert found == {name: 8 if name in eight else 4 for name in "abc"}
 
 

@@ -39,6 +39,7 @@ from pfir.backends.tvm.schedule.integers.dot_blocks import stored
 from pfir.backends.tvm.schedule.tiles import plain_tile
 from pfir.backends.tvm.tuning.database import NOTHING, Known
 from pfir.errors import CompileError
+from pfir.ir.constants.codebooks import expand_codebooks
 from pfir.ir.model import Model
 from pfir.ir.shapes import infer_shapes
 from pfir.target import HALF, SINGLE, Target
@@ -95,12 +96,13 @@ def started(model: Model, target: Target, builder: Any, known: Known = NOTHING) 
 
 
 def sized(model: Model) -> Model:
-    """A copy whose tensors all have a dtype and fixed sizes.
+    """A copy whose tensors all have a dtype and fixed sizes, weights out of codebooks as floats.
 
     Raises:
         CompileError: One is not known; the message names it and the node.
     """
     model = model.clone()
+    expand_codebooks(model.graph)
     if any(_unknown(tensor) for node in model.nodes() for tensor in node.outputs if tensor.name):
         infer_shapes(model)
     for tensor in model.graph.inputs:

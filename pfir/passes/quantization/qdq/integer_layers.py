@@ -82,7 +82,23 @@ def integer_layers(model: Model) -> Iterator[IntegerLayer]:
         if layer is not None and step is not None and _is_symmetric(step):
             integers, scales = step.inputs[:2]
             shape = tuple(integers.values.shape)
-            yield IntegerLayer(layer, integers.name, scales.name, _scale(step, len(shape)), _bias(layer, shape))
+            yield IntegerLayer(layer, integers.name, scales.name, _scale(step, len(shape)), own_bias(layer, shape))
+
+
+def own_bias(layer: LinearLayer, shape: tuple[int, ...]) -> IntegerBias | None:
+    """The bias of a layer with a weight of this shape, integers or floats; None where none is the layer's alone."""
+    tensor = layer.bias
+    if tensor is None:
+        return None
+    step, scales, scale = producer(tensor), None, np.ones(())
+    if step is not None:
+        if not _is_symmetric(step):
+            return None
+        tensor, scales = step.inputs[0], step.inputs[1].name
+        scale = np.asarray(step.inputs[1].values, np.float64)
+    own = isinstance(tensor, gs.Constant) and len(tensor.outputs) == 1
+    whole = own and tensor.values.size == layer.layout.outputs(shape) and bool(layer.bias_factor)
+    return IntegerBias(tensor.name, scales, scale, layer.bias_factor) if whole else None
 
 
 def largest_integer(weight_bits: int) -> int:
@@ -146,18 +162,3 @@ def _scale(step: gs.Node, rank: int) -> np.ndarray:
     if scale.size > 1:
         shape[step.attrs.get("axis", 1)] = -1
     return scale.reshape(shape)
-
-
-def _bias(layer: LinearLayer, shape: tuple[int, ...]) -> IntegerBias | None:
-    tensor = layer.bias
-    if tensor is None:
-        return None
-    step, scales, scale = producer(tensor), None, np.ones(())
-    if step is not None:
-        if not _is_symmetric(step):
-            return None
-        tensor, scales = step.inputs[0], step.inputs[1].name
-        scale = np.asarray(step.inputs[1].values, np.float64)
-    own = isinstance(tensor, gs.Constant) and len(tensor.outputs) == 1
-    whole = own and tensor.values.size == layer.layout.outputs(shape) and bool(layer.bias_factor)
-    return IntegerBias(tensor.name, scales, scale, layer.bias_factor) if whole else None

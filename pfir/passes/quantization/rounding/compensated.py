@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,8 +52,8 @@ def compensated(objective: Objective, limit: int) -> Choice:
     quantized prefix, and is held near the float weights.
     """
     second, cross = objective.moments()
-    ridge = _ridge(second, objective.count)
-    problem = _Problem(second + ridge, cross + objective.weight @ ridge, limit, objective.weight != 0)
+    hold = ridge(second, objective.count)
+    problem = _Problem(second + hold, cross + objective.weight @ hold, limit, objective.weight != 0)
     scale = objective.scale.astype(np.float64)
     integers = problem.descended(problem.in_turn(scale), scale)
     if np.ptp(scale):
@@ -61,8 +62,13 @@ def compensated(objective: Objective, limit: int) -> Choice:
     return Choice(integers.astype(np.float32), scale.astype(np.float32))
 
 
-def _ridge(second: np.ndarray, count: int) -> np.ndarray:
-    """What holds the weights: each by its own energy, those that are hardly ever active by a trace of the others'."""
+def ridge(second: np.ndarray, count: int) -> np.ndarray:
+    """What holds the weights: each by its own energy, those that are hardly ever active by a trace of the others'.
+
+    Args:
+        second: Second moments of the features, [G, F, F].
+        count: Of how many rows they are.
+    """
     energy = np.maximum(np.diagonal(second, axis1=1, axis2=2), 0)
     rest = np.maximum(FLOOR * energy.mean(1, keepdims=True), np.finfo(np.float32).tiny)
     hold = HOLD + NOISE * second.shape[1] / count
@@ -70,12 +76,53 @@ def _ridge(second: np.ndarray, count: int) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class _Problem:
-    """The least of w G w^T - 2 C w^T over w = scale * integer, for each output by itself.
+class Descent:
+    """The least of w G w^T - 2 C w^T over weights w of a grid, for each output by itself.
 
     Args:
         second: G, positive definite, float64 [G, F, F].
         cross: C, [G, O, F].
+        nearest: The numbers of the grid nearest to those of a feature, [G, O], and which feature it is.
+    """
+
+    second: np.ndarray
+    cross: np.ndarray
+    nearest: Callable[[np.ndarray, int], np.ndarray]
+
+    def in_turn(self) -> np.ndarray:
+        """Weights [G, O, F]: each feature's rounded, those behind it moved to where the error is least."""
+        weight = np.linalg.solve(self.second, self.cross.swapaxes(1, 2)).swapaxes(1, 2)
+        upper = np.linalg.cholesky(np.linalg.inv(self.second)).swapaxes(1, 2)
+        rounded = np.empty_like(weight)
+        for k in range(weight.shape[2]):
+            rounded[:, :, k] = self.nearest(weight[:, :, k], k)
+            gap = (weight[:, :, k] - rounded[:, :, k]) / upper[:, None, k, k]
+            weight[:, :, k:] -= gap[:, :, None] * upper[:, None, k, k:]
+        return rounded
+
+    def descended(self, rounded: np.ndarray) -> np.ndarray:
+        """Coordinate descent from these weights, until nothing moves or the sweeps are over."""
+        rounded = rounded.copy()
+        rest = self.cross - rounded @ self.second
+        for _ in range(SWEEPS):
+            moved = False
+            for k in range(rounded.shape[2]):
+                best = self.nearest(rounded[:, :, k] + rest[:, :, k] / self.second[:, None, k, k], k)
+                change = best - rounded[:, :, k]
+                if change.any():
+                    moved, rounded[:, :, k] = True, best
+                    rest -= change[:, :, None] * self.second[:, None, k]
+            if not moved:
+                break
+        return rounded
+
+
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """The same over multiples w = scale * integer.
+
+    Args:
+        second, cross: As of `Descent`.
         limit: The largest integer; the smallest is its negative.
         free: Which integers may be other than zero, bool [G, O, F].
     """
@@ -86,32 +133,12 @@ class _Problem:
     free: np.ndarray
 
     def in_turn(self, scale: np.ndarray) -> np.ndarray:
-        """Integers [G, O, F]: each feature's weights rounded, those behind it moved to where the error is least."""
-        weight = np.linalg.solve(self.second, self.cross.swapaxes(1, 2)).swapaxes(1, 2)
-        upper = np.linalg.cholesky(np.linalg.inv(self.second)).swapaxes(1, 2)
-        integers = np.empty_like(weight)
-        for k in range(weight.shape[2]):
-            integers[:, :, k] = self._rounded(weight[:, :, k] / scale[:, :, 0], k)
-            gap = (weight[:, :, k] - scale[:, :, 0] * integers[:, :, k]) / upper[:, None, k, k]
-            weight[:, :, k:] -= gap[:, :, None] * upper[:, None, k, k:]
-        return integers
+        """Integers [G, O, F], by `Descent.in_turn`."""
+        return np.rint(self._descent(scale).in_turn() / scale)
 
     def descended(self, integers: np.ndarray, scale: np.ndarray) -> np.ndarray:
-        """Coordinate descent from these integers, until nothing moves or the sweeps are over."""
-        integers = integers.copy()
-        rest = self.cross - (scale * integers) @ self.second
-        for _ in range(SWEEPS):
-            moved = False
-            for k in range(integers.shape[2]):
-                step = rest[:, :, k] / self.second[:, None, k, k] / scale[:, :, 0]
-                best = self._rounded(integers[:, :, k] + step, k)
-                change = best - integers[:, :, k]
-                if change.any():
-                    moved, integers[:, :, k] = True, best
-                    rest -= (change * scale[:, :, 0])[:, :, None] * self.second[:, None, k]
-            if not moved:
-                break
-        return integers
+        """Integers, by `Descent.descended` from these."""
+        return np.rint(self._descent(scale).descended(scale * integers) / scale)
 
     def fitted(self, integers: np.ndarray, scale: np.ndarray) -> np.ndarray:
         """The scales of the least error with these integers, [G, O, 1]."""
@@ -120,6 +147,10 @@ class _Problem:
         best = np.where(energy > 0, products / np.where(energy > 0, energy, 1), scale)
         return np.clip(best, scale / MOST_STRETCH, scale * MOST_STRETCH)
 
-    def _rounded(self, steps: np.ndarray, k: int) -> np.ndarray:
-        """Integers for feature k."""
-        return np.where(self.free[:, :, k], np.clip(np.rint(steps), -self.limit, self.limit), 0.0)
+    def _descent(self, scale: np.ndarray) -> Descent:
+        step = scale[:, :, 0]
+
+        def nearest(x: np.ndarray, k: int) -> np.ndarray:
+            return np.where(self.free[:, :, k], step * np.clip(np.rint(x / step), -self.limit, self.limit), 0.0)
+
+        return Descent(self.second, self.cross, nearest)

@@ -61,11 +61,12 @@ def _found(model: Model, reference: Model, weight_bits: Bits) -> Iterator[Quanti
         if layer is None or weight is None or weight.shape != shape or weight.dtype != np.float32:
             continue
         limit = largest_integer(weight_bits if isinstance(weight_bits, int) else weight_bits[own.node])
-        matrix = None if own.bias is None and own.layer.bias is not None else _matrix(layer, shape)
+        matrix = None if own.bias is None and own.layer.bias is not None else matrix_of(layer, shape)
         yield QuantizedLayer(own, weight, limit, matrix)
 
 
-def _matrix(layer: LinearLayer, shape: tuple[int, ...]) -> ConsumerMatrix | None:
+def matrix_of(layer: LinearLayer, shape: tuple[int, ...]) -> ConsumerMatrix | None:
+    """How a layer with a weight of this shape contracts; None where its outputs are no products with a matrix."""
     usual = layer.operator.weight
     unlike = layer.is_transposed or layer.turns_data or usual is None or layer.place != usual.place
     if unlike or (not layer.is_convolution and len(shape) != 2):

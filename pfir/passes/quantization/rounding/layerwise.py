@@ -66,7 +66,8 @@ def round_layers(
             if layer.matrix is not None:
                 goal = goal_of(nodes[name], reference, waiting)
                 rows = rows_of(layer.own.layer.data.name, goal, layer.matrix, segment, flow, rng)
-                objective = Objective(layer, layer.matrix, rows, goal.bounds, _bias(model, layer))
+                numbers = layer.weight, layer.own.scale, layer.own.layer.factor
+                objective = Objective(*numbers, layer.matrix, rows, goal.bounds, _bias(model, layer))
                 found = choose(objective, layer.limit, rng)
                 chosen += _adopted(model, layer, layer.matrix, objective, found)
         flow.advance(segment)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from pfir.passes.pruning.consumer_matrix import ConsumerMatrix
-from pfir.passes.quantization.rounding.layers import QuantizedLayer
 from pfir.passes.quantization.rounding.rows import Rows
 
 CHUNK = 4096
@@ -16,7 +15,9 @@ class Objective:
     """The squared error of a layer's outputs: the mean over rows of the sum over outputs.
 
     Args:
-        layer: Tells the float weights, the factor and what follows.
+        weight: The float weights.
+        scale: Of the integers in their place, broadcasts to the weight.
+        factor: What the layer multiplies its products by.
         matrix: How the layer contracts.
         rows: Its inputs in the quantized model, and what the float model gives.
         bounds: Least and largest value that gets through behind the layer.
@@ -31,20 +32,22 @@ class Objective:
 
     def __init__(
         self,
-        layer: QuantizedLayer,
+        weight: np.ndarray,
+        scale: np.ndarray,
+        factor: float,
         matrix: ConsumerMatrix,
         rows: Rows,
         bounds: tuple[float, float],
         bias: np.ndarray | None = None,
     ) -> None:
-        self.weight = matrix.matrix(layer.weight).astype(np.float32)
-        self.scale = matrix.matrix(np.broadcast_to(layer.own.scale, layer.weight.shape))[:, :, :1].astype(np.float32)
+        self.weight = matrix.matrix(weight).astype(np.float32)
+        self.scale = matrix.matrix(np.broadcast_to(scale, weight.shape))[:, :, :1].astype(np.float32)
         self.count = rows.inputs.shape[1]
         self.has_bias = bias is not None
         outputs = self.weight.shape[:2]
         added = 0.0 if bias is None else bias.reshape(outputs[0], 1, outputs[1])
         self._added = rows.beside + np.float32(added)
-        self._inputs, self._factor = rows.inputs, np.float32(layer.own.layer.factor)
+        self._inputs, self._factor = rows.inputs, np.float32(factor)
         self._least, self._most = (np.float32(bound) for bound in bounds)
         self._before = rows.wanted
         self._wanted = np.clip(rows.wanted, self._least, self._most)

@@ -25,7 +25,9 @@ def objective(name="first", bits=8, bounds=None):
     flow, rng = Flow(model, NET, context(NET), 16), np.random.default_rng(0)
     rows = rows_of(layer.own.layer.data.name, goal, layer.matrix, segment, flow, rng)
     bias = NET.initializers()[f"b{ {'first': 1, 'depthwise': 2, 'point': 3}[name] }"].values
-    return Objective(layer, layer.matrix, rows, bounds or goal.bounds, bias)
+    return Objective(
+        layer.weight, layer.own.scale, layer.own.layer.factor, layer.matrix, rows, bounds or goal.bounds, bias
+    )
 
 
 @pytest.mark.parametrize("name", ["first", "depthwise", "point"])
@@ -68,6 +70,8 @@ def test_what_stands_beside_is_added_before_the_bounds():
     x = normal(1, 10, 8)
     y = np.matmul(x, found.weight.swapaxes(1, 2))
     beside = normal(1, 10, 4)
-    given = Objective(layer, layer.matrix, Rows(x, y + beside, beside), (0.0, np.inf))
+    given = Objective(
+        layer.weight, layer.own.scale, layer.own.layer.factor, layer.matrix, Rows(x, y + beside, beside), (0.0, np.inf)
+    )
     assert given.error(found.weight) == pytest.approx(0, abs=1e-9)
     assert not given.has_bias

@@ -1,0 +1,84 @@
+"""The result with codebooks for weights: found on calibration data, trained, and made again without either."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from pfir.compile.calibration.samples import Samples
+from pfir.compile.run_context import Chosen, RunContext
+from pfir.compile.selection.search_context import calibrated
+from pfir.compile.training.codebooks import TRAINED, train_codebooks
+from pfir.compile.training.fine_tuning import FineTuning
+from pfir.compile.training.quantization_aware import joined_curves
+from pfir.ir.constants.codebooks import codebook_weight
+from pfir.ir.linear import linear_layers
+from pfir.ir.model import Model
+from pfir.passes.base import Context
+from pfir.passes.codebook.quantize_codebook import QuantizeCodebook
+from pfir.passes.spec import format_pass, parse
+
+LEAST_S = 10.0
+"""Less time is not worth a training."""
+
+
+def with_codebooks(run: RunContext, chosen: Chosen, given: QuantizeCodebook | None, checkpoint: Path) -> Chosen:
+    """The result with weights out of codebooks, trained as far as there are epochs and time; as it is without a pass.
+
+    Args:
+        given: The pass.
+        checkpoint: Where the state of training is kept.
+
+    Raises:
+        Infeasible: No layer may have a codebook.
+    """
+    if given is None:
+        return chosen
+    with run.stages("find codebooks"):
+        model, notes = coded(chosen.fine_tuned.model, given, run.samples, run.request.seed)
+    fine_tuned = replace(chosen.fine_tuned, model=model, notes=(*chosen.fine_tuned.notes, *notes))
+    text = model.provenance[-1] if model is not chosen.fine_tuned.model else ""
+    return _trained(run, replace(chosen, fine_tuned=fine_tuned, codebooks=text), checkpoint) if text else chosen
+
+
+def coded(model: Model, given: QuantizeCodebook, samples: Samples, seed: int) -> tuple[Model, tuple[str, ...]]:
+    """A copy with codebooks, which names the pass with the bits of every layer; the model where none is smaller so."""
+    copy = model.clone()
+    change = given.apply(copy, Context(calibrated(samples), seed=seed))
+    if not change.changed:
+        return model, change.notes
+    found = ((layer.node.name, codebook_weight(layer.weight)) for layer in linear_layers(copy))
+    bits = tuple((name, round(weight.bits)) for name, weight in found if weight is not None)
+    copy.record(format_pass(replace(given, bits=None, average_bits=None, layer_bits=bits)))
+    return copy, change.notes
+
+
+def coded_frame(model: Model, text: str, is_trained: bool) -> Model:
+    """The model as it got codebooks, with any numbers: a recipe brings its own.
+
+    Args:
+        text: The pass, with the bits of every layer.
+        is_trained: Whether the codebooks were trained.
+    """
+    (given,) = parse(text)
+    assert isinstance(given, QuantizeCodebook)
+    copy = model.clone()
+    quick = replace(given, start="quantile", weighting="none", rounding="nearest")
+    quick.apply(copy, Context())
+    copy.record(text)
+    if is_trained:
+        copy.record(TRAINED)
+    return copy
+
+
+def _trained(run: RunContext, chosen: Chosen, checkpoint: Path) -> Chosen:
+    plan, request = run.plan, run.request
+    budget_s = plan.training_s(run.stages.elapsed_s)
+    if not plan.quantized_epochs or (budget_s is not None and budget_s < LEAST_S):
+        return chosen
+    how = FineTuning(plan.quantized_epochs, budget_s, request.seed, request.jobs, checkpoint, request.engine)
+    with run.stages("train codebooks"):
+        tuned = train_codebooks(chosen.fine_tuned.model, run.models.teacher, run.samples, how, run.progress)
+    curve = joined_curves(chosen.fine_tuned.curve, tuned.curve)
+    notes = (*chosen.fine_tuned.notes, *tuned.notes)
+    return replace(chosen, fine_tuned=replace(chosen.fine_tuned, model=tuned.model, curve=curve, notes=notes))

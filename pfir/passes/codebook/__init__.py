@@ -1,0 +1,1 @@
+"""Weights as places in codebooks: how codebooks are found, improved and written."""
