@@ -8,6 +8,7 @@ from pathlib import Path
 from pfir.errors import FrontendError, with_export
 from pfir.frontends.foreign import Foreign, foreign_file, foreign_folder, foreign_name
 from pfir.frontends.onnx.nearby import nearby
+from pfir.packing.layout import MAGIC
 
 LARGEST_FILE_BYTES = 1 << 31
 _HEAD_BYTES = 1024
@@ -67,6 +68,8 @@ def _check_place(path: Path) -> None:
 
 
 def _check_head(path: Path, head: bytes) -> None:
+    if head.startswith(MAGIC):
+        return
     _refuse(path, foreign_file(path, head))
     kind = kind_of(head)
     if kind is not None:
