@@ -23,6 +23,8 @@ _SYMBOL_BITS = 8
 _LOWEST = 1 << 16
 _HEADER = struct.Struct("<BBI")  # log2 of the run, log2 of a block's runs, 16-bit words
 _RUN_BITS = range(6, 11)
+_RUN_BYTES = 3
+"""What a run takes beyond its entropy: a state begins with 16 bits that say nothing, and ends half full."""
 _MOST_RUNS_BITS = 24
 _BLOCK_BITS = (16, 18, 20)
 """Blocks that are tried: small ones follow changes from layer to layer, large ones save tables."""
@@ -31,14 +33,15 @@ _BLOCK_BITS = (16, 18, 20)
 def encode(content: bytes) -> bytes:
     """The content, coded; `decode` gives it back. Not for empty content."""
     symbols = np.frombuffer(content, np.uint8)
-    run_bits = min(max(round(np.log2(len(symbols)) / 2), _RUN_BITS[0]), _RUN_BITS[-1])
+    run_bits = _run_bits(len(symbols))
     return _encoded(symbols, run_bits, max(_best_block_bits(symbols) - run_bits, 0))
 
 
 def estimated_size(content: bytes) -> int:
     """About how many bytes `encode` gives. Not for empty content."""
     symbols = np.frombuffer(content, np.uint8)
-    return min(round(_estimated(symbols, bits)) for bits in _BLOCK_BITS)
+    blocks = min(round(_estimated(symbols, bits)) for bits in _BLOCK_BITS)
+    return blocks + _RUN_BYTES * _cut(len(symbols), _run_bits(len(symbols)))
 
 
 def decode(coded: bytes, size: int) -> bytes:
@@ -145,6 +148,11 @@ def _encoded(symbols: np.ndarray, run_bits: int, runs_bits: int) -> bytes:
     tables = np.stack([_table(padded[at : at + (1 << block_bits)]) for at in _starts(padded, block_bits)])
     words = _words(padded.reshape(runs, -1), tables, np.arange(runs) >> runs_bits)
     return _HEADER.pack(run_bits, runs_bits, len(words)) + _written_tables(tables) + words.tobytes()
+
+
+def _run_bits(size: int) -> int:
+    """As many runs as steps: more would cost bytes, longer ones time."""
+    return min(max(round(np.log2(size) / 2), _RUN_BITS[0]), _RUN_BITS[-1])
 
 
 def _best_block_bits(symbols: np.ndarray) -> int:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from google.protobuf.message import DecodeError
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto
 
 from pfir.errors import FrontendError
@@ -20,38 +21,35 @@ _FLOATS = {
 }
 """Packed fields of fixed width, and that width in bytes. The other typed fields are varints."""
 
-_Inside = dict[int, "_Kind"]
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """A message that may hold tensors: by field number what its fields are; a tensor itself has none."""
-
-    fields: _Inside = field(default_factory=dict)
-
-
-def _kinds() -> _Kind:
-    tensor, graph, attribute = _Kind(), _Kind(), _Kind()
-    sparse = _Kind(dict.fromkeys((_number(SparseTensorProto, "values"), _number(SparseTensorProto, "indices")), tensor))
-    node = _Kind({_number(NodeProto, "attribute"): attribute})
-    function = _Kind({_number(FunctionProto, "node"): node, _number(FunctionProto, "attribute_proto"): attribute})
-    graph.fields[_number(GraphProto, "node")] = node
-    graph.fields[_number(GraphProto, "initializer")] = tensor
-    graph.fields[_number(GraphProto, "sparse_initializer")] = sparse
-    for name, kind in (("t", tensor), ("g", graph), ("sparse_tensor", sparse)):
-        attribute.fields[_number(AttributeProto, name)] = kind
-    for name, kind in (("tensors", tensor), ("graphs", graph), ("sparse_tensors", sparse)):
-        attribute.fields[_number(AttributeProto, name)] = kind
-    return _Kind({_number(ModelProto, "graph"): graph, _number(ModelProto, "functions"): function})
-
-
-def _number(message: type, name: str) -> int:
-    number: int = message.DESCRIPTOR.fields_by_name[name].number  # type: ignore[attr-defined]
-    return number
-
-
-_MODEL = _kinds()
-_TENSOR = _MODEL.fields[ModelProto.GRAPH_FIELD_NUMBER].fields[GraphProto.INITIALIZER_FIELD_NUMBER]
+_Message = dict[int, "_Message"]
+"""A message that may hold tensors, as field numbers with the messages there."""
+_TENSOR: _Message = {}
+_GRAPH: _Message = {}
+_SPARSE: _Message = {
+    SparseTensorProto.VALUES_FIELD_NUMBER: _TENSOR,
+    SparseTensorProto.INDICES_FIELD_NUMBER: _TENSOR,
+}
+_ATTRIBUTE: _Message = {
+    AttributeProto.T_FIELD_NUMBER: _TENSOR,
+    AttributeProto.TENSORS_FIELD_NUMBER: _TENSOR,
+    AttributeProto.G_FIELD_NUMBER: _GRAPH,
+    AttributeProto.GRAPHS_FIELD_NUMBER: _GRAPH,
+    AttributeProto.SPARSE_TENSOR_FIELD_NUMBER: _SPARSE,
+    AttributeProto.SPARSE_TENSORS_FIELD_NUMBER: _SPARSE,
+}
+_NODE: _Message = {NodeProto.ATTRIBUTE_FIELD_NUMBER: _ATTRIBUTE}
+_FUNCTION: _Message = {
+    FunctionProto.NODE_FIELD_NUMBER: _NODE,
+    FunctionProto.ATTRIBUTE_PROTO_FIELD_NUMBER: _ATTRIBUTE,
+}
+_GRAPH.update(
+    {
+        GraphProto.NODE_FIELD_NUMBER: _NODE,
+        GraphProto.INITIALIZER_FIELD_NUMBER: _TENSOR,
+        GraphProto.SPARSE_INITIALIZER_FIELD_NUMBER: _SPARSE,
+    }
+)
+_MODEL: _Message = {ModelProto.GRAPH_FIELD_NUMBER: _GRAPH, ModelProto.FUNCTIONS_FIELD_NUMBER: _FUNCTION}
 
 
 @dataclass(frozen=True)
@@ -118,7 +116,7 @@ def _tensors(content: bytes) -> Iterator[tuple[int, int]]:
     while waiting:
         kind, start, end = waiting.pop()
         for number, wire, at, stop in _fields(content, start, end):
-            inner = kind.fields.get(number)
+            inner = kind.get(number)
             graph |= kind is _MODEL and number == ModelProto.GRAPH_FIELD_NUMBER
             if inner is _TENSOR and wire == _BYTES:
                 yield at, stop
@@ -138,11 +136,18 @@ def _values(content: bytes, start: int, end: int) -> Values | TensorProto | None
         elif number in _FLOATS and wire == _BYTES:
             typed = (at, stop, _FLOATS[number])
         elif number == TensorProto.DATA_LOCATION_FIELD_NUMBER and _varint(content, at, end)[0] == TensorProto.EXTERNAL:
-            outside: TensorProto = TensorProto.FromString(content[start:end])
-            return outside
+            return _parsed(content[start:end])
     if raw is not None:
         return values_at(raw[0], raw[1] - raw[0], element)
     return None if typed is None else _of_width(*typed)
+
+
+def _parsed(content: bytes) -> TensorProto:
+    try:
+        tensor: TensorProto = TensorProto.FromString(content)
+    except DecodeError:
+        raise _DAMAGED from None
+    return tensor
 
 
 def _of_width(start: int, stop: int, width: int) -> Values:
@@ -157,7 +162,7 @@ def _width_of(element: int) -> int:
         size = stored_bytes(element, 1)
     except FrontendError:
         return 1
-    return size // 2 if size > 8 else size  # complex numbers are pairs
+    return min(size, 8)  # a complex number of 16 bytes is two numbers
 
 
 def _fields(content: bytes, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
