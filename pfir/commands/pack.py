@@ -9,7 +9,11 @@ from pfir.compile.workspace import check_file
 from pfir.errors import UsageError
 from pfir.frontends.onnx.untrusted import read_file
 from pfir.frontends.packed import packed, unpacked
+from pfir.packing.layout import MOST_BYTES
 from pfir.report.wording import ratio, size
+
+MOST_PACKED_BYTES = MOST_BYTES + (1 << 26)
+"""Of a packed file: what does not compress, and its directory."""
 
 
 def pack_file(model: Path, output: Path) -> str:
@@ -34,7 +38,7 @@ def unpack_file(file: Path, output: Path) -> str:
         FrontendError: The file is no packed model, or damaged.
     """
     check_file(output)
-    (_, model), *others = unpacked(file, read_file(file))
+    (_, model), *others = unpacked(file, read_file(file, MOST_PACKED_BYTES))
     places = [_beside(output, name) for name, _ in others]
     for place, (_, content) in zip(places, others, strict=True):
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from pfir.frontends.onnx.untrusted import refuse_by_name
 from pfir.frontends.packed import read_model
 from pfir.ir.model import Model
 
-__all__ = ["load", "outside_files"]
+__all__ = ["load", "outside_files", "read_model"]
 
 
 def load(path: str | Path) -> Model:

@@ -31,7 +31,7 @@ class Expander:
         Raises:
             FrontendError: Its places or indices are impossible.
         """
-        kept = self._next(f"{entry.values} {entry.width}", self._values[entry.values, entry.width], entry.kept)
+        kept = self._next(_shared(entry), self._values[entry.values, entry.width], entry.kept)
         if entry.values == PALETTE:
             kept = self._looked_up(entry, kept)
         if entry.places != ALL:
@@ -91,3 +91,8 @@ class Expander:
         ends = gaps != SKIP
         places: np.ndarray = (np.cumsum(gaps, dtype=np.int64) + np.cumsum(ends))[ends] - 1
         return places
+
+
+def _shared(entry: Entry) -> str:
+    """What an entry's values lie in together: indices of all widths in one stream, other values by their width."""
+    return INDICES if entry.values == PALETTE else f"{entry.values}{entry.width}"

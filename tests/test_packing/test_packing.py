@@ -37,6 +37,12 @@ def test_values_of_all_forms_together_come_back():
     assert _came_back(content) == content
 
 
+def test_palettes_of_every_width_come_back_together():
+    few = np.random.default_rng(0).integers(0, 5, 3000)
+    content = _model(*(few.astype(dtype) * 50 for dtype in ("i1", "f4", "i8", "f2", "i1")))
+    assert _came_back(content) == content
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_structure_comes_back(family):
     content = build(family, 0).to_proto().SerializeToString()
