@@ -75,24 +75,31 @@ class Expander:
         return found
 
     def _placed(self, entry: Entry, kept: np.ndarray) -> np.ndarray:
-        places = self._mapped(entry) if entry.places == BITMAP else self._spaced(entry)
-        if len(places) != len(kept) or (len(places) and int(places[-1]) >= entry.count):
-            raise FrontendError("the places of its values are impossible")
+        there = self._mapped(entry) if entry.places == BITMAP else self._spaced(entry)
+        if np.count_nonzero(there) != len(kept):
+            raise _IMPOSSIBLE
         found = np.zeros(entry.count, f"<u{entry.width}")
-        found[places] = kept
+        found[there] = kept
         return found
 
     def _mapped(self, entry: Entry) -> np.ndarray:
         bits = self._next(BITMAP, self._stream(BITMAP), (entry.count + 7) // 8)
-        return np.flatnonzero(np.unpackbits(bits, count=entry.count))
+        return np.unpackbits(bits, count=entry.count).view(bool)
 
     def _spaced(self, entry: Entry) -> np.ndarray:
         gaps = self._next(GAPS, self._stream(GAPS), entry.gaps)
         ends = gaps != SKIP
-        places: np.ndarray = (np.cumsum(gaps, dtype=np.int64) + np.cumsum(ends))[ends] - 1
-        return places
+        places = (np.cumsum(gaps, dtype=np.int64) + np.cumsum(ends))[ends] - 1
+        if len(places) and int(places[-1]) >= entry.count:
+            raise _IMPOSSIBLE
+        there = np.zeros(entry.count, bool)
+        there[places] = True
+        return there
 
 
 def _shared(entry: Entry) -> str:
     """What an entry's values lie in together: indices of all widths in one stream, other values by their width."""
     return INDICES if entry.values == PALETTE else f"{entry.values}{entry.width}"
+
+
+_IMPOSSIBLE = FrontendError("the places of its values are impossible")

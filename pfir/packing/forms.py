@@ -22,6 +22,7 @@ from pfir.packing.layout import (
     SMALL,
     SYMBOLS,
     Entry,
+    few_enough,
 )
 
 _WORTH_PLACES = 1 / 16
@@ -66,10 +67,11 @@ def _forms(elements: np.ndarray) -> Iterator[Kept]:
     number = int(np.count_nonzero(there))
     if count - number < _WORTH_PLACES * count:
         return
-    bitmap, gaps = _bitmap(there), _gaps(there)
     values, palette, parts = min(_values(elements[there]), key=lambda found: _size(found[2]))
-    yield Kept(Entry(count, width, BITMAP, values, number, palette), {**parts, BITMAP: bitmap})
-    yield Kept(Entry(count, width, GAPS, values, number, palette, len(gaps)), {**parts, GAPS: gaps})
+    yield Kept(Entry(count, width, BITMAP, values, number, palette), {**parts, BITMAP: np.packbits(there).tobytes()})
+    if few_enough(number, elements.nbytes):
+        gaps = _gaps(there)
+        yield Kept(Entry(count, width, GAPS, values, number, palette, len(gaps)), {**parts, GAPS: gaps})
 
 
 def _size(parts: _Parts) -> int:
@@ -112,10 +114,6 @@ def _palette(elements: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         return None
     entries, indices = np.unique(elements, return_inverse=True)
     return (entries, indices.astype(np.uint8)) if len(entries) <= MOST_ENTRIES else None
-
-
-def _bitmap(there: np.ndarray) -> bytes:
-    return np.packbits(there).tobytes()
 
 
 def _gaps(there: np.ndarray) -> bytes:

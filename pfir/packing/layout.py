@@ -19,6 +19,7 @@ PLAIN, PLANES, HALF, SMALL, PALETTE = "plain", "planes", "half", "small", "palet
 INDICES, REST = "indices", "rest"
 SYMBOLS = frozenset((INDICES, SMALL, BITMAP, f"{PLAIN}1"))
 """Streams of small integers, for which rANS is tried: bytes of floats have one plane in four that compresses at all."""
+_PLACE_BYTES = 16
 WIDTHS = (1, 2, 4, 8)
 MOST_BYTES = 1 << 32
 """Of all files of a packed model."""
@@ -80,9 +81,15 @@ class Entry:
         known = self.width in WIDTHS and self.places in (ALL, BITMAP, GAPS)
         known &= self.values in (PLAIN, PLANES, PALETTE) or (self.values in (HALF, SMALL) and self.width == 4)
         fits = self.kept <= self.count and (self.places != ALL or self.kept == self.count)
-        fits &= self.size_bytes <= LARGEST_TENSOR_BYTES and self.gaps <= 2 * self.count
+        fits &= self.size_bytes <= LARGEST_TENSOR_BYTES and self.gaps <= self.kept + self.count // SKIP
+        fits &= self.places != GAPS or few_enough(self.kept, self.size_bytes)
         if not (whole and known and fits and self.palette <= MOST_ENTRIES):
             raise _wrong("a tensor that cannot be")
+
+
+def few_enough(kept: int, size_bytes: int) -> bool:
+    """Whether gaps may tell the places of so many values: expanded, these take no more memory than the tensor."""
+    return _PLACE_BYTES * kept <= size_bytes
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ that share one stream.
 
 from __future__ import annotations
 
+import math
 import struct
 
 import numpy as np
@@ -152,7 +153,7 @@ def _encoded(symbols: np.ndarray, run_bits: int, runs_bits: int) -> bytes:
 
 def _run_bits(size: int) -> int:
     """As many runs as steps: more would cost bytes, longer ones time."""
-    return min(max(round(np.log2(size) / 2), _RUN_BITS[0]), _RUN_BITS[-1])
+    return min(max(round(math.log2(size) / 2), _RUN_BITS[0]), _RUN_BITS[-1])
 
 
 def _best_block_bits(symbols: np.ndarray) -> int:

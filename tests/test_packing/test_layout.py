@@ -3,7 +3,7 @@ import json
 import pytest
 
 from pfir.errors import FrontendError
-from pfir.packing.layout import ALL, BITMAP, HALF, PALETTE, PLANES, Directory, Entry, PackedFile, Stream, parse
+from pfir.packing.layout import ALL, BITMAP, GAPS, HALF, PALETTE, PLANES, Directory, Entry, PackedFile, Stream, parse
 
 ENTRY = Entry(100, 4, ALL, PLANES, 100, skipped=10)
 FILE = PackedFile("", 450, 7, (ENTRY,))
@@ -44,7 +44,8 @@ def _changed(**fields) -> bytes:
         {"places": "nowhere"},
         {"values": "tables"},
         {"palette": 257},
-        {"gaps": 201},
+        {"gaps": 101},
+        {"places": GAPS, "kept": 26},
         {"skipped": -1},
         {"count": 2**31, "kept": 2**31},
         {"values": HALF, "width": 8},
