@@ -298,6 +298,28 @@ def tune_command(
     typer.echo(json.dumps(found, indent=1, allow_nan=False) if as_json else "\n".join(words))
 
 
+@app.command("pack")
+def pack_command(
+    model: ModelArgument,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The packed file to write.")],
+) -> None:
+    """Pack a model into a small file, from which it comes back to the byte."""
+    from pfir.commands.pack import pack_file
+
+    typer.echo(visible(pack_file(model, output)))
+
+
+@app.command("unpack")
+def unpack_command(
+    file: Annotated[Path, typer.Argument(help="What `pfir pack` or `pfir compile` wrote.", show_default=False)],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The ONNX file to write.")],
+) -> None:
+    """Write the model of a packed file, with its external data beside it."""
+    from pfir.commands.pack import unpack_file
+
+    typer.echo(visible(unpack_file(file, output)))
+
+
 @app.command("targets")
 def targets_command() -> None:
     """List the targets and cores that --target knows, and how far estimates for them err."""

@@ -16,6 +16,8 @@ _EXAMPLES = {
     "evaluate": "evaluate model.onnx --data test.npz",
     "bench": "bench model.onnx",
     "tune": "tune model.onnx --target host",
+    "pack": "pack model.onnx -o model.pfir",
+    "unpack": "unpack model.pfir -o model.onnx",
     "targets": "targets",
     "passes": "passes",
 }

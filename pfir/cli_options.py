@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-ModelArgument = Annotated[Path, typer.Argument(help="The ONNX model.", show_default=False)]
+ModelArgument = Annotated[Path, typer.Argument(help="The ONNX model, or a packed one.", show_default=False)]
 PreprocessOption = Annotated[
     str | None,
     typer.Option(help="How raw images become inputs, e.g. scale=1/255,mean=0.485:0.456:0.406,std=0.229:0.224:0.225."),

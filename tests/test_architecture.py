@@ -27,7 +27,8 @@ ALLOWED = {
     "ir": LEAVES,
     "data": LEAVES,
     "run": LEAVES | {"ir", "data"},
-    "frontends": LEAVES | {"ir", "data", "run"},
+    "packing": LEAVES | {"ir"},
+    "frontends": LEAVES | {"ir", "data", "run", "packing"},
     "passes": LEAVES | {"ir", "data", "run"},
     "train": LEAVES | {"ir", "data", "run"},
     "devices": LEAVES | {"ir"},
@@ -35,7 +36,8 @@ ALLOWED = {
     "search": LEAVES,
     "report": LEAVES,
     "recipe": LEAVES,
-    "compile": {"artifact", "backends", "data", "devices", "frontends", "ir", "passes", "recipe", "report", "run"}
+    "compile": {"artifact", "backends", "data", "devices", "frontends", "ir", "packing", "passes", "recipe"}
+    | {"report", "run"}
     | {"search", "train"}
     | LEAVES,
     "commands": None,

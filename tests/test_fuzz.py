@@ -8,7 +8,7 @@ from benchmarks.fuzz.runner import Runner
 from benchmarks.fuzz.verdict import fault_of_end, unexpected
 
 ROOT = Path(__file__).resolve().parents[1]
-QUICK = ("families", "files", "graphs", "bombs", "data", "caches", "recipes", "commands")
+QUICK = ("families", "files", "graphs", "bombs", "packed", "data", "caches", "recipes", "commands")
 """Kinds whose material is made at once; that of `nodes` takes ten seconds."""
 PLANTED = """
 import os, sys

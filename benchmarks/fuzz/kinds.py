@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmarks.fuzz import bombs, caches, commands, data, graphs, recipes
+from benchmarks.fuzz import bombs, caches, commands, data, graphs, packed, recipes
 from benchmarks.fuzz.case import Make
 from benchmarks.fuzz.models import from_models
 
@@ -32,7 +32,8 @@ KINDS = {
     "files": Kind(from_models("files"), 0.05, "ONNX's test models of layers and graphs, damaged"),
     "graphs": Kind(graphs.make, 0.15, "random graphs of ONNX's operators"),
     "bombs": Kind(bombs.make, 0.03, "small models that stand for a lot of memory, time, nodes or depth"),
-    "data": Kind(data.make, 0.18, "damaged arrays, archives, images, folders, functions"),
+    "packed": Kind(packed.make, 0.04, "packed models, damaged, half of them under a hash that fits"),
+    "data": Kind(data.make, 0.14, "damaged arrays, archives, images, folders, functions"),
     "caches": Kind(caches.make, 0.1, "damaged databases, libraries, journals, checkpoints, interrupted runs", True),
     "recipes": Kind(recipes.make, 0.05, "damaged recipes and weights", True),
     "commands": Kind(commands.make, 0.05, "command lines with typical mistakes", True),

@@ -21,14 +21,16 @@ from pfir.compile.training.codebooks import TRAINED
 from pfir.compile.versions import versions
 from pfir.compile.workspace import Workspace
 from pfir.errors import UsageError, VerifyError
-from pfir.frontends import outside_files
+from pfir.frontends import outside_files, read_model
 from pfir.measurement import speedup
+from pfir.packing.packing import pack_model
 from pfir.recipe import CODEBOOKS, QUANTIZED, RECIPE, WEIGHTS, Recipe, pack_weights, sha256
 from pfir.report import html, record
-from pfir.report.record import Kept, RunRecord, Side, Verification, Width
+from pfir.report.record import Files, Kept, RunRecord, Side, Verification, Width
 from pfir.run.trial import refusal
 
 MODEL = "model.onnx"
+PACKED = "model.pfir"
 REPORT = "report.json"
 PAGE = "report.html"
 ROUNDING = 1.005
@@ -68,10 +70,12 @@ def deliver(run_context: RunContext, delivery: Delivery, workspace: Workspace) -
         raise VerifyError(f"ONNX Runtime does not open the result, so nothing is written: {fault}")
     weights = pack_weights({n: t.values for n, t in chosen.fine_tuned.model.initializers().items()})
     recipe = _recipe(run_context, chosen, artifact, weights)
-    run = _run(run_context, delivery, recipe)
+    packed = pack_model(model)
+    run = _run(run_context, delivery, recipe, _sizes(run_context.request, model, packed))
     report = record.build(run)
     files = {
         MODEL: model,
+        PACKED: packed,
         **{name: content for name, content in artifact.files.items() if name != MODEL},
         WEIGHTS: weights,
         RECIPE: recipe.to_json().encode(),
@@ -85,12 +89,17 @@ def deliver(run_context: RunContext, delivery: Delivery, workspace: Workspace) -
     return Outcome(report, run.met, workspace.folder)
 
 
-def is_met(goals: Goals, before: Side, after: Side) -> bool:
+def _sizes(request: Request, model: bytes, packed: bytes) -> Files:
+    outside = sum(path.stat().st_size for path in outside_files(request.model))
+    return Files(len(read_model(request.model)) + outside, len(model), len(packed))
+
+
+def is_met(goals: Goals, before: Side, after: Side, files: Files) -> bool:
     """Whether the result reaches every goal."""
     checks = [
         goals.speedup is None or speedup(before.latency, after.latency) * ROUNDING >= goals.speedup,
         goals.latency_s is None or after.latency.seconds <= goals.latency_s * ROUNDING,
-        goals.size is None or after.size_bytes * goals.size <= before.size_bytes * ROUNDING,
+        goals.size is None or files.times_smaller * ROUNDING >= goals.size,
         goals.macs is None or after.macs <= before.macs * goals.macs * ROUNDING,
         goals.max_drop is None or _drop(before, after) <= goals.max_drop / 100 + 1e-9,
     ]
@@ -103,7 +112,7 @@ def _drop(before: Side, after: Side) -> float:
     return before.accuracy - after.accuracy
 
 
-def _run(run_context: RunContext, delivery: Delivery, recipe: Recipe) -> RunRecord:
+def _run(run_context: RunContext, delivery: Delivery, recipe: Recipe, files: Files) -> RunRecord:
     chosen, before, after, host = delivery.chosen, delivery.before, delivery.after, delivery.host
     notes = (*run_context.samples.notes, *chosen.notes, *chosen.fine_tuned.notes, *([host.note] if host.note else []))
     found = chosen.found
@@ -114,7 +123,7 @@ def _run(run_context: RunContext, delivery: Delivery, recipe: Recipe) -> RunReco
         backend=run_context.backend.name,
         goal=run_context.request.goals.text(),
         goals={name: value for name, value in asdict(run_context.request.goals).items() if value is not None},
-        met=is_met(run_context.request.goals, before, after),
+        met=is_met(run_context.request.goals, before, after, files),
         baseline=replace(before, fidelity=1.0),
         result=after,
         verification=delivery.verification,
@@ -135,6 +144,7 @@ def _run(run_context: RunContext, delivery: Delivery, recipe: Recipe) -> RunReco
         versions=versions(),
         seed=run_context.request.seed,
         tuning=delivery.artifact.tuning,
+        files=files,
     )
 
 

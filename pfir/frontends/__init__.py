@@ -6,10 +6,11 @@ from pathlib import Path
 
 from pfir.errors import FrontendError
 from pfir.frontends.onnx.loading import load_onnx, outside_of
-from pfir.frontends.onnx.untrusted import read_file, refuse_by_name
+from pfir.frontends.onnx.untrusted import refuse_by_name
+from pfir.frontends.packed import read_model
 from pfir.ir.model import Model
 
-__all__ = ["load", "outside_files"]
+__all__ = ["load", "outside_files", "read_model"]
 
 
 def load(path: str | Path) -> Model:
@@ -19,7 +20,7 @@ def load(path: str | Path) -> Model:
         FrontendError: It cannot be read or used; one line says which file, where in it, why, and what to do.
     """
     path = Path(path)
-    data = read_file(path)
+    data = read_model(path)
     try:
         return load_onnx(path, data)
     except FrontendError:
@@ -34,4 +35,4 @@ def outside_files(path: str | Path) -> tuple[Path, ...]:
         FrontendError: As `load`.
     """
     path = Path(path)
-    return outside_of(path, read_file(path))
+    return outside_of(path, read_model(path))

@@ -49,6 +49,20 @@ class Side:
 
 
 @dataclass(frozen=True)
+class Files:
+    """Bytes of files: the original with its external data, the result, and the result packed, which `--size` counts."""
+
+    original_bytes: int
+    result_bytes: int
+    packed_bytes: int
+
+    @property
+    def times_smaller(self) -> float:
+        """The original over the packed result."""
+        return self.original_bytes / self.packed_bytes
+
+
+@dataclass(frozen=True)
 class Stage:
     """A part of the run and how long it took."""
 
@@ -213,6 +227,7 @@ class RunRecord:
         alone: What eight bits alone, and channels alone, would have given; empty where that was not asked.
         finalists: Candidates that a short training compared; empty where the best of the search was trained at once.
         tuning: Which kernels of the library are as was measured; None where there was no choice.
+        files: How large the files are; None where none was written.
         notes: What a user should know, one sentence each.
     """
 
@@ -242,6 +257,7 @@ class RunRecord:
     command: str = ""
     recipe: Mapping[str, object] = field(default_factory=dict)
     tuning: Tuning | None = None
+    files: Files | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
 
@@ -270,6 +286,7 @@ def build(run: RunRecord) -> dict[str, object]:
         "fidelity_data": run.fidelity_data,
         "baseline": _side(run.baseline),
         "result": _side(run.result),
+        "files": None if run.files is None else asdict(run.files),
         "passes": run.passes,
         "search": {
             "trials": len(run.trials),

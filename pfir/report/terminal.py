@@ -26,6 +26,9 @@ def rows(report: Mapping) -> list[tuple[str, str, str, str]]:
     found += [
         (name, text(before[key]), text(after[key]), wording.ratio(before[key], after[key])) for name, key, text in costs
     ]
+    if (files := report["files"]) is not None:
+        original, packed = files["original_bytes"], files["packed_bytes"]
+        found.append(("file, packed", wording.size(original), wording.size(packed), wording.ratio(original, packed)))
     found += [(name, text(before[key]), text(after[key]), "") for name, key, text in shares]
     return [row for row in found if (row[1], row[2]) != (NOTHING, NOTHING)]
 

@@ -79,13 +79,21 @@ def claims(report: Mapping, source: str, cost: str) -> list[str]:
     goals, after = report["goals"], report["result"]
     facts = {
         "speed": _speed(report, source),
-        "size": f"{ratio(report['baseline']['size_bytes'], after['size_bytes'])} smaller",
+        "size": _smaller(report),
         "macs": f"{_share(after['macs'], report['baseline']['macs'])} of the multiply-accumulates",
         "cost": cost,
     }
     goal_facts = {"speedup": "speed", "latency_s": "speed", "size": "size", "macs": "macs", "max_drop": "cost"}
     order = dict.fromkeys([*(goal_facts[goal] for goal in goals), "speed", "cost"])
     return [text for text in (_nothing(report), *(facts[name] for name in order)) if text]
+
+
+def _smaller(report: Mapping) -> str:
+    """How many times smaller the packed file is, or the weights where there is none."""
+    files = report["files"]
+    if files is None:
+        return f"{ratio(report['baseline']['size_bytes'], report['result']['size_bytes'])} smaller"
+    return f"{ratio(files['original_bytes'], files['packed_bytes'])} smaller packed"
 
 
 def unchanged(report: Mapping) -> bool:

@@ -2,6 +2,7 @@ import io
 from dataclasses import replace
 
 from pfir.report import Verification, build, last_line, show
+from pfir.report.record import Files
 from pfir.report.terminal import lines, rows
 from tests.test_report.sample import finished
 
@@ -71,6 +72,11 @@ def test_brackets_in_names_are_no_markup():
     screen = Terminal()
     show(build(finished(model={"name": "net[bold]x[/nope]"})), "o[red]ut/", screen)
     assert "net[bold]x[/nope]" in screen.getvalue() and "o[red]ut/" in screen.getvalue()
+
+
+def test_the_packed_file_has_a_row():
+    found = rows(build(finished(files=Files(4_000_000, 1_500_000, 1_000_000))))
+    assert ("file, packed", "4.00 MB", "1.00 MB", "4.00x") in found
 
 
 def test_rows_that_neither_side_has_are_left_out():

@@ -4,7 +4,7 @@ import pytest
 
 from pfir.measurement import MEASURED, Measurement
 from pfir.report import Verification, build, last_line, page, wording
-from pfir.report.record import Alone
+from pfir.report.record import Alone, Files
 from tests.test_report.sample import finished
 
 SPEED = "about 2.5x faster (estimate, ±25 %)"
@@ -44,6 +44,11 @@ def test_what_was_asked_for_comes_first(goals, text):
     assert wording.headline(report) == text
     assert f"<h1>{text}</h1>" in page(report) and f"resnet56: {text}</title>" in page(report)
     assert last_line(report, "out/").startswith(text.split(",")[0].split(" (")[0].replace(LOST, "accuracy 93.39"))
+
+
+def test_a_size_is_that_of_the_packed_file_where_there_is_one():
+    report = build(finished(goals={"size": 4.0}, files=Files(4_000_000, 1_500_000, 1_000_000)))
+    assert wording.headline(report) == f"4.00x smaller packed, {SPEED}, {LOST}"
 
 
 def test_a_measured_speed_up_stays_plain():

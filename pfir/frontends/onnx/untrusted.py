@@ -8,6 +8,7 @@ from pathlib import Path
 from pfir.errors import FrontendError, with_export
 from pfir.frontends.foreign import Foreign, foreign_file, foreign_folder, foreign_name
 from pfir.frontends.onnx.nearby import nearby
+from pfir.packing.layout import MAGIC
 
 LARGEST_FILE_BYTES = 1 << 31
 _HEAD_BYTES = 1024
@@ -32,13 +33,16 @@ _KINDS = (
 _STARTS = frozenset(b"\x08\x12\x1a\x22\x28\x32\x3a\x42\x72\xa2\xca\xd2")
 
 
-def read_file(path: Path) -> bytes:
-    """The content of a file that may be an ONNX model.
+def read_file(path: Path, most: int = LARGEST_FILE_BYTES) -> bytes:
+    """The content of a file that may be an ONNX model, or a packed one.
+
+    Args:
+        most: Bytes that it may have.
 
     Raises:
         FrontendError: It is missing, no regular file, unreadable, empty, too large for ONNX, or plainly something else.
     """
-    _check_place(path)
+    _check_place(path, most)
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
@@ -48,7 +52,7 @@ def read_file(path: Path) -> bytes:
         raise FrontendError(f"{_shown(path)} cannot be read: {error.strerror or error}") from error
 
 
-def _check_place(path: Path) -> None:
+def _check_place(path: Path, most: int) -> None:
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -62,11 +66,13 @@ def _check_place(path: Path) -> None:
         raise FrontendError(f"{_shown(path)} is no regular file")
     if found.st_size == 0:
         raise FrontendError(f"{_shown(path)} is empty")
-    if found.st_size > LARGEST_FILE_BYTES:
+    if found.st_size > most:
         raise FrontendError(f"{_shown(path)} is {found.st_size / 2**30:.1f} GiB; one ONNX file ends at 2 GiB")
 
 
 def _check_head(path: Path, head: bytes) -> None:
+    if head.startswith(MAGIC):
+        return
     _refuse(path, foreign_file(path, head))
     kind = kind_of(head)
     if kind is not None:

@@ -32,8 +32,14 @@ def test_the_goal_is_met_and_everything_is_delivered(finished, report):
     assert report["speedup"] == pytest.approx(report["baseline"]["latency_s"] / report["result"]["latency_s"])
     assert report["verification"]["passed"] is None, "ONNX Runtime is not compared with itself"
     assert report["fidelity_data"] == "given"
-    names = {"manifest.json", "model.onnx", "recipe.json", "report.html", "report.json", "search.jsonl", "weights.npz"}
-    assert {p.name for p in finished.iterdir()} == names | {"fitted.search.jsonl"}
+    names = {"manifest.json", "model.onnx", "model.pfir", "recipe.json", "report.html", "report.json", "weights.npz"}
+    assert {p.name for p in finished.iterdir()} == names | {"search.jsonl", "fitted.search.jsonl"}
+
+
+def test_the_packed_model_is_the_delivered_one(finished, report, model):
+    assert load(finished / "model.pfir").to_bytes() == (finished / "model.onnx").read_bytes()
+    sizes = [path.stat().st_size for path in (model, finished / "model.onnx", finished / "model.pfir")]
+    assert list(report["files"].values()) == sizes and sizes[2] < sizes[1] < sizes[0]
 
 
 def test_accuracy_is_that_of_the_held_out_samples(report):
