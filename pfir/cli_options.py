@@ -37,3 +37,11 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout a
 TunedOption = Annotated[
     str | None, typer.Option(help="Measured kernels to build by: a file of pfir tune, instead of your own; or none.")
 ]
+TrainOption = Annotated[
+    str | None,
+    typer.Option(
+        help="How to train, e.g. lr=0.01,optimizer=adamw; what is not said is chosen. Names: lr, batch, accumulate, "
+        "optimizer (sgd, adamw), schedule (cosine, step, constant), milestones, factor, warmup, momentum, "
+        "weight_decay, clip, ema, augment (none, flip-crop)."
+    ),
+]

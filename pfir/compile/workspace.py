@@ -21,6 +21,7 @@ _OF_EVERY_RUN = (LOCK, PROBE)
 """What the state holds before anything has been found that an interrupted run could go on with."""
 JOURNAL = "search.jsonl"
 FITTED = f"fitted.{JOURNAL}"
+CHECKPOINT = ".checkpoint.npz"
 MANIFEST = "manifest.json"
 _NO_FACTS: Mapping[str, object] = {}
 
@@ -66,14 +67,9 @@ class Workspace:
         """The content of all journals, by the names under which they are delivered."""
         return {path.name: path.read_bytes() for path in sorted(self.state.glob(f"*{JOURNAL}"))}
 
-    @property
-    def checkpoint(self) -> Path:
-        return self.state / "checkpoint.npz"
-
-    @property
-    def quantized_checkpoint(self) -> Path:
-        """The state of training the quantized model, beside the finished one of the float model."""
-        return self.state / "quantized.checkpoint.npz"
+    def checkpoint(self, model: bytes) -> Path:
+        """Where the state of training this model is kept: a run may train several, and goes on with each."""
+        return self.state / f"{hashlib.sha256(model).hexdigest()[:16]}{CHECKPOINT}"
 
     def deliver(self, files: Mapping[str, bytes], facts: Mapping[str, object] = _NO_FACTS) -> None:
         """Put all files into the folder: each is complete on disk before the first one appears, the manifest last.
@@ -100,7 +96,7 @@ class Workspace:
 
     def abandon(self) -> None:
         """Leave nothing of a failed run behind but finished trials and training."""
-        if not (self._holds_trials() or self.checkpoint.exists() or self.quantized_checkpoint.exists()):
+        if not (self._holds_trials() or any(self.state.glob(f"*{CHECKPOINT}*"))):
             shutil.rmtree(self.state, ignore_errors=True)
             if self._made and self.folder.exists() and not any(self.folder.iterdir()):
                 self.folder.rmdir()

@@ -11,6 +11,7 @@ from pfir.compile.methods.pricing import Limits
 from pfir.compile.plan import Plan
 from pfir.compile.precision.layers import FLOATS, Precision
 from pfir.compile.precision.quantizing import Quantizing
+from pfir.compile.replay import train_options
 from pfir.compile.run_context import Chosen, RunContext
 from pfir.compile.selection.fitted_search import fitted_if_nearer
 from pfir.compile.selection.search_context import SearchContext, calibrated
@@ -18,6 +19,7 @@ from pfir.compile.selection.searching import Found, SearchRun
 from pfir.compile.training.fine_tuning import FineTuned, FineTuning, fine_tune
 from pfir.compile.training.quantization_aware import joined_curves, train_quantized
 from pfir.compile.workspace import Workspace
+from pfir.ir.model import Model
 from pfir.run.evaluate import evaluate
 
 LEAST_S = 10.0
@@ -92,7 +94,7 @@ class Selection:
         budget_s = plan.training_s(self.elapsed_s)
         if how is None or not plan.quantized_epochs or (budget_s is not None and budget_s < LEAST_S):
             return chosen
-        tuning = self._tuning(plan.quantized_epochs, budget_s, self.workspace.quantized_checkpoint)
+        tuning = self._tuning(plan.quantized_epochs, budget_s, chosen.fine_tuned.model)
         rest = (self.run.models.teacher, self.run.samples, tuning, self.run.progress)
         with self.run.stages("train quantized"):
             tuned = train_quantized(chosen.fine_tuned.model, how.way.weight_bits, *rest)
@@ -119,12 +121,13 @@ class Selection:
             return Chosen(found, FineTuned(found.model))
         if budget_s is not None and budget_s <= 0:
             return Chosen(found, FineTuned(found.model), ("No time was left to fine-tune (--time-budget).",))
-        how = self._tuning(plan.epochs, budget_s, self.workspace.checkpoint)
+        how = self._tuning(plan.epochs, budget_s, found.model)
         samples, teacher = self.run.samples, self.run.models.teacher
         with self.run.stages("fine-tune"):
             tuned = fine_tune(found.model, teacher, samples, calibrated(samples), how, self.run.progress)
             return Chosen(found, tuned)
 
-    def _tuning(self, epochs: int, budget_s: float | None, checkpoint: Path) -> FineTuning:
-        request = self.run.request
-        return FineTuning(epochs, budget_s, request.seed, request.jobs, checkpoint, request.engine)
+    def _tuning(self, epochs: int, budget_s: float | None, model: Model) -> FineTuning:
+        request, options = self.run.request, train_options(self.run.request)
+        checkpoint = self.workspace.checkpoint(model.to_bytes())
+        return FineTuning(epochs, budget_s, request.seed, request.jobs, checkpoint, request.engine, options)

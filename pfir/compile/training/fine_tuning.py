@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from pfir.compile.calibration.samples import Samples
 from pfir.compile.deadline import NEVER, Deadline
 from pfir.compile.methods.candidates import adopt
+from pfir.compile.training.options import RATES, TrainOptions
 from pfir.data.base import Dataset
 from pfir.errors import TrainingError
 from pfir.ir.model import Model
@@ -43,6 +44,8 @@ CLIP = 2.0
 """Without it the first steps at such a rate wreck a network whose loss is T^2 times a divergence."""
 LABEL_WEIGHT = 0.3
 LEAST_S = 1.0
+GIVEN = "given"
+"""Where a recipe tells what a user said of training."""
 SAME_WHEN_FLIPPED = 0.85
 """Images whose mirror image the original puts into the same class this often may be mirrored in training."""
 
@@ -68,6 +71,7 @@ class FineTuning:
         jobs: Threads; None for one a core.
         checkpoint: Where the state is kept that a killed run goes on from; None for nowhere.
         engine: What differentiates (`--engine`).
+        options: What a user says of it (`--train`).
     """
 
     epochs: int
@@ -76,6 +80,7 @@ class FineTuning:
     jobs: int | None = None
     checkpoint: Path | None = None
     engine: str = AUTO_ENGINE
+    options: TrainOptions = field(default_factory=TrainOptions)
 
 
 def fine_tune(
@@ -91,10 +96,11 @@ def fine_tune(
     ends = Deadline.within(how.budget_s)
     settings = settings_for(teacher, samples, how)
     before = evaluate(student, samples.judging, teacher, settings.threads)
-    settings = careful(settings, before.divergence)
+    if not how.options.says("lr"):
+        settings = careful(settings, before.divergence)
     try:
         restored, _ = run((RestoreBatchNorm(),), student, Context(activations=activations, seed=how.seed))
-        graph = without_slopes(attach_teacher(restored, teacher, distillation_for(samples)))
+        graph = without_slopes(attach_teacher(restored, teacher, how.options.over(distillation_for(samples))))
         give_back()
         timed = until(ends, settings)
         result = fit(graph, samples.train, timed, lambda p: tell(progress, p, timed))
@@ -111,13 +117,13 @@ def fine_tune(
     if _worse(before, after):
         note = "fine-tuning made the model worse and was dropped; more data or epochs may help"
         return FineTuned(student, curve, (*result.notes, note))
-    return FineTuned(tuned, curve, tuple(result.notes), as_recipe(settings, result))
+    return FineTuned(tuned, curve, tuple(result.notes), as_recipe(how, settings, result))
 
 
 def careful(settings: Settings, divergence: float) -> Settings:
     """The settings with a rate that a student as near to its teacher as this bears."""
-    rate = settings.learning_rate
-    return replace(settings, learning_rate=min(rate, NEAR_RATE)) if divergence < NEAR else settings
+    rate = min(settings.learning_rate, NEAR_RATE * RATES[settings.optimizer])
+    return replace(settings, learning_rate=rate) if divergence < NEAR else settings
 
 
 def without_slopes(graph: TrainingGraph) -> TrainingGraph:
@@ -146,9 +152,9 @@ def augmentation(teacher: Model, data: Dataset) -> str:
 
 
 def settings_for(teacher: Model, samples: Samples, how: FineTuning) -> Settings:
-    """How a student of this teacher learns from these samples."""
+    """How a student of this teacher learns from these samples: as a user says, the rest chosen."""
     many = len(samples.train) >= MANY_SAMPLES
-    return Settings(
+    chosen = Settings(
         epochs=how.epochs,
         batch=128 if many else min(32, len(samples.train)),
         learning_rate=LEARNING_RATE["many" if many else "few" if is_classifier(teacher) else "values"],
@@ -162,6 +168,9 @@ def settings_for(teacher: Model, samples: Samples, how: FineTuning) -> Settings:
         checkpoint=how.checkpoint,
         engine=how.engine,
     )
+    settings = how.options.over(chosen)
+    rate = settings.learning_rate * (1.0 if how.options.says("lr") else RATES[settings.optimizer])
+    return replace(settings, learning_rate=rate)
 
 
 def distillation_for(samples: Samples) -> DistillationSettings:
@@ -179,14 +188,17 @@ def until(ends: Deadline, settings: Settings) -> Settings:
     return settings if ends == NEVER else replace(settings, time_budget_s=max(ends.left_s(), LEAST_S))
 
 
-def as_recipe(settings: Settings, result: Result) -> dict[str, object]:
-    """What a recipe tells of a training."""
-    told = ("batch", "learning_rate", "weight_decay", "augment", "renew", "seed")
-    return {
-        "epochs": len(result.curve),
-        **{name: getattr(settings, name) for name in told},
-        "engine": result.engine,
-    }
+def as_recipe(how: FineTuning, settings: Settings, result: Result) -> dict[str, object]:
+    """What a recipe tells of a training: what was used, and what a user had said."""
+    given = {GIVEN: how.options.text()} if how.options.values else {}
+    used = {name: getattr(settings, name) for name in _TOLD}
+    return {"epochs": len(result.curve), **used, "engine": result.engine, "averaged": result.averaged, **given}
+
+
+_TOLD = (
+    *("batch", "accumulate", "optimizer", "learning_rate", "schedule", "warmup_share", "momentum", "weight_decay"),
+    *("clip", "ema", "augment", "renew", "seed"),
+)
 
 
 def curve_of(result: Result) -> tuple[Epoch, ...]:

@@ -58,7 +58,9 @@ def train_quantized(
     settings = replace(settings, learning_rate=rate * settings.learning_rate)
     try:
         fake = fake_quantized(model, weight_bits)
-        graph = without_slopes(fake.training(attach_teacher(fake.model, teacher, distillation_for(samples))))
+        graph = without_slopes(
+            fake.training(attach_teacher(fake.model, teacher, how.options.over(distillation_for(samples))))
+        )
         give_back()
         timed = until(ends, settings)
         result = fit(graph, samples.train, timed, lambda p: tell(progress, p, timed))
@@ -76,7 +78,7 @@ def train_quantized(
     said = (
         f"trained with integers in place: fidelity {before.fidelity:.3f} -> {after.fidelity:.3f}, {len(curve)} epochs"
     )
-    return FineTuned(trained, curve, (*result.notes, said), as_recipe(settings, result))
+    return FineTuned(trained, curve, (*result.notes, said), as_recipe(how, settings, result))
 
 
 def joined_curves(before: Sequence[Epoch], after: Sequence[Epoch]) -> tuple[Epoch, ...]:
