@@ -76,15 +76,15 @@ def test_retraining_as_before_gives_the_same_weights(recipe, finished, model, da
 
 def test_retraining_trains_as_a_user_had_said(model, data, tmp_path):
     options = {"data": data, "epochs": 2, "trials": 2, "goals": Goals(macs=0.5)}
-    said = parse_train("lr=0.005,optimizer=adamw,ema=0.8,milestones=0.5")
+    said = parse_train("batch=16,momentum=0.8,ema=0.2")
     run(model, tmp_path / "first", train=said, **options)
     training = json.loads((tmp_path / "first/recipe.json").read_text())["training"]
-    assert training["given"] == said.text() and training["averaged"]
+    assert training["given"] == said.text() and training["averaged"] and training["momentum"] == 0.8
     again = {"recipe": tmp_path / "first/recipe.json", "retrain": True, **options}
     run(model, tmp_path / "second", **again)
     assert (tmp_path / "second/model.onnx").read_bytes() == (tmp_path / "first/model.onnx").read_bytes()
-    run(model, tmp_path / "third", train=parse_train("lr=0.005"), **again)
-    assert json.loads((tmp_path / "third/recipe.json").read_text())["training"]["optimizer"] == "sgd"
+    run(model, tmp_path / "third", train=parse_train("batch=16"), **again)
+    assert json.loads((tmp_path / "third/recipe.json").read_text())["training"]["momentum"] == 0.9
 
 
 def test_what_was_said_is_read_from_the_training_of_a_quantized_model_too(recipe, model, tmp_path):
