@@ -39,9 +39,5 @@ TunedOption = Annotated[
 ]
 TrainOption = Annotated[
     str | None,
-    typer.Option(
-        help="How to train, e.g. lr=0.01,optimizer=adamw; what is not said is chosen. Names: lr, batch, accumulate, "
-        "optimizer (sgd, adamw), schedule (cosine, step, constant), milestones, factor, warmup, momentum, "
-        "weight_decay, clip, ema, augment (none, flip-crop)."
-    ),
+    typer.Option(help="How to train, e.g. lr=0.01,optimizer=adamw; `--train help` lists the names."),
 ]
