@@ -27,6 +27,7 @@ from pfir.cli_options import (
     PreprocessOption,
     ShapeOption,
     SizeOption,
+    TrainOption,
     TunedOption,
 )
 from pfir.errors import PfirError, UsageError, lacks_memory
@@ -72,6 +73,7 @@ def compile_command(
     input_shape: ShapeOption = None,
     trials: Annotated[int | None, typer.Option(help="Candidates to try; default: by the time budget.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of fine-tuning; 0 means none.")] = None,
+    train: TrainOption = None,
     time_budget: Annotated[str | None, typer.Option(help="How long all may take, e.g. 30m; default 10m.")] = None,
     recipe: Annotated[Path | None, typer.Option(help="Replay this recipe.json, without search or training.")] = None,
     retrain: Annotated[bool, typer.Option("--retrain", help="With --recipe: train again.")] = False,
@@ -112,6 +114,7 @@ def compile_command(
         parse_points,
         parse_share,
     )
+    from pfir.compile.training.options import TrainOptions, parse_train
     from pfir.report.progress import progress_for
     from pfir.target import with_clock
     from pfir.train.distributed.processes import Processes
@@ -158,6 +161,7 @@ def compile_command(
         offline=offline,
         engine=engine,
         processes=Processes(nproc, compress_gradients, torchrun),
+        train=TrainOptions() if train is None else parse_train(train),
     )
     progress = progress_for()
     try:

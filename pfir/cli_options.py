@@ -37,3 +37,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout a
 TunedOption = Annotated[
     str | None, typer.Option(help="Measured kernels to build by: a file of pfir tune, instead of your own; or none.")
 ]
+TrainOption = Annotated[
+    str | None,
+    typer.Option(help="How to train, e.g. lr=0.01,optimizer=adamw; `--train help` lists the names."),
+]

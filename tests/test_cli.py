@@ -166,6 +166,8 @@ BAD = {
     ),
     "a recipe without its weights": (_arm(recipe="{f}/alone.json"), 2, "weights.npz"),
     "no trials": (_arm(trials=0), 2, "--trials"),
+    "a way to train that is not known": (_arm(train="rate=1"), 2, "--train 'rate=1' is not known"),
+    "a way to train without training": (_arm(train="lr=1"), 2, "--epochs 0 means no training"),
     "negative epochs": (_arm(epochs=-1), 2, "--epochs"),
     "no batch": (_arm(batch=0), 2, "--batch"),
     "a negative seed": (_arm(seed=-1), 2, "--seed"),

@@ -197,14 +197,15 @@ def _resumed(rng: np.random.Generator, base: Base, note: str) -> Case:
 
 def _opened(_: int) -> str | None:
     """What a plan leaves out: the folder is opened as a resumed run opens it."""
-    from pfir.compile.workspace import Workspace
+    from pfir.compile.workspace import CHECKPOINT, Workspace
     from pfir.errors import PfirError
     from pfir.train.checkpoint import load
 
     try:
         room = Workspace(Path("out"), resume=True)
         room.journals()
-        load(room.checkpoint, "k")
+        for path in room.state.glob(f"*{CHECKPOINT}"):
+            load(path, "k")
         room.abandon()
     except PfirError:
         return None

@@ -20,7 +20,8 @@ from pfir.compile.request import Request
 from pfir.compile.run_context import Chosen
 from pfir.compile.selection.search_context import method_for
 from pfir.compile.selection.searching import Found, as_it_is
-from pfir.compile.training.fine_tuning import FineTuned
+from pfir.compile.training.fine_tuning import GIVEN, FineTuned
+from pfir.compile.training.options import TrainOptions, parse_train
 from pfir.errors import UsageError
 from pfir.passes.codebook.quantize_codebook import QuantizeCodebook
 from pfir.passes.spec import parse
@@ -91,6 +92,17 @@ def recipe_choices(prepared: Prepared, request: Request, methods: Sequence[Metho
     """
     recipe = _recipe(prepared, request)
     return tuple(method.read(recipe.parts) for method in methods)
+
+
+def train_options(request: Request) -> TrainOptions:
+    """What is said of training: by the request, else by the recipe whose training is done again."""
+    if request.train.values or request.recipe is None:
+        return request.train
+    recipe = read_recipe(request.recipe)
+    quantization = _quantization(recipe)
+    trainings = (recipe.training, {} if quantization is None else quantization.training)
+    given = [str(training[GIVEN]) for training in trainings if GIVEN in training]
+    return parse_train(given[0]) if given else TrainOptions()
 
 
 def tuned_otherwise(request: Request, tuning: Tuning | None) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pfir.backends import DEFAULT, check_backend
 from pfir.compile.measuring.verification_places import AUTO, Where
+from pfir.compile.training.options import TrainOptions
 from pfir.errors import UsageError
 from pfir.target import FLOAT16, FLOAT32, INT8
 from pfir.train.distributed.processes import ONE, Processes
@@ -117,11 +118,16 @@ class Request:
     offline: bool = False
     engine: str = AUTO_ENGINE
     processes: Processes = ONE
+    train: TrainOptions = field(default_factory=TrainOptions)
 
     def __post_init__(self) -> None:
         Where(self.verify, self.offline)
         check_backend(self.backend, self.tuned)
-        check_engine(self.engine, self.epochs != 0 and (self.recipe is None or self.retrain))
+        trains = self.epochs != 0 and (self.recipe is None or self.retrain)
+        check_engine(self.engine, trains)
+        if self.train.values and not trains:
+            why = "--epochs 0 means no training" if self.epochs == 0 else "a --recipe trains only with --retrain"
+            raise UsageError(f"--train says how to train, and nothing will be trained: {why}")
         if self.metric not in METRICS:
             raise UsageError(f"--metric {self.metric} is not known; it is one of {', '.join(METRICS)}")
         if self.precision not in PRECISIONS:

@@ -21,6 +21,7 @@ _OF_EVERY_RUN = (LOCK, PROBE)
 """What the state holds before anything has been found that an interrupted run could go on with."""
 JOURNAL = "search.jsonl"
 FITTED = f"fitted.{JOURNAL}"
+CHECKPOINT = ".checkpoint.npz"
 MANIFEST = "manifest.json"
 _NO_FACTS: Mapping[str, object] = {}
 
@@ -66,18 +67,13 @@ class Workspace:
         """The content of all journals, by the names under which they are delivered."""
         return {path.name: path.read_bytes() for path in sorted(self.state.glob(f"*{JOURNAL}"))}
 
-    @property
-    def checkpoint(self) -> Path:
-        return self.state / "checkpoint.npz"
+    def checkpoint(self, model: bytes) -> Path:
+        """Where the state of training this model is kept: a run may train several, and goes on with each."""
+        return self.state / f"{hashlib.sha256(model).hexdigest()[:16]}{CHECKPOINT}"
 
     def finalist_checkpoint(self, place: int) -> Path:
         """The state of the short training of the finalist at this place."""
-        return self.state / f"finalist{place}.checkpoint.npz"
-
-    @property
-    def quantized_checkpoint(self) -> Path:
-        """The state of training the quantized model, beside the finished one of the float model."""
-        return self.state / "quantized.checkpoint.npz"
+        return self.state / f"finalist{place}{CHECKPOINT}"
 
     @property
     def training_job(self) -> Path:
@@ -109,7 +105,7 @@ class Workspace:
 
     def abandon(self) -> None:
         """Leave nothing of a failed run behind but finished trials and training."""
-        if not (self._holds_trials() or self.checkpoint.exists() or self.quantized_checkpoint.exists()):
+        if not (self._holds_trials() or any(self.state.glob(f"*{CHECKPOINT}*"))):
             shutil.rmtree(self.state, ignore_errors=True)
             if self._made and self.folder.exists() and not any(self.folder.iterdir()):
                 self.folder.rmdir()

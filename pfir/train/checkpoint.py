@@ -46,8 +46,13 @@ class Found:
     note: str | None = None
 
 
-def save(path: Path, state: State) -> None:
+def save(path: Path, state: State, keeps_last: bool = True) -> None:
     """Write the state; whoever reads finds this one or the one before it, which stays beside it as `previous(path)`.
+
+    Args:
+        path: The file.
+        state: What it will hold.
+        keeps_last: Whether the file that is there is worth keeping; else it goes, and the one before it stays.
 
     Raises:
         OSError: It cannot be written; the files that were there stay as they are.
@@ -59,7 +64,7 @@ def save(path: Path, state: State) -> None:
     partial = path.with_name(f"{path.name}.partial")
     try:
         _write(partial, sealed)
-        if path.exists():
+        if keeps_last and path.exists():
             os.replace(path, previous(path))
         os.replace(partial, path)
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -123,7 +123,7 @@ def _with_variances(graph: TrainingGraph, source: Source) -> TrainingGraph:
 
 def _key(graph: TrainingGraph, data: Dataset, settings: Settings, session: TrainSession, masks: Masks) -> str:
     parts = hashlib.sha256()
-    names = (*session.scalars, *session.parameters.views)
+    names = (*session.scalars, *session.parameters.views, *(f.name for f in fields(Totals)))
     for text in (session.engine, data.fingerprint(), settings.identity(), graph.loss, masks.identity, *names):
         parts.update(text.encode() + b"\0")
     parts.update(session.parameters.flat.tobytes())

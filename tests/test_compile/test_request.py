@@ -11,6 +11,7 @@ from pfir.compile.request import (
     parse_points,
     parse_share,
 )
+from pfir.compile.training.options import parse_train
 from pfir.errors import UsageError
 
 
@@ -106,6 +107,8 @@ def test_goals_print_as_they_are_written():
         {"goals": Goals(max_drop=1.0)},
         {"goals": Goals()},
         {"preprocess": "imagenet"},
+        {"train": parse_train("lr=0.1"), "epochs": 0},
+        {"train": parse_train("lr=0.1"), "recipe": Path("recipe.json")},
     ],
 )
 def test_contradicting_options_are_refused_before_any_work(options):

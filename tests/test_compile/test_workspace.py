@@ -63,9 +63,9 @@ def test_a_failed_run_keeps_its_finished_trials(tmp_path, attempt):
 
 def test_a_failed_run_keeps_what_it_has_trained(tmp_path):
     workspace = Workspace(tmp_path / "out")
-    workspace.checkpoint.write_bytes(b"x")
+    workspace.checkpoint(b"model").write_bytes(b"x")
     workspace.abandon()
-    assert workspace.checkpoint.exists()
+    assert workspace.checkpoint(b"model").exists()
 
 
 def test_a_failed_run_drops_a_journal_without_trials(tmp_path):

@@ -90,7 +90,7 @@ class Comparison:
 
     def _trained(self, candidate: Found, place: int) -> Finalist:
         before = self.judge.scores(candidate.model)
-        settings = careful(self.teaching.settings, before.divergence)
+        settings = careful(self.teaching.settings, before.divergence, self.teaching.options)
         samples, epochs = self._samples(settings.epochs, settings.batch)
         settings = replace(settings, epochs=epochs, checkpoint=self.checkpoint(place))
         ends = NEVER if self.short.seconds is None else Deadline.within(self.short.seconds)

@@ -11,6 +11,7 @@ from pfir.compile.methods.pricing import Limits
 from pfir.compile.plan import Plan
 from pfir.compile.precision.layers import FLOATS, Precision
 from pfir.compile.precision.quantizing import Quantizing
+from pfir.compile.replay import train_options
 from pfir.compile.run_context import Chosen, RunContext
 from pfir.compile.selection.comparing import Comparison, said
 from pfir.compile.selection.fitted_search import fitted_if_nearer
@@ -21,6 +22,7 @@ from pfir.compile.training.fine_tuning import FineTuned, FineTuning, fine_tune, 
 from pfir.compile.training.quantization_aware import joined_curves, train_quantized
 from pfir.compile.training.teaching import Teaching
 from pfir.compile.workspace import Workspace
+from pfir.ir.model import Model
 from pfir.report.record import Finalist
 
 LEAST_S = 10.0
@@ -101,7 +103,7 @@ class Selection:
         budget_s = plan.training_s(self.elapsed_s)
         if how is None or not plan.quantized_epochs or (budget_s is not None and budget_s < LEAST_S):
             return chosen
-        tuning = self._tuning(plan.quantized_epochs, budget_s, self.workspace.quantized_checkpoint)
+        tuning = self._tuning(plan.quantized_epochs, budget_s, chosen.fine_tuned.model)
         rest = (self.run.models.teacher, self.run.samples, tuning, self.run.progress, self.run.judge)
         with self.run.stages("train quantized"):
             tuned = train_quantized(chosen.fine_tuned.model, how.way.weight_bits, *rest)
@@ -125,10 +127,11 @@ class Selection:
         short = self._short_training(budget_s, 1 + len(found.rivals))
         if short is None:
             return replace(found, rivals=()), ()
-        run, how = self.run, self._tuning(self.run.plan.epochs, budget_s, self.workspace.checkpoint)
+        run, how = self.run, self._tuning(self.run.plan.epochs, budget_s, found.model)
         settings = settings_for(run.models.teacher, run.samples, how, self.run.judge.augment)
         activations = calibrated(run.samples)
-        teaching = Teaching(run.models.teacher, run.samples, activations, settings, how.recipe, NEVER, run.progress)
+        rest = (how.recipe, NEVER, run.progress, how.processes, how.folder, how.options)
+        teaching = Teaching(run.models.teacher, run.samples, activations, settings, *rest)
         with run.stages("train finalists"):
             return Comparison(teaching, short, self.run.judge, self.workspace.finalist_checkpoint).best(found)
 
@@ -137,7 +140,7 @@ class Selection:
         epochs, samples = self.run.plan.epochs, self.run.samples
         if not epochs or (budget_s is not None and budget_s <= 0):
             return None
-        how = self._tuning(epochs, budget_s, self.workspace.checkpoint)
+        how = self._tuning(epochs, budget_s)
         settings = settings_for(self.run.models.teacher, samples, how, self.run.judge.augment)
         return short_training(found, settings, len(samples.train))
 
@@ -153,7 +156,7 @@ class Selection:
             return Chosen(found, FineTuned(found.model))
         if budget_s is not None and budget_s <= 0:
             return Chosen(found, FineTuned(found.model), ("No time was left to fine-tune (--time-budget).",))
-        how = self._tuning(plan.epochs, budget_s, self.workspace.checkpoint)
+        how = self._tuning(plan.epochs, budget_s, found.model)
         samples, teacher = self.run.samples, self.run.models.teacher
         with self.run.stages("fine-tune"):
             tuned = fine_tune(
@@ -161,7 +164,18 @@ class Selection:
             )
             return Chosen(found, tuned, said(finalists), finalists=finalists)
 
-    def _tuning(self, epochs: int, budget_s: float | None, checkpoint: Path) -> FineTuning:
+    def _tuning(self, epochs: int, budget_s: float | None, model: Model | None = None) -> FineTuning:
+        """How a model is trained; without one, of what is planned only."""
         request = self.run.request
-        ways = (request.engine, request.processes, self.workspace.training_job)
-        return FineTuning(epochs, budget_s, request.seed, request.jobs, checkpoint, *ways)
+        checkpoint = None if model is None else self.workspace.checkpoint(model.to_bytes())
+        return FineTuning(
+            epochs,
+            budget_s,
+            request.seed,
+            request.jobs,
+            checkpoint,
+            request.engine,
+            request.processes,
+            self.workspace.training_job,
+            options=train_options(request),
+        )

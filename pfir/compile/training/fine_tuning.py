@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pfir.compile.calibration.samples import Samples
 from pfir.compile.deadline import Deadline
 from pfir.compile.training.held_back import ACCURACY, FIDELITY, HELD_BACK_LOSS
 from pfir.compile.training.judging import Judge, augmentation
+from pfir.compile.training.options import NO_OPTIONS, RATES, TrainOptions
 from pfir.compile.training.recipes import DISTIL
 from pfir.compile.training.teaching import Teaching
 from pfir.errors import TrainingError
@@ -35,6 +36,8 @@ second: at 0.05 it loses in the first steps what it has, and five epochs do not 
 channels gone, diverged by 0.05)."""
 CLIP = 2.0
 """Without it the first steps at such a rate wreck a network whose loss is T^2 times a divergence."""
+GIVEN = "given"
+"""Where a recipe tells what a user said of training."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class FineTuning:
         processes: Those that train together (`--nproc`).
         folder: For the files that they read and write.
         recipe: What the student learns (`recipes.py`).
+        options: What a user says of it (`--train`).
     """
 
     epochs: int
@@ -72,6 +76,7 @@ class FineTuning:
     processes: Processes = ONE
     folder: Path = Path()
     recipe: str = DISTIL
+    options: TrainOptions = field(default_factory=TrainOptions)
 
 
 def fine_tune(
@@ -93,8 +98,9 @@ def fine_tune(
     """
     ends = Deadline.within(how.budget_s)
     judge = judge or judge_for(teacher, samples, how)
-    settings = careful(settings_for(teacher, samples, how, judge.augment), judge.scores(student).divergence)
-    rest = (how.recipe, ends, progress, how.processes, how.folder)
+    settings = settings_for(teacher, samples, how, judge.augment)
+    settings = careful(settings, judge.scores(student).divergence, how.options)
+    rest = (how.recipe, ends, progress, how.processes, how.folder, how.options)
     teaching = Teaching(teacher, samples, activations, settings, *rest)
     try:
         tuned, result = teaching.of(student)
@@ -104,7 +110,7 @@ def fine_tune(
     if judge.is_worse(tuned, student):
         note = "fine-tuning made the model worse and was dropped; more data or epochs may help"
         return FineTuned(student, curve, (*result.notes, note))
-    return FineTuned(tuned, curve, tuple(result.notes), as_recipe(settings, result))
+    return FineTuned(tuned, curve, tuple(result.notes), as_recipe(how, settings, result))
 
 
 def judge_for(teacher: Model, samples: Samples, how: FineTuning) -> Judge:
@@ -112,14 +118,16 @@ def judge_for(teacher: Model, samples: Samples, how: FineTuning) -> Judge:
     return Judge(teacher, samples, how.jobs or usable_cores(), how.seed)
 
 
-def careful(settings: Settings, divergence: float) -> Settings:
-    """The settings with a rate that a student as near to its teacher as this bears."""
-    rate = settings.learning_rate
-    return replace(settings, learning_rate=min(rate, NEAR_RATE)) if divergence < NEAR else settings
+def careful(settings: Settings, divergence: float, options: TrainOptions = NO_OPTIONS) -> Settings:
+    """The settings with a rate that a student as near to its teacher as this bears, unless a user gives one."""
+    if options.says("lr"):
+        return settings
+    rate = min(settings.learning_rate, NEAR_RATE * RATES[settings.optimizer])
+    return replace(settings, learning_rate=rate) if divergence < NEAR else settings
 
 
 def settings_for(teacher: Model, samples: Samples, how: FineTuning, augment: str | None = None) -> Settings:
-    """How a student of this teacher learns from these samples.
+    """How a student of this teacher learns from these samples: as a user says, the rest chosen.
 
     Args:
         augment: How samples are augmented, where that is known already.
@@ -127,7 +135,7 @@ def settings_for(teacher: Model, samples: Samples, how: FineTuning, augment: str
     if augment is None:
         augment = augmentation(teacher, samples.train) if samples.kind == "given" else "none"
     many = len(samples.train) >= MANY_SAMPLES
-    return Settings(
+    chosen = Settings(
         epochs=how.epochs,
         batch=128 if many else min(32, len(samples.train)),
         learning_rate=LEARNING_RATE["many" if many else "few" if is_classifier(teacher) else "values"],
@@ -141,16 +149,22 @@ def settings_for(teacher: Model, samples: Samples, how: FineTuning, augment: str
         checkpoint=how.checkpoint,
         engine=how.engine,
     )
+    settings = how.options.over(chosen)
+    rate = settings.learning_rate * (1.0 if how.options.says("lr") else RATES[settings.optimizer])
+    return replace(settings, learning_rate=rate)
 
 
-def as_recipe(settings: Settings, result: Result) -> dict[str, object]:
-    """What a recipe tells of a training."""
-    told = ("batch", "learning_rate", "weight_decay", "augment", "renew", "seed")
-    return {
-        "epochs": len(result.curve),
-        **{name: getattr(settings, name) for name in told},
-        "engine": result.engine,
-    }
+def as_recipe(how: FineTuning, settings: Settings, result: Result) -> dict[str, object]:
+    """What a recipe tells of a training: what was used, and what a user had said."""
+    given = {GIVEN: how.options.text()} if how.options.values else {}
+    used = {name: getattr(settings, name) for name in _TOLD}
+    return {"epochs": len(result.curve), **used, "engine": result.engine, "averaged": result.averaged, **given}
+
+
+_TOLD = (
+    *("batch", "accumulate", "optimizer", "learning_rate", "schedule", "warmup_share", "momentum", "weight_decay"),
+    *("clip", "ema", "augment", "renew", "seed"),
+)
 
 
 def curve_of(result: Result) -> tuple[Epoch, ...]:

@@ -61,9 +61,8 @@ def train_quantized(
     settings = replace(settings, learning_rate=rate * settings.learning_rate)
     try:
         fake = fake_quantized(model, weight_bits)
-        graph = without_slopes(
-            fake.training(attach_teacher(fake.model, teacher, distillation_for(samples, bool(settings.mixing))))
-        )
+        distillation = how.options.over(distillation_for(samples, bool(settings.mixing)))
+        graph = without_slopes(fake.training(attach_teacher(fake.model, teacher, distillation)))
         give_back()
         held_back = HeldBack(samples.judging, teacher, fake.learnt, settings.threads)
         timed = until(ends, settings)
@@ -83,7 +82,7 @@ def train_quantized(
     said = (
         f"trained with integers in place: fidelity {before.fidelity:.3f} -> {after.fidelity:.3f}, {len(curve)} epochs"
     )
-    return FineTuned(trained, curve, (*result.notes, said), as_recipe(settings, result))
+    return FineTuned(trained, curve, (*result.notes, said), as_recipe(how, settings, result))
 
 
 def joined_curves(before: Sequence[Epoch], after: Sequence[Epoch]) -> tuple[Epoch, ...]:

@@ -40,7 +40,12 @@ class Lesson:
 
 
 def lesson(
-    recipe: str, student: Model, teacher: Model, samples: Samples, activations: Activations, mixed: bool = False
+    recipe: str,
+    student: Model,
+    teacher: Model,
+    samples: Samples,
+    activations: Activations,
+    distillation: DistillationSettings,
 ) -> Lesson:
     """A student with its loss, by one of the recipes.
 
@@ -52,14 +57,14 @@ def lesson(
     Args:
         student: With BatchNormalization; not changed.
         activations: Of any model, on the calibration data.
-        mixed: Whether samples are mixed by twos.
+        distillation: Of answers and labels, where these are learnt.
 
     Raises:
         TrainingError: The models have no such features.
         UsageError: No recipe has this name.
     """
     if recipe in (DISTIL, CURL):
-        return Lesson(attach_teacher(student, teacher, distillation_for(samples, mixed)), dict)
+        return Lesson(attach_teacher(student, teacher, distillation), dict)
     if recipe not in RECIPES:
         raise UsageError(f"recipe is {recipe}; it must be one of {', '.join(RECIPES)}")
     try:

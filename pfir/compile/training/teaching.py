@@ -13,7 +13,8 @@ from pfir.compile.calibration.samples import Samples
 from pfir.compile.deadline import NEVER, Deadline
 from pfir.compile.methods.candidates import adopt
 from pfir.compile.training.held_back import HeldBack
-from pfir.compile.training.recipes import CURL, lesson
+from pfir.compile.training.options import NO_OPTIONS, TrainOptions
+from pfir.compile.training.recipes import CURL, distillation_for, lesson
 from pfir.compile.training.refined import Expanded, refined
 from pfir.ir.model import Model
 from pfir.ir.training import TrainingGraph
@@ -47,6 +48,7 @@ class Teaching:
         progress: Is told of each step.
         processes: Those that train together.
         folder: For the files that they read and write.
+        options: What a user says of the loss.
     """
 
     teacher: Model
@@ -58,6 +60,7 @@ class Teaching:
     progress: Progress
     processes: Processes = ONE
     folder: Path = Path()
+    options: TrainOptions = NO_OPTIONS
 
     def of(self, student: Model) -> tuple[Model, Result]:
         """The student after training, its nodes and their names as they were, and what the training tells of itself.
@@ -85,7 +88,8 @@ class Teaching:
     def _taught(self, student: Model) -> tuple[Model, Result]:
         context = Context(activations=self.activations, seed=self.settings.seed)
         restored, _ = run((RestoreBatchNorm(),), student, context)
-        learns = lesson(self.recipe, restored, self.teacher, self.samples, self.activations, bool(self.settings.mixing))
+        distillation = self.options.over(distillation_for(self.samples, bool(self.settings.mixing)))
+        learns = lesson(self.recipe, restored, self.teacher, self.samples, self.activations, distillation)
         graph = without_slopes(learns.graph)
         give_back()
         timed = until(self.ends, self.settings)

@@ -29,7 +29,7 @@ class Checkpoints:
 
     def __init__(self, path: Path | None, key: str, every_s: float, workers: Workers = ALONE) -> None:
         self._path, self._key, self._every_s, self._workers = path, key, every_s, workers
-        self._saved, self._failed = time.monotonic(), False
+        self._saved, self._failed, self._passed_over = time.monotonic(), False, False
 
     @property
     def are_kept(self) -> bool:
@@ -41,6 +41,7 @@ class Checkpoints:
         There are no groups where the training starts from the beginning.
         """
         found = checkpoint.load(self._path, self._key) if self._path else checkpoint.Found(None)
+        self._passed_over = found.note is not None
         state = self._workers.state(lambda: found.state)
         if state is None:
             return Totals(), {}, found.note
@@ -59,7 +60,9 @@ class Checkpoints:
             return None
         arrays = {f"{group}/{name}": x for group, named in groups.items() for name, x in named.items()}
         try:
-            checkpoint.save(self._path, State(arrays, {_KEY: self._key, **totals.facts()}))
+            state = State(arrays, {_KEY: self._key, **totals.facts()})
+            checkpoint.save(self._path, state, keeps_last=not self._passed_over)
+            self._passed_over = False
         except OSError as error:
             told, self._failed = self._failed, True
             return None if told else _unwritten(self._path, error)

@@ -5,8 +5,9 @@ import pytest
 from pfir.backends.tvm.tuning.database import Entry, add
 from pfir.commands import tune as tune_module
 from pfir.commands.tune import Tune
-from pfir.compile.replay import tuned_otherwise
+from pfir.compile.replay import train_options, tuned_otherwise
 from pfir.compile.request import Goals
+from pfir.compile.training.options import TrainOptions, parse_train
 from pfir.errors import UsageError
 from pfir.recipe import read_recipe, sha256
 from pfir.target import parse_target
@@ -71,6 +72,28 @@ def test_retraining_keeps_the_channels_and_trains_anew(recipe, finished, model, 
 def test_retraining_as_before_gives_the_same_weights(recipe, finished, model, data, tmp_path):
     run(model, tmp_path / "out", data=data, recipe=recipe, retrain=True, epochs=2)
     assert (tmp_path / "out/model.onnx").read_bytes() == (finished / "model.onnx").read_bytes()
+
+
+def test_retraining_trains_as_a_user_had_said(model, data, tmp_path):
+    options = {"data": data, "epochs": 2, "trials": 2, "goals": Goals(macs=0.5)}
+    said = parse_train("batch=16,momentum=0.8,ema=0.2")
+    run(model, tmp_path / "first", train=said, **options)
+    training = json.loads((tmp_path / "first/recipe.json").read_text())["training"]
+    assert training["given"] == said.text() and training["averaged"] and training["momentum"] == 0.8
+    again = {"recipe": tmp_path / "first/recipe.json", "retrain": True, **options}
+    run(model, tmp_path / "second", **again)
+    assert (tmp_path / "second/model.onnx").read_bytes() == (tmp_path / "first/model.onnx").read_bytes()
+    run(model, tmp_path / "third", train=parse_train("batch=16"), **again)
+    assert json.loads((tmp_path / "third/recipe.json").read_text())["training"]["momentum"] == 0.9
+
+
+def test_what_was_said_is_read_from_the_training_of_a_quantized_model_too(recipe, model, tmp_path):
+    content = json.loads(recipe.read_text())
+    content["quantized"] = {"text": "quantize-uniform", "left_in_float": [], "training": {"given": "lr=0.5"}}
+    (tmp_path / "recipe.json").write_text(json.dumps(content))
+    asked = request(model, tmp_path, recipe=tmp_path / "recipe.json", retrain=True)
+    assert train_options(asked) == parse_train("lr=0.5")
+    assert train_options(request(model, tmp_path)) == TrainOptions()
 
 
 def test_a_recipe_of_kept_nodes_and_passes_replays(model, tmp_path):

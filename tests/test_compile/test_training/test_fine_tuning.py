@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from pfir.compile.training import recipes
-from pfir.compile.training.fine_tuning import FineTuning, careful, fine_tune
+from pfir.compile.training.fine_tuning import FineTuning, careful, fine_tune, settings_for
 from pfir.compile.training.judging import Judge
+from pfir.compile.training.options import parse_train
 from pfir.compile.training.teaching import without_slopes
 from pfir.errors import TrainingError
 from pfir.passes.base import Context
@@ -139,3 +140,34 @@ def test_zeros_of_a_sparse_model_stay_where_it_is_trained(job):
         assert not np.array_equal(after[name].values, before[name].values)
     quality = [evaluate(m, samples.scoring, found.candidates.model).divergence for m in (student, tuned)]
     assert quality[1] < quality[0]
+
+
+def _settings(job, text):
+    return settings_for(job[0].candidates.model, job[1], FineTuning(3, options=parse_train(text)))
+
+
+def test_what_a_user_says_stands_in_place_of_what_is_chosen(job):
+    chosen = settings_for(job[0].candidates.model, job[1], FineTuning(3))
+    said = _settings(job, "batch=16,schedule=step,ema=0.9")
+    assert said == dataclasses.replace(chosen, batch=16, schedule="step", ema=0.9)
+
+
+def test_adamw_has_smaller_rates_than_sgd_unless_one_is_given(job):
+    chosen = settings_for(job[0].candidates.model, job[1], FineTuning(3)).learning_rate
+    adamw = _settings(job, "optimizer=adamw")
+    assert adamw.learning_rate == pytest.approx(0.02 * chosen)
+    assert careful(dataclasses.replace(adamw, learning_rate=1.0), 0.0).learning_rate == pytest.approx(0.02 * 0.01)
+    assert _settings(job, "optimizer=adamw,lr=0.3").learning_rate == 0.3
+
+
+@pytest.mark.parametrize("text", ["lr=0.007,accumulate=2", "optimizer=adamw,ema=0.9,clip=none"])
+def test_a_training_as_a_user_says_helps_and_tells_what_was_said_and_used(job, text):
+    found, samples, pruned = job
+    how = FineTuning(6, jobs=1, options=parse_train(text))
+    tuned = fine_tune(pruned, found.candidates.model, samples, found.activations, how, Silent())
+    before, after = (evaluate(m, samples.scoring, found.candidates.model) for m in (pruned, tuned.model))
+    assert after.divergence < before.divergence
+    assert tuned.settings["given"] == parse_train(text).text()
+    assert tuned.settings["averaged"] == ("ema" in text)
+    if "lr" in text:
+        assert tuned.settings["learning_rate"] == 0.007 and tuned.settings["accumulate"] == 2

@@ -90,7 +90,9 @@ def as_classes(path, content):
 
 def as_checkpoint(path, content):
     path.with_suffix(".npz").write_bytes(content)
-    checkpoint.load(path.with_suffix(".npz"), "k")
+    found = checkpoint.load(path.with_suffix(".npz"), "k")
+    if found.note is not None:
+        raise DataError(found.note)
     return ()
 
 

@@ -40,6 +40,22 @@ def test_a_write_is_due_after_the_time_and_not_before(tmp_path):
     assert Checkpoints(tmp_path / "s.npz", "k", -1.0).is_due()
 
 
+def test_a_damaged_file_never_takes_the_place_of_the_one_before_it(tmp_path):
+    kept = Checkpoints(tmp_path / "s.npz", "k", 60.0)
+    for step in (1, 2):
+        kept.save(totals(step), GROUPS)
+    (tmp_path / "s.npz").write_bytes(b"x")
+    again = Checkpoints(tmp_path / "s.npz", "k", 60.0)
+    assert again.load()[0].step == 1
+    again.save(totals(3), GROUPS)
+    (tmp_path / "s.npz").write_bytes(b"x")
+    assert again.load()[0].step == 1
+    for step in (4, 5):
+        again.save(totals(step), GROUPS)
+    (tmp_path / "s.npz").unlink()
+    assert again.load()[0].step == 4
+
+
 def test_a_full_disk_is_said_once_and_the_last_state_stays(tmp_path, monkeypatch):
     kept = Checkpoints(tmp_path / "s.npz", "k", 60.0)
     kept.save(totals(1), GROUPS)

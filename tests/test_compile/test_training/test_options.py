@@ -1,0 +1,82 @@
+"""What `--train` says is read, checked and put in place of what was chosen."""
+
+from pathlib import Path
+
+import pytest
+
+from pfir.compile.training.options import KEYS, TrainOptions, parse_train
+from pfir.errors import UsageError
+from pfir.passes.distillation.attach_teacher import DistillationSettings
+from pfir.train.settings import Settings
+
+ALL = (
+    "lr=0.02,batch=64,accumulate=2,optimizer=adamw,schedule=step,milestones=0.3:0.6,factor=0.5,warmup=0.1,momentum=0.8,"
+    "weight_decay=0.001,clip=none,ema=0.99,augment=flip-crop"
+)
+
+
+def test_every_key_is_put_in_place_of_what_was_chosen():
+    settings = parse_train(ALL).over(Settings(epochs=7))
+    assert set(parse_train(ALL).values) == set(KEYS)
+    assert settings == Settings(
+        epochs=7,
+        batch=64,
+        accumulate=2,
+        optimizer="adamw",
+        learning_rate=0.02,
+        schedule="step",
+        milestones=(0.3, 0.6),
+        factor=0.5,
+        warmup_share=0.1,
+        momentum=0.8,
+        weight_decay=0.001,
+        clip=None,
+        ema=0.99,
+        augment="flip-crop",
+    )
+
+
+def test_what_is_not_said_stays():
+    assert parse_train("lr=0.5").over(Settings(batch=3)) == Settings(batch=3, learning_rate=0.5)
+    assert TrainOptions().over(Settings()) == Settings()
+    assert parse_train("lr=0.5").over(DistillationSettings()) == DistillationSettings()
+
+
+def test_its_text_says_the_same_again():
+    assert parse_train(parse_train(ALL).text()) == parse_train(ALL) and TrainOptions().text() == ""
+
+
+WRONG = {
+    "help": "'help' is not known",
+    "rate=1": "'rate=1' is not known",
+    "": "'' is not known",
+    "lr=0.1,": "'' is not known",
+    "lr": "lr= must be a number above 0",
+    "lr=fast": "lr=fast must be a number above 0",
+    "lr=-1": "lr=-1 must be a number above 0 .learning_rate is -1.0",
+    "lr=nan": "lr=nan must be a number above 0",
+    "batch=2.5": "batch=2.5 must be a whole number",
+    "optimizer=lion": "optimizer=lion must be sgd or adamw",
+    "schedule=linear": "schedule=linear must be cosine or step or constant",
+    "milestones=0.5:0.2": "milestones=0.5:0.2 must be shares of the training",
+    "ema=1": "ema=1 must be a number between 0 and 1, or none",
+    "augment=twirl": "augment=twirl must be none or flip-crop",
+}
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_what_is_not_known_is_refused_in_one_line_that_lists_what_is(text):
+    with pytest.raises(UsageError, match=f"^--train {WRONG[text]}") as raised:
+        parse_train(text)
+    assert all(name in str(raised.value) for name in KEYS) and "\n" not in str(raised.value)
+
+
+def test_a_name_is_given_once():
+    with pytest.raises(UsageError, match="--train gives lr twice"):
+        parse_train("lr=1,lr=2")
+
+
+def test_the_page_names_every_key():
+    page = (Path(__file__).resolve().parents[3] / "docs" / "command-line.md").read_text()
+    said = page[page.index("- `--train`") : page.index("- `--metric`")]
+    assert all(f"`{name}`" in said for name in KEYS)
