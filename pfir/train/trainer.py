@@ -11,6 +11,7 @@ import numpy as np
 
 from pfir.data.base import Dataset
 from pfir.errors import TrainingError
+from pfir.ir.onnx_io.tensors import fill_small
 from pfir.ir.training import TrainingGraph
 from pfir.train import checkpoint
 from pfir.train.checkpoint import State
@@ -107,8 +108,10 @@ def fit(
     source = Source(graph, data, settings)
     session = None
     try:
-        graph = _with_variances(graph, source)
-        session = TrainSession(graph, source.shapes(), settings.batch, settings.threads, settings.engine, halves=True)
+        measured = _with_variances(graph, source)
+        session = TrainSession(
+            measured, source.shapes(), settings.batch, settings.threads, settings.engine, halves=True
+        )
         key = _key(graph, data, settings, session)
         return _Run(session, source, settings, key, on_progress or (lambda _: None), evaluate, watch).run(began)
     finally:
@@ -130,6 +133,7 @@ def _key(graph: TrainingGraph, data: Dataset, settings: Settings, session: Train
     names = (*session.scalars, *session.parameters.views)
     for text in (session.engine, data.fingerprint(), settings.identity(), graph.loss, *names):
         parts.update(text.encode() + b"\0")
+    parts.update(graph.model.to_proto(fill_small).SerializeToString())  # the kind of the loss and its constants
     parts.update(session.parameters.flat.tobytes())
     return parts.hexdigest()
 

@@ -112,6 +112,17 @@ def test_a_checkpoint_of_another_training_is_left_aside(tmp_path):
     assert same(again.arrays, learnt(settings=dataclasses.replace(FAST, seed=1)).arrays)
 
 
+def test_a_checkpoint_of_another_loss_is_left_aside(tmp_path):
+    settings = dataclasses.replace(FAST, checkpoint=tmp_path / "state.npz")
+
+    def smoothed(smoothing, settings=settings):
+        loss = DistillationSettings(label_weight=1.0, label_smoothing=smoothing)
+        return fit(attach_teacher(classifier(), None, loss), kinds_of_images(), settings).arrays
+
+    first, second = smoothed(0.0), smoothed(0.3)
+    assert not same(first, second) and same(second, smoothed(0.3, FAST))
+
+
 def test_divergence_goes_back_and_on_with_a_tenth_of_the_rate():
     told = []
     data = _Spoilt(at=4)

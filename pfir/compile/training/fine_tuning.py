@@ -148,16 +148,17 @@ def augmentation(teacher: Model, data: Dataset) -> str:
 
 def settings_for(teacher: Model, samples: Samples, how: FineTuning) -> Settings:
     """How a student of this teacher learns from these samples."""
-    many = len(samples.train) >= MANY_SAMPLES
+    many, values = len(samples.train) >= MANY_SAMPLES, samples.train.targets is not None
+    scores = is_classifier(teacher) and not values
     return Settings(
         epochs=how.epochs,
         batch=128 if many else min(32, len(samples.train)),
-        learning_rate=LEARNING_RATE["many" if many else "few" if is_classifier(teacher) else "values"],
+        learning_rate=LEARNING_RATE["many" if many else "few" if scores else "values"],
         weight_decay=1e-4,
         clip=CLIP,
         seed=how.seed,
         jobs=how.jobs,
-        augment=augmentation(teacher, samples.train) if samples.kind == "given" else "none",
+        augment=augmentation(teacher, samples.train) if samples.kind == "given" and not values else "none",
         renew=samples.kind == "generated",
         time_budget_s=how.budget_s,
         checkpoint=how.checkpoint,
