@@ -29,7 +29,7 @@ from pfir.compile.precision.codebooks import with_codebooks
 from pfir.compile.precision.floats import fits_float16
 from pfir.compile.preflight import Checked, check_early
 from pfir.compile.prepare import fixed, prepare
-from pfir.compile.replay import check_recipe, tuned_otherwise, wanted_codebooks
+from pfir.compile.replay import check_recipe, train_options, tuned_otherwise, wanted_codebooks
 from pfir.compile.request import AUTO_PRECISION, Request
 from pfir.compile.run_context import Chosen, RunContext
 from pfir.compile.selection.choosing import choose
@@ -100,7 +100,8 @@ def _compressed(run: RunContext, device: Device, emulated: Device | None, worksp
         limits = evaluator.limits(run.models.baseline)
         run = with_checked_data(run)
     chosen = choose(Selection(run, evaluator, workspace, limits))
-    chosen = with_codebooks(run, chosen, wanted_codebooks(run.prepared, run.request), workspace.quantized_checkpoint)
+    wanted = wanted_codebooks(run.prepared, run.request)
+    chosen = with_codebooks(run, chosen, wanted, workspace, train_options(run.request))
     with run.stages("build"):
         result = fixed(chosen.fine_tuned.model, run.request)
         artifact = _built(run, result)

@@ -11,6 +11,7 @@ import numpy as np
 
 from pfir.data.base import Dataset
 from pfir.errors import TrainingError
+from pfir.ir.onnx_io.tensors import fill_small
 from pfir.ir.training import TrainingGraph
 from pfir.train.distributed.share import Share
 from pfir.train.distributed.workers import ALONE, Workers
@@ -93,8 +94,8 @@ def fit(
     source = Source(graph, data, replace(settings, batch=settings.samples_per_step), share)
     session = None
     try:
-        graph = _with_variances(graph, source)
-        session = TrainSession(graph, source.shapes(), batch, settings.threads, settings.engine, halves=True)
+        measured = _with_variances(graph, source)
+        session = TrainSession(measured, source.shapes(), batch, settings.threads, settings.engine, halves=True)
         masks = Masks(graph, session.parameters)
         checkpoints = Checkpoints(
             settings.checkpoint, _key(graph, data, settings, session, masks), settings.checkpoint_every_s, workers
@@ -126,6 +127,7 @@ def _key(graph: TrainingGraph, data: Dataset, settings: Settings, session: Train
     names = (*session.scalars, *session.parameters.views, *(f.name for f in fields(Totals)))
     for text in (session.engine, data.fingerprint(), settings.identity(), graph.loss, masks.identity, *names):
         parts.update(text.encode() + b"\0")
+    parts.update(graph.model.to_proto(fill_small).SerializeToString())  # the kind of the loss and its constants
     parts.update(session.parameters.flat.tobytes())
     return parts.hexdigest()
 

@@ -13,6 +13,7 @@ from pfir.passes.distillation.attach_teacher import DistillationSettings, attach
 from pfir.run.evaluate import accuracy
 from pfir.train import trainer
 from pfir.train.checkpoint import previous
+from pfir.train.feeding.mixing import Mixing
 from pfir.train.settings import Settings
 from pfir.train.trainer import fit
 from tests.support.samples import Samples, kinds_of_images
@@ -230,6 +231,17 @@ def test_a_long_epoch_has_moments_to_go_back_to(monkeypatch):
     assert "it goes on from step 20 with" in result.notes[0] and result.curve[0]["step"] == 32
 
 
+def test_a_checkpoint_of_another_loss_is_left_aside(tmp_path):
+    settings = dataclasses.replace(FAST, checkpoint=tmp_path / "state.npz")
+
+    def smoothed(smoothing, settings=settings):
+        loss = DistillationSettings(label_weight=1.0, label_smoothing=smoothing)
+        return fit(attach_teacher(classifier(), None, loss), kinds_of_images(), settings).arrays
+
+    first, second = smoothed(0.0), smoothed(0.3)
+    assert not same(first, second) and same(second, smoothed(0.3, FAST))
+
+
 def test_divergence_goes_back_and_on_with_a_tenth_of_the_rate():
     told = []
     data = _Spoilt(at=4)
@@ -278,6 +290,41 @@ def test_progress_counts_to_the_end():
     assert [p.step for p in told] == list(range(1, 13)) and told[-1].steps == 12
     assert told[-1].epoch == told[-1].epochs == 4
     assert told[-1].seconds_left == 0 and told[-1].samples_per_s > 0
+
+
+@pytest.mark.parametrize("kind", ["auto", "l1", "huber", "wing"])
+def test_values_of_the_data_are_learnt(kind):
+    data = kinds_of_images(labelled=False)
+    data.targets = 10 * np.eye(5, dtype=np.float32)[kinds_of_images().labels] + 3
+    graph = attach_teacher(classifier(), None, DistillationSettings(target_weight=1.0, loss=kind))
+    curve = fit(graph, data, dataclasses.replace(FAST, epochs=12)).curve
+    assert curve[-1]["loss"] < 0.8 * curve[0]["loss"] and curve[0]["loss"] < 60
+
+
+def test_missing_values_are_refused():
+    graph = attach_teacher(classifier(), None, DistillationSettings(target_weight=1.0))
+    with pytest.raises(DataError, match="the loss needs values"):
+        fit(graph, kinds_of_images(), FAST)
+
+
+def test_mixed_samples_are_learnt_and_give_the_same_bits_again():
+    settings = DistillationSettings(label_weight=1.0, label_smoothing=0.1, mixed=True)
+    graph = attach_teacher(classifier(), classifier(seed=1), settings)
+    fast = dataclasses.replace(FAST, epochs=12, mixing=Mixing(0.2, 1.0))
+    one, two = (fit(graph, kinds_of_images(), fast) for _ in range(2))
+    assert same(one.arrays, two.arrays) and one.curve[-1]["loss"] < 0.9 * one.curve[0]["loss"]
+
+
+def test_what_is_watched_stands_in_the_curve():
+    seen = []
+
+    def watch(arrays):
+        seen.append(arrays)
+        return {"held_back_loss": float(len(seen))}
+
+    watched = learnt(watch=watch)
+    assert [e["held_back_loss"] for e in watched.curve] == [1, 2, 3, 4]
+    assert same(seen[-1], watched.arrays) and same(watched.arrays, learnt().arrays)
 
 
 def test_missing_labels_are_refused():

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from pfir.compile.calibration.samples import Samples
 from pfir.compile.run_context import Chosen, RunContext
 from pfir.compile.selection.search_context import calibrated
 from pfir.compile.training.codebooks import TRAINED, train_codebooks
 from pfir.compile.training.fine_tuning import FineTuning
+from pfir.compile.training.options import TrainOptions
 from pfir.compile.training.quantization_aware import joined_curves
+from pfir.compile.workspace import Workspace
 from pfir.ir.constants.codebooks import codebook_weight
 from pfir.ir.linear import linear_layers
 from pfir.ir.model import Model
@@ -22,12 +23,15 @@ LEAST_S = 10.0
 """Less time is not worth a training."""
 
 
-def with_codebooks(run: RunContext, chosen: Chosen, given: QuantizeCodebook | None, checkpoint: Path) -> Chosen:
+def with_codebooks(
+    run: RunContext, chosen: Chosen, given: QuantizeCodebook | None, workspace: Workspace, options: TrainOptions
+) -> Chosen:
     """The result with weights out of codebooks, trained as far as there are epochs and time; as it is without a pass.
 
     Args:
         given: The pass.
-        checkpoint: Where the state of training is kept.
+        workspace: Where the state of training is kept.
+        options: What a user says of training.
 
     Raises:
         Infeasible: No layer may have a codebook.
@@ -38,7 +42,8 @@ def with_codebooks(run: RunContext, chosen: Chosen, given: QuantizeCodebook | No
         model, notes = coded(chosen.fine_tuned.model, given, run.samples, run.request.seed)
     fine_tuned = replace(chosen.fine_tuned, model=model, notes=(*chosen.fine_tuned.notes, *notes))
     text = model.provenance[-1] if model is not chosen.fine_tuned.model else ""
-    return _trained(run, replace(chosen, fine_tuned=fine_tuned, codebooks=text), checkpoint) if text else chosen
+    coded_one = replace(chosen, fine_tuned=fine_tuned, codebooks=text)
+    return _trained(run, coded_one, workspace, options) if text else chosen
 
 
 def coded(model: Model, given: QuantizeCodebook, samples: Samples, seed: int) -> tuple[Model, tuple[str, ...]]:
@@ -71,14 +76,17 @@ def coded_frame(model: Model, text: str, is_trained: bool) -> Model:
     return copy
 
 
-def _trained(run: RunContext, chosen: Chosen, checkpoint: Path) -> Chosen:
+def _trained(run: RunContext, chosen: Chosen, workspace: Workspace, options: TrainOptions) -> Chosen:
     plan, request = run.plan, run.request
     budget_s = plan.training_s(run.stages.elapsed_s)
     if not plan.quantized_epochs or (budget_s is not None and budget_s < LEAST_S):
         return chosen
-    how = FineTuning(plan.quantized_epochs, budget_s, request.seed, request.jobs, checkpoint, request.engine)
+    checkpoint = workspace.checkpoint(chosen.fine_tuned.model.to_bytes())
+    where = (request.engine, request.processes, workspace.training_job)
+    how = FineTuning(plan.quantized_epochs, budget_s, request.seed, request.jobs, checkpoint, *where, options=options)
     with run.stages("train codebooks"):
-        tuned = train_codebooks(chosen.fine_tuned.model, run.models.teacher, run.samples, how, run.progress)
+        rest = (run.models.teacher, run.samples, how, run.progress, run.judge)
+        tuned = train_codebooks(chosen.fine_tuned.model, *rest)
     curve = joined_curves(chosen.fine_tuned.curve, tuned.curve)
     notes = (*chosen.fine_tuned.notes, *tuned.notes)
     return replace(chosen, fine_tuned=replace(chosen.fine_tuned, model=tuned.model, curve=curve, notes=notes))

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from pfir.compile.calibration.samples import Samples
 from pfir.compile.deadline import Deadline
-from pfir.compile.training.fine_tuning import (
-    FineTuned,
-    FineTuning,
-    as_recipe,
-    curve_of,
-    distillation_for,
-    settings_for,
-    tell,
-    until,
-    without_slopes,
-)
+from pfir.compile.training.fine_tuning import FineTuned, FineTuning, as_recipe, curve_of, judge_for, settings_for
+from pfir.compile.training.held_back import HeldBack
+from pfir.compile.training.judging import Judge
+from pfir.compile.training.recipes import distillation_for
+from pfir.compile.training.teaching import tell, until, without_slopes
 from pfir.errors import TrainingError, UsageError
 from pfir.ir.model import Model
 from pfir.passes.codebook.learning import learnable
 from pfir.passes.distillation.attach_teacher import attach_teacher
 from pfir.report.progress import Progress
-from pfir.run.evaluate import evaluate
 from pfir.system.memory import give_back
-from pfir.train.trainer import fit
+from pfir.train.distributed.launch import fit_in
+from pfir.train.fitting.judges import Judges
 
 TRAINED = "train-codebooks"
 """What stands in the provenance of a model whose codebooks were trained."""
@@ -32,7 +27,14 @@ RATE = 0.3
 """Of the peak of fine-tuning, as for integers of few bits: BatchNormalization is folded into what is learnt."""
 
 
-def train_codebooks(model: Model, teacher: Model, samples: Samples, how: FineTuning, progress: Progress) -> FineTuned:
+def train_codebooks(
+    model: Model,
+    teacher: Model,
+    samples: Samples,
+    how: FineTuning,
+    progress: Progress,
+    judge: Judge | None = None,
+) -> FineTuned:
     """The model with codebooks after distillation; as it was, with a note, where that brought it no nearer.
 
     The values of codebooks and what else is float are learnt; the nodes and the places stay.
@@ -40,24 +42,29 @@ def train_codebooks(model: Model, teacher: Model, samples: Samples, how: FineTun
     Args:
         model: With weights out of codebooks; not changed.
         teacher: What it learns from.
+        judge: Tells whether training helped; made of the samples where none is given.
     """
-    ends, settings = Deadline.within(how.budget_s), settings_for(teacher, samples, how)
+    ends, judge = Deadline.within(how.budget_s), judge or judge_for(teacher, samples, how)
+    settings = settings_for(teacher, samples, how, judge.augment)
     settings = replace(settings, learning_rate=RATE * settings.learning_rate, weight_decay=0.0)
     try:
         learning = learnable(model)
-        graph = learning.training(attach_teacher(learning.model, teacher, distillation_for(samples)))
+        distillation = how.options.over(distillation_for(samples, bool(settings.mixing)))
+        graph = without_slopes(learning.training(attach_teacher(learning.model, teacher, distillation)))
         give_back()
         timed = until(ends, settings)
-        result = fit(without_slopes(graph), samples.train, timed, lambda p: tell(progress, p, timed))
+        held_back = HeldBack(samples.judging, teacher, learning.learnt, settings.threads)
+        told = partial(tell, progress, settings=timed, held_back=held_back)
+        result = fit_in(how.processes, how.folder, graph, samples.train, timed, told, Judges(watch=held_back))
     except (TrainingError, UsageError) as error:
         return FineTuned(model, notes=(f"codebooks not trained: {error}",))
     give_back()  # the buffers of training, before two models are run on what judges them
     trained = learning.learnt(result.arrays)
     trained.record(TRAINED)
-    before, after = (evaluate(m, samples.judging, teacher, settings.threads) for m in (model, trained))
+    before, after = judge.scores(model), judge.scores(trained)
     if after.divergence >= before.divergence:
         note = "training codebooks brought the model no nearer to the original and was dropped"
         return FineTuned(model, notes=(*result.notes, note))
     curve = curve_of(result)
     said = f"codebooks trained: fidelity {before.fidelity:.3f} -> {after.fidelity:.3f}, {len(curve)} epochs"
-    return FineTuned(trained, curve, (*result.notes, said), as_recipe(settings, result))
+    return FineTuned(trained, curve, (*result.notes, said), as_recipe(how, settings, result))

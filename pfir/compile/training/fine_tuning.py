@@ -134,11 +134,12 @@ def settings_for(teacher: Model, samples: Samples, how: FineTuning, augment: str
     """
     if augment is None:
         augment = augmentation(teacher, samples.train) if samples.kind == "given" else "none"
-    many = len(samples.train) >= MANY_SAMPLES
+    many, values = len(samples.train) >= MANY_SAMPLES, samples.train.targets is not None
+    scores = is_classifier(teacher) and not values
     chosen = Settings(
         epochs=how.epochs,
         batch=128 if many else min(32, len(samples.train)),
-        learning_rate=LEARNING_RATE["many" if many else "few" if is_classifier(teacher) else "values"],
+        learning_rate=LEARNING_RATE["many" if many else "few" if scores else "values"],
         weight_decay=1e-4,
         clip=CLIP,
         seed=how.seed,

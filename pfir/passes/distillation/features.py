@@ -23,13 +23,12 @@ class Feature:
 
     Args:
         ours, theirs: Their names.
-        narrow, wide: Channels of ours and of theirs, where they differ; None where the shapes are equal.
+        channels: Of ours and of theirs, where they differ; None where the shapes are equal.
     """
 
     ours: str
     theirs: str
-    narrow: int | None = None
-    wide: int | None = None
+    channels: tuple[int, int] | None = None
 
 
 def features_of(student: Model, teacher: Model | None, names: tuple[str, ...]) -> list[Feature]:
@@ -96,7 +95,7 @@ def _feature(ours: str, theirs: str, student: Model, teacher: Model) -> Feature:
     if here is None or there is None or list(here[1:]) == list(there[1:]):
         return Feature(ours, theirs)
     if len(here) == len(there) == 4 and list(here[2:]) == list(there[2:]):
-        return Feature(ours, theirs, int(here[1]), int(there[1]))
+        return Feature(ours, theirs, (int(here[1]), int(there[1])))
     raise UsageError(
         f"feature {ours} is {list(here)} in the student and {theirs} is {list(there)} in the teacher; they may differ "
         "in the channels of [N, C, H, W] alone"
@@ -110,13 +109,14 @@ def _adapted(terms: Terms, tensor: gs.Tensor, feature: Feature) -> gs.Tensor:
 
     Source: Romero et al., "FitNets: Hints for Thin Deep Nets", ICLR 2015, arXiv:1412.6550, section 2.2.
     """
-    if feature.wide is None:
+    if feature.channels is None:
         return tensor
-    weight = gs.Constant(f"{PREFIX}_adaptor_{feature.ours}", np.zeros((feature.wide, feature.narrow, 1, 1), np.float32))
-    bias = gs.Constant(f"{PREFIX}_adaptor_bias_{feature.ours}", np.zeros(feature.wide, np.float32))
+    narrow, wide = feature.channels
+    weight = gs.Constant(f"{PREFIX}_adaptor_{feature.ours}", np.zeros((wide, narrow, 1, 1), np.float32))
+    bias = gs.Constant(f"{PREFIX}_adaptor_bias_{feature.ours}", np.zeros(wide, np.float32))
     terms.learn(weight)
     terms.learn(bias)
-    shape = [tensor.shape[0], feature.wide, *tensor.shape[2:]]
+    shape = [tensor.shape[0], wide, *tensor.shape[2:]]
     output = gs.Variable(f"{PREFIX}_adapted_{feature.ours}", np.float32, shape)
     inputs = [tensor, weight, bias]
     terms.graph.nodes.append(gs.Node("Conv", output.name, {"kernel_shape": [1, 1]}, inputs, [output]))

@@ -31,7 +31,7 @@ class Source:
 
     Raises:
         DataError: The data is empty, or has no labels or values where the loss needs them.
-        UsageError: The loss takes one label a sample, and samples are mixed.
+        UsageError: Mixing or augmentation does not suit the loss.
         TrainingError: An input holds no samples.
     """
 
@@ -40,7 +40,7 @@ class Source:
             raise DataError("the training data has no samples; give at least one")
         if graph.labels and data.labels is None:
             raise DataError("the loss needs labels and the data has none; give `y`, or a label weight of 0")
-        _check_mixing(graph, settings)
+        _check_changes(graph, settings)
         if graph.targets and data.targets is None:
             raise DataError("the loss needs values and the data has none; give floats `y`, or a target weight of 0")
         check_inputs(graph.model, data.inputs)
@@ -92,7 +92,10 @@ class Source:
         return {**arrays, **self.teacher.outputs(arrays)} if self.teacher else arrays
 
 
-def _check_mixing(graph: TrainingGraph, settings: Settings) -> None:
+def _check_changes(graph: TrainingGraph, settings: Settings) -> None:
+    """Return only if what becomes of the samples keeps their labels and values true."""
+    if graph.targets and settings.augment != "none":
+        raise UsageError(f"augment is {settings.augment}; values of moved images would move too, so it must be none")
     if settings.mixing and (graph.targets or (graph.labels and not graph.label_partners)):
         raise UsageError("the loss takes one label a sample, so samples cannot be mixed; leave out mixup and cutmix")
     if graph.label_partners and not settings.mixing:

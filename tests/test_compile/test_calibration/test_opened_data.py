@@ -49,6 +49,19 @@ def test_labels_of_no_classifier_are_said_to_serve_nothing(tmp_path):
     assert "the labels serve nothing: no output of the model" in summary(found) and "no labels" not in summary(found)
 
 
+def test_floats_that_fill_the_output_are_its_values(tmp_path):
+    net = Net(0)
+    model = net.model((net.dense(net.input("N", 8), 8, 3),))
+    x, y = np.ones((6, 8), np.float32), np.random.default_rng(0).normal(size=(6, 3))
+    data, said = open_given(written(tmp_path, x=x, y=y), model, None, None)
+    assert data.labels is None and said == ()
+    np.testing.assert_array_equal(data.subset(np.array([4, 1])).targets, y[[4, 1]].astype(np.float32))
+    assert data.fingerprint() != open_given(written(tmp_path, x=x, y=y + 1), model, None, None)[0].fingerprint()
+    with pytest.raises(DataError, match=r"values y are \[6, 2\]; the model's output is \[N, 3\]"):
+        open_given(written(tmp_path, x=x, y=y[:, :2]), model, None, None)
+    assert open_given(written(tmp_path, x=x, y=np.arange(6.0) % 3), model, None, None)[0].labels.max() == 2
+
+
 def test_evaluate_warns_of_data_that_does_not_suit(tmp_path):
     found = evaluate_file(write_model(tmp_path, nearest_template()), written(tmp_path, x=X * 255, y=Y), None, None, 1)
     assert "divided by 255" in summary(found) and "accuracy" in summary(found).splitlines()[-1]

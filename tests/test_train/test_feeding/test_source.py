@@ -71,3 +71,13 @@ def test_a_sample_is_mixed_in_as_many_ways_as_there_are_views():
 def test_a_loss_of_one_label_takes_no_mixed_samples_nor_the_reverse(two, mixing, said):
     with pytest.raises(UsageError, match=said):
         labelled(two, mixing=mixing)
+
+
+def test_images_with_values_are_not_moved():
+    data = kinds_of_images(48)
+    data.targets = np.zeros((48, 5), np.float32)
+    graph = attach_teacher(classifier(), None, DistillationSettings(target_weight=1.0))
+    with pytest.raises(UsageError, match="augment is flip-crop; values of moved images would move too"):
+        Source(graph, data, Settings(batch=16, augment="flip-crop"))
+    (feeds,) = Source(graph, data, Settings(batch=16)).feeds(0, 1)
+    assert feeds["pfir_loss_targets"].shape == (16, 5)

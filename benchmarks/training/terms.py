@@ -1,0 +1,126 @@
+"""What each term of the loss and each way of mixing gives a pruned ResNet-20 that is fine-tuned.
+
+    python benchmarks/training/terms.py [--models DIR] [--images 5000] [--epochs 10] [--seeds 3] [--only NAME ...]
+
+A share `--ratio` of the channels goes, the consumers are fitted, and the rest learns from images of CIFAR-10's
+training set by the settings of `pfir compile`, one term changed at a time. Scores are on other training images, never
+on test images. Writes benchmarks/results/training_terms.json after each training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.cifar10 import load_cifar10  # noqa: E402
+from pfir.compile.training.fine_tuning import CLIP, LABEL_WEIGHT, LEARNING_RATE, with_arrays  # noqa: E402
+from pfir.data.base import Dataset  # noqa: E402
+from pfir.data.files.arrays import ArrayDataset  # noqa: E402
+from pfir.data.preprocess import parse_preprocess  # noqa: E402
+from pfir.frontends import load  # noqa: E402
+from pfir.ir.model import Model  # noqa: E402
+from pfir.passes.base import Context  # noqa: E402
+from pfir.passes.batch_norm.restore import RestoreBatchNorm  # noqa: E402
+from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher  # noqa: E402
+from pfir.passes.distillation.features import AUTO_FEATURES  # noqa: E402
+from pfir.passes.pipeline import run  # noqa: E402
+from pfir.passes.pruning.prune_channels import PruneChannels  # noqa: E402
+from pfir.run.evaluate import evaluate  # noqa: E402
+from pfir.run.session import Session  # noqa: E402
+from pfir.train.feeding.mixing import Mixing  # noqa: E402
+from pfir.train.settings import Settings  # noqa: E402
+from pfir.train.trainer import fit  # noqa: E402
+
+RESULT = ROOT / "benchmarks" / "results" / "training_terms.json"
+PREPROCESS = "scale=1/255,mean=0.485:0.456:0.406,std=0.229:0.224:0.225"
+HELD_BACK = 2000
+TERMS = {
+    "as it is": ({}, Mixing()),
+    "labels alone": ({"teacher_weight": 0.0, "label_weight": 1.0}, Mixing()),
+    "teacher alone": ({"label_weight": 0.0}, Mixing()),
+    "label smoothing": ({"label_smoothing": 0.1}, Mixing()),
+    "features 0.1": ({"features": AUTO_FEATURES, "feature_weight": 0.1}, Mixing()),
+    "features 1": ({"features": AUTO_FEATURES, "feature_weight": 1.0}, Mixing()),
+    "mixup 0.2": ({}, Mixing(mixup=0.2)),
+    "mixup 1": ({}, Mixing(mixup=1.0)),
+    "cutmix 1": ({}, Mixing(cutmix=1.0)),
+}
+
+
+def main() -> None:
+    arguments = _arguments()
+    teacher = load(arguments.models / "resnet20_cifar10_fp32.onnx")
+    train, unseen = _data(teacher, arguments.images)
+    student = _student(teacher, train, arguments.ratio)
+    found = {"images": arguments.images, "epochs": arguments.epochs, "ratio": arguments.ratio, "rows": {}}
+    for name in arguments.only or TERMS:
+        for seed in range(arguments.seeds):
+            scores = _trained(student, teacher, train, unseen, name, seed, arguments.epochs)
+            found["rows"].setdefault(name, []).append(scores)
+            print(name, seed, scores, flush=True)
+            RESULT.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def _arguments() -> argparse.Namespace:
+    shared = Path(os.environ.get("PFIR_SHARED", ROOT.parent / "shared"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=Path, default=shared / "models")
+    parser.add_argument("--images", type=int, default=5000)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--ratio", type=float, default=0.4)
+    parser.add_argument("--only", nargs="*", choices=TERMS)
+    return parser.parse_args()
+
+
+def _data(model: Model, images: int) -> tuple[Dataset, Dataset]:
+    """Images to train on, and as many others to judge by as `HELD_BACK` says."""
+    cifar = load_cifar10()
+    arrays = {"x": cifar["train_x"], "y": cifar["train_y"]}
+    whole = ArrayDataset(arrays, model.inputs(), parse_preprocess(PREPROCESS), "CIFAR-10")
+    order = np.random.default_rng(0).permutation(len(whole))
+    return whole.subset(order[:images]), whole.subset(order[-HELD_BACK:])
+
+
+def _student(teacher: Model, data: Dataset, ratio: float) -> Model:
+    """The teacher without this share of its channels, BatchNormalization put back."""
+
+    def activations(model: Model, names: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
+        session = Session(model.until(names))
+        for start in range(0, min(256, len(data) - 31), 32):
+            yield session.predict(data.batch(np.arange(start, start + 32)))
+
+    passes = (PruneChannels(ratio=ratio, reconstruct=True), RestoreBatchNorm())
+    return run(passes, teacher, Context(activations=activations))[0]
+
+
+def _trained(
+    student: Model, teacher: Model, train: Dataset, unseen: Dataset, name: str, seed: int, epochs: int
+) -> dict[str, float | None]:
+    chosen, mixing = TERMS[name]
+    weights = {"teacher_weight": 1.0, "label_weight": LABEL_WEIGHT} | chosen
+    graph = attach_teacher(student, teacher, DistillationSettings(**weights, mixed=bool(mixing)))
+    settings = Settings(
+        epochs=epochs,
+        batch=32,
+        learning_rate=LEARNING_RATE["few"],
+        clip=CLIP,
+        seed=seed,
+        augment="flip-crop",
+        mixing=mixing,
+    )
+    scores = evaluate(with_arrays(student, fit(graph, train, settings).arrays), unseen, teacher)
+    return {"accuracy": scores.accuracy, "fidelity": scores.fidelity, "divergence": scores.divergence}
+
+
+if __name__ == "__main__":
+    main()
