@@ -9,7 +9,7 @@ from pathlib import Path
 from pfir.compile.calibration.samples import Samples
 from pfir.compile.deadline import Deadline
 from pfir.compile.training.judging import Judge, augmentation
-from pfir.compile.training.recipes import DISTIL
+from pfir.compile.training.recipes import AUTO
 from pfir.compile.training.teaching import Teaching
 from pfir.errors import TrainingError
 from pfir.ir.model import Model
@@ -65,7 +65,7 @@ class FineTuning:
     jobs: int | None = None
     checkpoint: Path | None = None
     engine: str = AUTO_ENGINE
-    recipe: str = DISTIL
+    recipe: str = AUTO
 
 
 def fine_tune(
