@@ -141,7 +141,7 @@ def _store(rows: dict) -> None:
 def _row(arguments: argparse.Namespace, name: str, count: str, structure: str, way: str) -> dict:
     subject, began = SUBJECTS[name], time.perf_counter()
     original = load(arguments.shared / "models" / subject.file)
-    start = _start(original)
+    start = started(original)
     samples = _samples(subject, fix_sizes(original), int(count), arguments)
     student = _pruned(start, samples, subject.share, structure)
     if student is None:
@@ -162,7 +162,8 @@ def _row(arguments: argparse.Namespace, name: str, count: str, structure: str, w
     return found | {"seconds": round(time.perf_counter() - began, 1)}
 
 
-def _start(original: Model) -> Model:
+def started(original: Model) -> Model:
+    """The model as a search would begin with it."""
     start, _ = run(BASELINE, original, Context())
     give_biases(start)
     return run((RemoveDeadChannels(),), start, Context())[0]

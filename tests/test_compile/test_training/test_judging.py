@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pfir.compile.training import judging
-from pfir.compile.training.judging import VIEWS, Judge, augmentation, viewed
+from pfir.compile.training.judging import MOST_VIEWS, VIEWS, Judge, augmentation, viewed, views_of
 from pfir.data import open_data
 from pfir.run.evaluate import evaluate
 from tests.support.jobs import images, small_net, write_data, write_model
@@ -55,6 +55,11 @@ def test_each_view_of_a_sample_is_another_and_always_the_same(run):
     assert not np.array_equal(first, second) and not np.array_equal(first, data.batch(np.arange(len(data)))["in0"])
     np.testing.assert_array_equal(again.batch(np.arange(len(data)))["in0"], first)
     assert views.fingerprint() == again.fingerprint() != viewed(data, seed=1).fingerprint()
+
+
+@pytest.mark.parametrize(("samples", "views"), [(5, MOST_VIEWS), (20, 4), (64, VIEWS), (1000, VIEWS)])
+def test_few_samples_are_seen_more_often(run, samples, views):
+    assert views_of(run.samples.train.subset(np.zeros(samples, np.int64))) == views
 
 
 def _class(model, feeds):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pfir.compile.training.fine_tuning import FineTuning, fine_tune
-from pfir.compile.training.recipes import MIR, RECIPES, fitted_features, lesson
+from pfir.compile.training.recipes import AUTO, DISTIL, MIR, RECIPES, VERY_FEW_SAMPLES, chosen, fitted_features, lesson
 from pfir.compile.training.refined import STEP, Expanded, _blended, refined
 from pfir.errors import TrainingError, UsageError
 from pfir.passes.pruning.prune_channels import RATIO
@@ -45,6 +45,23 @@ def test_features_are_fitted_by_least_squares(job):
     used = np.abs(same).max(0) > 1e-3
     np.testing.assert_allclose(same[used][:, used], np.eye(used.sum()), atol=0.05)
     assert fitted_features(student, teacher, found.activations).shape == (32, 16)
+
+
+def test_very_few_given_samples_are_learnt_from_by_features_and_others_by_answers(job):
+    found, samples, student = job
+    teacher, train = found.candidates.model, samples.train
+    assert len(train) >= VERY_FEW_SAMPLES and chosen(student, teacher, samples) == DISTIL
+    few = dataclasses.replace(samples, train=train.subset(np.arange(VERY_FEW_SAMPLES - 1)))
+    assert chosen(student, teacher, few) == MIR
+    assert chosen(after_conv("Relu"), after_conv("Relu"), few) == DISTIL
+    names = lesson(AUTO, student, teacher, few, found.activations).graph.metrics
+    assert names == lesson(MIR, student, teacher, few, found.activations).graph.metrics
+
+
+def test_generated_samples_are_learnt_from_by_answers(model):
+    run = run_context(model)
+    few = dataclasses.replace(run.samples, train=run.samples.train.subset(np.arange(40)))
+    assert chosen(run.models.start, run.models.teacher, few) == DISTIL
 
 
 def test_an_unknown_recipe_is_refused(job):
