@@ -56,11 +56,6 @@ class Files:
     result_bytes: int
     packed_bytes: int
 
-    @property
-    def times_smaller(self) -> float:
-        """The original over the packed result."""
-        return self.original_bytes / self.packed_bytes
-
 
 @dataclass(frozen=True)
 class Stage:

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from pfir.compile import delivery
-from pfir.compile.delivery import check_depfile, is_met
+from pfir.compile.delivery import check_depfile, is_met, size_notes
 from pfir.compile.request import Goals
 from pfir.errors import UsageError, VerifyError
 from pfir.measurement import ESTIMATED, Measurement
@@ -43,6 +43,14 @@ FILES = Files(original_bytes=450, result_bytes=150, packed_bytes=112)
 )
 def test_a_result_meets_its_goals_or_not(goals, met):
     assert is_met(goals, BEFORE, AFTER, FILES) is met
+
+
+def test_a_size_that_only_the_bits_of_weights_reach_is_met_and_told():
+    larger = replace(FILES, packed_bytes=150)
+    assert is_met(Goals(size=4.0), BEFORE, AFTER, larger)
+    (note,) = size_notes(Goals(size=4.0), BEFORE, AFTER, larger)
+    assert "4.00x fewer bits" in note and "3.00x smaller" in note
+    assert size_notes(Goals(size=4.0), BEFORE, AFTER, FILES) == size_notes(Goals(macs=0.5), BEFORE, AFTER, larger) == ()
 
 
 def test_without_accuracy_a_drop_is_one_of_fidelity():
