@@ -9,10 +9,12 @@ from pathlib import Path
 
 from pfir.errors import UsageError
 from pfir.frontends import load
+from pfir.ir.constants.codebooks import CodebookWeight, codebook_weight
 from pfir.ir.constants.settle import settle_constants
 from pfir.ir.costs.model_cost import model_cost
 from pfir.ir.coupling.channels import channel_groups
 from pfir.ir.coupling.groups import Group
+from pfir.ir.linear import LinearLayer, linear_layers
 from pfir.ir.model import Model
 from pfir.ir.shapes import fix_sizes
 from pfir.names import visible
@@ -46,6 +48,7 @@ def inspect_model(
         "outputs": [{"name": t.name, "dtype": t.dtype, "shape": list(t.shape)} for t in model.outputs()],
         "passes": list(model.provenance),
         "cost": cost,
+        "codebooks": [_codebook(layer.node.name, weight) for layer, weight in _coded(model)],
         "groups": [_group(g) for g in groups],
         "others": len(coupling.groups) - len(groups),
         "branches": [{"name": x.name, "groups": list(x.groups)} for x in coupling.branches],
@@ -67,6 +70,8 @@ def print_inspection(found: dict[str, object], stream=None) -> None:
             f"{count(cost['macs'])} MACs, {count(cost['parameters'])} parameters, {size(cost['size_bytes'])}, "
             f"{size(cost['peak_activation_bytes'])} peak activations"
         )
+    if found["codebooks"]:
+        console.print(Text(visible(_told(found["codebooks"]))), soft_wrap=True)
     console.print(_table(found["groups"]))
     free = [g for g in found["groups"] if not g["pins"]]
     console.print(f"{len(free)} of {len(found['groups'])} groups may be pruned")
@@ -89,6 +94,26 @@ def _cost(model: Model, input_shapes: Mapping[str, Sequence[int]]) -> tuple[dict
             raise
         return None, [f"its cost is not known: {error}"]
     return asdict(cost), []
+
+
+def _coded(model: Model) -> list[tuple[LinearLayer, CodebookWeight]]:
+    """The layers whose weights come out of codebooks."""
+    found = ((layer, codebook_weight(layer.weight)) for layer in linear_layers(model))
+    return [(layer, weight) for layer, weight in found if weight is not None]
+
+
+def _codebook(name: str, weight: CodebookWeight) -> dict[str, object]:
+    size_bytes = weight.packed.values.nbytes + weight.book.values.nbytes
+    return {"layer": name, "weights": weight.values.size, "bits": round(weight.bits), "size_bytes": size_bytes}
+
+
+def _told(codebooks: list[dict]) -> str:
+    """A line for all codebooks: how many layers, and their bits."""
+    total = sum(each["weights"] for each in codebooks)
+    average = sum(each["bits"] * each["weights"] for each in codebooks) / total
+    layers = ", ".join(f"{each['layer']} {each['bits']}" for each in codebooks)
+    number = "1 layer" if len(codebooks) == 1 else f"{len(codebooks)} layers"
+    return f"codebooks: {number}, {average:.2f} bits a weight on average ({layers})"
 
 
 def _group(group: Group) -> dict[str, object]:

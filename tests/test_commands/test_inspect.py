@@ -5,6 +5,9 @@ import pytest
 
 from pfir.commands.inspect import inspect_model, print_inspection
 from pfir.errors import UsageError
+from pfir.passes.base import Context
+from pfir.passes.codebook.quantize_codebook import QuantizeCodebook
+from pfir.passes.pipeline import run as run_passes
 from tests.support.jobs import small_net, write_model
 from tests.support.net import Net
 from tests.support.structures import build
@@ -79,3 +82,15 @@ def test_names_with_control_characters_are_shown_harmless(tmp_path):
     stream = io.StringIO()
     print_inspection(inspect_model(write_model(tmp_path, model), (), ()), stream)
     assert "\x1b" not in stream.getvalue() and "[bold]" in stream.getvalue().replace("\n", "")
+
+
+def test_bits_of_weights_out_of_codebooks_are_told(tmp_path):
+    net = Net(0)
+    net.output("y", net.head(net.relu(net.conv(net.input("N", 8, 6, 6), 8, 24)), 24))
+    made, _ = run_passes([QuantizeCodebook(bits=3)], net.model(), Context())
+    path = write_model(tmp_path, made)
+    found = inspect_model(path, (), ())
+    assert found["codebooks"] == [{"layer": "Conv_1", "weights": 1728, "bits": 3, "size_bytes": 1728 * 3 // 8 + 32}]
+    stream = io.StringIO()
+    print_inspection(found, stream)
+    assert "codebooks: 1 layer, 3.00 bits a weight on average (Conv_1 3)" in stream.getvalue()

@@ -94,7 +94,9 @@ def test_eight_bits_alone_are_trained_where_data_and_epochs_are_given(model, dat
     assert "train quantized" in {s["name"] for s in report["stages"]} and report["result"]["fidelity"] > 0.9
 
 
-@pytest.mark.parametrize("fields", ["{weight_bits=4}", "{activation_bits=6 per_channel=false}", "{float_layers=1}"])
+@pytest.mark.parametrize(
+    "fields", ["{weight_bits=4}", "{activation_bits=6 per_channel=false}", "{float_layers=1}", "{average_bits=4}"]
+)
 def test_a_pass_that_quantizes_is_taken_as_it_is_given(model, data, tmp_path, fields):
     text = f"prune-channels{{ratio=0.25}},quantize-uniform{fields}"
     options = {"passes": text, "data": data, "goals": Goals(size=2.0), "precision": "auto"}

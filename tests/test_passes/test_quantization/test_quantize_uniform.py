@@ -268,3 +268,21 @@ def test_real_models_run_in_onnx_runtime_and_are_a_quarter_as_large(file):
     wanted, found = (Session(m).predict(given) for m in (net, made))
     for name, y in wanted.items():
         assert np.abs(found[name] - y).max() < 0.25 * np.abs(y).max()
+
+
+def test_bits_on_average_are_chosen_layer_by_layer():
+    net = residual()
+    made, notes = run([QuantizeUniform(average_bits=4, **PLAIN)], net, context(net))
+    assert any("bits by layer: Conv_1 " in note for note in notes)
+    assert _error(net, made) <= 1.05 * _error(net, quantized(net, weight_bits=4, **PLAIN))
+    assert made.provenance[-1] == "quantize-uniform{equalize=false bias_correction=false average_bits=4}"
+
+
+def test_bits_of_layers_may_be_named():
+    net = residual()
+    made = quantized(net, weight_bits=8, layer_bits=(("Conv_1", 3),), **PLAIN)
+    held = made.initializers()
+    limits = {name: int(np.abs(held[name].values.astype(np.int32)).max()) for name in ("c0_quantized", "c2_quantized")}
+    assert limits["c0_quantized"] <= 3 < limits["c2_quantized"]
+    with pytest.raises(UsageError, match="layer_bits names Relu_2, which is no layer that may be quantized"):
+        quantized(net, layer_bits=(("Relu_2", 3),))
