@@ -16,6 +16,7 @@ from pfir.train import checkpoint
 from pfir.train.checkpoint import State
 from pfir.train.engines.choice import ORT
 from pfir.train.feeding.source import Source
+from pfir.train.feeding.teacher import Answers
 from pfir.train.optimizing.schedule import Schedule
 from pfir.train.optimizing.sgd import NesterovSgd
 from pfir.train.session import TrainSession
@@ -83,6 +84,7 @@ def fit(
     settings: Settings | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     evaluate: Callable[[Arrays], float] | None = None,
+    answers: Answers | None = None,
 ) -> Result:
     """Train; the same seed, data, settings, engine and versions give the same bits.
 
@@ -95,6 +97,7 @@ def fit(
         on_progress: Told after every step.
         evaluate: A score, higher is better, of arrays by initializer name; asked after each epoch, and the best
             epoch's arrays are returned. Without it the last epoch's are.
+        answers: Computes what the teacher does, faster than ONNX Runtime.
 
     Raises:
         TrainingError: The graph cannot be trained, or the loss is not finite even after a retreat.
@@ -102,7 +105,7 @@ def fit(
         DataError: The data is empty, lacks labels, or the checkpoint is damaged.
     """
     settings, began = settings or Settings(), time.monotonic()
-    source = Source(graph, data, settings)
+    source = Source(graph, data, settings, answers)
     session = None
     try:
         graph = _with_variances(graph, source)
@@ -182,7 +185,8 @@ class _Run:
         totals = self._totals
         arrays = self._best if self._evaluate else self._session.arrays()
         best = totals.best_epoch if self._evaluate else len(totals.curve)
-        return Result(arrays, totals.curve, tuple(totals.notes), best, self._session.engine)
+        notes = (*totals.notes, *self._source.notes)
+        return Result(arrays, totals.curve, notes, best, self._session.engine)
 
     def _epoch(self) -> None:
         totals, per_epoch = self._totals, self._source.steps_per_epoch

@@ -15,6 +15,7 @@ from pfir.compile.run_context import Chosen, RunContext
 from pfir.compile.selection.fitted_search import fitted_if_nearer
 from pfir.compile.selection.search_context import SearchContext, calibrated
 from pfir.compile.selection.searching import Found, SearchRun
+from pfir.compile.training.compiled_teacher import CompiledTeacher
 from pfir.compile.training.fine_tuning import FineTuned, FineTuning, fine_tune
 from pfir.compile.training.quantization_aware import joined_curves, train_quantized
 from pfir.compile.workspace import Workspace
@@ -127,4 +128,5 @@ class Selection:
 
     def _tuning(self, epochs: int, budget_s: float | None, checkpoint: Path) -> FineTuning:
         request = self.run.request
-        return FineTuning(epochs, budget_s, request.seed, request.jobs, checkpoint, request.engine)
+        compiled = CompiledTeacher(self.run.backend, request.jobs, dict(request.input_shapes))
+        return FineTuning(epochs, budget_s, request.seed, request.jobs, checkpoint, request.engine, compiled)

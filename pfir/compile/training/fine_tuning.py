@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 from pfir.compile.calibration.samples import Samples
 from pfir.compile.deadline import NEVER, Deadline
 from pfir.compile.methods.candidates import adopt
+from pfir.compile.training.compiled_teacher import CompiledTeacher
 from pfir.data.base import Dataset
 from pfir.errors import TrainingError
 from pfir.ir.model import Model
@@ -26,6 +28,7 @@ from pfir.report.record import Epoch
 from pfir.run.evaluate import Scores, evaluate
 from pfir.system.memory import give_back
 from pfir.train.engines.choice import AUTO_ENGINE
+from pfir.train.feeding.teacher import Answers
 from pfir.train.settings import Settings
 from pfir.train.trainer import Progress as Step
 from pfir.train.trainer import Result, fit
@@ -68,6 +71,7 @@ class FineTuning:
         jobs: Threads; None for one a core.
         checkpoint: Where the state is kept that a killed run goes on from; None for nowhere.
         engine: What differentiates (`--engine`).
+        compiled: Makes what answers for the teacher, faster than ONNX Runtime; None for ONNX Runtime.
     """
 
     epochs: int
@@ -76,6 +80,15 @@ class FineTuning:
     jobs: int | None = None
     checkpoint: Path | None = None
     engine: str = AUTO_ENGINE
+    compiled: CompiledTeacher | None = None
+
+    def answering(
+        self, graph: TrainingGraph, samples: Samples, settings: Settings
+    ) -> AbstractContextManager[Answers | None]:
+        """What answers for the teacher of this graph in such a training; None for ONNX Runtime."""
+        if self.compiled is None or graph.teacher is None:
+            return nullcontext()
+        return self.compiled(graph.teacher, len(samples.train), settings)
 
 
 def fine_tune(
@@ -96,8 +109,9 @@ def fine_tune(
         restored, _ = run((RestoreBatchNorm(),), student, Context(activations=activations, seed=how.seed))
         graph = without_slopes(attach_teacher(restored, teacher, distillation_for(samples)))
         give_back()
-        timed = until(ends, settings)
-        result = fit(graph, samples.train, timed, lambda p: tell(progress, p, timed))
+        with how.answering(graph, samples, settings) as answers:
+            timed = until(ends, settings)
+            result = fit(graph, samples.train, timed, lambda p: tell(progress, p, timed), answers=answers)
     except TrainingError as error:
         return FineTuned(student, notes=(f"not fine-tuned: {error}",))
     give_back()  # the buffers of training, before two models are run on what judges them

@@ -60,8 +60,9 @@ def train_quantized(
         fake = fake_quantized(model, weight_bits)
         graph = without_slopes(fake.training(attach_teacher(fake.model, teacher, distillation_for(samples))))
         give_back()
-        timed = until(ends, settings)
-        result = fit(graph, samples.train, timed, lambda p: tell(progress, p, timed))
+        with how.answering(graph, samples, settings) as answers:
+            timed = until(ends, settings)
+            result = fit(graph, samples.train, timed, lambda p: tell(progress, p, timed), answers=answers)
     except (TrainingError, UsageError) as error:
         return FineTuned(model, notes=(f"not trained with integers in place: {error}",))
     give_back()  # the buffers of training, before two models are run on what judges them
