@@ -27,7 +27,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.training.plain import NETS, Net, plain_step  # noqa: E402
+from benchmarks.training.plain import NETS, plain_step  # noqa: E402
+from pfir.artifact import TensorSpec  # noqa: E402
 from pfir.backends import open_backend  # noqa: E402
 from pfir.compile.training.compiled_teacher import CompiledTeacher  # noqa: E402
 from pfir.data.base import Dataset  # noqa: E402
@@ -169,7 +170,7 @@ def _steps(arguments: argparse.Namespace, row: Row) -> Iterator[Callable[[], Non
         return
     net, settings = NETS[row.net], Settings(batch=row.batch, jobs=arguments.threads, renew=row.taught)
     original = load(arguments.models / net.file)
-    data = _Images(original.inputs()[0].name, net, row.batch)
+    data = _Images(original.inputs()[0], net.classes, row.batch)
     student = _student(original, row, data.batch(np.arange(8)))
     teacher = original if row.taught or row.pruned else None
     losses = DistillationSettings(teacher_weight=1.0) if teacher else DistillationSettings(label_weight=1.0)
@@ -197,9 +198,9 @@ class _Images(Dataset):
 
     kind, notes = "given", ()
 
-    def __init__(self, name: str, net: Net, count: int) -> None:
-        self.inputs, self.labels = (name,), np.arange(count) % net.classes
-        self._images = np.random.default_rng(0).normal(size=(count, *net.shape)).astype(np.float32)
+    def __init__(self, taken: TensorSpec, classes: int, count: int) -> None:
+        self.inputs, self.labels = (taken.name,), np.arange(count) % classes
+        self._images = np.random.default_rng(0).normal(size=(count, *taken.shape[1:])).astype(np.float32)
 
     def __len__(self) -> int:
         return len(self._images)

@@ -10,7 +10,6 @@ import onnx
 from onnx import helper, numpy_helper
 
 from pfir.errors import TrainingError
-from pfir.train.engines.onnxruntime.depthwise import learnt_gradients
 from pfir.train.runtime import options
 
 
@@ -105,8 +104,7 @@ def faster(proto: onnx.ModelProto) -> None:
     """Replace slow kernels of ONNX Runtime by equal ones (ResNet-20: 210 -> 245 images a second and core).
 
     ReluGrad runs unvectorised; the input gradient of a stride-1 convolution is itself a convolution, whose forward
-    kernel is faster than the one inside ConvGrad; and for depthwise ones ConvGrad goes through samples and groups one
-    by one.
+    kernel is faster than the one inside ConvGrad, for a depthwise one as well.
     """
     shapes = {i.name: tuple(d.dim_value for d in i.type.tensor_type.shape.dim) for i in proto.graph.input}
     nodes = [new for node in proto.graph.node for new in _faster(node, shapes)]
@@ -156,8 +154,6 @@ def _conv_gradient(node: onnx.NodeProto, weight: tuple[int, ...]) -> list[onnx.N
     back_attrs = {"kernel_shape": kernel, "pads": back, "dilations": dilations, "group": group}
     output = node.output[0]
     conv = helper.make_node("Conv", [gradient, flipped], [output], f"{output}_conv", **back_attrs)
-    if depthwise:
-        return [*before, conv, *learnt_gradients(node, kernel, pads, dilations)]
     node.output[0] = ""
     return [*before, conv, node]
 
