@@ -1,10 +1,11 @@
-"""Images a second of training, by both engines and by PyTorch as one writes it oneself.
+"""Images a second of training, by both engines and by PyTorch as one writes it oneself, with the memory it takes.
 
-    python benchmarks/training/engines.py [--models DIR] [--threads 2] [--batch 128] [--rounds 3] [--only NAME ...]
+    python benchmarks/training/engines.py [--models DIR] [--threads 2] [--rounds 3] [--only NAME ...]
 
-Each side of each network, with and without a teacher, runs in a process of its own, the sides in turn; a figure is the
-median of the rounds, each the best of a few steps. Needs the extra `torch`; on an idle machine. Writes
-benchmarks/results/training_engines.json and .md.
+Each side of each network runs in a process of its own, the sides in turn; a figure is the median of the rounds, each
+over a few steps in a row. pfir's steps are those of `fit`: samples and the teacher's answers are made ahead, the
+teacher on the kernels that pfir compiles. Needs the extra `torch`; on an idle machine, where three rounds take five
+minutes. Writes benchmarks/results/training_engines.json and .md.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,37 +28,84 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.training.plain import NETS, plain_step  # noqa: E402
+from pfir.artifact import TensorSpec  # noqa: E402
+from pfir.backends import open_backend  # noqa: E402
+from pfir.compile.training.compiled_teacher import CompiledTeacher  # noqa: E402
+from pfir.data.base import Dataset  # noqa: E402
 from pfir.devices.host import cpu_name  # noqa: E402
 from pfir.frontends import load  # noqa: E402
 from pfir.ir.model import Model  # noqa: E402
-from pfir.passes.base import Context  # noqa: E402
+from pfir.passes.base import Context, Pass  # noqa: E402
 from pfir.passes.batch_norm.restore import RestoreBatchNorm  # noqa: E402
 from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher  # noqa: E402
 from pfir.passes.pipeline import run  # noqa: E402
+from pfir.passes.pruning.prune_channels import PruneChannels  # noqa: E402
 from pfir.run.session import Session  # noqa: E402
-from pfir.train.feeding.teacher import Teacher  # noqa: E402
+from pfir.train.feeding.source import Source  # noqa: E402
 from pfir.train.optimizing.sgd import NesterovSgd  # noqa: E402
 from pfir.train.session import TrainSession  # noqa: E402
+from pfir.train.settings import Settings  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
-SIDES = ("ort", "torch", "plain")
-STEPS = 5
+PLAIN = "plain"
+SIDES = ("ort", "torch", PLAIN)
+WARM_UP, STEPS = 3, 4
 RATE = 1e-4
+KEPT_MACS = 0.4
+"""What a network keeps that is 2.5 times as fast, as a share of its multiply-accumulates."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is trained.
+
+    Args:
+        net: Name of the network.
+        taught: Whether a teacher answers in every step.
+        batch: Samples a step.
+        pruned: Whether the student has 1 / 2.5 of the work, and the teacher's answers are known.
+    """
+
+    net: str
+    taught: bool = False
+    batch: int = 128
+    pruned: bool = False
+
+    @property
+    def name(self) -> str:
+        more = [", teacher"] * self.taught + [" at 2.5x, answers known"] * self.pruned
+        return f"{self.net}{''.join(more)}{f', batch {self.batch}' if self.batch != 128 else ''}"
+
+
+ROWS = [Row(net, taught) for net in NETS for taught in (False, True)]
+ROWS += [Row("ResNet-20", taught=True, batch=32), Row("ResNet-56", pruned=True)]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What one side of a row did.
+
+    Args:
+        images_per_s: Images a second.
+        cores: Processor time of its process over time.
+        peak_mb: The most memory that the process held so far, rows before this one included.
+    """
+
+    images_per_s: float
+    cores: float
+    peak_mb: float
 
 
 def main() -> None:
     arguments = _arguments()
+    rows = [row for row in ROWS if not arguments.only or row.net in arguments.only]
     if arguments.side:
-        print(json.dumps(_images_per_second(arguments)))
+        print(json.dumps([vars(_measured(arguments, row)) for row in _rows_of(arguments.side, rows)]))
         return
-    found = {"cpu": cpu_name(), "threads": arguments.threads, "batch": arguments.batch, "versions": _versions()}
-    found["rows"] = {}
-    for name in arguments.only or NETS:
-        for taught in (False, True):
-            row = f"{name}{', teacher' if taught else ''}"
-            found["rows"][row] = _row(arguments, name, taught)
-            print(row, found["rows"][row], flush=True)
-            (RESULTS / "training_engines.json").write_text(json.dumps(found, indent=1) + "\n")
+    found: dict = {"cpu": cpu_name(), "threads": arguments.threads, "versions": _versions(), "rows": {}}
+    for net in dict.fromkeys(row.net for row in rows):
+        found["rows"].update(_medians(arguments, net, [row for row in rows if row.net == net]))
+        (RESULTS / "training_engines.json").write_text(json.dumps(found, indent=1) + "\n")
     (RESULTS / "training_engines.md").write_text(_page(found))
 
 
@@ -63,11 +114,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, default=shared / "models")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="*", choices=NETS)
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
-    parser.add_argument("--taught", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -78,63 +127,99 @@ def _versions() -> dict[str, str]:
     return {"onnxruntime": onnxruntime.__version__, "torch": torch.__version__}
 
 
-def _row(arguments: argparse.Namespace, name: str, taught: bool) -> dict[str, float]:
-    """Images a second of each side, the medians of the rounds."""
-    rounds = [[_in_its_own_process(arguments, name, taught, side) for side in SIDES] for _ in range(arguments.rounds)]
-    return dict(zip(SIDES, np.median(rounds, axis=0).tolist(), strict=True))
+def _rows_of(side: str, rows: list[Row]) -> list[Row]:
+    """The rows that a side has: PyTorch by hand prunes nothing."""
+    return [row for row in rows if side != PLAIN or not row.pruned]
 
 
-def _in_its_own_process(arguments: argparse.Namespace, name: str, taught: bool, side: str) -> float:
-    command = [sys.executable, __file__, "--models", str(arguments.models), "--only", name, "--side", side]
-    command += ["--threads", str(arguments.threads), "--batch", str(arguments.batch)] + ["--taught"] * taught
+def _medians(arguments: argparse.Namespace, net: str, rows: list[Row]) -> dict[str, dict]:
+    """Each side's figures by the row's name, the medians of the rounds."""
+    rounds = [{side: _in_its_own_process(arguments, net, side) for side in SIDES} for _ in range(arguments.rounds)]
+    found: dict[str, dict] = {row.name: {} for row in rows}
+    for side in SIDES:
+        for i, row in enumerate(_rows_of(side, rows)):
+            each = [once[side][i] for once in rounds]
+            found[row.name][side] = {name: float(np.median([figures[name] for figures in each])) for name in each[0]}
+            print(row.name, side, found[row.name][side], flush=True)
+    return found
+
+
+def _in_its_own_process(arguments: argparse.Namespace, net: str, side: str) -> list[dict[str, float]]:
+    command = [sys.executable, __file__, "--models", str(arguments.models), "--only", net, "--side", side]
+    command += ["--threads", str(arguments.threads)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
 
 
-def _images_per_second(arguments: argparse.Namespace) -> float:
-    (name,) = arguments.only
-    make = plain_step if arguments.side == "plain" else _our_step
-    step = make(arguments, name)
-    step()
-    return arguments.batch / min(_seconds(step) for _ in range(STEPS))
+def _measured(arguments: argparse.Namespace, row: Row) -> Figures:
+    with _steps(arguments, row) as step:
+        for _ in range(WARM_UP):
+            step()
+        began, busy = time.perf_counter(), time.process_time()
+        for _ in range(STEPS):
+            step()
+        seconds, busy_s = time.perf_counter() - began, time.process_time() - busy
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return Figures(STEPS * row.batch / seconds, busy_s / seconds, peak_mb)
 
 
-def _seconds(step: Callable[[], None]) -> float:
-    began = time.perf_counter()
-    step()
-    return time.perf_counter() - began
+@contextmanager
+def _steps(arguments: argparse.Namespace, row: Row) -> Iterator[Callable[[], None]]:
+    """What does one step after the other."""
+    if arguments.side == PLAIN:
+        yield plain_step(NETS[row.net], row.batch, arguments.threads, row.taught)
+        return
+    net, settings = NETS[row.net], Settings(batch=row.batch, jobs=arguments.threads, renew=row.taught)
+    original = load(arguments.models / net.file)
+    data = _Images(original.inputs()[0], net.classes, row.batch)
+    student = _student(original, row, data.batch(np.arange(8)))
+    teacher = original if row.taught or row.pruned else None
+    losses = DistillationSettings(teacher_weight=1.0) if teacher else DistillationSettings(label_weight=1.0)
+    graph = attach_teacher(student, teacher, losses)
+    compiled = CompiledTeacher(open_backend("tvm"), arguments.threads)
+    with compiled(graph.teacher, 10**9, settings) if graph.teacher else nullcontext() as answers:
+        source = Source(graph, data, settings, answers)
+        session = TrainSession(graph, source.shapes(), row.batch, arguments.threads, arguments.side, halves=True)
+        optimizer = NesterovSgd(session.parameters.flat.size, session.parameters.flat * 0 + 1e-4, 0.9, 2.0)
+        feeds = source.feeds(0, WARM_UP + STEPS)
+
+        def step() -> None:
+            session.step(next(feeds))
+            optimizer.step(session.parameters.flat, session.gradients.flat, RATE)
+
+        yield step
+        feeds.close()
+        source.close()
+        session.close()
+        assert not source.notes, source.notes
 
 
-def _our_step(arguments: argparse.Namespace, name: str) -> Callable[[], None]:
-    """One step of pfir's trainer on random images: the teacher's outputs, loss and gradients, the optimizer."""
-    original = load(arguments.models / NETS[name].file)
-    (taken,) = original.inputs()
-    images = np.random.default_rng(0).normal(size=(arguments.batch, *taken.shape[1:])).astype(np.float32)
-    restored = _with_batch_norm(original, {taken.name: images[:8]})
-    settings = DistillationSettings(teacher_weight=1.0) if arguments.taught else DistillationSettings(label_weight=1.0)
-    graph = attach_teacher(restored, original if arguments.taught else None, settings)
-    teacher = Teacher(graph, arguments.threads) if graph.teacher else None
-    given = {taken.name: images}
-    labels = {graph.labels: np.arange(arguments.batch) % 2} if graph.labels else {}
+class _Images(Dataset):
+    """Random images of one batch, classes in turn."""
 
-    def feeds() -> dict[str, np.ndarray]:
-        return {**given, **labels, **(teacher.outputs(given) if teacher else {})}
+    kind, notes = "given", ()
 
-    shapes = {n: x.shape[1:] for n, x in feeds().items()}
-    session = TrainSession(graph, shapes, arguments.batch, arguments.threads, arguments.side)
-    optimizer = NesterovSgd(session.parameters.flat.size, session.parameters.flat * 0 + 1e-4, 0.9, 2.0)
+    def __init__(self, taken: TensorSpec, classes: int, count: int) -> None:
+        self.inputs, self.labels = (taken.name,), np.arange(count) % classes
+        self._images = np.random.default_rng(0).normal(size=(count, *taken.shape[1:])).astype(np.float32)
 
-    def step() -> None:
-        session.step(feeds())
-        optimizer.step(session.parameters.flat, session.gradients.flat, RATE)
+    def __len__(self) -> int:
+        return len(self._images)
 
-    return step
+    def batch(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        return {self.inputs[0]: self._images[indices]}
+
+    def fingerprint(self) -> str:
+        return "random images"
 
 
-def _with_batch_norm(model: Model, feeds: dict[str, np.ndarray]) -> Model:
+def _student(model: Model, row: Row, feeds: dict[str, np.ndarray]) -> Model:
+    """The network with BatchNormalization, after its channels are gone where that is asked for."""
+
     def activations(given, names):
         yield Session(given.until(names)).predict(feeds)
 
-    return run((RestoreBatchNorm(),), model, Context(activations=activations))[0]
+    pruning: tuple[Pass, ...] = (PruneChannels(macs=KEPT_MACS, criterion="l1"),) if row.pruned else ()
+    return run((*pruning, RestoreBatchNorm()), model, Context(activations=activations))[0]
 
 
 def _page(found: dict) -> str:
@@ -142,17 +227,25 @@ def _page(found: dict) -> str:
     lines = [
         "# Training: images a second",
         "",
-        f"`python benchmarks/training/engines.py`, {found['threads']} threads, batch {found['batch']}; {versions}.",
+        f"`python benchmarks/training/engines.py`, {found['threads']} threads, batch 128 unless said; {versions}.",
         f"On: {found['cpu']}. Medians. `plain` is PyTorch with channels last as one writes it oneself: modules,",
-        "autograd, torch.optim.SGD, and the teacher in PyTorch; pfir's teacher runs in ONNX Runtime by either engine.",
+        "autograd, torch.optim.SGD, and the teacher in PyTorch; pfir's teacher runs on kernels that it compiles, in",
+        "processes of its own, whose memory (and time, under cores) is not counted.",
         "",
-        "| network | ort | torch | plain PyTorch | torch / ort | torch / plain |",
-        "|---|---|---|---|---|---|",
+        "| network | ort | torch | plain PyTorch | better / plain | cores of the better | peak MB: ort, torch, plain |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for name, row in found["rows"].items():
-        ort, torch, plain = (row[side] for side in SIDES)
-        lines.append(f"| {name} | {ort:.0f} | {torch:.0f} | {plain:.0f} | {torch / ort:.2f} | {torch / plain:.2f} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *(_line(name, row) for name, row in found["rows"].items())]) + "\n"
+
+
+def _line(name: str, row: dict[str, dict[str, float]]) -> str:
+    rates = {side: row[side]["images_per_s"] for side in row}
+    better = max(("ort", "torch"), key=lambda side: rates[side])
+    cells = [f"{rates[side]:.0f}" if side in rates else "-" for side in SIDES]
+    ratio = f"{rates[better] / rates[PLAIN]:.2f}" if PLAIN in rates else "-"
+    memory = ", ".join(f"{row[side]['peak_mb']:.0f}" for side in row)
+    cores = f"{row[better]['cores']:.2f}"
+    return f"| {' | '.join([name, *cells, ratio, cores, memory])} |"
 
 
 if __name__ == "__main__":

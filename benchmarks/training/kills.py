@@ -27,6 +27,7 @@ sys.path.insert(0, str(ROOT))
 from pfir.data.files.arrays import ArrayDataset  # noqa: E402
 from pfir.ir.model import Model  # noqa: E402
 from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher  # noqa: E402
+from pfir.train.fitting.judges import Judges  # noqa: E402
 from pfir.train.fitting.progress import Progress  # noqa: E402
 from pfir.train.settings import Settings  # noqa: E402
 from pfir.train.trainer import fit  # noqa: E402
@@ -89,7 +90,9 @@ def train(out: Path, checkpoint: Path | None, engine: str) -> None:
     settings = Settings(epochs=EPOCHS, batch=BATCH, learning_rate=0.05, engine=engine, **every_step)
     model = net()
     graph = attach_teacher(model, None, DistillationSettings(label_weight=1.0))
-    result = fit(graph, _samples(model), settings, tell, evaluate=lambda arrays: -float(np.abs(arrays["fw"]).sum()))
+    result = fit(
+        graph, _samples(model), settings, tell, judges=Judges(lambda arrays: -float(np.abs(arrays["fw"]).sum()))
+    )
     losses = np.array([entry["loss"] for entry in result.curve])
     np.savez(out, losses=losses, **result.arrays)
 

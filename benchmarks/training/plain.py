@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -67,21 +66,20 @@ NETS = {
 }
 
 
-def plain_step(arguments: argparse.Namespace, name: str) -> Callable[[], None]:
+def plain_step(net: Net, batch: int, threads: int, taught: bool) -> Callable[[], None]:
     """One step on random images: the teacher's outputs, loss, gradients, torch.optim.SGD."""
     import torch
     from torch.nn import functional
 
-    torch.set_num_threads(arguments.threads)
-    net = NETS[name]
+    torch.set_num_threads(threads)
     student, teacher = (net.build().to(memory_format=torch.channels_last) for _ in range(2))
     teacher.eval()
-    images = torch.randn(arguments.batch, *net.shape).to(memory_format=torch.channels_last)
-    labels = torch.arange(arguments.batch) % net.classes
+    images = torch.randn(batch, *net.shape).to(memory_format=torch.channels_last)
+    labels = torch.arange(batch) % net.classes
     optimizer = torch.optim.SGD(student.parameters(), 1e-4, 0.9, weight_decay=1e-4, nesterov=True)
 
     def loss(scores: Any) -> Any:
-        if not arguments.taught:
+        if not taught:
             return functional.cross_entropy(scores, labels)
         with torch.no_grad():
             wanted = functional.softmax(teacher(images) / TEMPERATURE, 1)

@@ -85,6 +85,17 @@ class HostDevice(LocalDevice):
                 f"the library is built for {triple}; this machine is {machine}; build it with --target host"
             )
 
+    def run_each(self, artifact: Artifact, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The outputs `[N, ...]` by a library for one sample, for inputs `[N, ...]`, N >= 1.
+
+        Raises:
+            RunError, DeviceError: As in `run`.
+        """
+        self.check(artifact)
+        ordered(artifact, {name: x[:1] for name, x in inputs.items()})
+        arrays = [np.ascontiguousarray(inputs[spec.name]) for spec in artifact.inputs]
+        return named(artifact, self._worker.run_each(artifact, arrays))
+
     def kernel_seconds(self, artifact: Artifact) -> dict[str, float]:
         self.check(artifact)
         return self._worker.kernel_seconds(artifact, sample(artifact), PROFILED)

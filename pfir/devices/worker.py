@@ -58,6 +58,14 @@ class Worker:
         """
         return self._ask("run", self._load(artifact), inputs)
 
+    def run_each(self, artifact: Artifact, inputs: list[np.ndarray]) -> list[np.ndarray]:
+        """The outputs of an inference for every row of the inputs, joined along their first axis.
+
+        Raises:
+            DeviceError: As in `run`.
+        """
+        return self._ask("run_each", self._load(artifact), inputs)
+
     def time(self, artifact: Artifact, inputs: list[np.ndarray], repeats: int, min_repeat_s: float) -> list[float]:
         """Seconds of one inference, at least `repeats` times, for about `repeats * min_repeat_s` seconds in all.
 

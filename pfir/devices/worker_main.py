@@ -72,6 +72,10 @@ class Runner:
         machine.invoke_stateful("main")
         return [np.array(output.numpy()) for output in machine.get_outputs("main")]
 
+    def run_each(self, key: str, inputs: list[np.ndarray]) -> list[np.ndarray]:
+        each = [self.run(key, [x[i : i + 1] for x in inputs]) for i in range(len(inputs[0]))]
+        return [np.concatenate(outputs) for outputs in zip(*each, strict=True)]
+
     def repeat(self, key: str, inputs: list[np.ndarray], number: int) -> None:
         machine = self._machines[key]
         self._feed(machine, inputs)

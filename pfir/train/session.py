@@ -22,8 +22,10 @@ from pfir.train.engines.base import Shard
 from pfir.train.engines.choice import AUTO_ENGINE, engine_named
 from pfir.train.flat import FlatBuffer
 
-# More samples a shard are no faster (ResNet-20: 16 to 64 within 5 %), fewer make BatchNormalization's statistics rough.
+# More samples a shard are no faster (ResNet-20: 16 to 64 within 5 %).
 MOST_PER_SHARD = 32
+# Fewer make BatchNormalization's statistics rough; 16 teach what 32 do (docs/decisions/0022-busy-cores.md).
+FEWEST_PER_SHARD = 16
 # Activations that a shard may hold, in float32 values; gradients double it, and two shards run at a time on two cores:
 # with a third more a run on the face-landmark net (2.4 MB) takes 1.7 GB, and is no faster.
 MOST_VALUES_PER_SHARD = 48_000_000
@@ -49,8 +51,8 @@ class TrainSession:
         batch: Samples a step.
         jobs: Threads.
         engine: One of `engines.choice.ENGINES`.
-        halves: Whether a batch that is one shard becomes two, for two threads, where none learns from the statistics
-            of a shard.
+        halves: Whether a batch that is one shard becomes two, for two threads, where BatchNormalization learns nothing,
+            or a half is enough for its statistics.
 
     Attributes:
         engine: The name of the one that was chosen.
@@ -121,8 +123,10 @@ def _run(shard: Shard, feeds: Mapping[str, np.ndarray]) -> None:
 
 def _most(graph: TrainingGraph, batch: int, halves: bool) -> int:
     """Samples a shard at most."""
-    alone = graph.frozen_batch_norm or not running_statistics(graph.model.graph)
-    return max(1, batch // 2) if halves and alone and batch <= MOST_PER_SHARD else MOST_PER_SHARD
+    if not halves or batch > MOST_PER_SHARD:
+        return MOST_PER_SHARD
+    fewest = 1 if graph.frozen_batch_norm or not running_statistics(graph.model.graph) else FEWEST_PER_SHARD
+    return batch // 2 if batch // 2 >= fewest else MOST_PER_SHARD
 
 
 def _sized(model: Model, shapes: Mapping[str, tuple[int, ...]], batch: int, most: int | None) -> tuple[int, Model]:

@@ -17,9 +17,10 @@ from pfir.train.distributed.share import Share
 from pfir.train.distributed.workers import ALONE, Workers
 from pfir.train.engines.choice import ORT
 from pfir.train.feeding.source import Source
+from pfir.train.feeding.teacher import Answers
 from pfir.train.fitting.batches import mean_step
 from pfir.train.fitting.divergence import diverges, epoch_is_lost, follow, is_steady
-from pfir.train.fitting.judges import Evaluate, Judges, Watch
+from pfir.train.fitting.judges import NOBODY, Evaluate, Judges
 from pfir.train.fitting.moments import Arrays, Moments
 from pfir.train.fitting.progress import Listener, Teller
 from pfir.train.fitting.saving import Checkpoints
@@ -64,9 +65,9 @@ def fit(
     data: Dataset,
     settings: Settings | None = None,
     on_progress: Listener | None = None,
-    evaluate: Evaluate | None = None,
-    watch: Watch | None = None,
+    judges: Judges = NOBODY,
     workers: Workers = ALONE,
+    answers: Answers | None = None,
 ) -> Result:
     """Train; the same seed, data, settings, engine and versions give the same bits.
 
@@ -77,12 +78,11 @@ def fit(
         data: Feeds the inputs of the graph; its labels are read where the loss has them.
         settings: See Settings.
         on_progress: Told after every step.
-        evaluate: A score, higher is better, of arrays by initializer name; asked after each epoch, of the average of
-            weights, too, where one is kept, and the best arrays are returned. Without it the last epoch's are, or
-            their average.
-        watch: Further figures of such arrays by name, asked after each epoch for the curve alone.
+        judges: Asked after each epoch, of the average of weights, too, where one is kept; the best arrays are returned.
+            Without a score the last epoch's are, or their average.
         workers: The processes that share every batch, each of which calls this with the same arguments; their number
             divides the batch.
+        answers: Computes what the teacher does, faster than ONNX Runtime.
 
     Raises:
         TrainingError: The graph cannot be trained, or diverges even after two retreats.
@@ -91,7 +91,7 @@ def fit(
     """
     settings, began = settings or Settings(), time.monotonic()
     share, batch = Share(workers.rank, workers.count), settings.batch // workers.count
-    source = Source(graph, data, replace(settings, batch=settings.samples_per_step), share)
+    source = Source(graph, data, replace(settings, batch=settings.samples_per_step), share, answers)
     session = None
     try:
         measured = _with_variances(graph, source)
@@ -106,7 +106,7 @@ def fit(
             average_of(settings, session.parameters, session.statistics),
             masks,
         )
-        run = _Run(moments, source, settings, checkpoints, Judges(evaluate, watch), workers)
+        run = _Run(moments, source, settings, checkpoints, judges, workers)
         return run.run(began, on_progress or (lambda _: None))
     finally:
         source.close()
@@ -255,7 +255,7 @@ class _Run:
 
     def _result(self) -> Result:
         totals = self._totals
-        rest = (totals.curve, tuple(totals.notes))
+        rest = (totals.curve, (*totals.notes, *self._source.notes))
         if self._judges.evaluate:
             return Result(self._best, *rest, totals.best_epoch, self._session.engine, totals.best_averaged)
         arrays = self._moments.averaged() if self._average else self._session.arrays()

@@ -16,9 +16,9 @@ X = np.arange(6, dtype=np.float32).reshape(2, 3)
 
 
 @cache
-def doubled(target: str = "host") -> Artifact:
-    """y = x + x and z = relu(y) for x of [2, 3]."""
+def doubled(target: str = "host", rows: int = 2) -> Artifact:
+    """y = x + x and z = relu(y) for x of [rows, 3]."""
     nodes = [helper.make_node("Add", ["x", "x"], ["y"]), helper.make_node("Relu", ["y"], ["z"])]
-    shape = [2, 3]
+    shape = [rows, 3]
     model = model_of(nodes, {}, {"x": shape}, {"y": shape, "z": shape}, opset=13)
     return TvmBackend().build(model, parse_target(target))

@@ -36,6 +36,13 @@ def test_a_second_run_sees_new_inputs_and_leaves_old_outputs_alone(device):
     np.testing.assert_array_equal(second, 2 * X + 2)
 
 
+def test_many_samples_run_one_after_the_other_and_come_back_together(device):
+    outputs = device.run_each(doubled(rows=1), {"x": X})
+    np.testing.assert_array_equal(outputs["y"], 2 * X)
+    with pytest.raises(RunError, match=r"float32\[2, 3\]"):
+        device.run_each(doubled(), {"x": X})
+
+
 def test_a_measurement_says_that_it_was_measured_here(device):
     measurement = device.measure(doubled())
     assert measurement.seconds > 0

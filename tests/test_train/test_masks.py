@@ -8,6 +8,7 @@ import pytest
 from pfir.errors import UsageError
 from pfir.ir.training import Growth, TrainingGraph, sparse_initializers
 from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher
+from pfir.train.fitting.judges import Judges
 from pfir.train.flat import FlatBuffer
 from pfir.train.masks import Masks
 from pfir.train.settings import Settings
@@ -100,7 +101,7 @@ def test_a_training_ends_as_sparse_as_was_asked():
 
 def test_the_best_epoch_is_one_that_has_all_zeros():
     scores = iter((4.0, 3.0, 1.0, 2.0))
-    result = fit(growing(end=0.75), kinds_of_images(), FAST, evaluate=lambda _: next(scores))
+    result = fit(growing(end=0.75), kinds_of_images(), FAST, judges=Judges(lambda _: next(scores)))
     assert result.best_epoch == 4 and np.mean(result.arrays["w"] == 0) > 0.7
 
 

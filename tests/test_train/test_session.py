@@ -36,11 +36,13 @@ def test_shards_together_give_the_gradient_of_the_batch(monkeypatch):
     np.testing.assert_allclose(cut.gradients.flat, whole.gradients.flat, rtol=1e-3, atol=1e-6)
 
 
-def test_a_batch_of_one_shard_becomes_two_where_no_statistics_are_learnt_from_it():
+def test_a_batch_of_one_shard_becomes_two_where_halves_have_samples_enough():
     graph = attach_teacher(classifier(), None, LABELS)
     shapes = {"image": (3, 8, 8), graph.labels: ()}
     frozen = dataclasses.replace(graph, frozen_batch_norm=True)
-    assert TrainSession(graph, shapes, 32, halves=True).shard == TrainSession(frozen, shapes, 32).shard == 32
+    assert TrainSession(graph, shapes, 30, halves=True).shard == 30
+    assert TrainSession(graph, shapes, 32, halves=True).shard == 16
+    assert TrainSession(graph, shapes, 32).shard == TrainSession(frozen, shapes, 32).shard == 32
     assert TrainSession(frozen, shapes, 32, halves=True).shard == 16
     assert [started(batch, halves=True).shard for batch in (1, 32, 64)] == [1, 16, 32]
 

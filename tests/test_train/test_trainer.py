@@ -14,6 +14,7 @@ from pfir.run.evaluate import accuracy
 from pfir.train import trainer
 from pfir.train.checkpoint import previous
 from pfir.train.feeding.mixing import Mixing
+from pfir.train.fitting.judges import Judges
 from pfir.train.settings import Settings
 from pfir.train.trainer import fit
 from tests.support.samples import Samples, kinds_of_images
@@ -175,7 +176,7 @@ def test_the_average_of_weights_is_delivered_where_it_is_better():
             seen.append(arrays)
             return float(len(seen) % 2 == 0) if better else float(len(seen) % 2)
 
-        result = learnt(settings=settings, evaluate=evaluate)
+        result = learnt(settings=settings, judges=Judges(evaluate))
         assert len(seen) == 2 * settings.epochs and result.averaged == better
         assert same(result.arrays, seen[1 if better else 0])
         assert result.curve[0]["average_score"] == float(better) != result.curve[0]["score"]
@@ -273,7 +274,7 @@ def test_the_best_epoch_is_returned():
         kept.append(arrays)
         return next(scores)
 
-    result = learnt(evaluate=evaluate)
+    result = learnt(judges=Judges(evaluate))
     assert result.best_epoch == 2 and same(result.arrays, kept[1])
     assert [e["score"] for e in result.curve] == [0.1, 0.9, 0.3, 0.2]
 
@@ -322,7 +323,7 @@ def test_what_is_watched_stands_in_the_curve():
         seen.append(arrays)
         return {"held_back_loss": float(len(seen))}
 
-    watched = learnt(watch=watch)
+    watched = learnt(judges=Judges(watch=watch))
     assert [e["held_back_loss"] for e in watched.curve] == [1, 2, 3, 4]
     assert same(seen[-1], watched.arrays) and same(watched.arrays, learnt().arrays)
 

@@ -82,7 +82,7 @@ def _trained(run: RunContext, chosen: Chosen, workspace: Workspace, options: Tra
     if not plan.quantized_epochs or (budget_s is not None and budget_s < LEAST_S):
         return chosen
     checkpoint = workspace.checkpoint(chosen.fine_tuned.model.to_bytes())
-    where = (request.engine, request.processes, workspace.training_job)
+    where = (request.engine, replace(request.processes, folder=workspace.training_job))
     how = FineTuning(plan.quantized_epochs, budget_s, request.seed, request.jobs, checkpoint, *where, options=options)
     with run.stages("train codebooks"):
         rest = (run.models.teacher, run.samples, how, run.progress, run.judge)

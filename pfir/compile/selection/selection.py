@@ -17,6 +17,7 @@ from pfir.compile.selection.comparing import Comparison, said
 from pfir.compile.selection.fitted_search import fitted_if_nearer
 from pfir.compile.selection.search_context import SearchContext, calibrated
 from pfir.compile.selection.searching import Found, SearchRun
+from pfir.compile.training.compiled_teacher import CompiledTeacher
 from pfir.compile.training.finalists import MOST, ShortTraining, short_training
 from pfir.compile.training.fine_tuning import FineTuned, FineTuning, fine_tune, settings_for
 from pfir.compile.training.quantization_aware import joined_curves, train_quantized
@@ -130,7 +131,7 @@ class Selection:
         run, how = self.run, self._tuning(self.run.plan.epochs, budget_s, found.model)
         settings = settings_for(run.models.teacher, run.samples, how, self.run.judge.augment)
         activations = calibrated(run.samples)
-        rest = (how.recipe, NEVER, run.progress, how.processes, how.folder, how.options)
+        rest = (how.recipe, NEVER, run.progress, how.processes, how.options)
         teaching = Teaching(run.models.teacher, run.samples, activations, settings, *rest)
         with run.stages("train finalists"):
             return Comparison(teaching, short, self.run.judge, self.workspace.finalist_checkpoint).best(found)
@@ -175,7 +176,7 @@ class Selection:
             request.jobs,
             checkpoint,
             request.engine,
-            request.processes,
-            self.workspace.training_job,
+            replace(request.processes, folder=self.workspace.training_job),
             options=train_options(request),
+            compiled=CompiledTeacher(self.run.backend, request.jobs, dict(request.input_shapes)),
         )

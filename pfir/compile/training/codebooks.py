@@ -7,6 +7,7 @@ from functools import partial
 
 from pfir.compile.calibration.samples import Samples
 from pfir.compile.deadline import Deadline
+from pfir.compile.training.compiled_teacher import answering
 from pfir.compile.training.fine_tuning import FineTuned, FineTuning, as_recipe, curve_of, judge_for, settings_for
 from pfir.compile.training.held_back import HeldBack
 from pfir.compile.training.judging import Judge
@@ -52,10 +53,11 @@ def train_codebooks(
         distillation = how.options.over(distillation_for(samples, bool(settings.mixing)))
         graph = without_slopes(learning.training(attach_teacher(learning.model, teacher, distillation)))
         give_back()
-        timed = until(ends, settings)
-        held_back = HeldBack(samples.judging, teacher, learning.learnt, settings.threads)
-        told = partial(tell, progress, settings=timed, held_back=held_back)
-        result = fit_in(how.processes, how.folder, graph, samples.train, timed, told, Judges(watch=held_back))
+        with answering(how.compiled, graph, len(samples.train), settings) as answers:
+            held_back = HeldBack(samples.judging, teacher, learning.learnt, settings.threads)
+            timed = until(ends, settings)
+            told = partial(tell, progress, settings=timed, held_back=held_back)
+            result = fit_in(how.processes, graph, samples.train, timed, told, Judges(watch=held_back), answers)
     except (TrainingError, UsageError) as error:
         return FineTuned(model, notes=(f"codebooks not trained: {error}",))
     give_back()  # the buffers of training, before two models are run on what judges them

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pfir.compile.calibration.samples import Samples
 from pfir.compile.deadline import Deadline
+from pfir.compile.training.compiled_teacher import CompiledTeacher
 from pfir.compile.training.held_back import ACCURACY, FIDELITY, HELD_BACK_LOSS
 from pfir.compile.training.judging import Judge, augmentation
 from pfir.compile.training.options import NO_OPTIONS, RATES, TrainOptions
@@ -62,9 +63,9 @@ class FineTuning:
         checkpoint: Where the state is kept that a killed run goes on from; None for nowhere.
         engine: What differentiates (`--engine`).
         processes: Those that train together (`--nproc`).
-        folder: For the files that they read and write.
         recipe: What the student learns (`recipes.py`).
         options: What a user says of it (`--train`).
+        compiled: Makes what answers for the teacher, faster than ONNX Runtime; None for ONNX Runtime.
     """
 
     epochs: int
@@ -74,9 +75,9 @@ class FineTuning:
     checkpoint: Path | None = None
     engine: str = AUTO_ENGINE
     processes: Processes = ONE
-    folder: Path = Path()
     recipe: str = AUTO
     options: TrainOptions = field(default_factory=TrainOptions)
+    compiled: CompiledTeacher | None = None
 
 
 def fine_tune(
@@ -100,7 +101,7 @@ def fine_tune(
     judge = judge or judge_for(teacher, samples, how)
     settings = settings_for(teacher, samples, how, judge.augment)
     settings = careful(settings, judge.scores(student).divergence, how.options)
-    rest = (how.recipe, ends, progress, how.processes, how.folder, how.options)
+    rest = (how.recipe, ends, progress, how.processes, how.options, how.compiled)
     teaching = Teaching(teacher, samples, activations, settings, *rest)
     try:
         tuned, result = teaching.of(student)

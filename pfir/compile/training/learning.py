@@ -15,7 +15,8 @@ from pfir.passes.base import Context, Slopes, Steps
 from pfir.run.classify import class_scores
 from pfir.run.session import Session
 from pfir.train.engines.choice import AUTO_ENGINE
-from pfir.train.feeding.teacher import Remembered, Teacher
+from pfir.train.feeding.remembered import Remembered
+from pfir.train.feeding.teacher import Teacher
 from pfir.train.mean_gradients import differentiable_as_a_whole
 from pfir.train.session import TrainSession
 from pfir.train.settings import Settings

@@ -25,6 +25,7 @@ from pfir.train.distributed.job import Job, Places
 from pfir.train.distributed.messages import state_of
 from pfir.train.distributed.processes import Processes
 from pfir.train.distributed.telling import Listener
+from pfir.train.feeding.teacher import Answers
 from pfir.train.fitting.judges import NOBODY, Judges
 from pfir.train.fitting.progress import Progress
 from pfir.train.settings import Settings
@@ -37,28 +38,30 @@ _ALONE = ("--standalone", "--local-addr", "127.0.0.1")
 
 def fit_in(
     processes: Processes,
-    folder: Path,
     graph: TrainingGraph,
     data: Dataset,
     settings: Settings,
     on_progress: Callable[[Progress], None] = lambda _: None,
     judges: Judges = NOBODY,
+    answers: Answers | None = None,
 ) -> Result:
     """`fit`, in as many processes as are asked for; in this one where that is one.
 
     Args:
-        processes: How many, and how they exchange gradients.
-        folder: For the files of the job; replaced. With several machines it lies where all of them can reach it.
+        processes: How many, how they exchange gradients, and the folder of their job, which is replaced. With several
+            machines it lies where all of them can reach it.
         graph, data, settings, on_progress: As of `fit`; the batch is that of all processes together, and
             progress comes a few times a second.
-        judges: What `fit` is given to evaluate and to watch; asked in this process.
+        judges: As of `fit`; asked in this process.
+        answers: As of `fit`, where this process trains.
 
     Raises:
         WorkerError: A process ended before its time: which one, how, what to do.
         TrainingError, UsageError, DataError: As `fit`.
     """
     if not processes.several:
-        return fit(graph, data, settings, on_progress, judges.evaluate, judges.watch)
+        return fit(graph, data, settings, on_progress, judges, answers=answers)
+    folder = processes.folder
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     each = replace(settings, jobs=max(1, settings.threads // processes.count))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
 from pfir.errors import UsageError
 from pfir.train.distributed.compression.choice import NONE, check_compression
@@ -18,6 +19,7 @@ class Processes:
         count: On this machine, >= 1.
         compress: How gradients travel, one of `compression.choice.COMPRESSIONS`.
         torchrun: Further options of torchrun, as for several machines.
+        folder: For the files that they read and write.
 
     Raises:
         UsageError: A value is out of range, says nothing with one process, or needs PyTorch where it is missing.
@@ -26,6 +28,7 @@ class Processes:
     count: int = 1
     compress: str = NONE
     torchrun: str = ""
+    folder: Path = Path()
 
     def __post_init__(self) -> None:
         check_compression(self.compress)

@@ -19,6 +19,7 @@ from pfir.train.distributed.job import Job, Places
 from pfir.train.distributed.messages import packed_state
 from pfir.train.distributed.share import divisible
 from pfir.train.distributed.telling import Teller, write
+from pfir.train.fitting.judges import Judges
 from pfir.train.trainer import Result, fit
 
 LOST = 75
@@ -50,7 +51,7 @@ def take_part(places: Places) -> None:
     group, teller = Group(collective, hook_named(job.compress, job.settings.seed)), Teller(places)
     told = None if group.rank else teller.progress
     evaluate, watch = teller.score if job.evaluates else None, teller.watch if job.watches and not group.rank else None
-    result = fit(job.graph, job.data, job.settings, told, evaluate, watch, group)
+    result = fit(job.graph, job.data, job.settings, told, Judges(evaluate, watch), group)
     if job.settings.batch != asked:
         note = (
             f"a batch has {job.settings.batch} samples in place of {asked}, as many for each of {group.count} workers"

@@ -39,19 +39,22 @@ def flip_crop(images: np.ndarray, view: View) -> np.ndarray:
         images: `[N, C, H, W]` or `[N, H, W, C]` (the smaller of the second and the last size is C); not changed.
         view: Of N samples.
     """
-    channels_last = images.shape[3] < images.shape[1]
-    height, width = images.shape[1:3] if channels_last else images.shape[2:4]
-    rows, columns = (_sources(view.shifts[:, i], size) for i, size in enumerate((height, width)))
-    columns[view.mirrored] = columns[view.mirrored, ::-1]
-    sample = np.arange(len(images))[:, None, None]
-    if channels_last:
-        return images[sample, rows[:, :, None], columns[:, None, :]]
-    moved = images.transpose(0, 2, 3, 1)[sample, rows[:, :, None], columns[:, None, :]]
-    return np.ascontiguousarray(moved.transpose(0, 3, 1, 2))
+    last = images.shape[3] < images.shape[1]
+    rows = 1 if last else 2
+    most = [max(1, round(size * SHARE)) for size in images.shape[rows : rows + 2]]
+    starts = [np.floor((view.shifts[:, i] + 1) / 2 * (2 * m + 1)).astype(np.int64) for i, m in enumerate(most)]
+    around = [(0, 0)] * 4
+    around[rows : rows + 2] = [(m, m) for m in most]
+    padded = np.pad(images, around, "edge")
+    result = np.empty_like(images, order="C")
+    for i, (down, right, mirrored) in enumerate(zip(*starts, view.mirrored, strict=True)):
+        taken = _window(padded[i], rows - 1, (down, right), images.shape[rows : rows + 2])
+        result[i] = np.flip(taken, rows) if mirrored else taken
+    return result
 
 
-def _sources(shifts: np.ndarray, size: int) -> np.ndarray:
-    """Where each position of an axis is read from, `[N, size]`: a shift, clamped to the image."""
-    most = max(1, round(size * SHARE))
-    whole = np.floor((shifts + 1) / 2 * (2 * most + 1)).astype(np.int64) - most
-    return np.clip(np.arange(size)[None, :] + whole[:, None], 0, size - 1)
+def _window(image: np.ndarray, rows: int, starts: tuple[int, int], sizes: tuple[int, ...]) -> np.ndarray:
+    """A part of an image `[C, H, W]` or `[H, W, C]`, whose axis of rows is given; nothing is copied."""
+    parts = [slice(None)] * 3
+    parts[rows : rows + 2] = [slice(at, at + size) for at, size in zip(starts, sizes, strict=True)]
+    return image[tuple(parts)]

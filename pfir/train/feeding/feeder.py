@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeVar
@@ -107,7 +107,7 @@ def _mixture(seed: int, number: int, count: int, mixing: Mixing) -> Mixture:
     return draw_mixture(np.random.default_rng([seed, 2, number]), count, mixing)
 
 
-def ahead(make: Callable[[int], Made], first: int, last: int, depth: int = 2) -> Iterator[Made]:
+def ahead(make: Callable[[int], Made], first: int, last: int, depth: int = 2) -> Generator[Made]:
     """make(first), ..., make(last - 1), each made in a second thread while the one before is used.
 
     What `make` raises is raised here, at its turn. The thread ends when the iterator is closed.

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 
 import numpy as np
 
 from pfir.data.base import Dataset
+from pfir.data.files.stored import content_hash
 from pfir.errors import DataError, UsageError
 from pfir.ir.training import TrainingGraph
 from pfir.train.canonical.batch import check_inputs
 from pfir.train.distributed.share import WHOLE, Share
 from pfir.train.feeding.feeder import Arrays, Feeder, ahead
-from pfir.train.feeding.teacher import Remembered, Teacher, variance
+from pfir.train.feeding.remembered import Remembered
+from pfir.train.feeding.teacher import Answers, Teacher, variance
 from pfir.train.settings import Settings
 
 VIEWS = 8
@@ -26,8 +29,9 @@ class Source:
     Args:
         graph: Says whether labels and a teacher are needed.
         data: The samples.
-        settings: Batch, seed, augmentation, threads.
+        settings: Batch, seed, augmentation, threads; beside its checkpoint the teacher's answers are kept.
         share: The part of every batch that is fed.
+        answers: Computes what the teacher does, faster than ONNX Runtime; see Teacher.
 
     Raises:
         DataError: The data is empty, or has no labels or values where the loss needs them.
@@ -35,7 +39,14 @@ class Source:
         TrainingError: An input holds no samples.
     """
 
-    def __init__(self, graph: TrainingGraph, data: Dataset, settings: Settings, share: Share = WHOLE) -> None:
+    def __init__(
+        self,
+        graph: TrainingGraph,
+        data: Dataset,
+        settings: Settings,
+        share: Share = WHOLE,
+        answers: Answers | None = None,
+    ) -> None:
         if not len(data):
             raise DataError("the training data has no samples; give at least one")
         if graph.labels and data.labels is None:
@@ -50,9 +61,10 @@ class Source:
             data, settings.batch, settings.seed, settings.augment, views, settings.renew, settings.mixing, share
         )
         self.steps_per_epoch = self._feeder.steps_per_epoch
-        self.teacher = Teacher(graph, settings.threads) if graph.teacher else None
-        # What never comes again is not remembered.
-        self._remembered = Remembered(self.teacher, len(data)) if self.teacher and not settings.renew else None
+        self.teacher = Teacher(graph, settings.threads, answers) if graph.teacher else None
+        # Of several processes each keeps its own answers, in memory.
+        kept = settings if share == WHOLE else replace(settings, checkpoint=None)
+        self._remembered = _remembered(self.teacher, graph, data, kept) if self.teacher else None
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of one sample of every input of the graph."""
@@ -65,10 +77,14 @@ class Source:
             found[self._graph.target_variance] = variance(self._data.targets)
         return found
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of how the teacher answered."""
+        return (self.teacher.notes if self.teacher else ()) + (self._remembered.notes if self._remembered else ())
+
     def feeds(self, first: int, last: int) -> Generator[Arrays]:
-        """The feeds of steps first, ..., last - 1; samples are prepared ahead, the teacher runs when asked."""
-        for step, arrays in enumerate(ahead(self._inputs, first, last), start=first):
-            yield self._complete(step, arrays)
+        """The feeds of steps first, ..., last - 1, samples and the teacher's answers made while the student learns."""
+        return ahead(lambda step: self._complete(step, self._inputs(step)), first, last)
 
     def close(self) -> None:
         if self.teacher:
@@ -100,3 +116,20 @@ def _check_changes(graph: TrainingGraph, settings: Settings) -> None:
         raise UsageError("the loss takes one label a sample, so samples cannot be mixed; leave out mixup and cutmix")
     if graph.label_partners and not settings.mixing:
         raise UsageError("the loss takes two labels a sample, and none are mixed; give mixup or cutmix")
+
+
+def _remembered(teacher: Teacher, graph: TrainingGraph, data: Dataset, settings: Settings) -> Remembered | None:
+    """What keeps the teacher's answers; what never comes again is not kept."""
+    if settings.renew:
+        return None
+    folder = settings.checkpoint and settings.checkpoint.with_suffix(".answers")
+    return Remembered(teacher, len(data), folder, _key(graph, data, settings) if folder else "")
+
+
+def _key(graph: TrainingGraph, data: Dataset, settings: Settings) -> str:
+    """Whose answers to what."""
+    assert graph.teacher is not None, "the graph has a teacher"
+    weights = content_hash({name: t.values for name, t in graph.teacher.initializers().items()})
+    nodes = [(n.op, [t.name for t in n.inputs], repr(n.attrs)) for n in graph.teacher.graph.nodes]
+    views = (settings.seed, settings.augment, settings.mixing, graph.teacher_inputs)
+    return f"{data.fingerprint()} {weights} {nodes} {views}"

@@ -49,6 +49,14 @@ CASES = {
     "Conv same": case(op="Conv", attrs={"auto_pad": "SAME_UPPER", "strides": [2, 2]}, constants={"k": WIDER}),
     "Conv same lower": case(op="Conv", attrs={"auto_pad": "SAME_LOWER"}, constants={"k": normal(5, 4, 2, 2)}),
     "Conv depthwise": case(op="Conv", attrs={"group": 4, "pads": [1] * 4}, constants={"k": normal(4, 1, 3, 3)}),
+    "Conv depthwise dilated": case(
+        op="Conv",
+        attrs={"group": 4, "dilations": [2, 1], "pads": [2, 1, 0, 1]},
+        constants={"k": normal(4, 1, 2, 3), "b": normal(4)},
+    ),
+    "Conv depthwise strided": case(
+        op="Conv", attrs={"group": 4, "strides": [2, 2], "pads": [1] * 4}, constants={"k": normal(4, 1, 3, 3)}
+    ),
     "Conv dilated": case(op="Conv", attrs={"dilations": [2, 2], "pads": [2, 1, 2, 1]}, constants={"k": WIDER}),
     "Conv strided": case(op="Conv", attrs={"strides": [2, 2], "pads": [1] * 4}, constants={"k": normal(5, 4, 3, 3)}),
     "Conv cut": case(op="Conv", attrs={"pads": [3, 3, 3, 3]}, constants={"k": normal(5, 4, 2, 2)}),

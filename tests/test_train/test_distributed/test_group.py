@@ -10,6 +10,7 @@ from pfir.data.generated import generated
 from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher
 from pfir.train.distributed.compression.choice import hook_named
 from pfir.train.distributed.group import Group
+from pfir.train.fitting.judges import Judges
 from pfir.train.settings import Settings
 from pfir.train.trainer import fit
 from tests.support.samples import kinds_of_images
@@ -69,7 +70,7 @@ def test_compressed_gradients_teach_as_much(compress):
 
 def test_the_first_worker_alone_evaluates_and_all_return_the_same_best_epoch():
     scores, graph = iter([0.1, 0.9, 0.3, 0.2]), attach_teacher(classifier(), None, FROZEN)
-    found = in_threads(2, graph, kinds_of_images(), evaluate=lambda arrays: next(scores))
+    found = in_threads(2, graph, kinds_of_images(), judges=Judges(lambda arrays: next(scores)))
     assert [r.best_epoch for r in found] == [2, 2] and near(found[0].arrays, found[1].arrays, 1e-30)
 
 

@@ -101,10 +101,10 @@ def _straight_through() -> None:
 
 
 def faster(proto: onnx.ModelProto) -> None:
-    """Replace two slow kernels of ONNX Runtime by equal ones (ResNet-20: 210 -> 245 images a second and core).
+    """Replace slow kernels of ONNX Runtime by equal ones (ResNet-20: 210 -> 245 images a second and core).
 
     ReluGrad runs unvectorised; the input gradient of a stride-1 convolution is itself a convolution, whose forward
-    kernel is faster than the one inside ConvGrad.
+    kernel is faster than the one inside ConvGrad, for a depthwise one as well.
     """
     shapes = {i.name: tuple(d.dim_value for d in i.type.tensor_type.shape.dim) for i in proto.graph.input}
     nodes = [new for node in proto.graph.node for new in _faster(node, shapes)]
@@ -141,22 +141,24 @@ def _conv_gradient(node: onnx.NodeProto, weight: tuple[int, ...]) -> list[onnx.N
     kernel, pads = weight[2:], list(attrs.get("pads", [0, 0, 0, 0]))
     dilations = list(attrs.get("dilations", [1, 1]))
     back = [d * (k - 1) - p for d, k, p in zip(dilations * 2, kernel * 2, pads, strict=True)]
-    plain = list(attrs.get("strides", [1, 1])) == [1, 1] and attrs.get("group", 1) == 1 and min(back) >= 0
-    if not plain:
+    group = attrs.get("group", 1)
+    moved = list(attrs.get("strides", [1, 1])) == [1, 1] and min(back) >= 0
+    depthwise = group == weight[0] and weight[1] == 1
+    if not moved or (group > 1 and not depthwise):
         return [node]
     gradient, _, name = node.input
+    turned = name if depthwise else f"{node.output[0]}_turned"
+    turns = [] if depthwise else [helper.make_node("Transpose", [name], [turned], turned, perm=[1, 0, 2, 3])]
+    before = [*turns, *_flip(turned, f"{node.output[0]}_kernel")] if max(kernel) > 1 else turns
+    flipped = before[-1].output[0] if before else name
+    back_attrs = {"kernel_shape": kernel, "pads": back, "dilations": dilations, "group": group}
     output = node.output[0]
+    conv = helper.make_node("Conv", [gradient, flipped], [output], f"{output}_conv", **back_attrs)
     node.output[0] = ""
-    turn = helper.make_node("Transpose", [name], [f"{output}_turned"], f"{output}_turn", perm=[1, 0, 2, 3])
-    flip = [f"{output}_turned", "pfir_last", "pfir_before_first", "pfir_spatial", "pfir_last"]
-    flips = [helper.make_node("Slice", flip, [f"{output}_kernel"], f"{output}_flip")] if max(kernel) > 1 else []
-    conv = helper.make_node(
-        "Conv",
-        [gradient, (flips or [turn])[0].output[0]],
-        [output],
-        f"{output}_conv",
-        kernel_shape=kernel,
-        pads=back,
-        dilations=dilations,
-    )
-    return [turn, *flips, conv, node]
+    return [*before, conv, node]
+
+
+def _flip(name: str, output: str) -> list[onnx.NodeProto]:
+    """The kernel turned by half a circle."""
+    inputs = [name, "pfir_last", "pfir_before_first", "pfir_spatial", "pfir_last"]
+    return [helper.make_node("Slice", inputs, [output], f"{output}_flip")]
