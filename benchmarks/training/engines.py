@@ -109,7 +109,7 @@ def _our_step(arguments: argparse.Namespace, name: str) -> Callable[[], None]:
     original = load(arguments.models / NETS[name].file)
     (taken,) = original.inputs()
     images = np.random.default_rng(0).normal(size=(arguments.batch, *taken.shape[1:])).astype(np.float32)
-    restored = _with_batch_norm(original, {taken.name: images[:8]})
+    restored = with_batch_norm(original, {taken.name: images[:8]})
     settings = DistillationSettings(teacher_weight=1.0) if arguments.taught else DistillationSettings(label_weight=1.0)
     graph = attach_teacher(restored, original if arguments.taught else None, settings)
     teacher = Teacher(graph, arguments.threads) if graph.teacher else None
@@ -130,7 +130,7 @@ def _our_step(arguments: argparse.Namespace, name: str) -> Callable[[], None]:
     return step
 
 
-def _with_batch_norm(model: Model, feeds: dict[str, np.ndarray]) -> Model:
+def with_batch_norm(model: Model, feeds: dict[str, np.ndarray]) -> Model:
     def activations(given, names):
         yield Session(given.until(names)).predict(feeds)
 
