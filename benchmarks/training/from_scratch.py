@@ -21,6 +21,7 @@ from benchmarks.cifar10 import load_cifar10
 from benchmarks.training.engines import with_batch_norm
 from pfir.data import open_data, parse_preprocess
 from pfir.frontends import load
+from pfir.ir.model import Model
 from pfir.ir.training import TrainingGraph
 from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher
 from pfir.train.distributed.collective import Collective
@@ -122,7 +123,15 @@ def _graph(models: Path) -> tuple[TrainingGraph, Any]:
     inputs = model.inputs()
     probe = random.normal(size=(64, *inputs[0].shape[1:])).astype(np.float32)
     restored = with_batch_norm(model, {inputs[0].name: probe})
+    restored.set_arrays(_neutral(restored))
     return attach_teacher(restored, None, DistillationSettings(label_weight=1.0)), inputs
+
+
+def _neutral(model: Model) -> dict[str, np.ndarray]:
+    """Scales of one and shifts of zero, as BatchNormalization begins."""
+    norms = [node for node in model.nodes() if node.op == "BatchNormalization"]
+    scales = {n.inputs[1].name: np.ones_like(n.inputs[1].values) for n in norms}
+    return scales | {n.inputs[2].name: np.zeros_like(n.inputs[2].values) for n in norms}
 
 
 def smoothed(losses: list[float], parts: int = 10) -> list[float]:

@@ -27,6 +27,7 @@ from pfir.train.distributed.job import Job, Places
 from pfir.train.distributed.messages import state_of
 from pfir.train.distributed.processes import Processes
 from pfir.train.distributed.telling import Listener
+from pfir.train.distributed.worker import LOST
 from pfir.train.settings import Settings
 from pfir.train.trainer import Progress, Result, fit
 
@@ -70,7 +71,7 @@ def fit_in(
             time.sleep(_POLL_S)
     listener.listen()
     if launcher.returncode:
-        raise _failure(places, processes, settings)
+        raise failure(places, processes, settings)
     result = _result(places)
     shutil.rmtree(folder)
     return result
@@ -114,7 +115,7 @@ def _end(launcher: subprocess.Popen[bytes]) -> None:
             launcher.wait()
 
 
-def _failure(places: Places, processes: Processes, settings: Settings) -> PfirError:
+def failure(places: Places, processes: Processes, settings: Settings) -> PfirError:
     """What to raise for a training that ended before its time."""
     if not places.failure.exists():
         return WorkerError(f"torchrun ended before the training did: {_last_line(places.log)}")
@@ -123,11 +124,17 @@ def _failure(places: Places, processes: Processes, settings: Settings) -> PfirEr
     if places.error(rank).exists():
         error = json.loads(places.error(rank).read_text())
         return getattr(errors, error["type"])(error["text"])
-    how = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
-    said = f" ({_last_line(places.log)})" if code > 0 else ""
+    which = f"training process {rank}" + ("" if processes.torchrun else f" of {processes.count}")
     kept = settings.checkpoint is not None and settings.checkpoint.exists()
     do = "go on from the last checkpoint with --resume, with any --nproc" if kept else "there is no checkpoint yet"
-    return WorkerError(f"training process {rank} of {processes.count} {how}{said}; {do}")
+    return WorkerError(f"{which} {_end_of(code, places.log)}; {do}")
+
+
+def _end_of(code: int, log: Path) -> str:
+    """How a process with this exit code ended, as the system counts them: below zero by a signal."""
+    if code == LOST:
+        return "ended because one on another machine did"
+    return f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code} ({_last_line(log)})"
 
 
 def _signal_name(number: int) -> str:

@@ -1,8 +1,12 @@
 """Training in processes that torchrun starts: what one learns, and what becomes of them when one dies."""
 
 import dataclasses
+import json
 import os
 import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +17,15 @@ pytest.importorskip("torch", reason="processes are joined by torch.distributed")
 
 from pfir.errors import DataError, WorkerError
 from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher
-from pfir.train.distributed.launch import fit_in
+from pfir.train.distributed.job import Places
+from pfir.train.distributed.launch import failure, fit_in
 from pfir.train.distributed.processes import ONE, Processes
 from pfir.train.settings import Settings
 from pfir.train.trainer import fit
 from tests.support.samples import kinds_of_images
 from tests.support.small_nets import classifier
 
+ROOT = Path(__file__).resolve().parents[3]
 FAST = Settings(epochs=4, batch=32, learning_rate=0.1, jobs=2, clip=None)
 TWO = Processes(2)
 
@@ -109,6 +115,37 @@ def test_an_error_of_ours_in_a_worker_is_raised_here(tmp_path):
 def test_options_that_torchrun_does_not_know_are_told(tmp_path):
     with pytest.raises(WorkerError, match="torchrun ended before the training did: .*"):
         fit_in(Processes(2, torchrun="--nodes-of-mine 2"), tmp_path / "job", graph_of(), kinds_of_images(), FAST)
+
+
+def test_processes_started_by_hand_join_those_of_another_machine(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torchrun = f"--nnodes 2 --rdzv-backend c10d --rdzv-endpoint 127.0.0.1:{port} --local-addr 127.0.0.1"
+    worker = ["-m", "pfir.train.distributed.worker", str(tmp_path / "job")]
+    other = [sys.executable, "-m", "torch.distributed.run", *torchrun.split(), "--nproc-per-node", "1", *worker]
+    with subprocess.Popen(other, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as joining:
+        try:
+            found = fit_in(Processes(1, torchrun=torchrun), tmp_path / "job", graph_of(), kinds_of_images(), FAST)
+        finally:
+            joining.terminate()
+    assert near(found.arrays, fit(graph_of(), kinds_of_images(), FAST).arrays)
+
+
+@pytest.mark.parametrize(
+    "code,said",
+    [
+        (75, "training process 1 of 2 ended because one on another machine did"),
+        (-64, "was killed by signal 64|was killed by SIGRTMAX"),
+        (3, r"ended with exit code 3 \(it said this\)"),
+    ],
+)
+def test_a_failure_says_how_a_process_ended(tmp_path, code, said):
+    places = Places(tmp_path)
+    places.log.write_text("something\nit said this\n\n")
+    places.failure.write_text(json.dumps({"rank": 1, "code": code}))
+    with pytest.raises(WorkerError, match=f"{said}.*; there is no checkpoint yet"):
+        raise failure(places, TWO, FAST)
 
 
 def workers_of(job: Path) -> list[int]:
