@@ -250,7 +250,7 @@ class _Run:
 
     def _score(self, evaluate: Callable[[Arrays], float], epoch: int) -> float:
         arrays, totals = self._session.arrays(), self._totals
-        score = self._workers.score(lambda: float(evaluate(arrays)))
+        score = self._workers.number(lambda: float(evaluate(arrays)))
         if totals.best_score is None or score > totals.best_score:
             totals.best_score, totals.best_epoch, self._best = score, epoch, arrays
         return score

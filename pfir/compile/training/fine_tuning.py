@@ -71,7 +71,7 @@ class FineTuning:
         checkpoint: Where the state is kept that a killed run goes on from; None for nowhere.
         engine: What differentiates (`--engine`).
         processes: Those that train together (`--nproc`).
-        folder: For the files that they read and write.
+        folder: For the files that they read and write; None for a temporary one.
     """
 
     epochs: int
@@ -81,7 +81,7 @@ class FineTuning:
     checkpoint: Path | None = None
     engine: str = AUTO_ENGINE
     processes: Processes = ONE
-    folder: Path = Path()
+    folder: Path | None = None
 
 
 def fine_tune(

@@ -25,6 +25,11 @@ class Places:
     folder: Path
 
     @property
+    def job(self) -> Path:
+        """What the job is, but for networks and data; it marks the folder as one of a job."""
+        return self.folder / "job.json"
+
+    @property
     def progress(self) -> Path:
         """One JSON line after another, from the first worker."""
         return self.folder / "progress.jsonl"
@@ -69,6 +74,7 @@ class Job:
         settings: How; the batch is that of all processes together.
         compress: How gradients travel.
         evaluates: Whether somebody answers questions for a score.
+        began: When its time budget began to run, in seconds since 1970.
     """
 
     graph: TrainingGraph
@@ -76,6 +82,7 @@ class Job:
     settings: Settings
     compress: str
     evaluates: bool = False
+    began: float = 0.0
 
     def write(self, folder: Path) -> None:
         """Into a folder that exists and is empty.
@@ -93,8 +100,9 @@ class Job:
             "settings": _plain(self.settings),
             "compress": self.compress,
             "evaluates": self.evaluates,
+            "began": self.began,
         }
-        (folder / "job.json").write_text(json.dumps(facts, default=dict))
+        Places(folder).job.write_text(json.dumps(facts, default=dict))
 
     @classmethod
     def read(cls, folder: Path) -> Job:
@@ -103,13 +111,15 @@ class Job:
         Raises:
             DataError: The data has changed meanwhile, or cannot be read here.
         """
-        facts = json.loads((folder / "job.json").read_text())
+        facts = json.loads(Places(folder).job.read_text())
         told: dict[str, Any] = {name: _tupled(value) for name, value in facts["graph"].items()}
         told |= {name: _model(folder / f"{name}.onnx") for name in _MODELS}
         given = {name: _tupled(value) for name, value in facts["settings"].items()}
         checkpoint = given.pop("checkpoint")
         settings = Settings(**given, checkpoint=None if checkpoint is None else Path(checkpoint))
-        return cls(TrainingGraph(**told), reopened(folder), settings, facts["compress"], facts["evaluates"])
+        return cls(
+            TrainingGraph(**told), reopened(folder), settings, facts["compress"], facts["evaluates"], facts["began"]
+        )
 
 
 def _plain(settings: Settings) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ import numpy as np
 
 from pfir import errors
 from pfir.data.base import Dataset
-from pfir.errors import PfirError, WorkerError
+from pfir.errors import PfirError, UsageError, WorkerError
 from pfir.ir.training import TrainingGraph
 from pfir.system.children import environment, run_module
 from pfir.train.distributed.job import Job, Places
@@ -38,7 +39,7 @@ _ALONE = ("--standalone", "--local-addr", "127.0.0.1")
 
 def fit_in(
     processes: Processes,
-    folder: Path,
+    folder: Path | None,
     graph: TrainingGraph,
     data: Dataset,
     settings: Settings,
@@ -49,21 +50,21 @@ def fit_in(
 
     Args:
         processes: How many, and how they exchange gradients.
-        folder: For the files of the job; replaced. With several machines it lies where all of them can reach it.
+        folder: For the files of the job, removed at a good end; None for a temporary one. With several machines it lies
+            where all of them can reach it.
         graph, data, settings, on_progress, evaluate: As of `fit`; the batch is that of all processes together, and
             progress comes a few times a second.
 
     Raises:
         WorkerError: A process ended before its time: which one, how, what to do.
-        TrainingError, UsageError, DataError: As `fit`.
+        UsageError: The folder holds something else than a job; or as `fit`.
+        TrainingError, DataError: As `fit`.
     """
     if not processes.several:
         return fit(graph, data, settings, on_progress, evaluate)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    began, places = time.time(), _made_anew(folder)
     each = replace(settings, jobs=max(1, settings.threads // processes.count))
-    Job(graph, data, each, processes.compress, evaluate is not None).write(folder)
-    places = Places(folder.absolute())
+    Job(graph, data, each, processes.compress, evaluate is not None, began).write(places.folder)
     listener = Listener(places, on_progress, evaluate)
     with _started(places, processes, each.threads) as launcher:
         while launcher.poll() is None:
@@ -73,8 +74,22 @@ def fit_in(
     if launcher.returncode:
         raise failure(places, processes, settings)
     result = _result(places)
-    shutil.rmtree(folder)
+    shutil.rmtree(places.folder)
     return result
+
+
+def _made_anew(folder: Path | None) -> Places:
+    """An empty folder for a job; what an earlier job left there goes."""
+    if folder is None:
+        return Places(Path(tempfile.mkdtemp(prefix="pfir-training-")))
+    places = Places(folder.absolute())
+    if places.job.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty, and holds no training job; name another folder for one")
+    places.job.touch()
+    return places
 
 
 def _result(places: Places) -> Result:

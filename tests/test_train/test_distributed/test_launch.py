@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("torch", reason="processes are joined by torch.distributed")
 
-from pfir.errors import DataError, WorkerError
+from pfir.errors import DataError, UsageError, WorkerError
 from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher
 from pfir.train.distributed.job import Places
 from pfir.train.distributed.launch import failure, fit_in
@@ -68,7 +68,7 @@ def test_low_rank_gradients_teach_both_processes_the_same_by_either_engine(tmp_p
     settings = dataclasses.replace(FAST, epochs=10, learning_rate=0.05, engine="torch", batch=31)
     found = fit_in(Processes(2, "powersgd"), tmp_path / "job", graph_of(), kinds_of_images(), settings)
     assert found.engine == "torch" and found.curve[-1]["loss"] < 0.8 * found.curve[0]["loss"]
-    assert found.notes == ("a batch has 32 samples in place of 31, as many for each of 2 workers",)
+    assert found.notes == ("a batch has 32 samples in place of 31, equally many for each process",)
 
 
 def test_a_worker_that_is_killed_ends_the_job_with_one_line_and_another_number_goes_on(tmp_path):
@@ -130,6 +130,13 @@ def test_processes_started_by_hand_join_those_of_another_machine(tmp_path):
         finally:
             joining.terminate()
     assert near(found.arrays, fit(graph_of(), kinds_of_images(), FAST).arrays)
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(UsageError, match="is not empty, and holds no training job"):
+        fit_in(TWO, tmp_path, graph_of(), kinds_of_images(), FAST)
+    assert (tmp_path / "mine.txt").exists()
 
 
 @pytest.mark.parametrize(
