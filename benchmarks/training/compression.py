@@ -39,7 +39,7 @@ def main() -> None:
         for name in arguments.only:
             found["sides"][name] = run = _run(arguments, name, images)
             print(name, f"{run['exchange_bytes']:.0f} bytes a step", smoothed(run["losses"]), flush=True)
-    write_results("training_compression", found, _page)
+            write_results("training_compression", found, _page)
 
 
 def _arguments() -> argparse.Namespace:
@@ -70,14 +70,16 @@ def _page(found: dict[str, Any]) -> str:
         f"processes with a thread each, gloo over loopback, engine {found['engine']},",
         f"{steps} steps of {found['batch']} images, rate {RATE}. On: {found['cpu']}.",
         f"A gradient has {size / 1e6:.3f} MB in float32; bytes are what one",
-        "process gives to the network in a step, medians; the exchange takes the wait for the other process in.",
+        "process gives to the network in a step, medians. Seconds of the clock take in the wait for the other process and",
+        "for whatever else the machine does; those of the processor are of one process alone.",
         "",
-        "| compression | bytes a step | times fewer | exchange | step | loss over tenths of the steps |",
+        "| compression | bytes a step | times fewer | exchange (processor) | step (processor) | loss over tenths of the steps |",
         "|---|---|---|---|---|---|",
     ]
     for name, run in sides.items():
         sent, curve = run["exchange_bytes"], ", ".join(f"{loss:.2f}" for loss in smoothed(run["losses"]))
-        times = f"{run['exchange_s'] * 1e3:.1f} ms | {run['step_s'] * 1e3:.0f} ms"
+        exchange = f"{run['exchange_s'] * 1e3:.1f} ({run['exchange_cpu_s'] * 1e3:.1f}) ms"
+        times = f"{exchange} | {run['step_s'] * 1e3:.0f} ({run['step_cpu_s'] * 1e3:.0f}) ms"
         lines.append(f"| {name} | {sent:.0f} | {size / sent:.1f} | {times} | {curve} |")
     return "\n".join(lines) + "\n"
 

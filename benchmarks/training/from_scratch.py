@@ -63,26 +63,29 @@ def train(models: Path, images: Path, settings: Settings, hook: Hook) -> None:
     data = open_data(images, [taken], parse_preprocess("imagenet"))
     collective, timed = Collective(), _Timed(hook)
     losses: list[float] = []
-    began: list[float] = []
+    clock: list[tuple[float, float]] = []
 
     def tell(progress: Progress) -> None:
         """The epoch's mean so far becomes the step's own loss."""
         place = (progress.step - 1) % (len(data) // settings.batch)
         losses.append(progress.loss * (place + 1) - sum(losses[len(losses) - place :]))
-        began.append(time.perf_counter())
+        clock.append((time.perf_counter(), time.process_time()))
 
     fit(graph, data, settings, tell, workers=Group(collective, timed))
     if collective.rank:
         return
     # The first steps build what later ones use.
-    steps = np.diff(began[2:])
+    step_s, step_cpu_s = np.median(np.diff(clock[2:], axis=0), axis=0).tolist()
+    exchange_s, exchange_cpu_s = np.median(timed.seconds[2:], axis=0).tolist()
     print(
         json.dumps(
             {
                 "processes": collective.count,
-                "step_s": float(np.median(steps)),
-                "images_per_s": settings.batch / float(np.median(steps)),
-                "exchange_s": float(np.median(timed.seconds[2:])),
+                "step_s": step_s,
+                "step_cpu_s": step_cpu_s,
+                "images_per_s": settings.batch / step_s,
+                "exchange_s": exchange_s,
+                "exchange_cpu_s": exchange_cpu_s,
                 "exchange_bytes": float(np.median(timed.sent[2:])),
                 "gradient_bytes": timed.size,
                 "losses": losses,
@@ -93,17 +96,17 @@ def train(models: Path, images: Path, settings: Settings, hook: Hook) -> None:
 
 @dataclass
 class _Timed:
-    """A hook, and what each call of it took and sent."""
+    """A hook, and what each call of it took, by the clock and of the processor, and sent."""
 
     hook: Hook
-    seconds: list[float] = field(default_factory=list)
+    seconds: list[tuple[float, float]] = field(default_factory=list)
     sent: list[int] = field(default_factory=list)
     size: int = 0
 
     def reduce(self, gradients: FlatBuffer, group: Collectives) -> None:
-        began, before = time.perf_counter(), group.sent_bytes
+        began, used, before = time.perf_counter(), time.process_time(), group.sent_bytes
         self.hook.reduce(gradients, group)
-        self.seconds.append(time.perf_counter() - began)
+        self.seconds.append((time.perf_counter() - began, time.process_time() - used))
         self.sent.append(group.sent_bytes - before)
         self.size = gradients.flat.nbytes
 

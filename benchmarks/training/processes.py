@@ -88,7 +88,7 @@ def _page(found: dict[str, Any]) -> str:
         "of a step of "
         f"{step * 1e3:.0f} ms, waiting for the other process included.",
         "",
-        f"Loss of each step, two processes against one with the doubled batch: at most {apart:.1e} apart over "
+        f"Loss of each step, two processes against one with the doubled batch: at most {apart:.1e} apart over",
         f"{len(two)} steps; the means of tenths of the steps:",
         "",
         f"- two: {', '.join(f'{loss:.4f}' for loss in smoothed(two))}",

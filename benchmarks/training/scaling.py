@@ -50,7 +50,7 @@ LINKS = {
 def main() -> None:
     processes = json.loads((RESULTS / "training_processes.json").read_text())
     compression = json.loads((RESULTS / "training_compression.json").read_text())
-    step_s = float(np.median([run["step_s"] for run in processes["sides"]["one"]]))
+    step_s = float(np.median([run["step_cpu_s"] for run in processes["sides"]["one"]]))
     found: dict[str, Any] = {"cpu": processes["cpu"], "batch": processes["batch"], "step_s": step_s, "links": {}}
     coding = _coding(compression["sides"])
     found["coding_s"] = coding
@@ -76,9 +76,9 @@ def exchange_s(name: str, size: float, count: int, link: Link) -> float:
 
 
 def _coding(sides: dict[str, Any]) -> dict[str, float]:
-    """What coding adds to the exchange of two processes on one machine, where bytes cost next to nothing."""
-    plain = sides["none"]["exchange_s"]
-    return {name: max(0.0, run["exchange_s"] - plain) for name, run in sides.items()}
+    """Seconds of the processor that coding adds to the exchange of two processes on one machine."""
+    plain = sides["none"]["exchange_cpu_s"]
+    return {name: max(0.0, run["exchange_cpu_s"] - plain) for name, run in sides.items()}
 
 
 def _decode_s(size: int) -> float:
@@ -98,8 +98,9 @@ def _page(found: dict[str, Any]) -> str:
         "# What many processes would give",
         "",
         f"`python benchmarks/training/scaling.py`: ResNet-20, {found['batch']} images a process, a step of "
-        f"{found['step_s'] * 1e3:.0f} ms (measured,",
-        f"one thread of {found['cpu']}); networks are assumptions. Images a second and share of n times one process.",
+        f"{found['step_s'] * 1e3:.0f} ms",
+        f"(measured: the processor's time of one thread, {found['cpu']}); networks are assumptions. Images a second and",
+        "the share of n times one process.",
         "",
         f"| network | compression | {' | '.join(f'{n} processes' for n in COUNTS)} |",
         f"|---|---|{'---|' * len(COUNTS)}",

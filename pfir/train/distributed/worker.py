@@ -40,9 +40,18 @@ def main() -> None:
         print(f"worker {rank}: {error}", file=sys.stderr)
         leave(LOST)
     except PfirError as error:
-        write(places.error(rank), json.dumps({"type": type(error).__name__, "text": str(error)}).encode())
         print(f"worker {rank}: {error}", file=sys.stderr)
+        tell_error(places, rank, type(error).__name__, str(error))
         leave(error.exit_code)
+    except Exception as error:
+        said = f"training process {rank} failed: {type(error).__name__}: {error}"
+        tell_error(places, rank, WorkerError.__name__, said)
+        raise
+
+
+def tell_error(places: Places, rank: int, kind: str, text: str) -> None:
+    """Leave the error for the process that waits: a type of `pfir.errors`, and its text."""
+    write(places.error(rank), json.dumps({"type": kind, "text": text}).encode())
 
 
 def take_part(places: Places) -> None:
