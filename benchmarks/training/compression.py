@@ -70,10 +70,10 @@ def _page(found: dict[str, Any]) -> str:
         f"processes with a thread each, gloo over loopback, engine {found['engine']},",
         f"{steps} steps of {found['batch']} images, rate {RATE}. On: {found['cpu']}.",
         f"A gradient has {size / 1e6:.3f} MB in float32; bytes are what one",
-        "process gives to the network in a step, medians. Seconds of the clock take in the wait for the other process and",
-        "for whatever else the machine does; those of the processor are of one process alone.",
+        "process gives to the network in a step, medians. The clock takes in the wait for the other process and for",
+        "whatever else the machine does; the processor's time, in brackets, is that of one process alone.",
         "",
-        "| compression | bytes a step | times fewer | exchange (processor) | step (processor) | loss over tenths of the steps |",
+        "| compression | bytes a step | times fewer | exchange | step | loss over tenths of the steps |",
         "|---|---|---|---|---|---|",
     ]
     for name, run in sides.items():

@@ -2,7 +2,7 @@
 
     python benchmarks/training/scaling.py
 
-Reads benchmarks/results/training_processes.json and training_compression.json; writes training_scaling.json and .md.
+Reads benchmarks/results/training_compression.json, which compression.py writes; writes training_scaling.json and .md.
 """
 
 from __future__ import annotations
@@ -48,10 +48,11 @@ LINKS = {
 
 
 def main() -> None:
-    processes = json.loads((RESULTS / "training_processes.json").read_text())
     compression = json.loads((RESULTS / "training_compression.json").read_text())
-    step_s = float(np.median([run["step_cpu_s"] for run in processes["sides"]["one"]]))
-    found: dict[str, Any] = {"cpu": processes["cpu"], "batch": processes["batch"], "step_s": step_s, "links": {}}
+    plain = compression["sides"]["none"]
+    step_s = plain["step_cpu_s"] - plain["exchange_cpu_s"]
+    batch = compression["batch"] // plain["processes"]
+    found: dict[str, Any] = {"cpu": compression["cpu"], "batch": batch, "step_s": step_s, "links": {}}
     coding = _coding(compression["sides"])
     found["coding_s"] = coding
     for link_name, link in LINKS.items():
@@ -62,7 +63,7 @@ def main() -> None:
                 step_s + coding[name] + (n - 2) * decode_s + exchange_s(name, run["exchange_bytes"], n, link)
                 for n in COUNTS
             ]
-            found["links"][link_name][name] = [processes["batch"] * n / s for n, s in zip(COUNTS, steps, strict=True)]
+            found["links"][link_name][name] = [batch * n / s for n, s in zip(COUNTS, steps, strict=True)]
     write_results("training_scaling", found, _page)
 
 
@@ -97,10 +98,9 @@ def _page(found: dict[str, Any]) -> str:
     lines = [
         "# What many processes would give",
         "",
-        f"`python benchmarks/training/scaling.py`: ResNet-20, {found['batch']} images a process, a step of "
-        f"{found['step_s'] * 1e3:.0f} ms",
-        f"(measured: the processor's time of one thread, {found['cpu']}); networks are assumptions. Images a second and",
-        "the share of n times one process.",
+        f"`python benchmarks/training/scaling.py`: ResNet-20, {found['batch']} images a process, a step of",
+        f"{found['step_s'] * 1e3:.0f} ms (measured: the processor's time of one thread).",
+        f"On: {found['cpu']}. Networks are assumptions. Images a second, and the share of n times one process.",
         "",
         f"| network | compression | {' | '.join(f'{n} processes' for n in COUNTS)} |",
         f"|---|---|{'---|' * len(COUNTS)}",
