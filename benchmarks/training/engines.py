@@ -214,12 +214,17 @@ class _Images(Dataset):
 
 def _student(model: Model, row: Row, feeds: dict[str, np.ndarray]) -> Model:
     """The network with BatchNormalization, after its channels are gone where that is asked for."""
+    pruning: tuple[Pass, ...] = (PruneChannels(macs=KEPT_MACS, criterion="l1"),) if row.pruned else ()
+    return with_batch_norm(model, feeds, *pruning)
+
+
+def with_batch_norm(model: Model, feeds: dict[str, np.ndarray], *passes: Pass) -> Model:
+    """The model after passes, BatchNormalization put back by its activations on these inputs."""
 
     def activations(given, names):
         yield Session(given.until(names)).predict(feeds)
 
-    pruning: tuple[Pass, ...] = (PruneChannels(macs=KEPT_MACS, criterion="l1"),) if row.pruned else ()
-    return run((*pruning, RestoreBatchNorm()), model, Context(activations=activations))[0]
+    return run((*passes, RestoreBatchNorm()), model, Context(activations=activations))[0]
 
 
 def _page(found: dict) -> str:

@@ -232,7 +232,7 @@ class _Run:
         return scores | watched
 
     def _score(self, evaluate: Evaluate, arrays: Arrays, averaged: bool) -> float:
-        score, totals = self._workers.score(lambda: float(evaluate(arrays))), self._totals
+        score, totals = self._workers.number(lambda: float(evaluate(arrays))), self._totals
         better = totals.best_score is None or score > totals.best_score
         if better and self._moments.has_its_zeros(self._progress()):
             totals.best_score, totals.best_epoch, self._best = score, len(totals.curve) + 1, arrays

@@ -25,7 +25,7 @@ class Collective:
         import torch.distributed as dist
 
         self._torch, self._dist = torch, dist
-        self._device = torch.device(_device())
+        self._device = torch.device(device_of())
         with losing_none():
             dist.init_process_group("nccl" if self._device.type == "cuda" else "gloo")
         self.rank, self.count = dist.get_rank(), dist.get_world_size()
@@ -95,7 +95,12 @@ def losing_none() -> Iterator[None]:
         raise WorkerError(f"lost the other workers: {str(error).splitlines()[0]}") from error
 
 
-def _device() -> str:
+def device_of() -> str:
+    """The GPU of this process, from then on PyTorch's current one; `cpu` where there are none.
+
+    Raises:
+        UsageError: There are fewer than processes.
+    """
     import torch
 
     if not torch.cuda.is_available():

@@ -43,9 +43,9 @@ class Group:
         """See Workers."""
         return state_of(self._collective.of_first(b"" if self.rank else packed_state(load())))
 
-    def score(self, evaluate: Callable[[], float]) -> float:
+    def number(self, find: Callable[[], float]) -> float:
         """See Workers."""
-        found = np.array([0.0 if self.rank else evaluate()], np.float64)
+        found = np.array([0.0 if self.rank else find()], np.float64)
         return float(np.frombuffer(self._collective.of_first(found.tobytes()), np.float64)[0])
 
     def forget(self) -> None:

@@ -26,6 +26,11 @@ class Places:
     folder: Path
 
     @property
+    def job(self) -> Path:
+        """What the job is, but for networks and data; it marks the folder as one of a job."""
+        return self.folder / "job.json"
+
+    @property
     def progress(self) -> Path:
         """One JSON line after another, from the first worker."""
         return self.folder / "progress.jsonl"
@@ -71,6 +76,7 @@ class Job:
         compress: How gradients travel.
         evaluates: Whether somebody answers questions for a score.
         watches: Whether somebody answers questions for further figures.
+        began: When its time budget began to run, in seconds since 1970.
     """
 
     graph: TrainingGraph
@@ -79,6 +85,7 @@ class Job:
     compress: str
     evaluates: bool = False
     watches: bool = False
+    began: float = 0.0
 
     def write(self, folder: Path) -> None:
         """Into a folder that exists and is empty.
@@ -97,8 +104,9 @@ class Job:
             "compress": self.compress,
             "evaluates": self.evaluates,
             "watches": self.watches,
+            "began": self.began,
         }
-        (folder / "job.json").write_text(json.dumps(facts, default=dict))
+        Places(folder).job.write_text(json.dumps(facts, default=dict))
 
     @classmethod
     def read(cls, folder: Path) -> Job:
@@ -107,16 +115,15 @@ class Job:
         Raises:
             DataError: The data has changed meanwhile, or cannot be read here.
         """
-        facts = json.loads((folder / "job.json").read_text())
+        facts = json.loads(Places(folder).job.read_text())
         told: dict[str, Any] = {name: _tupled(value) for name, value in facts["graph"].items()}
         told |= {name: _model(folder / f"{name}.onnx") for name in _MODELS}
         given = {name: _tupled(value) for name, value in facts["settings"].items()}
         checkpoint = given.pop("checkpoint")
         mixing = Mixing(**given.pop("mixing"))
         settings = Settings(**given, mixing=mixing, checkpoint=None if checkpoint is None else Path(checkpoint))
-        return cls(
-            TrainingGraph(**told), reopened(folder), settings, facts["compress"], facts["evaluates"], facts["watches"]
-        )
+        rest = (facts["compress"], facts["evaluates"], facts["watches"], facts["began"])
+        return cls(TrainingGraph(**told), reopened(folder), settings, *rest)
 
 
 def _plain(settings: Settings) -> dict[str, Any]:

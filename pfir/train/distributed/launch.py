@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,13 +19,14 @@ from typing import Any
 
 from pfir import errors
 from pfir.data.base import Dataset
-from pfir.errors import PfirError, WorkerError
+from pfir.errors import PfirError, UsageError, WorkerError
 from pfir.ir.training import TrainingGraph
 from pfir.system.children import environment, run_module
 from pfir.train.distributed.job import Job, Places
 from pfir.train.distributed.messages import state_of
 from pfir.train.distributed.processes import Processes
 from pfir.train.distributed.telling import Listener
+from pfir.train.distributed.worker import LOST
 from pfir.train.feeding.teacher import Answers
 from pfir.train.fitting.judges import NOBODY, Judges
 from pfir.train.fitting.progress import Progress
@@ -48,8 +50,8 @@ def fit_in(
     """`fit`, in as many processes as are asked for; in this one where that is one.
 
     Args:
-        processes: How many, how they exchange gradients, and the folder of their job, which is replaced. With several
-            machines it lies where all of them can reach it.
+        processes: How many, how they exchange gradients, and the folder of their job, which is removed at a good end.
+            With several machines it lies where all of them can reach it.
         graph, data, settings, on_progress: As of `fit`; the batch is that of all processes together, and
             progress comes a few times a second.
         judges: As of `fit`; asked in this process.
@@ -57,16 +59,15 @@ def fit_in(
 
     Raises:
         WorkerError: A process ended before its time: which one, how, what to do.
-        TrainingError, UsageError, DataError: As `fit`.
+        UsageError: The folder holds something else than a job; or as `fit`.
+        TrainingError, DataError: As `fit`.
     """
     if not processes.several:
         return fit(graph, data, settings, on_progress, judges, answers=answers)
-    folder = processes.folder
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    began, places = time.time(), _made_anew(processes.folder)
     each = replace(settings, jobs=max(1, settings.threads // processes.count))
-    Job(graph, data, each, processes.compress, judges.evaluate is not None, judges.watch is not None).write(folder)
-    places = Places(folder.absolute())
+    asked = (judges.evaluate is not None, judges.watch is not None)
+    Job(graph, data, each, processes.compress, *asked, began).write(places.folder)
     listener = Listener(places, on_progress, judges)
     with _started(places, processes, each.threads) as launcher:
         while launcher.poll() is None:
@@ -74,10 +75,24 @@ def fit_in(
             time.sleep(_POLL_S)
     listener.listen()
     if launcher.returncode:
-        raise _failure(places, processes, settings)
+        raise failure(places, processes, settings)
     result = _result(places)
-    shutil.rmtree(folder)
+    shutil.rmtree(places.folder)
     return result
+
+
+def _made_anew(folder: Path | None) -> Places:
+    """An empty folder for a job; what an earlier job left there goes."""
+    if folder is None:
+        return Places(Path(tempfile.mkdtemp(prefix="pfir-training-")))
+    places = Places(folder.absolute())
+    if places.job.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty, and holds no training job; name another folder for one")
+    places.job.touch()
+    return places
 
 
 def _result(places: Places) -> Result:
@@ -118,7 +133,7 @@ def _end(launcher: subprocess.Popen[bytes]) -> None:
             launcher.wait()
 
 
-def _failure(places: Places, processes: Processes, settings: Settings) -> PfirError:
+def failure(places: Places, processes: Processes, settings: Settings) -> PfirError:
     """What to raise for a training that ended before its time."""
     if not places.failure.exists():
         return WorkerError(f"torchrun ended before the training did: {_last_line(places.log)}")
@@ -127,11 +142,17 @@ def _failure(places: Places, processes: Processes, settings: Settings) -> PfirEr
     if places.error(rank).exists():
         error = json.loads(places.error(rank).read_text())
         return getattr(errors, error["type"])(error["text"])
-    how = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
-    said = f" ({_last_line(places.log)})" if code > 0 else ""
+    which = f"training process {rank}" + ("" if processes.torchrun else f" of {processes.count}")
     kept = settings.checkpoint is not None and settings.checkpoint.exists()
     do = "go on from the last checkpoint with --resume, with any --nproc" if kept else "there is no checkpoint yet"
-    return WorkerError(f"training process {rank} of {processes.count} {how}{said}; {do}")
+    return WorkerError(f"{which} {_end_of(code, places.log)}; {do}")
+
+
+def _end_of(code: int, log: Path) -> str:
+    """How a process with this exit code ended, as the system counts them: below zero by a signal."""
+    if code == LOST:
+        return "ended because one on another machine did"
+    return f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code} ({_last_line(log)})"
 
 
 def _signal_name(number: int) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from pfir.train.distributed.job import Places
@@ -24,15 +25,17 @@ def main() -> None:
     try:
         run(parse_args(sys.argv[3:]))
     except ChildFailedError as error:
-        rank, failure = min(error.failures.items(), key=lambda pair: _rank_of_blame(pair[1].exitcode, pair[0]))
-        told = {"rank": rank, "code": failure.exitcode}
+        codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
+        rank = to_blame(codes)
+        told = {"rank": rank, "code": codes[rank]}
         write(Places(Path(sys.argv[1])).failure, json.dumps(told).encode())
         sys.exit(1)
 
 
-def _rank_of_blame(code: int, rank: int) -> tuple[int, int]:
-    """Those that ended for the sake of others come last."""
-    return (2 if code == LOST else 1 if code == -signal.SIGTERM else 0, rank)
+def to_blame(codes: Mapping[int, int]) -> int:
+    """The worker whose end ended the others, by their exit codes; those that ended for the sake of others come last."""
+    after = {LOST: 2, -signal.SIGTERM: 1}
+    return min(codes, key=lambda rank: (after.get(codes[rank], 0), rank))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ class Processes:
         count: On this machine, >= 1.
         compress: How gradients travel, one of `compression.choice.COMPRESSIONS`.
         torchrun: Further options of torchrun, as for several machines.
-        folder: For the files that they read and write.
+        folder: For the files that they read and write; None for a temporary one.
 
     Raises:
         UsageError: A value is out of range, says nothing with one process, or needs PyTorch where it is missing.
@@ -28,7 +28,7 @@ class Processes:
     count: int = 1
     compress: str = NONE
     torchrun: str = ""
-    folder: Path = Path()
+    folder: Path | None = None
 
     def __post_init__(self) -> None:
         check_compression(self.compress)

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -20,10 +21,13 @@ from pfir.train.distributed.messages import packed_state
 from pfir.train.distributed.share import divisible
 from pfir.train.distributed.telling import Teller, write
 from pfir.train.fitting.judges import Judges
+from pfir.train.settings import Settings
 from pfir.train.trainer import Result, fit
 
 LOST = 75
 """Exit code of a worker that ends because another one did: EX_TEMPFAIL of sysexits.h."""
+LEAST_S = 1.0
+"""Of training, however long it took to start."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -37,29 +41,43 @@ def main() -> None:
         print(f"worker {rank}: {error}", file=sys.stderr)
         leave(LOST)
     except PfirError as error:
-        write(places.error(rank), json.dumps({"type": type(error).__name__, "text": str(error)}).encode())
         print(f"worker {rank}: {error}", file=sys.stderr)
+        tell_error(places, rank, type(error).__name__, str(error))
         leave(error.exit_code)
+    except Exception as error:
+        said = f"training process {rank} failed: {type(error).__name__}: {error}"
+        tell_error(places, rank, WorkerError.__name__, said)
+        raise
+
+
+def tell_error(places: Places, rank: int, kind: str, text: str) -> None:
+    """Leave the error for the process that waits: a type of `pfir.errors`, and its text."""
+    write(places.error(rank), json.dumps({"type": kind, "text": text}).encode())
 
 
 def take_part(places: Places) -> None:
     """Train; the first worker leaves the result."""
     collective = Collective()
     job = Job.read(places.folder)
-    asked = job.settings.batch
-    job = replace(job, settings=replace(job.settings, batch=divisible(asked, collective.count)))
     group, teller = Group(collective, hook_named(job.compress, job.settings.seed)), Teller(places)
+    spent_s = group.number(lambda: time.time() - job.began)
+    settings = shared(job.settings, group.count, spent_s)
     told = None if group.rank else teller.progress
     evaluate, watch = teller.score if job.evaluates else None, teller.watch if job.watches and not group.rank else None
-    result = fit(job.graph, job.data, job.settings, told, Judges(evaluate, watch), group)
-    if job.settings.batch != asked:
-        note = (
-            f"a batch has {job.settings.batch} samples in place of {asked}, as many for each of {group.count} workers"
-        )
+    result = fit(job.graph, job.data, settings, told, Judges(evaluate, watch), group)
+    if settings.batch != job.settings.batch:
+        note = f"a batch has {settings.batch} samples in place of {job.settings.batch}, equally many for each process"
         result = replace(result, notes=(*result.notes, note))
     if not group.rank:
         write(places.result, packed_state(state_with(result)))
     collective.close()
+
+
+def shared(settings: Settings, count: int, spent_s: float) -> Settings:
+    """The settings with a batch that so many workers can share, and what is left of the time budget."""
+    budget = settings.time_budget_s
+    left = None if budget is None else max(budget - spent_s, LEAST_S)
+    return replace(settings, batch=divisible(settings.batch, count), time_budget_s=left)
 
 
 def state_with(result: Result) -> State:

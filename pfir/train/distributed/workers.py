@@ -36,8 +36,8 @@ class Workers(Protocol):
     def state(self, load: Callable[[], State | None]) -> State | None:
         """What the first worker loads."""
 
-    def score(self, evaluate: Callable[[], float]) -> float:
-        """What the first worker finds."""
+    def number(self, find: Callable[[], float]) -> float:
+        """What the first worker finds, which alone looks for it."""
 
     def forget(self) -> None:
         """Drop what is left of earlier gradients: the training goes on from another point."""
@@ -56,9 +56,9 @@ class Alone:
         """See Workers."""
         return load()
 
-    def score(self, evaluate: Callable[[], float]) -> float:
+    def number(self, find: Callable[[], float]) -> float:
         """See Workers."""
-        return evaluate()
+        return find()
 
     def forget(self) -> None:
         """See Workers."""

@@ -16,6 +16,7 @@ from pfir.passes.pruning.prune_channels import RATIO
 from pfir.passes.sparsity.sparsify_weights import SparsifyWeights
 from pfir.report.progress import Silent
 from pfir.run.evaluate import evaluate
+from pfir.train.distributed.processes import Processes
 from pfir.train.settings import Settings
 from tests.support.jobs import write_data
 from tests.support.small_nets import after_conv
@@ -47,6 +48,19 @@ def test_training_brings_the_student_nearer_to_its_teacher(job):
     assert tuned.settings["epochs"] == 6 == len(tuned.curve)
     assert after.divergence < before.divergence
     assert tuned.curve[-1].loss < tuned.curve[0].loss
+
+
+def test_two_processes_train_the_student_as_one_does(job, tmp_path):
+    pytest.importorskip("torch", reason="processes are joined by torch.distributed")
+    found, samples, pruned = job
+    how = FineTuning(2, None, jobs=2)
+    several = dataclasses.replace(how, processes=Processes(2), folder=tmp_path / "training")
+    one, two = (
+        fine_tune(pruned, found.candidates.model, samples, found.activations, h, Silent()) for h in (how, several)
+    )
+    assert [e.loss for e in two.curve] == pytest.approx([e.loss for e in one.curve], rel=1e-4)
+    ours, theirs = (m.model.initializers() for m in (two, one))
+    assert all(np.allclose(ours[n].values, t.values, atol=1e-3) for n, t in theirs.items())
 
 
 def test_without_data_training_on_ever_new_inputs_brings_it_nearer_on_unseen_ones(model):

@@ -1,8 +1,12 @@
 """Training in processes that torchrun starts: what one learns, and what becomes of them when one dies."""
 
 import dataclasses
+import json
 import os
 import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +15,10 @@ import pytest
 
 pytest.importorskip("torch", reason="processes are joined by torch.distributed")
 
-from pfir.errors import DataError, WorkerError
+from pfir.errors import DataError, UsageError, WorkerError
 from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher
-from pfir.train.distributed.launch import fit_in
+from pfir.train.distributed.job import Places
+from pfir.train.distributed.launch import failure, fit_in
 from pfir.train.distributed.processes import ONE, Processes
 from pfir.train.fitting.judges import Judges
 from pfir.train.settings import Settings
@@ -21,6 +26,7 @@ from pfir.train.trainer import fit
 from tests.support.samples import kinds_of_images
 from tests.support.small_nets import classifier
 
+ROOT = Path(__file__).resolve().parents[3]
 FAST = Settings(epochs=4, batch=32, learning_rate=0.1, jobs=2, clip=None)
 TWO = Processes(2)
 
@@ -29,12 +35,16 @@ def graph_of(frozen=True):
     return attach_teacher(classifier(), None, DistillationSettings(label_weight=1.0, frozen_batch_norm=frozen))
 
 
+def at(folder, processes=TWO):
+    return dataclasses.replace(processes, folder=folder)
+
+
 def near(a, b, within=1e-6):
     return a.keys() == b.keys() and all(np.abs(a[n] - b[n]).max() < within for n in a)
 
 
 def test_one_process_is_this_one(tmp_path):
-    result = fit_in(ONE, tmp_path / "job", graph_of(), kinds_of_images(), FAST)
+    result = fit_in(at(tmp_path / "job", ONE), graph_of(), kinds_of_images(), FAST)
     assert near(result.arrays, fit(graph_of(), kinds_of_images(), FAST).arrays, 1e-30)
     assert not (tmp_path / "job").exists()
 
@@ -45,8 +55,7 @@ def test_two_processes_with_half_the_batch_each_are_one_with_all_of_it(tmp_path)
     one = fit(graph_of(frozen=False), kinds_of_images(128), settings, judges=Judges(lambda a: next(scores)))
     scores = iter([0.1, 0.9, 0.3, 0.2])
     two = fit_in(
-        TWO,
-        tmp_path / "job",
+        at(tmp_path / "job"),
         graph_of(frozen=False),
         kinds_of_images(128),
         settings,
@@ -61,9 +70,9 @@ def test_two_processes_with_half_the_batch_each_are_one_with_all_of_it(tmp_path)
 
 def test_low_rank_gradients_teach_both_processes_the_same_by_either_engine(tmp_path):
     settings = dataclasses.replace(FAST, epochs=10, learning_rate=0.05, engine="torch", batch=31)
-    found = fit_in(Processes(2, "powersgd"), tmp_path / "job", graph_of(), kinds_of_images(), settings)
+    found = fit_in(at(tmp_path / "job", Processes(2, "powersgd")), graph_of(), kinds_of_images(), settings)
     assert found.engine == "torch" and found.curve[-1]["loss"] < 0.8 * found.curve[0]["loss"]
-    assert found.notes == ("a batch has 32 samples in place of 31, as many for each of 2 workers",)
+    assert found.notes == ("a batch has 32 samples in place of 31, equally many for each process",)
 
 
 def test_a_worker_that_is_killed_ends_the_job_with_one_line_and_another_number_goes_on(tmp_path):
@@ -76,7 +85,7 @@ def test_a_worker_that_is_killed_ends_the_job_with_one_line_and_another_number_g
             os.kill(max(victims), signal.SIGKILL)
 
     with pytest.raises(WorkerError, match=r"^training process \d of 2 was killed by SIGKILL; go on from the last .*$"):
-        fit_in(TWO, tmp_path / "job", graph_of(), kinds_of_images(), settings, kill)
+        fit_in(at(tmp_path / "job"), graph_of(), kinds_of_images(), settings, kill)
     assert len(victims) == 2 and not any(map(psutil.pid_exists, victims))
     rest = dataclasses.replace(settings, jobs=1)
 
@@ -85,7 +94,7 @@ def test_a_worker_that_is_killed_ends_the_job_with_one_line_and_another_number_g
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit_in(ONE, tmp_path / "job", graph_of(), kinds_of_images(), rest, stop)
+        fit_in(at(tmp_path / "job", ONE), graph_of(), kinds_of_images(), rest, stop)
     assert steps[0] > 3
 
 
@@ -97,19 +106,57 @@ def test_an_interrupted_job_leaves_no_process_behind(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit_in(TWO, tmp_path / "job", graph_of(), kinds_of_images(), dataclasses.replace(FAST, epochs=4000), interrupt)
+        fit_in(at(tmp_path / "job"), graph_of(), kinds_of_images(), dataclasses.replace(FAST, epochs=4000), interrupt)
     assert len(found) == 2 and not any(map(psutil.pid_exists, found))
 
 
 def test_an_error_of_ours_in_a_worker_is_raised_here(tmp_path):
     data = kinds_of_images(labelled=False)
     with pytest.raises(DataError, match="the loss needs labels"):
-        fit_in(TWO, tmp_path / "job", graph_of(), data, FAST)
+        fit_in(at(tmp_path / "job"), graph_of(), data, FAST)
 
 
 def test_options_that_torchrun_does_not_know_are_told(tmp_path):
     with pytest.raises(WorkerError, match="torchrun ended before the training did: .*"):
-        fit_in(Processes(2, torchrun="--nodes-of-mine 2"), tmp_path / "job", graph_of(), kinds_of_images(), FAST)
+        fit_in(at(tmp_path / "job", Processes(2, torchrun="--nodes-of-mine 2")), graph_of(), kinds_of_images(), FAST)
+
+
+def test_processes_started_by_hand_join_those_of_another_machine(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torchrun = f"--nnodes 2 --rdzv-backend c10d --rdzv-endpoint 127.0.0.1:{port} --local-addr 127.0.0.1"
+    worker = ["-m", "pfir.train.distributed.worker", str(tmp_path / "job")]
+    other = [sys.executable, "-m", "torch.distributed.run", *torchrun.split(), "--nproc-per-node", "1", *worker]
+    with subprocess.Popen(other, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as joining:
+        try:
+            found = fit_in(at(tmp_path / "job", Processes(1, torchrun=torchrun)), graph_of(), kinds_of_images(), FAST)
+        finally:
+            joining.terminate()
+    assert near(found.arrays, fit(graph_of(), kinds_of_images(), FAST).arrays)
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(UsageError, match="is not empty, and holds no training job"):
+        fit_in(at(tmp_path), graph_of(), kinds_of_images(), FAST)
+    assert (tmp_path / "mine.txt").exists()
+
+
+@pytest.mark.parametrize(
+    "code,said",
+    [
+        (75, "training process 1 of 2 ended because one on another machine did"),
+        (-64, "was killed by signal 64|was killed by SIGRTMAX"),
+        (3, r"ended with exit code 3 \(it said this\)"),
+    ],
+)
+def test_a_failure_says_how_a_process_ended(tmp_path, code, said):
+    places = Places(tmp_path)
+    places.log.write_text("something\nit said this\n\n")
+    places.failure.write_text(json.dumps({"rank": 1, "code": code}))
+    with pytest.raises(WorkerError, match=f"{said}.*; there is no checkpoint yet"):
+        raise failure(places, TWO, FAST)
 
 
 def workers_of(job: Path) -> list[int]:
