@@ -13,7 +13,7 @@ from pfir.ir.edit import remove_dead
 from pfir.ir.model import Model
 from pfir.ir.shapes import infer_shapes
 from pfir.ir.training import TrainingGraph, trainable_initializers
-from pfir.passes.distillation.attach_teacher import DistillationSettings, Terms
+from pfir.passes.distillation.attach_teacher import Terms
 from pfir.passes.distillation.head import Head, head_of
 
 ADAPTOR = "pfir_adaptor"
@@ -80,7 +80,7 @@ def mimicry(
         features, trainable = _adapted(student, features, ours, theirs, start), (*trainable, ADAPTOR, f"{ADAPTOR}_bias")
     terms = Terms(student.graph, teacher)
     terms.match([(features, theirs.features)], 1.0)
-    graph = terms.finish(student, trainable, DistillationSettings(frozen_batch_norm=frozen_batch_norm))
+    graph = terms.finish(student, trainable, frozen_batch_norm)
     return Mimicry(_without_head(graph), ours, theirs)
 
 
