@@ -24,8 +24,9 @@ from pfir.train.settings import Settings
 
 HOST = "host"
 GAINING, SAVED_S = "conv3x3", 8e-12
-"""The family of kernels that are faster than ONNX Runtime's, and seconds that a multiply-accumulate of theirs takes less:
-ResNet-20, 40 million of them, 0.45 ms of processor time in place of 0.79. A MobileNet gains nothing, 0.34 and 0.25."""
+"""The family of kernels that are faster than ONNX Runtime's, and seconds that a multiply-accumulate of theirs takes
+less: ResNet-20, 40 million of them, 0.45 ms of processor time in place of 0.79. A MobileNet gains nothing, 0.34 and
+0.25."""
 BUILD_S = 0.5
 """Seconds that a different kernel takes to build: ResNet-56 7 s, EfficientNet-Lite0 13 s."""
 WORTH = 2.0

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from pfir.ir.training import TrainingGraph
+from pfir.system.memory import keep_freed
 from pfir.train.engines.base import Arrays
 from pfir.train.engines.pytorch.graph import Calls, calls_of
 from pfir.train.flat import FlatBuffer
@@ -23,6 +24,8 @@ class TorchEngine:
     def __init__(self) -> None:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.cuts = self._device.type == "cpu"
+        if self.cuts:
+            keep_freed()
 
     def build(self, graph: TrainingGraph) -> TorchProgram:
         """See Engine."""
