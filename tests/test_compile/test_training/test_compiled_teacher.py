@@ -15,7 +15,7 @@ from pfir.run.session import Session
 from pfir.train.settings import Settings
 from pfir.train.trainer import fit
 from tests.support.samples import kinds_of_images
-from tests.support.small_nets import classifier
+from tests.support.small_nets import classifier, dense_layers
 
 TEACHER = classifier(seed=1, norm=False)
 FAST = Settings(epochs=2, batch=16, jobs=1)
@@ -53,6 +53,11 @@ def test_a_short_training_does_without(backend, monkeypatch):
     monkeypatch.setattr(type(backend), "build", None)
     assert _answers(backend, samples=1000) is None
     assert _answers(backend, settings=replace(FAST, time_budget_s=0.1)) is None
+
+
+def test_a_teacher_without_such_convolutions_stays_with_onnxruntime(backend, monkeypatch):
+    monkeypatch.setattr(type(backend), "build", None)
+    assert _answers(backend, teacher=dense_layers()) is None
 
 
 def test_a_backend_that_is_onnxruntime_or_refuses_leaves_the_teacher_to_it(backend, monkeypatch):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pfir.ir.training import TrainingGraph
+from pfir.system.memory import keep_freed
 from pfir.train.engines.base import Arrays
 from pfir.train.engines.pytorch.graph import Calls, calls_of
 from pfir.train.flat import FlatBuffer
@@ -25,6 +26,8 @@ class TorchEngine:
     def __init__(self) -> None:
         self._device = _device()
         self.cuts = self._device.type == "cpu"
+        if self.cuts:
+            keep_freed()
 
     def build(self, graph: TrainingGraph) -> TorchProgram:
         """See Engine."""
