@@ -62,6 +62,8 @@ class Masks:
             return
         self._done = due
         for name, final in growth.sparsity.items():
+            if name not in self._names:
+                continue
             start = min(self._start[name], final)
             share = final + (start - final) * (1 - due / growth.updates) ** 3
             view, keep = self._parameters.views[name], self._keep.views[name]

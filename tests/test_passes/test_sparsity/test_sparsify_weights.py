@@ -172,6 +172,7 @@ def test_a_field_out_of_range_is_refused(fields, said):
         ({"sparsity": 0.5, "reconstruct": True}, "reconstruct=true needs calibration data"),
         ({"sparsity": 0.5, "distribution": "dp"}, "distribution=dp needs calibration data"),
         ({"sparsity": 0.5, "criterion": "movement"}, "movement needs gradients"),
+        ({"sparsity": 0.5, "gradual": True}, "gradual=true needs training"),
         ({"sparsities": (("iner", 0.5),)}, "no layer that may become sparse is called iner; there are inner"),
     ],
 )
