@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pfir.errors import FrontendError, Infeasible, UsageError
+from pfir.frontends import load
 from pfir.ir.weights import numbers
 from pfir.passes.base import Context
 from pfir.passes.pipeline import run as run_passes
@@ -11,6 +12,8 @@ from pfir.passes.sparsity.criteria import CRITERIA
 from pfir.passes.sparsity.sparsify_weights import SPARSITY, SparsifyWeights
 from pfir.passes.spec import format_pass, parse
 from tests.support.calibration import context, outputs, samples
+from tests.support.jobs import run as compile_job
+from tests.support.jobs import short_runs, write_data, write_model
 from tests.support.net import parsed, random
 from tests.support.runs import assert_valid
 from tests.support.small_nets import dense_layers, linear, residual, separable, two_convolutions
@@ -120,6 +123,15 @@ def test_integers_become_the_zero_point_and_the_others_stay(pattern):
         before, after = (numbers(next(n for n in m.nodes() if n.name == node).inputs[1]) for m in (quantized, made))
         assert np.mean(after == 0) >= 0.5 and np.array_equal(after[after != 0], before[after != 0])
     assert_valid(made)
+
+
+def test_compile_trains_what_is_left_and_delivers_the_zeros(tmp_path):
+    model, data = write_model(tmp_path), write_data(tmp_path)
+    with short_runs():
+        compile_job(model, tmp_path / "out", passes="sparsify-weights{sparsity=0.5}", epochs=1, data=str(data))
+    made = load(tmp_path / "out" / "model.onnx")
+    shares = [np.mean(held.values == 0) for held in made.initializers().values() if held.values.ndim > 1]
+    assert sorted(shares) == [0, 0.5, 0.5, 0.5] and made.provenance[-1] == "fine-tune"
 
 
 def test_a_search_may_choose_the_share():
