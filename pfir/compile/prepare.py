@@ -88,7 +88,14 @@ def prepare(request: Request, lanes: int) -> Prepared:
     baseline, _ = run(BASELINE, model, Context())
     give_biases(baseline)
     early = EarlySamples(request, baseline, model)
-    context = Context(early.activations, early.gradients, keep=request.keep, only=request.only, seed=request.seed)
+    context = Context(
+        activations=early.activations,
+        gradients=early.gradients,
+        train=early.train,
+        keep=request.keep,
+        only=request.only,
+        seed=request.seed,
+    )
     start, _ = run(first, baseline, context)
     texts = tuple(format_pass(p) for p in (*BASELINE, *first))
     is_compressed = any(p.compresses and format_pass(p) in start.provenance for p in first)

@@ -10,9 +10,11 @@ import numpy as np
 from pfir.compile.calibration.samples import open_samples
 from pfir.compile.request import Request
 from pfir.compile.training.gradients import LossGradients
+from pfir.compile.training.learning import Learning
 from pfir.data.base import Dataset
 from pfir.ir.model import Model
 from pfir.ir.shapes import fix_sizes
+from pfir.ir.training import TrainingGraph
 from pfir.run.activations import activations
 
 BATCH = 16
@@ -38,6 +40,11 @@ class EarlySamples:
         """As `Context.gradients`."""
         samples = self._calibration
         return LossGradients(self._model, samples, len(samples), self._request.engine)(model, names)
+
+    def train(self, graph: TrainingGraph) -> Mapping[str, np.ndarray]:
+        """As `Context.train`."""
+        asked = self._request
+        return Learning(self._model, self._calibration, asked.seed, engine=asked.engine).train(graph)
 
     @cached_property
     def _calibration(self) -> Dataset:

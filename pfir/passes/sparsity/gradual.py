@@ -42,7 +42,7 @@ def train_sparse(model: Model, growth: Growth, context: Context) -> bool:
         UsageError: The context cannot train.
     """
     if context.train is None:
-        raise UsageError("gradual=true needs training on calibration data: give --data to pfir opt")
+        raise UsageError("gradual=true needs training on calibration data, and none was given (--data)")
     if not growth.sparsity:
         return False
     held = model.initializers()

@@ -61,7 +61,7 @@ class SparsifyWeights(Pass):
             same relative to each layer; dp, the least sum of the layers' output errors, by dynamic programming.
         reconstruct: Whether what stays is solved for by least squares, whatever the criterion.
         gradual: Whether zeros spread during a training of some steps with the model as its own teacher, the least
-            first, whatever the criterion; where the caller can train, as `pfir opt` does.
+            first, whatever the criterion.
         sparsities: Share of zeros by name of the layer, instead; 0 leaves it dense. Without `sparsity` layers that are
             not named stay dense.
 

@@ -9,6 +9,7 @@ from pfir.compile.calibration import early_samples
 from pfir.compile.calibration.early_samples import EarlySamples
 from pfir.compile.calibration.samples import open_samples
 from pfir.compile.prepare import fixed
+from pfir.passes.distillation.attach_teacher import attach_teacher
 from tests.support.jobs import request, small_net, write_data, write_model
 
 
@@ -31,3 +32,11 @@ def test_gradients_are_of_the_weights_that_are_named(tmp_path):
     asked = request(Path("x"), tmp_path / "out", data=str(write_data(tmp_path)))
     found = EarlySamples(asked, model, model).gradients(model, [name])
     assert list(found) == [name] and found[name].any()
+
+
+def test_a_graph_is_trained_on_them(tmp_path):
+    model = small_net()
+    asked = request(Path("x"), tmp_path / "out", data=str(write_data(tmp_path)))
+    graph = attach_teacher(model, small_net(seed=1))
+    learnt = EarlySamples(asked, model, model).train(graph)
+    assert any(not np.array_equal(learnt[n], model.initializers()[n].values) for n in graph.trainable)
