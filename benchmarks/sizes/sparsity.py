@@ -82,7 +82,7 @@ class Subject:
 
 SUBJECTS = {
     "keywords": Subject("mltk_keyword_spotting_fp32.onnx", range=Range((100.0,), (50.0,))),
-    "resnet56": Subject("resnet56_cifar10_fp32.onnx", "cifar10", CIFAR, calibration=256, judging=2000),
+    "resnet56": Subject("resnet56_cifar10_fp32.onnx", "cifar10", CIFAR, calibration=256, judging=1000),
     "efficientnet": Subject(
         "efficientnet_lite0_in1k_fp32_static.onnx", "imagenet_sample_500.zip", "mean=127,std=128,resize=256,crop=224"
     ),

@@ -10,6 +10,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.backends import known_backend
+from pfir.compile.calibration.early_samples import EarlySamples
 from pfir.compile.request import AUTO_PRECISION, Request
 from pfir.errors import UsageError
 from pfir.frontends import load
@@ -91,7 +92,15 @@ def prepare(request: Request, lanes: int) -> Prepared:
     check_finite(model)
     baseline, _ = run(BASELINE, model, Context())
     give_biases(baseline)
-    context = Context(keep=request.keep, only=request.only, seed=request.seed)
+    early = EarlySamples(request, baseline, model)
+    context = Context(
+        activations=early.activations,
+        gradients=early.gradients,
+        train=early.train,
+        keep=request.keep,
+        only=request.only,
+        seed=request.seed,
+    )
     start, _ = run(first, baseline, context)
     texts = tuple(format_pass(p) for p in (*BASELINE, *first))
     is_compressed = any(p.compresses and format_pass(p) in start.provenance for p in first)

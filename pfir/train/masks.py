@@ -22,7 +22,8 @@ class Masks:
         names = dict.fromkeys((*graph.masked, *(graph.growth.sparsity if graph.growth else ())))
         self._growth, self._parameters = graph.growth, parameters
         self._names = tuple(name for name in names if name in parameters.views)
-        self._keep = FlatBuffer({name: np.ones_like(view) for name, view in parameters.views.items()})
+        places = parameters.views if self._names else {}
+        self._keep = FlatBuffer({name: np.ones_like(view) for name, view in places.items()})
         self._start = {name: _zeros(parameters.views[name]) for name in self._names}
         self._done = 0
         self.look()
@@ -66,6 +67,8 @@ class Masks:
             return
         self._done = due
         for name, final in growth.sparsity.items():
+            if name not in self._names:
+                continue
             start = min(self._start[name], final)
             share = final + (start - final) * (1 - due / growth.updates) ** 3
             view, keep = self._parameters.views[name], self._keep.views[name]

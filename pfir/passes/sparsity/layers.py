@@ -73,30 +73,54 @@ def sparse_layers(model: Model, pattern: Pattern, context: Context) -> tuple[lis
     Layers are Conv, ConvTranspose, Gemm and MatMul with a constant matrix of floats, or of integers that a
     DequantizeLinear turns to floats.
     """
-    shared: dict[str, list[LinearLayer]] = {}
-    for layer in _layers(model):
-        shared.setdefault(_constant(layer).name, []).append(layer)
+    shared: dict[str, list[_Use]] = {}
+    for use in _uses(model):
+        shared.setdefault(use.constant.name, []).append(use)
     found: list[SparseLayer] = []
     reasons: Reasons = {}
     holding = held(model.graph)
-    for tensor, layers in shared.items():
-        layer = None if tensor in holding else _shared(tensor, layers)
-        reason = "their weights are read elsewhere, too" if layer is None else _reason(layer, layers, pattern, context)
+    for tensor, uses in shared.items():
+        layer = None if tensor in holding else _shared(uses)
+        reason = "their weights are read elsewhere, too" if layer is None else _reason(layer, uses, pattern, context)
         if reason or layer is None:
-            reasons.setdefault(reason, []).extend(each.node.name for each in layers)
+            reasons.setdefault(reason, []).extend(use.layer.node.name for use in uses)
         else:
             found.append(layer)
     return found, reasons
 
 
-def _layers(model: Model) -> Iterator[LinearLayer]:
+@dataclass(frozen=True, eq=False)
+class _Use:
+    """A layer with the initializer of its weight, what its numbers stand for, and what stands for zero."""
+
+    layer: LinearLayer
+    constant: gs.Constant
+    weight: np.ndarray
+    zero: np.ndarray
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether outputs are products of what is read with rows of the weight."""
+        operator = self.layer.operator.weight
+        first = operator is None or self.layer.place != operator.place
+        return not (first or self.layer.is_transposed or self.layer.turns_data)
+
+
+def _uses(model: Model) -> Iterator[_Use]:
     for node in model.nodes():
         layer = plain_layer(node)
-        if layer is not None and _constant(layer) is not None:
-            weight = numbers(layer.weight)
-            fits = weight is not None and (weight.ndim > 2 if layer.is_convolution else weight.ndim == 2)
-            if fits and weight.size and weight.dtype in (np.float16, np.float32, np.float64):
-                yield layer
+        constant = None if layer is None else _constant(layer)
+        if layer is None or constant is None:
+            continue
+        weight = numbers(layer.weight)
+        zero = np.zeros(()) if constant is layer.weight else zero_of(layer.weight.inputs[0], 0, constant.shape)
+        if weight is not None and zero is not None and _is_matrix(layer, weight):
+            yield _Use(layer, constant, weight, zero)
+
+
+def _is_matrix(layer: LinearLayer, weight: np.ndarray) -> bool:
+    fits = weight.ndim > 2 if layer.is_convolution else weight.ndim == 2
+    return fits and weight.size > 0 and weight.dtype.kind == "f"
 
 
 def _constant(layer: LinearLayer) -> gs.Constant | None:
@@ -106,22 +130,24 @@ def _constant(layer: LinearLayer) -> gs.Constant | None:
     return tensor if isinstance(tensor, gs.Constant) else None
 
 
-def _shared(tensor: str, layers: list[LinearLayer]) -> SparseLayer | None:
+def _shared(uses: list[_Use]) -> SparseLayer | None:
     """The weight of these layers; None where others read it, or they read it in different ways."""
-    first = layers[0]
-    constant = _constant(first)
-    if len({(x.layout, x.operator.form) for x in layers}) > 1 or len(_readers(constant)) > len(layers):
+    first = uses[0]
+    kinds = {(use.layer.layout, use.layer.operator.form) for use in uses}
+    if len(kinds) > 1 or len(_readers(first.constant)) > len(uses):
         return None
-    weight = numbers(first.weight)
-    alone = len(layers) == 1 and constant is first.weight
-    uses = tuple(_matrix(x, tensor, weight.shape, own_bias(x) if alone else {}) for x in layers)
-    step = producer(first.weight)
-    zero = np.zeros(()) if step is None else zero_of(step, 0, weight.shape)
-    usual = first.place == first.operator.weight.place and not first.is_transposed
-    measurable = usual and not any(x.turns_data for x in layers)
-    names = tuple(x.node.name for x in layers)
-    matrix = uses[0].matrix(weight)
-    return SparseLayer(tensor, names, uses, matrix, zero, constant is not first.weight, measurable)
+    is_integer = first.constant is not first.layer.weight
+    alone = len(uses) == 1 and not is_integer
+    matrices = tuple(_matrix(use, own_bias(use.layer) if alone else {}) for use in uses)
+    return SparseLayer(
+        first.constant.name,
+        tuple(use.layer.node.name for use in uses),
+        matrices,
+        matrices[0].matrix(first.weight),
+        first.zero,
+        is_integer,
+        all(use.is_usual for use in uses),
+    )
 
 
 def _readers(constant: gs.Constant) -> list[gs.Node]:
@@ -130,20 +156,21 @@ def _readers(constant: gs.Constant) -> list[gs.Node]:
     return [node for nodes in through for node in nodes]
 
 
-def _matrix(layer: LinearLayer, tensor: str, shape: tuple[int, ...], bias: dict) -> ConsumerMatrix:
+def _matrix(use: _Use, bias: dict) -> ConsumerMatrix:
+    layer, shape = use.layer, use.weight.shape
     windows = layer.windows(shape[2:]) if layer.is_convolution else Windows()
     channels = shape[layer.input_axis] // (layer.layout.groups if layer.layout.inputs_first else 1)
-    names = layer.node.name, tensor, layer.data.name
+    names = layer.node.name, use.constant.name, layer.data.name
     axes = layer.data_axis, layer.result_axis
     return ConsumerMatrix(*names, layer.layout, channels, *axes, windows=windows, **bias)
 
 
-def _reason(layer: SparseLayer, layers: list[LinearLayer], pattern: Pattern, context: Context) -> str:
+def _reason(layer: SparseLayer, uses: list[_Use], pattern: Pattern, context: Context) -> str:
     """Why a weight stays dense; empty where it need not."""
-    if any(x.node.name in context.keep for x in layers):
+    if any(name in context.keep for name in layer.nodes):
         return "they are to be kept"
-    if context.only and not any(x.node.name in context.only for x in layers):
+    if context.only and not any(name in context.only for name in layer.nodes):
         return "others are named by --only"
-    if layers[0].is_convolution and layer.uses[0].channels < FEWEST_CHANNELS:
+    if uses[0].layer.is_convolution and layer.uses[0].channels < FEWEST_CHANNELS:
         return f"their outputs sum fewer than {FEWEST_CHANNELS} channels"
     return pattern.refusal(layer.weight.shape[1], layer.weight.shape[2], layer.taps)

@@ -17,6 +17,7 @@ from pfir.passes.base import Change, Context, Pass
 from pfir.passes.pruning.moments import Moments, gather
 from pfir.passes.sparsity.criteria import CRITERIA, MEASURED, reconstructed
 from pfir.passes.sparsity.distribution import DISTRIBUTIONS, Shares
+from pfir.passes.sparsity.gradual import growth_of, train_sparse
 from pfir.passes.sparsity.layers import Reasons, SparseLayer, sparse_layers
 from pfir.passes.sparsity.movement import movements
 from pfir.passes.sparsity.patterns import UNSTRUCTURED, Pattern, parse_pattern
@@ -54,10 +55,13 @@ class SparsifyWeights(Pass):
         pattern: unstructured; N:M (2:4), of M input channels side by side N stay at each tap; blocks ROWSxCOLUMNS of
             outputs x (input, tap), as 1x4 and 4x1; channel-vectors, which are whole filter slices.
         criterion: magnitude; movement, by gradients; wanda, by magnitude times the norm of what is multiplied; obc
-            and sparsegpt, by which the others make up for each that goes. All but magnitude need data.
+            and sparsegpt, by which the others make up for each that goes. All but magnitude need data; layers of more
+            than 4608 weights an output and transposed convolutions go by magnitude all the same.
         distribution: How the sparsity is divided: uniform; global, by magnitude over all layers; lamp, which is the
             same relative to each layer; dp, the least sum of the layers' output errors, by dynamic programming.
         reconstruct: Whether what stays is solved for by least squares, whatever the criterion.
+        gradual: Whether zeros spread during a training of some steps with the model as its own teacher, the least
+            first, whatever the criterion.
         sparsities: Share of zeros by name of the layer, instead; 0 leaves it dense. Without `sparsity` layers that are
             not named stay dense.
 
@@ -69,7 +73,7 @@ class SparsifyWeights(Pass):
     Source: of patterns Mishra et al., "Accelerating Sparse Deep Neural Networks", arXiv:2104.08378, section 2, for N:M;
     Mao et al., "Exploring the Granularity of Sparsity in Convolutional Neural Networks", CVPR Workshops 2017,
     arXiv:1705.08922, for vectors; of criteria and distributions where they are defined. Means that change go into
-    biases, which the papers leave to fine-tuning.
+    biases, which the papers leave to fine-tuning. Zhu and Gupta, 2018, for `gradual` (see `Growth`).
     """
 
     name: ClassVar[str] = "sparsify-weights"
@@ -80,6 +84,7 @@ class SparsifyWeights(Pass):
     criterion: str = "magnitude"
     distribution: str = "uniform"
     reconstruct: bool = False
+    gradual: bool = False
     sparsities: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
@@ -122,7 +127,10 @@ class SparsifyWeights(Pass):
         tasks = self._tasks(model, layers, pattern, context)
         solutions = {task.layer.tensor: self._solution(task) for task in tasks}
         shares = self._shares(tasks, solutions, named)
-        changed = _written(model, tasks, solutions, shares)
+        if self.gradual:
+            changed = train_sparse(model, growth_of(layers, pattern, shares), context)
+        else:
+            changed = _written(model, tasks, solutions, shares)
         return Change(changed, _notes(model, layers, shares, reasons))
 
     def _tasks(self, model: Model, layers: Sequence[SparseLayer], pattern: Pattern, context: Context) -> list[Task]:

@@ -4,13 +4,17 @@ import numpy as np
 import pytest
 
 from pfir.errors import FrontendError, Infeasible, UsageError
+from pfir.frontends import load
 from pfir.ir.weights import numbers
 from pfir.passes.base import Context
 from pfir.passes.pipeline import run as run_passes
+from pfir.passes.sparsity import sparsify_weights
 from pfir.passes.sparsity.criteria import CRITERIA
 from pfir.passes.sparsity.sparsify_weights import SPARSITY, SparsifyWeights
 from pfir.passes.spec import format_pass, parse
 from tests.support.calibration import context, outputs, samples
+from tests.support.jobs import run as compile_job
+from tests.support.jobs import short_runs, write_data, write_model
 from tests.support.net import parsed, random
 from tests.support.runs import assert_valid
 from tests.support.small_nets import dense_layers, linear, residual, separable, two_convolutions
@@ -75,6 +79,13 @@ def test_means_that_the_weights_gave_go_into_the_bias():
     assert np.abs(found - wanted).max() < 0.2 * np.abs(outputs(bare, samples(net)).mean(0) - wanted).max()
 
 
+def test_layers_too_large_to_measure_go_by_magnitude(monkeypatch):
+    monkeypatch.setattr(sparsify_weights, "MOST_FEATURES", 8)
+    plain, exact = (sparse(residual(), sparsity=0.5, criterion=each)[0] for each in ("magnitude", "obc"))
+    arrays = [{n: x.values for n, x in made.initializers().items()} for made in (plain, exact)]
+    assert np.array_equal(arrays[0]["w1"], arrays[1]["w1"]) and not np.array_equal(arrays[0]["w3"], arrays[1]["w3"])
+
+
 def test_layers_by_name_get_their_share_and_others_none():
     made, _ = sparse(residual(), sparsities=(("inner", 0.25), ("head", 0.0)))
     assert zeros(made, ["w1"]) == 144 and zeros(made, ["w2", "w3"]) == 0
@@ -120,6 +131,19 @@ def test_integers_become_the_zero_point_and_the_others_stay(pattern):
         before, after = (numbers(next(n for n in m.nodes() if n.name == node).inputs[1]) for m in (quantized, made))
         assert np.mean(after == 0) >= 0.5 and np.array_equal(after[after != 0], before[after != 0])
     assert_valid(made)
+
+
+@pytest.mark.parametrize("criterion", ["magnitude", "obc"])
+def test_compile_delivers_the_zeros_and_a_recipe_makes_the_same_again(criterion, tmp_path):
+    model, data = write_model(tmp_path), str(write_data(tmp_path))
+    text = f"sparsify-weights{{sparsity=0.5 criterion={criterion}}}"
+    with short_runs():
+        compile_job(model, tmp_path / "out", passes=text, epochs=1, data=data)
+        compile_job(model, tmp_path / "again", recipe=tmp_path / "out" / "recipe.json")
+    assert (tmp_path / "again" / "model.onnx").read_bytes() == (tmp_path / "out" / "model.onnx").read_bytes()
+    made = load(tmp_path / "out" / "model.onnx")
+    shares = [np.mean(held.values == 0) for held in made.initializers().values() if held.values.ndim > 1]
+    assert sorted(shares) == [0, 0.5, 0.5, 0.5] and made.provenance[1] == format_pass(*parse(text))
 
 
 def test_a_search_may_choose_the_share():
@@ -172,6 +196,7 @@ def test_a_field_out_of_range_is_refused(fields, said):
         ({"sparsity": 0.5, "reconstruct": True}, "reconstruct=true needs calibration data"),
         ({"sparsity": 0.5, "distribution": "dp"}, "distribution=dp needs calibration data"),
         ({"sparsity": 0.5, "criterion": "movement"}, "movement needs gradients"),
+        ({"sparsity": 0.5, "gradual": True}, "gradual=true needs training"),
         ({"sparsities": (("iner", 0.5),)}, "no layer that may become sparse is called iner; there are inner"),
     ],
 )
