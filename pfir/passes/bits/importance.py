@@ -6,11 +6,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from pfir.errors import DataError
 from pfir.ir.linear import LinearLayer
 from pfir.ir.linear_edits import EditableLayer
 from pfir.ir.model import Model
 from pfir.passes.base import Activations
-from pfir.passes.quantization.output_error import some_samples
+from pfir.passes.quantization.output_error import samples_of, some_samples
+from pfir.passes.quantization.ranges import LEAST_SAMPLES
 
 SAMPLES = 256
 """Inputs are averaged over so many samples."""
@@ -26,6 +28,9 @@ def importances(
     It is the diagonal of the Hessian of the layer's squared error, but for the border of an image. Without samples all
     weights count the same.
 
+    Raises:
+        DataError: There are fewer than 8 samples, or an input is NaN or infinite on them.
+
     Source: Kim et al., "SqueezeLLM: Dense-and-Sparse Quantization", ICML 2024, arXiv:2306.07629, section 4.1, for the
     weighting; theirs is by gradients of the loss.
     """
@@ -38,12 +43,17 @@ def importances(
 def _mean_squares(model: Model, layers: Mapping[str, EditableLayer], activations: Activations) -> dict[str, np.ndarray]:
     """Of each input channel of each layer, float64 [C]."""
     read = {name: (layer.layer.data.name, layer.layer.data_axis) for name, layer in layers.items()}
-    total, count = dict.fromkeys(layers, 0.0), 0
+    inputs = [t.name for t in model.graph.inputs]
+    total, count, samples = dict.fromkeys(layers, 0.0), 0, 0
     for batch in some_samples(model, [tensor for tensor, _ in read.values()], activations, SAMPLES):
-        count += 1
+        count, samples = count + 1, samples + samples_of(batch, inputs)
         for name, (tensor, axis) in read.items():
+            if not np.isfinite(batch[tensor]).all():
+                raise DataError(f"{tensor} is NaN or infinite on calibration data; look at the data's scale")
             x = np.moveaxis(batch[tensor], axis, -1)
             total[name] = total[name] + np.square(x.astype(np.float64)).reshape(-1, x.shape[-1]).mean(axis=0)
+    if samples < LEAST_SAMPLES:
+        raise DataError(f"{samples} calibration samples are too few to weigh errors by; give at least {LEAST_SAMPLES}")
     found = {name: np.asarray(sums) / max(count, 1) for name, sums in total.items()}
     return {name: x + FLOOR * x.mean() + np.finfo(np.float32).tiny for name, x in found.items()}
 

@@ -65,6 +65,7 @@ class QuantizeCodebook(Pass):
     Raises:
         UsageError: A field is out of its range, there is no data where it is needed, or no node of a name.
         FrontendError: A weight is NaN or infinite, or the opset is below 11 and cannot be lifted.
+        DataError: The calibration data is too little, or gives NaN.
         Infeasible: The model has no layer whose weights may be in a codebook.
 
     Source: Han, Mao, Dally, "Deep Compression", ICLR 2016, arXiv:1510.00149, section 3, for shared weights.
@@ -248,5 +249,6 @@ def _nothing_to_do(model: Model) -> Change:
     if any(codebook_weight(layer.weight) is not None for layer in linear_layers(model)):
         return Change(False, ("every layer came with a codebook, and keeps it",))
     raise Infeasible(
-        "no layer may have a codebook: the main graph has no Conv, ConvTranspose, Gemm or MatMul with float32 weights"
+        "no layer may have a codebook: the main graph has no Conv, ConvTranspose, Gemm or MatMul with float32 weights "
+        "that is not to be kept"
     )
