@@ -76,18 +76,22 @@ class Row:
 
 
 def main() -> None:
-    path = RESULTS / "sizes_pack.json"
-    known = {row["net"] + row["way"]: Row(**row) for row in (json.loads(path.read_text()) if path.exists() else [])}
     for net in sys.argv[1:] or NETS:
         content = (MODELS / NETS[net]).read_bytes()
         plain = simplified(MODELS / NETS[net])
-        ways = {"float32": content, "float32, simplified": plain.to_bytes(), "int8": quantized(plain).to_bytes()}
-        for way, each in ways.items():
-            row = _measured(net, way, len(content), each, _float_bytes(plain))
-            known[net + way] = row
-            print(row.line(), end="", flush=True)
-    path.write_text(json.dumps([vars(row) for row in known.values()], indent=1) + "\n")
-    (RESULTS / "sizes_pack.md").write_text(HEAD + "".join(row.line() for row in known.values()))
+        _keep(_measured(net, "float32", len(content), content, _float_bytes(plain)))
+        _keep(_measured(net, "int8", len(content), quantized(plain).to_bytes(), _float_bytes(plain)))
+
+
+def _keep(row: Row) -> None:
+    """Add a row to the results, as soon as it is measured, in place of the one that was there."""
+    path = RESULTS / "sizes_pack.json"
+    found = [Row(**each) for each in json.loads(path.read_text())] if path.exists() else []
+    rows = [*(each for each in found if (each.net, each.way) != (row.net, row.way)), row]
+    rows.sort(key=lambda each: (list(NETS).index(each.net), each.way))
+    path.write_text(json.dumps([vars(each) for each in rows], indent=1) + "\n")
+    (RESULTS / "sizes_pack.md").write_text(HEAD + "".join(each.line() for each in rows))
+    print(row.line(), end="", flush=True)
 
 
 def _float_bytes(model: Model) -> int:
