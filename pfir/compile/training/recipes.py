@@ -45,7 +45,7 @@ def lesson(
     teacher: Model,
     samples: Samples,
     activations: Activations,
-    distillation: DistillationSettings,
+    distillation: DistillationSettings | None = None,
 ) -> Lesson:
     """A student with its loss, by one of the recipes.
 
@@ -58,7 +58,7 @@ def lesson(
     Args:
         student: With BatchNormalization; not changed.
         activations: Of any model, on the calibration data.
-        distillation: Of answers and labels, where these are learnt.
+        distillation: Of answers and labels, where these are learnt; chosen for the samples where none is given.
 
     Raises:
         TrainingError: The models have no such features.
@@ -67,7 +67,7 @@ def lesson(
     if recipe == AUTO:
         recipe = chosen(student, teacher, samples)
     if recipe in (DISTIL, CURL):
-        return Lesson(attach_teacher(student, teacher, distillation), dict)
+        return Lesson(attach_teacher(student, teacher, distillation or distillation_for(samples)), dict)
     if recipe not in RECIPES:
         raise UsageError(f"recipe is {recipe}; it must be one of {', '.join(RECIPES)}")
     try:

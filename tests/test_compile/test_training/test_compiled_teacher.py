@@ -7,8 +7,7 @@ import pytest
 
 from pfir.backends import open_backend
 from pfir.compile.training import compiled_teacher as module
-from pfir.compile.training.compiled_teacher import CompiledTeacher, answered
-from pfir.compile.training.fine_tuning import FineTuning
+from pfir.compile.training.compiled_teacher import CompiledTeacher, answered, answering
 from pfir.errors import CompileError
 from pfir.passes.distillation.attach_teacher import attach_teacher
 from pfir.run.session import Session
@@ -81,5 +80,5 @@ def test_answers_are_asked_for_as_often_as_there_are_views():
 
 def test_without_a_compiler_the_teacher_is_onnxruntimes():
     graph = attach_teacher(classifier(), TEACHER)
-    with FineTuning(epochs=1).answering(graph, None, FAST) as answers:
+    with answering(None, graph, 10**9, FAST) as answers:
         assert answers is None

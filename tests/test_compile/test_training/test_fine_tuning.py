@@ -54,7 +54,7 @@ def test_two_processes_train_the_student_as_one_does(job, tmp_path):
     pytest.importorskip("torch", reason="processes are joined by torch.distributed")
     found, samples, pruned = job
     how = FineTuning(2, None, jobs=2)
-    several = dataclasses.replace(how, processes=Processes(2), folder=tmp_path / "training")
+    several = dataclasses.replace(how, processes=Processes(2, folder=tmp_path / "training"))
     one, two = (
         fine_tune(pruned, found.candidates.model, samples, found.activations, h, Silent()) for h in (how, several)
     )
