@@ -53,8 +53,8 @@ def test_workers_learn_what_one_process_learns_from_the_same_batches(count, way)
 
 def test_running_statistics_are_those_of_one_process_with_as_many_shards():
     graph = attach_teacher(classifier(), None, DistillationSettings(label_weight=1.0))
-    settings = dataclasses.replace(FAST, batch=64, epochs=2)
-    one, two = fit(graph, kinds_of_images(), settings), in_threads(2, graph, kinds_of_images(), settings)
+    settings, data = dataclasses.replace(FAST, batch=128, epochs=2), kinds_of_images(256)
+    one, two = fit(graph, data, settings), in_threads(2, graph, data, settings)
     assert near(two[0].arrays, one.arrays, 1e-6) and near(two[1].arrays, two[0].arrays, 1e-30)
 
 

@@ -51,13 +51,13 @@ def test_one_process_is_this_one(tmp_path):
 
 def test_two_processes_with_half_the_batch_each_are_one_with_all_of_it(tmp_path):
     told, scores = [], iter([0.1, 0.9, 0.3, 0.2])
-    settings = dataclasses.replace(FAST, batch=64, epochs=4)
-    one = fit(graph_of(frozen=False), kinds_of_images(128), settings, judges=Judges(lambda a: next(scores)))
+    settings = dataclasses.replace(FAST, batch=128, epochs=4)
+    one = fit(graph_of(frozen=False), kinds_of_images(256), settings, judges=Judges(lambda a: next(scores)))
     scores = iter([0.1, 0.9, 0.3, 0.2])
     two = fit_in(
         at(tmp_path / "job"),
         graph_of(frozen=False),
-        kinds_of_images(128),
+        kinds_of_images(256),
         settings,
         told.append,
         Judges(lambda a: next(scores)),
