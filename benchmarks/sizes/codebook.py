@@ -53,7 +53,8 @@ HEAD = """\
 By `python benchmarks/sizes/codebook.py`, cell by cell; all figures are in `codebook.json` beside this page. Fidelity is
 top-1 agreement with the float model in %; accuracy is that on images of the training part of CIFAR-10 which calibration
 does not see; squares is the squared error of the outputs over their variance (of classifiers the divergence in nats).
-Sizes are those of the ONNX files, and of the same by gzip, against the float file; seconds are CPU seconds.
+Sizes are those of the ONNX files, and of the same by gzip, against the float file; seconds are CPU seconds. Cells that
+are missing were not run yet.
 """
 
 
