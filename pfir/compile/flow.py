@@ -35,6 +35,7 @@ from pfir.compile.run_context import Chosen, RunContext
 from pfir.compile.selection.choosing import choose
 from pfir.compile.selection.selection import Selection
 from pfir.compile.stages import Stages
+from pfir.compile.training.losses import check_losses
 from pfir.compile.workspace import Workspace
 from pfir.devices.base import Device
 from pfir.ir.model import Model
@@ -73,6 +74,8 @@ def loaded(request: Request, checked: Checked, stages: Stages, progress: Progres
         sized = fixed(prepared.models.start, request)
         checked.backend.check(sized)
         samples = open_samples(request, sized, prepared.models.original)
+        said = train_options(request)
+        check_losses(samples, said, prepared.models.start, prepared.models.teacher, request.engine)
     return RunContext(request, checked.target, checked.backend, prepared, samples, plan(request), stages, progress)
 
 

@@ -24,6 +24,7 @@ from pfir.report.record import Epoch
 from pfir.system.host_cpu import usable_cores
 from pfir.train.distributed.processes import ONE, Processes
 from pfir.train.engines.choice import AUTO_ENGINE
+from pfir.train.feeding.mixing import Mixing
 from pfir.train.settings import Settings
 from pfir.train.trainer import Result
 
@@ -146,6 +147,7 @@ def settings_for(teacher: Model, samples: Samples, how: FineTuning, augment: str
         seed=how.seed,
         jobs=how.jobs,
         augment=augment,
+        mixing=how.options.over(Mixing()),
         renew=samples.kind == "generated",
         time_budget_s=how.budget_s,
         checkpoint=how.checkpoint,

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pfir.errors import UsageError
+from pfir.passes.distillation.attach_teacher import LOSSES, DistillationSettings
+from pfir.passes.distillation.features import AUTO_FEATURES
+from pfir.train.feeding.mixing import Mixing
 from pfir.train.settings import ADAMW, AUGMENT, OPTIMIZERS, SCHEDULES, SGD, Settings
 
 Record = TypeVar("Record")
 
 OPTION = "--train"
+LOSS, _OWN = "loss", ".onnx"
 RATES = {SGD: 1.0, ADAMW: 0.02}
 """By optimizer, of the rate that is chosen for SGD, where a user names none: AdamW's 0.001 for 0.05. Its steps are as
 long as the rate whatever the gradient is, and 0.001 and less are what it is used with."""
@@ -42,6 +47,15 @@ def _shares(text: str) -> tuple[float, ...]:
     return tuple(float(part) for part in text.split(":"))
 
 
+def _tensors(text: str) -> tuple[str, ...]:
+    if text == "none":
+        return ()
+    return AUTO_FEATURES if text == "auto" else tuple(text.split(":"))
+
+
+_FLOAT = "a number of at least 0"
+
+
 KEYS: Mapping[str, Key] = {
     "lr": Key(Settings, "learning_rate", float, "a number above 0"),
     "batch": Key(Settings, "batch", int, "a whole number"),
@@ -56,6 +70,16 @@ KEYS: Mapping[str, Key] = {
     "clip": Key(Settings, "clip", _or_none(float), "a number above 0, or none"),
     "ema": Key(Settings, "ema", _or_none(float), "a number between 0 and 1, or none"),
     "augment": Key(Settings, "augment", str, " or ".join(AUGMENT)),
+    "mixup": Key(Mixing, "mixup", float, _FLOAT),
+    "cutmix": Key(Mixing, "cutmix", float, _FLOAT),
+    "temperature": Key(DistillationSettings, "temperature", float, "a number above 0"),
+    "teacher_weight": Key(DistillationSettings, "teacher_weight", float, _FLOAT),
+    "label_weight": Key(DistillationSettings, "label_weight", float, _FLOAT),
+    "label_smoothing": Key(DistillationSettings, "label_smoothing", float, "a share below 1"),
+    "target_weight": Key(DistillationSettings, "target_weight", float, _FLOAT),
+    LOSS: Key(DistillationSettings, "loss", str, f"{', '.join(LOSSES)} or an .onnx file"),
+    "features": Key(DistillationSettings, "features", _tensors, "auto, none or tensors with colons between"),
+    "feature_weight": Key(DistillationSettings, "feature_weight", float, _FLOAT),
 }
 
 
@@ -71,8 +95,15 @@ class TrainOptions:
 
     def over(self, chosen: Record) -> Record:
         """Settings of any kind with what is said of their fields in place of what was chosen."""
-        said = {KEYS[name].field: v for name, v in self.values.items() if KEYS[name].record is type(chosen)}
+        here = {name: v for name, v in self.values.items() if KEYS[name].record is type(chosen)}
+        said = {KEYS[name].field: v for name, v in here.items() if name != LOSS or self.own_loss is None}
         return replace(chosen, **said)  # type: ignore[type-var]  # settings are dataclasses
+
+    @property
+    def own_loss(self) -> Path | None:
+        """The file of a loss of the user's own."""
+        loss = str(self.values.get(LOSS, ""))
+        return Path(loss) if loss.endswith(_OWN) else None
 
     def says(self, name: str) -> bool:
         """Whether there is a value for this key."""
@@ -108,6 +139,10 @@ def parse_train(text: str) -> TrainOptions:
 def _value(name: str, text: str) -> object:
     """The value, which has been tried in its settings."""
     key = KEYS[name]
+    if name == LOSS and text.endswith(_OWN):
+        if not Path(text).is_file():
+            raise UsageError(f"{OPTION} {name}={text}: there is no such file")
+        return text
     try:
         value = key.read(text)
         key.record(**{key.field: value})
@@ -124,4 +159,6 @@ def _known() -> str:
 def _written(value: object) -> str:
     if value is None:
         return "none"
-    return ":".join(map(repr, value)) if isinstance(value, tuple) else str(value)
+    if isinstance(value, tuple):
+        return ":".join(map(str, value)) or "none"
+    return str(value)

@@ -13,7 +13,7 @@ from pfir.compile.training.compiled_teacher import answering
 from pfir.compile.training.fine_tuning import FineTuned, FineTuning, as_recipe, curve_of, judge_for, settings_for
 from pfir.compile.training.held_back import HeldBack
 from pfir.compile.training.judging import Judge
-from pfir.compile.training.recipes import distillation_for
+from pfir.compile.training.losses import losses_for
 from pfir.compile.training.teaching import tell, until, without_slopes
 from pfir.errors import TrainingError, UsageError
 from pfir.ir.model import Model
@@ -62,7 +62,7 @@ def train_quantized(
     settings = replace(settings, learning_rate=rate * settings.learning_rate)
     try:
         fake = fake_quantized(model, weight_bits)
-        distillation = how.options.over(distillation_for(samples, bool(settings.mixing)))
+        distillation = losses_for(samples, settings, how.options, fake.model)
         graph = without_slopes(fake.training(attach_teacher(fake.model, teacher, distillation)))
         give_back()
         with answering(how.compiled, graph, len(samples.train), settings) as answers:

@@ -14,8 +14,9 @@ from pfir.compile.deadline import NEVER, Deadline
 from pfir.compile.methods.candidates import adopt
 from pfir.compile.training.compiled_teacher import CompiledTeacher, answering
 from pfir.compile.training.held_back import HeldBack
+from pfir.compile.training.losses import losses_for
 from pfir.compile.training.options import NO_OPTIONS, TrainOptions
-from pfir.compile.training.recipes import CURL, distillation_for, lesson
+from pfir.compile.training.recipes import CURL, lesson
 from pfir.compile.training.refined import Expanded, refined
 from pfir.ir.model import Model
 from pfir.ir.training import TrainingGraph
@@ -89,7 +90,7 @@ class Teaching:
     def _taught(self, student: Model) -> tuple[Model, Result]:
         context = Context(activations=self.activations, seed=self.settings.seed)
         restored, _ = run((RestoreBatchNorm(),), student, context)
-        distillation = self.options.over(distillation_for(self.samples, bool(self.settings.mixing)))
+        distillation = losses_for(self.samples, self.settings, self.options, restored)
         learns = lesson(self.recipe, restored, self.teacher, self.samples, self.activations, distillation)
         graph = without_slopes(learns.graph)
         give_back()

@@ -51,7 +51,7 @@ class Source:
             raise DataError("the training data has no samples; give at least one")
         if graph.labels and data.labels is None:
             raise DataError("the loss needs labels and the data has none; give `y`, or a label weight of 0")
-        _check_changes(graph, settings)
+        check_changes(graph, settings)
         if graph.targets and data.targets is None:
             raise DataError("the loss needs values and the data has none; give floats `y`, or a target weight of 0")
         check_inputs(graph.model, data.inputs)
@@ -108,7 +108,7 @@ class Source:
         return {**arrays, **self.teacher.outputs(arrays)} if self.teacher else arrays
 
 
-def _check_changes(graph: TrainingGraph, settings: Settings) -> None:
+def check_changes(graph: TrainingGraph, settings: Settings) -> None:
     """Return only if what becomes of the samples keeps their labels and values true."""
     if graph.targets and settings.augment != "none":
         raise UsageError(f"augment is {settings.augment}; values of moved images would move too, so it must be none")

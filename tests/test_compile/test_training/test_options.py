@@ -7,8 +7,14 @@ import pytest
 from pfir.compile.training.options import KEYS, TrainOptions, parse_train
 from pfir.errors import UsageError
 from pfir.passes.distillation.attach_teacher import DistillationSettings
+from pfir.passes.distillation.features import AUTO_FEATURES
+from pfir.train.feeding.mixing import Mixing
 from pfir.train.settings import Settings
 
+ELSE = (
+    "mixup=0.2,cutmix=1.0,temperature=2.0,teacher_weight=0.5,label_weight=0.1,label_smoothing=0.2,target_weight=0.3,"
+    "loss=huber,features=a:b,feature_weight=0.4"
+)
 ALL = (
     "lr=0.02,batch=64,accumulate=2,optimizer=adamw,schedule=step,milestones=0.3:0.6,factor=0.5,warmup=0.1,momentum=0.8,"
     "weight_decay=0.001,clip=none,ema=0.99,augment=flip-crop"
@@ -17,7 +23,7 @@ ALL = (
 
 def test_every_key_is_put_in_place_of_what_was_chosen():
     settings = parse_train(ALL).over(Settings(epochs=7))
-    assert set(parse_train(ALL).values) == set(KEYS)
+    assert set(parse_train(f"{ALL},{ELSE}").values) == set(KEYS)
     assert settings == Settings(
         epochs=7,
         batch=64,
@@ -34,6 +40,26 @@ def test_every_key_is_put_in_place_of_what_was_chosen():
         ema=0.99,
         augment="flip-crop",
     )
+
+
+def test_losses_and_mixtures_have_keys_too():
+    said = parse_train(ELSE)
+    assert said.over(Mixing()) == Mixing(0.2, 1.0) and said.over(Settings()) == Settings()
+    settings = said.over(DistillationSettings())
+    assert settings == DistillationSettings(2.0, 0.5, 0.1, 0.2, False, 0.3, "huber", None, ("a", "b"), 0.4)
+    assert parse_train("features=auto").over(settings).features == AUTO_FEATURES
+    assert parse_train("features=none").over(settings).features == ()
+    assert parse_train(said.text()) == said
+
+
+def test_a_file_is_a_loss_of_ones_own_and_must_be_there(tmp_path):
+    path = tmp_path / "loss.onnx"
+    with pytest.raises(UsageError, match="there is no such file"):
+        parse_train(f"loss={path}")
+    path.touch()
+    said = parse_train(f"loss={path}")
+    assert said.own_loss == path and said.over(DistillationSettings()) == DistillationSettings()
+    assert parse_train("loss=l1").own_loss is None
 
 
 def test_what_is_not_said_stays():

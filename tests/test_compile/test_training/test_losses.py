@@ -1,15 +1,20 @@
 """A loss from a file is as untrusted as a model, and known to have gradients before anything is trained."""
 
+import dataclasses
+
+import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from pfir.compile.training.own_loss import open_loss
+from pfir.compile.training.losses import check_losses, open_loss
+from pfir.compile.training.options import parse_train
 from pfir.errors import FrontendError, UsageError
 from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher
 from pfir.train.settings import Settings
 from pfir.train.trainer import fit
 from tests.support.samples import kinds_of_images
 from tests.support.small_nets import classifier
+from tests.test_compile.test_selection.search_context import run_context
 
 
 def written(folder, *nodes, inputs=("logits", "teacher_logits")):
@@ -61,3 +66,21 @@ def test_the_model_is_not_changed(tmp_path):
     before = model.to_bytes()
     open_loss(path, model)
     assert model.to_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("features=nowhere", "feature nowhere is not a tensor"),
+        ("loss=l2,mixup=0.2", "samples cannot be mixed"),
+    ],
+)
+def test_what_does_not_suit_the_models_or_samples_is_said_before_a_search(model, text, said):
+    run = run_context(model)
+    samples = dataclasses.replace(run.samples)
+    if "l2" in text:
+        samples.train.targets = np.zeros((len(samples.train), 4), np.float32)
+    check = (samples, parse_train(text), run.models.start, run.models.teacher, "auto")
+    with pytest.raises(UsageError, match=said):
+        check_losses(*check)
+    check_losses(samples, parse_train("lr=0.1"), *check[2:])

@@ -1,4 +1,4 @@
-"""A loss of the user's from a file, held against the model and the engine before anything is trained."""
+"""The losses of a training: as a user says, the rest chosen; a loss of the user's own is tried before anything else."""
 
 from __future__ import annotations
 
@@ -10,14 +10,48 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.artifact import TensorSpec
+from pfir.compile.calibration.samples import Samples
+from pfir.compile.training.options import TrainOptions
+from pfir.compile.training.recipes import distillation_for
 from pfir.errors import TrainingError, UsageError
 from pfir.frontends import load
 from pfir.ir.model import Model
 from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher
 from pfir.train.engines.choice import AUTO_ENGINE
+from pfir.train.feeding.mixing import Mixing
+from pfir.train.feeding.source import check_changes
 from pfir.train.session import TrainSession
+from pfir.train.settings import Settings
 
 _WEIGHT = "weight"
+
+
+def losses_for(samples: Samples, settings: Settings, options: TrainOptions, student: Model) -> DistillationSettings:
+    """What a student learns from these samples.
+
+    Args:
+        settings: Of the training, which say whether samples are mixed and what differentiates.
+        student: Not changed.
+
+    Raises:
+        FrontendError: The file of a user's own loss cannot be used.
+        UsageError: Such a loss does not fit the student's outputs.
+    """
+    chosen = options.over(distillation_for(samples, bool(settings.mixing)))
+    path = options.own_loss
+    return chosen if path is None else replace(chosen, own=open_loss(path, student, settings.engine))
+
+
+def check_losses(samples: Samples, options: TrainOptions, start: Model, teacher: Model, engine: str) -> None:
+    """Return only if what a user says of the losses suits the samples and the models, before anything is searched.
+
+    Raises:
+        FrontendError, UsageError: As `losses_for`, or tensors are not there, or samples cannot be mixed or moved.
+    """
+    if not options.values:
+        return
+    settings = replace(options.over(Settings(engine=engine)), mixing=options.over(Mixing()))
+    check_changes(attach_teacher(start, teacher, losses_for(samples, settings, options, start)), settings)
 
 
 def open_loss(path: str | Path, model: Model, engine: str = AUTO_ENGINE) -> Model:
