@@ -36,7 +36,7 @@ from pfir.compile.prepare import BASELINE, give_biases  # noqa: E402
 from pfir.compile.selection.search_context import calibrated  # noqa: E402
 from pfir.compile.training.fine_tuning import FineTuning, settings_for  # noqa: E402
 from pfir.compile.training.recipes import RECIPES  # noqa: E402
-from pfir.compile.training.teaching import Teaching  # noqa: E402
+from pfir.compile.training.teaching import Course, Teaching  # noqa: E402
 from pfir.data import open_data, parse_preprocess  # noqa: E402
 from pfir.data.base import Dataset  # noqa: E402
 from pfir.data.generated import generated  # noqa: E402
@@ -214,7 +214,7 @@ def _without(branches: tuple, start: Model, context: Context) -> Model:
 def _trained(student: Model, teacher: Model, samples: Samples, recipe: str, steps: int) -> Model:
     settings = settings_for(teacher, samples, FineTuning(1, jobs=2))
     settings = replace(settings, epochs=-(-steps * settings.batch // len(samples.train)))
-    return Teaching(teacher, samples, calibrated(samples), settings, recipe, NEVER, Silent()).of(student)[0]
+    return Teaching(Course(teacher, samples, settings, NEVER, Silent()), calibrated(samples), recipe).of(student)[0]
 
 
 def _table(rows: dict) -> str:

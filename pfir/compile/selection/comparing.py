@@ -90,11 +90,11 @@ class Comparison:
 
     def _trained(self, candidate: Found, place: int) -> Finalist:
         before = self.judge.scores(candidate.model)
-        settings = careful(self.teaching.settings, before.divergence, self.teaching.options)
+        settings = careful(self.teaching.course.settings, before.divergence, self.teaching.course.options)
         samples, epochs = self._samples(settings.epochs, settings.batch)
         settings = replace(settings, epochs=epochs, checkpoint=self.checkpoint(place))
         ends = NEVER if self.short.seconds is None else Deadline.within(self.short.seconds)
-        teaching = replace(self.teaching, samples=samples, settings=settings, ends=ends)
+        teaching = self.teaching.on(samples=samples, settings=settings, ends=ends, compiled=None)
         model, result = teaching.of(candidate.model)
         after = self.judge.scores(model)
         steps = result.curve[-1]["step"] if result.curve else 0
@@ -102,13 +102,13 @@ class Comparison:
 
     def _samples(self, epochs: int, batch: int) -> tuple[Samples, int]:
         """What one of them learns from, and how often: all samples, or as many as its steps take."""
-        samples, steps = self.teaching.samples, self.short.steps
+        samples, steps = self.teaching.course.samples, self.short.steps
         per_epoch = max(1, len(samples.train) // batch)
         if steps is None:
             return samples, epochs
         if steps >= per_epoch:
             return samples, steps // per_epoch
-        order = np.random.default_rng([self.teaching.settings.seed, 3]).permutation(len(samples.train))
+        order = np.random.default_rng([self.teaching.course.settings.seed, 3]).permutation(len(samples.train))
         return replace(samples, train=samples.train.subset(np.sort(order[: steps * batch]))), 1
 
 

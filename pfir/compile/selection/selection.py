@@ -131,8 +131,8 @@ class Selection:
         run, how = self.run, self._tuning(self.run.plan.epochs, budget_s, found.model)
         settings = settings_for(run.models.teacher, run.samples, how, self.run.judge.augment)
         activations = calibrated(run.samples)
-        rest = (how.recipe, NEVER, run.progress, how.processes, how.options)
-        teaching = Teaching(run.models.teacher, run.samples, activations, settings, *rest)
+        course = how.course(run.models.teacher, run.samples, settings, NEVER, run.progress)
+        teaching = Teaching(course, activations, how.recipe)
         with run.stages("train finalists"):
             return Comparison(teaching, short, self.run.judge, self.workspace.finalist_checkpoint).best(found)
 

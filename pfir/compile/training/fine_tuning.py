@@ -13,7 +13,7 @@ from pfir.compile.training.held_back import ACCURACY, FIDELITY, HELD_BACK_LOSS
 from pfir.compile.training.judging import Judge, augmentation
 from pfir.compile.training.options import NO_OPTIONS, RATES, TrainOptions
 from pfir.compile.training.recipes import AUTO
-from pfir.compile.training.teaching import Teaching
+from pfir.compile.training.teaching import Course, Teaching
 from pfir.errors import TrainingError
 from pfir.ir.model import Model
 from pfir.passes.base import Activations
@@ -80,6 +80,12 @@ class FineTuning:
     options: TrainOptions = field(default_factory=TrainOptions)
     compiled: CompiledTeacher | None = None
 
+    def course(
+        self, teacher: Model, samples: Samples, settings: Settings, ends: Deadline, progress: Progress
+    ) -> Course:
+        """A training of this kind."""
+        return Course(teacher, samples, settings, ends, progress, self.processes, self.options, self.compiled)
+
 
 def fine_tune(
     student: Model,
@@ -102,10 +108,9 @@ def fine_tune(
     judge = judge or judge_for(teacher, samples, how)
     settings = settings_for(teacher, samples, how, judge.augment)
     settings = careful(settings, judge.scores(student).divergence, how.options)
-    rest = (how.recipe, ends, progress, how.processes, how.options, how.compiled)
-    teaching = Teaching(teacher, samples, activations, settings, *rest)
+    course = how.course(teacher, samples, settings, ends, progress)
     try:
-        tuned, result = teaching.of(student)
+        tuned, result = Teaching(course, activations, how.recipe).of(student)
     except TrainingError as error:
         return FineTuned(student, notes=(f"not fine-tuned: {error}",))
     curve = curve_of(result)
@@ -113,6 +118,26 @@ def fine_tune(
         note = "fine-tuning made the model worse and was dropped; more data or epochs may help"
         return FineTuned(student, curve, (*result.notes, note))
     return FineTuned(tuned, curve, tuple(result.notes), as_recipe(how, settings, result))
+
+
+def where_nearer(
+    model: Model, trained: Model, result: Result, judge: Judge, what: str, recipe: Mapping[str, object]
+) -> FineTuned:
+    """What a training made of a model where that is nearer to the original, else the model; either way with a note.
+
+    Args:
+        result: What the training told of itself.
+        what: Names the training.
+        recipe: What a recipe tells of it.
+    """
+    before, after = judge.scores(model), judge.scores(trained)
+    if after.divergence >= before.divergence:
+        return FineTuned(
+            model, notes=(*result.notes, f"{what} brought the model no nearer to the original and was dropped")
+        )
+    curve = curve_of(result)
+    said = f"{what}: fidelity {before.fidelity:.3f} -> {after.fidelity:.3f}, {len(curve)} epochs"
+    return FineTuned(trained, curve, (*result.notes, said), recipe)
 
 
 def judge_for(teacher: Model, samples: Samples, how: FineTuning) -> Judge:

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 from pfir.compile.calibration.samples import Samples
 from pfir.compile.deadline import Deadline
 from pfir.compile.precision.layers import TRAINED
-from pfir.compile.training.compiled_teacher import answering
-from pfir.compile.training.fine_tuning import FineTuned, FineTuning, as_recipe, curve_of, judge_for, settings_for
-from pfir.compile.training.held_back import HeldBack
+from pfir.compile.training.fine_tuning import FineTuned, FineTuning, as_recipe, judge_for, settings_for, where_nearer
 from pfir.compile.training.judging import Judge
-from pfir.compile.training.losses import losses_for
-from pfir.compile.training.teaching import tell, until, without_slopes
 from pfir.errors import TrainingError, UsageError
 from pfir.ir.model import Model
 from pfir.passes.distillation.attach_teacher import attach_teacher
@@ -24,9 +19,6 @@ from pfir.passes.quantization.qdq.integer_layers import integer_layers
 from pfir.passes.quantization.rounding.chains import shorten_chains
 from pfir.report.progress import Progress
 from pfir.report.record import Epoch
-from pfir.system.memory import give_back
-from pfir.train.distributed.launch import fit_in
-from pfir.train.fitting.judges import Judges
 
 RATE_OF_EIGHT, RATE_OF_FEWER = 0.1, 0.3
 """Of the peak of fine-tuning, by the bits of weights: the paper takes a tenth for eight of what it takes for fewer, and
@@ -60,31 +52,18 @@ def train_quantized(
     settings = settings_for(teacher, samples, how, judge.augment)
     rate = RATE_OF_EIGHT if weight_bits == LARGEST_BITS else RATE_OF_FEWER
     settings = replace(settings, learning_rate=rate * settings.learning_rate)
+    course = how.course(teacher, samples, settings, ends, progress)
     try:
         fake = fake_quantized(model, weight_bits)
-        distillation = losses_for(samples, settings, how.options, fake.model)
-        graph = without_slopes(fake.training(attach_teacher(fake.model, teacher, distillation)))
-        give_back()
-        with answering(how.compiled, graph, len(samples.train), settings) as answers:
-            held_back = HeldBack(samples.judging, teacher, fake.learnt, settings.threads)
-            timed = until(ends, settings)
-            told = partial(tell, progress, settings=timed, held_back=held_back)
-            result = fit_in(how.processes, graph, samples.train, timed, told, Judges(watch=held_back), answers)
+        graph = fake.training(attach_teacher(fake.model, teacher, course.losses(fake.model)))
+        result = course.fit(graph, fake.learnt)
     except (TrainingError, UsageError) as error:
         return FineTuned(model, notes=(f"not trained with integers in place: {error}",))
-    give_back()  # the buffers of training, before two models are run on what judges them
     trained = fake.learnt(result.arrays)
     shorten_chains(trained, {layer.node for layer in integer_layers(trained)})
     trained.record(TRAINED)
-    before, after = judge.scores(model), judge.scores(trained)
-    if after.divergence >= before.divergence:
-        note = "training with integers in place brought the model no nearer to the original and was dropped"
-        return FineTuned(model, notes=(*result.notes, note))
-    curve = curve_of(result)
-    said = (
-        f"trained with integers in place: fidelity {before.fidelity:.3f} -> {after.fidelity:.3f}, {len(curve)} epochs"
-    )
-    return FineTuned(trained, curve, (*result.notes, said), as_recipe(how, settings, result))
+    recipe = as_recipe(how, settings, result)
+    return where_nearer(model, trained, result, judge, "training with integers in place", recipe)
 
 
 def joined_curves(before: Sequence[Epoch], after: Sequence[Epoch]) -> tuple[Epoch, ...]:

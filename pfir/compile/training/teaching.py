@@ -1,11 +1,12 @@
-"""A student taught by a teacher: by one of the recipes, in the time there is, with BatchNormalization put back."""
+"""A training by a teacher in the time there is; and of a pruned student, with BatchNormalization put back."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from pfir.ir.training import TrainingGraph
 from pfir.passes.base import Activations, Context
 from pfir.passes.batch_norm.fold import FoldBatchNorm
 from pfir.passes.batch_norm.restore import RestoreBatchNorm
+from pfir.passes.distillation.attach_teacher import DistillationSettings
 from pfir.passes.pipeline import run
 from pfir.report.progress import Progress
 from pfir.system.memory import give_back
@@ -35,17 +37,17 @@ from pfir.train.trainer import Result
 
 LEAST_S = 1.0
 
+Arrays = Mapping[str, np.ndarray]
+
 
 @dataclass(frozen=True)
-class Teaching:
-    """How students learn.
+class Course:
+    """A training by a teacher, whatever of a model it moves.
 
     Args:
-        teacher: What they learn from.
-        samples: Whose `train` they learn on.
-        activations: Of any model, on the calibration data.
+        teacher: What is learnt from.
+        samples: Whose `train` is learnt on.
         settings: Of the training; their seed is that of every random choice.
-        recipe: What is learnt (`recipes.py`).
         ends: When training is over.
         progress: Is told of each step.
         processes: Those that train together.
@@ -55,14 +57,50 @@ class Teaching:
 
     teacher: Model
     samples: Samples
-    activations: Activations
     settings: Settings
-    recipe: str
     ends: Deadline
     progress: Progress
     processes: Processes = ONE
     options: TrainOptions = NO_OPTIONS
     compiled: CompiledTeacher | None = None
+
+    def losses(self, student: Model) -> DistillationSettings:
+        """What a student learns here."""
+        return losses_for(self.samples, self.settings, self.options, student)
+
+    def fit(self, graph: TrainingGraph, model_of: Callable[[Arrays], Model]) -> Result:
+        """What a training of the graph, but for its slopes, tells of itself.
+
+        Args:
+            model_of: The model that has what was learnt, which is watched on samples held back.
+
+        Raises:
+            TrainingError: It cannot be trained.
+        """
+        graph, train = without_slopes(graph), self.samples.train
+        give_back()
+        with answering(self.compiled, graph, len(train), self.settings) as answers:
+            timed = until(self.ends, self.settings)
+            held_back = HeldBack(self.samples.judging, self.teacher, model_of, timed.threads)
+            told = partial(tell, self.progress, settings=timed, held_back=held_back)
+            result = fit_in(self.processes, graph, train, timed, told, Judges(watch=held_back), answers)
+        give_back()  # the buffers of training, before models are run on what judges them
+        return result
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """How pruned students learn.
+
+    Args:
+        course: The training.
+        activations: Of any model, on the calibration data.
+        recipe: What is learnt (`recipes.py`).
+    """
+
+    course: Course
+    activations: Activations
+    recipe: str
 
     def of(self, student: Model) -> tuple[Model, Result]:
         """The student after training, its nodes and their names as they were, and what the training tells of itself.
@@ -74,35 +112,30 @@ class Teaching:
         """
         return self._with_refined_answers(student) if self.recipe == CURL else self._taught(student)
 
+    def on(self, **changes: Any) -> Teaching:
+        """The same with other fields of its course."""
+        return replace(self, course=replace(self.course, **changes))
+
     def _with_refined_answers(self, student: Model) -> tuple[Model, Result]:
         """Half of the training by the teacher's answers, the other half by those that the first one refined."""
-        expanded = replace(self.samples, train=Expanded(self.samples.train, self.settings.seed))
-        halves = replace(self.settings, epochs=-(-self.settings.epochs // 2), renew=True)
-        teaching = replace(self, samples=expanded, settings=halves)
-        first = replace(
-            teaching,
+        course, settings = self.course, self.course.settings
+        expanded = replace(course.samples, train=Expanded(course.samples.train, settings.seed))
+        halves = replace(settings, epochs=-(-settings.epochs // 2), renew=True)
+        teaching = self.on(samples=expanded, settings=halves)
+        first = teaching.on(
             settings=replace(halves, checkpoint=_first(halves.checkpoint)),
-            ends=self.ends if self.ends == NEVER else Deadline.within(self.ends.left_s() / 2),
+            ends=course.ends if course.ends == NEVER else Deadline.within(course.ends.left_s() / 2),
         )
         taught, _ = first._taught(student)
-        return replace(teaching, teacher=refined(self.teacher, taught))._taught(taught)
+        return teaching.on(teacher=refined(course.teacher, taught))._taught(taught)
 
     def _taught(self, student: Model) -> tuple[Model, Result]:
-        context = Context(activations=self.activations, seed=self.settings.seed)
+        course = self.course
+        context = Context(activations=self.activations, seed=course.settings.seed)
         restored, _ = run((RestoreBatchNorm(),), student, context)
-        distillation = losses_for(self.samples, self.settings, self.options, restored)
-        learns = lesson(self.recipe, restored, self.teacher, self.samples, self.activations, distillation)
-        graph = without_slopes(learns.graph)
-        give_back()
-        train = self.samples.train
-        with answering(self.compiled, graph, len(train), self.settings) as answers:
-            timed = until(self.ends, self.settings)
-            held_back = HeldBack(
-                self.samples.judging, self.teacher, lambda x: with_arrays(restored, learns.learnt(x)), timed.threads
-            )
-            told = partial(tell, self.progress, settings=timed, held_back=held_back)
-            result = fit_in(self.processes, graph, train, timed, told, Judges(watch=held_back), answers)
-        give_back()  # the buffers of training, before two models are run on what judges them
+        wanted = course.losses(restored)
+        learns = lesson(self.recipe, restored, course.teacher, course.samples, self.activations, wanted)
+        result = course.fit(learns.graph, lambda x: with_arrays(restored, learns.learnt(x)))
         folded, _ = run((FoldBatchNorm(),), with_arrays(restored, learns.learnt(result.arrays)), Context())
         taught = student.clone()
         adopt(taught, folded)

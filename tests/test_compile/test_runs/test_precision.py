@@ -83,7 +83,7 @@ def test_passes_that_are_named_say_all_unless_eight_bits_are_asked_for(model, tm
 def test_integers_are_trained_and_a_recipe_makes_the_same_again(model, data, tmp_path):
     options = {"passes": "quantize-uniform{weight_bits=2}", "precision": "auto", "epochs": 48}
     done = run(model, tmp_path / "a", data=data, goals=SIZE, **options)
-    assert any(note.startswith("trained with integers in place: fidelity") for note in done.report["notes"])
+    assert any(note.startswith("training with integers in place: fidelity") for note in done.report["notes"])
     assert len(done.report["training"]) == 12 and "train quantized" in {s["name"] for s in done.report["stages"]}
     again = run(model, tmp_path / "b", recipe=done.folder / "recipe.json", goals=SIZE)
     assert (again.folder / "model.onnx").read_bytes() == (done.folder / "model.onnx").read_bytes()

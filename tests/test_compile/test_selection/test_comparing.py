@@ -14,7 +14,7 @@ from pfir.compile.selection.searching import SearchRun, built_by
 from pfir.compile.training.finalists import LEAST_STEPS, ShortTraining
 from pfir.compile.training.fine_tuning import FineTuning, settings_for
 from pfir.compile.training.recipes import DISTIL
-from pfir.compile.training.teaching import Teaching
+from pfir.compile.training.teaching import Course, Teaching
 from pfir.errors import TrainingError
 from pfir.passes.pruning.prune_channels import RATIO
 from pfir.report.progress import Silent
@@ -46,7 +46,7 @@ def comparison(job, folder, steps=LEAST_STEPS, epochs=100):
     run = job[1]
     settings = settings_for(run.models.teacher, run.samples, FineTuning(epochs, jobs=1), "none")
     activations, teacher = calibrated(run.samples), run.models.teacher
-    teaching = Teaching(teacher, run.samples, activations, settings, DISTIL, NEVER, Silent())
+    teaching = Teaching(Course(teacher, run.samples, settings, NEVER, Silent()), activations, DISTIL)
     return Comparison(teaching, ShortTraining(4, steps=steps), run.judge, lambda place: folder / f"{place}.npz")
 
 

@@ -7,7 +7,7 @@ import pytest
 from pfir.compile.precision.layers import TRAINED
 from pfir.compile.precision.quantizing import ready_for_integers
 from pfir.compile.selection.search_context import calibrated
-from pfir.compile.training import quantization_aware
+from pfir.compile.training import quantization_aware, teaching
 from pfir.compile.training.fine_tuning import FineTuning
 from pfir.compile.training.quantization_aware import joined_curves, train_quantized
 from pfir.ir.linear import plain_layer
@@ -50,7 +50,7 @@ def test_training_brings_a_quantized_model_nearer_to_its_teacher_and_changes_no_
     assert after.divergence < before.divergence and trained.settings["epochs"] == 6 == len(trained.curve)
     assert [(n.name, n.op) for n in trained.model.nodes()] == [(n.name, n.op) for n in model.nodes()]
     assert trained.model.provenance == (*model.provenance, TRAINED)
-    assert trained.notes[-1].startswith("trained with integers in place: fidelity ") and trained.notes[-1].endswith(
+    assert trained.notes[-1].startswith("training with integers in place: fidelity ") and trained.notes[-1].endswith(
         "6 epochs"
     )
 
@@ -58,10 +58,10 @@ def test_training_brings_a_quantized_model_nearer_to_its_teacher_and_changes_no_
 def test_a_killed_training_goes_on_from_its_checkpoint(job, tmp_path, monkeypatch):
     whole = _trained(job, checkpoint=tmp_path / "a.npz").model.to_bytes()
     steps: list[int] = []
-    monkeypatch.setattr(quantization_aware, "tell", lambda progress, p, **_: _killed(p.step))
+    monkeypatch.setattr(teaching, "tell", lambda progress, p, **_: _killed(p.step))
     with pytest.raises(KeyboardInterrupt):
         _trained(job, checkpoint=tmp_path / "b.npz")
-    monkeypatch.setattr(quantization_aware, "tell", lambda progress, p, **_: steps.append(p.step))
+    monkeypatch.setattr(teaching, "tell", lambda progress, p, **_: steps.append(p.step))
     assert _trained(job, checkpoint=tmp_path / "b.npz").model.to_bytes() == whole
     assert steps[0] > KILLED_AT // 2
 
