@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from pfir.compile.calibration.samples import Samples
 from pfir.compile.deadline import Deadline
 from pfir.compile.training.compiled_teacher import CompiledTeacher
@@ -32,10 +34,10 @@ MANY_SAMPLES = 10_000
 LEARNING_RATE = {"many": 0.05, "few": 0.01, "values": 0.003}
 """Peaks with many samples and with few; `values` for what is no classifier, and has few: MediaPipe's face net, whose
 loss has a curvature of 1,900 along its weights, learns at 0.003 from the first epoch on."""
-NEAR, NEAR_RATE = 0.1, 0.01
-"""Many samples teach a student that diverges from the original by less than the first, in nats, at no more than the
-second: at 0.05 it loses in the first steps what it has, and five epochs do not bring that back (ResNet-56, half of its
-channels gone, diverged by 0.05)."""
+FAR, LEAST_SHARE = 0.5, 0.2
+"""A student that diverges from the original by the first, in nats, learns at the peak, a nearer one in proportion, and
+none at less than this share of it. At 0.05 a near one loses in the first steps what it has, and five epochs do not
+bring that back (ResNet-56, half of its channels gone: 0.05 nats on the images that the original learnt)."""
 CLIP = 2.0
 """Without it the first steps at such a rate wreck a network whose loss is T^2 times a divergence."""
 GIVEN = "given"
@@ -146,11 +148,15 @@ def judge_for(teacher: Model, samples: Samples, how: FineTuning) -> Judge:
 
 
 def careful(settings: Settings, divergence: float, options: TrainOptions = NO_OPTIONS) -> Settings:
-    """The settings with a rate that a student as near to its teacher as this bears, unless a user gives one."""
+    """The settings with a rate that a student as near to its teacher as this bears, unless a user gives one.
+
+    Few samples have a small rate already, which stays.
+    """
     if options.says("lr"):
         return settings
-    rate = min(settings.learning_rate, NEAR_RATE * RATES[settings.optimizer])
-    return replace(settings, learning_rate=rate) if divergence < NEAR else settings
+    share = float(np.clip(divergence / FAR, LEAST_SHARE, 1.0))
+    most = share * LEARNING_RATE["many"] * RATES[settings.optimizer]
+    return replace(settings, learning_rate=min(settings.learning_rate, most))
 
 
 def settings_for(teacher: Model, samples: Samples, how: FineTuning, augment: str | None = None) -> Settings:
