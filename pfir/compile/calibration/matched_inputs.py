@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from pfir.data.base import Dataset
-from pfir.data.files.foreign import reading
 from pfir.data.generated import Range
-from pfir.errors import DataError, TrainingError, UsageError
+from pfir.errors import TrainingError, UsageError
 from pfir.ir.costs.model_cost import model_cost
 from pfir.ir.model import Model
 from pfir.passes.batch_norm.match_statistics import ADDED, matching_graph
@@ -42,14 +39,12 @@ class Matching:
         budget_s: Seconds of the whole run.
         jobs: Threads.
         engine: What differentiates.
-        cache: File for what was matched; None for none.
     """
 
     model: Model
     budget_s: float
     jobs: int = 1
     engine: str = AUTO_ENGINE
-    cache: Path | None = None
 
     @property
     def count(self) -> int:
@@ -70,16 +65,10 @@ class Matching:
         """
         if len(data.inputs) != 1 or min(self.count, len(data)) < LEAST:
             return None
-        key = self._key(data)
-        known = self._remembered(key)
-        if known is not None:
-            return known
         try:
-            found = self._matched(data, bounds)
+            return self._matched(data, bounds)
         except (UsageError, TrainingError):
             return None
-        self._remember(key, found)
-        return found
 
     def _matched(self, data: Dataset, bounds: Range) -> np.ndarray:
         (name,) = data.inputs
@@ -101,27 +90,6 @@ class Matching:
             adam.step(added, gradients[ADDED], spread * 0.5 * (1 + math.cos(math.pi * step / STEPS)))
             added = np.clip(given + added, bounds.low, bounds.high).astype(given.dtype) - given
         return given + nearest
-
-    def _key(self, data: Dataset) -> str:
-        text = f"{data.fingerprint()} {self.count} {STEPS} {BATCH} {RATE} {self.engine}"
-        return hashlib.sha256(self.model.to_bytes() + text.encode()).hexdigest()
-
-    def _remembered(self, key: str) -> np.ndarray | None:
-        if self.cache is None or not self.cache.exists():
-            return None
-        try:
-            with reading(str(self.cache), "matched inputs"), np.load(self.cache, allow_pickle=False) as file:
-                return file["x"] if str(file["key"]) == key else None
-        except DataError:
-            return None
-
-    def _remember(self, key: str, found: np.ndarray) -> None:
-        if self.cache is None or not self.cache.parent.is_dir():
-            return
-        partial = self.cache.with_name(f"{self.cache.name}.{os.getpid()}.partial")
-        with partial.open("wb") as file:
-            np.savez(file, x=found, key=np.array(key))
-        os.replace(partial, self.cache)
 
 
 class Moved(Dataset):

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pfir.artifact import whole_inputs
+from pfir.compile.calibration.matched_inputs import Matching, Moved
 from pfir.compile.calibration.opened_data import open_given
 from pfir.compile.calibration.ranges import learn_ranges
 from pfir.compile.request import DEFAULT_TIME_BUDGET_S, Request
 from pfir.data import split
 from pfir.data.base import Dataset
-from pfir.data.generated import generated
+from pfir.data.generated import Range, generated
 from pfir.data.kept import MOST_BYTES
 from pfir.errors import DataError
 from pfir.ir.costs.model_cost import model_cost
 from pfir.ir.model import Model
+from pfir.ir.shapes import fix_sizes
 from pfir.run.classify import class_count
+from pfir.system.host_cpu import usable_cores
 
 VALIDATION_SHARE = 0.1
 MOST_VALIDATION = 5000
@@ -152,7 +156,27 @@ def _without_data(model: Model, original: Model, request: Request) -> Samples:
     validation = generated(inputs, min(MOST_CALIBRATION, count), seed + 1, ranges, whole)
     note = "No data was given: no accuracy was measured, and fidelity is to the original on generated inputs."
     judging = generated(inputs, min(MOST_CALIBRATION, affordable(model, request), count), seed + 2, ranges, whole)
-    return replace(_parts(train, validation, request, model, (note, *learned)), judging=judging)
+    parts = replace(_parts(train, validation, request, model, (note, *learned)), judging=judging)
+    return _matched(parts, original, ranges, request)
+
+
+def _matched(parts: Samples, original: Model, ranges: Mapping[str, Range], request: Request) -> Samples:
+    """What calibrates, ranks and judges matched to the statistics of BatchNormalization, where the original holds any.
+
+    What is trained on stays: it is new in every epoch, and matched inputs are few.
+    """
+    matching = Matching(fix_sizes(original, request.batch, dict(request.input_shapes)), _budget_s(request))
+    matching = replace(matching, jobs=request.jobs or usable_cores(), engine=request.engine)
+    (name, *others) = parts.train.inputs
+    found = None if others else matching.of(parts.calibration, ranges.get(name, Range()))
+    if found is None:
+        return parts
+    used = ("calibration", "scoring", "judging")
+    sets = {part: Moved(name, found, len(getattr(parts, part)), request.seed + i) for i, part in enumerate(used)}
+    note = (
+        f"Inputs that calibrate and judge were matched to the statistics of BatchNormalization, {len(found)} of them."
+    )
+    return replace(parts, **sets, notes=(*parts.notes, note))
 
 
 def _parts(train: Dataset, validation: Dataset, request: Request, model: Model, notes: tuple[str, ...]) -> Samples:

@@ -1,4 +1,4 @@
-"""Generated inputs come nearer to the statistics that a model holds; they are kept, and moved for more of them."""
+"""Generated inputs come nearer to the statistics that a model holds, and are moved for more of them."""
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from pfir.passes.batch_norm.match_statistics import ADDED, matching_graph
 from pfir.train.steps import Steps
 from tests.support.jobs import small_net
 from tests.support.small_nets import after_conv
+from tests.test_compile.test_selection.search_context import run_context
 
 
 @pytest.fixture(autouse=True)
@@ -24,8 +25,8 @@ def data():
     return generated(fix_sizes(small_net()).inputs(), 40, 0)
 
 
-def matching(model=None, budget_s=600.0, cache=None):
-    return Matching(fix_sizes(model or small_net()), budget_s, cache=cache)
+def matching(model=None, budget_s=600.0):
+    return Matching(fix_sizes(model or small_net()), budget_s)
 
 
 def test_matched_inputs_are_nearer_and_within_the_range(data):
@@ -37,22 +38,6 @@ def test_matched_inputs_are_nearer_and_within_the_range(data):
     nothing = {ADDED: np.zeros_like(given[:BATCH])}
     before, after = (steps(nothing, {"in0": np.clip(x[:BATCH], -1.5, 1.5)})[0] for x in (given, found))
     assert after < before
-
-
-def test_what_was_matched_is_kept_for_the_same_model_and_data(data, tmp_path, monkeypatch):
-    once = matching(cache=tmp_path / "matched.npz").of(data, Range())
-    monkeypatch.setattr(matched_inputs, "Steps", lambda *_: pytest.fail("inputs are matched again"))
-    np.testing.assert_array_equal(matching(cache=tmp_path / "matched.npz").of(data, Range()), once)
-    monkeypatch.undo()
-
-
-def test_another_model_or_a_damaged_file_is_matched_anew(data, tmp_path, monkeypatch):
-    cache = tmp_path / "matched.npz"
-    once = matching(cache=cache).of(data, Range())
-    assert not np.array_equal(matching(small_net(1), cache=cache).of(data, Range()), once)
-    cache.write_bytes(b"no archive")
-    np.testing.assert_array_equal(matching(cache=cache).of(data, Range()), once)
-    np.testing.assert_array_equal(matching(cache=tmp_path / "none" / "matched.npz").of(data, Range()), once)
 
 
 def test_a_model_without_statistics_or_time_has_none(data):
@@ -75,3 +60,12 @@ def test_a_few_samples_are_moved_to_make_more(data):
     assert more.anew(1).fingerprint() != more.fingerprint()
     flat = Moved("x", np.ones((3, 5), np.float32), 7, seed=1)
     np.testing.assert_array_equal(flat.batch(np.arange(7))["x"], np.ones((7, 5)))
+
+
+def test_a_run_without_data_calibrates_and_judges_on_matched_inputs(model):
+    run = run_context(model, data=None)
+    samples = run.samples
+    assert any("match the statistics" in note for note in samples.notes)
+    for part in (samples.calibration, samples.scoring, samples.judging):
+        assert isinstance(part, Moved)
+    assert not isinstance(samples.train, Moved) and not isinstance(samples.validation, Moved)
