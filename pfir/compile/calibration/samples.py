@@ -173,9 +173,7 @@ def _matched(parts: Samples, original: Model, ranges: Mapping[str, Range], reque
         return parts
     used = ("calibration", "scoring", "judging")
     sets = {part: Moved(name, found, len(getattr(parts, part)), request.seed + i) for i, part in enumerate(used)}
-    note = (
-        f"Inputs that calibrate and judge were matched to the statistics of BatchNormalization, {len(found)} of them."
-    )
+    note = f"{len(found)} generated inputs that calibrate and judge match the statistics of BatchNormalization."
     return replace(parts, **sets, notes=(*parts.notes, note))
 
 
