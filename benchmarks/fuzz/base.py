@@ -75,8 +75,8 @@ def _runs(folder: Path) -> None:
     from pfir.cli import main
     from pfir.train import checkpoint
 
-    def keep(path: Path, state) -> None:
-        save(path, state)
+    def keep(path: Path, state, keeps_last: bool = True) -> None:
+        save(path, state, keeps_last)
         shutil.copyfile(path, folder / "state" / path.name)
 
     save, checkpoint.save = checkpoint.save, keep

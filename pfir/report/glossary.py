@@ -77,6 +77,8 @@ STAGES = {
     "fine-tune": "fine-tune",
     "quantize": "quantize",
     "train quantized": "train the quantized model",
+    "find codebooks": "find codebooks for weights",
+    "train codebooks": "train the codebooks",
     "replay": "replay the recipe",
     "build": "compile",
     "verify": "verify the library",
