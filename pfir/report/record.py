@@ -50,11 +50,13 @@ class Side:
 
 @dataclass(frozen=True)
 class Files:
-    """Bytes of files: the original with its external data, the result, and the result packed, which `--size` counts."""
+    """Bytes of files: the original with its external data, the result, and the result packed, which `--size` counts; of
+    the latter those that its graph takes, all but the values of tensors."""
 
     original_bytes: int
     result_bytes: int
     packed_bytes: int
+    graph_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,8 @@ class Alone:
     """What one way to make the network cheaper would have given without the other.
 
     Args:
-        way: `int8`, all layers in eight bits that can be, or `channels`, nothing but channels removed.
+        way: `int8`, all layers in eight bits that can be; `channels`, nothing but channels removed; or the average bits
+            of codebooks, with the share of weights that are zero.
         speedup: By estimate.
         size: How many times smaller.
         fidelity: To the original, untrained; None where that was not found out.
@@ -219,7 +222,7 @@ class RunRecord:
         score: What the trials' score means.
         passes: Texts of the passes, in order.
         recipe: The parameters that were chosen, for the reader.
-        alone: What eight bits alone, and channels alone, would have given; empty where that was not asked.
+        alone: What each way alone would have given; empty where that was not asked.
         finalists: Candidates that a short training compared; empty where the best of the search was trained at once.
         tuning: Which kernels of the library are as was measured; None where there was no choice.
         files: How large the files are; None where none was written.
