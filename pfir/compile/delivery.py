@@ -23,11 +23,13 @@ from pfir.compile.versions import versions
 from pfir.compile.workspace import Workspace
 from pfir.errors import UsageError, VerifyError
 from pfir.frontends import outside_files
+from pfir.ir.costs.kept_weights import kept_weights
+from pfir.ir.model import Model
 from pfir.measurement import speedup
 from pfir.packing.packing import pack_model
 from pfir.recipe import CODEBOOKS, QUANTIZED, RECIPE, WEIGHTS, ZEROS, Recipe, pack_weights, sha256
 from pfir.report import html, record, wording
-from pfir.report.record import Files, Kept, RunRecord, Side, Verification, Width
+from pfir.report.record import Files, Kept, LayerWeight, RunRecord, Side, Verification, Weights, Width
 from pfir.run.trial import refusal
 
 MODEL = "model.onnx"
@@ -149,7 +151,12 @@ def _run(run_context: RunContext, delivery: Delivery, recipe: Recipe, files: Fil
         seed=run_context.request.seed,
         tuning=delivery.artifact.tuning,
         files=files,
+        weights=Weights(_kept(run_context.models.baseline), _kept(chosen.fine_tuned.model)),
     )
+
+
+def _kept(model: Model) -> tuple[LayerWeight, ...]:
+    return tuple(LayerWeight(name, **asdict(weight)) for name, weight in kept_weights(model).items())
 
 
 def _identity(run_context: RunContext) -> dict[str, str]:

@@ -9,9 +9,11 @@ from math import ceil, floor
 from pfir.compile.deadline import NEVER, Deadline
 from pfir.compile.precision.codebooks import coded
 from pfir.compile.precision.sizes import Sizes, sizes_of
+from pfir.compile.prepare import RunModels
+from pfir.compile.request import Request
 from pfir.compile.run_context import RunContext
 from pfir.compile.selection.search_context import calibrated
-from pfir.errors import Infeasible, OutOfTime
+from pfir.errors import FrontendError, Infeasible, OutOfTime
 from pfir.ir.model import Model
 from pfir.passes.base import Context, Pass
 from pfir.passes.codebook.quantize_codebook import QuantizeCodebook
@@ -93,10 +95,12 @@ class Ladder:
         """
         found: list[Rung] = []
         for sparsity in SPARSITIES:
-            is_enough = any(rung.sizes.reach(self.size) for rung in found)
+            enough = [rung for rung in found if rung.sizes.reach(self.size)]
+            if any(rung.composition.average_bits == AVERAGE_BITS[0] for rung in enough):
+                break  # zeros could only lose more
             try:
                 sparsifier = Composition(0.0, sparsity).sparsifier
-                start = sparse(self.context, self.context.models.start, sparsifier, self.ends if is_enough else NEVER)
+                start = sparse(self.context, self.context.models.start, sparsifier, self.ends if enough else NEVER)
                 found.append(self._highest(start, sparsity))
             except (Infeasible, OutOfTime):
                 if not found:
@@ -134,6 +138,21 @@ class Ladder:
 
     def _sizes(self, model: Model) -> Sizes:
         return sizes_of(self.context.request, self.context.models.baseline, model)
+
+
+def smallest_sizes(request: Request, models: RunModels) -> Sizes | None:
+    """The sizes of the last rung, looked at quickly and without data; None where no layer may have a codebook."""
+    model, last = models.start, Composition(AVERAGE_BITS[-1], SPARSITIES[-1])
+    kept = Context(keep=request.keep, only=request.only)
+    try:
+        model, _ = run((SparsifyWeights(last.sparsity),), model, kept)
+    except Infeasible:
+        model = models.start
+    try:
+        model, _ = run((QuantizeCodebook(floor(last.average_bits), weighting="none"),), model, kept)
+    except (Infeasible, FrontendError):
+        return None
+    return sizes_of(request, models.baseline, model)
 
 
 def sparse(context: RunContext, model: Model, sparsifier: Pass | None, ends: Deadline = NEVER) -> Model:

@@ -35,7 +35,7 @@ class Sizes:
     @property
     def is_mostly_graph(self) -> bool:
         """Whether the packed file is so small that its graph is most of it."""
-        return self.files.graph_bytes > MOSTLY * self.files.packed_bytes
+        return self.files.graph_bytes >= MOSTLY * self.files.packed_bytes
 
     @property
     def packed(self) -> float:
@@ -60,9 +60,11 @@ class Sizes:
     def share_for(self, size: float) -> float:
         """About the share of the weights that may be left where the result is to be so many times smaller."""
         files = self.files
-        share = (files.original_bytes / size - files.graph_bytes) / max(files.packed_bytes - files.graph_bytes, 1)
+        values = max(files.packed_bytes - files.graph_bytes, 1)
+        by_file = (files.original_bytes / size - files.graph_bytes) / values
         by_bits = self.before_bytes / size / max(self.after_bytes, 1)
-        return max(share, by_bits) if self.with_weights(by_bits).is_mostly_graph else share
+        mostly_graph = files.graph_bytes * (1 / MOSTLY - 1) / values
+        return max(by_file, min(by_bits, mostly_graph))
 
 
 def sizes_of(request: Request, baseline: Model, model: Model) -> Sizes:

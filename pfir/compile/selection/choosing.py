@@ -70,7 +70,7 @@ def choose(selection: Selection) -> Chosen:
 
 def _composed(selection: Selection, search_context: SearchContext | None, decision: Decision) -> Chosen | None:
     """The composition that meets a goal of size alone; None where it is none, or the model can have no codebooks."""
-    chosen = composed(selection, search_context) if is_to_be_composed(selection) else None
+    chosen = composed(selection, search_context) if is_to_be_composed(selection.run.request, selection.limits) else None
     return None if chosen is None else replace(chosen, alone=(*decision.alone, *chosen.alone))
 
 

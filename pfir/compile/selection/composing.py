@@ -10,7 +10,7 @@ from pfir.compile.methods.reach import Reach
 from pfir.compile.precision.codebooks import coded
 from pfir.compile.precision.compositions import Ladder, Rung, sparse
 from pfir.compile.precision.sizes import Sizes, sizes_of
-from pfir.compile.request import AUTO_PRECISION
+from pfir.compile.request import AUTO_PRECISION, Request
 from pfir.compile.run_context import Chosen
 from pfir.compile.selection.measured_search import measured_search
 from pfir.compile.selection.search_context import SearchContext
@@ -27,9 +27,8 @@ MARGIN = 0.98
 """Of the weights that a goal of size leaves: what is pruned does not pack quite like the whole."""
 
 
-def is_to_be_composed(selection: Selection) -> bool:
+def is_to_be_composed(request: Request, limits: Limits) -> bool:
     """Whether pfir chooses what is done, for a goal of size alone."""
-    request, limits = selection.run.request, selection.limits
     is_free = request.passes is None and request.recipe is None and request.precision == AUTO_PRECISION
     return is_free and limits.size_bytes is not None and limits == Limits(size_bytes=limits.size_bytes)
 
