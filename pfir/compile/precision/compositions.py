@@ -62,12 +62,14 @@ class Rung:
         model: The result, untrained.
         sizes: Its, by packing it.
         scores: Against the original.
+        notes: What a user should know of it.
     """
 
     composition: Composition
     model: Model
     sizes: Sizes
     scores: Scores
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,9 +122,8 @@ class Ladder:
         for bits in AVERAGE_BITS:
             if bits == AVERAGE_BITS[-1] or self._may_reach(start, sparsity, bits):
                 composition = Composition(bits, sparsity)
-                model, _ = coded(start, composition.coder, samples, seed)
-                scores = self.context.judge.scores(model)
-                yield Rung(composition, model, self._sizes(model), scores)
+                model, notes = coded(start, composition.coder, samples, seed)
+                yield Rung(composition, model, self._sizes(model), self.context.judge.scores(model), notes)
 
     def _may_reach(self, start: Model, sparsity: float, bits: float) -> bool:
         quick = [self._quick_look(start, sparsity, whole) for whole in (floor(bits), ceil(bits))]

@@ -113,7 +113,9 @@ def _whole(selection: Selection, rung: Rung) -> Chosen:
     """All channels; what is trained before codebooks is nothing but what zeros took."""
     found = as_it_is(selection.run.models.start)
     if not rung.composition.sparsity:
-        return replace(Chosen(found, FineTuned(found.model)), coder=rung.composition.coder)
+        text = "" if rung.model is found.model else rung.model.provenance[-1]
+        fine_tuned = FineTuned(rung.model, notes=rung.notes)
+        return Chosen(found, fine_tuned, codebooks=text, coder=rung.composition.coder)
     return _finished(selection, found, rung)
 
 

@@ -80,3 +80,11 @@ def test_a_size_that_nothing_reaches_is_refused_with_what_is_reached(model, data
     with pytest.raises(Infeasible, match=r"out of reach by pruning, codebooks and zeros: at most \d+\.\d\dx smaller"):
         run(model, tmp_path / "out", data=data, goals=Goals(size=5000.0), precision="auto")
     assert Infeasible.exit_code == 4 and not (tmp_path / "out").exists()
+
+
+def test_without_a_channel_that_may_go_codebooks_reach_what_they_can(model, data, tmp_path):
+    options = {"data": data, "precision": "auto", "keep": ("Conv_1", "Conv_4", "Conv_7")}
+    with pytest.raises(Infeasible, match="out of reach by codebooks and zeros, and no channel may go: at most"):
+        run(model, tmp_path / "out", goals=Goals(size=5000.0), **options)
+    done = run(model, tmp_path / "out", goals=FOUR, **options)
+    assert done.met and _passes(done)[-1] == "quantize-codebook"
