@@ -13,7 +13,7 @@ from pfir.report.terminal import lines
 from tests.support.jobs import images, run, write_model
 from tests.support.net import Net
 
-SIZE = Goals(size=3.0)
+SIZE = Goals(size=3.35)
 
 
 @pytest.fixture(scope="module")
