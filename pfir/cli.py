@@ -50,7 +50,7 @@ def compile_command(
     clock: ClockOption = None,
     speedup: Annotated[str | None, typer.Option(help="Goal: this many times faster, e.g. 2.5.")] = None,
     latency: Annotated[str | None, typer.Option(help="Goal: at most this long for one inference, e.g. 8ms.")] = None,
-    size: Annotated[str | None, typer.Option(help="Goal: weights this many times smaller, e.g. 4x.")] = None,
+    size: Annotated[str | None, typer.Option(help="Goal: a packed file this many times smaller, e.g. 4x.")] = None,
     macs: Annotated[str | None, typer.Option(help="Goal: at most this share of the MACs, e.g. 0.5 or 50%.")] = None,
     max_drop: Annotated[
         str | None, typer.Option(help="Goal: lose at most this many percentage points of accuracy, e.g. 0.5.")

@@ -22,6 +22,8 @@ QUANTIZED = "quantized"
 """The key of how the result was quantized, which comes behind all other methods."""
 CODEBOOKS = "codebooks"
 """The key of how the result got codebooks, likewise."""
+ZEROS = "zeros"
+"""The key of the pass that made weights zero behind the channels."""
 FORMAT = 1
 
 
@@ -32,7 +34,7 @@ class Recipe:
     Args:
         model_sha256: Of the original file.
         parts: What each compressing method did, by key: of pruning, group name to channels under "removed", and how
-            the result was quantized under `QUANTIZED`, or got codebooks under `CODEBOOKS`.
+            the result was quantized under `QUANTIZED`, or got codebooks under `CODEBOOKS` and zeros under `ZEROS`.
         passes: The passes' texts, for the reader.
         training: Settings of the fine-tuning, empty if there was none.
         weights_sha256: Of the weights file beside the recipe; replaying refuses another one.
@@ -104,6 +106,7 @@ def _parts(content: Mapping[str, Any]) -> dict[str, object]:
     coding = content.get(CODEBOOKS)
     coded = {} if coding is None else {"text": str(coding["text"]), "trained": bool(coding["trained"])}
     others = {"applied": applied, QUANTIZED: _quantized(content.get(QUANTIZED)), CODEBOOKS: coded}
+    others[ZEROS] = str(content.get(ZEROS, ""))
     return {"removed": removed} | {key: part for key, part in others.items() if part}
 
 

@@ -15,26 +15,27 @@ from pfir.compile.measuring.latency import HostLatency
 from pfir.compile.measuring.layer_latency import layers
 from pfir.compile.methods.base import Choice
 from pfir.compile.outcome import Outcome
+from pfir.compile.precision.sizes import ROUNDING, Sizes, files_of
 from pfir.compile.request import Goals, Request
 from pfir.compile.run_context import Chosen, RunContext
 from pfir.compile.training.codebooks import TRAINED
 from pfir.compile.versions import versions
 from pfir.compile.workspace import Workspace
 from pfir.errors import UsageError, VerifyError
-from pfir.frontends import outside_files, read_model
+from pfir.frontends import outside_files
+from pfir.ir.costs.kept_weights import kept_weights
+from pfir.ir.model import Model
 from pfir.measurement import speedup
 from pfir.packing.packing import pack_model
-from pfir.recipe import CODEBOOKS, QUANTIZED, RECIPE, WEIGHTS, Recipe, pack_weights, sha256
+from pfir.recipe import CODEBOOKS, QUANTIZED, RECIPE, WEIGHTS, ZEROS, Recipe, pack_weights, sha256
 from pfir.report import html, record, wording
-from pfir.report.record import Files, Kept, RunRecord, Side, Verification, Width
+from pfir.report.record import Files, Kept, LayerWeight, RunRecord, Side, Verification, Weights, Width
 from pfir.run.trial import refusal
 
 MODEL = "model.onnx"
 PACKED = "model.pfir"
 REPORT = "report.json"
 PAGE = "report.html"
-ROUNDING = 1.005
-"""A goal counts as met within half a percent: widths come in steps."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def deliver(run_context: RunContext, delivery: Delivery, workspace: Workspace) -
     weights = pack_weights({n: t.values for n, t in chosen.fine_tuned.model.initializers().items()})
     recipe = _recipe(run_context, chosen, artifact, weights)
     packed = pack_model(model)
-    run = _run(run_context, delivery, recipe, _sizes(run_context.request, model, packed))
+    run = _run(run_context, delivery, recipe, files_of(run_context.request, model, packed))
     report = record.build(run)
     files = {
         MODEL: model,
@@ -89,19 +90,12 @@ def deliver(run_context: RunContext, delivery: Delivery, workspace: Workspace) -
     return Outcome(report, run.met, workspace.folder)
 
 
-def _sizes(request: Request, model: bytes, packed: bytes) -> Files:
-    outside = sum(path.stat().st_size for path in outside_files(request.model))
-    return Files(len(read_model(request.model)) + outside, len(model), len(packed))
-
-
 def is_met(goals: Goals, before: Side, after: Side, files: Files) -> bool:
     """Whether the result reaches every goal."""
     checks = [
         goals.speedup is None or speedup(before.latency, after.latency) * ROUNDING >= goals.speedup,
         goals.latency_s is None or after.latency.seconds <= goals.latency_s * ROUNDING,
-        goals.size is None
-        or _is_packed_to(goals.size, files)
-        or after.size_bytes * goals.size <= before.size_bytes * ROUNDING,
+        Sizes(files, before.size_bytes, after.size_bytes).reach(goals.size),
         goals.macs is None or after.macs <= before.macs * goals.macs * ROUNDING,
         goals.max_drop is None or _drop(before, after) <= goals.max_drop / 100 + 1e-9,
     ]
@@ -109,16 +103,12 @@ def is_met(goals: Goals, before: Side, after: Side, files: Files) -> bool:
 
 
 def size_notes(goals: Goals, before: Side, after: Side, files: Files) -> tuple[str, ...]:
-    """That only the bits of the weights reach a goal of size, where the packed file with its graph does not."""
-    if goals.size is None or _is_packed_to(goals.size, files):
+    """That the packed file with its graph does not reach a goal of size, whatever the bits of the weights do."""
+    if goals.size is None or Sizes(files, before.size_bytes, after.size_bytes).packed * ROUNDING >= goals.size:
         return ()
     bits = wording.ratio(before.size_bytes, after.size_bytes)
     packed = wording.ratio(files.original_bytes, files.packed_bytes)
     return (f"Weights take {bits} fewer bits; the packed file, with the graph, is {packed} smaller.",)
-
-
-def _is_packed_to(size: float, files: Files) -> bool:
-    return files.original_bytes * ROUNDING >= files.packed_bytes * size
 
 
 def _drop(before: Side, after: Side) -> float:
@@ -161,7 +151,12 @@ def _run(run_context: RunContext, delivery: Delivery, recipe: Recipe, files: Fil
         seed=run_context.request.seed,
         tuning=delivery.artifact.tuning,
         files=files,
+        weights=Weights(_kept(run_context.models.baseline), _kept(chosen.fine_tuned.model)),
     )
+
+
+def _kept(model: Model) -> tuple[LayerWeight, ...]:
+    return tuple(LayerWeight(name, **asdict(weight)) for name, weight in kept_weights(model).items())
 
 
 def _identity(run_context: RunContext) -> dict[str, str]:
@@ -201,13 +196,14 @@ def _quantized(chosen: Chosen) -> dict[str, object]:
 
 
 def _coded(chosen: Chosen) -> dict[str, object]:
-    """The recipe's part that gives the result codebooks; none where it has none."""
+    """The recipe's parts that give the result zeros and codebooks; none where it has none."""
     is_trained = chosen.fine_tuned.model.provenance[-1:] == (TRAINED,)
-    return {CODEBOOKS: {"text": chosen.codebooks, "trained": is_trained}} if chosen.codebooks else {}
+    zeros = {ZEROS: chosen.zeros} if chosen.zeros else {}
+    return zeros | ({CODEBOOKS: {"text": chosen.codebooks, "trained": is_trained}} if chosen.codebooks else {})
 
 
 def _coding(chosen: Chosen) -> tuple[str, ...]:
-    return (chosen.codebooks,) if chosen.codebooks else ()
+    return tuple(text for text in (chosen.zeros, chosen.codebooks) if text)
 
 
 def check_depfile(request: Request) -> None:

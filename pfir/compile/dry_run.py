@@ -11,12 +11,14 @@ from pfir.compile.methods.pricing import Limits, Pricing
 from pfir.compile.methods.reach import Reach
 from pfir.compile.outcome import Outcome
 from pfir.compile.plan import plan
+from pfir.compile.precision.compositions import smallest_sizes
 from pfir.compile.precision.layers import FLOATS, INTEGERS, Precision
 from pfir.compile.precision.split import Prices, cheapest
 from pfir.compile.preflight import Checked
-from pfir.compile.prepare import Prepared, fixed, prepare, quantizer
+from pfir.compile.prepare import Prepared, RunModels, fixed, prepare, quantizer
 from pfir.compile.replay import check_recipe
 from pfir.compile.request import AUTO_PRECISION, Request
+from pfir.compile.selection.composing import is_to_be_composed
 from pfir.compile.selection.search_context import method_for, sizing_for
 from pfir.compile.stages import Stages
 from pfir.errors import FrontendError
@@ -63,10 +65,12 @@ def _ranges(request: Request, checked: Checked, prepared: Prepared) -> Outcome:
     pricing = Pricing(methods, whole_cost(methods, models.start, sizing), estimator)
     baseline_s = evaluator.original_latency(models.baseline).seconds
     ends = tuple(_end(pricing, baseline_s, costly_first) for costly_first in (False, True))
-    _check(ends, evaluator.limits(models.baseline))
     cost, core = model_cost(fixed(models.baseline, request)), checked.target.core.name
+    times = _times_smaller(request, models, ends, cost, limits := evaluator.limits(models.baseline))
+    if request.goals.size is None or max(times) < request.goals.size or not is_to_be_composed(request, limits):
+        _check(ends, limits)
     said = (*(method.summary for method in methods), *_of_eight_bits(precision, prices, baseline_s, cost))
-    return _told(request, cost, said, ends, core)
+    return _told(request, cost, said, ends, core, times)
 
 
 def _farthest(request: Request, prices: Prices) -> Precision:
@@ -103,15 +107,30 @@ def _end(prices: Pricing, baseline_s: float, costly_first: bool) -> Reach:
     return Reach(prices.of(tuple(m.bounded(prices.device, costly_first) for m in prices.methods)), baseline_s)
 
 
+def _times_smaller(
+    request: Request, models: RunModels, ends: Sequence[Reach], cost: Cost, limits: Limits
+) -> list[float]:
+    """How many times smaller each end is: by codebooks and zeros, too, where these are chosen for a goal of size."""
+    least = smallest_sizes(request, models) if is_to_be_composed(request, limits) else None
+    found = []
+    for end in ends:
+        times = cost.size_bytes / max(end.size_bytes, 1)
+        share = end.size_bytes / max(end.pricing.original.size_bytes, 1)
+        found.append(times if least is None else max(times, least.with_weights(share).times))
+    return found
+
+
 def _check(ends: Sequence[Reach], limits: Limits) -> None:
     """Return only if one of the ends meets the limits."""
     if not any(end.meets(limits) for end in ends):
         max(ends, key=lambda end: end.speedup).check(limits)
 
 
-def _told(request: Request, cost: Cost, said: Sequence[str], ends: Sequence[Reach], core: str) -> Outcome:
+def _told(
+    request: Request, cost: Cost, said: Sequence[str], ends: Sequence[Reach], core: str, times: Sequence[float]
+) -> Outcome:
     speedups = sorted(end.speedup for end in ends)
-    sizes = sorted(cost.size_bytes / max(end.size_bytes, 1) for end in ends)
+    sizes = sorted(times)
     shares = sorted((end.macs / max(cost.macs, 1) for end in ends), reverse=True)
     least_s = ends[0].baseline_s / speedups[0]
     lines = (

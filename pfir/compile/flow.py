@@ -103,7 +103,7 @@ def _compressed(run: RunContext, device: Device, emulated: Device | None, worksp
         limits = evaluator.limits(run.models.baseline)
         run = with_checked_data(run)
     chosen = choose(Selection(run, evaluator, workspace, limits))
-    wanted = wanted_codebooks(run.prepared, run.request)
+    wanted = chosen.coder or wanted_codebooks(run.prepared, run.request)
     chosen = with_codebooks(run, chosen, wanted, workspace, train_options(run.request))
     with run.stages("build"):
         result = fixed(chosen.fine_tuned.model, run.request)

@@ -23,9 +23,10 @@ from pfir.compile.selection.searching import Found, as_it_is
 from pfir.compile.training.fine_tuning import GIVEN, FineTuned
 from pfir.compile.training.options import TrainOptions, parse_train
 from pfir.errors import UsageError
+from pfir.passes.base import Pass
 from pfir.passes.codebook.quantize_codebook import QuantizeCodebook
 from pfir.passes.spec import parse
-from pfir.recipe import CODEBOOKS, QUANTIZED, Recipe, read_recipe, read_weights
+from pfir.recipe import CODEBOOKS, QUANTIZED, ZEROS, Recipe, read_recipe, read_weights
 from pfir.report import wording
 
 
@@ -38,7 +39,9 @@ def replay(prepared: Prepared, request: Request) -> Chosen:
     recipe = _recipe(prepared, request)
     found = rebuilt(prepared, request, recipe)
     arrays = read_weights(request.recipe, recipe)
-    model, quantization = found.model.clone(), _quantization(recipe)
+    model, quantization, zeros = found.model.clone(), _quantization(recipe), str(recipe.parts.get(ZEROS, ""))
+    if zeros:
+        model.record(zeros)
     if recipe.training:
         model.record("fine-tune")
     if quantization is not None:
@@ -52,7 +55,7 @@ def replay(prepared: Prepared, request: Request) -> Chosen:
         raise UsageError(f"the weights of {request.recipe} do not fit the model that this version of pfir makes")
     model.set_arrays(arrays)
     fine_tuned, text = FineTuned(model, settings=recipe.training), "" if coding is None else str(coding["text"])
-    return Chosen(found, fine_tuned, quantization=quantization, codebooks=text)
+    return Chosen(found, fine_tuned, quantization=quantization, codebooks=text, zeros=zeros)
 
 
 def wanted_codebooks(prepared: Prepared, request: Request) -> QuantizeCodebook | None:
@@ -82,6 +85,12 @@ def check_recipe(prepared: Prepared, request: Request) -> None:
 def recipe_quantization(request: Request) -> Quantization | None:
     """How the recipe's model was quantized; None where it was not."""
     return _quantization(read_recipe(request.recipe))
+
+
+def recipe_zeros(request: Request) -> Pass | None:
+    """The pass that made the recipe's weights zero; None where none did."""
+    text = read_recipe(request.recipe).parts.get(ZEROS)
+    return parse(str(text))[0] if text else None
 
 
 def recipe_choices(prepared: Prepared, request: Request, methods: Sequence[Method]) -> tuple[Choice, ...]:

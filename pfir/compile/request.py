@@ -33,7 +33,7 @@ class Goals:
     Args:
         speedup: How many times faster than the original, > 1.
         latency_s: Seconds of one inference at most, > 0.
-        size: How many times smaller the weights, > 1.
+        size: How many times smaller the packed file is than the original, > 1.
         macs: Share of the original's multiply-accumulates at most, in (0, 1).
         max_drop: Percentage points of accuracy that may be lost, >= 0; alone it asks for the fastest such model.
 

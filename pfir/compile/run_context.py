@@ -15,6 +15,7 @@ from pfir.compile.selection.searching import Found
 from pfir.compile.stages import Stages
 from pfir.compile.training.fine_tuning import FineTuned
 from pfir.compile.training.judging import Judge
+from pfir.passes.codebook.quantize_codebook import QuantizeCodebook
 from pfir.report.progress import Progress
 from pfir.report.record import Alone, Finalist
 from pfir.system.host_cpu import usable_cores
@@ -62,6 +63,8 @@ class Chosen:
         alone: What eight bits and channels would have given alone.
         finalists: What a short training found of the candidates, where it compared some.
         codebooks: The pass that gave weights codebooks, with the bits of every layer; empty where none did.
+        zeros: The pass that made weights zero behind the channels; empty where none did.
+        coder: The pass that pfir chose to give it codebooks, before it did; None where it chose none.
     """
 
     found: Found
@@ -71,3 +74,5 @@ class Chosen:
     alone: tuple[Alone, ...] = ()
     finalists: tuple[Finalist, ...] = ()
     codebooks: str = ""
+    zeros: str = ""
+    coder: QuantizeCodebook | None = None

@@ -30,6 +30,16 @@ def pack_model(content: bytes) -> bytes:
     return pack((File("", content, tuple(within)),))
 
 
+def graph_bytes(content: bytes) -> int:
+    """How many bytes of a packed model are its graph: all but the values of its tensors.
+
+    Raises:
+        FrontendError: The content is no ONNX model.
+    """
+    rest = b"".join(_rest(File("", content, tuple(values_within(content)[0]))))
+    return len(codecs.compress(rest, False)[1])
+
+
 def pack(files: Sequence[File]) -> bytes:
     """The packed files, the model first; `unpack` gives them back to the byte.
 

@@ -163,6 +163,8 @@ def _kernel(layer: Mapping) -> str:
 def _alone(report: Mapping) -> str:
     """What the result computes in, and what each way would have given without the other."""
     found = {"result": wording.computed_in(report) or "all kernels float32"} if report["alone"] else {}
+    if (kept := wording.kept(report)) is not None:
+        found["weights"] = kept
     found |= dict(line.split(": ", 1) for line in wording.alone(report))
     return pairs(found) + explained("eight bits") if found else ""
 

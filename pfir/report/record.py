@@ -50,11 +50,13 @@ class Side:
 
 @dataclass(frozen=True)
 class Files:
-    """Bytes of files: the original with its external data, the result, and the result packed, which `--size` counts."""
+    """Bytes of files: the original with its external data, the result, and the result packed, which `--size` counts; of
+    the latter those that its graph takes, all but the values of tensors."""
 
     original_bytes: int
     result_bytes: int
     packed_bytes: int
+    graph_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -120,11 +122,39 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class LayerWeight:
+    """The weight of a layer in the file of the original or of the result, before packing.
+
+    Args:
+        layer: The name of its node.
+        kind: `codebook`, or the type of its numbers.
+        size_bytes: That it takes, biases and scales left out.
+        values: How many numbers it has.
+        zeros: How many of them are zero.
+    """
+
+    layer: str
+    kind: str
+    size_bytes: int
+    values: int
+    zeros: int
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights of all layers, before and after."""
+
+    before: tuple[LayerWeight, ...] = ()
+    after: tuple[LayerWeight, ...] = ()
+
+
+@dataclass(frozen=True)
 class Alone:
     """What one way to make the network cheaper would have given without the other.
 
     Args:
-        way: `int8`, all layers in eight bits that can be, or `channels`, nothing but channels removed.
+        way: `int8`, all layers in eight bits that can be; `channels`, nothing but channels removed; or the average bits
+            of codebooks, with the share of weights that are zero.
         speedup: By estimate.
         size: How many times smaller.
         fidelity: To the original, untrained; None where that was not found out.
@@ -219,10 +249,11 @@ class RunRecord:
         score: What the trials' score means.
         passes: Texts of the passes, in order.
         recipe: The parameters that were chosen, for the reader.
-        alone: What eight bits alone, and channels alone, would have given; empty where that was not asked.
+        alone: What each way alone would have given; empty where that was not asked.
         finalists: Candidates that a short training compared; empty where the best of the search was trained at once.
         tuning: Which kernels of the library are as was measured; None where there was no choice.
         files: How large the files are; None where none was written.
+        weights: What the weights of layers are kept as.
         notes: What a user should know, one sentence each.
     """
 
@@ -253,6 +284,7 @@ class RunRecord:
     recipe: Mapping[str, object] = field(default_factory=dict)
     tuning: Tuning | None = None
     files: Files | None = None
+    weights: Weights = Weights()
     versions: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
 
@@ -296,6 +328,7 @@ def build(run: RunRecord) -> dict[str, object]:
         "notes": [*run.notes, *warnings(run)],
         "precision": _precisions(run.layers),
         "alone": [asdict(each) for each in run.alone],
+        "weights": {"before": _kinds(run.weights.before), "after": _kinds(run.weights.after)},
         "widths": [asdict(width) for width in run.widths],
         "layers": [asdict(layer) for layer in run.layers],
         "kept": [asdict(kept) for kept in run.kept],
@@ -421,6 +454,15 @@ def _side(side: Side) -> dict[str, object]:
         "size_bytes": side.size_bytes,
         "peak_activation_bytes": side.peak_activation_bytes,
     }
+
+
+def _kinds(weights: Sequence[LayerWeight]) -> dict[str, object]:
+    """Bytes of weights by what they are kept as, and the share of zeros among all; each layer's own beside them."""
+    sizes: Counter[str] = Counter()
+    for each in weights:
+        sizes[each.kind] += each.size_bytes
+    share = sum(each.zeros for each in weights) / max(sum(each.values for each in weights), 1)
+    return {"bytes": dict(sizes), "zeros": share, "layers": [asdict(each) for each in weights]}
 
 
 def _difference(before: float | None, after: float | None) -> float | None:

@@ -56,9 +56,9 @@ def lines(report: Mapping, folder: str) -> list[str]:
 
 
 def _precision(report: Mapping) -> list[str]:
-    """What the result computes in, and what eight bits and channels would have given alone."""
-    found = wording.computed_in(report)
-    return [*([f"computes in: {found}"] if found else []), *wording.alone(report)]
+    """What the result computes in, what its weights are kept as, and what each way would have given alone."""
+    told = {"computes in": wording.computed_in(report), "weights": wording.kept(report)}
+    return [*(f"{name}: {found}" for name, found in told.items() if found), *wording.alone(report)]
 
 
 def show(report: Mapping, folder: str, stream: TextIO) -> None:

@@ -23,6 +23,8 @@ KINDS = {
 }
 """Families of kernels as users call them."""
 SHIPPED = "shipped"
+_WORTH_ZEROS = 0.05
+"""A smaller share of zeros is not worth a word."""
 
 
 def duration(seconds: float | None, digits: int = 3) -> str:
@@ -115,6 +117,21 @@ def computed_in(report: Mapping) -> str | None:
 def alone(report: Mapping) -> list[str]:
     """What eight bits and channels would have given alone, a line each."""
     return [f"{each['way']} alone: {_alone(each)}" for each in report["alone"]]
+
+
+def kept(report: Mapping) -> str | None:
+    """What weights are kept as: `44.0 kB float32 -> 5.0 kB codebook, 1.0 kB float32, 50% zeros`; None where those of
+    the result are kept like the original's."""
+    sides = report["weights"]["before"], report["weights"]["after"]
+    if not sides[1]["bytes"] or (set(sides[1]["bytes"]) == set(sides[0]["bytes"]) and sides[1]["zeros"] < _WORTH_ZEROS):
+        return None
+    return " -> ".join(map(_kept, sides))
+
+
+def _kept(side: Mapping) -> str:
+    sizes = sorted(side["bytes"].items(), key=lambda item: -item[1])
+    zeros = [f"{side['zeros']:.0%} zeros"] if side["zeros"] >= _WORTH_ZEROS else []
+    return ", ".join([*(f"{size(count)} {kind}" for kind, count in sizes), *zeros])
 
 
 def _alone(each: Mapping) -> str:

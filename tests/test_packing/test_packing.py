@@ -6,7 +6,7 @@ from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
 
 from pfir.errors import FrontendError, VerifyError
 from pfir.packing import packing
-from pfir.packing.packing import pack, pack_model
+from pfir.packing.packing import graph_bytes, pack, pack_model
 from pfir.packing.unpacking import unpack
 from pfir.packing.wire import File, Values
 from tests.support.structures import FAMILIES, build
@@ -95,3 +95,12 @@ def test_what_would_not_come_back_is_not_written(monkeypatch):
     monkeypatch.setattr(packing, "unpack", lambda packed: ())
     with pytest.raises(VerifyError, match="would not come back"):
         pack_model(_model())
+
+
+def test_the_graph_s_share_of_a_packed_model_is_what_no_values_take():
+    noise = np.random.default_rng(0).bytes(1 << 16)
+    small, large = (_model(np.frombuffer(noise[:count], np.uint8)) for count in (1 << 10, 1 << 16))
+    assert abs(graph_bytes(small) - graph_bytes(large)) < 16
+    assert len(pack_model(large)) - graph_bytes(large) == pytest.approx(1 << 16, rel=0.01)
+    with pytest.raises(FrontendError):
+        graph_bytes(b"no model")

@@ -4,7 +4,7 @@ import pytest
 
 from pfir.measurement import MEASURED, Measurement
 from pfir.report import Verification, build, last_line, page, wording
-from pfir.report.record import Alone, Files
+from pfir.report.record import Alone, Files, LayerWeight, Weights
 from tests.test_report.sample import finished
 
 SPEED = "about 2.5x faster (estimate, ±25 %)"
@@ -169,3 +169,11 @@ def test_eight_bits_alone_are_a_change():
     run = untouched(met=True)
     layers = tuple(replace(layer, arithmetic="int8") for layer in run.layers)
     assert wording.unchanged(build(run)) and not wording.unchanged(build(replace(run, layers=layers)))
+
+
+def test_what_weights_are_kept_as_is_told_where_it_differs():
+    dense, coded = LayerWeight("a", "float32", 4000, 1000, 0), LayerWeight("a", "codebook", 500, 1000, 500)
+    assert wording.kept(build(finished())) is None
+    assert wording.kept(build(finished(weights=Weights((dense,), (dense,))))) is None
+    said = wording.kept(build(finished(weights=Weights((dense,), (coded,)))))
+    assert said == "4.00 kB float32 -> 500 B codebook, 50% zeros"

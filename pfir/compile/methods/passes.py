@@ -11,6 +11,7 @@ from pfir.compile.methods.base import Choice, Method, ModelCost, Parameters
 from pfir.compile.methods.sizing import Sizing
 from pfir.errors import UsageError
 from pfir.ir.costs.model_cost import Cost, model_cost
+from pfir.ir.costs.sparse_size import sparse_size_bytes
 from pfir.ir.model import Model
 from pfir.passes.base import Context, Pass
 from pfir.passes.pipeline import run
@@ -62,12 +63,15 @@ class BuiltCost(ModelCost):
 
     @property
     def size_bytes(self) -> int:
-        return self._figures[1].size_bytes
+        """Of integers as a file holds them; of floats each tensor without its zeros, where that is less."""
+        return self._figures[2]
 
     @cached_property
-    def _figures(self) -> tuple[tuple[Kernel, ...], Cost]:
+    def _figures(self) -> tuple[tuple[Kernel, ...], Cost, int]:
         seen = self.sizing.seen(self.source())
-        return self.sizing.kernels(seen), model_cost(seen)
+        cost = model_cost(seen)
+        size = cost.size_bytes if self.sizing.precision.integers else sparse_size_bytes(seen)
+        return self.sizing.kernels(seen), cost, size
 
 
 @dataclass(frozen=True)

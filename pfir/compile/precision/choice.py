@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pfir.compile.measuring.evaluator import Evaluator
 from pfir.compile.methods.base import ModelCost
 from pfir.compile.methods.pricing import Limits
 from pfir.compile.precision.layers import FLOATS, INTEGERS, Precision
 from pfir.compile.precision.quantizing import Quantizing
+from pfir.compile.precision.sizes import sizes_of
 from pfir.compile.precision.split import Prices, cheapest, relaxed, toggled
 from pfir.compile.prepare import fixed
 from pfir.compile.run_context import RunContext
 from pfir.compile.selection.search_context import SearchContext, sizing_for
 from pfir.errors import DataError, FrontendError, Infeasible
 from pfir.ir.costs.model_cost import Cost, model_cost
+from pfir.ir.model import Model
 from pfir.passes.quantization.ranges import LEAST_SAMPLES
 from pfir.report.record import Alone
 from pfir.run.evaluate import Scores
@@ -54,10 +56,12 @@ IN_FLOATS = Decision()
 
 @dataclass(frozen=True)
 class _Tried:
-    """What one way gave alone, and how far its outputs are from the original's; None where that is not known."""
+    """What one way gave alone, how far its outputs are from the original's, None where that is not known, and whether
+    its file is as small as a goal of size asks."""
 
     alone: Alone
     divergence: float | None
+    is_small: bool = True
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ class PrecisionChoice:
         if not is_asked and _is_nearer(channels, integers):
             note = "No layer computes in eight bits: it would lose more than the channels that the goal costs."
             return Decision(alone=alone, notes=(note,))
-        if not self._suffices(wanted, prices):
+        if not (integers.is_small and self._suffices(wanted, prices)):
             return Decision(wanted, False, alone, divergence=integers.divergence or 0.0)
         return Decision(wanted if is_asked else self._relaxed(wanted, prices), True, alone)
 
@@ -116,8 +120,10 @@ class PrecisionChoice:
         return Prices(models.start, sizing_for(self.run.request, evaluator), evaluator.estimator(models.baseline))
 
     def _suffices(self, precision: Precision, prices: Prices) -> bool:
-        """Whether the goals are met without removing a channel, confirmed by the device where there is one."""
-        if self.limits == Limits() or not self._is_own_choice or not prices.meets(precision, self.limits):
+        """Whether the goals but that of size are met without removing a channel, confirmed by the device where there is
+        one."""
+        rest = replace(self.limits, size_bytes=None)
+        if self.limits == Limits() or not self._is_own_choice or not prices.meets(precision, rest):
             return False
         return self.evaluator.excess(self.run.models.start, self.run.models.baseline, precision) <= 1
 
@@ -139,13 +145,22 @@ class PrecisionChoice:
         order = sorted(loss, key=lambda name: -loss[name])
         found = relaxed(precision, order, lambda tried: prices.meets(tried, self.limits))
         confirmed = self.evaluator.excess(self.run.models.start, self.run.models.baseline, found) <= 1
-        return found if confirmed else precision
+        return found if found == precision or (confirmed and self._is_small(self._made(found))) else precision
 
     def _integers_alone(self, precision: Precision) -> _Tried:
         made = self.quantizing.first(self.run.models.start, precision)
         seconds = self.evaluator.latency(made.model)
         cost = model_cost(fixed(made.model, self.run.request))
-        return self._tried(INTEGERS_ALONE, seconds.seconds, cost, made.scores)
+        tried, is_small = self._tried(INTEGERS_ALONE, seconds.seconds, cost, made.scores), self._is_small(made.model)
+        return replace(tried, alone=replace(tried.alone, meets=tried.alone.meets and is_small), is_small=is_small)
+
+    def _made(self, precision: Precision) -> Model:
+        return self.quantizing.first(self.run.models.start, precision).model
+
+    def _is_small(self, model: Model) -> bool:
+        """Whether the file of a model is as small as a goal of size asks; yes where there is none."""
+        request, baseline = self.run.request, self.run.models.baseline
+        return request.goals.size is None or sizes_of(request, baseline, model).reach(request.goals.size)
 
     def _channels_alone(self) -> _Tried | None:
         """The best of a few candidates that meet the goals without eight bits, untrained; what is the most that
@@ -169,7 +184,8 @@ class PrecisionChoice:
         baseline, limits = self.run.models.baseline, self.limits
         before = model_cost(fixed(baseline, self.run.request))
         before_s = self.evaluator.original_latency(baseline).seconds
-        kept = ((limits.latency_s, seconds), (limits.macs, cost.macs), (limits.size_bytes, cost.size_bytes))
+        size_bytes = limits.size_bytes if way == CHANNELS_ALONE else None  # of integers the packed file tells it
+        kept = ((limits.latency_s, seconds), (limits.macs, cost.macs), (size_bytes, cost.size_bytes))
         meets = all(limit is None or figure <= limit * ROUNDING for limit, figure in kept)
         size, fidelity = before.size_bytes / max(cost.size_bytes, 1), None if scores is None else scores.fidelity
         alone = Alone(way, before_s / seconds, size, fidelity, meets)

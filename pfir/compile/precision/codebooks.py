@@ -29,7 +29,7 @@ def with_codebooks(
     """The result with weights out of codebooks, trained as far as there are epochs and time; as it is without a pass.
 
     Args:
-        given: The pass.
+        given: The pass; where the result has its codebooks already, they are only trained.
         workspace: Where the state of training is kept.
         options: What a user says of training.
 
@@ -38,6 +38,8 @@ def with_codebooks(
     """
     if given is None:
         return chosen
+    if chosen.codebooks:
+        return _trained(run, chosen, workspace, options)
     with run.stages("find codebooks"):
         model, notes = coded(chosen.fine_tuned.model, given, run.samples, run.request.seed)
     fine_tuned = replace(chosen.fine_tuned, model=model, notes=(*chosen.fine_tuned.notes, *notes))

@@ -8,9 +8,10 @@ from pfir.compile.methods.pricing import Limits
 from pfir.compile.precision.choice import IN_FLOATS, Decision, PrecisionChoice
 from pfir.compile.precision.layers import Precision
 from pfir.compile.precision.quantizing import Quantizing
-from pfir.compile.replay import recipe_choices, recipe_quantization, replay
+from pfir.compile.replay import recipe_choices, recipe_quantization, recipe_zeros, replay
 from pfir.compile.request import AUTO_PRECISION, Request
 from pfir.compile.run_context import Chosen
+from pfir.compile.selection.composing import composed, finished_with_zeros, is_to_be_composed, sized
 from pfir.compile.selection.measured_search import measured_search
 from pfir.compile.selection.search_context import SearchContext, search_context_for, sizing_for
 from pfir.compile.selection.searching import as_it_is, built_by, check_reachable, kept_as
@@ -41,23 +42,36 @@ def choose(selection: Selection) -> Chosen:
         with run.stages("analyse"):
             search_context = search_context_for(run.prepared, run.request, selection.evaluator, run.samples)
     except Infeasible:
-        decision, selection = _decided(selection, None)
-        if not decision.suffices or run.request.recipe is not None:
+        decision, decided = _decided(selection, None)
+        if run.request.recipe is not None:
             raise
-        return _in_eight_bits(selection, decision)
+        if decision.suffices:
+            return _in_eight_bits(decided, decision)
+        if (chosen := _composed(selection, None, decision)) is None:
+            raise
+        return chosen
     if run.request.recipe is not None:
         found = kept_as(search_context, recipe_choices(run.prepared, run.request, search_context.pricing.methods))
         selection = _as_in_recipe(selection)
-        return selection.finished(selection.fitted(search_context, found))
-    decision, selection = _decided(selection, search_context)
+        return finished_with_zeros(selection, selection.fitted(search_context, found), recipe_zeros(run.request))
+    decision, decided = _decided(selection, search_context)
     if decision.suffices:
-        return _in_eight_bits(selection, decision)
+        return _in_eight_bits(decided, decision)
+    if (composition := _composed(selection, search_context, decision)) is not None:
+        return composition
+    selection = decided
     if search_context.pricing.is_fixed:
         chosen = selection.finished(selection.fitted(search_context, built_by(search_context, {})))
     else:
         sizing = sizing_for(run.request, selection.evaluator, decision.precision)
         chosen = _searched(selection, search_context.priced(sizing))
     return replace(chosen, alone=decision.alone, notes=(*decision.notes, *chosen.notes))
+
+
+def _composed(selection: Selection, search_context: SearchContext | None, decision: Decision) -> Chosen | None:
+    """The composition that meets a goal of size alone; None where it is none, or the model can have no codebooks."""
+    chosen = composed(selection, search_context) if is_to_be_composed(selection.run.request, selection.limits) else None
+    return None if chosen is None else replace(chosen, alone=(*decision.alone, *chosen.alone))
 
 
 def _in_eight_bits(selection: Selection, decision: Decision) -> Chosen:
@@ -122,7 +136,9 @@ def _only_passes(selection: Selection) -> Chosen:
     found = as_it_is(selection.run.models.start)
     note = "nothing was pruned: --passes names no prune-channels"
     if selection.run.request.recipe is not None:
-        decision, selection = IN_FLOATS, _as_in_recipe(selection)
+        decision, selection, zeros = IN_FLOATS, _as_in_recipe(selection), recipe_zeros(selection.run.request)
+        if zeros is not None:
+            return finished_with_zeros(selection, found, zeros)
     else:
         decision, selection = _decided(selection, None)
     if not selection.run.prepared.is_compressed:
@@ -149,6 +165,7 @@ def _searched(selection: Selection, search_context: SearchContext) -> Chosen:
     run = selection.run
     with run.stages("rank branches"):
         search_context = search_context.ranked(run.plan.ranking_ends(selection.elapsed_s))
+    selection = sized(selection, search_context)
     check_reachable(search_context, selection.limits)
     if selection.limits == Limits():
         return fastest_within(selection, search_context)

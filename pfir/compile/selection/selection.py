@@ -43,7 +43,8 @@ class Selection:
         limits: What the goals allow.
         precision: What the layers of the result compute in.
         quantizing: How it is quantized; None where all is float.
-        rounding_loss: How far integers alone take the start from the original, as divergence; 0 where that is unknown.
+        rounding_loss: How far integers or codebooks alone take the start from the original, as divergence; 0 where that
+            is unknown.
     """
 
     run: RunContext
@@ -114,9 +115,9 @@ class Selection:
         return replace(chosen, fine_tuned=fine_tuned, quantization=replace(how, training=tuned.settings or {}))
 
     def _share_behind(self, found: Found) -> float:
-        """The share of training that comes once the candidate is quantized: that of what eight bits lose in all that is
+        """The share of training that comes once the candidate is quantized: that of what few bits lose in all that is
         to be made up for, since a step with integers in place takes twice as long and teaches no more."""
-        if not self.precision.integers or not self.rounding_loss or not self.run.plan.epochs:
+        if not self.rounding_loss or not self.run.plan.epochs:
             return 0.0
         lost = self.run.judge.scores(found.model).divergence
         share = self.rounding_loss / (self.rounding_loss + lost)

@@ -18,9 +18,11 @@ from pfir.compile.prepare import fixed
 from pfir.compile.selection.searching import SearchRun, search_for
 from pfir.errors import UsageError
 from pfir.ir.costs.model_cost import model_cost
+from pfir.ir.costs.sparse_size import sparse_size_bytes
 from pfir.passes.base import Pass
 from pfir.passes.factorize import Factorize
 from pfir.passes.pruning.prune_channels import PruneChannels
+from pfir.passes.sparsity.sparsify_weights import SparsifyWeights
 from pfir.report.progress import Silent
 from pfir.space import Parameter, Space
 from tests.support.jobs import request, write_model
@@ -92,6 +94,13 @@ def test_the_price_is_that_of_the_model_that_is_built(both, share):
     built = both.candidates.build(both.candidates.choices(parameters))
     cost, real = both.pricing.cost_of(parameters), model_cost(built)
     assert (cost.macs, cost.size_bytes) == (real.macs, real.size_bytes)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_zeros_count_in_the_size_of_a_candidate(found, model, share):
+    sparse = _of(found, model, (), SparsifyWeights())
+    cost = sparse.pricing.cost_of({"sparsify-weights.sparsity": share})
+    assert cost.size_bytes == sparse_size_bytes(cost.model()) < (1.2 - share) * sparse.pricing.original.size_bytes
 
 
 def test_each_candidate_is_priced_once(narrowed):

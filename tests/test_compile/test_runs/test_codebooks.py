@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pfir.compile.request import Goals
+from pfir.errors import Infeasible
 from pfir.frontends import load
 from pfir.ir.constants.codebooks import codebook_weights
 from tests.support.jobs import run
@@ -26,6 +27,16 @@ def test_the_result_has_codebooks_that_were_trained_behind_the_channels(coded):
     assert any("codebooks" in note for note in coded.report["notes"])
     assert coded.report["passes"][-1].startswith("quantize-codebook{bits=none layer_bits=")
     assert coded.report["result"]["size_bytes"] < coded.report["baseline"]["size_bytes"] / 6
+
+
+def test_a_search_leaves_the_channels_that_codebooks_have_room_for(model, data, tmp_path):
+    text, goals = "prune-channels,quantize-codebook{bits=4}", Goals(size=8.0)
+    done = run(model, tmp_path / "out", passes=text, data=data, goals=goals)
+    kept = done.report["result"]["parameters"] / done.report["baseline"]["parameters"]
+    assert done.met and done.report["files"]["packed_bytes"] * 8 <= 1.005 * done.report["files"]["original_bytes"]
+    assert kept > 0.5  # of floats an eighth may stay
+    with pytest.raises(Infeasible, match=r"out of reach by pruning: at most \d+\.\d\dx smaller \(.* packed\)"):
+        run(model, tmp_path / "none", passes=text, data=data, goals=Goals(size=5000.0))
 
 
 def test_a_recipe_makes_the_same_codebooks_again(coded, model, tmp_path):

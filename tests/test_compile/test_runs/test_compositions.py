@@ -1,0 +1,90 @@
+"""`--size` alone: codebooks and zeros before channels, by the packed file, and made again by a recipe."""
+
+import pytest
+
+from pfir.compile.request import Goals
+from pfir.errors import Infeasible
+from pfir.frontends import load
+from pfir.ir.constants.codebooks import codebook_weights
+from pfir.ir.costs.kept_weights import CODEBOOK
+from pfir.report.terminal import lines
+from tests.support.jobs import run
+
+FOUR, EIGHT = Goals(size=4.0), Goals(size=8.0)
+
+
+@pytest.fixture(scope="module")
+def four(place, model, data):
+    """A run for which codebooks suffice."""
+    return run(model, place / "four", data=data, goals=FOUR, precision="auto")
+
+
+@pytest.fixture(scope="module")
+def eight(place, model, data):
+    """A run for which codebooks of the fewest bits and zeros do not suffice."""
+    return run(model, place / "eight_times", data=data, goals=EIGHT, precision="auto", epochs=2)
+
+
+def _passes(done):
+    return [text.partition("{")[0] for text in done.report["passes"]]
+
+
+@pytest.mark.parametrize(("name", "size"), [("four", 4.0), ("eight", 8.0)])
+def test_the_packed_file_meets_the_goal(name, size, request):
+    done = request.getfixturevalue(name)
+    files = done.report["files"]
+    assert done.met and (done.folder / "model.pfir").stat().st_size == files["packed_bytes"]
+    assert files["packed_bytes"] * size <= 1.005 * files["original_bytes"]
+
+
+def test_codebooks_that_suffice_cost_no_channel(four):
+    assert _passes(four)[-1] == "quantize-codebook" and "sparsify-weights" not in _passes(four)
+    assert four.report["search"]["trials"] == 0
+    assert four.report["baseline"]["macs"] == four.report["result"]["macs"]
+
+
+def test_channels_go_where_the_smallest_composition_is_too_large(eight):
+    assert _passes(eight)[-3:] == ["prune-channels", "sparsify-weights", "quantize-codebook"]
+    tried = {each["way"]: each for each in eight.report["alone"]}
+    assert not tried["3 bits"]["meets"] and not tried["3 bits, 50 % zeros"]["meets"]
+
+
+def test_the_report_tells_what_weights_are_kept_as(eight):
+    before, after = eight.report["weights"]["before"], eight.report["weights"]["after"]
+    assert set(before["bytes"]) == {"float32"} and after["bytes"][CODEBOOK] < before["bytes"]["float32"] / 8
+    assert after["zeros"] > 0.4 > before["zeros"]
+    assert {each["layer"] for each in after["layers"]} == {each["layer"] for each in before["layers"]}
+    said = "\n".join(lines(eight.report, "out/"))
+    assert "weights: " in said and "codebook" in said and "zeros" in said
+    assert "% zeros" in (eight.folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize("name", ["four", "eight"])
+def test_a_recipe_makes_the_same_again(name, request, model, tmp_path):
+    done = request.getfixturevalue(name)
+    again = run(model, tmp_path / "out", recipe=done.folder / "recipe.json", goals=EIGHT)
+    for file in ("model.onnx", "weights.npz", "model.pfir"):
+        assert (again.folder / file).read_bytes() == (done.folder / file).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["four", "eight"])
+def test_a_recipe_s_composition_is_trained_again(name, request, model, data, tmp_path):
+    done = request.getfixturevalue(name)
+    options = {"recipe": done.folder / "recipe.json", "retrain": True, "data": data, "epochs": 1}
+    again = run(model, tmp_path / "out", goals=EIGHT, **options)
+    assert again.report["passes"] == done.report["passes"]
+    assert list(codebook_weights(load(again.folder / "model.onnx").graph))
+
+
+def test_a_size_that_nothing_reaches_is_refused_with_what_is_reached(model, data, tmp_path):
+    with pytest.raises(Infeasible, match=r"out of reach by pruning, codebooks and zeros: at most \d+\.\d\dx smaller"):
+        run(model, tmp_path / "out", data=data, goals=Goals(size=5000.0), precision="auto")
+    assert Infeasible.exit_code == 4 and not (tmp_path / "out").exists()
+
+
+def test_without_a_channel_that_may_go_codebooks_reach_what_they_can(model, data, tmp_path):
+    options = {"data": data, "precision": "auto", "keep": ("Conv_1", "Conv_4", "Conv_7")}
+    with pytest.raises(Infeasible, match="out of reach by codebooks and zeros, and no channel may go: at most"):
+        run(model, tmp_path / "out", goals=Goals(size=5000.0), **options)
+    done = run(model, tmp_path / "out", goals=FOUR, **options)
+    assert done.met and _passes(done)[-1] == "quantize-codebook"
