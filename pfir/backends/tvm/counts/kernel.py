@@ -25,6 +25,7 @@ from pfir.backends.tvm.counts.others.elementwise import elementwise
 from pfir.backends.tvm.counts.others.moves import move, transpose
 from pfir.backends.tvm.counts.others.pool import pool
 from pfir.backends.tvm.counts.others.reduce import norm, reduce, softmax
+from pfir.backends.tvm.counts.products.block_sparse import block_sparse
 from pfir.backends.tvm.counts.products.dots import dots
 from pfir.backends.tvm.counts.products.matmul import matmul
 from pfir.backends.tvm.counts.products.product import product
@@ -38,7 +39,7 @@ from pfir.backends.tvm.schedule.integers.pair_blocks import PairBlocks
 from pfir.backends.tvm.schedule.integers.routing import convolved
 from pfir.backends.tvm.schedule.integers.winograd import IntegerWinograd
 from pfir.backends.tvm.schedule.routing import CONVOLUTION, DEPTHWISE, PRODUCT, WINDOW, routed
-from pfir.backends.tvm.schedule.tile_kinds import AcrossTile, DepthwiseTile, DotsTile, MatrixTile
+from pfir.backends.tvm.schedule.tile_kinds import AcrossTile, DepthwiseTile, DotsTile, MatrixTile, SparseTile
 from pfir.backends.tvm.schedule.tiles import matrix_tile
 from pfir.backends.tvm.schedule.winograd import Winograd
 from pfir.backends.tvm.tuning.database import NOTHING, Known
@@ -72,6 +73,7 @@ _SCHEDULED: dict[type, Callable] = {
     DotsTile: dots,
     IntegerWinograd: winograd_int8,
     PairBlocks: conv_pairs,
+    SparseTile: block_sparse,
     Winograd: winograd,
 }
 _IMAGE_AXES = 4
