@@ -96,7 +96,9 @@ def _products(target: Target, workload: Workload) -> Iterator[Schedule]:
     tiles = matrix_tiles(target, workload.out[0], workload.out[1], workload.data[1])
     yield product_tile(target, workload.out[0], workload.out[1], workload.data[1])
     yield from tiles[: 2 * _TILES]
-    yield from _steps(dense_tile(target, workload), workload.data[1])
+    dense = dense_tile(target, workload)
+    yield from _steps(dense, workload.data[1])
+    yield dense
     yield from sparse_tiles(target, workload)
 
 

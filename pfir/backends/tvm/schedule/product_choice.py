@@ -33,12 +33,10 @@ def chosen_tile(target: Target, workload: Workload) -> ProductTile | DotsTile | 
     dense, sparse = dense_tile(target, workload), sparse_tiles(target, workload)
     if not sparse:
         return dense
-    registers, costs, (rows, inner) = registers_of(target), target.core.costs, workload.data
+    registers, costs = registers_of(target), target.core.costs
 
     def cycles(tile: SparseTile) -> float:
-        return counted_sparse(registers, rows, workload.out[1], rounds_of(workload, tile), tile, _BIAS).cycles(
-            costs, False
-        )
+        return counted_sparse(registers, workload, tile, _BIAS).cycles(costs, False)
 
     best = min(sparse, key=cycles)
     return best if cycles(best) < _SPARSE_GAIN * _dense_cycles(target, workload, dense) else dense
@@ -49,17 +47,11 @@ def sparse_tiles(target: Target, workload: Workload) -> list[SparseTile]:
     if not workload.rounds or target.arithmetic != FLOAT32 or (by_lane(target) and not target.arm64):
         return []
     rows, held = workload.data[0], _SUMS if target.core.vector_registers >= 32 else _SUMS_OF_FEW
-    tiles = (
+    return [
         SparseTile(lanes, _evenly(rows, held // -(-lanes // target.lanes)), steps, target.threads)
         for (lanes, steps), rounds in zip(BLOCK_SHAPES, workload.rounds, strict=True)
         if rounds
-    )
-    return list(tiles)
-
-
-def rounds_of(workload: Workload, tile: SparseTile) -> int:
-    """Rounds of a tile over blocks that are not zero, all columns of blocks together."""
-    return workload.rounds[BLOCK_SHAPES.index((tile.lanes, tile.unroll))]
+    ]
 
 
 def _evenly(rows: int, most: int) -> int:
