@@ -35,18 +35,22 @@ from tests.support.net import Net  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "sizes_block.json"
 SPARSITIES = (0.3, 0.7, 0.8, 0.9)
-SHAPES = {"1x1, 14x14, 128 to 256": (14, 128, 256), "1x1, 28x28, 64 to 64": (28, 64, 64), "dense, 512 to 256": (0, 512, 256)}
+SHAPES = {
+    "1x1, 14x14, 128 to 256": (14, 128, 256),
+    "1x1, 28x28, 64 to 64": (28, 64, 64),
+    "dense, 512 to 256": (0, 512, 256),
+}
 """Rows and columns of the image, 0 of a dense layer of one row; input and output channels."""
 WIDTHS = (4, 8)
 
 HEAD = """\
 # Layers that skip blocks of zeros
 
-By `python benchmarks/sizes/block.py`; all figures are in `sizes_block.json` beside this page. A block is so many outputs
-of one input; the share is that of blocks that are zero. Time is of one thread of this machine, beside other work: the
-median of rounds, in microseconds. Instructions are those of one call on 64-bit Arm, counted by the emulator, in
-thousands. `dense` is the same layer by the kernel that multiplies all weights; where the backend chooses that, too, the
-figures are the same.
+By `python benchmarks/sizes/block.py`; all figures are in `sizes_block.json` beside this page. A block is so many
+outputs of one input; the share is that of blocks that are zero. Time is of one thread of this machine, beside other
+work: the median of rounds, in microseconds. Instructions are those of one call on 64-bit Arm, counted by the emulator,
+in thousands. `dense` is the same layer by the kernel that multiplies all weights; where the backend chooses that, too,
+the figures are the same.
 """
 
 
@@ -67,9 +71,13 @@ class Cell:
         net, (size, inputs, outputs) = Net(0), SHAPES[self.shape]
         weight = blocks(net, outputs, inputs, self.width, self.share)
         if not size:
-            return net.model((net.relu(net.op("Gemm", net.input(1, inputs), net.const(weight.T, np.float32), net.w(outputs))),))
+            return net.model(
+                (net.relu(net.op("Gemm", net.input(1, inputs), net.const(weight.T, np.float32), net.w(outputs))),)
+            )
         x = channels_last(net, 1, inputs, size)
-        return net.model((net.relu(net.op("Conv", x, net.const(weight[:, :, None, None], np.float32), net.w(outputs))),))
+        return net.model(
+            (net.relu(net.op("Conv", x, net.const(weight[:, :, None, None], np.float32), net.w(outputs))),)
+        )
 
 
 def main() -> None:
@@ -118,7 +126,10 @@ def layer(model: Model, target: Target) -> SingleKernel:
 def page(found: dict[str, dict]) -> str:
     """The table as Markdown."""
     lines = [HEAD, f"{os.uname().machine}, {parse_target('host').core.name}.\n"]
-    lines += ["| layer, block, zeros | x86 dense, us | x86 | gain | Arm dense, k | Arm | gain |", "|---|---|---|---|---|---|---|"]
+    lines += [
+        "| layer, block, zeros | x86 dense, us | x86 | gain | Arm dense, k | Arm | gain |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for name, row in found.items():
         parts = [_compared(row["x86"], 1), _compared(row["arm"], 1e3)]
         lines.append(f"| {name} | {' | '.join(parts)} |")
@@ -127,7 +138,9 @@ def page(found: dict[str, dict]) -> str:
 
 def _compared(figures: dict, unit: float) -> str:
     dense, chosen = figures["dense"] / unit, figures["chosen"] / unit
-    return f"{dense:.1f} | {chosen:.1f}{' (dense)' if figures['by'] == figures['dense_by'] else ''} | {dense / chosen:.2f}"
+    return (
+        f"{dense:.1f} | {chosen:.1f}{' (dense)' if figures['by'] == figures['dense_by'] else ''} | {dense / chosen:.2f}"
+    )
 
 
 if __name__ == "__main__":

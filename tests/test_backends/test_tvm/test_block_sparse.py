@@ -16,6 +16,7 @@ from pfir.backends.tvm.kernels.products.block_sparse import pack
 from pfir.backends.tvm.lowering.lower import written
 from pfir.backends.tvm.schedule.product_choice import dense_tile
 from pfir.backends.tvm.schedule.tile_kinds import SparseTile
+from pfir.backends.tvm.tuning.tunable import group_kernels
 from pfir.ir.costs.zeros import zeros_of
 from pfir.passes.base import Context
 from pfir.passes.pipeline import run
@@ -90,6 +91,13 @@ def test_64_bit_arm_computes_it_too_and_skips_all_of_them():
     assert max(error(ours[name], theirs[name]) for name in theirs) < 1e-5
 
 
+def test_what_is_priced_has_the_patterns_of_what_is_built():
+    model = bundled(CASES)
+    built = {(work.zeros, work.rounds) for work in (kernel.workload for kernel in group_kernels(model, ARM).values())}
+    priced = {(kernel.workload.zeros, kernel.workload.rounds) for kernel in TvmBackend().kernels(model, ARM)}
+    assert len(built) == len(CASES) and priced - {("", ())} == built
+
+
 @pytest.mark.parametrize("lanes", (4, 8))
 @pytest.mark.parametrize("steps", (2, 4))
 def test_packed_weights_are_those_that_are_not_zero(lanes, steps):
@@ -134,7 +142,7 @@ def test_a_model_made_sparse_by_the_pass_is_faster_only_where_enough_is_zero(spa
     net = Net(3)
     x = net.relu(net.conv(net.input(1, 3, 14, 14), 3, 32))
     model = sized_model(net, net.relu(net.conv(x, 32, 64, 1)))
-    sparse = run(parse(f"sparsify-weights{{pattern=4x1 sparsity={sparsity}}}"), model, Context())
+    sparse, _ = run(parse(f"sparsify-weights{{pattern=4x1 sparsity={sparsity}}}"), model, Context())
     before, after = (_pointwise_kernel(m) for m in (model, sparse))
     counted = [KernelCounts()(kernel, ARM).total for kernel in (before, after)]
     assert counted[1] < 0.75 * counted[0] if skipped else counted[1] == counted[0]

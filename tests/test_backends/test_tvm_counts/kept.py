@@ -32,7 +32,9 @@ from pfir.workload import Tail, Workload
 RESULTS = Path(__file__).resolve().parents[3] / "benchmarks" / "results"
 SMALL = 5000
 """Instructions below which a kernel's error is relative to this: 3 % of it are 150 instructions."""
-_TILE = re.compile(r"tile (\d+) x (\d+) lanes x (\d+)(?: x (\d+) lines)?(| of dots| narrowing| across columns| skipping zeros)")
+_TILE = re.compile(
+    r"tile (\d+) x (\d+) lanes x (\d+)(?: x (\d+) lines)?(| of dots| narrowing| across columns| skipping zeros)"
+)
 _PRODUCTS = {"": MatrixTile, " of dots": DotsTile, " narrowing": DottedTile}
 _BLOCK = re.compile(r"(\d+) of ([\d+]+)(?: and (\d+))? x (\d+)")
 _WINOGRAD = re.compile(r"winograd (\d)x\d, strips of (\d+), (\d+) lanes, (.*)")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pfir.backends.tvm.lowering.lower import started
-from pfir.backends.tvm.lowering.sketch import sketch
 from pfir.ir.costs.zeros import zeros_of
 from pfir.workload import BLOCK_SHAPES
 

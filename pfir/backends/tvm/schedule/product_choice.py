@@ -22,7 +22,7 @@ _ROWS = ((1, 12), (2, 8), (3, 6), (4, 5))
 # Cycles of another tile, as a multiple of the usual one's, from which on it is taken: of float32 and of float16, of
 # which the usual ones of many sums spill.
 _GAIN, _GAIN_HALF = 0.98, 1.0
-_SPARSE_GAIN = 0.95  # the same of a tile that skips zeros
+_SPARSE_GAIN = 0.85  # the same of a tile that skips zeros: by about as much as costs of a board err
 _SUMS, _SUMS_OF_FEW = 16, 8  # accumulators of such a tile, of 32 and of fewer registers
 _SEVERAL = 4  # rows; fewer want all columns at a time
 _LOOPED = 16  # input channels from which on there is a loop over them, whose weights do not stay in registers

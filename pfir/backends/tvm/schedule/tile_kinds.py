@@ -8,7 +8,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-
 _ENOUGH = 8  # accumulators that hide the latency of a multiply-add: four cycles on two pipes
 _NARROWEST = 4  # lanes of an accumulator
 
