@@ -22,7 +22,7 @@ from pfir.passes.base import Context
 from pfir.passes.pipeline import run
 from pfir.passes.spec import parse
 from pfir.target import FLOAT16, parse_target, with_arithmetic
-from pfir.workload import Workload
+from pfir.workload import BLOCK_SHAPES, Workload
 from tests.support.net import Net
 from tests.test_backends.bundle import answers, answers_emulated, answers_of_cases, bundled, error, sized
 
@@ -98,6 +98,17 @@ def test_what_is_priced_has_the_patterns_of_what_is_built():
     assert len(built) == len(CASES) and priced - {("", ())} == built
 
 
+def test_weights_count_as_many_bytes_as_are_kept():
+    model, count = bundled(CASES), KernelCounts()
+    own = {kernel.workload.zeros: kernel for kernel in TvmBackend().kernels(model, ARM) if kernel.workload.rounds}
+    for group in group_kernels(model, ARM).values():
+        work, tile = group.workload, modelled(ARM, group.workload)
+        kept = work.rounds[BLOCK_SHAPES.index((tile.lanes, tile.unroll))] * tile.unroll
+        dense, packed = 4 * work.data[1] * work.out[1], 4 * (kept * (tile.lanes + 1) + work.out[1] // tile.lanes + 1)
+        assert count.more_weights(own[work.zeros], ARM) == packed - dense < 0
+    assert count.more_weights(own[work.zeros], with_arithmetic(parse_target("cortex-a76"), FLOAT16)) == 0
+
+
 @pytest.mark.parametrize("lanes", (4, 8))
 @pytest.mark.parametrize("steps", (2, 4))
 def test_packed_weights_are_those_that_are_not_zero(lanes, steps):
@@ -113,7 +124,7 @@ def test_packed_weights_are_those_that_are_not_zero(lanes, steps):
 
 def _rounds(weight: np.ndarray, lanes: int, steps: int) -> int:
     """Those that the workload tells."""
-    return zeros_of(weight).rounds[2 * (lanes // 8) + steps // 4]
+    return zeros_of(weight).rounds[BLOCK_SHAPES.index((lanes, steps))]
 
 
 def _workload(rows: int, inputs: int, outputs: int, width: int, share: float) -> Workload:

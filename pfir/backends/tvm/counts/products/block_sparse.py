@@ -20,7 +20,7 @@ from pfir.workload import BLOCK_SHAPES, Tail, Workload
 # rows, a single one, and a single row.
 _A_ROUND = 5.0
 _SEVERAL_TILES, _A_SINGLE_TILE, _A_SINGLE_ROW = (20.0, 2.0), (10.0, 1.0), (10.0, 0.0)
-_INDEX_BYTES = 4
+_INDEX_BYTES = _VALUE_BYTES = 4
 _PAIRED = 2  # weights, indices or biases that lie side by side, loaded at once
 _LISTS = (30.0, 6.0, 20.0, 25.0)  # what a call takes for two more inputs: loads, stores, scalar, branches
 _READ = 2.2  # scalar instructions of a vector of a tensor that is read behind the sums
@@ -51,6 +51,12 @@ def counted_sparse(registers: Registers, workload: Workload, tile: SparseTile, a
     call(found, workload.data[0])
     found.call(*_LISTS)
     return found
+
+
+def packed_bytes(workload: Workload, tile: SparseTile) -> int:
+    """Bytes of the weights that are kept, of their inputs, and of where each block's begin."""
+    kept = workload.rounds[_place(tile)] * tile.unroll
+    return kept * (tile.lanes * _VALUE_BYTES + _INDEX_BYTES) + (workload.out[1] // tile.lanes + 1) * _INDEX_BYTES
 
 
 def _read_bytes(registers: Registers, tile: SparseTile) -> int:
