@@ -33,6 +33,8 @@ def zeros_of(matrix: np.ndarray) -> Zeros | None:
     narrowest = min(width for width, _ in BLOCK_SHAPES)
     if matrix.dtype != np.float32 or not matrix.size or matrix.shape[1] % narrowest:
         return None
+    if np.count_nonzero(matrix) > (1 - _SHARE) * matrix.size:
+        return None
     kept = blocks_kept(matrix, narrowest)
     share = 1 - kept.mean()
     if share < _SHARE:
