@@ -7,6 +7,9 @@ from math import prod
 
 from pfir.target import SINGLE
 
+BLOCK_SHAPES = tuple((width, steps) for width in (4, 8, 16) for steps in (2, 4))
+"""Outputs of a block of weights that may be skipped where all are zero, and inputs that a round of a kernel takes."""
+
 
 @dataclass(frozen=True)
 class Workload:
@@ -27,6 +30,9 @@ class Workload:
             not fit in 16 bits.
         into: The result's axes in memory order, where they are not the input's.
         parts: Of a Concat, the sizes of its inputs along the axis.
+        zeros: Of a product the pattern of its weights' zeros, by name; empty where none are worth skipping.
+        rounds: Of such a product, for each of `BLOCK_SHAPES`, the rounds over blocks that are not zero, all columns of
+            blocks together; 0 where the outputs are no multiple of a block.
     """
 
     family: str
@@ -44,6 +50,8 @@ class Workload:
     kind: str = ""
     into: tuple[int, ...] = ()
     parts: tuple[int, ...] = ()
+    zeros: str = ""
+    rounds: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         """The text by which a database knows it: equal texts, equal work."""
@@ -52,6 +60,7 @@ class Workload:
         said = [f"{name}={text}" for name, text in fields.items() if text != usual[name]]
         said += [f"group={self.group}"] if self.group != 1 else []
         said += [self.kind] if self.kind else []
+        said += [f"zeros={self.zeros}"] if self.zeros else []
         order = "".join(str(axis) for axis in self.order)
         return " ".join(
             (self.family, self.dtype, f"{_times(self.data)}->{_times(self.out)}", f"order={order}", *said, self.after)

@@ -19,6 +19,7 @@ from pfir.backends.tvm.kernels.integers.others.tables import table
 from pfir.backends.tvm.kernels.integers.winograd.kernel import winograd_int8
 from pfir.backends.tvm.kernels.move import move
 from pfir.backends.tvm.kernels.pool import pool
+from pfir.backends.tvm.kernels.products.block_sparse import block_sparse
 from pfir.backends.tvm.kernels.products.dots import dots
 from pfir.backends.tvm.kernels.products.matmul import matmul
 from pfir.backends.tvm.kernels.products.product import product
@@ -67,6 +68,7 @@ FAMILIES: dict[str, KernelFamily] = {
         KernelFamily("across", across),
         KernelFamily("add_int8", add_int8),
         KernelFamily("affine", affine),
+        KernelFamily("block_sparse", block_sparse),
         KernelFamily("conv", _scheduled(conv), CONVOLUTION),
         KernelFamily("conv_int8", conv_int8),
         KernelFamily("depthwise", depthwise, DEPTHWISE),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.ir.costs.plans import CONVOLUTIONS, Geometry
 from pfir.ir.costs.symbolic_cost import is_sized, weight_of
+from pfir.ir.costs.zeros import Zeros, zeros_of
 from pfir.ir.edit import is_op
 from pfir.ir.operators.elementwise import N_ARY, UNARY
 from pfir.ir.operators.records import Form
@@ -16,6 +18,7 @@ from pfir.ir.operators.windows import each_of, pads_of
 
 _NORMS = ("GroupNormalization", "InstanceNormalization", "LayerNormalization", "LpNormalization")
 _REDUCTIONS = {"Average": "mean", "Mean": "mean", "Max": "max", "Min": "min", "DynamicQuantizeLinear": "range"}
+_MATRIX = 2  # axes
 _WORK = {"dense": "product", "conv3x3": "conv", "depthwise": "conv", "grouped": "conv"}
 
 
@@ -35,18 +38,29 @@ def geometry_of(node: gs.Node, family: str) -> Geometry:
     if family == "move":
         parts = len(node.inputs) if node.op == "Concat" else 0
         return Geometry("transpose" if is_op(node, "Transpose") else family, kind=node.op, parts=parts)
-    return Geometry(_WORK.get(family, family))
+    return Geometry(_WORK.get(family, family), zeros=_zeros(node) if family == "dense" else None)
 
 
 def _convolution(node: gs.Node) -> Geometry:
     kernel = tuple(int(size) for size in weight_of(node).shape[2:])
     if has_form(node, Form.CONVOLUTION):
-        return _window("conv", node, kernel)
+        found = _window("conv", node, kernel)
+        return replace(found, zeros=_zeros(node)) if found.is_pointwise else found
     # As the spread input is convolved: zeros between its values, the kernel turned around.
     rank = len(kernel)
     dilations, pads = each_of(node, "dilations", rank), tuple(int(p) for p in node.attrs.get("pads", [0] * 2 * rank))
     begin = tuple((k - 1) * d - p for k, d, p in zip(kernel, dilations, pads, strict=False))
     return Geometry("conv", kernel, (1,) * rank, dilations, begin, each_of(node, "strides", rank), _is_image(node))
+
+
+def _zeros(node: gs.Node) -> Zeros | None:
+    """The pattern of zeros of a constant weight, as the matrix that multiplies rows of inputs."""
+    weight = weight_of(node)
+    if not isinstance(weight, gs.Constant) or weight.dtype != np.float32 or len(weight.shape) < _MATRIX:
+        return None
+    matrix = weight.values.reshape(weight.shape[:_MATRIX])
+    turned = has_form(node, Form.CONVOLUTION) or node.attrs.get("transB", 0)
+    return zeros_of(matrix.T if turned else matrix)
 
 
 def _window(work: str, node: gs.Node, kernel: tuple[int, ...]) -> Geometry:

@@ -11,6 +11,7 @@ import onnx_graphsurgeon as gs
 from pfir.artifact import Kernel
 from pfir.ir.costs.families import FAMILIES
 from pfir.ir.costs.symbolic_cost import Dim, Term, axes, is_sized
+from pfir.ir.costs.zeros import Zeros
 from pfir.target import SINGLE
 from pfir.workload import Tail, Workload
 
@@ -28,6 +29,7 @@ class Geometry:
         is_image: Whether it reads an input of the model, which lies in ONNX's order.
         kind: As in `Workload`.
         parts: How many tensors a Concat joins.
+        zeros: Those of its weights; None where too few are worth skipping.
     """
 
     work: str
@@ -39,6 +41,12 @@ class Geometry:
     is_image: bool = False
     kind: str = ""
     parts: int = 0
+    zeros: Zeros | None = None
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether a convolution multiplies each position by itself."""
+        return {*self.kernel, *self.strides} == {1} and not any(self.pads)
 
 
 @dataclass
@@ -93,8 +101,8 @@ class Plan:
         return self.macs, self.read(), self.written(), self.weights()
 
     def workload(self, data: tuple[int, ...], out: tuple[int, ...], channels_in: int) -> Workload:
-        """What it computes at these sizes."""
-        g = self.geometry
+        """What it computes at these sizes; of weights cut to others than the model's, zeros are not known."""
+        g, zeros = self.geometry, self._zeros(data, out)
         return Workload(
             g.work,
             data,
@@ -111,7 +119,15 @@ class Plan:
             kind=g.kind,
             into=_order(len(out), not g.is_image) if g.work == "transpose" else (),
             parts=_shared(out[1] if len(out) > 1 else 1, g.parts),
+            zeros=zeros.name if zeros else "",
+            rounds=zeros.rounds if zeros else (),
         )
+
+    def _zeros(self, data: tuple[int, ...], out: tuple[int, ...]) -> Zeros | None:
+        """Those of its weights as they are at these sizes."""
+        zeros, axis = self.geometry.zeros, 1 if self.family in CONVOLUTIONS else -1
+        whole = zeros is not None and self.dtype == SINGLE and zeros.sizes == (data[axis], out[axis])
+        return zeros if whole else None
 
 
 def _order(rank: int, is_image: bool) -> tuple[int, ...]:

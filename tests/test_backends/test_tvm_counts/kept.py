@@ -15,7 +15,15 @@ from benchmarks.estimator.grid import target_of
 from pfir.backends.tvm.schedule.blocks import Block, Direct
 from pfir.backends.tvm.schedule.candidate_schedules import Schedule
 from pfir.backends.tvm.schedule.routing import DEPTHWISE
-from pfir.backends.tvm.schedule.tile_kinds import AcrossTile, DepthwiseTile, DotsTile, DottedTile, MatrixTile, Tile
+from pfir.backends.tvm.schedule.tile_kinds import (
+    AcrossTile,
+    DepthwiseTile,
+    DotsTile,
+    DottedTile,
+    MatrixTile,
+    SparseTile,
+    Tile,
+)
 from pfir.backends.tvm.schedule.winograd import Winograd
 from pfir.instructions import Instructions
 from pfir.target import Target
@@ -24,7 +32,9 @@ from pfir.workload import Tail, Workload
 RESULTS = Path(__file__).resolve().parents[3] / "benchmarks" / "results"
 SMALL = 5000
 """Instructions below which a kernel's error is relative to this: 3 % of it are 150 instructions."""
-_TILE = re.compile(r"tile (\d+) x (\d+) lanes x (\d+)(?: x (\d+) lines)?(| of dots| narrowing| across columns)")
+_TILE = re.compile(
+    r"tile (\d+) x (\d+) lanes x (\d+)(?: x (\d+) lines)?(| of dots| narrowing| across columns| skipping zeros)"
+)
 _PRODUCTS = {"": MatrixTile, " of dots": DotsTile, " narrowing": DottedTile}
 _BLOCK = re.compile(r"(\d+) of ([\d+]+)(?: and (\d+))? x (\d+)")
 _WINOGRAD = re.compile(r"winograd (\d)x\d, strips of (\d+), (\d+) lanes, (.*)")
@@ -120,6 +130,8 @@ def _tile(text: str, family: str) -> Tile:
     vectors, lanes, tall = map(int, match.groups()[:3])
     if match[5] == " across columns":
         return AcrossTile(lanes, vectors, tall)
+    if match[5] == " skipping zeros":
+        return SparseTile(lanes, tall, int(steps.split()[0]))
     if family == DEPTHWISE:
         return DepthwiseTile(lanes, tall, int(match[4] or 1), bool(turn))
     return _PRODUCTS[match[5]](lanes, vectors, tall, int(steps.split()[0]))

@@ -11,13 +11,14 @@ from pfir.backends.tvm.counts.others.elementwise import elementwise
 from pfir.backends.tvm.counts.others.moves import move, transpose
 from pfir.backends.tvm.counts.others.pool import pool
 from pfir.backends.tvm.counts.others.reduce import norm, reduce, softmax
+from pfir.backends.tvm.counts.products.block_sparse import block_sparse
 from pfir.backends.tvm.counts.products.dots import dots
 from pfir.backends.tvm.counts.products.matmul import matmul
 from pfir.backends.tvm.counts.products.product import product
 from pfir.backends.tvm.kernels.products.matmul import fitted
 from pfir.backends.tvm.schedule.blocks import Direct
 from pfir.backends.tvm.schedule.routing import CONVOLUTION
-from pfir.backends.tvm.schedule.tile_kinds import AcrossTile, DepthwiseTile, DotsTile
+from pfir.backends.tvm.schedule.tile_kinds import AcrossTile, DepthwiseTile, DotsTile, SparseTile
 from pfir.backends.tvm.schedule.tiles import matrix_tile
 from pfir.backends.tvm.schedule.winograd import Winograd
 from pfir.instructions import Instructions
@@ -27,7 +28,14 @@ from tests.test_backends.test_tvm_counts.kept import Row
 
 POOLS = {"MaxPool": "max", "AveragePool": "average"}
 MOVES = "Pad", "Slice", "Resize", "Concat"
-_SCHEDULED = {AcrossTile: across, DepthwiseTile: depthwise, Direct: direct, DotsTile: dots, Winograd: winograd}
+_SCHEDULED = {
+    AcrossTile: across,
+    DepthwiseTile: depthwise,
+    Direct: direct,
+    DotsTile: dots,
+    SparseTile: block_sparse,
+    Winograd: winograd,
+}
 _REDUCTIONS = {"GlobalAveragePool": reduce, "ReduceMean": reduce, "Softmax": softmax, "LayerNormalization": norm}
 _FEWEST = 4  # channels of a block that is turned
 

@@ -25,6 +25,7 @@ from pfir.backends.tvm.counts.others.elementwise import elementwise
 from pfir.backends.tvm.counts.others.moves import move, transpose
 from pfir.backends.tvm.counts.others.pool import pool
 from pfir.backends.tvm.counts.others.reduce import norm, reduce, softmax
+from pfir.backends.tvm.counts.products.block_sparse import block_sparse, packed_bytes
 from pfir.backends.tvm.counts.products.dots import dots
 from pfir.backends.tvm.counts.products.matmul import matmul
 from pfir.backends.tvm.counts.products.product import product
@@ -38,7 +39,7 @@ from pfir.backends.tvm.schedule.integers.pair_blocks import PairBlocks
 from pfir.backends.tvm.schedule.integers.routing import convolved
 from pfir.backends.tvm.schedule.integers.winograd import IntegerWinograd
 from pfir.backends.tvm.schedule.routing import CONVOLUTION, DEPTHWISE, PRODUCT, WINDOW, routed
-from pfir.backends.tvm.schedule.tile_kinds import AcrossTile, DepthwiseTile, DotsTile, MatrixTile
+from pfir.backends.tvm.schedule.tile_kinds import AcrossTile, DepthwiseTile, DotsTile, MatrixTile, SparseTile
 from pfir.backends.tvm.schedule.tiles import matrix_tile
 from pfir.backends.tvm.schedule.winograd import Winograd
 from pfir.backends.tvm.tuning.database import NOTHING, Known
@@ -72,6 +73,7 @@ _SCHEDULED: dict[type, Callable] = {
     DotsTile: dots,
     IntegerWinograd: winograd_int8,
     PairBlocks: conv_pairs,
+    SparseTile: block_sparse,
     Winograd: winograd,
 }
 _IMAGE_AXES = 4
@@ -93,15 +95,27 @@ class KernelCounts:
         return CALL * calls + self._of(kernel, target)
 
     def more_weights(self, kernel: Kernel, target: Target) -> float:
-        """Bytes by which a convolution's transformed weights exceed its own (Winograd)."""
+        """Bytes by which the weights that a kernel reads exceed the model's own: transformed ones do (Winograd); those
+        whose zeros are skipped are fewer."""
         workload = _as_computed(target, kernel.workload)
         if workload.dtype == INT8 or workload.family != CONVOLUTION or len(workload.data) != _IMAGE_AXES:
-            return 0.0
-        schedule = self._schedule(target, routed(workload))
+            return self._fewer_weights(target, flat(workload)) if workload.rounds else 0.0
+        workload = routed(workload)
+        if workload.rounds:
+            return self._fewer_weights(target, workload)
+        schedule = self._schedule(target, workload)
         if not isinstance(schedule, Winograd):
             return 0.0
         points = (schedule.outputs + workload.kernel[0] - 1) ** 2
         return kernel.weight_bytes * (points / prod(workload.kernel) - 1)
+
+    def _fewer_weights(self, target: Target, workload: Workload) -> float:
+        """Bytes of a matrix' weights and of what tells their places, less those of all its weights, so mostly negative;
+        zero where none are skipped."""
+        schedule = self._schedule(target, workload)
+        if not isinstance(schedule, SparseTile):
+            return 0.0
+        return packed_bytes(workload, schedule) - target.value_bytes * workload.data[1] * workload.out[1]
 
     def _of(self, kernel: Kernel, target: Target) -> Instructions:
         count = _of_integers(kernel.workload)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pfir.backends.tvm.kernels.products import dots
+from pfir.backends.tvm.kernels.products import block_sparse, dots
 from pfir.backends.tvm.kernels.products.matmul import fitted
 from pfir.backends.tvm.lowering.anchor import Anchor, Values, array_of, optional, shape_of
 from pfir.backends.tvm.lowering.form import Form, plain
 from pfir.backends.tvm.lowering.fuse import Group
 from pfir.backends.tvm.lowering.values import Program, Value
 from pfir.backends.tvm.schedule import products
-from pfir.backends.tvm.schedule.tile_kinds import DotsTile, MatrixTile, ProductTile
+from pfir.backends.tvm.schedule.tile_kinds import DotsTile, MatrixTile, ProductTile, SparseTile
 from pfir.backends.tvm.schedule.tiles import by_lane, matrix_tile, overlapped_tile
 from pfir.ir.costs.tails import tail_of
+from pfir.ir.costs.zeros import zeros_of
 from pfir.workload import Workload
 
 _SEVERAL = 4  # rows; fewer hide no latency, so that a product wants all its columns at a time
@@ -59,14 +61,22 @@ def product(program: Program, data: Value, matrix: np.ndarray, bias: Any, out: F
     if data.form.order[-1] != out.order[-1] or _outer(data.form) != _outer(out):
         data = program.laid_out(data, Form(data.form.shape, out.order, program.dtype))
     rows, (inner, channels) = prod(out.memory[:-1]), matrix.shape
-    tile = program.schedule(
-        Workload("product", (rows, inner), (rows, channels), (0, 1), after=after, dtype=program.dtype)
-    )
+    tile = program.schedule(_workload(program, rows, matrix, after))
+    if isinstance(tile, SparseTile):
+        packed = [program.constant(array) for array in block_sparse.pack(matrix, tile)]
+        return Anchor("block_sparse", {}, [data, *packed], out, tile, bias)
     if isinstance(tile, DotsTile):
         return Anchor("dots", {}, [data, program.constant(dots.pack(matrix, tile))], out, tile, bias)
     tile = _overlapping(program, tile, rows, inner, channels)
     attributes = {"by_lane": program.target.arm64, "registers": program.target.core.vector_registers}
     return Anchor("product", attributes, [data, program.constant(products.pack(matrix, tile))], out, tile, bias)
+
+
+def _workload(program: Program, rows: int, matrix: np.ndarray, after: str) -> Workload:
+    """The product of so many rows, with the pattern of the matrix' zeros."""
+    (inner, channels), zeros = matrix.shape, zeros_of(matrix)
+    work = Workload("product", (rows, inner), (rows, channels), (0, 1), after=after, dtype=program.dtype)
+    return work if zeros is None else replace(work, zeros=zeros.name, rounds=zeros.rounds)
 
 
 def _overlapping(program: Program, tile: ProductTile, rows: int, inner: int, channels: int) -> ProductTile:

@@ -17,7 +17,7 @@ from pfir.backends.tvm.schedule.integers.depthwise_choice import depthwise_plan,
 from pfir.backends.tvm.schedule.integers.dot_blocks import DotBlocks
 from pfir.backends.tvm.schedule.integers.pair_blocks import PairBlocks
 from pfir.backends.tvm.schedule.integers.winograd import IntegerWinograd
-from pfir.backends.tvm.schedule.product_choice import chosen_tile
+from pfir.backends.tvm.schedule.product_choice import chosen_tile, dense_tile, sparse_tiles
 from pfir.backends.tvm.schedule.tile_kinds import DotsTile, DottedTile, MatrixTile, ProductTile, Tile
 from pfir.backends.tvm.schedule.tiles import (
     FEWEST_LANES,
@@ -96,7 +96,10 @@ def _products(target: Target, workload: Workload) -> Iterator[Schedule]:
     tiles = matrix_tiles(target, workload.out[0], workload.out[1], workload.data[1])
     yield product_tile(target, workload.out[0], workload.out[1], workload.data[1])
     yield from tiles[: 2 * _TILES]
-    yield from _steps(chosen_tile(target, workload), workload.data[1])
+    dense = dense_tile(target, workload)
+    yield from _steps(dense, workload.data[1])
+    yield dense
+    yield from sparse_tiles(target, workload)
 
 
 def _depthwise(target: Target, workload: Workload) -> Schedule:

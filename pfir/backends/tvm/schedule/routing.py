@@ -68,4 +68,8 @@ def _has_own_kernel(workload: Workload) -> bool:
 
 
 def _flat(workload: Workload, rows: int, inner: int) -> Workload:
-    return Workload(PRODUCT, (rows, inner), (rows, workload.out[1]), (0, 1), after=workload.after, dtype=workload.dtype)
+    return replace(
+        Workload(PRODUCT, (rows, inner), (rows, workload.out[1]), (0, 1), after=workload.after, dtype=workload.dtype),
+        zeros=workload.zeros,
+        rounds=workload.rounds,
+    )

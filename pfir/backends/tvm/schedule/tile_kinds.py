@@ -8,6 +8,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+_ENOUGH = 8  # accumulators that hide the latency of a multiply-add: four cycles on two pipes
+_NARROWEST = 4  # lanes of an accumulator
+
 
 class Tile(ABC):
     """A share of a kernel's work that stays in registers: vectors of `lanes` values; `threads` share the tiles."""
@@ -171,6 +174,31 @@ class DottedTile(ProductTile):
     def __str__(self) -> str:
         # Databases tell it from a narrowing tile by its lanes, of which that one has more.
         return _text(self.vectors, self.lanes, self.rows, " narrowing", self.unroll)
+
+
+@dataclass(frozen=True)
+class SparseTile(Tile):
+    """A block of output channels, of whose weights only those are multiplied that are not zero for all of them.
+
+    Args:
+        lanes: Output channels of a block.
+        rows: Output positions that share the weights.
+        unroll: Input channels of a round.
+        threads: Those that share the kernel's outer loop.
+    """
+
+    lanes: int
+    rows: int
+    unroll: int
+    threads: int = 1
+
+    @property
+    def copies(self) -> int:
+        """Sums of each output that take turns: enough to hide the latency of a multiply-add."""
+        return min(self.unroll, -(-_ENOUGH * _NARROWEST // (self.rows * self.lanes)))
+
+    def __str__(self) -> str:
+        return _text(1, self.lanes, self.rows, " skipping zeros", self.unroll)
 
 
 def _text(vectors: int, lanes: int, rows: int, how: str = "", steps: int = 1) -> str:
