@@ -11,7 +11,7 @@ from pfir.compile.training.options import TrainOptions, parse_train
 from pfir.errors import UsageError
 from pfir.recipe import read_recipe, sha256
 from pfir.target import parse_target
-from tests.support.jobs import request, run, small_net, write_model
+from tests.support.jobs import request, run, small_net, write_data, write_model
 
 HOST = parse_target("host")
 
@@ -74,9 +74,10 @@ def test_retraining_as_before_gives_the_same_weights(recipe, finished, model, da
     assert (tmp_path / "out/model.onnx").read_bytes() == (finished / "model.onnx").read_bytes()
 
 
-def test_retraining_trains_as_a_user_had_said(model, data, tmp_path):
-    options = {"data": data, "epochs": 2, "trials": 2, "goals": Goals(macs=0.5)}
-    said = parse_train("batch=16,momentum=0.8,ema=0.2")
+def test_retraining_trains_as_a_user_had_said(model, tmp_path):
+    data = write_data(tmp_path, count=240)
+    options = {"data": str(data), "epochs": 2, "trials": 2, "goals": Goals(macs=0.5)}
+    said = parse_train("lr=0.002,batch=16,momentum=0.8,ema=0.2")
     run(model, tmp_path / "first", train=said, **options)
     training = json.loads((tmp_path / "first/recipe.json").read_text())["training"]
     assert training["given"] == said.text() and training["averaged"] and training["momentum"] == 0.8
