@@ -84,7 +84,7 @@ def test_retraining_trains_as_a_user_had_said(model, tmp_path):
     again = {"recipe": tmp_path / "first/recipe.json", "retrain": True, **options}
     run(model, tmp_path / "second", **again)
     assert (tmp_path / "second/model.onnx").read_bytes() == (tmp_path / "first/model.onnx").read_bytes()
-    run(model, tmp_path / "third", train=parse_train("batch=16"), **again)
+    run(model, tmp_path / "third", train=parse_train("lr=0.002,batch=16"), **again)
     assert json.loads((tmp_path / "third/recipe.json").read_text())["training"]["momentum"] == 0.9
 
 
