@@ -35,6 +35,11 @@ class Masks:
         spread = growth and (dict(growth.sparsity), growth.begin, growth.end, growth.updates)
         return repr((self._names, spread))
 
+    @property
+    def grow(self) -> bool:
+        """Whether further zeros come while the graph is trained."""
+        return self._growth is not None
+
     def look(self) -> None:
         """Keep what is zero now: at first, and where other parameters were put in place."""
         self._done = 0

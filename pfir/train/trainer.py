@@ -166,7 +166,7 @@ class _Run:
         feeds = self._source.feeds(totals.step, (totals.step // per_epoch + 1) * per_epoch)
         try:
             for arrays in feeds:
-                if not self._step(arrays) or diverges(totals):
+                if not self._step(arrays) or self._diverges():
                     return self._retreat()
                 self._teller.tell(totals, self._rate)
                 if self._finished():
@@ -174,7 +174,8 @@ class _Run:
                 self._keep()
         finally:
             feeds.close()
-        if not _is_finite(self._session.parameters) or epoch_is_lost(totals):
+        lost = epoch_is_lost(totals) and not self._moments.gains_zeros
+        if lost or not _is_finite(self._session.parameters):
             return self._retreat()
         return self._end_epoch()
 
@@ -194,6 +195,11 @@ class _Run:
             self._average.update(session.parameters.flat, session.statistics.flat)
         self._moments.mask(self._progress())
         return True
+
+    def _diverges(self) -> bool:
+        """Whether the last step is no number, or, where no zeros raise it, its loss is too high."""
+        loss = self._totals.recent[-1]
+        return not np.isfinite(loss) if self._moments.gains_zeros else diverges(self._totals)
 
     def _keep(self) -> None:
         """Within an epoch: a moment to go back to every so many steps, a checkpoint every so many seconds."""

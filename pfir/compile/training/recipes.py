@@ -10,7 +10,7 @@ import numpy as np
 from pfir.compile.calibration.samples import Samples
 from pfir.errors import TrainingError, UsageError
 from pfir.ir.model import Model
-from pfir.ir.training import TrainingGraph
+from pfir.ir.training import TrainingGraph, sparse_initializers, trainable_initializers
 from pfir.passes.base import Activations
 from pfir.passes.distillation.adaptors import with_adaptors
 from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher
@@ -85,6 +85,8 @@ def chosen(student: Model, teacher: Model, samples: Samples) -> str:
     """
     if samples.kind != "given" or len(samples.train) >= VERY_FEW_SAMPLES:
         return DISTIL
+    if sparse_initializers(student, trainable_initializers(student)):
+        return DISTIL  # the original's head would bring its weights back
     try:
         heads(student, teacher)
     except UsageError:

@@ -58,6 +58,8 @@ def _zeros(node: gs.Node) -> Zeros | None:
     weight = weight_of(node)
     if not isinstance(weight, gs.Constant) or weight.dtype != np.float32 or len(weight.shape) < _MATRIX:
         return None
+    if weight.values.size != np.prod(weight.shape[:_MATRIX]):
+        return None  # a stack of matrices
     matrix = weight.values.reshape(weight.shape[:_MATRIX])
     turned = has_form(node, Form.CONVOLUTION) or node.attrs.get("transB", 0)
     return zeros_of(matrix.T if turned else matrix)

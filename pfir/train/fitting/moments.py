@@ -50,6 +50,11 @@ class Moments:
             average = [self.average.parameters] if self.average else []
             self.masks.apply((*self.optimizer.state().values(), *average), progress)
 
+    @property
+    def gains_zeros(self) -> bool:
+        """Whether zeros come while it is trained, each time at the cost of a higher loss."""
+        return self.masks is not None and self.masks.grow
+
     def has_its_zeros(self, progress: float) -> bool:
         """Whether no further zeros are to come after this share of the training."""
         return self.masks is None or self.masks.is_complete(progress)
