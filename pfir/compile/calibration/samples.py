@@ -161,9 +161,9 @@ def _without_data(model: Model, original: Model, request: Request) -> Samples:
 
 
 def _matched(parts: Samples, original: Model, ranges: Mapping[str, Range], request: Request) -> Samples:
-    """What calibrates, ranks and judges matched to the statistics of BatchNormalization, where the original holds any.
+    """What calibrates matched to the statistics of BatchNormalization, where the original holds any.
 
-    What is trained on stays: it is new in every epoch, and matched inputs are few.
+    What is trained and judged on stays: it is new in every epoch, and matched inputs are few.
     """
     matching = Matching(fix_sizes(original, request.batch, dict(request.input_shapes)), _budget_s(request))
     matching = replace(matching, jobs=request.jobs or usable_cores(), engine=request.engine)
@@ -171,10 +171,9 @@ def _matched(parts: Samples, original: Model, ranges: Mapping[str, Range], reque
     found = None if others else matching.of(parts.calibration, ranges.get(name, Range()))
     if found is None:
         return parts
-    used = ("calibration", "scoring", "judging")
-    sets = {part: Moved(name, found, len(getattr(parts, part)), request.seed + i) for i, part in enumerate(used)}
-    note = f"{len(found)} generated inputs that calibrate and judge match the statistics of BatchNormalization."
-    return replace(parts, **sets, notes=(*parts.notes, note))
+    calibration = Moved(name, found, len(parts.calibration), request.seed)
+    note = f"{len(found)} generated inputs that calibrate match the statistics of BatchNormalization."
+    return replace(parts, calibration=calibration, notes=(*parts.notes, note))
 
 
 def _parts(train: Dataset, validation: Dataset, request: Request, model: Model, notes: tuple[str, ...]) -> Samples:
