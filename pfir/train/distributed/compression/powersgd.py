@@ -34,7 +34,7 @@ class PowerSgd:
             self._state = PowerSGDState(
                 None, RANK, FIRST_STEP, random_seed=self._seed, compression_stats_logging_frequency=1 << 30
             )
-        bucket = _Bucket(gradients, group.tensor(gradients.flat))
+        bucket: Any = _Bucket(gradients, group.tensor(gradients.flat))  # stands for a GradBucket of torch
         before = self._state.total_numel_after_compression
         reduced = powerSGD_hook(self._state, bucket).wait()
         gradients.flat[:] = reduced.cpu().numpy()
