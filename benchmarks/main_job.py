@@ -1,6 +1,7 @@
 """The main job on real models: each row is one `pfir compile`, its result evaluated on data that it never saw.
 
-    python benchmarks/main_job.py ROW [--models DIR] [--data DIR] [--work DIR] [--time-budget 75m] [--finished]
+    python benchmarks/main_job.py ROW [--shared DIR] [--data DIR] [--work DIR] [--time-budget 75m] [--engine torch]
+                                      [--finished]
 
 ROW is one of ROWS below: four by channels alone, the others in what layers gain by. Models are those of
 tests/support/models.py (`$PFIR_SHARED/models`); CIFAR-10 comes from benchmarks/cifar10.py. Its ten thousand test images
@@ -125,6 +126,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path("cifar10"), help="train.npz, test.npz")
     parser.add_argument("--work", type=Path, default=Path("main_job"), help="receives the output folders")
     parser.add_argument("--time-budget", help="instead of the row's own")
+    parser.add_argument("--engine", help="what trains, instead of what pfir chooses")
     parser.add_argument("--remark", default="", help="what a reader should know of this run")
     parser.add_argument("--finished", action="store_true", help="record a run that is there already")
     return parser.parse_args()
@@ -134,6 +136,7 @@ def _command(row: Row, arguments: argparse.Namespace, folder: Path) -> list[str]
     budget = arguments.time_budget or row.time_budget
     command = ["pfir", "compile", str(arguments.shared / "models" / row.model), "--target", row.target]
     command += ["--speedup", f"{row.speedup:g}", "--time-budget", budget, *row.extra, "-o", str(folder)]
+    command += ["--engine", arguments.engine] if arguments.engine else []
     if row.data == "cifar10":
         _fetch(arguments.data)
         command += ["--data", str(arguments.data / "train.npz")]

@@ -34,11 +34,11 @@ def simplified(path: Path) -> Model:
     return run(BASELINE, fix_sizes(load(path)), Context())[0]
 
 
-def quantized(model: Model, samples: int = 8) -> Model:
-    """The model in eight bits, its ranges those of random inputs."""
+def quantized(model: Model, samples: int = 8, pairs: str = KERNELS) -> Model:
+    """The model in eight bits, its ranges those of random inputs; `pairs` says where activations are rounded."""
     data = generated(model.inputs(), samples)
 
     def taken(of: Model, names: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
         return activations(of, names, data, 1)
 
-    return run((QuantizeUniform(calibration="min-max", pairs=KERNELS),), model, Context(activations=taken))[0]
+    return run((QuantizeUniform(calibration="min-max", pairs=pairs),), model, Context(activations=taken))[0]

@@ -147,7 +147,7 @@ def _medians(arguments: argparse.Namespace, net: str, rows: list[Row]) -> dict[s
 def _in_its_own_process(arguments: argparse.Namespace, net: str, side: str) -> list[dict[str, float]]:
     command = [sys.executable, __file__, "--models", str(arguments.models), "--only", net, "--side", side]
     command += ["--threads", str(arguments.threads)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
 
 
 def _measured(arguments: argparse.Namespace, row: Row) -> Figures:
@@ -177,7 +177,7 @@ def _steps(arguments: argparse.Namespace, row: Row) -> Iterator[Callable[[], Non
     graph = attach_teacher(student, teacher, losses)
     compiled = CompiledTeacher(open_backend("tvm"), arguments.threads)
     with compiled(graph.teacher, 10**9, settings) if graph.teacher else nullcontext() as answers:
-        source = Source(graph, data, settings, answers)
+        source = Source(graph, data, settings, answers=answers)
         session = TrainSession(graph, source.shapes(), row.batch, arguments.threads, arguments.side, halves=True)
         optimizer = NesterovSgd(session.parameters.flat.size, session.parameters.flat * 0 + 1e-4, 0.9, 2.0)
         feeds = source.feeds(0, WARM_UP + STEPS)
