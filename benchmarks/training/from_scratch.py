@@ -27,9 +27,10 @@ from pfir.passes.distillation.attach_teacher import DistillationSettings, attach
 from pfir.train.distributed.collective import Collective
 from pfir.train.distributed.compression.base import Collectives, Hook
 from pfir.train.distributed.group import Group
+from pfir.train.fitting.progress import Progress
 from pfir.train.flat import FlatBuffer
 from pfir.train.settings import Settings
-from pfir.train.trainer import Progress, fit
+from pfir.train.trainer import fit
 
 FILE = "resnet20_cifar10_fp32.onnx"
 
