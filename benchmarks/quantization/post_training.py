@@ -112,12 +112,16 @@ OURS = {
     "compensated": "rounding=compensated pairs=kernels",
     "float-2": "float_layers=2 pairs=kernels",
     "float-5": "float_layers=5 pairs=kernels",
+    "float-share-0.02": "float_share=0.02 pairs=kernels",
     "float-share-0.06": "float_share=0.06 pairs=kernels",
+    "float-share-0.15": "float_share=0.15 pairs=kernels",
     "float-share-0.3": "float_share=0.3 pairs=kernels",
     "W6A8": "weight_bits=6 pairs=kernels",
     "W4A8": "weight_bits=4 pairs=kernels",
     "W4A8-compensated": "weight_bits=4 rounding=compensated pairs=kernels",
     "W4A8-mixed": "weight_bits=4 rounding=compensated eight_bit_share=0.05 pairs=kernels",
+    "W4A8-mixed-0.1": "weight_bits=4 rounding=compensated eight_bit_share=0.1 pairs=kernels",
+    "average-4.5": "average_bits=4.5 rounding=compensated pairs=kernels",
 }
 THEIRS = {"static-min-max": "MinMax", "static-percentile": "Percentile", "static-entropy": "Entropy"}
 
