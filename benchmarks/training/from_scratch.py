@@ -73,6 +73,7 @@ def train(models: Path, images: Path, settings: Settings, hook: Hook) -> None:
         clock.append((time.perf_counter(), time.process_time()))
 
     fit(graph, data, settings, tell, workers=Group(collective, timed))
+    collective.close()
     if collective.rank:
         return
     # The first steps build what later ones use.

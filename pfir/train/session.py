@@ -117,13 +117,18 @@ class TrainSession:
         return Step(scalars)
 
 
+def is_one_shard(batch: int) -> bool:
+    """Whether a batch is no larger than a shard; of several processes the batch of all tells, which cut it alike."""
+    return batch <= MOST_PER_SHARD
+
+
 def _run(shard: Shard, feeds: Mapping[str, np.ndarray]) -> None:
     shard.run(feeds)
 
 
 def _most(graph: TrainingGraph, batch: int, halves: bool) -> int:
     """Samples a shard at most."""
-    if not halves or batch > MOST_PER_SHARD:
+    if not halves or not is_one_shard(batch):
         return MOST_PER_SHARD
     fewest = 1 if graph.frozen_batch_norm or not running_statistics(graph.model.graph) else FEWEST_PER_SHARD
     return batch // 2 if batch // 2 >= fewest else MOST_PER_SHARD

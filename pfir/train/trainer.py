@@ -28,7 +28,7 @@ from pfir.train.fitting.totals import Totals
 from pfir.train.flat import FlatBuffer
 from pfir.train.masks import Masks
 from pfir.train.optimizing.choice import average_of, optimizer_of, schedule_of
-from pfir.train.session import TrainSession
+from pfir.train.session import TrainSession, is_one_shard
 from pfir.train.settings import Settings
 
 # A training that diverged goes on from its last good moment with the rate times this, so many times.
@@ -95,7 +95,9 @@ def fit(
     session = None
     try:
         measured = _with_variances(graph, source)
-        session = TrainSession(measured, source.shapes(), batch, settings.threads, settings.engine, halves=True)
+        session = TrainSession(
+            measured, source.shapes(), batch, settings.threads, settings.engine, halves=is_one_shard(settings.batch)
+        )
         masks = Masks(graph, session.parameters)
         checkpoints = Checkpoints(
             settings.checkpoint, _key(graph, data, settings, session, masks), settings.checkpoint_every_s, workers

@@ -51,9 +51,10 @@ def test_workers_learn_what_one_process_learns_from_the_same_batches(count, way)
     assert np.allclose([e["loss"] for e in several[0].curve], [e["loss"] for e in one.curve], atol=1e-6)
 
 
-def test_running_statistics_are_those_of_one_process_with_as_many_shards():
+@pytest.mark.parametrize("batch", [64, 128])
+def test_running_statistics_are_those_of_one_process_with_as_many_shards(batch):
     graph = attach_teacher(classifier(), None, DistillationSettings(label_weight=1.0))
-    settings, data = dataclasses.replace(FAST, batch=128, epochs=2), kinds_of_images(256)
+    settings, data = dataclasses.replace(FAST, batch=batch, epochs=2), kinds_of_images(256)
     one, two = fit(graph, data, settings), in_threads(2, graph, data, settings)
     assert near(two[0].arrays, one.arrays, 1e-6) and near(two[1].arrays, two[0].arrays, 1e-30)
 
