@@ -1,6 +1,6 @@
 """Small files of real models, fine-tuned: zeros, codebooks and what `--size` chooses, each by one `pfir compile`.
 
-    python benchmarks/sizes/trained.py ROW [--cifar DIR] [--work DIR] [-- MORE OPTIONS OF pfir compile]
+    python benchmarks/sizes/trained.py ROW [--cifar DIR] [--work DIR] [OPTIONS OF pfir compile ..]
 
 ROW is one of ROWS below. Models and images are those of `$PFIR_SHARED`, CIFAR-10 is that of benchmarks/cifar10.py. Its
 test images are read at the end of a row, by `pfir evaluate`, and nowhere else. Writes
@@ -90,8 +90,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--shared", type=Path, default=shared, help="holds models/ and data/")
     parser.add_argument("--cifar", type=Path, default=Path("cifar10"), help="train.npz, test.npz")
     parser.add_argument("--work", type=Path, default=Path("sizes_trained"), help="receives the output folders")
-    parser.add_argument("more", nargs="*", help="options of pfir compile")
-    return parser.parse_args()
+    arguments, more = parser.parse_known_args()
+    arguments.more = more
+    return arguments
 
 
 def _command(row: Row, arguments: argparse.Namespace, folder: Path) -> list[str]:

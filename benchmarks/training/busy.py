@@ -1,6 +1,6 @@
 """How many cores the README's main command keeps busy, stage by stage.
 
-    python benchmarks/training/busy.py [--pfir COMMAND] [--work DIR] [-- MORE OPTIONS]
+    python benchmarks/training/busy.py [--pfir COMMAND] [--work DIR] [OPTIONS OF pfir compile ..]
 
 Runs the command of README.md with `pfir` of the path, on an idle machine, and looks at the processor time of its
 processes twice a second. Stages are those of report.json. Writes benchmarks/results/training_busy.md.
@@ -48,8 +48,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pfir", default="pfir")
     parser.add_argument("--work", type=Path, help="keeps the output folder")
-    parser.add_argument("more", nargs="*", help="options of pfir compile")
-    return parser.parse_args()
+    arguments, more = parser.parse_known_args()
+    arguments.more = more
+    return arguments
 
 
 def _options() -> list[str]:
