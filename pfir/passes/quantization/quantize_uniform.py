@@ -80,8 +80,9 @@ class QuantizeUniform(Pass):
             layer; blocks, which goes on from compensated and learns block by block, in minutes. What does not lower the
             error of the outputs is left.
         float_layers: How many of the most sensitive layers stay in float; none leaves it to a search.
-        float_share: Share of all multiply-accumulates, in [0, 1]: without float_layers, the layers that are the most
-            sensitive for those they do, so many together, stay in float. A twentieth often costs hardly any time.
+        float_share: Share of all multiply-accumulates and of all weights, in [0, 1]: without float_layers, the layers
+            that are the most sensitive for what they cost, so many together, stay in float. A twentieth often costs
+            hardly any time.
         pairs: Where activations are rounded: behind all operators, by which ONNX Runtime computes layers in front of a
             sum in integers, too; or in front of kernels alone, by which less is lost, as `pfir compile` does.
         eight_bit_share: Share of all weights, in [0, 1]: the layers of the fewest weights, so many together, have eight

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+import numpy as np
 
 from pfir.ir.costs.model_cost import known_sizes
 from pfir.ir.costs.symbolic_cost import mac_terms
 from pfir.ir.model import Model
 from pfir.ir.shapes import fix_sizes
 from pfir.passes.quantization.output_error import OutputError
+from pfir.passes.quantization.placement import layers_of
+
+_ROUNDED = 1e-9
+"""Below any layer's share."""
 
 
 def sensitivities(
@@ -38,19 +44,29 @@ def most_sensitive(
 def within_share(
     model: Model, found: Mapping[str, float], share: float, input_shapes: Mapping[str, Sequence[int]]
 ) -> tuple[str, ...]:
-    """The layers that lose most by being quantized for each of their multiply-accumulates, this share of all together.
+    """The layers that lose most by being quantized for what they cost in float, until they cost this share.
+
+    What layers cost is their share of the multiply-accumulates, and of the weights, which are four times as large in
+    float; neither exceeds the share.
 
     Args:
         share: In [0, 1]; a layer that does not fit is passed over.
         input_shapes: Sizes that the model does not tell, as in `Context`.
     """
-    macs = _macs(model, input_shapes)
-    left, chosen = share * sum(macs[name] for name in found), []
-    for name in sorted(found, key=lambda name: -found[name] / max(macs[name], 1)):
-        if macs[name] <= left and found[name] > 0:
-            left -= macs[name]
+    costs = _costs(model, found, input_shapes)
+    left, chosen = np.full(2, share + _ROUNDED), []
+    for name in sorted(found, key=lambda name: -found[name] / max(costs[name].sum(), _ROUNDED)):
+        if (costs[name] <= left).all() and found[name] > 0:
+            left -= costs[name]
             chosen.append(name)
     return tuple(chosen)
+
+
+def _costs(model: Model, names: Collection[str], input_shapes: Mapping[str, Sequence[int]]) -> dict[str, np.ndarray]:
+    """The shares of multiply-accumulates and weights of each of these layers."""
+    macs, layers = _macs(model, input_shapes), layers_of(model)
+    costs = np.array([(macs[name], layers[name].weight.size) for name in names], np.float64)
+    return dict(zip(names, costs / np.maximum(costs.sum(axis=0), 1), strict=True))
 
 
 def _macs(model: Model, input_shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:
