@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from pfir.artifact import Artifact, TensorSpec
 from pfir.backends.tvm import TvmBackend
 from pfir.backends.tvm.backend import LIBRARY
+from pfir.backends.tvm.library import store
 from pfir.backends.tvm.library.build import build
 from pfir.backends.tvm.lowering.values import Program
 from pfir.errors import DeviceError
@@ -80,6 +83,16 @@ def answers_emulated(model: Model, *targets: str | Target) -> tuple[list[Arrays]
         pytest.skip(f"no emulated device here: {reason}")
     made = (TvmBackend().build(model, parse_target(t) if isinstance(t, str) else t) for t in targets)
     return [device.run(artifact, values) for artifact in made], reference(model, values)
+
+
+@contextmanager
+def chosen_by(module: ModuleType, name: str, choose: Callable) -> Iterator[None]:
+    """Libraries whose schedules this function of a module chooses, past their store, which would give others."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, name, choose)
+        patch.setattr(store, "find", lambda *_: None)
+        patch.setattr(store, "keep", lambda *_: None)
+        yield
 
 
 def bundled(cases: Mapping[str, Callable[[Net], str]]) -> Model:
