@@ -27,6 +27,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.real_networks import CIFAR, LITE, add_places  # noqa: E402
 from pfir.backends import open_backend  # noqa: E402
 from pfir.compile.measuring.latency import emulation, host_latency, instructions  # noqa: E402
 from pfir.compile.prepare import BASELINE  # noqa: E402
@@ -38,10 +39,8 @@ from pfir.report.progress import Silent  # noqa: E402
 from pfir.target import parse_target  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
-CIFAR = "scale=1/255,mean=0.485:0.456:0.406,std=0.229:0.224:0.225"
 EFFICIENTNET, FACE = "efficientnet_lite0_in1k_fp32_static.onnx", "mediapipe_face_landmark.onnx"
 IMAGES = "imagenet_sample_500.zip"
-LITE = "mean=127,std=128,resize=256,crop=224"
 
 
 HEAD = """\
@@ -119,11 +118,9 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    shared = Path(os.environ.get("PFIR_SHARED", ROOT.parent / "shared"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("row", choices=ROWS)
-    parser.add_argument("--shared", type=Path, default=shared, help="holds models/ and data/")
-    parser.add_argument("--data", type=Path, default=Path("cifar10"), help="train.npz, test.npz")
+    add_places(parser)
     parser.add_argument("--work", type=Path, default=Path("main_job"), help="receives the output folders")
     parser.add_argument("--time-budget", help="instead of the row's own")
     parser.add_argument("--engine", help="what trains, instead of what pfir chooses")
@@ -138,8 +135,8 @@ def _command(row: Row, arguments: argparse.Namespace, folder: Path) -> list[str]
     command += ["--speedup", f"{row.speedup:g}", "--time-budget", budget, *row.extra, "-o", str(folder)]
     command += ["--engine", arguments.engine] if arguments.engine else []
     if row.data == "cifar10":
-        _fetch(arguments.data)
-        command += ["--data", str(arguments.data / "train.npz")]
+        _fetch(arguments.cifar)
+        command += ["--data", str(arguments.cifar / "train.npz")]
     elif row.data:
         command += ["--data", str(arguments.shared / "data" / row.data)]
     return command + (["--preprocess", row.preprocess] if row.preprocess else [])
@@ -171,7 +168,7 @@ def _measure(report: dict, *paths: Path) -> None:
 
 
 def _evaluated(model: Path, row: Row, arguments: argparse.Namespace) -> dict:
-    command = ["pfir", "evaluate", str(model), "--data", str(arguments.data / "test.npz")]
+    command = ["pfir", "evaluate", str(model), "--data", str(arguments.cifar / "test.npz")]
     command += ["--preprocess", row.preprocess, "--json"]
     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return {k: found[k] for k in ("samples", "accuracy", "cross_entropy")}

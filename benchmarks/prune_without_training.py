@@ -14,8 +14,6 @@ inputs.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -27,10 +25,11 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.cells import Cells, add_cell_options  # noqa: E402
+from benchmarks.real_networks import BATCH, CIFAR, LITE, add_places, opened  # noqa: E402
 from pfir.compile.prepare import BASELINE, give_biases  # noqa: E402
 from pfir.compile.training.gradients import LossGradients  # noqa: E402
 from pfir.compile.training.learning import Learning  # noqa: E402
-from pfir.data import open_data, parse_preprocess  # noqa: E402
 from pfir.data.base import Dataset  # noqa: E402
 from pfir.data.generated import generated  # noqa: E402
 from pfir.errors import PfirError  # noqa: E402
@@ -52,10 +51,7 @@ from pfir.run.evaluate import Reference, evaluate, reference  # noqa: E402
 from tests.support.net import Net  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "prune_without_training.json"
-CIFAR = "scale=1/255,mean=0.485:0.456:0.406,std=0.229:0.224:0.225"
-LITE = "mean=127,std=128,resize=256,crop=224"
 SHARES = (0.7, 0.5, 0.3)
-BATCH = 16
 WAYS = {"plain": {}, "reconstructed": {"reconstruct": True}}
 SCHEDULES = {
     "steps": {"reconstruct": True, "steps": 4},
@@ -136,29 +132,22 @@ class SearchContext:
 
 def main() -> None:
     arguments = _arguments()
-    results = arguments.results
-    rows = json.loads(results.read_text()) if results.exists() else {}
-    wanted = [c for c in _cells() if _chosen(c, arguments.only) and (arguments.again or c not in rows)]
-    for subject in SUBJECTS:
-        cells = [c for c in wanted if c.split()[0] == subject]
-        search_context = _ground(SUBJECTS[subject], arguments) if cells else None
-        for cell in cells:
-            _store(results, rows, cell, _pruned(search_context, *cell.split()[1:]))
-    for cell in (c for c in wanted if c.startswith("graphs")):
-        _store(results, rows, cell, _timed(cell.split()[1]))
-    results.with_suffix(".md").write_text(_table(rows))
+    cells = Cells.asked_for(arguments, arguments.results, _cells())
+    for network, wanted in cells.by_network():
+        context = _search_context(SUBJECTS[network], arguments) if network in SUBJECTS else None
+        for cell in wanted:
+            words = cell.split()[1:]
+            cells.keep(cell, _pruned(context, *words) if context else _timed(*words))
+    cells.write_page(_table(cells.rows))
 
 
 def _arguments() -> argparse.Namespace:
-    shared = Path(os.environ.get("PFIR_SHARED", ROOT.parent / "shared"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", action="append", default=[], help="cells with all these words")
-    parser.add_argument("--shared", type=Path, default=shared, help="holds models/ and data/")
-    parser.add_argument("--data", type=Path, default=Path("cifar10"), help="folder of CIFAR-10's train.npz")
+    add_cell_options(parser)
+    add_places(parser)
     parser.add_argument("--samples", type=int, default=2000, help="to evaluate on, where there are as many")
     parser.add_argument("--calibration", type=int, default=256)
     parser.add_argument("--results", type=Path, default=RESULTS, help="the JSON file; the table goes beside it")
-    parser.add_argument("--again", action="store_true", help="run cells that are there already")
     return parser.parse_args()
 
 
@@ -170,21 +159,7 @@ def _cells() -> Iterator[str]:
     yield from (f"graphs {kind}" for kind in GRAPHS)
 
 
-def _chosen(cell: str, texts: list[str]) -> bool:
-    return not texts or any(set(text.split()) <= set(cell.split()) for text in texts)
-
-
-def _store(results: Path, rows: dict, cell: str, row: dict) -> None:
-    """Written whole or not at all, after every cell."""
-    print(cell, json.dumps(row), file=sys.stderr, flush=True)
-    rows[cell] = row
-    results.parent.mkdir(exist_ok=True)
-    fresh = results.with_suffix(".tmp")
-    fresh.write_text(json.dumps({c: rows[c] for c in _cells() if c in rows}, indent=1) + "\n")
-    os.replace(fresh, results)
-
-
-def _ground(subject: Subject, arguments: argparse.Namespace) -> SearchContext:
+def _search_context(subject: Subject, arguments: argparse.Namespace) -> SearchContext:
     model = load(arguments.shared / "models" / subject.file)
     start, _ = run(BASELINE, model, Context())
     give_biases(start)
@@ -198,11 +173,7 @@ def _samples(subject: Subject, model: Model, arguments: argparse.Namespace) -> t
     inputs, count = model.inputs(), arguments.calibration
     if subject.data is None:
         return generated(inputs, count, 0), generated(inputs, min(256, arguments.samples), 1)
-    preprocess = parse_preprocess(subject.preprocess)
-    if subject.data == "cifar10":
-        whole = open_data(arguments.data / "train.npz", inputs, preprocess)
-    else:
-        whole = open_data(arguments.shared / "data" / subject.data, inputs, preprocess)
+    whole = opened(subject.data, subject.preprocess, inputs, arguments)
     count = min(count, len(whole) // 2)
     return _drawn(whole, 0, count), _drawn(whole, count, arguments.samples)
 

@@ -1,5 +1,6 @@
 """Settings of every test run: the same examples each time, no time limits, nothing stored."""
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -17,3 +18,10 @@ def no_measured_kernels_of_the_users():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(database, "user_file", lambda: Path("/nowhere/kernels.json"))
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def what_lives_on_is_passed_over_by_collections():
+    """Each stage of a run collects, which takes long beside ten thousand tests and all modules that they import."""
+    gc.collect()
+    gc.freeze()

@@ -13,16 +13,17 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import json
-import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.quantization.post_training import BATCH, SUBJECTS, Ground, _ground  # noqa: E402
+from benchmarks.cells import Cells, add_cell_options  # noqa: E402
+from benchmarks.quantization.post_training import SUBJECTS  # noqa: E402
+from benchmarks.real_networks import BATCH, Baseline, add_places, baseline  # noqa: E402
 from pfir.ir.model import Model  # noqa: E402
 from pfir.passes.base import Context  # noqa: E402
 from pfir.passes.pipeline import run  # noqa: E402
@@ -60,51 +61,37 @@ are missing were not run yet.
 
 def main() -> None:
     arguments = _arguments()
-    rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    for net in NETS:
-        wanted = [way for way in ("float", *WAYS) if _is_wanted(f"{net} {way}", arguments, rows)]
-        ground = _ground(SUBJECTS[net], arguments) if wanted else None
-        for way in wanted:
-            _store(rows, f"{net} {way}", _row(ground, way))
-    RESULTS.with_suffix(".md").write_text(_table(rows))
+    cells = Cells.asked_for(arguments, RESULTS, _cells())
+    for network, wanted in cells.by_network():
+        before = baseline(SUBJECTS[network], arguments)
+        for cell in wanted:
+            cells.keep(cell, _row(before, cell.split()[1]))
+    cells.write_page(_table(cells.rows))
 
 
 def _arguments() -> argparse.Namespace:
-    shared = Path(os.environ.get("PFIR_SHARED", ROOT.parent / "shared"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", action="append", default=[], help="cells with all these words")
-    parser.add_argument("--shared", type=Path, default=shared, help="holds models/ and data/")
-    parser.add_argument("--cifar", type=Path, default=Path("cifar10"), help="folder of CIFAR-10's train.npz")
-    parser.add_argument("--again", action="store_true", help="run cells that are there already")
+    add_cell_options(parser)
+    add_places(parser)
     return parser.parse_args()
 
 
-def _is_wanted(cell: str, arguments: argparse.Namespace, rows: dict) -> bool:
-    named = not arguments.only or any(set(text.split()) <= set(cell.split()) for text in arguments.only)
-    return named and (arguments.again or cell not in rows)
+def _cells() -> Iterator[str]:
+    for net in NETS:
+        yield from (f"{net} {way}" for way in ("float", *WAYS))
 
 
-def _row(ground: Ground, way: str) -> dict:
+def _row(before: Baseline, way: str) -> dict:
     start = time.process_time()
-    made = ground.model if way == "float" else _made(ground, WAYS[way])
+    made = before.model if way == "float" else _made(before, WAYS[way])
     seconds, content = time.process_time() - start, made.to_bytes()
     sizes = {"bytes": len(content), "gzip_bytes": len(gzip.compress(content, 9))}
-    return ground.scores(content) | sizes | {"seconds": round(seconds, 1)}
+    return before.scores(content) | sizes | {"seconds": round(seconds, 1)}
 
 
-def _made(ground: Ground, text: str) -> Model:
-    context = Context(activations=lambda m, names: activations(m, names, ground.calibration, BATCH))
-    return run(parse(text), ground.model, context)[0]
-
-
-def _store(rows: dict, cell: str, row: dict) -> None:
-    """Written whole or not at all, after every cell."""
-    print(cell, json.dumps(row), file=sys.stderr, flush=True)
-    rows[cell] = row
-    fresh = RESULTS.with_suffix(".tmp")
-    cells = [f"{net} {way}" for net in NETS for way in ("float", *WAYS)]
-    fresh.write_text(json.dumps({c: rows[c] for c in cells if c in rows}, indent=1) + "\n")
-    os.replace(fresh, RESULTS)
+def _made(before: Baseline, text: str) -> Model:
+    context = Context(activations=lambda m, names: activations(m, names, before.calibration, BATCH))
+    return run(parse(text), before.model, context)[0]
 
 
 def _table(rows: dict) -> str:

@@ -12,8 +12,6 @@ CIFAR-10 (benchmarks/cifar10.py) training images alone are used.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -21,32 +19,24 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.cells import Cells, add_cell_options  # noqa: E402
+from benchmarks.real_networks import BATCH, CIFAR, LITE, Baseline, Subject, add_places, baseline  # noqa: E402
 from pfir.compile.training.gradients import LossGradients  # noqa: E402
-from pfir.data import open_data, parse_preprocess  # noqa: E402
-from pfir.data.base import Dataset  # noqa: E402
-from pfir.data.generated import Range, generated  # noqa: E402
-from pfir.frontends import load  # noqa: E402
+from pfir.data.generated import Range  # noqa: E402
 from pfir.ir.costs.model_cost import model_cost  # noqa: E402
 from pfir.ir.costs.sparse_size import sparse_size_bytes  # noqa: E402
 from pfir.ir.model import Model  # noqa: E402
-from pfir.ir.shapes import fix_sizes  # noqa: E402
 from pfir.passes.base import Context  # noqa: E402
 from pfir.passes.pipeline import run  # noqa: E402
 from pfir.passes.spec import parse  # noqa: E402
 from pfir.run.activations import activations  # noqa: E402
-from pfir.run.evaluate import Reference, evaluate, reference  # noqa: E402
 from pfir.system.blas import one_blas_thread  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "sizes_sparsity.json"
-BASELINE = "simplify,fold-batch-norm"
-BATCH = 16
 SPARSITIES = (0.5, 0.75, 0.9)
-CIFAR = "scale=1/255,mean=0.485:0.456:0.406,std=0.229:0.224:0.225"
 
 HEAD = """\
 # Zeros without training
@@ -60,32 +50,10 @@ training images.
 """
 
 
-@dataclass(frozen=True)
-class Subject:
-    """A model with its samples.
-
-    Args:
-        file: Of the model.
-        data: `cifar10`, the name of a file under shared/data, or None for generated inputs.
-        preprocess: Of the data.
-        range: Of generated inputs; such that nearly all classes are answered.
-        calibration, judging: How many samples.
-    """
-
-    file: str
-    data: str | None = None
-    preprocess: str | None = None
-    range: Range = Range()
-    calibration: int = 100
-    judging: int = 400
-
-
 SUBJECTS = {
     "keywords": Subject("mltk_keyword_spotting_fp32.onnx", range=Range((100.0,), (50.0,))),
     "resnet56": Subject("resnet56_cifar10_fp32.onnx", "cifar10", CIFAR, calibration=256, judging=1000),
-    "efficientnet": Subject(
-        "efficientnet_lite0_in1k_fp32_static.onnx", "imagenet_sample_500.zip", "mean=127,std=128,resize=256,crop=224"
-    ),
+    "efficientnet": Subject("efficientnet_lite0_in1k_fp32_static.onnx", "imagenet_sample_500.zip", LITE),
 }
 WAYS = {
     "magnitude": "",
@@ -108,48 +76,36 @@ PATTERNS = {
 
 
 @dataclass(frozen=True)
-class Ground:
-    """A float model with what it is calibrated and judged on."""
+class Dense:
+    """A dense model with what criteria read."""
 
-    model: Model
-    calibration: Dataset
-    judging: Dataset
-
-    @cached_property
-    def _reference(self) -> Reference:
-        return reference(self.model, self.judging)
+    before: Baseline
 
     @cached_property
     def context(self) -> Context:
-        gradients = LossGradients(self.model, self.calibration, len(self.calibration))
-        return Context(lambda m, names: activations(m, names, self.calibration, BATCH), gradients)
+        model, samples = self.before.model, self.before.calibration
+        gradients = LossGradients(model, samples, len(samples))
+        return Context(lambda m, names: activations(m, names, samples, BATCH), gradients)
 
     def scores(self, made: Model) -> dict[str, float | None]:
-        found = evaluate(made, self.judging, self._reference)
-        size = model_cost(self.model).size_bytes / sparse_size_bytes(made)
-        scores = {"accuracy": found.accuracy, "fidelity": found.fidelity, "divergence": found.divergence}
-        return scores | {"smaller": round(size, 3)}
+        size = model_cost(self.before.model).size_bytes / sparse_size_bytes(made)
+        return self.before.scores(made) | {"smaller": round(size, 3)}
 
 
 def main() -> None:
     arguments = _arguments()
-    rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    wanted = [c for c in _cells() if _chosen(c, arguments.only) and (arguments.again or c not in rows)]
-    for name, subject in SUBJECTS.items():
-        cells = [c for c in wanted if c.split()[0] == name]
-        ground = _ground(subject, arguments) if cells else None
-        for cell in cells:
-            _store(rows, cell, _row(ground, cell))
-    RESULTS.with_suffix(".md").write_text(_table(rows))
+    cells = Cells.asked_for(arguments, RESULTS, _cells())
+    for network, wanted in cells.by_network():
+        dense = Dense(baseline(SUBJECTS[network], arguments))
+        for cell in wanted:
+            cells.keep(cell, _row(dense, cell))
+    cells.write_page(_table(cells.rows))
 
 
 def _arguments() -> argparse.Namespace:
-    shared = Path(os.environ.get("PFIR_SHARED", ROOT.parent / "shared"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", action="append", default=[], help="cells with all these words")
-    parser.add_argument("--shared", type=Path, default=shared, help="holds models/ and data/")
-    parser.add_argument("--cifar", type=Path, default=Path("cifar10"), help="folder of CIFAR-10's train.npz")
-    parser.add_argument("--again", action="store_true", help="run cells that are there already")
+    add_cell_options(parser)
+    add_places(parser)
     return parser.parse_args()
 
 
@@ -160,42 +116,15 @@ def _cells() -> Iterator[str]:
         yield from (f"{name} {way} 0.5" for way in PATTERNS)
 
 
-def _chosen(cell: str, texts: list[str]) -> bool:
-    return not texts or any(set(text.split()) <= set(cell.split()) for text in texts)
-
-
-def _store(rows: dict, cell: str, row: dict) -> None:
-    """Written whole or not at all, after every cell."""
-    print(cell, json.dumps(row), file=sys.stderr, flush=True)
-    rows[cell] = row
-    fresh = RESULTS.with_suffix(".tmp")
-    fresh.write_text(json.dumps({c: rows[c] for c in _cells() if c in rows}, indent=1) + "\n")
-    os.replace(fresh, RESULTS)
-
-
-def _ground(subject: Subject, arguments: argparse.Namespace) -> Ground:
-    original = load(arguments.shared / "models" / subject.file)
-    model, _ = run(parse(BASELINE), original, Context())
-    inputs = fix_sizes(original).inputs()
-    if subject.data is None:
-        ranges = {spec.name: subject.range for spec in inputs}
-        counts = (subject.calibration, subject.judging)
-        return Ground(model, *(generated(inputs, count, seed, ranges) for seed, count in enumerate(counts)))
-    folder = arguments.cifar / "train.npz" if subject.data == "cifar10" else arguments.shared / "data" / subject.data
-    whole = open_data(folder, inputs, parse_preprocess(subject.preprocess))
-    order = np.random.default_rng(0).permutation(len(whole))
-    chosen, others = order[: subject.calibration], order[subject.calibration :][: subject.judging]
-    return Ground(model, whole.subset(np.sort(chosen)), whole.subset(np.sort(others)))
-
-
-def _row(ground: Ground, cell: str) -> dict:
+def _row(dense: Dense, cell: str) -> dict:
+    model = dense.before.model
     if cell.split()[1] == "dense":
-        return ground.scores(ground.model)
+        return dense.scores(model)
     start = time.process_time()
     with one_blas_thread():
-        made, notes = run(parse(f"sparsify-weights{{{_fields(cell)}}}"), ground.model, ground.context)
+        made, notes = run(parse(f"sparsify-weights{{{_fields(cell)}}}"), model, dense.context)
     seconds = time.process_time() - start
-    return ground.scores(made) | {"seconds": round(seconds, 1), "note": notes[0]}
+    return dense.scores(made) | {"seconds": round(seconds, 1), "note": notes[0]}
 
 
 def _fields(cell: str) -> str:
@@ -209,9 +138,7 @@ def _table(rows: dict) -> str:
     for name, subject in SUBJECTS.items():
         own = {c: r for c, r in rows.items() if c.split()[0] == name}
         if f"{name} dense" in own and len(own) > 1:
-            data = subject.data or "generated inputs"
-            told = f"{subject.calibration} samples of {data} for calibration, {subject.judging} others to be judged on."
-            lines += [f"## {name}", "", told, "", *_of_subject(own, own[f"{name} dense"]), ""]
+            lines += [f"## {name}", "", subject.told(), "", *_of_subject(own, own[f"{name} dense"]), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 

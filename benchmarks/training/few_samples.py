@@ -15,8 +15,6 @@ the 500 images of shared/data, 250 of them at most to learn from; the keyword ne
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -28,6 +26,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.cells import Cells, add_cell_options  # noqa: E402
+from benchmarks.real_networks import CIFAR, LITE, add_places, opened  # noqa: E402
 from pfir.compile.calibration.samples import MOST_CALIBRATION, Samples  # noqa: E402
 from pfir.compile.deadline import NEVER  # noqa: E402
 from pfir.compile.precision.layers import INTEGERS  # noqa: E402
@@ -37,7 +37,6 @@ from pfir.compile.selection.search_context import calibrated  # noqa: E402
 from pfir.compile.training.fine_tuning import FineTuning, settings_for  # noqa: E402
 from pfir.compile.training.recipes import RECIPES  # noqa: E402
 from pfir.compile.training.teaching import Course, Teaching  # noqa: E402
-from pfir.data import open_data, parse_preprocess  # noqa: E402
 from pfir.data.base import Dataset  # noqa: E402
 from pfir.data.generated import generated  # noqa: E402
 from pfir.errors import PfirError  # noqa: E402
@@ -54,8 +53,6 @@ from pfir.report.progress import Silent  # noqa: E402
 from pfir.run.evaluate import evaluate, reference  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "few_samples.json"
-CIFAR = "scale=1/255,mean=0.485:0.456:0.406,std=0.229:0.224:0.225"
-LITE = "mean=127,std=128,resize=256,crop=224"
 COUNTS = (50, 500)
 STRUCTURES = ("channels", "branches")
 UNTRAINED = "untrained"
@@ -98,24 +95,18 @@ SUBJECTS = {
 
 def main() -> None:
     arguments = _arguments()
-    rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    for cell in _cells():
-        if _chosen(cell, arguments.only) and (arguments.again or cell not in rows):
-            rows[cell] = _row(arguments, *cell.split())
-            print(cell, json.dumps(rows[cell]), flush=True)
-            _store(rows)
-    RESULTS.with_suffix(".md").write_text(_table(rows))
+    cells = Cells.asked_for(arguments, RESULTS, _cells())
+    for cell in cells.wanted():
+        cells.keep(cell, _row(arguments, *cell.split()))
+    cells.write_page(_table(cells.rows))
 
 
 def _arguments() -> argparse.Namespace:
-    shared = Path(os.environ.get("PFIR_SHARED", ROOT.parent / "shared"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", action="append", default=[], help="cells with all these words")
-    parser.add_argument("--shared", type=Path, default=shared, help="holds models/ and data/")
-    parser.add_argument("--data", type=Path, default=Path("cifar10"), help="folder of CIFAR-10's train.npz")
+    add_cell_options(parser)
+    add_places(parser)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--samples", type=int, default=1000, help="to judge on, where there are as many")
-    parser.add_argument("--again", action="store_true", help="run cells that are there already")
     return parser.parse_args()
 
 
@@ -124,18 +115,6 @@ def _cells() -> Iterator[str]:
         for count in COUNTS:
             for structure in STRUCTURES:
                 yield from (f"{subject} {count} {structure} {way}" for way in (UNTRAINED, *RECIPES))
-
-
-def _chosen(cell: str, texts: list[str]) -> bool:
-    return not texts or any(set(text.split()) <= set(cell.split()) for text in texts)
-
-
-def _store(rows: dict) -> None:
-    """Written whole or not at all."""
-    RESULTS.parent.mkdir(exist_ok=True)
-    fresh = RESULTS.with_suffix(".tmp")
-    fresh.write_text(json.dumps({c: rows[c] for c in _cells() if c in rows}, indent=1) + "\n")
-    os.replace(fresh, RESULTS)
 
 
 def _row(arguments: argparse.Namespace, name: str, count: str, structure: str, way: str) -> dict:
@@ -184,8 +163,7 @@ def _data(subject: Subject, model: Model, count: int, arguments: argparse.Namesp
     inputs = model.inputs()
     if subject.data is None:
         return generated(inputs, count, 0)
-    folder = arguments.data / "train.npz" if subject.data == "cifar10" else arguments.shared / "data" / subject.data
-    return open_data(folder, inputs, parse_preprocess(subject.preprocess))
+    return opened(subject.data, subject.preprocess, inputs, arguments)
 
 
 def _pruned(start: Model, samples: Samples, share: float, structure: str) -> Model | None:

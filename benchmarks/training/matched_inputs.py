@@ -12,7 +12,6 @@ seen. Writes benchmarks/results/matched_inputs.md, a row at a time. CIFAR-10 is 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
@@ -22,11 +21,11 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.training.few_samples import CIFAR, started  # noqa: E402
+from benchmarks.real_networks import CIFAR, add_places, opened  # noqa: E402
+from benchmarks.training.few_samples import started  # noqa: E402
 from pfir.compile.calibration.matched_inputs import Matching, Moved  # noqa: E402
 from pfir.compile.calibration.ranges import learn_ranges  # noqa: E402
 from pfir.compile.precision.quantizing import ready_for_integers  # noqa: E402
-from pfir.data import open_data, parse_preprocess  # noqa: E402
 from pfir.data.base import Dataset  # noqa: E402
 from pfir.data.generated import Range, generated  # noqa: E402
 from pfir.frontends import load  # noqa: E402
@@ -52,7 +51,7 @@ PASSES: dict[str, Pass] = {
 def main() -> None:
     arguments = _arguments()
     start = fix_sizes(started(load(arguments.shared / "models" / MODEL)))
-    real = open_data(arguments.data / "train.npz", start.inputs(), parse_preprocess(CIFAR))
+    real = opened("cifar10", CIFAR, start.inputs(), arguments)
     order = np.random.default_rng(0).permutation(len(real))
     normalized, _ = run((RestoreBatchNorm(),), start, _context(real.subset(order[:STATISTICS])))
     sets, seconds = _sets(normalized, real.subset(order[STATISTICS : 2 * STATISTICS]), arguments.budget)
@@ -70,10 +69,8 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    shared = Path(os.environ.get("PFIR_SHARED", ROOT.parent / "shared"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shared", type=Path, default=shared, help="holds models/")
-    parser.add_argument("--data", type=Path, default=Path("cifar10"), help="folder of CIFAR-10's train.npz")
+    add_places(parser)
     parser.add_argument("--budget", type=float, default=600.0, help="seconds of the run that matching is a part of")
     parser.add_argument("--samples", type=int, default=1000, help="to judge on")
     return parser.parse_args()

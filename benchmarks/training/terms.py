@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.cifar10 import load_cifar10  # noqa: E402
+from benchmarks.real_networks import CIFAR  # noqa: E402
 from pfir.compile.training.fine_tuning import CLIP, LEARNING_RATE  # noqa: E402
 from pfir.compile.training.recipes import LABEL_WEIGHT  # noqa: E402
 from pfir.compile.training.teaching import with_arrays  # noqa: E402
@@ -44,7 +45,6 @@ from pfir.train.settings import Settings  # noqa: E402
 from pfir.train.trainer import fit  # noqa: E402
 
 RESULT = ROOT / "benchmarks" / "results" / "training_terms.json"
-PREPROCESS = "scale=1/255,mean=0.485:0.456:0.406,std=0.229:0.224:0.225"
 HELD_BACK = 2000
 TERMS = {
     "as it is": ({}, Mixing()),
@@ -95,7 +95,7 @@ def _data(model: Model, images: int) -> tuple[Dataset, Dataset]:
     """Images to train on, and as many others to judge by as `HELD_BACK` says."""
     cifar = load_cifar10()
     arrays = {"x": cifar["train_x"], "y": cifar["train_y"]}
-    whole = ArrayDataset(arrays, model.inputs(), parse_preprocess(PREPROCESS), "CIFAR-10")
+    whole = ArrayDataset(arrays, model.inputs(), parse_preprocess(CIFAR), "CIFAR-10")
     order = np.random.default_rng(0).permutation(len(whole))
     return whole.subset(order[:images]), whole.subset(order[-HELD_BACK:])
 

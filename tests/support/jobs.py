@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pfir.compile import flow
-from pfir.compile.calibration import samples
+from pfir.compile.calibration import matched_inputs, samples
 from pfir.compile.flow import compile_model
 from pfir.compile.measuring import latency as building
 from pfir.compile.outcome import Outcome
@@ -58,14 +58,17 @@ def write_data(folder: Path, model: Model | None = None, count: int = 96, name: 
 
 @contextmanager
 def short_runs():
-    """Runs measure little and generate few inputs.
+    """Runs measure little, generate few inputs, and match them in few steps.
 
-    How fast this machine is does not matter to most of them; test_latency and test_end_to_end measure it.
+    How fast this machine is does not matter to most of them; test_latency and test_end_to_end measure it. How near
+    inputs come matters to test_matched_inputs alone.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(samples, "MOST_CALIBRATION", samples.LEAST_SCORING)
         patch.setattr(samples, "MOST_SCORING", samples.LEAST_SCORING)
         patch.setattr(samples, "MOST_GENERATED", 2 * samples.LEAST_GENERATED)
+        patch.setattr(matched_inputs, "MOST", matched_inputs.LEAST)
+        patch.setattr(matched_inputs, "STEPS", 3)
         patch.setattr(flow, "host_latency", lambda *_: building.HostLatency(None, None))
         patch.setattr(building, "ROUNDS", 1)
         patch.setattr(host, "REPEATS", 3)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -10,16 +12,16 @@ import pytest
 from pfir.artifact import Artifact, TensorSpec
 from pfir.backends.tvm import TvmBackend
 from pfir.backends.tvm.backend import LIBRARY
+from pfir.backends.tvm.library import store
 from pfir.backends.tvm.library.build import build
 from pfir.backends.tvm.lowering.values import Program
-from pfir.devices.emulation.emulated import EmulatedDevice
-from pfir.devices.host import HostDevice
 from pfir.errors import DeviceError
 from pfir.ir.model import Model
 from pfir.ir.shapes import infer_shapes
 from pfir.target import Target, parse_target
 from tests.support.net import Net
 from tests.support.runs import run
+from tests.test_backends import devices
 
 
 def under_construction(opset: int = 17) -> Net:
@@ -59,9 +61,7 @@ def answers(model: Model, target: str = "host") -> tuple[Arrays, Arrays]:
     backend = TvmBackend()
     backend.check(model)
     values = feeds(model.inputs())
-    with HostDevice() as device:
-        ours = device.run(backend.build(model, parse_target(target)), values)
-    return ours, reference(model, values)
+    return devices.host().run(backend.build(model, parse_target(target)), values), reference(model, values)
 
 
 def answers_of_program(program: Program, model: Model) -> tuple[Arrays, Arrays]:
@@ -69,21 +69,30 @@ def answers_of_program(program: Program, model: Model) -> tuple[Arrays, Arrays]:
     library = build(program.builder.get(), program.target)
     artifact = Artifact("tvm", program.target, {LIBRARY: library}, LIBRARY, model.inputs(), model.outputs())
     values = feeds(model.inputs())
-    with HostDevice(program.target.threads) as device:
-        return device.run(artifact, values), reference(model, values)
+    return devices.host(program.target.threads).run(artifact, values), reference(model, values)
 
 
 def answers_emulated(model: Model, *targets: str | Target) -> tuple[list[Arrays], Arrays]:
     """What the libraries for these targets give on the emulated device, and what ONNX Runtime gives; where there is no
     such device, the test is skipped."""
     values = feeds(model.inputs())
-    with EmulatedDevice() as device:
-        try:
-            device.set_up()
-        except DeviceError as reason:
-            pytest.skip(f"no emulated device here: {reason}")
-        made = (TvmBackend().build(model, parse_target(t) if isinstance(t, str) else t) for t in targets)
-        return [device.run(artifact, values) for artifact in made], reference(model, values)
+    device = devices.emulated()
+    try:
+        device.set_up()
+    except DeviceError as reason:
+        pytest.skip(f"no emulated device here: {reason}")
+    made = (TvmBackend().build(model, parse_target(t) if isinstance(t, str) else t) for t in targets)
+    return [device.run(artifact, values) for artifact in made], reference(model, values)
+
+
+@contextmanager
+def chosen_by(module: ModuleType, name: str, choose: Callable) -> Iterator[None]:
+    """Libraries whose schedules this function of a module chooses, past their store, which would give others."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, name, choose)
+        patch.setattr(store, "find", lambda *_: None)
+        patch.setattr(store, "keep", lambda *_: None)
+        yield
 
 
 def bundled(cases: Mapping[str, Callable[[Net], str]]) -> Model:

@@ -15,12 +15,11 @@ from tests.support.jobs import write_model
 COMPILE = """
 import sys
 from pathlib import Path
-from pfir.compile.flow import compile_model
-from pfir.compile.request import Goals, Request
-from pfir.report.progress import Silent
+from tests.support.jobs import run, short_runs
 
 model, out = map(Path, sys.argv[1:])
-compile_model(Request(model, "arm", Goals(speedup=1.2), out, backend="ort", trials=1, epochs=0, jobs=1), Silent())
+with short_runs():
+    run(model, out, trials=1)
 assert (out / "manifest.json").exists()
 print(*(name for name in sys.modules if name.startswith(("pfir.backends.tvm", "tvm"))))
 """

@@ -39,7 +39,8 @@ _MODELS = {
 
 
 _SYSTEM = "aarch64-linux-gnu"
-_LARGE = 5_000_000
+_ENOUGH, _MOST_RUNS = 10_000_000, 100
+"""Instructions that a count is taken over, as Python's own doings vary by some ten thousand: a thousandth of it."""
 _START_S, _RUN_S, _MACS_PER_S = 1800.0, 300.0, 1e6
 """The longest that starting may take, and one run: some seconds for what is no product, and for products a hundredth of
 the speed that an idle machine emulates at. What takes longer hangs."""
@@ -194,10 +195,11 @@ def _model(target: Target) -> str:
 
 
 def _instructions(worker: Worker, artifact: Artifact, arrays: list[np.ndarray], count: Count) -> np.ndarray:
-    """Instructions per inference; small nets run more often, as Python's own doings vary by some ten thousand."""
+    """Instructions per inference; the smaller a net is, the more often it runs."""
     worker.repeat(artifact, arrays, 1)
     rough = _slope(worker, artifact, arrays, count, 2)
-    return rough if rough[0] > _LARGE else _slope(worker, artifact, arrays, count, 100)
+    number = min(_MOST_RUNS, int(_ENOUGH / max(rough[0], 1)))
+    return rough if number <= 2 else _slope(worker, artifact, arrays, count, number)
 
 
 def _slope(worker: Worker, artifact: Artifact, arrays: list[np.ndarray], count: Count, number: int) -> np.ndarray:

@@ -11,23 +11,28 @@ from hypothesis import strategies as st
 
 from benchmarks.kernels.assembly import hot_bodies, hot_loops
 from benchmarks.kernels.instructions import assembly
-from pfir.artifact import Artifact
 from pfir.backends.tvm import TvmBackend, families
-from pfir.backends.tvm.backend import LIBRARY
 from pfir.backends.tvm.kernels.parts import parts
 from pfir.backends.tvm.library import store
-from pfir.backends.tvm.library.build import build
 from pfir.backends.tvm.lowering.lower import written
 from pfir.backends.tvm.schedule import candidate_schedules as candidates
 from pfir.backends.tvm.schedule.algorithms import outputs_for, plan
 from pfir.backends.tvm.schedule.tiles import matrix_tile
 from pfir.backends.tvm.schedule.winograd import Winograd
 from pfir.backends.tvm.tuning.database import core_name
-from pfir.devices.host import HostDevice
 from pfir.target import FLOAT16, HALF, HALF_TERMS, SINGLE, parse_target, with_arithmetic
 from pfir.workload import Workload
 from tests.support.net import Net
-from tests.test_backends.bundle import answers_emulated, error, feeds, reference, sized, under_construction
+from tests.test_backends import devices
+from tests.test_backends.bundle import (
+    answers_emulated,
+    answers_of_program,
+    error,
+    feeds,
+    reference,
+    sized,
+    under_construction,
+)
 
 A76 = with_arithmetic(parse_target("cortex-a76"), FLOAT16)
 # LLVM computes halves in float32 here and rounds each result: as exact as a core that has them, and slow.
@@ -132,8 +137,7 @@ def results():
         bundle.output(f"case{i}", case(bundle))
     model = sized(bundle)
     values = feeds(model.inputs())
-    with HostDevice() as device:
-        ours, theirs = device.run(TvmBackend().build(model, HERE), values), reference(model, values)
+    ours, theirs = devices.host().run(TvmBackend().build(model, HERE), values), reference(model, values)
     return {name: (ours[f"case{i}"], theirs[f"case{i}"]) for i, name in enumerate(CASES)}
 
 
@@ -147,8 +151,7 @@ def test_values_beyond_the_range_of_float16_come_out_infinite():
     bundle = under_construction()
     bundle.output("y", bundle.op("MatMul", bundle.input(1, 8), bundle.const(np.full((8, 16), 30000, np.float32))))
     model = sized(bundle)
-    with HostDevice() as device:
-        (ours,) = device.run(TvmBackend().build(model, HERE), {"in0": np.ones((1, 8), np.float32)}).values()
+    (ours,) = devices.host().run(TvmBackend().build(model, HERE), {"in0": np.ones((1, 8), np.float32)}).values()
     assert np.isinf(ours).all()
 
 
@@ -222,8 +225,7 @@ def test_no_sum_of_a_product_is_too_long_for_float16(inner):
     bundle.output("y", bundle.op("MatMul", bundle.input(2, inner), sevens))
     model = sized(bundle)
     assert "product" in {spec.family for spec, _ in written(model, HERE).kernels}
-    with HostDevice() as device:
-        (ours,) = device.run(TvmBackend().build(model, HERE), {"in0": np.ones((2, inner), np.float32)}).values()
+    (ours,) = devices.host().run(TvmBackend().build(model, HERE), {"in0": np.ones((2, inner), np.float32)}).values()
     assert (ours == 7 * inner).all()
 
 
@@ -268,10 +270,8 @@ def test_the_error_of_a_convolution_against_float64_is_a_few_roundings(monkeypat
     program = written(model, HERE)
     families = [spec.family for spec, _ in program.kernels]
     assert families.count("conv" if outputs is None else "winograd") == len(channels)
-    library = build(program.builder.get(), HERE)  # past the store of libraries, which knows nothing of this choice
-    values = feeds(model.inputs())
-    with HostDevice() as device:
-        ours = device.run(Artifact("tvm", HERE, {LIBRARY: library}, LIBRARY, model.inputs(), model.outputs()), values)
+    # Past the store of libraries, which knows nothing of this choice.
+    (ours, _), values = answers_of_program(program, model), feeds(model.inputs())
     weights = [node.inputs[1].values for node in model.nodes() if node.op == "Conv"]
     for c, weight, x in zip(channels, weights, values.values(), strict=True):
         theirs = _float64(weight, np.maximum(x, 0).transpose(0, 3, 1, 2))

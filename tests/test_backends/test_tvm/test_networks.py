@@ -15,7 +15,6 @@ from pfir.backends.tvm.library import store
 from pfir.backends.tvm.library.link import linker, zig_triple
 from pfir.backends.tvm.lowering.lower import lower
 from pfir.compile.flow import slow_kernels
-from pfir.devices.host import HostDevice
 from pfir.errors import CompileError
 from pfir.frontends import load
 from pfir.ir.model import Model
@@ -26,6 +25,7 @@ from pfir.passes.batch_norm.fold import FoldBatchNorm
 from pfir.passes.simplification.simplify import Simplify
 from pfir.target import parse_target
 from tests.support.models import shared_model
+from tests.test_backends import devices
 from tests.test_backends.bundle import answers, error, feeds, reference, sized, under_construction
 
 AARCH64, ARM, SHARED_OBJECT = 183, 40, 3
@@ -161,8 +161,7 @@ def test_what_tvm_refuses_is_an_error_of_the_compiler(monkeypatch):
 def test_two_threads_compute_what_one_does():
     model = _convolution()
     values = feeds(model.inputs())
-    with HostDevice(threads=2) as device:
-        ours = device.run(TvmBackend().build(model, parse_target("host,threads=2")), values)
+    ours = devices.host(2).run(TvmBackend().build(model, parse_target("host,threads=2")), values)
     assert error(ours["y"], reference(model, values)["y"]) < 1e-5
 
 
@@ -177,8 +176,7 @@ def test_sizes_that_no_schedule_fits_still_compute_the_right_thing(monkeypatch):
     values = feeds(model.inputs())
     backend = TvmBackend()
     artifact = backend.build(model, parse_target("host"))
-    with HostDevice() as device:
-        ours = device.run(artifact, values)
+    ours = devices.host().run(artifact, values)
     assert error(ours["y"], reference(model, values)["y"]) < 1e-5
     assert artifact.notes[SLOW_KERNELS] == "Conv_1 (Conv), Relu_2 (Relu)"
     assert "Conv_1 (Conv)" in slow_kernels(artifact)[0]

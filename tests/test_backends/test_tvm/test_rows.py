@@ -15,9 +15,9 @@ from pfir.backends.tvm.kernels.products.matmul import fitted
 from pfir.backends.tvm.lowering.form import Form, KernelSpec, plain
 from pfir.backends.tvm.lowering.lower import written
 from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
-from pfir.devices.host import HostDevice
 from pfir.target import parse_target
 from tests.support.net import Net
+from tests.test_backends import devices
 from tests.test_backends.bundle import error, feeds, reference, sized, under_construction
 
 _CLOSE = 3e-6
@@ -139,8 +139,7 @@ def _answers(threads: int, names: Sequence[str]) -> dict[str, tuple[np.ndarray, 
     model, target = sized(bundle), replace(parse_target("host"), threads=threads)
     artifact, values = TvmBackend().build(model, target), feeds(model.inputs())
     assert SLOW_KERNELS not in artifact.notes
-    with HostDevice(threads) as device:
-        ours, theirs = device.run(artifact, values), reference(model, values)
+    ours, theirs = devices.host(threads).run(artifact, values), reference(model, values)
     return {name: (ours[f"case{i}"], theirs[f"case{i}"]) for i, name in enumerate(names)}
 
 
@@ -181,8 +180,7 @@ def test_softmax_and_norm_are_close_to_the_exact_values_where_those_are_hard_to_
     bundle.output("softmax", bundle.op("Softmax", x, axis=-1))
     model = sized(bundle)
     values = feeds(model.inputs())
-    with HostDevice() as device:
-        ours = device.run(TvmBackend().build(model, parse_target("host")), values)
+    ours = devices.host().run(TvmBackend().build(model, parse_target("host")), values)
     exact = (next(iter(values.values())) + np.float32(100)).astype(np.float64)
     centred, powers = exact - exact.mean(1, keepdims=True), np.exp(exact - exact.max(1, keepdims=True))
     normal = centred / np.sqrt((centred**2).mean(1, keepdims=True) + 1e-5)
@@ -195,9 +193,8 @@ def test_an_old_softmax_takes_everything_from_its_axis_on_as_one_row(axis):
     bundle = under_construction(opset=11)
     bundle.output("y", bundle.op("Softmax", bundle.input(2, 5, 3), axis=axis))
     model = sized(bundle)
-    with HostDevice() as device:
-        values = feeds(model.inputs())
-        ours = device.run(TvmBackend().build(model, parse_target("host")), values)
+    values = feeds(model.inputs())
+    ours = devices.host().run(TvmBackend().build(model, parse_target("host")), values)
     assert error(ours["y"], reference(model, values)["y"]) < _CLOSE
 
 

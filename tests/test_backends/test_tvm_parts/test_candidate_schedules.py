@@ -16,10 +16,10 @@ from pfir.backends.tvm.schedule.tile_kinds import DotsTile, DottedTile
 from pfir.backends.tvm.schedule.winograd import Winograd
 from pfir.backends.tvm.tuning.tunable import group_kernels
 from pfir.devices.feeds import sample
-from pfir.devices.host import HostDevice
 from pfir.target import known_targets, parse_target
 from pfir.workload import Workload
 from tests.support.net import Net
+from tests.test_backends import devices
 from tests.test_backends.bundle import error, sized, under_construction
 
 SIZES = st.integers(1, 200)
@@ -78,12 +78,11 @@ def _net() -> Net:
 def test_the_last_way_computes_what_the_first_does():
     kernels = TvmBackend().tunables(sized(_net()), parse_target("host"))
     assert [kernel.name.split()[0] for kernel in kernels] == ["conv", "conv", "depthwise", "product"]
-    with HostDevice() as device:
-        for kernel in kernels:
-            first, other = (kernel.build(schedule) for schedule in (kernel.candidates[0], kernel.candidates[-1]))
-            feeds = dict(zip((spec.name for spec in first.inputs), sample(first), strict=True))
-            wanted, found = device.run(first, feeds), device.run(other, feeds)
-            assert all(error(found[name], wanted[name]) < 1e-5 and np.any(wanted[name]) for name in wanted)
+    for kernel in kernels:
+        first, other = (kernel.build(schedule) for schedule in (kernel.candidates[0], kernel.candidates[-1]))
+        feeds = dict(zip((spec.name for spec in first.inputs), sample(first), strict=True))
+        wanted, found = (devices.host().run(built, feeds) for built in (first, other))
+        assert all(error(found[name], wanted[name]) < 1e-5 and np.any(wanted[name]) for name in wanted)
 
 
 @pytest.mark.parametrize("inner", (16, 24, 30))

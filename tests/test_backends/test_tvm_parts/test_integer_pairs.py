@@ -29,7 +29,7 @@ from pfir.ir.costs.chains import INPUTS, WIDE
 from pfir.system.host_cpu import host_triple
 from pfir.target import known_targets, parse_target
 from pfir.workload import Tail, Workload
-from tests.test_backends.bundle import answers_emulated, answers_of_cases, bundled
+from tests.test_backends.bundle import answers_emulated, answers_of_cases, bundled, chosen_by
 from tests.test_backends.test_tvm_quantized.nets import STEP, QuantizedNet, convolution
 
 SIZES = st.integers(1, 200)
@@ -113,8 +113,7 @@ def results(request):
     text, *how = request.param
     if not _fits(text):
         pytest.skip(f"this machine runs no code for {text}")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(candidates, "integer_plan", _forced(*how))
+    with chosen_by(candidates, "integer_plan", _forced(*how)):
         return answers_of_cases(CASES, text)
 
 
@@ -128,8 +127,7 @@ def test_the_library_computes_what_onnx_runtime_computes(results, name):
     "how", [(8, (4,), 4), (2, (16, 8), 2), (8, (4,), 3, SMULL_4)], ids=["by 8", "by 2", "four in 16 bits"]
 )
 def test_emulated_arm_without_dot_products_gives_the_same(how):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(candidates, "integer_plan", _forced(*how))
+    with chosen_by(candidates, "integer_plan", _forced(*how)):
         (ours,), theirs = answers_emulated(bundled(CASES), "rpi4")
     for name, result in theirs.items():
         assert np.abs(ours[name] - result).max() < 1.01 * STEP

@@ -31,7 +31,7 @@ from pfir.backends.tvm.schedule.integers.winograd_choice import covers_tiles, pr
 from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
 from pfir.target import known_targets, parse_target
 from pfir.workload import Tail, Workload
-from tests.test_backends.bundle import answers_emulated, bundled
+from tests.test_backends.bundle import answers_emulated, bundled, chosen_by
 from tests.test_backends.test_tvm_quantized.nets import STEP, QuantizedNet, convolution
 
 AFTER = Tail(bias=True, operators=("Mul",))
@@ -78,8 +78,7 @@ def _plan(outputs: int, target, workload):
 
 def _answers(outputs: int):
     """What the emulated library computes by such tiles, directly if they are none, and what ONNX Runtime does."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(candidates, "integer_plan", partial(_plan, outputs))
+    with chosen_by(candidates, "integer_plan", partial(_plan, outputs)):
         (ours,), theirs = answers_emulated(bundled(CASES), "rpi4")
     return ours, theirs
 

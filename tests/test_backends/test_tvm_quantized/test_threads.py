@@ -10,10 +10,10 @@ import pytest
 from pfir.backends.tvm import TvmBackend
 from pfir.backends.tvm.lowering.lower import written
 from pfir.backends.tvm.schedule.integers.routing import convolved
-from pfir.devices.host import HostDevice
 from pfir.target import parse_target
 from pfir.workload import Workload
 from tests.support.net import Net
+from tests.test_backends import devices
 from tests.test_backends.bundle import bundled, feeds
 from tests.test_backends.test_tvm_quantized.nets import QuantizedNet
 
@@ -54,8 +54,7 @@ def test_two_threads_give_the_same_bits():
     model, found = bundled(CASES), []
     for threads in (1, 2):
         artifact = TvmBackend().build(model, parse_target(f"host,threads={threads}"))
-        with HostDevice(threads) as device:
-            found.append(device.run(artifact, feeds(model.inputs())))
+        found.append(devices.host(threads).run(artifact, feeds(model.inputs())))
     for name, result in found[0].items():
         np.testing.assert_array_equal(found[1][name], result)
 

@@ -13,28 +13,38 @@ from tests.support.jobs import run
 EPOCHS = 30
 
 
-@pytest.fixture
-def short(monkeypatch):
+def _shorten(patch):
     """Few steps are enough."""
     for module in (finalists, comparing):
-        monkeypatch.setattr(module, "LEAST_STEPS", 2)
+        patch.setattr(module, "LEAST_STEPS", 2)
 
 
-def test_finalists_are_trained_briefly_and_one_of_them_at_length(model, data, tmp_path, short):
-    done = run(model, tmp_path / "out", data=data, trials=12, epochs=EPOCHS)
-    told = done.report["finalists"]
+@pytest.fixture
+def short(monkeypatch):
+    _shorten(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def whole(place, model, data):
+    """A run whose finalists are trained."""
+    with pytest.MonkeyPatch.context() as patch:
+        _shorten(patch)
+        return run(model, place / "finalists", data=data, trials=12, epochs=EPOCHS)
+
+
+def test_finalists_are_trained_briefly_and_one_of_them_at_length(whole):
+    told = whole.report["finalists"]
     assert 2 <= len(told) <= finalists.MOST and sum(f["chosen"] for f in told) == 1
-    assert [f["place"] for f in told] == list(range(1, len(told) + 1)) and len(done.report["training"]) == EPOCHS
-    assert "train finalists" in [s["name"] for s in done.report["stages"]]
-    assert any("of the search got the long one" in note for note in done.report["notes"])
-    assert "got the long training" in (tmp_path / "out/report.html").read_text()
-    assert sum(t["chosen"] for t in json.loads((tmp_path / "out/report.json").read_text())["trials"]) == 1
+    assert [f["place"] for f in told] == list(range(1, len(told) + 1)) and len(whole.report["training"]) == EPOCHS
+    assert "train finalists" in [s["name"] for s in whole.report["stages"]]
+    assert any("of the search got the long one" in note for note in whole.report["notes"])
+    assert "got the long training" in (whole.folder / "report.html").read_text()
+    assert sum(t["chosen"] for t in json.loads((whole.folder / "report.json").read_text())["trials"]) == 1
 
 
 def test_a_run_killed_among_its_finalists_goes_on_with_those_that_are_trained(
-    model, data, tmp_path, short, monkeypatch
+    whole, model, data, tmp_path, short, monkeypatch
 ):
-    whole = run(model, tmp_path / "whole", data=data, trials=12, epochs=EPOCHS).folder
     given, count = Teaching.of, []
 
     def killed(self, student):
@@ -48,7 +58,7 @@ def test_a_run_killed_among_its_finalists_goes_on_with_those_that_are_trained(
         run(model, tmp_path / "out", data=data, trials=12, epochs=EPOCHS)
     monkeypatch.setattr(Teaching, "of", given)
     again = run(model, tmp_path / "out", data=data, trials=12, epochs=EPOCHS, resume=True).folder
-    assert (again / "model.onnx").read_bytes() == (whole / "model.onnx").read_bytes()
+    assert (again / "model.onnx").read_bytes() == (whole.folder / "model.onnx").read_bytes()
 
 
 def test_with_few_epochs_the_best_of_the_search_is_trained_as_it_is(model, data, tmp_path):
