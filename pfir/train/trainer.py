@@ -208,7 +208,7 @@ class _Run:
             return  # A checkpoint of now would miss what ends the epoch.
         if totals.steps_since_good % STRETCH == 0 and is_steady(totals) and _is_finite(self._session.parameters):
             self._settle()
-        if self._checkpoints.is_due():
+        if self._checkpoints.is_due(totals):
             self._save()
 
     def _end_epoch(self) -> None:
