@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -34,16 +35,18 @@ class TorchEngine:
         return TorchProgram(calls_of(graph), self._device)
 
     def prepare_thread(self, threads: int) -> None:
-        """PyTorch's own threads inside an operator; and what a GPU may round."""
+        """PyTorch's own threads inside an operator; and that a GPU may use TF32, and gives the same bits again."""
         torch.set_num_threads(threads)
         if not self.cuts:
             torch.set_float32_matmul_precision("high")
+            torch.backends.cudnn.deterministic = True
 
 
 def _device() -> torch.device:
     """The CPU, or the GPU of this process: torchrun numbers those of a machine."""
-    here = int(os.environ.get("LOCAL_RANK", "0"))
-    return torch.device("cuda", here) if torch.cuda.is_available() else torch.device("cpu")
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
 
 
 class TorchProgram:
@@ -78,14 +81,18 @@ class _Shard:
         """See Shard."""
         self._parameters.load()
         self._statistics.load()
-        given = {name: _laid_out(torch.from_numpy(x).to(self._device)) for name, x in feeds.items()}
-        scalars = self._calls.run({**self._constants, **self._leaves, **self._statistics.views, **given})
-        found = torch.autograd.grad(scalars[0], list(self._leaves.values()), allow_unused=True)
+        scalars, found = self.differentiated({name: torch.from_numpy(x) for name, x in feeds.items()})
         for view, gradient in zip(self._gradients.views.values(), found, strict=True):
             view.zero_() if gradient is None else view.copy_(gradient)
         self._gradients.store()
         self._statistics.store()
         self.scalars[:] = torch.stack([s.detach().float().reshape(()) for s in scalars]).cpu().numpy()
+
+    def differentiated(self, feeds: dict[str, Tensor]) -> tuple[list[Tensor], Sequence[Tensor | None]]:
+        """The scalars, and the gradient of the first one by each parameter, None where it has no say; on the device."""
+        given = {name: _laid_out(x.to(self._device, non_blocking=True)) for name, x in feeds.items()}
+        scalars = self._calls.run({**self._constants, **self._leaves, **self._statistics.views, **given})
+        return scalars, torch.autograd.grad(scalars[0], list(self._leaves.values()), allow_unused=True)
 
 
 class _Mirror:

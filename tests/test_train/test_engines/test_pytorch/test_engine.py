@@ -14,8 +14,9 @@ from tests.support.net import model_of, normal
 from tests.support.samples import kinds_of_images
 from tests.support.small_nets import after_conv, classifier
 
-pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'pfir[torch]'")
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'pfir[torch]'")
 
+from pfir.train.engines.pytorch.engine import TorchEngine  # noqa: E402
 from pfir.train.engines.pytorch.graph import Call, calls_of  # noqa: E402
 from pfir.train.session import TrainSession  # noqa: E402
 
@@ -141,6 +142,32 @@ def test_a_lack_of_memory_stays_what_it_is():
 
     with pytest.raises(RuntimeError, match="out of memory"):
         Call("node", fail, (), (), ()).compute([])
+
+
+@pytest.mark.parametrize(("count", "rank", "place"), [(4, 3, 3), (1, 3, 0), (2, None, 0)])
+def test_a_process_has_a_gpu_there_is_and_a_batch_runs_whole_on_it(monkeypatch, count, rank, place):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if rank is not None:
+        monkeypatch.setenv("LOCAL_RANK", str(rank))
+    engine = TorchEngine()
+    assert engine._device == torch.device("cuda", place) and not engine.cuts
+
+
+def test_on_a_gpu_products_may_be_tf32_and_on_a_cpu_they_are_not(monkeypatch):
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.deterministic, torch.get_num_threads()
+    try:
+        TorchEngine().prepare_thread(1)
+        assert torch.get_float32_matmul_precision() == "highest"
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+        TorchEngine().prepare_thread(1)
+        assert torch.get_float32_matmul_precision() == "high" and torch.backends.cudnn.deterministic
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.deterministic = before[1]
+        torch.set_num_threads(before[2])
 
 
 def opened(model):
