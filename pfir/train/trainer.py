@@ -100,7 +100,8 @@ def fit(
     session = None
     try:
         measured = _with_variances(graph, source)
-        session = TrainSession(measured, source.shapes(), batch, settings.threads, settings.engine, halves=True)
+        by = (settings.threads, settings.engine)
+        session = TrainSession(measured, source.shapes(), batch, *by, halves=True, autocast=settings.autocast)
         masks = Masks(graph, session.parameters)
         checkpoints = Checkpoints(
             settings.checkpoint, _key(graph, data, settings, session, masks), settings.checkpoint_every_s, workers

@@ -209,7 +209,7 @@ def as_recipe(how: FineTuning, settings: Settings, result: Result) -> dict[str, 
 
 _TOLD = (
     *("batch", "accumulate", "optimizer", "learning_rate", "schedule", "warmup_share", "momentum", "weight_decay"),
-    *("clip", "ema", "augment", "renew", "seed"),
+    *("clip", "ema", "autocast", "augment", "renew", "seed"),
 )
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pfir.ir.training import TrainingGraph
 from pfir.system.memory import keep_freed
-from pfir.train.engines.base import Arrays
+from pfir.train.engines.base import BFLOAT16, NO_AUTOCAST, Arrays
 from pfir.train.engines.pytorch.graph import Calls, calls_of
 from pfir.train.flat import FlatBuffer
 
@@ -30,9 +30,9 @@ class TorchEngine:
         if self.cuts:
             keep_freed()
 
-    def build(self, graph: TrainingGraph) -> TorchProgram:
+    def build(self, graph: TrainingGraph, autocast: str = NO_AUTOCAST) -> TorchProgram:
         """See Engine."""
-        return TorchProgram(calls_of(graph), self._device)
+        return TorchProgram(calls_of(graph), self._device, autocast)
 
     def prepare_thread(self, threads: int) -> None:
         """PyTorch's own threads inside an operator; and that a GPU may use TF32, and gives the same bits again."""
@@ -52,25 +52,30 @@ def _device() -> torch.device:
 class TorchProgram:
     """See Program."""
 
-    def __init__(self, calls: Calls, device: torch.device) -> None:
+    def __init__(self, calls: Calls, device: torch.device, autocast: str = NO_AUTOCAST) -> None:
         self.parameters: Arrays = calls.parameters
         self.statistics: Arrays = calls.statistics
         self.scalars = calls.scalars
-        self._calls, self._device = calls, device
+        self._calls, self._device, self._autocast = calls, device, autocast
         self._constants = {name: _placed(x, device) for name, x in calls.constants.items()}
 
     def shard(self, parameters: FlatBuffer) -> _Shard:
         """See Program."""
-        return _Shard(self._calls, self._constants, parameters, self._device)
+        return _Shard(self._calls, self._constants, parameters, self._device, self._autocast)
 
 
 class _Shard:
     """One shard: its buffers stay on the CPU, and have a mirror each on the device."""
 
     def __init__(
-        self, calls: Calls, constants: dict[str, Tensor], parameters: FlatBuffer, device: torch.device
+        self,
+        calls: Calls,
+        constants: dict[str, Tensor],
+        parameters: FlatBuffer,
+        device: torch.device,
+        autocast: str,
     ) -> None:
-        self._calls, self._constants, self._device = calls, constants, device
+        self._calls, self._constants, self._device, self._autocast = calls, constants, device, autocast
         self.gradients, self.statistics = FlatBuffer(calls.parameters), FlatBuffer(calls.statistics)
         self.scalars = np.zeros(len(calls.scalars), np.float32)
         self._parameters = _Mirror(parameters, device)
@@ -91,7 +96,9 @@ class _Shard:
     def differentiated(self, feeds: dict[str, Tensor]) -> tuple[list[Tensor], Sequence[Tensor | None]]:
         """The scalars, and the gradient of the first one by each parameter, None where it has no say; on the device."""
         given = {name: _laid_out(x.to(self._device, non_blocking=True)) for name, x in feeds.items()}
-        scalars = self._calls.run({**self._constants, **self._leaves, **self._statistics.views, **given})
+        known = {**self._constants, **self._leaves, **self._statistics.views, **given}
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast == BFLOAT16):
+            scalars = self._calls.run(known)
         return scalars, torch.autograd.grad(scalars[0], list(self._leaves.values()), allow_unused=True)
 
 

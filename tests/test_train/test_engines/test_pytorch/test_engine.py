@@ -1,6 +1,7 @@
 """Training with PyTorch: it learns, repeats itself, goes on after an interruption, and names what it cannot do."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,11 +9,13 @@ from onnx import helper
 
 from pfir.errors import TrainingError
 from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher
+from pfir.train.engines.base import AUTOCASTS
 from pfir.train.settings import Settings
 from pfir.train.trainer import fit
 from tests.support.net import model_of, normal
 from tests.support.samples import kinds_of_images
-from tests.support.small_nets import after_conv, classifier
+from tests.support.small_nets import after_conv, classifier, residual, separable
+from tests.test_train.test_engines.sides import towards_noise
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'pfir[torch]'")
 
@@ -142,6 +145,30 @@ def test_a_lack_of_memory_stays_what_it_is():
 
     with pytest.raises(RuntimeError, match="out of memory"):
         Call("node", fail, (), (), ()).compute([])
+
+
+@pytest.mark.parametrize("net", [classifier, residual, separable])
+def test_products_in_bfloat16_have_nearly_the_same_loss_and_gradients(net):
+    """It has eight bits: each factor is off by 2^-9 at most, and gradients through a few layers by some percent."""
+    model = net()
+    (taken,) = model.inputs()
+    graph, feeds = towards_noise(model, {taken.name: normal(32, *taken.shape[1:])})
+    exact, rounded = (one_step(graph, feeds, autocast) for autocast in AUTOCASTS)
+    assert rounded.loss != exact.loss and abs(rounded.loss / exact.loss - 1) < 0.02
+    assert np.linalg.norm(rounded.flat - exact.flat) < 0.05 * np.linalg.norm(exact.flat)
+
+
+def one_step(graph, feeds, autocast):
+    session = TrainSession(graph, {n: x.shape[1:] for n, x in feeds.items()}, 32, engine="torch", autocast=autocast)
+    loss = session.step(feeds).loss
+    session.close()
+    assert session.gradients.flat.dtype == np.float32
+    return SimpleNamespace(loss=loss, flat=session.gradients.flat.copy())
+
+
+def test_a_net_learns_by_products_in_bfloat16():
+    exact, rounded = (learnt(dataclasses.replace(FAST, epochs=12, autocast=autocast)) for autocast in AUTOCASTS)
+    assert abs(rounded.curve[-1]["loss"] / exact.curve[-1]["loss"] - 1) < 0.05
 
 
 @pytest.mark.parametrize(("count", "rank", "place"), [(4, 3, 3), (1, 3, 0), (2, None, 0)])
