@@ -15,9 +15,10 @@ from tests.support.together import together  # noqa: E402
 STEPS = 6
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def group():
-    """A group of PyTorch's with one member, this process."""
+    """A group of PyTorch's with one member, this process; one for all tests, since gloo may abort where one follows
+    upon another."""
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     yield
     dist.destroy_process_group()

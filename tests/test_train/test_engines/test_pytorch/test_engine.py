@@ -153,6 +153,8 @@ def test_products_in_bfloat16_have_nearly_the_same_loss_and_gradients(net):
     model = net()
     (taken,) = model.inputs()
     graph, feeds = towards_noise(model, {taken.name: normal(32, *taken.shape[1:])})
+    # Near the target a gradient is a small difference of large outputs, and rounding is most of it.
+    feeds |= {ours: 0 * feeds[ours] for ours in graph.teacher_inputs.values()}
     exact, rounded = (one_step(graph, feeds, autocast) for autocast in AUTOCASTS)
     assert rounded.loss != exact.loss and abs(rounded.loss / exact.loss - 1) < 0.02
     assert np.linalg.norm(rounded.flat - exact.flat) < 0.05 * np.linalg.norm(exact.flat)
