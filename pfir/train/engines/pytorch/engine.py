@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -97,7 +98,8 @@ class _Shard:
         """The scalars, and the gradient of the first one by each parameter, None where it has no say; on the device."""
         given = {name: _laid_out(x.to(self._device, non_blocking=True)) for name, x in feeds.items()}
         known = {**self._constants, **self._leaves, **self._statistics.views, **given}
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast == BFLOAT16):
+        rounded = self._autocast == BFLOAT16
+        with torch.autocast(self._device.type, torch.bfloat16) if rounded else nullcontext():
             scalars = self._calls.run(known)
         return scalars, torch.autograd.grad(scalars[0], list(self._leaves.values()), allow_unused=True)
 
