@@ -69,7 +69,9 @@ def test_a_job_learns_by_low_rank_gradients_and_leaves_no_process_behind_where_i
 
 
 def test_a_job_whose_worker_is_killed_ends_with_one_line_and_goes_on_with_the_same_bits(tmp_path):
-    settings = dataclasses.replace(FAST, batch=31, checkpoint=tmp_path / "state.npz", checkpoint_every_s=0.0, epochs=100)
+    settings = dataclasses.replace(
+        FAST, batch=31, checkpoint=tmp_path / "state.npz", checkpoint_every_s=0.0, epochs=100
+    )
     two, victims, steps = at(tmp_path / "job", Processes(2, "ecq")), [], []
 
     def kill(progress):
