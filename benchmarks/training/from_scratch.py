@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,16 @@ class _Timed:
 
     def forget(self) -> None:
         self.hook.forget()
+
+    def state(self) -> dict[str, np.ndarray]:
+        return self.hook.state()
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        self.hook.restore(state)
+
+    @property
+    def compensates(self) -> bool:
+        return self.hook.compensates
 
 
 def _graph(models: Path) -> tuple[TrainingGraph, Any]:

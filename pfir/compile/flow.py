@@ -29,7 +29,7 @@ from pfir.compile.precision.codebooks import with_codebooks
 from pfir.compile.precision.floats import fits_float16
 from pfir.compile.preflight import Checked, check_early
 from pfir.compile.prepare import fixed, prepare
-from pfir.compile.replay import check_recipe, train_options, tuned_otherwise, wanted_codebooks
+from pfir.compile.replay import check_recipe, retrained_otherwise, train_options, tuned_otherwise, wanted_codebooks
 from pfir.compile.request import AUTO_PRECISION, Request
 from pfir.compile.run_context import Chosen, RunContext
 from pfir.compile.selection.choosing import choose
@@ -126,7 +126,8 @@ def _built(run: RunContext, result: Model) -> Artifact:
 
 
 def _with_notes(run: RunContext, chosen: Chosen, artifact: Artifact) -> Chosen:
-    told = (*slow_kernels(artifact), *tuned_otherwise(run.request, artifact.tuning))
+    trained = retrained_otherwise(run.request, chosen.fine_tuned.settings)
+    told = (*slow_kernels(artifact), *tuned_otherwise(run.request, artifact.tuning), *trained)
     return replace(chosen, notes=(*chosen.notes, *told))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 
@@ -20,14 +21,18 @@ from pfir.compile.request import Request
 from pfir.compile.run_context import Chosen
 from pfir.compile.selection.search_context import method_for
 from pfir.compile.selection.searching import Found, as_it_is
-from pfir.compile.training.fine_tuning import GIVEN, FineTuned
+from pfir.compile.training.fine_tuning import GIVEN, TIMED, FineTuned
 from pfir.compile.training.options import TrainOptions, parse_train
+from pfir.compile.versions import versions
 from pfir.errors import UsageError
 from pfir.passes.base import Pass
 from pfir.passes.codebook.quantize_codebook import QuantizeCodebook
 from pfir.passes.spec import parse
 from pfir.recipe import CODEBOOKS, QUANTIZED, ZEROS, Recipe, read_recipe, read_weights
 from pfir.report import wording
+
+_TRAINERS = ("onnxruntime-training", "torch", "numpy")
+"""Libraries whose version may change what a training learns."""
 
 
 def replay(prepared: Prepared, request: Request) -> Chosen:
@@ -123,6 +128,29 @@ def tuned_otherwise(request: Request, tuning: Tuning | None) -> tuple[str, ...]:
         return ()
     then, now = (wording.tuned(asdict(side)) for side in (before, tuning))
     return (f"The library is not the recipe's: it was built by other measured kernels ({then} then, {now} now).",)
+
+
+def retrained_otherwise(request: Request, training: Mapping[str, object] | None) -> tuple[str, ...]:
+    """The sentence that says so where a training that was to be done again was or is bound to be another one.
+
+    Args:
+        training: What the recipe of this run will tell of it; None where its outcome was dropped.
+    """
+    if not request.retrain or not training:
+        return ()
+    recipe = read_recipe(request.recipe)
+    before = recipe.training
+    pairs = [(name, before[name], training[name]) for name in before if name in training and name != TIMED]
+    pairs += [(name, then, versions().get(name, "none")) for name, then in recipe.versions.items() if name in _TRAINERS]
+    others = [
+        f"{name} {_said(now)} in place of {_said(then)}" for name, then, now in pairs if _said(then) != _said(now)
+    ]
+    others += ["rates by the clock"] if before.get(TIMED) or training.get(TIMED) else []
+    return (f"The training is not the recipe's, and its weights may be others: {', '.join(others)}.",) if others else ()
+
+
+def _said(value: object) -> str:
+    return json.dumps(value)
 
 
 def _quantization(recipe: Recipe) -> Quantization | None:

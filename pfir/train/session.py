@@ -18,7 +18,7 @@ from pfir.ir.model import Model
 from pfir.ir.training import TrainingGraph
 from pfir.train.canonical.batch import own_batch, with_batch
 from pfir.train.canonical.batch_norm import running_statistics
-from pfir.train.engines.base import Shard
+from pfir.train.engines.base import NO_AUTOCAST, Shard
 from pfir.train.engines.choice import AUTO_ENGINE, engine_named
 from pfir.train.flat import FlatBuffer
 
@@ -53,6 +53,7 @@ class TrainSession:
         engine: One of `engines.choice.ENGINES`.
         halves: Whether a batch that is one shard becomes two, for two threads, where BatchNormalization learns nothing,
             or a half is enough for its statistics.
+        autocast: What products are computed in (`engines/base.py`).
 
     Attributes:
         engine: The name of the one that was chosen.
@@ -63,7 +64,7 @@ class TrainSession:
 
     Raises:
         TrainingError: An operator on the way to the loss has no gradient.
-        UsageError: The engine is not installed.
+        UsageError: The engine is not installed, or has no such products.
     """
 
     def __init__(
@@ -74,11 +75,12 @@ class TrainSession:
         jobs: int = 1,
         engine: str = AUTO_ENGINE,
         halves: bool = False,
+        autocast: str = NO_AUTOCAST,
     ) -> None:
         chosen = engine_named(engine)
         most = _most(graph, batch, halves) if chosen.cuts else None
         self.shard, sized = _sized(graph.model, shapes, batch, most)
-        program = chosen.build(replace(graph, model=sized))
+        program = chosen.build(replace(graph, model=sized), autocast)
         self.engine, self.batch, self.scalars = chosen.name, batch, program.scalars
         self.parameters, self.gradients = FlatBuffer(program.parameters), FlatBuffer(program.parameters)
         self.statistics = FlatBuffer(program.statistics)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pfir.errors import UsageError
 from pfir.system.host_cpu import usable_cores
+from pfir.train.engines.base import AUTOCASTS, NO_AUTOCAST
 from pfir.train.engines.choice import AUTO_ENGINE, ENGINES
 from pfir.train.feeding.mixing import Mixing
 from pfir.train.optimizing.schedule import COSINE, SCHEDULES
@@ -40,6 +41,8 @@ class Settings:
         seed: Of the order of the samples and their augmentation.
         jobs: Threads; None for one per core. With ONNX Runtime they change the speed, not the result.
         engine: `ort`, `torch`, or `auto` for the one that is there (`engines/choice.py`).
+        autocast: `bfloat16` for products of layers in that type, with PyTorch alone, or `none`; weights, gradients and
+            the optimizer are float32 either way.
         augment: `none`, or `flip-crop` for images that may be mirrored and moved.
         mixing: How samples are mixed by twos, the teacher answering for what comes of it.
         renew: Whether every epoch has other samples, where the data can make some: generated inputs.
@@ -66,6 +69,7 @@ class Settings:
     seed: int = 0
     jobs: int | None = None
     engine: str = AUTO_ENGINE
+    autocast: str = NO_AUTOCAST
     augment: str = "none"
     mixing: Mixing = Mixing()
     renew: bool = False
@@ -87,6 +91,7 @@ class Settings:
         if self.jobs is not None:
             _at_least("jobs", self.jobs, 1)
         _one_of("engine", self.engine, ENGINES)
+        _one_of("autocast", self.autocast, AUTOCASTS)
         _one_of("augment", self.augment, AUGMENT)
         _one_of("optimizer", self.optimizer, OPTIMIZERS)
         _one_of("schedule", self.schedule, SCHEDULES)

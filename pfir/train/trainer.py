@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -50,6 +51,8 @@ class Result:
         best_epoch: The epoch that `arrays` come from, from 1.
         engine: What differentiated: `ort` or `torch`.
         averaged: Whether `arrays` are the average of weights.
+        processes: How many shared each batch.
+        timed: Whether the clock decided rates or the end, so that the same training gives other bits next time.
     """
 
     arrays: Arrays
@@ -58,6 +61,8 @@ class Result:
     best_epoch: int = 0
     engine: str = ORT
     averaged: bool = False
+    processes: int = 1
+    timed: bool = False
 
 
 def fit(
@@ -95,9 +100,8 @@ def fit(
     session = None
     try:
         measured = _with_variances(graph, source)
-        session = TrainSession(
-            measured, source.shapes(), batch, settings.threads, settings.engine, halves=is_one_shard(settings.batch)
-        )
+        by, halves = (settings.threads, settings.engine), is_one_shard(settings.batch)
+        session = TrainSession(measured, source.shapes(), batch, *by, halves, settings.autocast)
         masks = Masks(graph, session.parameters)
         checkpoints = Checkpoints(
             settings.checkpoint, _key(graph, data, settings, session, masks), settings.checkpoint_every_s, workers
@@ -185,6 +189,7 @@ class _Run:
         """Count and take one step; False, without taking it, where its gradient is not finite."""
         totals, session = self._totals, self._session
         self._rate = self._schedule.rate(self._progress()) * totals.scale
+        totals.timed |= self._by_time() > self._by_steps()
         scalars = mean_step(session, feeds, self._settings.accumulate)
         seconds = self._before_s + time.monotonic() - self._began
         scalars, totals.seconds = self._workers.exchange(session, scalars, seconds)
@@ -210,7 +215,7 @@ class _Run:
             return  # A checkpoint of now would miss what ends the epoch.
         if totals.steps_since_good % STRETCH == 0 and is_steady(totals) and _is_finite(self._session.parameters):
             self._settle()
-        if self._checkpoints.is_due():
+        if self._checkpoints.is_due(totals):
             self._save()
 
     def _end_epoch(self) -> None:
@@ -263,17 +268,24 @@ class _Run:
 
     def _result(self) -> Result:
         totals = self._totals
-        rest = (totals.curve, (*totals.notes, *self._source.notes))
+        told = (totals.curve, (*totals.notes, *self._source.notes))
+        timed = totals.timed or totals.step < self._steps
+        how: dict[str, Any] = {"engine": self._session.engine, "processes": self._workers.count, "timed": timed}
         if self._judges.evaluate:
-            return Result(self._best, *rest, totals.best_epoch, self._session.engine, totals.best_averaged)
+            return Result(self._best, *told, totals.best_epoch, averaged=totals.best_averaged, **how)
         arrays = self._moments.averaged() if self._average else self._session.arrays()
-        return Result(arrays, *rest, len(totals.curve), self._session.engine, self._average is not None)
+        return Result(arrays, *told, len(totals.curve), averaged=self._average is not None, **how)
 
     def _progress(self) -> float:
         """The share of the training that is done: of its steps or of its time, whichever is further."""
+        return max(self._by_steps(), self._by_time())
+
+    def _by_steps(self) -> float:
+        return self._totals.step / self._steps
+
+    def _by_time(self) -> float:
         budget = self._settings.time_budget_s
-        by_time = self._totals.seconds / budget if budget else 0.0
-        return max(self._totals.step / self._steps, by_time)
+        return self._totals.seconds / budget if budget else 0.0
 
     def _finished(self) -> bool:
         return self._totals.step >= self._steps or (self._totals.step > 0 and self._progress() >= 1)

@@ -43,8 +43,17 @@ class Threads:
     def of_first(self, content):
         return self._table.exchanged(self.rank, content)[0]
 
+    def to_first(self, content):
+        given = self._table.exchanged(self.rank, content)
+        return [] if self.rank else given
+
+    def from_first(self, contents):
+        return self._table.exchanged(self.rank, contents)[0][self.rank]
+
     def tensor(self, values):
-        raise NotImplementedError
+        import torch
+
+        return torch.from_numpy(values)
 
 
 def together(count, run):

@@ -25,7 +25,8 @@ from pfir.report.progress import Progress
 from pfir.report.record import Epoch
 from pfir.system.host_cpu import usable_cores
 from pfir.train.distributed.processes import ONE, Processes
-from pfir.train.engines.choice import AUTO_ENGINE
+from pfir.train.distributed.share import divisible
+from pfir.train.engines.choice import AUTO_ENGINE, TORCH
 from pfir.train.feeding.mixing import Mixing
 from pfir.train.settings import Settings
 from pfir.train.trainer import Result
@@ -42,6 +43,8 @@ CLIP = 2.0
 """Without it the first steps at such a rate wreck a network whose loss is T^2 times a divergence."""
 GIVEN = "given"
 """Where a recipe tells what a user said of training."""
+TIMED = "timed"
+"""Where it tells whether the clock decided rates or the end."""
 
 
 @dataclass(frozen=True)
@@ -190,15 +193,23 @@ def settings_for(teacher: Model, samples: Samples, how: FineTuning, augment: str
 
 
 def as_recipe(how: FineTuning, settings: Settings, result: Result) -> dict[str, object]:
-    """What a recipe tells of a training: what was used, and what a user had said."""
+    """What a recipe tells of a training: all that decides its result, and what a user had said.
+
+    Threads do with PyTorch alone.
+    """
     given = {GIVEN: how.options.text()} if how.options.values else {}
     used = {name: getattr(settings, name) for name in _TOLD}
-    return {"epochs": len(result.curve), **used, "engine": result.engine, "averaged": result.averaged, **given}
+    used["batch"] = divisible(settings.batch, result.processes)
+    by = {"engine": result.engine, "processes": result.processes, "compression": how.processes.exchanged}
+    if result.engine == TORCH:
+        by["threads"] = max(1, settings.threads // how.processes.count)
+    told = {"epochs": len(result.curve), **used, **by, "averaged": result.averaged, TIMED: result.timed}
+    return told | given
 
 
 _TOLD = (
     *("batch", "accumulate", "optimizer", "learning_rate", "schedule", "warmup_share", "momentum", "weight_decay"),
-    *("clip", "ema", "augment", "renew", "seed"),
+    *("clip", "ema", "autocast", "augment", "renew", "seed"),
 )
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pfir.errors import UsageError
 from pfir.passes.distillation.attach_teacher import LOSSES, DistillationSettings
 from pfir.passes.distillation.features import AUTO_FEATURES
+from pfir.train.engines.base import AUTOCASTS
 from pfir.train.feeding.mixing import Mixing
 from pfir.train.settings import ADAMW, AUGMENT, OPTIMIZERS, SCHEDULES, SGD, Settings
 
@@ -69,6 +70,7 @@ KEYS: Mapping[str, Key] = {
     "weight_decay": Key(Settings, "weight_decay", float, "a number of at least 0"),
     "clip": Key(Settings, "clip", _or_none(float), "a number above 0, or none"),
     "ema": Key(Settings, "ema", _or_none(float), "a number between 0 and 1, or none"),
+    "autocast": Key(Settings, "autocast", str, " or ".join(AUTOCASTS)),
     "augment": Key(Settings, "augment", str, " or ".join(AUGMENT)),
     "mixup": Key(Mixing, "mixup", float, _FLOAT),
     "cutmix": Key(Mixing, "cutmix", float, _FLOAT),

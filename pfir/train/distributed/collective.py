@@ -46,12 +46,29 @@ class Collective:
 
     def gather(self, content: bytes) -> list[bytes]:
         """See Collectives. Two operations: the lengths, then all contents at the longest one's."""
-        lengths = [int(n) for n in self._gathered(np.array([len(content)], np.int64))]
-        padded = np.zeros(max(1, *lengths), np.uint8)
-        padded[: len(content)] = np.frombuffer(content, np.uint8)
-        parts = self._gathered(padded).reshape(self.count, -1)
+        lengths = self._lengths(content)
+        parts = self._gathered(_padded(content, lengths)).reshape(self.count, -1)
         self.sent_bytes += 8 + len(content)
         return [part[:n].tobytes() for part, n in zip(parts, lengths, strict=True)]
+
+    def to_first(self, content: bytes) -> list[bytes]:
+        """See Collectives."""
+        lengths, first = self._lengths(content), self.rank == 0
+        own = self.tensor(_padded(content, lengths))
+        parts = [self._torch.empty_like(own) for _ in lengths] if first else None
+        with losing_none():
+            self._dist.gather(own, parts, 0)
+        return [part.cpu().numpy()[:n].tobytes() for part, n in zip(parts or (), lengths, strict=first)]
+
+    def from_first(self, contents: list[bytes]) -> bytes:
+        """See Collectives."""
+        told = self.of_first(np.array([len(content) for content in contents], np.int64).tobytes())
+        lengths = np.frombuffer(told, np.int64)
+        parts = [self.tensor(_padded(content, lengths)) for content in contents]
+        own = self.tensor(_padded(b"", lengths))
+        with losing_none():
+            self._dist.scatter(own, parts or None, 0)
+        return own.cpu().numpy()[: lengths[self.rank]].tobytes()
 
     def tensor(self, values: np.ndarray) -> Any:
         """See Collectives."""
@@ -78,12 +95,23 @@ class Collective:
         if self._device.type != "cpu":
             values[:] = tensor.cpu().numpy()
 
+    def _lengths(self, content: bytes) -> np.ndarray:
+        """Of the workers' contents, int64 [count]."""
+        return self._gathered(np.array([len(content)], np.int64))
+
     def _gathered(self, values: np.ndarray) -> np.ndarray:
         """The workers' values one after another."""
         whole = self.tensor(np.zeros(self.count * values.size, values.dtype))
         with losing_none():
             self._dist.all_gather(list(whole.chunk(self.count)), self.tensor(values))
         return whole.cpu().numpy()
+
+
+def _padded(content: bytes, lengths: np.ndarray) -> np.ndarray:
+    """The content, and zeros up to the greatest of these lengths, at least 1; uint8."""
+    padded = np.zeros(max(1, int(lengths.max())), np.uint8)
+    padded[: len(content)] = np.frombuffer(content, np.uint8)
+    return padded
 
 
 @contextmanager

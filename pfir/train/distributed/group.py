@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from pfir.train.checkpoint import State
 from pfir.train.distributed.collective import losing_none
-from pfir.train.distributed.compression.base import Collectives, Hook
+from pfir.train.distributed.compression.base import Arrays, Collectives, Hook
+from pfir.train.distributed.compression.residuals import divided, dropped
 from pfir.train.distributed.messages import packed_state, state_of
 from pfir.train.session import TrainSession
 
@@ -51,3 +52,30 @@ class Group:
     def forget(self) -> None:
         """See Workers."""
         self._hook.forget()
+
+    def residuals(self) -> list[Arrays]:
+        """See Workers."""
+        if not self._hook.compensates:
+            return []
+        own = packed_state(State(self._hook.state(), {}))
+        return [_arrays(content) for content in self._collective.to_first(own)]
+
+    def resume(self, residuals: Sequence[Arrays]) -> str | None:
+        """See Workers."""
+        if not self._hook.compensates:
+            return dropped(len(residuals)) if residuals else None
+        own = _arrays(self._collective.from_first([] if self.rank else self._divided(residuals)))
+        if own:
+            self._hook.restore(own)
+        return None
+
+    def _divided(self, residuals: Sequence[Arrays]) -> list[bytes]:
+        """For each worker the state of its hook; an empty one where there are none."""
+        each = divided(residuals, self.count) if residuals else [{}] * self.count
+        return [packed_state(State(dict(state), {})) for state in each]
+
+
+def _arrays(content: bytes) -> Arrays:
+    found = state_of(content)
+    assert found is not None, "a hook has a state"
+    return found.arrays

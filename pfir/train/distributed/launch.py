@@ -144,7 +144,8 @@ def failure(places: Places, processes: Processes, settings: Settings) -> PfirErr
         return getattr(errors, error["type"])(error["text"])
     which = f"training process {rank}" + ("" if processes.torchrun else f" of {processes.count}")
     kept = settings.checkpoint is not None and settings.checkpoint.exists()
-    do = "go on from the last checkpoint with --resume, with any --nproc" if kept else "there is no checkpoint yet"
+    go_on = "go on from the last checkpoint with --resume, with any --nproc that divides the batch"
+    do = go_on if kept else "there is no checkpoint yet"
     return WorkerError(f"{which} {_end_of(code, places.log)}; {do}")
 
 

@@ -34,7 +34,7 @@ def main() -> None:
 
 def to_blame(codes: Mapping[int, int]) -> int:
     """The worker whose end ended the others, by their exit codes; those that ended for the sake of others come last."""
-    after = {LOST: 2, -signal.SIGTERM: 1}
+    after = {LOST: 3, -signal.SIGTERM: 2, -signal.SIGABRT: 1}  # NCCL aborts where another process is gone
     return min(codes, key=lambda rank: (after.get(codes[rank], 0), rank))
 
 

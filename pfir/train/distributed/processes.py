@@ -45,5 +45,10 @@ class Processes:
         """Whether torchrun starts the training."""
         return self.count > 1 or bool(self.torchrun)
 
+    @property
+    def exchanged(self) -> str:
+        """How gradients travel; `none` where one process has all of them."""
+        return self.compress if self.several else NONE
+
 
 ONE = Processes()

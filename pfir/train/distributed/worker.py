@@ -14,7 +14,7 @@ from pathlib import Path
 from pfir.errors import PfirError, WorkerError
 from pfir.train.checkpoint import State
 from pfir.train.distributed.collective import Collective
-from pfir.train.distributed.compression.choice import hook_named
+from pfir.train.distributed.compression.choice import NONE, hook_named
 from pfir.train.distributed.group import Group
 from pfir.train.distributed.job import Job, Places
 from pfir.train.distributed.messages import packed_state
@@ -65,12 +65,17 @@ def take_part(places: Places) -> None:
     told = None if group.rank else teller.progress
     evaluate, watch = teller.score if job.evaluates else None, teller.watch if job.watches and not group.rank else None
     result = fit(job.graph, job.data, settings, told, Judges(evaluate, watch), group)
-    if settings.batch != job.settings.batch:
-        note = f"a batch has {settings.batch} samples in place of {job.settings.batch}, equally many for each process"
-        result = replace(result, notes=(*result.notes, note))
+    result = replace(result, notes=(*result.notes, *notes_on(job, settings.batch)))
     if not group.rank:
         write(places.result, packed_state(state_with(result)))
     collective.close()
+
+
+def notes_on(job: Job, batch: int) -> list[str]:
+    """In what a job trained otherwise than one process does, whose batches have this size."""
+    grown = f"a batch has {batch} samples in place of {job.settings.batch}, equally many for each process"
+    rounded = f"gradients travelled in fewer bytes ({job.compress}): the weights are others than without"
+    return [*([grown] if batch != job.settings.batch else []), *([rounded] if job.compress != NONE else [])]
 
 
 def shared(settings: Settings, count: int, spent_s: float) -> Settings:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 
 from pfir.train.checkpoint import State
+from pfir.train.distributed.compression.base import Arrays
+from pfir.train.distributed.compression.residuals import dropped
 from pfir.train.session import TrainSession
 
 
@@ -42,6 +44,16 @@ class Workers(Protocol):
     def forget(self) -> None:
         """Drop what is left of earlier gradients: the training goes on from another point."""
 
+    def residuals(self) -> list[Arrays]:
+        """What is left of earlier gradients in each worker, as the first one gets it; nothing for the others."""
+
+    def resume(self, residuals: Sequence[Arrays]) -> str | None:
+        """Go on with these, of however many workers they are; a note where they cannot be made use of.
+
+        Args:
+            residuals: The first worker's count.
+        """
+
 
 class Alone:
     """See Workers: the only process."""
@@ -62,6 +74,14 @@ class Alone:
 
     def forget(self) -> None:
         """See Workers."""
+
+    def residuals(self) -> list[Arrays]:
+        """See Workers."""
+        return []
+
+    def resume(self, residuals: Sequence[Arrays]) -> str | None:
+        """See Workers."""
+        return dropped(len(residuals)) if residuals else None
 
 
 ALONE = Alone()

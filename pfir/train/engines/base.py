@@ -11,6 +11,9 @@ from pfir.ir.training import TrainingGraph
 from pfir.train.flat import FlatBuffer
 
 Arrays = Mapping[str, np.ndarray]
+NO_AUTOCAST, BFLOAT16 = "none", "bfloat16"
+AUTOCASTS = (NO_AUTOCAST, BFLOAT16)
+"""What products of layers are computed in, beside float32."""
 
 
 class Shard(Protocol):
@@ -58,10 +61,14 @@ class Engine(Protocol):
     name: str
     cuts: bool
 
-    def build(self, graph: TrainingGraph) -> Program:
+    def build(self, graph: TrainingGraph, autocast: str = NO_AUTOCAST) -> Program:
         """The graph, whose inputs all have fixed sizes, as a program.
 
+        Args:
+            autocast: One of `AUTOCASTS`.
+
         Raises:
+            UsageError: This engine has no such products.
             TrainingError: An operator on the way to the loss has no gradient, or is not known.
         """
 

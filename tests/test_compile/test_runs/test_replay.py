@@ -5,7 +5,7 @@ import pytest
 from pfir.backends.tvm.tuning.database import Entry, add
 from pfir.commands import tune as tune_module
 from pfir.commands.tune import Tune
-from pfir.compile.replay import train_options, tuned_otherwise
+from pfir.compile.replay import retrained_otherwise, train_options, tuned_otherwise
 from pfir.compile.request import Goals
 from pfir.compile.training.options import TrainOptions, parse_train
 from pfir.errors import UsageError
@@ -67,11 +67,41 @@ def test_retraining_keeps_the_channels_and_trains_anew(recipe, finished, model, 
     again, before = (json.loads((f / "recipe.json").read_text()) for f in (tmp_path / "out", finished))
     assert again["removed"] == before["removed"] and report["search"]["trials"] == 0
     assert len(report["training"]) == 1
+    assert any(
+        "The training is not the recipe's" in note and "epochs 1 in place of 2" in note for note in report["notes"]
+    )
 
 
 def test_retraining_as_before_gives_the_same_weights(recipe, finished, model, data, tmp_path):
-    run(model, tmp_path / "out", data=data, recipe=recipe, retrain=True, epochs=2)
+    report = run(model, tmp_path / "out", data=data, recipe=recipe, retrain=True, epochs=2).report
     assert (tmp_path / "out/model.onnx").read_bytes() == (finished / "model.onnx").read_bytes()
+    assert not any("The training is not the recipe's" in note for note in report["notes"])
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, None),
+        ({"engine": "jax"}, 'engine "jax" in place of '),
+        ({"processes": 2, "compression": "ecq"}, 'processes 2 in place of 1, compression "ecq" in place of "none"'),
+        ({"timed": True}, "rates by the clock"),
+        ({"given": "lr=0.1"}, None),
+    ],
+)
+def test_a_training_that_is_not_the_recipe_s_is_told_apart(recipe, model, tmp_path, changed, said):
+    asked = request(model, tmp_path, recipe=recipe, retrain=True)
+    (note,) = retrained_otherwise(asked, {**read_recipe(recipe).training, **changed}) or ("",)
+    assert said in note if said else not note
+    assert retrained_otherwise(request(model, tmp_path, recipe=recipe), changed) == ()
+
+
+def test_other_versions_of_what_trains_are_told(recipe, model, tmp_path):
+    content = json.loads(recipe.read_text())
+    content["versions"]["numpy"] = "0.1"
+    (tmp_path / "recipe.json").write_text(json.dumps(content))
+    asked = request(model, tmp_path, recipe=tmp_path / "recipe.json", retrain=True)
+    (note,) = retrained_otherwise(asked, content["training"])
+    assert ' in place of "0.1"' in note
 
 
 def test_retraining_trains_as_a_user_had_said(model, tmp_path):

@@ -17,7 +17,7 @@ ELSE = (
 )
 ALL = (
     "lr=0.02,batch=64,accumulate=2,optimizer=adamw,schedule=step,milestones=0.3:0.6,factor=0.5,warmup=0.1,momentum=0.8,"
-    "weight_decay=0.001,clip=none,ema=0.99,augment=flip-crop"
+    "weight_decay=0.001,clip=none,ema=0.99,autocast=bfloat16,augment=flip-crop"
 )
 
 
@@ -38,6 +38,7 @@ def test_every_key_is_put_in_place_of_what_was_chosen():
         weight_decay=0.001,
         clip=None,
         ema=0.99,
+        autocast="bfloat16",
         augment="flip-crop",
     )
 

@@ -1,6 +1,7 @@
 """Workers that share batches learn what one process does with all of them."""
 
 import dataclasses
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from tests.support.together import together
 
 FAST = Settings(epochs=4, batch=32, learning_rate=0.1, jobs=1, clip=None)
 FROZEN = DistillationSettings(label_weight=1.0, frozen_batch_norm=True)
+GRAPH = attach_teacher(classifier(), None, FROZEN)
 
 
 def in_threads(count, graph, data, settings=FAST, compress="none", **more):
@@ -88,6 +90,45 @@ def test_a_checkpoint_goes_on_with_another_number_of_workers(tmp_path):
     steps = []
     resumed = in_threads(4, graph, data, settings, on_progress=lambda p: steps.append(p.step))
     assert min(steps) == 7 and near(resumed[0].arrays, fit(graph, data, FAST).arrays, 1e-6)
+
+
+@pytest.fixture(params=["ecq", "fp16", "none"])
+def stopped(request, tmp_path):
+    """The settings of a training of two workers that stopped at step 7, and how its gradients travelled."""
+    settings = dataclasses.replace(FAST, checkpoint=tmp_path / "state.npz", checkpoint_every_s=0.0)
+
+    def interrupt(progress):
+        if progress.step == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        in_threads(2, GRAPH, kinds_of_images(), settings, request.param, on_progress=interrupt)
+    return settings, request.param
+
+
+def test_as_many_workers_go_on_with_the_bits_of_a_training_that_never_stopped(stopped):
+    settings, compress = stopped
+    whole = in_threads(2, GRAPH, kinds_of_images(), FAST, compress)
+    resumed = in_threads(2, GRAPH, kinds_of_images(), settings, compress)
+    assert all(np.array_equal(resumed[0].arrays[n], x) for n, x in whole[0].arrays.items())
+    assert resumed[0].curve[-1]["loss"] == whole[0].curve[-1]["loss"] and not resumed[0].notes
+
+
+def test_another_number_of_workers_goes_on_and_what_nobody_can_send_any_more_is_noted(stopped):
+    (settings, compress), data, steps = stopped, kinds_of_images(), []
+    with checkpoint_of(settings):
+        four = in_threads(4, GRAPH, data, settings, compress, on_progress=lambda p: steps.append(p.step))
+    one = fit(GRAPH, data, settings, lambda p: steps.append(p.step))
+    assert min(steps) >= 6 and not four[0].notes
+    assert [note[:20] for note in one.notes] == (["what 2 processes had"] if compress == "ecq" else [])
+
+
+@contextmanager
+def checkpoint_of(settings):
+    """Afterwards the state is what it was."""
+    before = settings.checkpoint.read_bytes()
+    yield
+    settings.checkpoint.write_bytes(before)
 
 
 def test_a_training_that_diverges_goes_back_in_all_workers():

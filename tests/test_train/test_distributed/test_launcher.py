@@ -16,6 +16,8 @@ from pfir.train.distributed.worker import LOST
         ({0: LOST, 1: -signal.SIGTERM}, 1),
         ({0: 3, 1: 3}, 0),
         ({1: LOST}, 1),
+        ({0: -signal.SIGABRT, 1: -signal.SIGKILL}, 1),
+        ({0: -signal.SIGTERM, 1: -signal.SIGABRT}, 1),
     ],
 )
 def test_those_that_ended_for_the_sake_of_others_come_last(codes, rank):

@@ -7,7 +7,8 @@ import pytest
 
 from pfir.errors import DataError, WorkerError
 from pfir.train.distributed import worker as module
-from pfir.train.distributed.worker import LEAST_S, LOST, main, shared
+from pfir.train.distributed.job import Job
+from pfir.train.distributed.worker import LEAST_S, LOST, main, notes_on, shared
 from pfir.train.settings import Settings
 
 
@@ -20,6 +21,15 @@ def test_what_it_took_to_start_comes_out_of_the_time_budget():
 @pytest.mark.parametrize("count,batch", [(1, 30), (2, 30), (4, 32)])
 def test_a_batch_grows_until_all_can_share_it(count, batch):
     assert shared(Settings(batch=30), count, 0.0).batch == batch
+
+
+@pytest.mark.parametrize(
+    ("batch", "compress", "said"), [(32, "none", []), (31, "none", [31]), (31, "ecq", [31, "ecq"])]
+)
+def test_what_is_otherwise_than_in_one_process_is_noted(batch, compress, said):
+    job = Job(None, None, Settings(batch=batch), compress)
+    notes = notes_on(job, shared(job.settings, 2, 0.0).batch)
+    assert len(notes) == len(said) and all(str(word) in note for word, note in zip(said, notes, strict=True))
 
 
 @pytest.mark.parametrize(

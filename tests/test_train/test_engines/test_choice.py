@@ -6,8 +6,10 @@ from types import SimpleNamespace
 import pytest
 
 from pfir.errors import UsageError
+from pfir.passes.distillation.attach_teacher import attach_teacher
 from pfir.train.engines import choice
 from pfir.train.engines.choice import check_engine, engine_named, ort_trains
+from tests.support.small_nets import after_conv
 
 
 @pytest.fixture
@@ -42,6 +44,13 @@ def test_where_onnx_runtime_cannot_train_its_engine_is_refused(here):
     here(ort=False, torch=True)
     with pytest.raises(UsageError, match="--engine ort needs onnxruntime-training, .*--engine torch"):
         engine_named("ort")
+
+
+@pytest.mark.skipif(not ort_trains(), reason="onnxruntime-training is not installed")
+def test_onnx_runtime_refuses_products_that_it_has_not():
+    graph = attach_teacher(after_conv("Relu"), after_conv("Relu"))
+    with pytest.raises(UsageError, match="autocast=bfloat16: give --engine torch"):
+        engine_named("ort").build(graph, "bfloat16")
 
 
 def test_with_neither_only_a_run_without_training_goes_on(here):

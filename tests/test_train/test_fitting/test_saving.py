@@ -32,12 +32,16 @@ def test_totals_and_groups_come_back(tmp_path):
 
 def test_without_a_file_nothing_is_kept():
     kept = Checkpoints(None, "k", 0.0)
-    assert not kept.are_kept and not kept.is_due() and kept.load() == (Totals(), {}, None)
+    assert not kept.are_kept and not kept.is_due(Totals()) and kept.load() == (Totals(), {}, None)
 
 
 def test_a_write_is_due_after_the_time_and_not_before(tmp_path):
-    assert not Checkpoints(tmp_path / "s.npz", "k", 60.0).is_due()
-    assert Checkpoints(tmp_path / "s.npz", "k", -1.0).is_due()
+    kept = Checkpoints(tmp_path / "s.npz", "k", 60.0)
+    assert not kept.is_due(Totals(seconds=59.0)) and kept.is_due(Totals(seconds=60.0))
+    kept.save(Totals(seconds=60.0), GROUPS)
+    for later in (kept, Checkpoints(tmp_path / "s.npz", "k", 60.0)):
+        later.load()
+        assert not later.is_due(Totals(seconds=119.0)) and later.is_due(Totals(seconds=120.0))
 
 
 def test_a_damaged_file_never_takes_the_place_of_the_one_before_it(tmp_path):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pfir.errors import UsageError
-from pfir.train.distributed.compression.base import Collectives
+from pfir.train.distributed.compression.base import LEFT, STEP, Arrays, Collectives
 from pfir.train.distributed.compression.packing import packed, unpacked
 from pfir.train.flat import FlatBuffer
 
@@ -76,6 +76,8 @@ class ErrorCompensated:
     Source: As of the quantizer, section 3.2.
     """
 
+    compensates = True
+
     def __init__(
         self, seed: int = 0, quantizer: Quantizer | None = None, alpha: float = ALPHA, beta: float = BETA
     ) -> None:
@@ -96,6 +98,16 @@ class ErrorCompensated:
     def forget(self) -> None:
         """See Hook."""
         self.left = None
+
+    def state(self) -> dict[str, np.ndarray]:
+        """See Hook."""
+        held = {} if self.left is None else {LEFT: self.left.copy()}
+        return {STEP: np.array(self._step), **held}
+
+    def restore(self, state: Arrays) -> None:
+        """See Hook."""
+        self._step, left = int(state[STEP]), state.get(LEFT)
+        self.left = None if left is None else left.copy()
 
     def _sent(self, gradient: np.ndarray, rank: int) -> bytes:
         """This worker's message; an empty one where the gradient is not finite."""

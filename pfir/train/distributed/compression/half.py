@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from pfir.train.distributed.compression.base import Collectives
+from pfir.train.distributed.compression.base import Arrays, Collectives
 from pfir.train.flat import FlatBuffer
 
 # The largest sum of all workers' values: half of float16's largest number, since they are rounded on the way.
@@ -15,6 +15,8 @@ _LARGEST_SUM = 32768.0
 
 class Half:
     """See Hook: two bytes a value. The scale is a power of two and common to all, so it rounds nothing itself."""
+
+    compensates = False
 
     def reduce(self, gradients: FlatBuffer, group: Collectives) -> None:
         """See Hook. What is not finite in one worker becomes so in all."""
@@ -30,6 +32,13 @@ class Half:
 
     def forget(self) -> None:
         """See Hook: nothing is left."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """See Hook."""
+        return {}
+
+    def restore(self, state: Arrays) -> None:
+        """See Hook."""
 
 
 def _magnitude(flat: np.ndarray) -> float:

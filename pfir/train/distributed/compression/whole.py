@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from pfir.train.distributed.compression.base import Collectives
+import numpy as np
+
+from pfir.train.distributed.compression.base import Arrays, Collectives
 from pfir.train.flat import FlatBuffer
 
 
 class Whole:
     """See Hook. One flat buffer a step: engines give all gradients at once, so there is nothing to send before."""
+
+    compensates = False
 
     def reduce(self, gradients: FlatBuffer, group: Collectives) -> None:
         """See Hook."""
@@ -15,3 +19,10 @@ class Whole:
 
     def forget(self) -> None:
         """See Hook: nothing is left."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """See Hook."""
+        return {}
+
+    def restore(self, state: Arrays) -> None:
+        """See Hook."""

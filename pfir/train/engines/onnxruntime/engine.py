@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pfir.errors import TrainingError
+from pfir.errors import TrainingError, UsageError
 from pfir.ir.training import TrainingGraph
 from pfir.train.canonical.canonicalize import canonicalize, reached_by
 from pfir.train.canonical.supported import REASONS, differentiable
-from pfir.train.engines.base import Arrays
+from pfir.train.engines.base import NO_AUTOCAST, Arrays
 from pfir.train.engines.onnxruntime.gradients import GradientGraph, build_gradients
 from pfir.train.engines.onnxruntime.providers import providers
 from pfir.train.flat import FlatBuffer
@@ -32,8 +32,12 @@ class OrtEngine:
     name = "ort"
     cuts = True
 
-    def build(self, graph: TrainingGraph) -> OrtProgram:
+    def build(self, graph: TrainingGraph, autocast: str = NO_AUTOCAST) -> OrtProgram:
         """See Engine."""
+        if autocast != NO_AUTOCAST:
+            raise UsageError(
+                f"ONNX Runtime trains in float32 alone, and --train asks for autocast={autocast}: give --engine torch"
+            )
         canonical = canonicalize(graph.model, graph.trainable, graph.frozen_batch_norm)
         held = canonical.model.initializers()
         trainable = tuple(n for n in graph.trainable if n in held)

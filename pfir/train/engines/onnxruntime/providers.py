@@ -15,15 +15,22 @@ def providers() -> list[Any]:
     """Execution providers in the order of preference, as sessions take them."""
     import onnxruntime
 
-    # With CUDA's libraries there but no driver, asking for the provider ends the process: the driver is tried first.
-    if _CUDA not in onnxruntime.get_available_providers() or not _has_driver():
+    # With CUDA's libraries there but no driver, asking for the provider ends the process: the driver is asked first.
+    count = gpus() if _CUDA in onnxruntime.get_available_providers() else 0
+    if not count:
         return [CPU]
-    return [(_CUDA, {"device_id": os.environ.get("LOCAL_RANK", "0")}), CPU]
+    return [(_CUDA, {"device_id": str(int(os.environ.get("LOCAL_RANK", "0")) % count)}), CPU]
 
 
-def _has_driver() -> bool:
+def gpus() -> int:
+    """How many GPUs CUDA's driver lets this process use, as CUDA_VISIBLE_DEVICES has it; 0 without a driver.
+
+    Source: CUDA Driver API, cuInit and cuDeviceGetCount; both give 0 where they succeed.
+    """
     try:
-        ctypes.CDLL(_DRIVER)
+        driver = ctypes.CDLL(_DRIVER)
     except OSError:
-        return False
-    return True
+        return 0
+    count = ctypes.c_int(0)
+    works = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
+    return count.value if works else 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -10,7 +12,7 @@ from torch import Tensor
 
 from pfir.ir.training import TrainingGraph
 from pfir.system.memory import keep_freed
-from pfir.train.engines.base import Arrays
+from pfir.train.engines.base import BFLOAT16, NO_AUTOCAST, Arrays
 from pfir.train.engines.pytorch.graph import Calls, calls_of
 from pfir.train.flat import FlatBuffer
 
@@ -29,45 +31,52 @@ class TorchEngine:
         if self.cuts:
             keep_freed()
 
-    def build(self, graph: TrainingGraph) -> TorchProgram:
+    def build(self, graph: TrainingGraph, autocast: str = NO_AUTOCAST) -> TorchProgram:
         """See Engine."""
-        return TorchProgram(calls_of(graph), self._device)
+        return TorchProgram(calls_of(graph), self._device, autocast)
 
     def prepare_thread(self, threads: int) -> None:
-        """PyTorch's own threads inside an operator; and what a GPU may round."""
+        """PyTorch's own threads inside an operator; and that a GPU may use TF32, and gives the same bits again."""
         torch.set_num_threads(threads)
         if not self.cuts:
             torch.set_float32_matmul_precision("high")
+            torch.backends.cudnn.deterministic = True
 
 
 def _device() -> torch.device:
     """The CPU, or the GPU of this process: torchrun numbers those of a machine."""
-    here = int(os.environ.get("LOCAL_RANK", "0"))
-    return torch.device("cuda", here) if torch.cuda.is_available() else torch.device("cpu")
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
 
 
 class TorchProgram:
     """See Program."""
 
-    def __init__(self, calls: Calls, device: torch.device) -> None:
+    def __init__(self, calls: Calls, device: torch.device, autocast: str = NO_AUTOCAST) -> None:
         self.parameters: Arrays = calls.parameters
         self.statistics: Arrays = calls.statistics
         self.scalars = calls.scalars
-        self._calls, self._device = calls, device
+        self._calls, self._device, self._autocast = calls, device, autocast
         self._constants = {name: _placed(x, device) for name, x in calls.constants.items()}
 
     def shard(self, parameters: FlatBuffer) -> _Shard:
         """See Program."""
-        return _Shard(self._calls, self._constants, parameters, self._device)
+        return _Shard(self._calls, self._constants, parameters, self._device, self._autocast)
 
 
 class _Shard:
     """One shard: its buffers stay on the CPU, and have a mirror each on the device."""
 
     def __init__(
-        self, calls: Calls, constants: dict[str, Tensor], parameters: FlatBuffer, device: torch.device
+        self,
+        calls: Calls,
+        constants: dict[str, Tensor],
+        parameters: FlatBuffer,
+        device: torch.device,
+        autocast: str,
     ) -> None:
-        self._calls, self._constants, self._device = calls, constants, device
+        self._calls, self._constants, self._device, self._autocast = calls, constants, device, autocast
         self.gradients, self.statistics = FlatBuffer(calls.parameters), FlatBuffer(calls.statistics)
         self.scalars = np.zeros(len(calls.scalars), np.float32)
         self._parameters = _Mirror(parameters, device)
@@ -78,14 +87,21 @@ class _Shard:
         """See Shard."""
         self._parameters.load()
         self._statistics.load()
-        given = {name: _laid_out(torch.from_numpy(x).to(self._device)) for name, x in feeds.items()}
-        scalars = self._calls.run({**self._constants, **self._leaves, **self._statistics.views, **given})
-        found = torch.autograd.grad(scalars[0], list(self._leaves.values()), allow_unused=True)
+        scalars, found = self.differentiated({name: torch.from_numpy(x) for name, x in feeds.items()})
         for view, gradient in zip(self._gradients.views.values(), found, strict=True):
             view.zero_() if gradient is None else view.copy_(gradient)
         self._gradients.store()
         self._statistics.store()
         self.scalars[:] = torch.stack([s.detach().float().reshape(()) for s in scalars]).cpu().numpy()
+
+    def differentiated(self, feeds: dict[str, Tensor]) -> tuple[list[Tensor], Sequence[Tensor | None]]:
+        """The scalars, and the gradient of the first one by each parameter, None where it has no say; on the device."""
+        given = {name: _laid_out(x.to(self._device, non_blocking=True)) for name, x in feeds.items()}
+        known = {**self._constants, **self._leaves, **self._statistics.views, **given}
+        rounded = self._autocast == BFLOAT16
+        with torch.autocast(self._device.type, torch.bfloat16) if rounded else nullcontext():
+            scalars = self._calls.run(known)
+        return scalars, torch.autograd.grad(scalars[0], list(self._leaves.values()), allow_unused=True)
 
 
 class _Mirror:

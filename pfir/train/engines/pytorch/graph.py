@@ -15,7 +15,7 @@ from pfir.errors import TrainingError, lacks_memory
 from pfir.ir.training import TrainingGraph
 from pfir.train.canonical.batch_norm import running_statistics
 from pfir.train.canonical.canonicalize import at_opset, constants_to_initializers, reached_by, unique_names, untie
-from pfir.train.engines.pytorch.functions.table import FUNCTIONS, refusal
+from pfir.train.engines.pytorch.functions.table import FUNCTIONS, READING, refusal
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,20 @@ def _call(node: gs.Node, last: tuple[str, ...], moving: tuple[str, ...]) -> Call
         node.attrs["training_mode"] = int(node.inputs[3].name in moving)
     names = tuple(t.name or None for t in node.inputs)
     outputs = tuple(t.name for t in node.outputs)
-    return Call(f"{node.name} ({node.op})", partial(FUNCTIONS[node.op], node), names, outputs, last)
+    function = partial(FUNCTIONS[node.op], node)
+    function = function if node.op in READING else partial(_on_one_device, function)
+    return Call(f"{node.name} ({node.op})", function, names, outputs, last)
+
+
+def _on_one_device(function: Callable[..., Any], *tensors: Tensor | None) -> Any:
+    """What the function gives; where some inputs are on a GPU, after those that are not have gone there.
+
+    Integers and masks are constants on the CPU, and what is made of sizes is there. Single numbers may stay.
+    """
+    elsewhere = next((t.device for t in tensors if t is not None and t.device.type != "cpu"), None)
+    if elsewhere is None:
+        return function(*tensors)
+    return function(*(t.to(elsewhere) if t is not None and t.dim() else t for t in tensors))
 
 
 def _last_reads(nodes: Sequence[gs.Node], kept: set[str]) -> list[tuple[str, ...]]:

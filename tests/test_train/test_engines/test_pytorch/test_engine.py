@@ -1,6 +1,7 @@
 """Training with PyTorch: it learns, repeats itself, goes on after an interruption, and names what it cannot do."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,14 +9,17 @@ from onnx import helper
 
 from pfir.errors import TrainingError
 from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher
+from pfir.train.engines.base import AUTOCASTS
 from pfir.train.settings import Settings
 from pfir.train.trainer import fit
 from tests.support.net import model_of, normal
 from tests.support.samples import kinds_of_images
-from tests.support.small_nets import after_conv, classifier
+from tests.support.small_nets import after_conv, classifier, residual, separable
+from tests.test_train.test_engines.sides import towards_noise
 
-pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'pfir[torch]'")
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'pfir[torch]'")
 
+from pfir.train.engines.pytorch.engine import TorchEngine  # noqa: E402
 from pfir.train.engines.pytorch.graph import Call, calls_of  # noqa: E402
 from pfir.train.session import TrainSession  # noqa: E402
 
@@ -141,6 +145,58 @@ def test_a_lack_of_memory_stays_what_it_is():
 
     with pytest.raises(RuntimeError, match="out of memory"):
         Call("node", fail, (), (), ()).compute([])
+
+
+@pytest.mark.parametrize("net", [classifier, residual, separable])
+def test_products_in_bfloat16_have_nearly_the_same_loss_and_gradients(net):
+    """It has eight bits: each factor is off by 2^-9 at most, and gradients through a few layers by some percent."""
+    model = net()
+    (taken,) = model.inputs()
+    graph, feeds = towards_noise(model, {taken.name: normal(32, *taken.shape[1:])})
+    # Near the target a gradient is a small difference of large outputs, and rounding is most of it.
+    feeds |= {ours: 0 * feeds[ours] for ours in graph.teacher_inputs.values()}
+    exact, rounded = (one_step(graph, feeds, autocast) for autocast in AUTOCASTS)
+    assert rounded.loss != exact.loss and abs(rounded.loss / exact.loss - 1) < 0.02
+    assert np.linalg.norm(rounded.flat - exact.flat) < 0.05 * np.linalg.norm(exact.flat)
+
+
+def one_step(graph, feeds, autocast):
+    session = TrainSession(graph, {n: x.shape[1:] for n, x in feeds.items()}, 32, engine="torch", autocast=autocast)
+    loss = session.step(feeds).loss
+    session.close()
+    assert session.gradients.flat.dtype == np.float32
+    return SimpleNamespace(loss=loss, flat=session.gradients.flat.copy())
+
+
+def test_a_net_learns_by_products_in_bfloat16():
+    exact, rounded = (learnt(dataclasses.replace(FAST, epochs=12, autocast=autocast)) for autocast in AUTOCASTS)
+    assert abs(rounded.curve[-1]["loss"] / exact.curve[-1]["loss"] - 1) < 0.05
+
+
+@pytest.mark.parametrize(("count", "rank", "place"), [(4, 3, 3), (1, 3, 0), (2, None, 0)])
+def test_a_process_has_a_gpu_there_is_and_a_batch_runs_whole_on_it(monkeypatch, count, rank, place):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if rank is not None:
+        monkeypatch.setenv("LOCAL_RANK", str(rank))
+    engine = TorchEngine()
+    assert engine._device == torch.device("cuda", place) and not engine.cuts
+
+
+def test_on_a_gpu_products_may_be_tf32_and_on_a_cpu_they_are_not(monkeypatch):
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.deterministic, torch.get_num_threads()
+    try:
+        TorchEngine().prepare_thread(1)
+        assert torch.get_float32_matmul_precision() == "highest"
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+        TorchEngine().prepare_thread(1)
+        assert torch.get_float32_matmul_precision() == "high" and torch.backends.cudnn.deterministic
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.deterministic = before[1]
+        torch.set_num_threads(before[2])
 
 
 def opened(model):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import onnx_graphsurgeon as gs
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -59,12 +60,20 @@ def gelu(node: gs.Node, x: Tensor) -> Tensor:
 
 def softmax(node: gs.Node, x: Tensor) -> Tensor:
     """exp(x) over its sum along an axis."""
-    return functional.softmax(x, node.attrs.get("axis", -1))
+    return functional.softmax(x, node.attrs.get("axis", -1), dtype=wide(x))
 
 
 def log_softmax(node: gs.Node, x: Tensor) -> Tensor:
     """The logarithm of softmax, which cannot overflow."""
-    return functional.log_softmax(x, node.attrs.get("axis", -1))
+    return functional.log_softmax(x, node.attrs.get("axis", -1), dtype=wide(x))
+
+
+def wide(x: Tensor) -> torch.dtype:
+    """The type that sums of exponentials of x have: float32 behind products in bfloat16, else its own.
+
+    PyTorch's autocast does the same on GPUs alone.
+    """
+    return torch.float32 if x.dtype == torch.bfloat16 else x.dtype
 
 
 def dropout(node: gs.Node, x: Tensor, *_: Tensor) -> Tensor:

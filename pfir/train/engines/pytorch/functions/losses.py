@@ -9,12 +9,14 @@ import onnx_graphsurgeon as gs
 from torch import Tensor
 from torch.nn import functional
 
+from pfir.train.engines.pytorch.functions.activations import wide
+
 
 def cross_entropy(
     node: gs.Node, scores: Tensor, labels: Tensor, weights: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """The cross-entropy of scores `[N, K, *d]` with classes `[N, *d]`, and the logarithms of the probabilities."""
-    log, ignored = functional.log_softmax(scores, 1), node.attrs.get("ignore_index", -100)
+    log, ignored = functional.log_softmax(scores, 1, dtype=wide(scores)), node.attrs.get("ignore_index", -100)
     loss = functional.nll_loss(
         log, labels, weights, ignore_index=ignored, reduction=node.attrs.get("reduction", "mean")
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import onnx_graphsurgeon as gs
 import torch
 from torch import Tensor
@@ -19,15 +21,33 @@ def resize(
 
     Where nearest neighbours are whole copies, they are copied.
     """
-    factors = scales.tolist() if scales is not None and scales.numel() else None
+    factors = _factors(node, scales)
     after = sizes.tolist() if sizes is not None and sizes.numel() else _sizes(x, factors or [])
     for axis in (a for a in range(x.dim()) if x.shape[a] != after[a]):
         if _copies(node, x.shape[axis], after[axis]):
             x = x.repeat_interleave(after[axis] // x.shape[axis], axis)
         else:
-            matrix = unit_response(node, x.shape[axis], after[axis], factors[axis] if factors else None)
+            matrix = _matrix(node.attrs, x.shape[axis], after[axis], factors[axis] if factors else None)
             x = torch.tensordot(x, torch.from_numpy(matrix).to(x), ([axis], [0])).movedim(-1, axis)
     return x
+
+
+def _factors(node: gs.Node, scales: Tensor | None) -> list[float] | None:
+    """The scales; those that are constant come from the node, since on a GPU reading a tensor waits for it."""
+    if scales is None or not scales.numel():
+        return None
+    given = node.inputs[2]
+    return given.values.tolist() if isinstance(given, gs.Constant) else scales.tolist()
+
+
+def _matrix(attrs: Mapping[str, Any], before: int, after: int, scale: float | None) -> np.ndarray:
+    return _remembered(tuple(sorted(attrs.items())), before, after, scale)
+
+
+@lru_cache(maxsize=64)
+def _remembered(attrs: tuple[tuple[str, Any], ...], before: int, after: int, scale: float | None) -> np.ndarray:
+    """The matrix of such a Resize along an axis; a session of ONNX Runtime makes it, too slowly for each step."""
+    return unit_response(gs.Node("Resize", attrs=dict(attrs)), before, after, scale)
 
 
 def _sizes(x: Tensor, scales: list[float]) -> list[int]:

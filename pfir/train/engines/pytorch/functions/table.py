@@ -36,6 +36,9 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     **shapes.FUNCTIONS,
 }
 
+READING = frozenset({"Clip", *reductions.FUNCTIONS, *resize.FUNCTIONS, *shapes.FUNCTIONS}) - {"Concat"}
+"""Operators that read numbers such as sizes, axes or bounds from inputs, which therefore stay on the CPU."""
+
 FLAT = frozenset({"Floor", "Ceil", "Sign"})
 """Their gradient is zero wherever they have one, so nothing can be learnt through them."""
 
