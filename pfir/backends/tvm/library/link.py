@@ -21,8 +21,8 @@ ZIG_TRIPLES = {
     "arm": "arm-linux-gnueabihf.2.28",
 }
 
-# Of C source: rounded after each operation, without the checks of zig's own.
-_HOW = ("-fPIC", "-s", "-O2", "-ffp-contract=off", "-fno-sanitize=undefined")
+C_OPTIONS = ("-O2", "-ffp-contract=off", "-fno-sanitize=undefined")
+"""How C source is compiled: each operation is rounded, and zig adds no checks of its own."""
 
 _FULL = re.compile("no ?space ?left", re.IGNORECASE)
 
@@ -37,7 +37,7 @@ def linker(triple: str) -> Callable[..., None]:
 
     def link(output: str, objects: str | list[str], options: list[str] | None = None, **_) -> None:
         files = [objects] if isinstance(objects, str) else list(objects)
-        _zig_cc(zig, ["-shared", *_HOW, "-o", output, *files, *(options or [])])
+        _zig_cc(zig, ["-shared", "-fPIC", "-s", *C_OPTIONS, "-o", output, *files, *(options or [])])
 
     link.output_format = "so"
     link.object_format = "o"

@@ -48,8 +48,8 @@ class Dense(LinkedForm):
 
     @property
     def instructions(self) -> Instructions:
-        size, moves = self.size_bytes, self.size_bytes / _VECTOR
-        return Instructions(load=moves, load_bytes=size, store=moves, store_bytes=size)
+        moves, bytes_ = self.size_bytes / _VECTOR, self.size_bytes
+        return Instructions(load=moves, load_bytes=bytes_, store=moves, store_bytes=bytes_, scalar=moves, branch=moves)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +80,7 @@ class Coded(LinkedForm):
     def instructions(self) -> Instructions:
         width = self.book.itemsize
         store = 0.5 if width == _WORD else 1  # two words by one instruction
-        each = Instructions(load=1.13, load_bytes=1 + width, store=store, store_bytes=width, scalar=1.38, branch=0.13)
+        each = Instructions(load=1.13, load_bytes=1 + width, store=store, store_bytes=width, scalar=1.5, branch=0.13)
         return each * self.count
 
 
@@ -112,8 +112,9 @@ class Sparse(LinkedForm):
 
     @property
     def instructions(self) -> Instructions:
-        cleared = Instructions(store=self.width / _VECTOR, store_bytes=self.width) * self.count
-        eighths = Instructions(load=1, load_bytes=1, scalar=3, branch=2) * len(self.bitmap)
+        vectors = self.width / _VECTOR
+        cleared = Instructions(store=vectors, store_bytes=self.width, scalar=vectors, branch=vectors) * self.count
+        eighths = Instructions(load=1, load_bytes=1, scalar=3.6, branch=2.5) * len(self.bitmap)
         values = Instructions(load=1, load_bytes=self.width, store=1, store_bytes=self.width, scalar=4.1, branch=1.13)
         return cleared + eighths + values * self.kept + _made(self.values)
 
