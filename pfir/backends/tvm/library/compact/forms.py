@@ -160,11 +160,13 @@ def _made(form: LinkedForm) -> Instructions:
 
 
 _OF_A_KERNEL: dict[tuple[int, str], Instructions] = {
-    (2, "float32"): Instructions(vector=41.5, load=2.3, load_bytes=36, store=4, store_bytes=64, scalar=3.5, branch=0.3),
-    (2, "float16"): Instructions(vector=45.5, load=2.3, load_bytes=36, store=4, store_bytes=32, scalar=4.3, branch=0.3),
-    (2, "int16"): Instructions(vector=11, load=1.1, load_bytes=9, store=2, store_bytes=32, scalar=1.5, branch=0.1),
-    (4, "float32"): Instructions(vector=207, load=27, load_bytes=180, store=45, store_bytes=288, scalar=45, branch=7),
-    (4, "float16"): Instructions(vector=243, load=27, load_bytes=180, store=45, store_bytes=216, scalar=39, branch=7),
-    (4, "int16"): Instructions(load=27, load_bytes=81, store=45, store_bytes=144, scalar=189, branch=7),
+    (2, "float32"): Instructions(vector=41.5, load=2.3, load_bytes=36, store=4, store_bytes=64, scalar=1, branch=0.3),
+    (2, "float16"): Instructions(vector=45.5, load=2.3, load_bytes=36, store=4, store_bytes=32, scalar=1, branch=0.3),
+    (2, "int16"): Instructions(vector=11, load=1.1, load_bytes=9, store=2, store_bytes=32, scalar=0.5, branch=0.1),
+    (4, "float32"): Instructions(vector=207, load=27, load_bytes=180, store=46, store_bytes=288, scalar=25, branch=7),
+    (4, "float16"): Instructions(vector=243, load=27, load_bytes=180, store=46, store_bytes=216, scalar=25, branch=7),
+    (4, "int16"): Instructions(
+        widening=6.3, vector=36.4, load=2, load_bytes=28, store=5.3, store_bytes=91, scalar=0.5, branch=0.1
+    ),
 }
 """By m and the type of points: what the points of one kernel take."""
