@@ -93,6 +93,23 @@ class Tuning:
 
 
 @dataclass(frozen=True)
+class LinkedConstants:
+    """How a library holds its constants.
+
+    Args:
+        read_bytes: Of what the runtime reads, constants as kernels take them.
+        linked_bytes: Of what stands for that in the library.
+        load_instructions: What makes the one of the other each time that the library is loaded, by 64-bit Arm code.
+        load_s: That this takes on the core of the target, estimated.
+    """
+
+    read_bytes: int
+    linked_bytes: int
+    load_instructions: int = 0
+    load_s: float = 0.0
+
+
+@dataclass(frozen=True)
 class Artifact:
     """A compiled model.
 
@@ -105,6 +122,7 @@ class Artifact:
         kernels: Its kernels in order of execution.
         notes: What a reader may want to know of it, by name; `SLOW_KERNELS` is one.
         tuning: Which kernels were measured; None where that was not asked, or there is no choice.
+        constants: How the library holds them; None where that is not known.
     """
 
     backend: str
@@ -116,3 +134,4 @@ class Artifact:
     kernels: tuple[Kernel, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
     tuning: Tuning | None = None
+    constants: LinkedConstants | None = None

@@ -12,6 +12,7 @@ from benchmarks.fuzz.base import RUN
 from benchmarks.fuzz.case import Base, Case, chance, pick
 from benchmarks.fuzz.damage import damaged
 from benchmarks.fuzz.texts import changed_json, changed_value
+from pfir.artifact import LinkedConstants
 
 WHOLE = 0.03
 """Of the cases of interrupted runs, which are resumed to the end."""
@@ -70,13 +71,14 @@ def _library(rng: np.random.Generator, folder: Path, base: Base) -> Case:
     def law(_: int) -> str | None:
         from pfir.backends.tvm.library import store
 
-        store.keep("k" * 64, content, slow)
+        built = store.Built(content, LinkedConstants(4000, 3000), slow)
+        store.keep("k" * 64, built)
         kept = [p for p in Path("../cache").rglob("*") if p.is_file()]
         path = pick(rng, kept)
         how = pick(rng, ("damage", "damage", "damage", "empty", "gone", "folder", "other"))
         _spoil(rng, path, how)
         found = store.find("k" * 64)
-        if found is None or (found[0] == content and tuple(found[1]) == slow):
+        if found is None or found == built:
             return None
         return f"a damaged library is taken for whole: {path.suffix} {how}"
 

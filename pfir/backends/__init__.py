@@ -38,15 +38,18 @@ def check_backend(name: str, tuned: str | None) -> None:
         raise UsageError(f"--tuned names kernels of the {DEFAULT} backend; --backend {name} has none")
 
 
-def open_backend(name: str, tuned: str | None = None, note: Callable[[str], None] | None = None) -> Backend:
+def open_backend(
+    name: str, tuned: str | None = None, note: Callable[[str], None] | None = None, smallest: bool = False
+) -> Backend:
     """The backend of `--backend`, which builds by the measured kernels of `--tuned`.
 
     Args:
         note: Told what a user should know of its builds.
+        smallest: Its libraries are to be as small as can be, however long they take to load.
 
     Raises:
         UsageError: As in `check_backend`, or that is no file of measured kernels.
     """
     check_backend(name, tuned)
     found = known_backend(name)
-    return found(tuned, note) if found.tunes else found()
+    return found(tuned, note, smallest) if found.tunes else found()

@@ -29,7 +29,7 @@ from pfir.measurement import speedup
 from pfir.packing.packing import pack_model
 from pfir.recipe import CODEBOOKS, QUANTIZED, RECIPE, WEIGHTS, ZEROS, Recipe, pack_weights, sha256
 from pfir.report import html, record, wording
-from pfir.report.record import Files, Kept, LayerWeight, RunRecord, Side, Verification, Weights, Width
+from pfir.report.record import Files, Kept, LayerWeight, Library, RunRecord, Side, Verification, Weights, Width
 from pfir.run.trial import refusal
 
 MODEL = "model.onnx"
@@ -85,6 +85,7 @@ def deliver(run_context: RunContext, delivery: Delivery, workspace: Workspace) -
     }
     inputs = {spec.name: list(spec.shape) for spec in artifact.inputs}
     facts = {"arithmetic": run_context.target.computes, "tuned": report["tuned"], "inputs": inputs}
+    facts |= {"library": report["library"]}
     workspace.deliver(files | workspace.journals(), facts)
     _write_depfile(run_context.request, run_context.backend)
     return Outcome(report, run.met, workspace.folder)
@@ -151,8 +152,16 @@ def _run(run_context: RunContext, delivery: Delivery, recipe: Recipe, files: Fil
         seed=run_context.request.seed,
         tuning=delivery.artifact.tuning,
         files=files,
+        library=_library(delivery),
         weights=Weights(_kept(run_context.models.baseline), _kept(chosen.fine_tuned.model)),
     )
+
+
+def _library(delivery: Delivery) -> Library | None:
+    artifact, constants = delivery.artifact, delivery.artifact.constants
+    if constants is None:
+        return None
+    return Library(len(artifact.files[artifact.library]), constants, delivery.host.load_s)
 
 
 def _kept(model: Model) -> tuple[LayerWeight, ...]:

@@ -41,5 +41,5 @@ def check_early(request: Request, note: Callable[[str], None]) -> Checked:
     target = wanted_target(request)
     request.where.check(known_backend(request.backend), target)
     check_passes(request, target.lanes)
-    backend = open_backend(request.backend, request.tuned, note)
+    backend = open_backend(request.backend, request.tuned, note, smallest=request.goals.size is not None)
     return Checked(target, backend, run_device(request.device, backend, target))

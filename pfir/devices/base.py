@@ -71,6 +71,14 @@ class Device(ABC):
         """
         return None
 
+    def load_seconds(self, artifact: Artifact) -> float | None:
+        """Until a library that lies in memory is ready to run; None where the device cannot tell.
+
+        Raises:
+            DeviceError: The device does not answer.
+        """
+        return None
+
     def connect(self) -> None:  # noqa: B027  (most devices are there)
         """Find out now rather than on first use whether the device is there.
 

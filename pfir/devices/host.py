@@ -19,6 +19,8 @@ from pfir.measurement import MEASURED, Measurement
 REPEATS = 15
 PROFILED = 5
 """Inferences whose kernels are timed one by one."""
+LOADS = 5
+"""How often a library is loaded to tell how long that takes."""
 MIN_REPEAT_S = 0.02
 
 
@@ -99,6 +101,10 @@ class HostDevice(LocalDevice):
     def kernel_seconds(self, artifact: Artifact) -> dict[str, float]:
         self.check(artifact)
         return self._worker.kernel_seconds(artifact, sample(artifact), PROFILED)
+
+    def load_seconds(self, artifact: Artifact) -> float:
+        self.check(artifact)
+        return float(np.median([self._worker.load_seconds(artifact) for _ in range(LOADS)]))
 
     def forget(self) -> None:
         self._worker.forget()

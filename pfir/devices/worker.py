@@ -90,6 +90,16 @@ class Worker:
         """
         self._ask("repeat", self._load(artifact), inputs, number)
 
+    def load_seconds(self, artifact: Artifact) -> float:
+        """How long it takes to load the library anew.
+
+        Raises:
+            DeviceError: As in `run`.
+        """
+        self.connect()
+        self.forget()
+        return self._hand_over(_key(artifact), artifact.files[artifact.library])
+
     def forget(self) -> None:
         """Drop what was loaded; it is loaded again when it is needed.
 
@@ -138,22 +148,23 @@ class Worker:
 
     def _load(self, artifact: Artifact) -> str:
         self.connect()
-        library = artifact.files[artifact.library]
-        key = hashlib.sha256(library).hexdigest()[:32]
+        key = _key(artifact)
         if key not in self._loaded:
             try:
-                self._hand_over(key, library)
+                self._hand_over(key, artifact.files[artifact.library])
             except RunError as error:
                 raise RunError(f"{error} (the library is for {artifact.target.triple})") from error
-            self._loaded.add(key)
         return key
 
-    def _hand_over(self, key: str, library: bytes) -> None:
+    def _hand_over(self, key: str, library: bytes) -> float:
+        """Let the child load a library; the seconds that it took."""
         # The file is on this side, where it is removed even if the child is killed while it reads.
         with scratch_folder() as folder:
             path = folder / f"{key}.so"
             path.write_bytes(library)
-            self._ask("load", key, str(path))
+            seconds = self._ask("load", key, str(path))
+        self._loaded.add(key)
+        return seconds
 
     def _ask(self, command: str, *arguments: Any, timeout_s: float | None = None) -> Any:
         limit = self.timeout_s if timeout_s is None else timeout_s
@@ -190,3 +201,8 @@ class Worker:
         if code is not None and code < 0:
             return f"its process was ended by {signal.Signals(-code).name}"
         return f"its process left with code {code}"
+
+
+def _key(artifact: Artifact) -> str:
+    """The name of a library by its content."""
+    return hashlib.sha256(artifact.files[artifact.library]).hexdigest()[:32]

@@ -120,6 +120,7 @@ def _assumed(report: Mapping) -> str:
         "core's figures from": target["core_source"],
         "fidelity": f"agreement with the original on {report['fidelity_data']} inputs",
         "kernels": wording.tuned(report["tuned"]),
+        "library": wording.library(report),
         "verification": _errors(report, check),
     }
     used = ["counted instructions", "kernel"] if wording.is_estimate(report) else ["kernel"]

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from pfir.artifact import Tuning
+from pfir.artifact import LinkedConstants, Tuning
 from pfir.errors import UsageError
 from pfir.measurement import ESTIMATED, Measurement, speedup
 from pfir.target import FLOAT32, Target
@@ -57,6 +57,22 @@ class Files:
     result_bytes: int
     packed_bytes: int
     graph_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Library:
+    """The library of the result.
+
+    Args:
+        size_bytes: Of its file.
+        constants: How it holds them.
+        host_load_s: Until the library of the same model for this machine was ready to run here; None where that was
+            not measured.
+    """
+
+    size_bytes: int
+    constants: LinkedConstants
+    host_load_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -254,6 +270,7 @@ class RunRecord:
         tuning: Which kernels of the library are as was measured; None where there was no choice.
         files: How large the files are; None where none was written.
         weights: What the weights of layers are kept as.
+        library: The result's; None where the backend does not tell how it holds constants.
         notes: What a user should know, one sentence each.
     """
 
@@ -285,6 +302,7 @@ class RunRecord:
     tuning: Tuning | None = None
     files: Files | None = None
     weights: Weights = Weights()
+    library: Library | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
 
@@ -314,6 +332,7 @@ def build(run: RunRecord) -> dict[str, object]:
         "baseline": _side(run.baseline),
         "result": _side(run.result),
         "files": None if run.files is None else asdict(run.files),
+        "library": _library(run.library),
         "passes": run.passes,
         "search": {
             "trials": len(run.trials),
@@ -422,6 +441,16 @@ def _rounded(run: RunRecord) -> str:
 def _precisions(layers: Sequence[Layer]) -> dict[str, int]:
     """How many kernels of the result compute in what."""
     return dict(Counter(layer.arithmetic for layer in layers if layer.arithmetic and layer.after_s is not None))
+
+
+def _library(library: Library | None) -> dict[str, object] | None:
+    if library is None:
+        return None
+    return {
+        "size_bytes": library.size_bytes,
+        **asdict(library.constants),
+        "host_load_s": library.host_load_s,
+    }
 
 
 def _target(target: Target) -> dict[str, object]:

@@ -128,6 +128,23 @@ def kept(report: Mapping) -> str | None:
     return " -> ".join(map(_kept, sides))
 
 
+def library(report: Mapping) -> str | None:
+    """How large the library is, and what expanding its constants takes: `150 kB, constants of 590 kB in 130 kB,
+    expanded in 0.3 ms at load (1.4 M instructions)`; None where it is not known."""
+    found = report["library"]
+    if found is None:
+        return None
+    said = [size(found["size_bytes"])]
+    if found["load_instructions"]:
+        said += [
+            f"constants of {size(found['read_bytes'])} in {size(found['linked_bytes'])}",
+            f"expanded in about {duration(found['load_s'])} at load ({count(found['load_instructions'])} instructions)",
+        ]
+    if found["host_load_s"] is not None:
+        said.append(f"loaded on this machine in {duration(found['host_load_s'])}")
+    return ", ".join(said)
+
+
 def _kept(side: Mapping) -> str:
     sizes = sorted(side["bytes"].items(), key=lambda item: -item[1])
     zeros = [f"{side['zeros']:.0%} zeros"] if side["zeros"] >= _WORTH_ZEROS else []

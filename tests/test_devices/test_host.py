@@ -51,6 +51,11 @@ def test_a_measurement_says_that_it_was_measured_here(device):
     assert measurement.repeats > 1
 
 
+def test_loading_is_timed_and_the_library_runs_afterwards(device):
+    assert 0 < device.load_seconds(doubled()) < 10
+    np.testing.assert_array_equal(device.run(doubled(), {"x": X})["y"], 2 * X)
+
+
 def test_the_spread_is_half_the_interquartile_range_over_the_median():
     measurement = summarise([1.0, 2.0, 3.0, 4.0, 5.0], "here", 1)
     assert measurement.seconds == 3.0

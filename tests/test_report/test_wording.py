@@ -2,9 +2,10 @@ from dataclasses import replace
 
 import pytest
 
+from pfir.artifact import LinkedConstants
 from pfir.measurement import MEASURED, Measurement
 from pfir.report import Verification, build, last_line, page, wording
-from pfir.report.record import Alone, Files, LayerWeight, Weights
+from pfir.report.record import Alone, Files, LayerWeight, Library, Weights
 from tests.test_report.sample import finished
 
 SPEED = "about 2.5x faster (estimate, ±25 %)"
@@ -177,3 +178,17 @@ def test_what_weights_are_kept_as_is_told_where_it_differs():
     assert wording.kept(build(finished(weights=Weights((dense,), (dense,))))) is None
     said = wording.kept(build(finished(weights=Weights((dense,), (coded,)))))
     assert said == "4.00 kB float32 -> 500 B codebook, 50% zeros"
+
+
+def test_the_library_is_told_with_what_loading_it_takes():
+    assert wording.library(build(finished())) is None
+    plain = Library(600_000, LinkedConstants(550_000, 550_000))
+    assert wording.library(build(finished(library=plain))) == "600 kB"
+    compact = Library(200_000, LinkedConstants(550_000, 150_000, 1_400_000, 0.0003), host_load_s=0.002)
+    report = build(finished(library=compact))
+    said = wording.library(report)
+    assert said == (
+        "200 kB, constants of 550 kB in 150 kB, expanded in about 300 µs at load (1.40 M instructions), "
+        "loaded on this machine in 2.00 ms"
+    )
+    assert said in page(report)

@@ -11,8 +11,9 @@ from pfir.artifact import SLOW_KERNELS, Artifact, Tuning
 from pfir.backends.base import Backend, Tunable, TuningRecords
 from pfir.backends.tvm.counts.kernel import INFERENCE, KernelCounts
 from pfir.backends.tvm.library import store
-from pfir.backends.tvm.library.build import build
-from pfir.backends.tvm.lowering.lower import lower
+from pfir.backends.tvm.library.build import build_compact
+from pfir.backends.tvm.library.compact.choice import READ, SMALLEST, Price
+from pfir.backends.tvm.lowering.lower import written
 from pfir.backends.tvm.lowering.sketch import sketch
 from pfir.backends.tvm.tuning.database import SHIPPED_NAME, databases, known, read
 from pfir.backends.tvm.tuning.records import CoreRecords
@@ -35,6 +36,7 @@ class TvmBackend(Backend):
         tuned: A database of measured kernels to build by instead of the user's own; `none` is neither that nor what
             ships.
         note: Told what a user should know of a build, a line each; None tells nobody.
+        smallest: Make libraries as small as can be, however long they take to load.
 
     Raises:
         UsageError: It is no such database.
@@ -46,8 +48,10 @@ class TvmBackend(Backend):
     tunes = True
     is_onnxruntime = False
 
-    def __init__(self, tuned: str | Path | None = None, note: Callable[[str], None] | None = None) -> None:
-        self._tuned, self._note = tuned, note
+    def __init__(
+        self, tuned: str | Path | None = None, note: Callable[[str], None] | None = None, smallest: bool = False
+    ) -> None:
+        self._tuned, self._note, self._byte_s = tuned, note, SMALLEST if smallest else READ
         for _, path in databases(tuned):
             read(path)
 
@@ -81,20 +85,26 @@ class TvmBackend(Backend):
         return CoreRecords(target, path)
 
     def build(self, model: Model, target: Target) -> Artifact:
-        measured = known(target, self._tuned)
-        name = store.key(model, target, str(measured))
-        found = store.find(name, self._note)
-        if found is None:
-            module, slow = lower(model, target, measured)
-            found = build(module, target), slow
-            store.keep(name, *found)
-        library, slow = found
+        built = self._built(model, target)
         notes = {
             "tvm": version("apache-tvm"),
             "llvm_target": f"{target.triple} {target.cpu}".strip(),
             "arithmetic": target.computes,
         }
-        if slow:
-            notes[SLOW_KERNELS] = ", ".join(slow)
+        if built.slow:
+            notes[SLOW_KERNELS] = ", ".join(built.slow)
         kernels, ends = self.kernels(model, target), (model.inputs(), model.outputs())
-        return Artifact(self.name, target, {LIBRARY: library}, LIBRARY, *ends, kernels, notes)
+        files = {LIBRARY: built.library}
+        return Artifact(self.name, target, files, LIBRARY, *ends, kernels, notes, constants=built.constants)
+
+    def _built(self, model: Model, target: Target) -> store.Built:
+        """The library, from the cache where it was built before."""
+        measured = known(target, self._tuned)
+        name = store.key(model, target, str(measured), self._byte_s)
+        built = store.find(name, self._note)
+        if built is None:
+            program = written(model, target, measured)
+            made = build_compact(program.builder.get(), program.transformed, Price(target, self._byte_s))
+            built = store.Built(*made, tuple(program.slow))
+            store.keep(name, built)
+        return built

@@ -26,11 +26,18 @@ ROUNDS = 3
 
 @dataclass(frozen=True)
 class HostLatency:
-    """Seconds of one inference on this machine, original and result taken in turn; None where that was not possible."""
+    """What takes how long on this machine; None where that could not be measured.
+
+    Args:
+        baseline_s, result_s: One inference, original and result taken in turn.
+        note: What a reader should know of it.
+        load_s: Until the result's library is ready to run.
+    """
 
     baseline_s: float | None
     result_s: float | None
     note: str | None = None
+    load_s: float | None = None
 
 
 def host_latency(backend: Backend, baseline: Model, result: Model, arithmetic: Arithmetic = FLOAT32) -> HostLatency:
@@ -43,10 +50,11 @@ def host_latency(backend: Backend, baseline: Model, result: Model, arithmetic: A
         built = [backend.build(baseline, parse_target(HOST)), backend.build(result, host)]
         with host_device(backend) as device:
             rounds = [[device.measure(a).seconds for a in built] for _ in range(ROUNDS)]
+            load_s = device.load_seconds(built[-1])
     except BackendError as error:
         return HostLatency(None, None, f"not measured on this machine: {error}")
     before, after = np.median(rounds, axis=0)
-    return HostLatency(float(before), float(after), note)
+    return HostLatency(float(before), float(after), note, load_s)
 
 
 def _host(arithmetic: Arithmetic) -> tuple[Target, str | None]:

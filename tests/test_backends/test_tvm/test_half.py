@@ -297,7 +297,7 @@ def test_caches_never_mix_the_two_arithmetics():
     bundle = under_construction()
     bundle.output("y", bundle.op("Conv", bundle.input(1, 8, 6, 6), bundle.w(8, 8, 3, 3)))
     model, full = sized(bundle), parse_target("cortex-a76")
-    assert store.key(model, full, "") != store.key(model, A76, "")
+    assert store.key(model, full, "", 0.0) != store.key(model, A76, "", 0.0)
     assert core_name(full) != core_name(A76)
     works = [written(model, target).works[0] for target in (full, A76)]
     assert str(works[0]) != str(works[1]) and "float16" in str(works[1])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pfir.backends.tvm.kernels.winograd.kernel import pack
+from pfir.backends.tvm.kernels.winograd.packing import blocked, pointed
 from pfir.backends.tvm.lowering import convolutions
 from pfir.backends.tvm.lowering.lower import written
 from pfir.backends.tvm.schedule import candidate_schedules as candidates
@@ -112,14 +112,14 @@ def test_packed_weights_of_a_centred_kernel_pass_each_channel_through(outputs):
     """The kernel that copies its input has at point (i, j) the product of the middle column of both transforms."""
     weight = np.zeros((1, 1, 3, 3), np.float32)
     weight[0, 0, 1, 1] = 1
-    packed = pack(weight, outputs, MatrixTile(1, 1, 1, 1)).reshape(outputs + 2, outputs + 2)
+    packed = pointed(blocked(weight, MatrixTile(1, 1, 1, 1)), outputs).reshape(outputs + 2, outputs + 2)
     assert np.linalg.matrix_rank(packed) == 1 and np.array_equal(packed, packed.T)
     assert not packed[[0, -1]].any()  # the first and last points do not see the middle
 
 
 def test_packed_channels_that_two_tiles_share_stand_twice():
     weight = np.random.default_rng(0).standard_normal((10, 3, 3, 3)).astype(np.float32)
-    packed = pack(weight, 4, NarrowingTile(8, 2, 6, 1))
+    packed = pointed(blocked(weight, NarrowingTile(8, 2, 6, 1)), 4)
     assert packed.shape == (1, 36, 3, 16)
     assert np.array_equal(packed[..., 8:10], packed[..., 12:14]) and not packed[..., 10:12].any()
 

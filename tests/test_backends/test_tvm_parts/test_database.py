@@ -198,7 +198,7 @@ def test_a_file_that_is_no_database_is_refused_before_anything_is_built(tmp_path
 def test_what_is_known_is_part_of_a_librarys_key():
     model = sized(_net())
     known_ways = [str(Known()), str(Known({"work": Entry("1")})), str(Known({"work": Entry("2", gain=1.5)}))]
-    assert len({store.key(model, ARM, text) for text in known_ways}) == 3
+    assert len({store.key(model, ARM, text, 0.0) for text in known_ways}) == 3
     assert str(Known({"work": Entry("2")})) == known_ways[2]
 
 

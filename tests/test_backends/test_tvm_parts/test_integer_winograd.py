@@ -17,8 +17,9 @@ from benchmarks.kernels.instructions import assembly
 from pfir.backends.tvm.counts.integers.pair_blocks import conv_pairs
 from pfir.backends.tvm.counts.integers.winograd import winograd_int8
 from pfir.backends.tvm.families import candidates as schedules
-from pfir.backends.tvm.kernels.integers.winograd.packing import WHOLE, is_exact, pack_points, tiled_starts
-from pfir.backends.tvm.kernels.winograd.transforms import WEIGHTS
+from pfir.backends.tvm.kernels.integers.winograd.packing import WHOLE, is_exact, tiled_starts, whole_points
+from pfir.backends.tvm.kernels.winograd.packing import blocked
+from pfir.backends.tvm.kernels.winograd.transforms import KERNEL
 from pfir.backends.tvm.lowering.lower import written
 from pfir.backends.tvm.schedule import candidate_schedules as candidates
 from pfir.backends.tvm.schedule.blocks import NHWC
@@ -101,9 +102,9 @@ def test_points_of_weights_are_whole_and_fit_in_16_bits(outputs, seed, extreme):
     random = np.random.default_rng(seed)
     weight = random.integers(-127, 128, (5, 3, 3, 3)).astype(np.int8)
     weight = np.where(weight < 0, -127, 127).astype(np.int8) if extreme else weight
-    packed = pack_points(weight, outputs, MatrixTile(4, 1, 4, 8)).astype(float)
+    packed = whole_points(blocked(weight, MatrixTile(4, 1, 4, 8)), outputs).astype(float)
     last = np.where(np.arange(outputs + 2) == outputs + 1, WHOLE[outputs].last, 1)
-    g = WEIGHTS[outputs] * WHOLE[outputs].scale / last[:, None]
+    g = np.array(KERNEL[outputs]) / last[:, None]
     points = np.einsum("ik,ockl,jl->ijco", g, weight.astype(float), g).reshape(-1, 3, 5)
     assert np.abs(points - np.concatenate(packed, axis=-1)[..., :5]).max() < 1e-6
 

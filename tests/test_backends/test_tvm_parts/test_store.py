@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from pfir.artifact import LinkedConstants
 from pfir.backends.tvm import TvmBackend, backend
 from pfir.backends.tvm.library import store
 from pfir.errors import CompileError
 from pfir.target import parse_target
 from tests.support.net import parsed
 
-LIBRARY, SLOW = bytes(range(256)), ("a", "b")
+LIBRARY = bytes(range(256))
+CONSTANTS = LinkedConstants(200, 100, 5000, 1e-5)
+BUILT = store.Built(LIBRARY, CONSTANTS, ("a", "b"))
 NAME = "key"
 
 
@@ -20,11 +23,11 @@ def folder(tmp_path, monkeypatch):
     return tmp_path / "libraries"
 
 
-@pytest.mark.parametrize("slow", [SLOW, ()])
-def test_an_entry_is_given_back_whole_and_nothing_is_said(slow):
-    store.keep(NAME, LIBRARY, slow)
+@pytest.mark.parametrize("built", [BUILT, store.Built(LIBRARY, CONSTANTS)])
+def test_an_entry_is_given_back_whole_and_nothing_is_said(built):
+    store.keep(NAME, built)
     said = []
-    assert store.find(NAME, said.append) == (LIBRARY, slow) and not said
+    assert store.find(NAME, said.append) == built and not said
 
 
 def test_what_was_never_kept_is_no_damage():
@@ -43,7 +46,7 @@ def _zeroed(content: bytes) -> bytes:
     ids=["zeroed", "cut", "empty", "changed"],
 )
 def test_a_damaged_entry_is_never_used_and_told(folder, ending, damage):
-    store.keep(NAME, LIBRARY, SLOW)
+    store.keep(NAME, BUILT)
     path = folder / f"{NAME}{ending}"
     path.write_bytes(damage(path.read_bytes()))
     said = []
@@ -52,7 +55,7 @@ def test_a_damaged_entry_is_never_used_and_told(folder, ending, damage):
 
 
 def test_a_library_without_its_seal_is_damaged(folder):
-    store.keep(NAME, LIBRARY, SLOW)
+    store.keep(NAME, BUILT)
     (folder / f"{NAME}.seal").unlink()
     said = []
     assert store.find(NAME, said.append) is None and said
@@ -63,7 +66,7 @@ def test_a_failed_writing_leaves_nothing(folder, monkeypatch):
         raise OSError("no space left")
 
     monkeypatch.setattr(store.os, "replace", full)
-    store.keep(NAME, LIBRARY, SLOW)
+    store.keep(NAME, BUILT)
     assert list(folder.iterdir()) == []
 
 
@@ -72,9 +75,9 @@ def test_the_backend_builds_a_damaged_library_anew_once(folder, monkeypatch):
 
     def build(*_):
         built.append(1)
-        return LIBRARY
+        return LIBRARY, CONSTANTS
 
-    monkeypatch.setattr(backend, "build", build)
+    monkeypatch.setattr(backend, "build_compact", build)
     said = []
     tvm = TvmBackend(note=said.append)
     assert tvm.build(model, target).files["model.so"] == LIBRARY
@@ -89,7 +92,7 @@ def test_a_library_that_cannot_be_built_is_not_kept(folder, monkeypatch):
     def refuse(*_):
         raise CompileError("no")
 
-    monkeypatch.setattr(backend, "build", refuse)
+    monkeypatch.setattr(backend, "build_compact", refuse)
     with pytest.raises(CompileError):
         TvmBackend().build(parsed("g (float[1,4] x) => (float[1,4] y) { y = Relu(x) }"), parse_target("arm"))
     assert not folder.exists()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from functools import cache
+from collections.abc import Sequence
+from functools import cache, wraps
 from typing import Any
 
 import numpy as np
 
+from pfir.artifact import LinkedConstants
+from pfir.backends.tvm.library.compact.choice import PLAIN, Price
+from pfir.backends.tvm.library.compact.compacted import Constants, compacted
 from pfir.backends.tvm.library.link import linker
 from pfir.backends.tvm.library.stack import tir_pipeline
+from pfir.backends.tvm.lowering.values import Transformed
 from pfir.backends.tvm.schedule.tiles import by_lane, scheduled_ahead
 from pfir.errors import CompileError
 from pfir.system.scratch import scratch_folder
@@ -19,12 +23,25 @@ NATIVE = ("native", "host")
 # Of the features of 64-bit Arm cores those that kernels can use, by LLVM's names.
 _USABLE = ("fullfp16", "dotprod", "i8mm")
 
-# Constants go into an object file and into the library; the code beside them takes 1 to 5 MB.
-_CODE_BYTES = 16 << 20
+# Constants go into an object file, into a file in compact form, and into the library; the code takes 1 to 5 MB.
+_CODE_BYTES, _COPIES = 16 << 20, 3
 
 
 def build(module: Any, target: Target) -> bytes:
-    """The library, linked for the target.
+    """The library, linked for the target, its constants as kernels read them.
+
+    Raises:
+        CompileError, UsageError: As in `build_compact`.
+    """
+    return build_compact(module, (), Price(target, PLAIN))[0]
+
+
+def build_compact(module: Any, transformed: Sequence[Transformed], price: Price) -> tuple[bytes, LinkedConstants]:
+    """The library, linked for the target of the price, and how it holds its constants.
+
+    Args:
+        transformed: Constants of the module that were computed of smaller ones.
+        price: What decides in which form each constant is linked.
 
     Raises:
         CompileError: TVM or the linker refuses.
@@ -32,10 +49,10 @@ def build(module: Any, target: Target) -> bytes:
     """
     from tvm import relax
 
-    where = tvm_target(target)
+    target = price.target
     try:
-        executable = relax.build(module, where, relax_pipeline=pipeline(), tir_pipeline=tir_pipeline())
-        return _library(executable, target, _CODE_BYTES + 2 * _constant_bytes(module))
+        executable = relax.build(module, tvm_target(target), relax_pipeline=pipeline(), tir_pipeline=tir_pipeline())
+        return _library(executable, Constants(_constants(module), transformed), price)
     except RuntimeError as error:  # what TVM's own errors derive from
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise CompileError(f"TVM failed to compile for {target.name}: {lines[-1] if lines else error!r}") from error
@@ -101,27 +118,35 @@ def pipeline() -> Any:
     )
 
 
-def _constant_bytes(module: Any) -> int:
+def _constants(module: Any) -> list[np.ndarray]:
     """The values of all constants in the functions of a module."""
     import tvm
     from tvm import relax
 
-    sizes: list[int] = []
+    found: list[np.ndarray] = []
 
     def visit(expression: Any) -> None:
         value = getattr(expression, "value", None) if isinstance(expression, tvm.ir.GenericConst) else None
         if isinstance(value, tvm.runtime.Tensor):
-            sizes.append(math.prod(map(int, value.shape)) * np.dtype(str(value.dtype)).itemsize)
+            found.append(value.numpy())
 
     for function in module.functions.values():
         if isinstance(function, relax.Function):
             relax.analysis.post_order_visit(function, visit)
-    return sum(sizes)
+    return found
 
 
-def _library(executable: Any, target: Target, needs_bytes: int) -> bytes:
+def _library(executable: Any, constants: Constants, price: Price) -> tuple[bytes, LinkedConstants]:
+    link, found = linker(price.target.triple), []
     # LLVM ends the process where it cannot write an object file.
-    with scratch_folder(needs_bytes) as folder:
+    with scratch_folder(_CODE_BYTES + _COPIES * sum(array.nbytes for array in constants.arrays)) as folder:
         path = folder / "model.so"
-        executable.export_library(str(path), fcompile=linker(target.triple), workspace_dir=str(folder))
-        return path.read_bytes()
+
+        @wraps(link)
+        def compactly(output: str, objects: list[str], *options: Any, **_: Any) -> None:
+            files, linked = compacted(objects, constants, price, folder)
+            found.append(linked)
+            link(output, files, *options)
+
+        executable.export_library(str(path), fcompile=compactly, workspace_dir=str(folder))
+        return path.read_bytes(), found[0]

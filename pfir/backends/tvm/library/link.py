@@ -21,11 +21,14 @@ ZIG_TRIPLES = {
     "arm": "arm-linux-gnueabihf.2.28",
 }
 
+C_OPTIONS = ("-O2", "-ffp-contract=off", "-fno-sanitize=undefined")
+"""How C source is compiled: each operation is rounded, and zig adds no checks of its own."""
+
 _FULL = re.compile("no ?space ?left", re.IGNORECASE)
 
 
 def linker(triple: str) -> Callable[..., None]:
-    """A function that links object files into a library for an LLVM triple, as `export_library` wants it.
+    """A function that links object files and C source into a library for an LLVM triple, as `export_library` wants it.
 
     Raises:
         CompileError: There is no way to link for this architecture.
@@ -34,7 +37,7 @@ def linker(triple: str) -> Callable[..., None]:
 
     def link(output: str, objects: str | list[str], options: list[str] | None = None, **_) -> None:
         files = [objects] if isinstance(objects, str) else list(objects)
-        _zig_cc(zig, ["-shared", "-fPIC", "-s", "-O1", "-o", output, *files, *(options or [])])
+        _zig_cc(zig, ["-shared", "-fPIC", "-s", *C_OPTIONS, "-o", output, *files, *(options or [])])
 
     link.output_format = "so"
     link.object_format = "o"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+from pfir.artifact import LinkedConstants
 from pfir.devices.emulation.cached import default_cache
 from pfir.ir.model import Model
 from pfir.system.checksum import opened, sealed
@@ -17,24 +20,44 @@ from pfir.target import Target
 
 _KEPT = 128
 _SEAL = ".seal"
-"""The ending of the file beside a library that names its slow nodes and has the checksum of both."""
+"""The ending of the file beside a library that has its facts and the checksum of both."""
 
 
-def key(model: Model, target: Target, measured: str) -> str:
+@dataclass(frozen=True)
+class Built:
+    """A library and what its build found out.
+
+    Args:
+        library: Its bytes.
+        constants: How it holds them.
+        slow: The nodes that no kernel of ours computes.
+    """
+
+    library: bytes
+    constants: LinkedConstants
+    slow: tuple[str, ...] = ()
+
+    def facts(self) -> bytes:
+        """All but the library, as text."""
+        return json.dumps({"constants": asdict(self.constants), "slow": self.slow}).encode()
+
+
+def key(model: Model, target: Target, measured: str, byte_s: float) -> str:
     """What decides a library's bytes: the model, the target, TVM, this backend's sources and what they choose by.
 
     Args:
         measured: What is known of kernels on the target's core.
+        byte_s: What a byte of the library is worth.
     """
     digest = hashlib.sha256(model.to_proto().SerializeToString(deterministic=True))
     where = (repr(target.core), target.triple, target.cpu, target.features, target.threads, target.arithmetic.name)
-    for part in (*where, measured, _toolchain()):
+    for part in (*where, measured, byte_s, _toolchain()):
         digest.update(repr(part).encode())
     return digest.hexdigest()
 
 
-def find(name: str, note: Callable[[str], None] | None = None) -> tuple[bytes, tuple[str, ...]] | None:
-    """The library of this key and its slow nodes, if it was built before and is still what was built.
+def find(name: str, note: Callable[[str], None] | None = None) -> Built | None:
+    """The library of this key, if it was built before and is still what was built.
 
     Args:
         note: Told where the entry is damaged.
@@ -45,22 +68,23 @@ def find(name: str, note: Callable[[str], None] | None = None) -> tuple[bytes, t
         os.utime(path)
     except OSError:
         return None
-    slow = opened(seal, library)
-    if slow is not None:
-        return library, tuple(slow.decode().split("\0")) if slow else ()
+    facts = opened(seal, library)
+    if facts is not None:
+        found = json.loads(facts)
+        return Built(library, LinkedConstants(**found["constants"]), tuple(found["slow"]))
     if note is not None:
         note(f"the library {path} in the cache is damaged; it is built anew")
     return None
 
 
-def keep(name: str, library: bytes, slow: tuple[str, ...] = ()) -> None:
-    """Put a library and its slow nodes there, whole or not at all; a folder that cannot be written is no failure."""
+def keep(name: str, built: Built) -> None:
+    """Put a library and its facts there, whole or not at all; a folder that cannot be written is no failure."""
     folder = _folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # First, since a library without its seal would pass for a damaged one.
-        _put(folder / f"{name}{_SEAL}", sealed("\0".join(slow).encode(), library))
-        _put(folder / f"{name}.so", library)
+        _put(folder / f"{name}{_SEAL}", sealed(built.facts(), built.library))
+        _put(folder / f"{name}.so", built.library)
         _forget_oldest(folder)
     except OSError:
         return
@@ -99,6 +123,6 @@ def _toolchain() -> str:
     digest = hashlib.sha256()
     for name in ("apache-tvm", "apache-tvm-ffi", "ziglang"):
         digest.update(version(name).encode())
-    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+    for path in sorted(path for path in Path(__file__).parents[1].rglob("*") if path.suffix in (".py", ".c")):
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -12,7 +12,7 @@ import onnx_graphsurgeon as gs
 from pfir.backends.tvm.kernels import across, depthwise, offsets, window
 from pfir.backends.tvm.kernels import conv as padded
 from pfir.backends.tvm.kernels.direct.convolution import pack as pack_blocks
-from pfir.backends.tvm.kernels.winograd.kernel import pack as pack_points
+from pfir.backends.tvm.kernels.winograd.packing import blocked, pointed
 from pfir.backends.tvm.lowering.anchor import Anchor, Values, array_of, as_image, bias_of, shape_of
 from pfir.backends.tvm.lowering.form import channels_last
 from pfir.backends.tvm.lowering.fuse import Group
@@ -117,7 +117,8 @@ def convolution(program: Program, workload: Workload, layer: Layer) -> Anchor:
 
 def _winograd(program: Program, workload: Workload, layer: Layer, schedule: Winograd) -> Anchor:
     sizes = {"pads": workload.pads, "outputs": schedule.outputs, "strip": schedule.strip, "lanes": schedule.lanes}
-    packed = program.constant(pack_points(layer.weight, schedule.outputs, schedule.tile))
+    kernels = blocked(layer.weight, schedule.tile)
+    packed = program.points(pointed(kernels, schedule.outputs), kernels, schedule.outputs)
     attributes = sizes | habits(program.target)
     return Anchor("winograd", attributes, [layer.data, packed], channels_last(workload.out), schedule.tile, layer.bias)
 

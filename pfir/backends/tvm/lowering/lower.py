@@ -45,25 +45,14 @@ from pfir.ir.shapes import infer_shapes
 from pfir.target import HALF, SINGLE, Target
 
 
-def lower(model: Model, target: Target, known: Known = NOTHING) -> tuple[Any, tuple[str, ...]]:
-    """A Relax module whose `main` takes the model's inputs in order and returns the tuple of its outputs; beside it
-    the nodes that no kernel of ours computes.
+def written(model: Model, target: Target, known: Known = NOTHING) -> Program:
+    """A program whose module has a `main` that takes the model's inputs in order and returns the tuple of its outputs.
 
     Args:
         known: What was measured on the target's core.
 
     Raises:
         CompileError: A node is covered neither by our kernels nor by TVM's importer.
-    """
-    program = written(model, target, known)
-    return program.builder.get(), tuple(program.slow)
-
-
-def written(model: Model, target: Target, known: Known = NOTHING) -> Program:
-    """The program of the same module, which knows its kernels and how often each is called.
-
-    Raises:
-        CompileError: As in `lower`.
     """
     from tvm import relax
 

@@ -29,6 +29,21 @@ class Value:
     form: Form
 
 
+@dataclass(frozen=True, eq=False)
+class Transformed:
+    """A constant that Winograd's transforms made of kernels of 3x3.
+
+    Args:
+        points: As it is linked, `[O/b, (m + 2)^2, I, b]`.
+        kernels: `[O/b, 9, I, b]` float32 or int8.
+        outputs: m.
+    """
+
+    points: np.ndarray
+    kernels: np.ndarray
+    outputs: int
+
+
 @dataclass
 class Program:
     """A Relax function being written, for one target.
@@ -44,6 +59,7 @@ class Program:
         works: The workloads of which there was a choice of schedules, in order.
         made: Of a sketch the kernels, each with what stands for its first operand, in order.
         copies: Tensors in another order than they were made in, by tensor and order.
+        transformed: Constants that were computed of smaller ones.
         slow: The nodes, with their operators, that run on TVM's unscheduled code instead of kernels of ours.
     """
 
@@ -55,6 +71,7 @@ class Program:
     kernels: dict[tuple[KernelSpec, Tile], Any] = field(default_factory=dict)
     calls: Counter[tuple[KernelSpec, Tile]] = field(default_factory=Counter)
     copies: dict[tuple[Value, Form], Value] = field(default_factory=dict)
+    transformed: list[Transformed] = field(default_factory=list)
     slow: list[str] = field(default_factory=list)
     works: list[Workload] = field(default_factory=list)
     made: list[tuple[KernelSpec, Any]] = field(default_factory=list)
@@ -76,13 +93,22 @@ class Program:
     def constant(self, array: np.ndarray) -> Value:
         from tvm import relax
 
-        array = np.ascontiguousarray(array)
-        if array.dtype == SINGLE != self.dtype:
-            with np.errstate(over="ignore"):  # what float16 cannot hold is infinite, and verification says so
-                array = array.astype(self.dtype)
+        array = self._typed(np.ascontiguousarray(array))
         if self.builder is None:
             return self.sketched(plain(array.shape, array.dtype.name))
         return Value(relax.const(array, array.dtype.name), plain(array.shape, array.dtype.name))
+
+    def points(self, points: np.ndarray, kernels: np.ndarray, outputs: int) -> Value:
+        """The constant `points`, which Winograd's transforms for `outputs` m made of the kernels."""
+        self.transformed.append(Transformed(self._typed(points), kernels, outputs))
+        return self.constant(points)
+
+    def _typed(self, array: np.ndarray) -> np.ndarray:
+        """The array, float32 in the program's type."""
+        if array.dtype != SINGLE or array.dtype == self.dtype:
+            return array
+        with np.errstate(over="ignore"):  # what float16 cannot hold is infinite, and verification says so
+            return array.astype(self.dtype)
 
     def call(self, spec: KernelSpec, tile: Tile, operands: list[Value]) -> Value:
         """The result of a kernel, made now if none of its kind exists yet."""

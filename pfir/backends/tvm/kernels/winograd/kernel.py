@@ -15,30 +15,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from pfir.backends.tvm.kernels.common import Operand
 from pfir.backends.tvm.kernels.winograd.inverse import Results
 from pfir.backends.tvm.kernels.winograd.plan import Plan
 from pfir.backends.tvm.kernels.winograd.products import Products
-from pfir.backends.tvm.kernels.winograd.transforms import WEIGHTS, forward
+from pfir.backends.tvm.kernels.winograd.transforms import forward
 from pfir.backends.tvm.kernels.written import along, argument, fence, store
 from pfir.backends.tvm.lowering.form import KernelSpec
-from pfir.backends.tvm.schedule.tile_kinds import NarrowingTile, ProductTile
-from pfir.backends.tvm.schedule.tiles import FEWEST_LANES
-
-
-def pack(weight: np.ndarray, outputs: int, tile: ProductTile) -> np.ndarray:
-    """`[O, I, 3, 3]` -> `[O/b, (m + 2)^2, I, b]` for `outputs` m, zeros where O is no multiple of b; channels that two
-    tiles share a vector for stand there twice."""
-    g, channels = WEIGHTS[outputs], len(weight)
-    points = np.einsum("ik,ockl,jl->ijco", g, weight.astype(np.float64), g).reshape(len(g) ** 2, weight.shape[1], -1)
-    padded = np.pad(points, ((0, 0), (0, 0), (0, -channels % tile.block)))
-    if isinstance(tile, NarrowingTile):
-        last = channels - 1 - (channels - 1) % FEWEST_LANES
-        padded[..., last + FEWEST_LANES : last + 2 * FEWEST_LANES] = padded[..., last : last + FEWEST_LANES]
-    blocks = padded.reshape(*points.shape[:2], -1, tile.block).transpose(2, 0, 1, 3)
-    return np.ascontiguousarray(blocks, np.float32)
+from pfir.backends.tvm.schedule.tile_kinds import ProductTile
 
 
 def winograd(spec: KernelSpec, tile: ProductTile) -> Any:

@@ -12,10 +12,29 @@ import numpy as np
 
 from pfir.backends.tvm.lowering.expressions import like
 
-WEIGHTS = {
-    2: np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]),
-    4: np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / np.array([24.0]),
+Rows = tuple[tuple[int, ...], ...]
+
+KERNEL = {
+    2: ((2, 0, 0), (1, 1, 1), (1, -1, 1), (0, 0, 2)),
+    4: ((6, 0, 0), (-4, -4, -4), (-4, 4, -4), (1, 2, 4), (1, -2, 4), (0, 0, 24)),
 }
+"""By m the points of a kernel of 3 along an axis, in whole numbers: so many times too large as the last one says."""
+
+
+def points_of(kernels: np.ndarray, rows: Rows) -> np.ndarray:
+    """`[.., 9, N]` kernels of 3x3 -> `[.., P, N]`, their points along both axes by these rows of whole numbers.
+
+    Terms are added in the order of the rows, those of zero left out, so that whoever computes in the same type gets
+    the same bits (`library/compact/expand.c`).
+    """
+    values = [[kernels[..., 3 * y + x, :] for y in range(3)] for x in range(3)]
+    columns = [[_sum(row, column) for row in rows] for column in values]
+    return np.stack([_sum(row, [c[i] for c in columns]) for i in range(len(rows)) for row in rows], axis=-2)
+
+
+def _sum(row: tuple[int, ...], values: list[np.ndarray]) -> np.ndarray:
+    first, *others = [value * value.dtype.type(weight) for weight, value in zip(row, values, strict=True) if weight]
+    return sum(others, first)
 
 
 def forward(m: int, d: list[Any]) -> list[Any]:

@@ -16,7 +16,8 @@ from pfir.backends.tvm.kernels.integers.depthwise.packing import pack_depthwise
 from pfir.backends.tvm.kernels.integers.depthwise.products import products_by
 from pfir.backends.tvm.kernels.integers.packing import Border, joined, starts
 from pfir.backends.tvm.kernels.integers.pairs.packing import packed_for
-from pfir.backends.tvm.kernels.integers.winograd.packing import WHOLE, is_exact, pack_points, tiled_starts
+from pfir.backends.tvm.kernels.integers.winograd.packing import WHOLE, is_exact, tiled_starts, whole_points
+from pfir.backends.tvm.kernels.winograd.packing import blocked
 from pfir.backends.tvm.lowering.anchor import Anchor, Values, array_of, optional, shape_of
 from pfir.backends.tvm.lowering.form import Form, KernelSpec, Quantization, Step, channels_last, plain
 from pfir.backends.tvm.lowering.fuse import Group
@@ -199,9 +200,10 @@ def _over_tiles(
         "by": _rounds_by(program.target),
         "fenced": program.target.arm64,
     }
-    packed = pack_points(layer.weight, schedule.outputs, schedule.tile)
+    kernels = blocked(layer.weight, schedule.tile)
+    packed = program.points(whole_points(kernels, schedule.outputs), kernels, schedule.outputs)
     begin = tiled_starts(layer.weight, layer.bias, layer.zero_point, schedule.outputs)
-    operands = [layer.data, program.constant(packed), program.constant(begin)]
+    operands = [layer.data, packed, program.constant(begin)]
     multiplier, out = layer.multiplier / WHOLE[schedule.outputs].even, channels_last(workload.out)
     return Anchor("winograd_int8", attributes, operands, out, schedule.tile, layer.addend, multiplier, result)
 

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pfir.backends.tvm.kernels.winograd.transforms import WEIGHTS
-from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
+from pfir.backends.tvm.kernels.winograd.transforms import KERNEL, Rows, points_of
 
 _WORD = 1 << 32
 _LIMIT = np.iinfo(np.int32).max
@@ -49,15 +48,17 @@ WHOLE = {2: Whole(2), 4: Whole(24, 4)}
 """By rows and columns of a tile of the result."""
 
 
-def pack_points(weight: np.ndarray, outputs: int, tile: MatrixTile) -> np.ndarray:
-    """`[O, I, 3, 3]` int8 -> `[O/b, (m + 2)^2, I, b]` int16 for `outputs` m, zeros where O is no multiple of b."""
-    whole, channels = WHOLE[outputs], len(weight)
-    g = np.rint(WEIGHTS[outputs] * whole.scale).astype(np.int64)
-    g[-1] //= whole.last
-    points = np.einsum("ik,ockl,jl->ijco", g, weight.astype(np.int64), g).reshape(len(g) ** 2, weight.shape[1], -1)
-    padded = np.pad(points, ((0, 0), (0, 0), (0, -channels % tile.block)))
-    blocks = padded.reshape(*points.shape[:2], -1, tile.block).transpose(2, 0, 1, 3)
-    return np.ascontiguousarray(blocks, np.int16)
+def whole_points(kernels: np.ndarray, outputs: int) -> np.ndarray:
+    """`[O/b, 9, I, b]` int8 -> `[O/b, (m + 2)^2, I, b]` int16 for `outputs` m."""
+    blocks, taps, *sizes = kernels.shape
+    points = points_of(kernels.reshape(blocks, taps, -1).astype(np.int32), whole_rows(outputs))
+    return points.astype(np.int16).reshape(blocks, -1, *sizes)
+
+
+def whole_rows(outputs: int) -> Rows:
+    """The rows of the transform, `WHOLE[m].scale` times too large but for the last one."""
+    *rows, (*zeros, last) = KERNEL[outputs]
+    return (*rows, (*zeros, last // WHOLE[outputs].last))
 
 
 def tiled_starts(weight: np.ndarray, bias: np.ndarray | None, zero: int, outputs: int) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Constants that are linked in a compact form, and expanded when a library is loaded."""
