@@ -90,8 +90,10 @@ class UnitsTile(RegisterTile):
 
         inputs, begins = (operand.tensor for operand in self.buffers.operands[3:5])
         length, first = self.layer.spec["inputs"], self.place.x * self.layer.stride
-        with T.serial(0, begins[self.column + 1] - begins[self.column]) as n:
-            unit = begins[self.column] + n
-            weights, begin = unit * (length * self.block.channels), first + inputs[unit]
+        begin = T.alloc_buffer((1,), "int32", scope="local")  # else it would be read behind each fence
+        T.buffer_store(begin, begins[self.column], [0])
+        with T.serial(0, begins[self.column + 1] - begin[0]) as n:
+            unit = begin[0] + n
+            weights, at = unit * (length * self.block.channels), first + inputs[unit]
             who = tuple(range(len(self.kinds)))
-            self.add(Run(self.place.batch, self.place.y, begin, self.layer.stride, weights, length, who), sums)
+            self.add(Run(self.place.batch, self.place.y, at, self.layer.stride, weights, length, who), sums)
