@@ -13,7 +13,7 @@ from pfir.ir.model import Model
 from tests.support.net import Net
 from tests.test_backends.test_tvm_quantized.nets import STEP, QuantizedNet
 
-TARGETS = "cortex-a76", "cortex-a72", "cortex-a53", "cortex-a55", "neoverse-n2"
+TARGETS = "cortex-a76", "cortex-a72", "neoverse-n2", "cortex-a55"
 LAYERS = (
     (196, (8, 4), 0.8, (96, 64, 144, 32)),
     (196, (4, 4), 0.9, (64, 128, 48)),

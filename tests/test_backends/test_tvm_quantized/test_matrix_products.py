@@ -9,8 +9,8 @@ from pfir.backends.tvm.counts.integers.dot_blocks import conv_int8
 from pfir.backends.tvm.kernels.axis import Axis
 from pfir.backends.tvm.kernels.integers.groups import cut, values_of
 from pfir.backends.tvm.lowering.lower import written
-from pfir.backends.tvm.schedule.integers.dot_choice import priced_dots
 from pfir.backends.tvm.schedule.integers.dot_blocks import MATRIX_VALUES, SMMLA
+from pfir.backends.tvm.schedule.integers.dot_choice import priced_dots
 from pfir.target import parse_target
 from pfir.workload import Tail, Workload
 from tests.test_backends.bundle import answers_emulated, bundled

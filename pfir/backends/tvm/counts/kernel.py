@@ -161,7 +161,8 @@ def _as_computed(target: Target, workload: Workload) -> Workload:
     integers = convolved(target, workload) if workload.dtype == INT8 else None
     if integers is not None or workload.dtype == target.arithmetic.data:
         return integers or workload
-    return replace(workload, dtype=target.arithmetic.data)
+    found = replace(workload, dtype=target.arithmetic.data)
+    return replace(found, zeros="", rounds=()) if workload.dtype == INT8 else found
 
 
 def _modelled(target: Target, workload: Workload) -> Schedule:

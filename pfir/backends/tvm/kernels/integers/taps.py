@@ -23,6 +23,7 @@ class TapsTile(RegisterTile):
     taps: Stretches
 
     def multiply(self, sums: Sums) -> None:
+        """Add the products under each row of the kernel that meets the image."""
         from tvm.tirx.script import builder as T
 
         first, last = self.layer.lines(self.place.y)

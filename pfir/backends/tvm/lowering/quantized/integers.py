@@ -32,7 +32,7 @@ from pfir.backends.tvm.schedule.integers.sparse_blocks import SparseBlocks
 from pfir.backends.tvm.schedule.integers.winograd import IntegerWinograd
 from pfir.backends.tvm.schedule.routing import CONVOLUTION, DEPTHWISE, axes_of, is_product
 from pfir.backends.tvm.schedule.tiles import plain_tile
-from pfir.ir.costs.chains import LARGEST, WIDE, largest_chain
+from pfir.ir.costs.chains import WIDE, is_wide
 from pfir.ir.costs.tails import tail_of
 from pfir.ir.costs.zeros import zeros_of
 from pfir.ir.operators.windows import each_of, pads_of
@@ -137,7 +137,7 @@ def _workload(group: Group, layer: IntegerLayer, result: Form) -> Workload:
         group=int(node.attrs.get("group", 1)),
         after=tail_of(group.nodes).kind,
         dtype=INT8,
-        kind=WIDE if largest_chain(layer.weight.reshape(*layer.weight.shape[:2], -1)).max() > LARGEST else "",
+        kind=WIDE if is_wide(layer.weight.reshape(*layer.weight.shape[:2], -1)) else "",
     )
     zeros = zeros_of(layer.weight[:, :, 0, 0].T) if is_product(work) else None
     return work if zeros is None else replace(work, zeros=zeros.name, rounds=zeros.rounds)
