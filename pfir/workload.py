@@ -9,6 +9,8 @@ from pfir.target import SINGLE
 
 BLOCK_SHAPES = tuple((width, steps) for width in (4, 8, 16) for steps in (2, 4))
 """Outputs of a block of weights that may be skipped where all are zero, and inputs that a round of a kernel takes."""
+UNIT_SHAPES = tuple((width, inputs) for width in (4, 8, 16) for inputs in (4, 8, 16))
+"""Outputs and inputs, side by side, of a unit of integer weights that may be skipped where all are zero."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class Workload:
         parts: Of a Concat, the sizes of its inputs along the axis.
         zeros: Of a product the pattern of its weights' zeros, by name; empty where none are worth skipping.
         rounds: Of such a product, for each of `BLOCK_SHAPES`, the rounds over blocks that are not zero, all columns of
-            blocks together; 0 where the outputs are no multiple of a block.
+            blocks together; over integers, for each of `UNIT_SHAPES`, the units that are not zero. 0 where the sizes
+            are no multiples.
     """
 
     family: str

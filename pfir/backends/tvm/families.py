@@ -11,6 +11,7 @@ from pfir.backends.tvm.kernels.affine import affine
 from pfir.backends.tvm.kernels.conv import conv
 from pfir.backends.tvm.kernels.depthwise import depthwise
 from pfir.backends.tvm.kernels.direct.convolution import direct
+from pfir.backends.tvm.kernels.integers.block_sparse import block_sparse_int8
 from pfir.backends.tvm.kernels.integers.convolution import conv_int8
 from pfir.backends.tvm.kernels.integers.depthwise.kernel import depthwise_int8
 from pfir.backends.tvm.kernels.integers.others.additions import add_int8
@@ -69,6 +70,7 @@ FAMILIES: dict[str, KernelFamily] = {
         KernelFamily("add_int8", add_int8),
         KernelFamily("affine", affine),
         KernelFamily("block_sparse", block_sparse),
+        KernelFamily("block_sparse_int8", block_sparse_int8),
         KernelFamily("conv", _scheduled(conv), CONVOLUTION),
         KernelFamily("conv_int8", conv_int8),
         KernelFamily("depthwise", depthwise, DEPTHWISE),

@@ -36,13 +36,18 @@ def largest_chain(weight: np.ndarray) -> np.ndarray:
     return sums.max(axis=(-3, -2, -1), initial=0.0)
 
 
-def is_wide(node: gs.Node) -> bool:
-    """Whether a layer has weights of eight bits with a chain that 16 bits may not hold."""
+def is_wide(weight: np.ndarray) -> bool:
+    """Whether a layer of these integers `[..., O, I, taps]` has a chain that 16 bits may not hold."""
+    return bool(largest_chain(weight).max(initial=0.0) > LARGEST)
+
+
+def integer_weight(node: gs.Node) -> np.ndarray | None:
+    """The constant weights of eight bits, zero for zero, of a layer, `[G, O, I, taps]`; None where it has no such."""
     layer = linear_layer(node)
     made = None if layer is None or not layer.is_laid_out else producer(layer.weight)
     if made is None or not is_op(made, "DequantizeLinear"):
-        return False
+        return None
     integers, zero = array(made.inputs[0]), array(operand(made, 2))
     if integers is None or integers.ndim < len("OI") or (zero is not None and zero.any()):
-        return False
-    return bool(largest_chain(layer.layout.blocks(integers)).max() > LARGEST)
+        return None
+    return layer.layout.blocks(integers)

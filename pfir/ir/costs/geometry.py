@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from pfir.ir.costs.chains import WIDE, integer_weight, is_wide
 from pfir.ir.costs.plans import CONVOLUTIONS, Geometry
 from pfir.ir.costs.symbolic_cost import is_sized, weight_of
 from pfir.ir.costs.zeros import Zeros, zeros_of
@@ -39,6 +40,18 @@ def geometry_of(node: gs.Node, family: str) -> Geometry:
         parts = len(node.inputs) if node.op == "Concat" else 0
         return Geometry("transpose" if is_op(node, "Transpose") else family, kind=node.op, parts=parts)
     return Geometry(_WORK.get(family, family), zeros=_zeros(node) if family == "dense" else None)
+
+
+def over_integers(node: gs.Node, geometry: Geometry) -> Geometry:
+    """The geometry of a layer that sums integers, with what its constant weights tell: whether they are wide, and
+    their pattern of zeros."""
+    weight = integer_weight(node)
+    if weight is None:
+        return geometry
+    kind = WIDE if is_wide(weight) else geometry.kind
+    groups, *_, taps = weight.shape
+    matrix = groups == taps == 1 and (geometry.work == "product" or geometry.is_pointwise)
+    return replace(geometry, kind=kind, zeros=zeros_of(weight[0, :, :, 0].T.astype(np.int8)) if matrix else None)
 
 
 def _convolution(node: gs.Node) -> Geometry:

@@ -4,13 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 import onnx_graphsurgeon as gs
 
-from pfir.ir.costs.chains import WIDE, is_wide
 from pfir.ir.costs.families import FAMILIES
-from pfir.ir.costs.geometry import geometry_of
+from pfir.ir.costs.geometry import geometry_of, over_integers
 from pfir.ir.costs.grouping import Grouping
 from pfir.ir.costs.plans import CONVOLUTIONS, Geometry, Plan, family_at, itemsize
 from pfir.ir.costs.symbolic_cost import CONTRACTIONS, axes, is_sized, mac_terms, weight_of
@@ -50,8 +48,8 @@ def plan_kernels(graph: gs.Graph, grouping: Grouping | None = None) -> list[Plan
     for plan in plans:
         plan.tail = chain_of(plan.nodes) if plan.geometry.work == "elementwise" else tail_of(plan.nodes)
         plan.dtype = INT8 if _is_integer(plan) else SINGLE
-        if plan.macs and plan.dtype == INT8 and is_wide(plan.nodes[0]):
-            plan.geometry = replace(plan.geometry, kind=WIDE)
+        if plan.macs and plan.dtype == INT8:
+            plan.geometry = over_integers(plan.nodes[0], plan.geometry)
     copies = _copies(graph, given.copies) if given else []
     return [*sorted(plans, key=lambda p: p.last), *copies]
 

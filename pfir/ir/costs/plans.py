@@ -126,7 +126,7 @@ class Plan:
     def _zeros(self, data: tuple[int, ...], out: tuple[int, ...]) -> Zeros | None:
         """Those of its weights as they are at these sizes."""
         zeros, axis = self.geometry.zeros, 1 if self.family in CONVOLUTIONS else -1
-        whole = zeros is not None and self.dtype == SINGLE and zeros.sizes == (data[axis], out[axis])
+        whole = zeros is not None and zeros.sizes == (data[axis], out[axis])
         return zeros if whole else None
 
 

@@ -53,7 +53,8 @@ EIGHT_BITS = Bits()
 
 
 def structure(model: Model, left_in_float: Collection[str] = (), bits: Bits = EIGHT_BITS) -> Model:
-    """A copy of the model with the nodes, types and sizes that `quantize-uniform` gives it, whose weights are zero.
+    """A copy of the model with the nodes, types and sizes that `quantize-uniform` gives it, whose weights are one, and
+    zero where the model's are.
 
     Args:
         model: Float, its shapes inferred.
@@ -81,7 +82,7 @@ def structure(model: Model, left_in_float: Collection[str] = (), bits: Bits = EI
         {n: x.weight.size for n, x in chosen.items()}, bits.weight, bits.eight_bit_share, dict(bits.layers)
     )
     weights = {name: _weight_grid(layer, widths[name], bits.per_channel) for name, layer in chosen.items()}
-    integers = {name: np.zeros(layer.weight.shape, np.int8) for name, layer in chosen.items()}
+    integers = {name: (layer.weight != 0).astype(np.int8) for name, layer in chosen.items()}
     return written(model, Quantized(placement, grids, weights, integers))
 
 

@@ -53,7 +53,8 @@ class SparsifyWeights(Pass):
         sparsity: Share of zeros among all weights that may have any, 0 <= sparsity < 1; by a pattern N:M the pattern
             says it. None leaves it to a search.
         pattern: unstructured; N:M (2:4), of M input channels side by side N stay at each tap; blocks ROWSxCOLUMNS of
-            outputs x (input, tap), as 1x4 and 4x1; channel-vectors, which are whole filter slices.
+            outputs x (input, tap), as 1x4 and 4x1; channel-vectors, which are whole filter slices. In 1x1 convolutions
+            and dense layers blocks 8x1 of floats and 8x4 of integers are skipped where that is faster.
         criterion: magnitude; movement, by gradients; wanda, by magnitude times the norm of what is multiplied; obc
             and sparsegpt, by which the others make up for each that goes. All but magnitude need data; layers of more
             than 4608 weights an output and transposed convolutions go by magnitude all the same.

@@ -14,6 +14,9 @@ import numpy as np
 from benchmarks.estimator.grid import target_of
 from pfir.backends.tvm.schedule.blocks import Block, Direct
 from pfir.backends.tvm.schedule.candidate_schedules import Schedule
+from pfir.backends.tvm.schedule.integers.dot_blocks import DotBlocks
+from pfir.backends.tvm.schedule.integers.pair_blocks import PairBlocks
+from pfir.backends.tvm.schedule.integers.sparse_blocks import SparseBlocks
 from pfir.backends.tvm.schedule.routing import DEPTHWISE
 from pfir.backends.tvm.schedule.tile_kinds import (
     AcrossTile,
@@ -37,6 +40,7 @@ _TILE = re.compile(
 )
 _PRODUCTS = {"": MatrixTile, " of dots": DotsTile, " narrowing": DottedTile}
 _BLOCK = re.compile(r"(\d+) of ([\d+]+)(?: and (\d+))? x (\d+)")
+_UNITS = re.compile(r"(\w+)(?: by (\d+),)? (\d+ of .*), skipping zeros by (\d+)")
 _WINOGRAD = re.compile(r"winograd (\d)x\d, strips of (\d+), (\d+) lanes, (.*)")
 
 
@@ -118,6 +122,10 @@ def schedule_of(text: str, family: str) -> Schedule:
     if match := _WINOGRAD.fullmatch(text):
         outputs, strip, lanes = map(int, match.groups()[:3])
         return Winograd(outputs, strip, lanes, _tile(match[4], family))
+    if match := _UNITS.fullmatch(text):
+        dot, together, block, inputs = match.groups()
+        blocks = (_block(block),)
+        return SparseBlocks(PairBlocks(blocks, dot, int(together)) if together else DotBlocks(blocks, dot), int(inputs))
     if text.startswith("direct "):
         *blocks, steps = text.removeprefix("direct ").split(", ")
         return Direct(tuple(map(_block, blocks)), int(steps.split()[0]))

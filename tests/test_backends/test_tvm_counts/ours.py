@@ -7,6 +7,7 @@ from pfir.backends.tvm.counts.convolutions.conv import conv
 from pfir.backends.tvm.counts.convolutions.depthwise import depthwise
 from pfir.backends.tvm.counts.convolutions.direct import direct
 from pfir.backends.tvm.counts.convolutions.winograd import winograd
+from pfir.backends.tvm.counts.integers.block_sparse import block_sparse_int8
 from pfir.backends.tvm.counts.others.elementwise import elementwise
 from pfir.backends.tvm.counts.others.moves import move, transpose
 from pfir.backends.tvm.counts.others.pool import pool
@@ -17,6 +18,7 @@ from pfir.backends.tvm.counts.products.matmul import matmul
 from pfir.backends.tvm.counts.products.product import product
 from pfir.backends.tvm.kernels.products.matmul import fitted
 from pfir.backends.tvm.schedule.blocks import Direct
+from pfir.backends.tvm.schedule.integers.sparse_blocks import SparseBlocks
 from pfir.backends.tvm.schedule.routing import CONVOLUTION
 from pfir.backends.tvm.schedule.tile_kinds import AcrossTile, DepthwiseTile, DotsTile, SparseTile
 from pfir.backends.tvm.schedule.tiles import matrix_tile
@@ -33,6 +35,7 @@ _SCHEDULED = {
     DepthwiseTile: depthwise,
     Direct: direct,
     DotsTile: dots,
+    SparseBlocks: block_sparse_int8,
     SparseTile: block_sparse,
     Winograd: winograd,
 }

@@ -45,10 +45,14 @@ class QuantizedNet:
     def weight(self, *shape: int, axis: int | None = 0) -> str:
         """Weights of seven bits with a scale for each place along the axis, or with a single one: on a processor
         without VNNI ONNX Runtime adds two products of bytes in 16 bits, which eight bits overflow."""
-        net, count = self.net, None if axis is None else shape[axis]
-        integers, scale = net.const(net.rng.integers(-63, 64, shape), np.int8), net.const(scales(count))
+        return self.weights(self.net.rng.integers(-63, 64, shape), axis)
+
+    def weights(self, integers: np.ndarray, axis: int | None = 0) -> str:
+        """Weights of these integers."""
+        net, count = self.net, None if axis is None else integers.shape[axis]
         zero = net.const(np.zeros(() if count is None else count), np.int8)
-        return net.op("DequantizeLinear", integers, scale, zero, **({} if axis is None else {"axis": axis}))
+        attributes = {} if axis is None else {"axis": axis}
+        return net.op("DequantizeLinear", net.const(integers, np.int8), net.const(scales(count)), zero, **attributes)
 
     def bias(self, size: int, step: float = 0.04, axis: int | None = 0) -> str:
         """A bias of 32 bits, in steps of the data times those of the weights."""

@@ -9,8 +9,8 @@ from pfir.backends.tvm.counts.integers.dot_blocks import conv_int8
 from pfir.backends.tvm.kernels.axis import Axis
 from pfir.backends.tvm.kernels.integers.groups import cut, values_of
 from pfir.backends.tvm.lowering.lower import written
-from pfir.backends.tvm.schedule.integers.choice import dot_plans
 from pfir.backends.tvm.schedule.integers.dot_blocks import MATRIX_VALUES, SMMLA
+from pfir.backends.tvm.schedule.integers.dot_choice import priced_dots
 from pfir.target import parse_target
 from pfir.workload import Tail, Workload
 from tests.test_backends.bundle import answers_emulated, bundled
@@ -88,7 +88,7 @@ _COUNTED = {
 @pytest.mark.parametrize("work", _COUNTED)
 def test_instructions_are_those_that_the_emulator_counted(work):
     target, workload = parse_target(_TARGET), _work(*work)
-    plan = dot_plans(target, workload)[0]
+    (_, plan), *_ = priced_dots(target, workload)
     found = conv_int8(target, workload, Tail(bias=True, operators=("Mul",)), plan)
     assert plan.dot == SMMLA
     assert found.total / workload.macs == pytest.approx(_COUNTED[work], rel=0.07)

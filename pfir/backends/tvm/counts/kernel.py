@@ -14,6 +14,7 @@ from pfir.backends.tvm.counts.convolutions.depthwise import depthwise
 from pfir.backends.tvm.counts.convolutions.direct import direct
 from pfir.backends.tvm.counts.convolutions.window import window
 from pfir.backends.tvm.counts.convolutions.winograd import winograd
+from pfir.backends.tvm.counts.integers.block_sparse import block_sparse_int8, packed_units_bytes
 from pfir.backends.tvm.counts.integers.depthwise import depthwise_int8
 from pfir.backends.tvm.counts.integers.dot_blocks import conv_int8
 from pfir.backends.tvm.counts.integers.elements import elements_int8
@@ -37,6 +38,7 @@ from pfir.backends.tvm.schedule.integers.depthwise_blocks import DepthwiseBlocks
 from pfir.backends.tvm.schedule.integers.dot_blocks import DotBlocks
 from pfir.backends.tvm.schedule.integers.pair_blocks import PairBlocks
 from pfir.backends.tvm.schedule.integers.routing import convolved
+from pfir.backends.tvm.schedule.integers.sparse_blocks import SparseBlocks
 from pfir.backends.tvm.schedule.integers.winograd import IntegerWinograd
 from pfir.backends.tvm.schedule.routing import CONVOLUTION, DEPTHWISE, PRODUCT, WINDOW, routed
 from pfir.backends.tvm.schedule.tile_kinds import AcrossTile, DepthwiseTile, DotsTile, MatrixTile, SparseTile
@@ -73,6 +75,7 @@ _SCHEDULED: dict[type, Callable] = {
     DotsTile: dots,
     IntegerWinograd: winograd_int8,
     PairBlocks: conv_pairs,
+    SparseBlocks: block_sparse_int8,
     SparseTile: block_sparse,
     Winograd: winograd,
 }
@@ -98,7 +101,9 @@ class KernelCounts:
         """Bytes by which the weights that a kernel reads exceed the model's own: transformed ones do (Winograd); those
         whose zeros are skipped are fewer."""
         workload = _as_computed(target, kernel.workload)
-        if workload.dtype == INT8 or workload.family != CONVOLUTION or len(workload.data) != _IMAGE_AXES:
+        if workload.dtype == INT8:
+            return self._fewer_weights(target, workload) if workload.rounds else 0.0
+        if workload.family != CONVOLUTION or len(workload.data) != _IMAGE_AXES:
             return self._fewer_weights(target, flat(workload)) if workload.rounds else 0.0
         workload = routed(workload)
         if workload.rounds:
@@ -112,10 +117,12 @@ class KernelCounts:
     def _fewer_weights(self, target: Target, workload: Workload) -> float:
         """Bytes of a matrix' weights and of what tells their places, less those of all its weights, so mostly negative;
         zero where none are skipped."""
-        schedule = self._schedule(target, workload)
+        schedule, weights = self._schedule(target, workload), workload.data[1] * workload.out[1]
+        if isinstance(schedule, SparseBlocks):
+            return packed_units_bytes(workload, schedule) - weights
         if not isinstance(schedule, SparseTile):
             return 0.0
-        return packed_bytes(workload, schedule) - target.value_bytes * workload.data[1] * workload.out[1]
+        return packed_bytes(workload, schedule) - target.value_bytes * weights
 
     def _of(self, kernel: Kernel, target: Target) -> Instructions:
         count = _of_integers(kernel.workload)
@@ -154,7 +161,8 @@ def _as_computed(target: Target, workload: Workload) -> Workload:
     integers = convolved(target, workload) if workload.dtype == INT8 else None
     if integers is not None or workload.dtype == target.arithmetic.data:
         return integers or workload
-    return replace(workload, dtype=target.arithmetic.data)
+    found = replace(workload, dtype=target.arithmetic.data)
+    return replace(found, zeros="", rounds=()) if workload.dtype == INT8 else found
 
 
 def _modelled(target: Target, workload: Workload) -> Schedule:

@@ -22,14 +22,14 @@ LOADS = 1.5
 _LATENCY = 4  # cycles of a multiply-add
 
 
-def step(rate: float, multiplies: float, loads: float, copies: int = 1) -> float:
+def step(rate: float, multiplies: float, loads: float, copies: float = 1) -> float:
     """The multiply-adds of whole vectors that a step counts as.
 
     Args:
         rate: Multiply-adds of whole vectors that start in a cycle.
         multiplies: Those of the step.
         loads: Values and vectors that it loads.
-        copies: Steps between two that add to the same sums.
+        copies: Steps between two that add to the same sums; less than one where a step adds to them several times.
     """
     return max(multiplies, rate * loads / LOADS, rate * _LATENCY / copies)
 

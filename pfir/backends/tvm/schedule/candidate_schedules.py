@@ -11,12 +11,9 @@ from pfir.backends.tvm.schedule.blocks import Direct
 from pfir.backends.tvm.schedule.channel_tiles import depthwise_tile, depthwise_tiles
 from pfir.backends.tvm.schedule.crossing import across_tile
 from pfir.backends.tvm.schedule.direct import covers, direct_plan, direct_plans
-from pfir.backends.tvm.schedule.integers.choice import integer_plan, integer_plans
+from pfir.backends.tvm.schedule.integers.choice import IntegerPlan, integer_plan, integer_plans
 from pfir.backends.tvm.schedule.integers.depthwise_blocks import DepthwiseBlocks
 from pfir.backends.tvm.schedule.integers.depthwise_choice import depthwise_plan, depthwise_plans
-from pfir.backends.tvm.schedule.integers.dot_blocks import DotBlocks
-from pfir.backends.tvm.schedule.integers.pair_blocks import PairBlocks
-from pfir.backends.tvm.schedule.integers.winograd import IntegerWinograd
 from pfir.backends.tvm.schedule.product_choice import chosen_tile, dense_tile, sparse_tiles
 from pfir.backends.tvm.schedule.tile_kinds import DotsTile, DottedTile, MatrixTile, ProductTile, Tile
 from pfir.backends.tvm.schedule.tiles import (
@@ -29,7 +26,7 @@ from pfir.backends.tvm.schedule.winograd import Winograd
 from pfir.target import INT8, Target
 from pfir.workload import Workload
 
-Schedule = Tile | Winograd | Direct | DotBlocks | PairBlocks | IntegerWinograd | DepthwiseBlocks
+Schedule = Tile | Winograd | Direct | IntegerPlan | DepthwiseBlocks
 
 _TILES = 6  # of the model's ranking
 _PLANS = 4

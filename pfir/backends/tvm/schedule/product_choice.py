@@ -16,13 +16,15 @@ from pfir.backends.tvm.schedule.tiles import by_lane, most_rows, product_tile, s
 from pfir.target import FLOAT32, Target
 from pfir.workload import BLOCK_SHAPES, Workload
 
+SPARSE_GAIN = 0.85
+"""Cycles of a kernel that skips zeros, as a multiple of a dense one's, from which on it is taken: by about as much as
+costs of a board err."""
 _BIAS = Tailed(True, 0, 0)
 # Rows of a tile of so many vectors that stay in registers beside what LLVM loads ahead (found by disassembly).
 _ROWS = ((1, 12), (2, 8), (3, 6), (4, 5))
 # Cycles of another tile, as a multiple of the usual one's, from which on it is taken: of float32 and of float16, of
 # which the usual ones of many sums spill.
 _GAIN, _GAIN_HALF = 0.98, 1.0
-_SPARSE_GAIN = 0.85  # the same of a tile that skips zeros: by about as much as costs of a board err
 _SUMS, _SUMS_OF_FEW = 16, 8  # accumulators of such a tile, of 32 and of fewer registers
 _SEVERAL = 4  # rows; fewer want all columns at a time
 _LOOPED = 16  # input channels from which on there is a loop over them, whose weights do not stay in registers
@@ -39,7 +41,7 @@ def chosen_tile(target: Target, workload: Workload) -> ProductTile | DotsTile | 
         return counted_sparse(registers, workload, tile, _BIAS).cycles(costs, False)
 
     best = min(sparse, key=cycles)
-    return best if cycles(best) < _SPARSE_GAIN * _dense_cycles(target, workload, dense) else dense
+    return best if cycles(best) < SPARSE_GAIN * _dense_cycles(target, workload, dense) else dense
 
 
 def sparse_tiles(target: Target, workload: Workload) -> list[SparseTile]:

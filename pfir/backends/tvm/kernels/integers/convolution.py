@@ -13,7 +13,7 @@ from pfir.backends.tvm.kernels.direct.layer import Layer
 from pfir.backends.tvm.kernels.direct.tile import Buffers, Place
 from pfir.backends.tvm.kernels.integers.groups import values_of
 from pfir.backends.tvm.kernels.integers.packing import Border
-from pfir.backends.tvm.kernels.integers.tile import RegisterTile
+from pfir.backends.tvm.kernels.integers.taps import TapsTile
 from pfir.backends.tvm.kernels.written import argument
 from pfir.backends.tvm.lowering.form import KernelSpec
 from pfir.backends.tvm.schedule.integers.dot_blocks import positions_together
@@ -60,5 +60,5 @@ def _blocks(layer: Layer, buffers: Buffers) -> None:
                 with T.serial(0, count) as i:
                     place = Place(task // height % batch, task % height, start + i * most, group, channel, weights)
                     kinds = tuple(columns.of(start + k) for k in range(most))
-                    RegisterTile(layer, buffers, block, place, rows, columns.classes, kinds, met).write()
+                    TapsTile(layer, buffers, block, place, rows, columns.classes, kinds, met).write()
         first += block.count * block.channels

@@ -61,6 +61,20 @@ def fours(buffer: Any, index: list[Any], groups: int) -> Any:
     return _integers(buffer, index, groups)
 
 
+def lone_four(buffer: Any, index: list[Any]) -> Any:
+    """Four neighbouring bytes as one int32 in the first lane of a register.
+
+    From a plain one LLVM would repeat the bytes as it loads them, by an instruction that takes no offset and a turn of
+    the vector unit; a fence, which is no instruction, keeps it from seeing where the lane comes from.
+    """
+    from tvm import tirx
+
+    value, zero = tirx.reinterpret("float32", four(buffer, index)), tirx.const(0.0, "float32")
+    lanes = tirx.Shuffle([value, zero, zero, zero], [0, 1, 2, 3])
+    fenced = tirx.call_llvm_pure_intrin("float32x4", "llvm.arithmetic.fence.v4f32", lanes)
+    return tirx.Shuffle([tirx.reinterpret("int32x4", fenced)], [0])
+
+
 def _integers(buffer: Any, index: list[Any], groups: int) -> Any:
     from tvm import tirx
 

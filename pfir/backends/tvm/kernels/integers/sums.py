@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pfir.backends.tvm.kernels.integers.dot_products import DotProduct, four, fours
+from pfir.backends.tvm.kernels.integers.dot_products import DotProduct, four, fours, lone_four
 from pfir.backends.tvm.kernels.integers.groups import TOGETHER
 
 
@@ -102,10 +102,11 @@ class DotSums(Sums):
 
         if self.dot.values_first:
             return lambda i, e: four(self.image, run.index(i, start + TOGETHER * e))
+        if groups == 1:
+            return lambda i, e: lone_four(self.image, run.index(i, start))
         cells = T.alloc_buffer((self.positions, groups), "int32", scope="local")
         for i in run.who:
-            lanes = 0 if groups == 1 else tirx.Ramp(0, 1, groups)
-            T.buffer_store(cells, fours(self.image, run.index(i, start), groups), [i, lanes])
+            T.buffer_store(cells, fours(self.image, run.index(i, start), groups), [i, tirx.Ramp(0, 1, groups)])
         return lambda i, e: cells[i, e]
 
     def _multiply(self, run: Run, value: Callable[[int], Any], weights: Any) -> None:

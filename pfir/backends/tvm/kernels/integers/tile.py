@@ -1,16 +1,16 @@
-"""One register tile of an integer convolution: some positions by the vectors of a block."""
+"""One register tile of integer sums: some positions by the vectors of a block."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from itertools import product as pairs
 from typing import Any
 
-from pfir.backends.tvm.kernels.axis import Stretches
 from pfir.backends.tvm.kernels.direct.layer import Layer
 from pfir.backends.tvm.kernels.direct.tile import Buffers, Place
 from pfir.backends.tvm.kernels.integers.dot_products import DOT_PRODUCTS
-from pfir.backends.tvm.kernels.integers.groups import Cut, cut, values_of
+from pfir.backends.tvm.kernels.integers.groups import Cut, cut
 from pfir.backends.tvm.kernels.integers.matrix_sums import MatrixSums
 from pfir.backends.tvm.kernels.integers.packing import Border
 from pfir.backends.tvm.kernels.integers.pairs.products import PAIR_PRODUCTS
@@ -24,14 +24,13 @@ from pfir.backends.tvm.schedule.integers.pair_blocks import PAIR_VECTORS
 
 
 @dataclass(frozen=True)
-class RegisterTile:
+class RegisterTile(ABC):
     """The statements of one tile.
 
     Args:
         rows: The classes of the image's rows.
         columns: How many classes of columns there are.
         kinds: The class of each position's column.
-        taps: Those of the kernel's columns that meet the image.
     """
 
     layer: Layer
@@ -41,7 +40,10 @@ class RegisterTile:
     rows: Border
     columns: int
     kinds: tuple[int, ...]
-    taps: Stretches
+
+    @abstractmethod
+    def multiply(self, sums: Sums) -> None:
+        """Add all products."""
 
     def write(self) -> None:
         from tvm.tirx.script import builder as T
@@ -51,17 +53,35 @@ class RegisterTile:
         if not found.late:
             self._begin(sums)
         found.begin()
-        first, last = self.layer.lines(self.place.y)
-        if self.taps:
-            with T.serial(first, last) as ky:
-                for tap, count, who in self.taps:
-                    self._stretch(ky, tap, count, who, found)
+        self.multiply(found)
         fence(self.layer.spec["fenced"], whole=True)
         if found.late:
             self._begin(sums)
         found.finish()
         for j, width in enumerate(self.block.lanes):
             self._results(j, width, sums[j])
+
+    def add(self, run: Run, sums: Sums) -> None:
+        """Add the products of a run."""
+        from tvm.tirx.script import builder as T
+
+        together = self.layer.spec["together"]
+        found, group = cut(run.length, together), together * sum(self.block.lanes)
+        fenced = self.layer.spec["fenced"] and self._instructions(run, found) <= WRITTEN_OUT
+
+        def some(start: Any, groups: int, first: int, weights: Any) -> None:
+            fence(fenced, whole=True)
+            sums.add(run, start, groups, first, weights)
+
+        done = 0
+        for groups, count in found.loads(self._at_once):
+            with T.serial(0, count) as k:
+                first = done + k * groups
+                some(first * together, groups, 0, run.weights + first * group)
+            done += groups * count
+        if found.last:
+            behind = run.weights + found.whole * found.groups * group
+            some(found.last.start, found.last.groups, found.last.skipped, behind)
 
     def _sums(self, cells: list[Any]) -> Sums:
         """What products are added to."""
@@ -76,12 +96,6 @@ class RegisterTile:
             return DotSums(*common, DOT_PRODUCTS[dot])
         shapes = [(-(-positions // 2), width // 2, 4) for width in lanes]
         return MatrixSums(*common, [T.alloc_buffer(shape, "int32", scope="local") for shape in shapes])
-
-    @property
-    def _whole(self) -> int:
-        """Values that are multiplied in one step."""
-        dot, together = self.layer.spec["dot"], self.layer.spec["together"]
-        return together * PAIR_VECTORS[dot].chained if dot in PAIR_VECTORS else together
 
     @property
     def _at_once(self) -> int:
@@ -108,45 +122,6 @@ class RegisterTile:
                 kept,
                 lambda e, i=i, begin=begin: (self.buffers.operands[2].tensor[begin + e], [i, e]),
             )
-
-    def _stretch(self, ky: Any, tap: int, count: int, who: tuple[int, ...], sums: Sums) -> None:
-        """Add the values under these taps of a row of the kernel: those of all taps where they lie side by side in
-        whole groups, else those of one tap after the other."""
-        from tvm.tirx.script import builder as T
-
-        layer, spec, inner, together = self.layer, self.layer.spec, self.layer.inner, self.layer.spec["together"]
-        beside = layer.one_run or (inner == layer.step and inner % self._whole == 0)
-        row = self.place.y * spec["strides"][0] + ky * spec["dilations"][0] - layer.rows.pad
-        start = self.place.x * layer.stride - layer.left + self.place.group * inner
-        packed = together * sum(self.block.lanes) * len(values_of(layer.runs[1], together))
-        with T.serial(0, 1 if beside else count) as kx:
-            done = ky if layer.one_run else ky * spec["kernel"][1] + tap + kx
-            weights = self.place.weights + done * packed
-            length = inner * (count if beside else 1)
-            begin = start + (tap + kx) * layer.step
-            self._add(Run(self.place.batch, row, begin, layer.stride, weights, length, who), sums)
-
-    def _add(self, run: Run, sums: Sums) -> None:
-        """Add the products of a run."""
-        from tvm.tirx.script import builder as T
-
-        together = self.layer.spec["together"]
-        found, group = cut(run.length, together), together * sum(self.block.lanes)
-        fenced = self.layer.spec["fenced"] and self._instructions(run, found) <= WRITTEN_OUT
-
-        def some(start: Any, groups: int, first: int, weights: Any) -> None:
-            fence(fenced, whole=True)
-            sums.add(run, start, groups, first, weights)
-
-        done = 0
-        for groups, count in found.loads(self._at_once):
-            with T.serial(0, count) as k:
-                first = done + k * groups
-                some(first * together, groups, 0, run.weights + first * group)
-            done += groups * count
-        if found.last:
-            behind = run.weights + found.whole * found.groups * group
-            some(found.last.start, found.last.groups, found.last.skipped, behind)
 
     def _instructions(self, run: Run, found: Cut) -> int:
         """About how many instructions multiply."""

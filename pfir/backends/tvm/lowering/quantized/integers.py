@@ -12,6 +12,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pfir.backends.tvm.kernels.direct.layer import Layer
+from pfir.backends.tvm.kernels.integers.block_sparse import pack_units
 from pfir.backends.tvm.kernels.integers.depthwise.packing import pack_depthwise
 from pfir.backends.tvm.kernels.integers.depthwise.products import products_by
 from pfir.backends.tvm.kernels.integers.packing import Border, joined, starts
@@ -28,16 +29,18 @@ from pfir.backends.tvm.lowering.values import Program, Value
 from pfir.backends.tvm.schedule.integers.choice import IntegerPlan, adds_in_16_bits, integer_plans
 from pfir.backends.tvm.schedule.integers.dot_blocks import stored as stored_type
 from pfir.backends.tvm.schedule.integers.routing import convolved
+from pfir.backends.tvm.schedule.integers.sparse_blocks import SparseBlocks
 from pfir.backends.tvm.schedule.integers.winograd import IntegerWinograd
-from pfir.backends.tvm.schedule.routing import CONVOLUTION, DEPTHWISE, axes_of
+from pfir.backends.tvm.schedule.routing import CONVOLUTION, DEPTHWISE, axes_of, is_product
 from pfir.backends.tvm.schedule.tiles import plain_tile
-from pfir.ir.costs.chains import LARGEST, WIDE, largest_chain
+from pfir.ir.costs.chains import WIDE, is_wide
 from pfir.ir.costs.tails import tail_of
+from pfir.ir.costs.zeros import zeros_of
 from pfir.ir.operators.windows import each_of, pads_of
 from pfir.target import INT8, Target
 from pfir.workload import Workload
 
-FAMILY = "conv_int8"
+FAMILY, SKIPPING = "conv_int8", "block_sparse_int8"
 
 _MOST = 127  # of weights, two of whose products 16 bits hold
 _WHOLE = 1e-3  # how far from whole steps a bias may be that is taken for such
@@ -125,7 +128,7 @@ def _workload(group: Group, layer: IntegerLayer, result: Form) -> Workload:
         found["pads"] = pads_of(node, shape_of(node.inputs[0])[2:], kept)[:axes]
         steps = {name: (steps[name][0],) * (2 - axes) + values for name, values in found.items()}
         sizes = [1] * (2 - axes) + sizes
-    return Workload(
+    work = Workload(
         CONVOLUTION,
         layer.data.form.shape,
         (batch, outputs, *sizes),
@@ -135,8 +138,10 @@ def _workload(group: Group, layer: IntegerLayer, result: Form) -> Workload:
         group=int(node.attrs.get("group", 1)),
         after=tail_of(group.nodes).kind,
         dtype=INT8,
-        kind=WIDE if largest_chain(layer.weight.reshape(*layer.weight.shape[:2], -1)).max() > LARGEST else "",
+        kind=WIDE if is_wide(layer.weight.reshape(*layer.weight.shape[:2], -1)) else "",
     )
+    zeros = zeros_of(layer.weight[:, :, 0, 0].T) if is_product(work) else None
+    return work if zeros is None else replace(work, zeros=zeros.name, rounds=zeros.rounds)
 
 
 def _line_up(group: Group, result: Form, image: Form) -> bool:
@@ -166,11 +171,16 @@ def _anchor(program: Program, workload: Workload, layer: IntegerLayer, result: F
         "by": _rounds_by(program.target),
         "fenced": program.target.arm64,
     }
+    sparse = isinstance(schedule, SparseBlocks)
+    attributes |= {"inputs": schedule.inputs} if sparse else {}
     sizes = Layer(KernelSpec(FAMILY, tuple(attributes.items()), (layer.data.form,), 1, (), out), schedule.tile)
-    packed = packed_for(schedule, layer.weight, sizes)
     begin = starts(layer.weight, layer.bias, layer.zero_point, Border(sizes.rows), Border(sizes.columns))
-    operands = [layer.data, program.constant(packed), program.constant(begin)]
-    return Anchor(FAMILY, attributes, operands, out, schedule.tile, layer.addend, layer.multiplier, result)
+    packed, *lists = (
+        pack_units(layer.weight[:, :, 0, 0], schedule) if sparse else (packed_for(schedule, layer.weight, sizes),)
+    )
+    operands = [layer.data, *(program.constant(array) for array in (packed, begin, *lists))]
+    family = SKIPPING if sparse else FAMILY
+    return Anchor(family, attributes, operands, out, schedule.tile, layer.addend, layer.multiplier, result)
 
 
 def _exact(program: Program, workload: Workload, layer: IntegerLayer) -> IntegerPlan:

@@ -1,4 +1,4 @@
-"""Which blocks of output channels an integer convolution is shared out in, and which instruction multiplies them."""
+"""Which kernel computes an integer convolution: the one that takes the fewest cycles by counted instructions."""
 
 from __future__ import annotations
 
@@ -7,43 +7,22 @@ from dataclasses import replace
 from functools import lru_cache
 from operator import itemgetter
 
-import numpy as np
-
-from pfir.backends.tvm.counts.integers.dot_blocks import conv_int8, of_block
+from pfir.backends.tvm.counts.integers.dot_blocks import conv_int8
 from pfir.backends.tvm.counts.integers.pair_blocks import conv_pairs
-from pfir.backends.tvm.counts.integers.walk import Walk, walk_of
-from pfir.backends.tvm.schedule.blocks import Block, Shape
-from pfir.backends.tvm.schedule.coverings import coverings
-from pfir.backends.tvm.schedule.integers.dot_blocks import (
-    DOT_VALUES,
-    MATRIX_VALUES,
-    SDOT,
-    SMMLA,
-    DotBlocks,
-    dot_of,
-    multiplies_matrices,
-    positions_together,
-)
+from pfir.backends.tvm.schedule.integers.dot_blocks import SDOT, DotBlocks, dot_of
+from pfir.backends.tvm.schedule.integers.dot_choice import priced_dots
 from pfir.backends.tvm.schedule.integers.pair_blocks import PAIR_VECTORS, PairBlocks, pairs_of
 from pfir.backends.tvm.schedule.integers.pair_choice import priced_pairs
+from pfir.backends.tvm.schedule.integers.sparse_blocks import SparseBlocks
+from pfir.backends.tvm.schedule.integers.sparse_choice import priced_units
 from pfir.backends.tvm.schedule.integers.winograd import IntegerWinograd
 from pfir.backends.tvm.schedule.integers.winograd_choice import priced_tiles
-from pfir.backends.tvm.schedule.tiles import by_lane
+from pfir.backends.tvm.schedule.product_choice import SPARSE_GAIN
 from pfir.target import Target
 from pfir.workload import Tail, Workload
 
-IntegerPlan = DotBlocks | PairBlocks | IntegerWinograd
+IntegerPlan = DotBlocks | PairBlocks | SparseBlocks | IntegerWinograd
 
-_ARM_SHAPES: tuple[Shape, ...] = tuple(
-    (lanes, 0) for lanes in ((4,), (8,), (16,), (8, 4), (16, 4), (16, 8), (16, 8, 4), (16, 16))
-)
-_X86_SHAPES: tuple[Shape, ...] = tuple(
-    (lanes, 0) for lanes in ((4,), (8,), (16,), (16, 8), (16, 16), (16, 16, 16), (16, 16, 16, 16))
-)
-# Registers that matrix products need beside sums and values: with fewer LLVM spills.
-_OTHERS_OF_MATRICES = 4
-_MOST_ROWS = 14
-_FEW = 4  # plans that are worth measuring
 _FEWEST = 4  # input values that a run has
 _MOST_JOINED = 16  # input channels of groups that are joined
 _AFTER = Tail(bias=True, operators=("Mul",))
@@ -90,48 +69,13 @@ def integer_plan(target: Target, workload: Workload) -> IntegerPlan:
 
 
 def integer_plans(target: Target, workload: Workload) -> Sequence[IntegerPlan]:
-    """A few plans, from the fewest cycles on: by pairs of products or Winograd's tiles where there are no dot
-    products."""
+    """A few plans, from the fewest cycles on: by pairs of products or Winograd's tiles where there are no dot products;
+    one that skips zeros comes first where it takes so much fewer that this is no error of the costs."""
+    priced: list[tuple[float, IntegerPlan]] = [
+        (cycles / SPARSE_GAIN, plan) for cycles, plan in priced_units(target, workload)
+    ]
     if dot_of(target):
-        return dot_plans(target, workload)
-    priced = [*priced_pairs(target, workload), *priced_tiles(target, workload)]
-    return [plan for _, plan in sorted(priced, key=itemgetter(0))]
-
-
-def dot_plans(target: Target, workload: Workload) -> list[DotBlocks]:
-    """A few plans, from the fewest cycles on."""
-    dots = [dot_of(target) or SDOT]
-    if multiplies_matrices(target) and workload.channels >= MATRIX_VALUES:
-        dots.append(SMMLA)
-    priced = [plan for dot in dots for plan in _priced(target, workload, dot)]
-    return [plan for _, plan in sorted(priced, key=itemgetter(0))][:_FEW]
-
-
-def _priced(target: Target, workload: Workload, dot: str) -> list[tuple[float, DotBlocks]]:
-    """Plans with an instruction and what they take, from the fewest cycles on."""
-    shapes = _ARM_SHAPES if by_lane(target) else _X86_SHAPES
-    walk = walk_of(workload, MATRIX_VALUES if dot == SMMLA else DOT_VALUES, positions=positions_together(dot))
-    ways = coverings(workload.out[1] // workload.group, shapes)
-    blocks = [Block(*shape, _rows(target, walk, shape)) for shape in shapes]
-    cycles = np.array([target.core.costs.cycles(of_block(target, walk, block, _AFTER)) for block in blocks])
-    prices = ways.prices(cycles)
-    order = np.argsort(prices, kind="stable")[:_FEW]
-    return [(float(prices[way]), _plan(target, blocks, ways.kinds(int(way)), dot)) for way in order]
-
-
-def _plan(target: Target, blocks: list[Block], kinds: list[tuple[int, int]], dot: str) -> DotBlocks:
-    chosen = tuple(Block(blocks[i].lanes, 0, blocks[i].rows, count) for i, count in kinds)
-    return DotBlocks(chosen, dot, target.threads)
-
-
-def _rows(target: Target, walk: Walk, shape: Shape) -> int:
-    """The most positions of which sums and values stay in registers, in tiles as equal as they come; pairs of them
-    where those are multiplied together."""
-    vectors = sum(-(-lanes // (target.core.vector_bytes // 4)) for lanes in shape[0])
-    if walk.positions > 1:
-        most = 2 * ((target.core.vector_registers - _OTHERS_OF_MATRICES) // (2 * vectors + 2))
+        priced += priced_dots(target, workload)
     else:
-        held = target.core.vector_registers - (2 if by_lane(target) else vectors + 2)
-        most = held // (vectors + (1 if by_lane(target) else 0))
-    most = min(_MOST_ROWS, most, walk.out)
-    return max(map(len, walk.axis.balanced(most, walk.positions)))
+        priced += [*priced_pairs(target, workload), *priced_tiles(target, workload)]
+    return [plan for _, plan in sorted(priced, key=itemgetter(0))]

@@ -47,9 +47,9 @@ def _priced(target: Target, workload: Workload, dot: str, together: int) -> list
     vectors = PAIR_VECTORS[dot]
     walk = walk_of(workload, together, vectors.chained)
     shapes = tuple(shape for shape in _SHAPES if all(vectors.takes(width, together) for width in shape[0]))
-    shapes = tuple(shape for shape in shapes if _most_rows(target, shape, together, vectors))
+    shapes = tuple(shape for shape in shapes if most_rows(target, shape, together, vectors))
     ways = coverings(workload.out[1] // workload.group, shapes)
-    blocks = [Block(*shape, _rows(target, walk, shape, vectors)) for shape in shapes]
+    blocks = [Block(*shape, rows_of_pairs(target, walk, shape, vectors)) for shape in shapes]
     after = Tail(bias=True, operators=("Mul",))
     prices = [target.core.costs.cycles(of_pair_block(target, walk, block, dot, after)) for block in blocks]
     found = ways.prices(np.array(prices))
@@ -62,13 +62,13 @@ def _plan(target: Target, blocks: list[Block], kinds: list[tuple[int, int]], dot
     return PairBlocks(chosen, dot, together, target.threads)
 
 
-def _rows(target: Target, walk: Walk, shape: Shape, vectors: PairVectors) -> int:
+def rows_of_pairs(target: Target, walk: Walk, shape: Shape, vectors: PairVectors) -> int:
     """The most positions of a tile, in tiles as equal as they come."""
-    most = min(_MOST_ROWS, _most_rows(target, shape, walk.together, vectors), walk.out)
+    most = min(_MOST_ROWS, most_rows(target, shape, walk.together, vectors), walk.out)
     return -(-walk.out // -(-walk.out // most))
 
 
-def _most_rows(target: Target, shape: Shape, together: int, vectors: PairVectors) -> int:
+def most_rows(target: Target, shape: Shape, together: int, vectors: PairVectors) -> int:
     """The most positions of which sums and values stay in registers, as LLVM's assembly shows: values that are repeated
     on Arm take a register for each of the groups that are chained, too."""
     held = sum(width * together // (2 * vectors.lanes_of(width, together)) for width in shape[0])

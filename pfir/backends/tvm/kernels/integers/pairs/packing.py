@@ -6,6 +6,8 @@ together, and C groups of them, of the last step perhaps fewer, are chained.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from pfir.backends.tvm.kernels.direct.layer import Layer
@@ -21,9 +23,22 @@ def packed_for(schedule: DotBlocks | PairBlocks, weight: np.ndarray, layer: Laye
     group, inner = layer.spec["group"], layer.runs[1]
     if layer.one_run:
         weight = weight.transpose(0, 3, 1, 2).reshape(len(weight), inner, -1, 1)
+    return packed_blocks(schedule, weight, group, inner)
+
+
+def packed_blocks(
+    schedule: DotBlocks | PairBlocks, weight: np.ndarray, group: int, inner: int, count: int | None = None
+) -> np.ndarray:
+    """`[G*O, I, KH, KW]` int8 -> flat, as the kernel of a schedule reads it.
+
+    Args:
+        inner: Input channels of a group in the image that is read.
+        count: Blocks, all of the schedule's first kind; None for as many as it says itself.
+    """
+    blocks = schedule.blocks if count is None else (replace(schedule.blocks[0], count=count),)
     if isinstance(schedule, DotBlocks):
-        return pack(weight, group, schedule.blocks, inner, schedule.together)
-    return pack_pairs(weight, group, schedule.blocks, inner, schedule.together, PAIR_VECTORS[schedule.dot])
+        return pack(weight, group, blocks, inner, schedule.together)
+    return pack_pairs(weight, group, blocks, inner, schedule.together, PAIR_VECTORS[schedule.dot])
 
 
 def pack_pairs(
