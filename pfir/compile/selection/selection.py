@@ -10,7 +10,7 @@ from pfir.compile.measuring.evaluator import Evaluator
 from pfir.compile.methods.pricing import Limits
 from pfir.compile.plan import Plan
 from pfir.compile.precision.layers import FLOATS, Precision
-from pfir.compile.precision.quantizing import Quantizing
+from pfir.compile.precision.quantizing import Quantizing, integer_bits
 from pfir.compile.replay import train_options
 from pfir.compile.run_context import Chosen, RunContext
 from pfir.compile.selection.comparing import Comparison, said
@@ -108,7 +108,8 @@ class Selection:
         tuning = self._tuning(plan.quantized_epochs, budget_s, chosen.fine_tuned.model)
         rest = (self.run.models.teacher, self.run.samples, tuning, self.run.progress, self.run.judge)
         with self.run.stages("train quantized"):
-            tuned = train_quantized(chosen.fine_tuned.model, how.way.weight_bits, *rest)
+            model = chosen.fine_tuned.model
+            tuned = train_quantized(model, integer_bits(model, how.way), *rest)
         joined = joined_curves(chosen.fine_tuned.curve, tuned.curve)
         notes = (*chosen.fine_tuned.notes, *tuned.notes)
         fine_tuned = replace(chosen.fine_tuned, model=tuned.model, curve=joined, notes=notes)

@@ -16,7 +16,8 @@ from pfir.passes.quantization.rounding.adam import Adam
 from pfir.passes.quantization.rounding.blocks.block_graph import BlockGraph, block_graph
 from pfir.passes.quantization.rounding.compensated import compensate
 from pfir.passes.quantization.rounding.flow import Arrays, Flow
-from pfir.passes.quantization.rounding.layers import Bits, QuantizedLayer, quantized_layers
+from pfir.passes.quantization.qdq.integer_layers import Bits
+from pfir.passes.quantization.rounding.layers import QuantizedLayer, quantized_layers
 from pfir.passes.quantization.rounding.segments import Segment, between, segments
 from pfir.passes.quantization.rounding.soft import Annealing, SoftWeights
 
