@@ -28,6 +28,7 @@ from pfir.passes.pruning.remove_dead_channels import RemoveDeadChannels
 from pfir.passes.quantization.placement import KERNELS
 from pfir.passes.quantization.quantize_uniform import QuantizeUniform
 from pfir.passes.simplification.simplify import Simplify
+from pfir.passes.sparsity.sparsify_weights import SparsifyWeights
 from pfir.passes.spec import format_pass, parse
 from pfir.recipe import read_recipe
 from pfir.run.trial import check_safe
@@ -68,6 +69,7 @@ class Prepared:
         is_compressed: Whether a pass in front gave up some of the function already.
         quantizer: What `--passes` quantizes the result by; None where it says nothing of it.
         coder: What `--passes` gives the result codebooks by, likewise.
+        sparsifier: What `--passes` lets zeros spread by while the result is trained, likewise.
     """
 
     models: RunModels
@@ -77,6 +79,19 @@ class Prepared:
     is_compressed: bool = False
     quantizer: QuantizeUniform | None = None
     coder: QuantizeCodebook | None = None
+    sparsifier: SparsifyWeights | None = None
+
+    @property
+    def few_bits(self) -> QuantizeUniform | QuantizeCodebook | None:
+        """What gives weights as many bits as a search chooses; None where their number is fixed."""
+        if self.quantizer is not None and self.quantizer.searches_bits:
+            return self.quantizer
+        return self.coder if self.coder is not None and self.coder.is_open else None
+
+    @property
+    def open(self) -> tuple[Pass, ...]:
+        """The passes that become methods of the search, what gives weights few bits the last of them."""
+        return (*self.searched, *([] if self.few_bits is None else [self.few_bits]))
 
 
 def prepare(request: Request, lanes: int) -> Prepared:
@@ -86,7 +101,7 @@ def prepare(request: Request, lanes: int) -> Prepared:
         FrontendError: The model cannot be used.
     """
     text = _passes_text(request)
-    first, searched = chosen_passes(text, lanes)
+    first, searched = chosen_passes(text, lanes, request.passes is None)
     model = load(request.model)
     check_safe(model)
     check_finite(model)
@@ -105,7 +120,8 @@ def prepare(request: Request, lanes: int) -> Prepared:
     texts = tuple(format_pass(p) for p in (*BASELINE, *first))
     is_compressed = any(p.compresses and format_pass(p) in start.provenance for p in first)
     models = RunModels(original=model, baseline=baseline, teacher=baseline, start=start)
-    return Prepared(models, _sha256(request.model), searched, texts, is_compressed, quantizer(text), coder(text))
+    last = (quantizer(text), coder(text), sparsifier(text))
+    return Prepared(models, _sha256(request.model), searched, texts, is_compressed, *last)
 
 
 def check_passes(request: Request, lanes: int) -> None:
@@ -115,13 +131,15 @@ def check_passes(request: Request, lanes: int) -> None:
         UsageError: They do, or see `chosen_passes`.
     """
     text = _passes_text(request)
-    chosen_passes(text, lanes)
+    chosen_passes(text, lanes, request.passes is None)
     if quantizer(text) is not None and request.precision in (FLOAT32.name, FLOAT16.name):
         raise UsageError(
             f"--passes names quantize-uniform, and --precision {request.precision} leaves no layer to it; drop one"
         )
     if coder(text) is not None and request.precision == INT8:
         raise UsageError("--passes names quantize-codebook, and --precision int8 leaves no layer to it; drop one")
+    if request.goals.size is None and request.recipe is None and _leaves_bits(text):
+        raise UsageError("--passes leaves bits to the search, and only a goal of size asks for fewer; add --size")
 
 
 def wanted_target(request: Request) -> Target:
@@ -146,13 +164,14 @@ def wanted_target(request: Request) -> Target:
     return with_arithmetic(target, arithmetic_named(floats))
 
 
-def chosen_passes(text: str | None, lanes: int) -> tuple[tuple[Pass, ...], tuple[Pass, ...]]:
+def chosen_passes(text: str | None, lanes: int, is_recipe: bool = False) -> tuple[tuple[Pass, ...], tuple[Pass, ...]]:
     """What is done before the search, and the passes that it completes: pfir's own choice, or that of `--passes`.
 
     prune-channels is among the latter even where its fields are fixed: what it removes is made up for by the others.
 
     Args:
         lanes: Values in a vector register: what widths are multiples of, unless the text says otherwise.
+        is_recipe: Whether a recipe says the text: what a search completed stands in its order there, all fields named.
 
     Raises:
         UsageError: The text is no list of passes, one stands behind prune-channels that leaves the search nothing to
@@ -162,10 +181,12 @@ def chosen_passes(text: str | None, lanes: int) -> tuple[tuple[Pass, ...], tuple
     default = PruneChannels(criterion=CRITERION, reconstruct=True, align=lanes)
     if text is None:
         return (RemoveDeadChannels(),), (default,)
-    passes = tuple(p for p in parse(text) if not isinstance(p, LAST))
+    sparsifier(text)
+    passes = tuple(p for p in parse(text) if not isinstance(p, LAST) and not _is_gradual(p))
     first = next((i for i, p in enumerate(passes) if p.is_open or isinstance(p, PruneChannels)), len(passes))
     searched = passes[first:]
-    _check_order(searched)
+    if not is_recipe:
+        _check_order(searched)
     return passes[:first], tuple(_in_compile(p, text, lanes) for p in searched)
 
 
@@ -178,7 +199,7 @@ def quantizer(text: str | None) -> QuantizeUniform | None:
     found = _last_pass(text)
     if not text or not isinstance(found, QuantizeUniform):
         return None
-    if found.is_open:
+    if found.float_layers is None:
         raise UsageError("--passes: quantize-uniform needs a number of float_layers; --precision int8 chooses them")
     return found if "pairs=" in text else replace(found, pairs=KERNELS)
 
@@ -191,6 +212,33 @@ def coder(text: str | None) -> QuantizeCodebook | None:
     """
     found = _last_pass(text)
     return found if isinstance(found, QuantizeCodebook) else None
+
+
+def sparsifier(text: str | None) -> SparsifyWeights | None:
+    """The pass of `--passes` whose zeros spread while the result is trained.
+
+    Raises:
+        UsageError: It stands there twice, in front of others than what gives weights few bits, or says no sparsity.
+    """
+    passes = [p for p in parse(text) if not isinstance(p, LAST)] if text else []
+    found = [p for p in passes if _is_gradual(p)]
+    if not found:
+        return None
+    if len(found) > 1 or passes[-1] is not found[0]:
+        raise UsageError("--passes: sparsify-weights{gradual=true} comes once, behind what else changes weights")
+    if found[0].is_open:
+        raise UsageError("--passes: sparsify-weights{gradual=true} needs its sparsity; no search trains candidates")
+    return found[0] if isinstance(found[0], SparsifyWeights) else None
+
+
+def _is_gradual(each: Pass) -> bool:
+    return isinstance(each, SparsifyWeights) and each.gradual
+
+
+def _leaves_bits(text: str | None) -> bool:
+    """Whether the last pass leaves the bits of weights to the search."""
+    found = _last_pass(text)
+    return found is not None and found.is_open
 
 
 def _last_pass(text: str | None) -> Pass | None:

@@ -15,7 +15,7 @@ MAGIC = b"\x89pfir\r\n\x1a"
 ALL, BITMAP, GAPS = "all", "bitmap", "gaps"
 """Which elements are kept: all, or those that are not zero, at the places that a bit or a gap each tells."""
 PLAIN, PLANES, HALF, SMALL, PALETTE = "plain", "planes", "half", "small", "palette"
-"""How they are kept: as they are, byte by byte, as float16, as int8, or as indices of a palette; or by the two below."""
+"""How they are kept: as they are, byte by byte, as float16, as int8, as indices of a palette, or one of these two."""
 INTEGERS = {f"integers{bits}": bits for bits in range(2, 8)}
 """Bytes that are signed integers of so few bits, in a stream of their own: one table of frequencies suits them all."""
 DIGITS = {f"digits{bits}": bits for bits in (3, 5, 6, 7)}

@@ -14,6 +14,7 @@ from pfir.ir.windows import Windows
 from pfir.passes.pruning.consumer_matrix import ConsumerMatrix
 from pfir.passes.quantization.qdq.integer_layers import Bits, IntegerLayer, bits_of, integer_layers, largest_integer
 
+
 @dataclass(frozen=True, eq=False)
 class QuantizedLayer:
     """A layer of a quantized model beside its float counterpart.
