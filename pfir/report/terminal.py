@@ -58,6 +58,7 @@ def lines(report: Mapping, folder: str) -> list[str]:
 def _precision(report: Mapping) -> list[str]:
     """What the result computes in, what its weights are kept as, and what each way would have given alone."""
     told = {"computes in": wording.computed_in(report), "weights": wording.kept(report)}
+    told["weights take"] = wording.shrunk(report)
     return [*(f"{name}: {found}" for name, found in told.items() if found), *wording.alone(report)]
 
 

@@ -4,7 +4,8 @@ import pytest
 
 from pfir.measurement import MEASURED, Measurement
 from pfir.report import Verification, build, last_line, page, wording
-from pfir.report.record import Alone, Files, LayerWeight, Weights
+from pfir.report.record import Alone
+from pfir.report.weights import Files, LayerWeight, Weights
 from tests.test_report.sample import finished
 
 SPEED = "about 2.5x faster (estimate, ±25 %)"
