@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pfir.compile.calibration.samples import open_samples
 from pfir.compile.measuring.evaluator import Evaluator
+from pfir.compile.methods.asked import quantizer
 from pfir.compile.methods.passes import whole_cost
 from pfir.compile.methods.pricing import Limits, Pricing
 from pfir.compile.methods.reach import Reach
@@ -15,7 +16,7 @@ from pfir.compile.precision.compositions import smallest_sizes
 from pfir.compile.precision.layers import FLOATS, INTEGERS, Precision
 from pfir.compile.precision.split import Prices, cheapest
 from pfir.compile.preflight import Checked
-from pfir.compile.prepare import Prepared, RunModels, fixed, prepare, quantizer
+from pfir.compile.prepare import Prepared, RunModels, fixed, prepare
 from pfir.compile.replay import check_recipe
 from pfir.compile.request import AUTO_PRECISION, Request
 from pfir.compile.selection.composing import is_to_be_composed

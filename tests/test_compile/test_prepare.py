@@ -5,17 +5,8 @@ import numpy as np
 import pytest
 
 from pfir.backends import open_backend
-from pfir.compile.prepare import (
-    CRITERION,
-    check_passes,
-    chosen_passes,
-    coder,
-    fixed,
-    give_biases,
-    prepare,
-    quantizer,
-    sparsifier,
-)
+from pfir.compile.methods.asked import CRITERION, chosen_passes, coder, quantizer, sparsifier
+from pfir.compile.prepare import check_passes, fixed, give_biases, prepare
 from pfir.compile.request import Goals
 from pfir.errors import FrontendError, UsageError
 from pfir.passes.codebook.quantize_codebook import QuantizeCodebook

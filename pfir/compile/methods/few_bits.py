@@ -156,7 +156,7 @@ class FewBits(Method):
         return tuple({self._named(AVERAGE_BITS): bits} for bits in STARTS)
 
     def ranked(self, data: Dataset, deadline: Deadline = NEVER) -> FewBits:
-        """The method with what the outputs lose on samples; as it is where there is no time for that."""
+        """The method with what the outputs lose on samples, or where there is no time for that, what weights do."""
         model = _with_shapes(self.model)
         guarded = deadline.guard(lambda m, names: activations(m, names, data, BATCH))
         layers = layers_of(model)
@@ -166,7 +166,7 @@ class FewBits(Method):
             usual = usual_bits(self.searched.choices, START)
             return replace(self, losses=layer_losses(given, usual, OutputError(model, guarded)))
         except OutOfTime:
-            return self
+            return replace(self, losses=self._of_weights(model, layers))
 
     def priced(self, sizing: Sizing) -> FewBits:
         return replace(self, stored_bits=INTEGER_BITS if sizing.precision.integers else FLOAT_BITS, _known={})

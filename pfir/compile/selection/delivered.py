@@ -47,8 +47,9 @@ class Delivered:
             return coded(model, quick, self.run.samples, self.run.request.seed)[0]
         if self.quantizing is None or not self.precision.integers:
             return model
-        quantizing = self.quantizing if given is None else replace(self.quantizing, ways=(given,))
-        return quantizing.first(model, self.precision).model
+        way = self.quantizing.ways[0] if given is None else given
+        quick = replace(way, equalize=False, bias_correction=False, rounding="nearest")
+        return replace(self.quantizing, ways=(quick,)).first(model, self.precision).model
 
     def _with_zeros(self, model: Model) -> Model:
         if self.sparsifier is None:

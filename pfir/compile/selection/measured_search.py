@@ -16,6 +16,8 @@ from pfir.errors import Infeasible
 ROUNDS = 3
 """Searches at most, each with a tighter limit, when a device measures less speed-up than the estimate promised."""
 MARGIN = 0.98
+MOST_PACKED = 8
+"""Fitted candidates that are packed at most, to see whether they keep a goal of size."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,15 @@ def measured_search(selection: Selection, search_context: SearchContext) -> tupl
     Where none confirms it, the one that came nearest is delivered, and a note says so.
     """
     run = selection.run
-    goal = selection.size_goal
+    goal, left = selection.size_goal, iter(range(MOST_PACKED))
     nearest = _small_enough(search_context, goal, min(_attempts(selection, search_context), key=_beyond))
     allowed = max(nearest.excess, 1.0)
     notes = () if nearest.excess <= 1 else (_missed(nearest),)
 
     def keeps(candidate: Found) -> bool:
-        return selection.excess(candidate) <= allowed and (goal is None or goal.keeps(candidate))
+        if selection.excess(candidate) > allowed:
+            return False
+        return goal is None or (next(left, None) is not None and goal.keeps(candidate))
 
     with run.stages("fit layers"):
         how = selection.how(selection.workspace.journal(fitted=True), run.plan.fitting_ends(selection.elapsed_s))
