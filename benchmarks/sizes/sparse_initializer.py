@@ -2,8 +2,8 @@
 
     PFIR_SHARED=.. python -m benchmarks.sizes.sparse_initializer [--python OTHER_PYTHON].. [MODEL]..
 
-For each model at 75 and 90 % zeros by magnitude: bytes of model.onnx as it is and by `store-sparse`, of both packed, and
-for the ONNX Runtime of each interpreter whether it gives the same answers to the bit.
+For each model at 75 and 90 % zeros by magnitude: bytes of model.onnx as it is and by `store-sparse`, of both packed,
+and for the ONNX Runtime of each interpreter whether it gives the same answers to the bit.
 """
 
 from __future__ import annotations
