@@ -29,7 +29,8 @@ from pfir.measurement import speedup
 from pfir.packing.packing import pack_model
 from pfir.recipe import CODEBOOKS, QUANTIZED, RECIPE, WEIGHTS, ZEROS, Recipe, pack_weights, sha256
 from pfir.report import html, record, wording
-from pfir.report.record import Files, Kept, LayerWeight, Library, RunRecord, Side, Verification, Weights, Width
+from pfir.report.record import Kept, Library, RunRecord, Side, Verification, Width
+from pfir.report.weights import Files, LayerWeight, Weights
 from pfir.run.trial import refusal
 
 MODEL = "model.onnx"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pfir.compile.calibration.samples import open_samples
 from pfir.compile.measuring.evaluator import Evaluator
+from pfir.compile.methods.asked import quantizer
 from pfir.compile.methods.passes import whole_cost
 from pfir.compile.methods.pricing import Limits, Pricing
 from pfir.compile.methods.reach import Reach
@@ -15,7 +16,7 @@ from pfir.compile.precision.compositions import smallest_sizes
 from pfir.compile.precision.layers import FLOATS, INTEGERS, Precision
 from pfir.compile.precision.split import Prices, cheapest
 from pfir.compile.preflight import Checked
-from pfir.compile.prepare import Prepared, RunModels, fixed, prepare, quantizer
+from pfir.compile.prepare import Prepared, RunModels, fixed, prepare
 from pfir.compile.replay import check_recipe
 from pfir.compile.request import AUTO_PRECISION, Request
 from pfir.compile.selection.composing import is_to_be_composed
@@ -23,6 +24,7 @@ from pfir.compile.selection.search_context import method_for, sizing_for
 from pfir.compile.stages import Stages
 from pfir.errors import FrontendError
 from pfir.ir.costs.model_cost import Cost, model_cost
+from pfir.passes.base import Pass
 from pfir.report import wording
 from pfir.target import FLOAT16, FLOAT32, INT8
 
@@ -52,7 +54,7 @@ def dry_run(request: Request, checked: Checked, stages: Stages) -> Outcome:
 def _without_search(request: Request, prepared: Prepared) -> str | None:
     if request.recipe is not None and not request.retrain:
         return f"plan: {request.recipe} is replayed: the channels and the weights that it names"
-    return None if prepared.searched else f"{plan(request).text()}; --passes prunes nothing"
+    return None if prepared.open else f"{plan(request).text()}; --passes prunes nothing"
 
 
 def _ranges(request: Request, checked: Checked, prepared: Prepared) -> Outcome:
@@ -61,7 +63,7 @@ def _ranges(request: Request, checked: Checked, prepared: Prepared) -> Outcome:
     prices = Prices(models.start, sizing_for(request, evaluator), estimator)
     precision = _farthest(request, prices)
     sizing = sizing_for(request, evaluator, precision)
-    methods = tuple(method_for(each.opened(), models.start, request, sizing, None) for each in prepared.searched)
+    methods = tuple(method_for(each, models.start, request, sizing, None) for each in _opened(prepared))
     pricing = Pricing(methods, whole_cost(methods, models.start, sizing), estimator)
     baseline_s = evaluator.original_latency(models.baseline).seconds
     ends = tuple(_end(pricing, baseline_s, costly_first) for costly_first in (False, True))
@@ -71,6 +73,11 @@ def _ranges(request: Request, checked: Checked, prepared: Prepared) -> Outcome:
         _check(ends, limits)
     said = (*(method.summary for method in methods), *_of_eight_bits(precision, prices, baseline_s, cost))
     return _told(request, cost, said, ends, core, times)
+
+
+def _opened(prepared: Prepared) -> tuple[Pass, ...]:
+    """The passes of the search with all that one may choose, but for bits of weights that are fixed."""
+    return (*(each.opened() for each in prepared.searched), *prepared.open[len(prepared.searched) :])
 
 
 def _farthest(request: Request, prices: Prices) -> Precision:

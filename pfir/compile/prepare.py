@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import onnx_graphsurgeon as gs
 
 from pfir.backends import known_backend
 from pfir.compile.calibration.early_samples import EarlySamples
+from pfir.compile.methods.asked import chosen_passes, coder, leaves_bits, quantizer, sparsifier
 from pfir.compile.request import AUTO_PRECISION, Request
 from pfir.errors import UsageError
 from pfir.frontends import load
@@ -23,20 +24,15 @@ from pfir.passes.base import Context, Pass
 from pfir.passes.batch_norm.fold import FoldBatchNorm
 from pfir.passes.codebook.quantize_codebook import QuantizeCodebook
 from pfir.passes.pipeline import run
-from pfir.passes.pruning.prune_channels import PruneChannels
-from pfir.passes.pruning.remove_dead_channels import RemoveDeadChannels
-from pfir.passes.quantization.placement import KERNELS
 from pfir.passes.quantization.quantize_uniform import QuantizeUniform
 from pfir.passes.simplification.simplify import Simplify
-from pfir.passes.spec import format_pass, parse
+from pfir.passes.sparsity.sparsify_weights import SparsifyWeights
+from pfir.passes.spec import format_pass
 from pfir.recipe import read_recipe
 from pfir.run.trial import check_safe
 from pfir.target import FLOAT16, FLOAT32, INT8, Target, arithmetic_named, has_float16, parse_target, with_arithmetic
 
 BASELINE = (Simplify(), FoldBatchNorm())
-CRITERION = "reconstruction"
-LAST = (QuantizeUniform, QuantizeCodebook)
-"""What gives weights few bits, once channels are chosen and trained."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +64,7 @@ class Prepared:
         is_compressed: Whether a pass in front gave up some of the function already.
         quantizer: What `--passes` quantizes the result by; None where it says nothing of it.
         coder: What `--passes` gives the result codebooks by, likewise.
+        sparsifier: What `--passes` lets zeros spread by while the result is trained, likewise.
     """
 
     models: RunModels
@@ -77,6 +74,19 @@ class Prepared:
     is_compressed: bool = False
     quantizer: QuantizeUniform | None = None
     coder: QuantizeCodebook | None = None
+    sparsifier: SparsifyWeights | None = None
+
+    @property
+    def few_bits(self) -> QuantizeUniform | QuantizeCodebook | None:
+        """What gives weights as many bits as a search chooses; None where their number is fixed."""
+        if self.quantizer is not None and self.quantizer.searches_bits:
+            return self.quantizer
+        return self.coder if self.coder is not None and self.coder.is_open else None
+
+    @property
+    def open(self) -> tuple[Pass, ...]:
+        """The passes that become methods of the search, what gives weights few bits the last of them."""
+        return (*self.searched, *([] if self.few_bits is None else [self.few_bits]))
 
 
 def prepare(request: Request, lanes: int) -> Prepared:
@@ -86,7 +96,7 @@ def prepare(request: Request, lanes: int) -> Prepared:
         FrontendError: The model cannot be used.
     """
     text = _passes_text(request)
-    first, searched = chosen_passes(text, lanes)
+    first, searched = chosen_passes(text, lanes, request.passes is None)
     model = load(request.model)
     check_safe(model)
     check_finite(model)
@@ -105,7 +115,8 @@ def prepare(request: Request, lanes: int) -> Prepared:
     texts = tuple(format_pass(p) for p in (*BASELINE, *first))
     is_compressed = any(p.compresses and format_pass(p) in start.provenance for p in first)
     models = RunModels(original=model, baseline=baseline, teacher=baseline, start=start)
-    return Prepared(models, _sha256(request.model), searched, texts, is_compressed, quantizer(text), coder(text))
+    last = (quantizer(text), coder(text), sparsifier(text))
+    return Prepared(models, _sha256(request.model), searched, texts, is_compressed, *last)
 
 
 def check_passes(request: Request, lanes: int) -> None:
@@ -115,13 +126,15 @@ def check_passes(request: Request, lanes: int) -> None:
         UsageError: They do, or see `chosen_passes`.
     """
     text = _passes_text(request)
-    chosen_passes(text, lanes)
+    chosen_passes(text, lanes, request.passes is None)
     if quantizer(text) is not None and request.precision in (FLOAT32.name, FLOAT16.name):
         raise UsageError(
             f"--passes names quantize-uniform, and --precision {request.precision} leaves no layer to it; drop one"
         )
     if coder(text) is not None and request.precision == INT8:
         raise UsageError("--passes names quantize-codebook, and --precision int8 leaves no layer to it; drop one")
+    if request.goals.size is None and request.recipe is None and leaves_bits(text):
+        raise UsageError("--passes leaves bits to the search, and only a goal of size asks for fewer; add --size")
 
 
 def wanted_target(request: Request) -> Target:
@@ -144,101 +157,6 @@ def wanted_target(request: Request) -> Target:
             f"--precision float16, or a recipe made with it, is for --backend tvm; {request.backend} has float32 only"
         )
     return with_arithmetic(target, arithmetic_named(floats))
-
-
-def chosen_passes(text: str | None, lanes: int) -> tuple[tuple[Pass, ...], tuple[Pass, ...]]:
-    """What is done before the search, and the passes that it completes: pfir's own choice, or that of `--passes`.
-
-    prune-channels is among the latter even where its fields are fixed: what it removes is made up for by the others.
-
-    Args:
-        lanes: Values in a vector register: what widths are multiples of, unless the text says otherwise.
-
-    Raises:
-        UsageError: The text is no list of passes, one stands behind prune-channels that leaves the search nothing to
-            choose, one in front that does, or prune-channels has a schedule; or see `quantizer`.
-    """
-    quantizer(text)
-    default = PruneChannels(criterion=CRITERION, reconstruct=True, align=lanes)
-    if text is None:
-        return (RemoveDeadChannels(),), (default,)
-    passes = tuple(p for p in parse(text) if not isinstance(p, LAST))
-    first = next((i for i, p in enumerate(passes) if p.is_open or isinstance(p, PruneChannels)), len(passes))
-    searched = passes[first:]
-    _check_order(searched)
-    return passes[:first], tuple(_in_compile(p, text, lanes) for p in searched)
-
-
-def quantizer(text: str | None) -> QuantizeUniform | None:
-    """The pass of `--passes` that quantizes the result, once its channels are chosen and trained.
-
-    Raises:
-        UsageError: See `_last_pass`; or it leaves its float_layers to a search.
-    """
-    found = _last_pass(text)
-    if not text or not isinstance(found, QuantizeUniform):
-        return None
-    if found.is_open:
-        raise UsageError("--passes: quantize-uniform needs a number of float_layers; --precision int8 chooses them")
-    return found if "pairs=" in text else replace(found, pairs=KERNELS)
-
-
-def coder(text: str | None) -> QuantizeCodebook | None:
-    """The pass of `--passes` that gives the result codebooks, likewise.
-
-    Raises:
-        UsageError: See `_last_pass`.
-    """
-    found = _last_pass(text)
-    return found if isinstance(found, QuantizeCodebook) else None
-
-
-def _last_pass(text: str | None) -> Pass | None:
-    """The pass of `--passes` that gives the result's weights few bits; None where it names none.
-
-    Raises:
-        UsageError: It stands there twice or not last.
-    """
-    passes = parse(text) if text else ()
-    found = [p for p in passes if isinstance(p, LAST)]
-    if found and (passes[-1] != found[0] or len(found) > 1):
-        raise UsageError(f"--passes: {found[0].name} comes once, as the last pass: what is quantized is the result")
-    return found[0] if found else None
-
-
-def _check_order(searched: tuple[Pass, ...]) -> None:
-    """Return only if the passes can be searched together, in this order.
-
-    Raises:
-        UsageError: They cannot.
-    """
-    pruning = [i for i, p in enumerate(searched) if isinstance(p, PruneChannels)]
-    if len(pruning) > 1:
-        raise UsageError(f"--passes: prune-channels stands there {len(pruning)} times; it comes once, as the last pass")
-    if pruning and pruning[0] > 0:
-        raise UsageError(
-            f"--passes: {searched[0].name} in front of prune-channels leaves its fields to the search; "
-            "name them, or put it last"
-        )
-    if fixed := [p.name for p in searched[1:] if not p.is_open]:
-        raise UsageError(
-            f"--passes: {fixed[0]} stands behind {searched[0].name}, which is the last pass unless others leave fields "
-            f"to the search; put {fixed[0]} in front"
-        )
-
-
-def _in_compile(each: Pass, text: str, lanes: int) -> Pass:
-    """The pass as `pfir compile` uses it: prune-channels with what it leaves unsaid, chosen for compile."""
-    if not isinstance(each, PruneChannels):
-        return each
-    if each.steps > 1 or each.group_wise:
-        raise UsageError("--passes: steps and group_wise are for pfir opt; compile removes channels at once")
-    if each.within_heads:
-        raise UsageError("--passes: within_heads is for pfir opt; compile removes whole heads")
-    named = replace(each, reconstruct=True)
-    if "criterion=" not in text:
-        named = replace(named, criterion=CRITERION)
-    return named if "align=" in text else replace(named, align=lanes)
 
 
 def _passes_text(request: Request) -> str | None:

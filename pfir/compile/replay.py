@@ -25,8 +25,8 @@ from pfir.compile.training.fine_tuning import GIVEN, TIMED, FineTuned
 from pfir.compile.training.options import TrainOptions, parse_train
 from pfir.compile.versions import versions
 from pfir.errors import UsageError
-from pfir.passes.base import Pass
 from pfir.passes.codebook.quantize_codebook import QuantizeCodebook
+from pfir.passes.sparsity.sparsify_weights import SparsifyWeights
 from pfir.passes.spec import parse
 from pfir.recipe import CODEBOOKS, QUANTIZED, ZEROS, Recipe, read_recipe, read_weights
 from pfir.report import wording
@@ -92,10 +92,11 @@ def recipe_quantization(request: Request) -> Quantization | None:
     return _quantization(read_recipe(request.recipe))
 
 
-def recipe_zeros(request: Request) -> Pass | None:
+def recipe_zeros(request: Request) -> SparsifyWeights | None:
     """The pass that made the recipe's weights zero; None where none did."""
     text = read_recipe(request.recipe).parts.get(ZEROS)
-    return parse(str(text))[0] if text else None
+    found = parse(str(text))[0] if text else None
+    return found if isinstance(found, SparsifyWeights) else None
 
 
 def recipe_choices(prepared: Prepared, request: Request, methods: Sequence[Method]) -> tuple[Choice, ...]:

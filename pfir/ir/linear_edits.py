@@ -130,7 +130,8 @@ class EditableLayer:
         return True
 
     def _set_weight(self, weight: np.ndarray) -> None:
-        tensor = self.layer.weight
+        """Replace the weight; zeros that were scaled by negative numbers are 0.0, which packed files leave out."""
+        tensor, weight = self.layer.weight, weight + weight.dtype.type(0)
         if self._is_shared(tensor):
             self.node.inputs[self.layer.place] = gs.Constant(self.names.fresh(f"{tensor.name}_folded"), weight)
         else:

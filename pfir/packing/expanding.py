@@ -8,7 +8,23 @@ from collections.abc import Mapping
 import numpy as np
 
 from pfir.errors import FrontendError
-from pfir.packing.layout import ALL, BITMAP, GAPS, HALF, INDICES, PALETTE, PLAIN, PLANES, SKIP, SMALL, Directory, Entry
+from pfir.packing.digits import joined
+from pfir.packing.layout import (
+    ALL,
+    BITMAP,
+    DIGITS,
+    GAPS,
+    HALF,
+    INDICES,
+    INTEGERS,
+    PALETTE,
+    PLAIN,
+    PLANES,
+    SKIP,
+    SMALL,
+    Directory,
+    Entry,
+)
 
 
 class Expander:
@@ -56,6 +72,10 @@ class Expander:
             return self._interleaved(HALF, 2).view("<f2").astype("<f4").view("<u4")
         if entry.values == SMALL:
             return self._stream(SMALL).view("<i1").astype("<f4").view("<u4")
+        if entry.values in INTEGERS:
+            return self._stream(entry.values)
+        if entry.values in DIGITS:
+            return joined(self._stream(entry.values), DIGITS[entry.values])
         return self._stream(INDICES)
 
     def _interleaved(self, name: str, width: int) -> np.ndarray:

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from pfir.packing import codecs
+from pfir.packing.digits import digits
 from pfir.packing.layout import (
     ALL,
     BITMAP,
+    DIGITS,
     GAPS,
     HALF,
     INDICES,
+    INTEGERS,
     MOST_ENTRIES,
     PALETTE,
     PLAIN,
@@ -28,6 +31,7 @@ from pfir.packing.layout import (
 _WORTH_PLACES = 1 / 16
 """Share of zeros from which on it is tried to leave them out."""
 _LOOKED_AT = 4096
+_MOST_DIGITS = 1 << 26
 
 _Parts = Mapping[str, bytes]
 
@@ -63,6 +67,9 @@ def _forms(elements: np.ndarray) -> Iterator[Kept]:
     count, width = len(elements), elements.itemsize
     for values, palette, parts in _values(elements):
         yield Kept(Entry(count, width, ALL, values, count, palette), parts)
+    for name, bits in DIGITS.items():
+        if width == 1 and count % bits == 0 and count <= _MOST_DIGITS:
+            yield Kept(Entry(count, width, ALL, name, count), {name: digits(elements, bits).tobytes()})
     there = elements != 0
     number = int(np.count_nonzero(there))
     if count - number < _WORTH_PLACES * count:
@@ -81,7 +88,8 @@ def _size(parts: _Parts) -> int:
 def _values(elements: np.ndarray) -> Iterator[tuple[str, int, _Parts]]:
     """Each form of values that can hold these: its name, the entries of its palette, and its parts."""
     width = elements.itemsize
-    yield PLAIN, 0, {f"{PLAIN}{width}": elements.tobytes()}
+    plain = _of_few_bits(elements) or f"{PLAIN}{width}"
+    yield plain if plain in INTEGERS else PLAIN, 0, {plain: elements.tobytes()}
     if width > 1:
         yield PLANES, 0, _planes(f"{PLANES}{width}", elements)
     if width == 4 and (half := _exactly(elements, "<f2")) is not None:
@@ -91,6 +99,15 @@ def _values(elements: np.ndarray) -> Iterator[tuple[str, int, _Parts]]:
     if (found := _palette(elements)) is not None:
         entries, indices = found
         yield PALETTE, len(entries), {f"{PALETTE}{width}": entries.tobytes(), INDICES: indices.tobytes()}
+
+
+def _of_few_bits(elements: np.ndarray) -> str | None:
+    """The name of the integers of the fewest bits that these bytes are; None of others."""
+    if elements.itemsize > 1 or not elements.size:
+        return None
+    signed = elements.view(np.int8)
+    most = max(int(signed.max()), -int(signed.min()) - 1)
+    return next((name for name, bits in INTEGERS.items() if most < 1 << (bits - 1)), None)
 
 
 def _planes(name: str, elements: np.ndarray) -> dict[str, bytes]:

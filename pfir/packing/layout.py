@@ -15,14 +15,18 @@ MAGIC = b"\x89pfir\r\n\x1a"
 ALL, BITMAP, GAPS = "all", "bitmap", "gaps"
 """Which elements are kept: all, or those that are not zero, at the places that a bit or a gap each tells."""
 PLAIN, PLANES, HALF, SMALL, PALETTE = "plain", "planes", "half", "small", "palette"
-"""How they are kept: as they are, byte by byte, as float16, as int8, or as indices of a palette."""
+"""How they are kept: as they are, byte by byte, as float16, as int8, as indices of a palette, or one of these two."""
+INTEGERS = {f"integers{bits}": bits for bits in range(2, 8)}
+"""Bytes that are signed integers of so few bits, in a stream of their own: one table of frequencies suits them all."""
+DIGITS = {f"digits{bits}": bits for bits in (3, 5, 6, 7)}
+"""Bytes that are a stream of numbers of so many bits, the lowest first, as codebooks pack places: a byte for each."""
 INDICES, REST = "indices", "rest"
-SYMBOLS = frozenset((INDICES, SMALL, BITMAP, f"{PLAIN}1"))
+SYMBOLS = frozenset((INDICES, SMALL, BITMAP, f"{PLAIN}1", *INTEGERS, *DIGITS))
 """Streams of small integers, for which rANS is tried: bytes of floats have one plane in four that compresses at all."""
 _PLACE_BYTES = 16
 WIDTHS = (1, 2, 4, 8)
 MOST_BYTES = 1 << 32
-"""Of all files of a packed model."""
+"""Of all files of a packed model, and of all its streams."""
 MOST_ENTRIES = 256
 """Of a palette: an index is a byte."""
 SKIP = 255
@@ -37,7 +41,7 @@ class Entry:
         count: Elements.
         width: Bytes of one.
         places: Which of them are kept: ALL, BITMAP or GAPS.
-        values: How those are kept: PLAIN, PLANES, HALF, SMALL or PALETTE.
+        values: How those are kept: PLAIN, PLANES, HALF, SMALL, PALETTE, or one of INTEGERS or DIGITS.
         kept: How many are kept.
         palette: Entries of the palette; 0 where there is none.
         gaps: Bytes that tell gaps.
@@ -67,6 +71,8 @@ class Entry:
             HALF: {f"{HALF}.{plane}": self.kept for plane in range(2)},
             SMALL: {SMALL: self.kept},
             PALETTE: {f"{PALETTE}{width}": self.palette * width, INDICES: self.kept},
+            **{name: {name: self.kept} for name in INTEGERS},
+            **{name: {name: 8 * self.kept // bits} for name, bits in DIGITS.items()},
         }[self.values]
         of_places = {ALL: {}, BITMAP: {BITMAP: (self.count + 7) // 8}, GAPS: {GAPS: self.gaps}}[self.places]
         return {**of_values, **of_places}
@@ -79,7 +85,9 @@ class Entry:
         """
         whole = min(self.count, self.kept, self.palette, self.gaps, self.skipped) >= 0
         known = self.width in WIDTHS and self.places in (ALL, BITMAP, GAPS)
-        known &= self.values in (PLAIN, PLANES, PALETTE) or (self.values in (HALF, SMALL) and self.width == 4)
+        wide = {4} if self.values in (HALF, SMALL) else {1} if self.values in (*INTEGERS, *DIGITS) else set(WIDTHS)
+        known &= self.values in (PLAIN, PLANES, HALF, SMALL, PALETTE, *INTEGERS, *DIGITS) and self.width in wide
+        known &= self.values not in DIGITS or (self.places == ALL and self.kept % DIGITS[self.values] == 0)
         fits = self.kept <= self.count and (self.places != ALL or self.kept == self.count)
         fits &= self.size_bytes <= LARGEST_TENSOR_BYTES and self.gaps <= self.kept + self.count // SKIP
         fits &= self.places != GAPS or few_enough(self.kept, self.size_bytes)
@@ -203,8 +211,11 @@ def _check_whole(directory: Directory) -> None:
     if len({f.name for f in directory.files}) < len(directory.files):
         raise _wrong("two files of one name")
     names = [s.name for s in directory.streams]
-    if sorted(names) != sorted(directory.sizes()) or any(s.packed_bytes < 0 for s in directory.streams):
+    sizes = directory.sizes()
+    if sorted(names) != sorted(sizes) or any(s.packed_bytes < 0 for s in directory.streams):
         raise _wrong("other streams than its tensors need")
+    if sum(sizes.values()) > MOST_BYTES:
+        raise _wrong("more than 4 GiB of streams")
 
 
 def _wrong(found: str) -> FrontendError:

@@ -12,7 +12,8 @@ from pfir.packing import codecs
 from pfir.packing.expanding import Expander
 from pfir.packing.layout import MAGIC, REST, Directory, PackedFile, parse
 
-VERSION = 1
+VERSION = 2
+"""Version 1 lacks integers and places of few bits, and is read, too."""
 HEADER = struct.Struct("<8sHII")
 """Magic, version, bytes of the directory as it is packed and as it is not."""
 HASH_BYTES = 32
@@ -48,7 +49,7 @@ def _directory(content: bytes) -> tuple[Directory, int]:
     if hashlib.sha256(memoryview(content)[:-HASH_BYTES]).digest() != content[-HASH_BYTES:]:
         raise FrontendError("it is truncated or altered: its hash is another one")
     begin = HEADER.size + packed
-    if version != VERSION or size > MOST_DIRECTORY_BYTES or begin + HASH_BYTES > len(content):
+    if version < 1 or size > MOST_DIRECTORY_BYTES or begin + HASH_BYTES > len(content):
         raise FrontendError("its header is damaged")
     return parse(codecs.decompress(codecs.ZSTD, content[HEADER.size : begin], size)), begin
 

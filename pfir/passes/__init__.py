@@ -14,6 +14,7 @@ from pfir.passes.quantization.quantize_uniform import QuantizeUniform
 from pfir.passes.simplification.inline_functions import InlineFunctions
 from pfir.passes.simplification.simplify import Simplify
 from pfir.passes.sparsity.sparsify_weights import SparsifyWeights
+from pfir.passes.sparsity.store_sparse import StoreSparse
 
 PASSES: tuple[type[Pass], ...] = (
     InlineFunctions,
@@ -27,4 +28,5 @@ PASSES: tuple[type[Pass], ...] = (
     QuantizeCodebook,
     RestoreBatchNorm,
     ReestimateBatchNorm,
+    StoreSparse,
 )

@@ -30,6 +30,7 @@ def page(report: Mapping) -> str:
         section("Before and after", _table(report)),
         section("Latency by layer", _layers(report)),
         section("Eight bits and channels", _alone(report)),
+        section("What made it smaller", _shrunk(report)),
         section("Search", search_plot(report)),
         section("Channels of each group of layers", _widths(report)),
         section("Finalists", _finalists(report)),
@@ -168,6 +169,28 @@ def _alone(report: Mapping) -> str:
         found["weights"] = kept
     found |= dict(line.split(": ", 1) for line in wording.alone(report))
     return pairs(found) + explained("eight bits") if found else ""
+
+
+def _shrunk(report: Mapping) -> str:
+    """Bytes of weights behind each method, of all layers together and of each."""
+    if wording.shrunk(report) is None:
+        return ""
+    weights, names = report["weights"], ("before", *wording.STEPS)
+    kinds = {each["layer"]: each["kind"] for each in weights["after"]["layers"]}
+    head = "".join(f"<th>{wording.STEPS.get(name, name)}</th>" for name in names)
+    whole = row("all layers", *(("n", _bytes(weights["steps"][name])) for name in names), ("", ""))
+    layers = [
+        row(x["layer"], *(("n", _bytes(x.get(name))) for name in names), ("soft", kinds.get(x["layer"], "gone")))
+        for x in weights["steps_by_layer"]
+    ]
+    head = f"<tr><th></th>{head}<th>kept as</th></tr>"
+    listed = f"<details><summary>{len(layers)} layers</summary><table>{head}{''.join(layers)}</table></details>"
+    told = "Weights of layers without biases and scales; packed are the values of all tensors, entropy-coded together."
+    return f'<table>{head}{whole}</table>{listed}<p class="over">{told}</p>'
+
+
+def _bytes(count: int | None) -> str:
+    return "" if count is None else wording.size(count)
 
 
 def _layer(name: str, before: float | None, after: float | None, most: float) -> str:

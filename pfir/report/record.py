@@ -12,6 +12,7 @@ from typing import Any
 from pfir.artifact import LinkedConstants, Tuning
 from pfir.errors import UsageError
 from pfir.measurement import ESTIMATED, Measurement, speedup
+from pfir.report.weights import Files, Weights, weights_told
 from pfir.target import FLOAT32, Target
 
 DISAGREEMENT = 0.25  # Speed-up ratios further apart than this are pointed out.
@@ -46,17 +47,6 @@ class Side:
     fidelity: float | None = None
     host_latency_s: float | None = None
     instructions: int | None = None
-
-
-@dataclass(frozen=True)
-class Files:
-    """Bytes of files: the original with its external data, the result, and the result packed, which `--size` counts; of
-    the latter those that its graph takes, all but the values of tensors."""
-
-    original_bytes: int
-    result_bytes: int
-    packed_bytes: int
-    graph_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -135,33 +125,6 @@ class Layer:
     before_s: float | None
     after_s: float | None
     arithmetic: str | None = None
-
-
-@dataclass(frozen=True)
-class LayerWeight:
-    """The weight of a layer in the file of the original or of the result, before packing.
-
-    Args:
-        layer: The name of its node.
-        kind: `codebook`, or the type of its numbers.
-        size_bytes: That it takes, biases and scales left out.
-        values: How many numbers it has.
-        zeros: How many of them are zero.
-    """
-
-    layer: str
-    kind: str
-    size_bytes: int
-    values: int
-    zeros: int
-
-
-@dataclass(frozen=True)
-class Weights:
-    """The weights of all layers, before and after."""
-
-    before: tuple[LayerWeight, ...] = ()
-    after: tuple[LayerWeight, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -347,7 +310,7 @@ def build(run: RunRecord) -> dict[str, object]:
         "notes": [*run.notes, *warnings(run)],
         "precision": _precisions(run.layers),
         "alone": [asdict(each) for each in run.alone],
-        "weights": {"before": _kinds(run.weights.before), "after": _kinds(run.weights.after)},
+        "weights": weights_told(run.weights, run.files),
         "widths": [asdict(width) for width in run.widths],
         "layers": [asdict(layer) for layer in run.layers],
         "kept": [asdict(kept) for kept in run.kept],
@@ -483,15 +446,6 @@ def _side(side: Side) -> dict[str, object]:
         "size_bytes": side.size_bytes,
         "peak_activation_bytes": side.peak_activation_bytes,
     }
-
-
-def _kinds(weights: Sequence[LayerWeight]) -> dict[str, object]:
-    """Bytes of weights by what they are kept as, and the share of zeros among all; each layer's own beside them."""
-    sizes: Counter[str] = Counter()
-    for each in weights:
-        sizes[each.kind] += each.size_bytes
-    share = sum(each.zeros for each in weights) / max(sum(each.values for each in weights), 1)
-    return {"bytes": dict(sizes), "zeros": share, "layers": [asdict(each) for each in weights]}
 
 
 def _difference(before: float | None, after: float | None) -> float | None:

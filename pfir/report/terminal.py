@@ -61,6 +61,7 @@ def _precision(report: Mapping) -> list[str]:
     told = {
         "computes in": wording.computed_in(report),
         "weights": wording.kept(report),
+        "weights take": wording.shrunk(report),
         "library": wording.library(report),
     }
     return [*(f"{name}: {found}" for name, found in told.items() if found), *wording.alone(report)]

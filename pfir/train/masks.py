@@ -58,6 +58,7 @@ class Masks:
         if self._growth is not None:
             self._spread(self._growth, progress)
         self._parameters.flat *= self._keep.flat
+        self._parameters.flat += 0.0  # -0.0 becomes 0.0: a file keeps no zero, but every -0.0
         for follower in followers:
             if follower.shape == self._keep.flat.shape:
                 follower *= self._keep.flat

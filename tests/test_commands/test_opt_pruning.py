@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from pfir import cli
-from pfir.compile.prepare import chosen_passes
+from pfir.compile.methods.asked import chosen_passes
 from pfir.errors import DataError, UsageError
 from pfir.frontends import load
 from pfir.ir.costs.model_cost import model_cost

@@ -13,7 +13,8 @@ from pfir.compile.request import Goals
 from pfir.errors import UsageError, VerifyError
 from pfir.measurement import ESTIMATED, Measurement
 from pfir.passes.spec import parse
-from pfir.report.record import Files, Side
+from pfir.report.record import Side
+from pfir.report.weights import Files
 from tests.support.jobs import request, run, small_net, write_model
 
 BEFORE = Side(Measurement(1.0, ESTIMATED, "test"), 1000, 100, 400, 10, accuracy=0.9, fidelity=1.0)

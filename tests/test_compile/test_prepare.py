@@ -5,12 +5,15 @@ import numpy as np
 import pytest
 
 from pfir.backends import open_backend
-from pfir.compile.prepare import CRITERION, check_passes, chosen_passes, coder, fixed, give_biases, prepare, quantizer
+from pfir.compile.methods.asked import CRITERION, chosen_passes, coder, quantizer, sparsifier
+from pfir.compile.prepare import check_passes, fixed, give_biases, prepare
+from pfir.compile.request import Goals
 from pfir.errors import FrontendError, UsageError
 from pfir.passes.codebook.quantize_codebook import QuantizeCodebook
 from pfir.passes.pruning.remove_dead_channels import RemoveDeadChannels
 from pfir.passes.quantization.quantize_uniform import QuantizeUniform
 from pfir.passes.simplification.simplify import Simplify
+from pfir.passes.sparsity.sparsify_weights import SparsifyWeights
 from tests.support.jobs import request, small_net, write_model
 from tests.support.net import Net
 from tests.support.runs import assert_same
@@ -81,6 +84,8 @@ def test_passes_in_an_order_that_cannot_be_searched_are_refused(text, words):
         ("quantize-uniform,quantize-uniform", "quantize-uniform comes once, as the last pass"),
         ("quantize-codebook,prune-channels", "quantize-codebook comes once, as the last pass"),
         ("quantize-uniform{float_layers=none}", "quantize-uniform needs a number of float_layers"),
+        ("sparsify-weights{sparsity=0.5 gradual=true},factorize", "gradual=true} comes once, behind what else"),
+        ("sparsify-weights{gradual=true}", "gradual=true} needs its sparsity; no search trains candidates"),
     ],
 )
 def test_what_quantizes_the_result_comes_last_and_leaves_nothing_open(text, words):
@@ -100,6 +105,24 @@ def test_what_gives_the_result_codebooks_is_no_pass_of_the_search():
     text = "prune-channels,quantize-codebook{bits=3}"
     assert [each.name for each in chosen_passes(text, 4)[1]] == ["prune-channels"]
     assert coder(text) == QuantizeCodebook(bits=3) and quantizer(text) is None and coder("simplify") is None
+
+
+def test_zeros_that_spread_in_training_are_no_pass_of_the_search():
+    text = "prune-channels,sparsify-weights{sparsity=0.5 gradual=true},quantize-codebook"
+    assert [each.name for each in chosen_passes(text, 4)[1]] == ["prune-channels"]
+    assert sparsifier(text) == SparsifyWeights(0.5, gradual=True) and sparsifier("sparsify-weights") is None
+
+
+@pytest.mark.parametrize("text", ["quantize-codebook{bits=none}", "quantize-uniform{weight_bits=none}"])
+def test_bits_are_searched_for_a_goal_of_size_alone(text, model):
+    with pytest.raises(UsageError, match="only a goal of size asks for fewer; add --size"):
+        check_passes(request(model, Path("x"), passes=text, precision="auto"), 4)
+    check_passes(request(model, Path("x"), passes=text, precision="auto", goals=Goals(size=4.0)), 4)
+
+
+def test_a_recipe_names_what_a_search_completed_in_its_order():
+    text = "prune-channels{ratio=0.1},sparsify-weights{sparsity=0.5}"
+    assert [p.name for p in chosen_passes(text, 4, is_recipe=True)[1]] == ["prune-channels", "sparsify-weights"]
 
 
 def test_codebooks_of_floats_and_layers_in_eight_bits_contradict_each_other(model):

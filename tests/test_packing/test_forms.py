@@ -1,8 +1,12 @@
 import numpy as np
 import pytest
+from onnx import helper, numpy_helper
 
+from pfir.packing import codecs
 from pfir.packing.forms import smallest
-from pfir.packing.layout import ALL, BITMAP, GAPS, HALF, PALETTE, PLAIN, PLANES, SMALL
+from pfir.packing.layout import ALL, BITMAP, GAPS, HALF, PALETTE, PLAIN, PLANES, SMALL, SYMBOLS
+from pfir.packing.packing import pack_model
+from pfir.passes.codebook.encoding import packed
 
 RNG = np.random.default_rng(0)
 FLOATS = RNG.standard_normal(20_000).astype("<f4")
@@ -19,6 +23,8 @@ CASES = {
     "integers as float32": (EIGHT.astype("<f4"), ALL, SMALL),
     "a codebook": (RNG.standard_normal(16).astype("<f4")[RNG.integers(0, 16, 20_000)], ALL, PALETTE),
     "int8": (EIGHT.astype("<i1"), ALL, PLAIN),
+    "int8 of five bits": (np.clip(EIGHT, -15, 15).astype("<i1"), ALL, "integers5"),
+    "places of three bits": (packed(np.clip(EIGHT // 48 + 4, 0, 7).astype("u1"), 3), ALL, "digits3"),
     "int64": (RNG.integers(0, 10**6, 20_000).astype("<i8"), ALL, PLANES),
     "half of it zero": (_sparse(FLOATS, 0.5), BITMAP, PLANES),
     "nearly all zero": (_sparse(FLOATS, 0.005), GAPS, PLANES),
@@ -57,3 +63,29 @@ def test_a_value_that_no_short_form_holds_keeps_the_others_from_it():
         array = EIGHT.astype("<f4")
         array[7] = odd
         assert smallest(_bits(array)).entry.values != SMALL
+
+
+def _entropy_bits(array):
+    shares = np.unique(array, return_counts=True)[1] / array.size
+    return -float(np.sum(shares * np.log2(shares)))
+
+
+@pytest.mark.parametrize("bits", range(2, 9))
+@pytest.mark.parametrize("spread", [0.4, 100.0], ids=["bell", "flat"])
+def test_integers_take_no_more_bits_than_they_have(bits, spread):
+    most = 2 ** (bits - 1) - 1
+    wide = RNG.uniform(-most - 0.5, most + 0.5, 100_000) if spread > 1 else RNG.normal(0, spread * most, 100_000)
+    integers = np.clip(np.rint(wide), -most, most).astype("<i1")
+    kept = smallest(_bits(integers))
+    taken = 8 * sum(len(codecs.compress(part, name in SYMBOLS)[1]) for name, part in kept.parts.items())
+    assert taken / integers.size <= min(1.001 * bits, 1.02 * _entropy_bits(integers) + 0.08)
+
+
+def test_layers_of_other_bits_do_not_share_a_table():
+    rng, tensors = np.random.default_rng(5), []
+    for bits in (3, 7) * 20:
+        most = 2 ** (bits - 1) - 1
+        tensors.append(rng.integers(-most, most + 1, 3000).astype(np.int8))
+    held = [numpy_helper.from_array(tensor, f"w{i}") for i, tensor in enumerate(tensors)]
+    content = helper.make_model(helper.make_graph([], "net", [], [], held)).SerializeToString()
+    assert len(pack_model(content)) < 1.05 * sum(t.size * _entropy_bits(t) / 8 for t in tensors)

@@ -49,6 +49,9 @@ def _changed(**fields) -> bytes:
         {"skipped": -1},
         {"count": 2**31, "kept": 2**31},
         {"values": HALF, "width": 8},
+        {"values": "integers5"},
+        {"values": "digits3", "width": 1},
+        {"values": "digits3", "width": 1, "count": 99, "kept": 90, "places": BITMAP},
     ],
     ids=str,
 )

@@ -38,6 +38,13 @@ def test_a_file_that_ends_anywhere_is_refused():
     _refusal(PACKED + b"\x00")
 
 
+def test_version_1_is_read_and_version_0_is_none():
+    body = MAGIC + (1).to_bytes(2, "little") + PACKED[10:-HASH_BYTES]
+    assert unpack(body + hashlib.sha256(body).digest()) == unpack(PACKED)
+    body = MAGIC + (0).to_bytes(2, "little") + PACKED[10:-HASH_BYTES]
+    assert "header is damaged" in _refusal(body + hashlib.sha256(body).digest())
+
+
 def test_a_newer_version_is_named():
     newer = MAGIC + (VERSION + 1).to_bytes(2, "little") + PACKED[10:]
     assert f"version {VERSION + 1}" in _refusal(newer)

@@ -2,8 +2,8 @@ import io
 from dataclasses import replace
 
 from pfir.report import Verification, build, last_line, show
-from pfir.report.record import Files
 from pfir.report.terminal import lines, rows
+from pfir.report.weights import Files
 from tests.test_report.sample import finished
 
 

@@ -5,7 +5,8 @@ import pytest
 from pfir.artifact import LinkedConstants
 from pfir.measurement import MEASURED, Measurement
 from pfir.report import Verification, build, last_line, page, wording
-from pfir.report.record import Alone, Files, LayerWeight, Library, Weights
+from pfir.report.record import Alone, Library
+from pfir.report.weights import Files, LayerWeight, Weights
 from tests.test_report.sample import finished
 
 SPEED = "about 2.5x faster (estimate, ±25 %)"

@@ -45,6 +45,10 @@ class ModelCost(ABC):
     def size_bytes(self) -> int:
         """Bytes of the weights."""
 
+    def bytes_in(self, share: float) -> float:
+        """Bytes of the weights if each value had this share of its bits."""
+        return share * self.size_bytes
+
     @property
     @abstractmethod
     def key(self) -> tuple:
@@ -113,6 +117,12 @@ class Method(ABC):
         Args:
             model: The caller's own copy, which may be changed in place.
         """
+
+    def rounded(self, model: Model, choice: Choice) -> Model:
+        """A built model as its weights will be at last, told quickly: what it is scored as, while training comes
+        first; itself where the method leaves nothing for the end."""
+        del choice
+        return model
 
     @property
     def summary(self) -> str:

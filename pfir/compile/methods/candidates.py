@@ -42,6 +42,12 @@ class Candidates:
             model = method.build(model, choice)
         return model
 
+    def rounded(self, model: Model, choices: Sequence[Choice]) -> Model:
+        """A built model with what is done at last, told quickly: what it is worth."""
+        for method, choice in zip(self.pricing.methods, choices, strict=True):
+            model = method.rounded(model, choice)
+        return model
+
 
 @dataclass(frozen=True)
 class Score:
@@ -58,7 +64,8 @@ class Score:
 
     def judged(self, parameters: Parameters) -> Scores:
         """The candidate against the original."""
-        model = self.candidates.build(self.candidates.choices(parameters))
+        choices = self.candidates.choices(parameters)
+        model = self.candidates.rounded(self.candidates.build(choices), choices)
         return evaluate(model, self.data, self.reference, self.threads)
 
     def __call__(self, parameters: Parameters) -> tuple[float, dict[str, float]]:

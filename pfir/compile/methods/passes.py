@@ -66,6 +66,12 @@ class BuiltCost(ModelCost):
         """Of integers as a file holds them; of floats each tensor without its zeros, where that is less."""
         return self._figures[2]
 
+    def bytes_in(self, share: float) -> float:
+        """As `size_bytes`; where zeros lie takes a bit of each value all the same."""
+        if self.sizing.precision.integers:
+            return share * self.size_bytes
+        return sparse_size_bytes(self.sizing.seen(self.source()), share)
+
     @cached_property
     def _figures(self) -> tuple[tuple[Kernel, ...], Cost, int]:
         seen = self.sizing.seen(self.source())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pfir.compile.calibration.samples import Samples
+from pfir.compile.precision.sizes import sizes_of
 from pfir.compile.run_context import Chosen, RunContext
 from pfir.compile.selection.search_context import calibrated
 from pfir.compile.training.codebooks import TRAINED, train_codebooks
@@ -16,11 +17,14 @@ from pfir.ir.constants.codebooks import codebook_weight
 from pfir.ir.linear import linear_layers
 from pfir.ir.model import Model
 from pfir.passes.base import Context
+from pfir.passes.bits.searched import FEWEST
 from pfir.passes.codebook.quantize_codebook import QuantizeCodebook
 from pfir.passes.spec import format_pass, parse
 
 LEAST_S = 10.0
 """Less time is not worth a training."""
+LOWERINGS = 4
+"""Codebooks that are found at most, of fewer bits each time, for a file that is small enough."""
 
 
 def with_codebooks(
@@ -41,11 +45,26 @@ def with_codebooks(
     if chosen.codebooks:
         return _trained(run, chosen, workspace, options)
     with run.stages("find codebooks"):
-        model, notes = coded(chosen.fine_tuned.model, given, run.samples, run.request.seed)
+        model, notes = _small_enough(run, chosen, given)
     fine_tuned = replace(chosen.fine_tuned, model=model, notes=(*chosen.fine_tuned.notes, *notes))
     text = model.provenance[-1] if model is not chosen.fine_tuned.model else ""
     coded_one = replace(chosen, fine_tuned=fine_tuned, codebooks=text)
     return _trained(run, coded_one, workspace, options) if text else chosen
+
+
+def _small_enough(run: RunContext, chosen: Chosen, given: QuantizeCodebook) -> tuple[Model, tuple[str, ...]]:
+    """The result with codebooks; where pfir chose their bits and its file misses a goal of size, with fewer bits."""
+    size, known = run.request.goals.size, chosen.fine_tuned.model
+    for _ in range(LOWERINGS):
+        model, notes = coded(known, given, run.samples, run.request.seed)
+        if size is None or chosen.coder is None or given.average_bits is None:
+            break
+        sizes = sizes_of(run.request, run.models.baseline, model)
+        fewer = given.average_bits * min(1.0, sizes.share_for(size))
+        if sizes.times >= size or fewer < FEWEST:
+            break
+        given = replace(given, average_bits=fewer)
+    return model, notes
 
 
 def coded(model: Model, given: QuantizeCodebook, samples: Samples, seed: int) -> tuple[Model, tuple[str, ...]]:

@@ -21,7 +21,8 @@ from pfir.passes.pipeline import run
 from pfir.passes.quantization.opset import FIRST_WITH_CHANNELS, lift_opset
 from pfir.passes.quantization.output_error import OutputError
 from pfir.passes.quantization.placement import KERNELS, layers_of, place
-from pfir.passes.quantization.planning import plan_quantized
+from pfir.passes.quantization.planning import bits_by_layer, plan_quantized
+from pfir.passes.quantization.qdq.integer_layers import integer_layers
 from pfir.passes.quantization.quantize_uniform import QuantizeUniform
 from pfir.passes.quantization.ranges import observe
 from pfir.passes.quantization.sensitivity import sensitivities
@@ -163,6 +164,13 @@ def ready_for_integers(model: Model) -> Model:
         if layer.layer.operator.bias is not None:
             layer.set_bias(layer.bias())
     return model
+
+
+def integer_bits(model: Model, way: QuantizeUniform) -> dict[str, int]:
+    """The bits of the weight of each layer of integers, by name of the node, in a model that this way quantized."""
+    held = model.initializers()
+    sizes = {layer.node: held[layer.integers].values.size for layer in integer_layers(model)}
+    return bits_by_layer(sizes, way.bits.weight, way.eight_bit_share, dict(way.layer_bits))
 
 
 def layers_left(start: Model, made: Model) -> tuple[str, ...]:

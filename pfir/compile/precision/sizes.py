@@ -10,7 +10,7 @@ from pfir.frontends import outside_files, read_model
 from pfir.ir.costs.model_cost import model_cost
 from pfir.ir.model import Model
 from pfir.packing.packing import graph_bytes, pack_model
-from pfir.report.record import Files
+from pfir.report.weights import Files
 
 ROUNDING = 1.005
 """A goal counts as met within half a percent: widths come in steps."""

@@ -14,11 +14,13 @@ from pfir.compile.run_context import Chosen
 from pfir.compile.selection.composing import composed, finished_with_zeros, is_to_be_composed, sized
 from pfir.compile.selection.measured_search import measured_search
 from pfir.compile.selection.search_context import SearchContext, search_context_for, sizing_for
-from pfir.compile.selection.searching import as_it_is, built_by, check_reachable, kept_as
+from pfir.compile.selection.searched_bits import coder_of, joined, ranked
+from pfir.compile.selection.searching import Found, as_it_is, built_by, check_reachable, kept_as
 from pfir.compile.selection.selection import Selection
 from pfir.compile.selection.within_drop import fastest_within
 from pfir.compile.training.fine_tuning import FineTuned
 from pfir.errors import Infeasible
+from pfir.passes.quantization.grids import LARGEST_BITS
 from pfir.passes.quantization.quantize_uniform import QuantizeUniform
 from pfir.run.evaluate import reference
 from pfir.target import FLOAT16, FLOAT32, INT8
@@ -34,7 +36,7 @@ def choose(selection: Selection) -> Chosen:
     if run.request.recipe is not None and not run.request.retrain:
         with run.stages("replay"):
             return replay(run.prepared, run.request)
-    if not run.prepared.searched:
+    if not run.prepared.open:
         return _only_passes(selection)
     if _is_met_already(selection):
         return Chosen((nothing := as_it_is(run.models.start)), FineTuned(nothing.model))
@@ -61,10 +63,11 @@ def choose(selection: Selection) -> Chosen:
         return composition
     selection = decided
     if search_context.pricing.is_fixed:
-        chosen = selection.finished(selection.fitted(search_context, built_by(search_context, {})))
+        found = selection.fitted(search_context, built_by(search_context, {}))
+        chosen = finished_with_zeros(selection, found, run.prepared.sparsifier)
     else:
         sizing = sizing_for(run.request, selection.evaluator, decision.precision)
-        chosen = _searched(selection, search_context.priced(sizing))
+        chosen = _searched(*joined(selection, search_context.priced(sizing)))
     return replace(chosen, alone=decision.alone, notes=(*decision.notes, *chosen.notes))
 
 
@@ -99,6 +102,8 @@ def _decided(selection: Selection, search_context: SearchContext | None) -> tupl
 def _as_given(selection: Selection, given: QuantizeUniform) -> tuple[Decision, Selection]:
     """Layers as the pass of `--passes` quantizes them: those that it leaves in float are chosen before channels go."""
     quantizing = _quantizing(selection)
+    if given.searches_bits:
+        given = replace(given, weight_bits=LARGEST_BITS)
     given = quantizing.with_bits(selection.run.models.start, given)
     quantizing = replace(quantizing, ways=(given,))
     made = quantizing.nearest(selection.run.models.start, Precision(True, bits=given.bits))
@@ -141,7 +146,9 @@ def _only_passes(selection: Selection) -> Chosen:
             return finished_with_zeros(selection, found, zeros)
     else:
         decision, selection = _decided(selection, None)
-    if not selection.run.prepared.is_compressed:
+    if selection.run.prepared.sparsifier is not None and selection.run.request.recipe is None:
+        chosen = finished_with_zeros(selection, found, selection.run.prepared.sparsifier)
+    elif not selection.run.prepared.is_compressed:
         chosen = selection.trained_quantized(selection.quantized(Chosen(found, FineTuned(found.model), (note,))))
     else:
         chosen = selection.finished(found)
@@ -165,10 +172,22 @@ def _searched(selection: Selection, search_context: SearchContext) -> Chosen:
     run = selection.run
     with run.stages("rank branches"):
         search_context = search_context.ranked(run.plan.ranking_ends(selection.elapsed_s))
-    selection = sized(selection, search_context)
+    selection = sized(ranked(selection, search_context), search_context)
     check_reachable(search_context, selection.limits)
     if selection.limits == Limits():
         return fastest_within(selection, search_context)
     found, notes = measured_search(selection, search_context)
-    chosen = selection.finished(found)
-    return replace(chosen, notes=(*notes, *chosen.notes))
+    chosen = _finished(selection, search_context, found)
+    return replace(chosen, notes=(*notes, *chosen.notes), coder=coder_of(selection, chosen))
+
+
+def _finished(selection: Selection, search_context: SearchContext, found: Found) -> Chosen:
+    """The candidate after training, some of it kept for few bits where the search chose these."""
+    sparsifier = selection.run.prepared.sparsifier
+    if selection.few_bits is None:
+        return finished_with_zeros(selection, found, sparsifier)
+    if not found.texts and sparsifier is None:  # nothing but bits: there is nothing yet that training could make up for
+        return selection.trained_quantized(selection.quantized(Chosen(found, FineTuned(found.model))))
+    judge, rounded = selection.run.judge, search_context.candidates.rounded(found.model, found.choices)
+    lost = judge.scores(rounded).divergence - judge.scores(found.model).divergence
+    return finished_with_zeros(replace(selection, rounding_loss=max(lost, 0.0)), found, sparsifier)

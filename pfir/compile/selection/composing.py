@@ -6,25 +6,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pfir.compile.methods.pricing import Limits
-from pfir.compile.methods.reach import Reach
-from pfir.compile.precision.codebooks import coded
 from pfir.compile.precision.compositions import Ladder, Rung, sparse
 from pfir.compile.precision.sizes import Sizes, sizes_of
 from pfir.compile.request import AUTO_PRECISION, Request
 from pfir.compile.run_context import Chosen
+from pfir.compile.selection.delivered import Delivered
 from pfir.compile.selection.measured_search import measured_search
 from pfir.compile.selection.search_context import SearchContext
 from pfir.compile.selection.searching import Found, as_it_is
 from pfir.compile.selection.selection import Selection
+from pfir.compile.selection.size_goal import SizeGoal, out_of_reach
 from pfir.compile.training.fine_tuning import FineTuned
+from pfir.compile.training.growing import Growing
 from pfir.errors import DataError, FrontendError, Infeasible
-from pfir.ir.model import Model
-from pfir.passes.base import Pass
-from pfir.report import wording
+from pfir.passes.bits.searched import START
+from pfir.passes.sparsity.sparsify_weights import SparsifyWeights
+from pfir.passes.spec import format_pass
 from pfir.report.record import Alone
-
-MARGIN = 0.98
-"""Of the weights that a goal of size leaves: what is pruned does not pack quite like the whole."""
 
 
 def is_to_be_composed(request: Request, limits: Limits) -> bool:
@@ -56,32 +54,8 @@ def composed(selection: Selection, search_context: SearchContext | None) -> Chos
     if small:
         chosen = _whole(selection, min(small, key=lambda rung: rung.scores.divergence))
     else:
-        chosen = _narrower(selection, ladder, max(rungs, key=lambda rung: rung.sizes.times), search_context)
+        chosen = _narrower(selection, max(rungs, key=lambda rung: rung.sizes.times), search_context)
     return replace(chosen, alone=_alone(selection, rungs))
-
-
-def check_size(search_context: SearchContext, sizes: Sizes, size: float, nouns: str) -> None:
-    """Return only if the goal of size can be met.
-
-    Args:
-        sizes: Of the model with all its channels.
-        nouns: What it would be met by.
-
-    Raises:
-        Infeasible: It cannot; the text says what can be reached.
-    """
-    pricing = search_context.pricing
-    reach = Reach(pricing, search_context.baseline_s)
-    least = sizes.with_weights(reach.size_bytes / pricing.original.size_bytes)
-    if not least.reach(size):
-        raise Infeasible(_out_of_reach(nouns, least))
-
-
-def limited(selection: Selection, search_context: SearchContext, sizes: Sizes, size: float) -> Selection:
-    """The selection whose search may leave as many bytes of weights as the goal of size leaves of the packed file."""
-    share = min(1.0, MARGIN * sizes.share_for(size))
-    size_bytes = share * search_context.pricing.original.size_bytes
-    return replace(selection, limits=replace(selection.limits, size_bytes=size_bytes))
 
 
 def sized(selection: Selection, search_context: SearchContext) -> Selection:
@@ -90,23 +64,39 @@ def sized(selection: Selection, search_context: SearchContext) -> Selection:
     Raises:
         Infeasible: They are fewer than the methods can leave; the text says what can be reached.
     """
-    size = selection.run.request.goals.size
-    if size is None:
+    if selection.run.request.goals.size is None:
         return selection
-    sizes = sizes_of(selection.run.request, selection.run.models.baseline, _as_delivered(selection))
-    check_size(search_context, sizes, size, search_context.pricing.nouns)
-    return limited(selection, search_context, sizes, size)
+    rest = (selection.precision, selection.quantizing)
+    coder, few_bits = selection.run.prepared.coder, selection.few_bits
+    zeros = selection.run.prepared.sparsifier
+    deliver = Delivered(selection.run, *rest, zeros, coder=None if few_bits else coder, few_bits=few_bits)
+    average = None if few_bits is None else START
+    request, models = selection.run.request, selection.run.models
+    sizes = sizes_of(request, models.baseline, deliver(models.start, average))
+    return _aimed(selection, search_context, deliver, sizes, search_context.pricing.nouns)
 
 
-def _as_delivered(selection: Selection) -> Model:
-    """The model with all its channels in the form in which the result will be, its numbers found quickly."""
-    start, coder = selection.run.models.start, selection.run.prepared.coder
-    if coder is not None:
-        quick = replace(coder, weighting="none", rounding="nearest")
-        return coded(start, quick, selection.run.samples, selection.run.request.seed)[0]
-    if selection.quantizing is not None and selection.precision.integers:
-        return selection.quantizing.first(start, selection.precision).model
-    return start
+def _aimed(
+    selection: Selection, search_context: SearchContext, deliver: Delivered, sizes: Sizes, nouns: str
+) -> Selection:
+    """The selection with a goal of size that candidates are priced and packed for.
+
+    Args:
+        sizes: Of the model with all its channels, as it is delivered.
+        nouns: What the goal is met by.
+
+    Raises:
+        Infeasible: It is out of reach.
+    """
+    request, size = selection.run.request, selection.run.request.goals.size
+    assert size is not None
+    original, few_bits = search_context.pricing.original, selection.few_bits
+    priced = original.size_bytes if few_bits is None else original.bytes_in(START / few_bits.stored_bits)
+    goal = SizeGoal(request, selection.run.models.baseline, size, deliver, sizes, priced)
+    goal.check(search_context, nouns)
+    if not search_context.pricing.is_fixed:
+        goal = goal.calibrated(search_context, selection.limits)
+    return replace(selection, limits=goal.limited(selection.limits), size_goal=goal)
 
 
 def _whole(selection: Selection, rung: Rung) -> Chosen:
@@ -119,14 +109,16 @@ def _whole(selection: Selection, rung: Rung) -> Chosen:
     return _finished(selection, found, rung)
 
 
-def _narrower(selection: Selection, ladder: Ladder, rung: Rung, search_context: SearchContext | None) -> Chosen:
+def _narrower(selection: Selection, rung: Rung, search_context: SearchContext | None) -> Chosen:
     """The smallest composition of a model with fewer channels."""
     if search_context is None:
-        raise Infeasible(_out_of_reach("codebooks and zeros, and no channel may go", rung.sizes))
+        raise Infeasible(out_of_reach("codebooks and zeros, and no channel may go", rung.sizes))
     with selection.run.stages("rank branches"):
         search_context = search_context.ranked(selection.run.plan.ranking_ends(selection.elapsed_s))
-    check_size(search_context, rung.sizes, ladder.size, f"{search_context.pricing.nouns}, codebooks and zeros")
-    narrow = limited(selection, search_context, rung.sizes, ladder.size)
+    composition = rung.composition
+    deliver = Delivered(selection.run, sparsifier=composition.sparsifier, coder=composition.coder)
+    nouns = f"{search_context.pricing.nouns}, codebooks and zeros"
+    narrow = _aimed(selection, search_context, deliver, rung.sizes, nouns)
     found, notes = measured_search(narrow, search_context)
     chosen = _finished(narrow, found, rung)
     return replace(chosen, notes=(*notes, *chosen.notes))
@@ -138,8 +130,9 @@ def _finished(selection: Selection, found: Found, rung: Rung) -> Chosen:
     return replace(finished_with_zeros(behind, found, rung.composition.sparsifier), coder=rung.composition.coder)
 
 
-def finished_with_zeros(selection: Selection, found: Found, sparsifier: Pass | None) -> Chosen:
-    """The candidate after training, with the zeros of a pass where there is one.
+def finished_with_zeros(selection: Selection, found: Found, sparsifier: SparsifyWeights | None) -> Chosen:
+    """The candidate after training, with the zeros of a pass where there is one: made before, or by a gradual pass
+    while it is trained.
 
     A candidate that is left with no weight that may become zero stays as it is.
     """
@@ -150,14 +143,22 @@ def finished_with_zeros(selection: Selection, found: Found, sparsifier: Pass | N
             changed = _with_zeros(selection, found, sparsifier)
         except Infeasible:
             return selection.finished(found)
-    is_changed = changed.model.provenance != found.model.provenance
-    return replace(selection.finished(changed), zeros=changed.model.provenance[-1] if is_changed else "")
+    if changed.model.provenance == found.model.provenance:
+        return selection.finished(changed)
+    if sparsifier.gradual and not selection.run.request.processes.several:
+        dense = found.model.clone()
+        dense.record(format_pass(sparsifier))
+        selection = replace(selection, growing=Growing(dense, changed.model, sparsifier.pattern))
+    return replace(selection.finished(changed), zeros=format_pass(sparsifier))
 
 
-def _with_zeros(selection: Selection, found: Found, sparsifier: Pass) -> Found:
-    """The candidate and its rivals with the zeros of a pass."""
+def _with_zeros(selection: Selection, found: Found, sparsifier: SparsifyWeights) -> Found:
+    """The candidate and its rivals with the zeros of a pass, at once."""
     rivals = tuple(_with_zeros(selection, rival, sparsifier) for rival in found.rivals)
-    return replace(found, model=sparse(selection.run, found.model, sparsifier), rivals=rivals)
+    made = sparse(selection.run, found.model, replace(sparsifier, gradual=False))
+    if sparsifier.gradual and made.provenance != found.model.provenance:
+        made.provenance = (*found.model.provenance, format_pass(sparsifier))
+    return replace(found, model=made, rivals=rivals)
 
 
 def _alone(selection: Selection, rungs: Sequence[Rung]) -> tuple[Alone, ...]:
@@ -173,13 +174,4 @@ def _alone(selection: Selection, rungs: Sequence[Rung]) -> tuple[Alone, ...]:
             rung.sizes.reach(size),
         )
         for rung in rungs
-    )
-
-
-def _out_of_reach(nouns: str, least: Sizes) -> str:
-    """What is reached at most."""
-    packed = wording.size(least.files.packed_bytes)
-    return (
-        f"the goal is out of reach by {nouns}: at most {least.times:.2f}x smaller ({packed} packed); ask for less, or "
-        "free more channels (pfir inspect shows what is pinned)"
     )

@@ -39,7 +39,7 @@ class Fitting:
 
     def nearest(self, candidate: Found) -> tuple[Model, Scores]:
         """The candidate's model, fitted or as it is, whichever is nearer to the original, and what it is worth."""
-        options = [(m, self.judged(m)) for m in (candidate.model, self.fitted(candidate))]
+        options = [(m, self.judged(m, candidate)) for m in (candidate.model, self.fitted(candidate))]
         return min(options, key=lambda option: option[1].divergence)
 
     def fitted(self, candidate: Found) -> Model:
@@ -65,10 +65,10 @@ class Fitting:
         details = {"fidelity": found.fidelity, **self.search_context.pricing.costs(parameters)}
         return -found.divergence, details
 
-    def judged(self, model: Model) -> Scores:
-        """Against the original, on the scoring samples."""
-        score = self.search_context.score
-        return evaluate(model, score.data, score.reference, score.threads)
+    def judged(self, model: Model, candidate: Found) -> Scores:
+        """A model of the candidate, with what is done at last, against the original on the scoring samples."""
+        score, rounded = self.search_context.score, self.search_context.candidates.rounded
+        return evaluate(rounded(model, candidate.choices), score.data, score.reference, score.threads)
 
 
 def fitted_if_nearer(search_context: SearchContext, found: Found, plan: Plan, seed: int, ends: Deadline) -> Found:
@@ -103,8 +103,8 @@ def best_fitted(
         return first
     fitting = _fitting(search_context, how.request.seed, how.ends)
     try:
-        before, fitted = fitting.judged(first.model).divergence, fitting.fitted(first)
-        if fitting.judged(fitted).divergence >= before:
+        before, fitted = fitting.judged(first.model, first).divergence, fitting.fitted(first)
+        if fitting.judged(fitted, first).divergence >= before:
             return first
         trials = _searched(fitting, limits, first, how)
     except OutOfTime:

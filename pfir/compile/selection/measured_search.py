@@ -10,11 +10,14 @@ from pfir.compile.selection.fitted_search import best_fitted
 from pfir.compile.selection.search_context import SearchContext
 from pfir.compile.selection.searching import Found, search_for
 from pfir.compile.selection.selection import Selection
+from pfir.compile.selection.size_goal import SizeGoal
 from pfir.errors import Infeasible
 
 ROUNDS = 3
 """Searches at most, each with a tighter limit, when a device measures less speed-up than the estimate promised."""
 MARGIN = 0.98
+MOST_PACKED = 8
+"""Fitted candidates that are packed at most, to see whether they keep a goal of size."""
 
 
 @dataclass(frozen=True)
@@ -32,17 +35,32 @@ def measured_search(selection: Selection, search_context: SearchContext) -> tupl
     Where none confirms it, the one that came nearest is delivered, and a note says so.
     """
     run = selection.run
-    nearest = min(_attempts(selection, search_context), key=lambda a: max(a.excess, 1.0))
+    goal, left = selection.size_goal, iter(range(MOST_PACKED))
+    nearest = _small_enough(search_context, goal, min(_attempts(selection, search_context), key=_beyond))
     allowed = max(nearest.excess, 1.0)
     notes = () if nearest.excess <= 1 else (_missed(nearest),)
 
     def keeps(candidate: Found) -> bool:
-        return selection.excess(candidate) <= allowed
+        if selection.excess(candidate) > allowed:
+            return False
+        return goal is None or (next(left, None) is not None and goal.keeps(candidate))
 
     with run.stages("fit layers"):
         how = selection.how(selection.workspace.journal(fitted=True), run.plan.fitting_ends(selection.elapsed_s))
         best = best_fitted(search_context, nearest.limits, nearest.found, how, keeps)
         return with_rivals(search_context, best, selection.rivals, how, keeps), notes
+
+
+def _beyond(attempt: _Attempt) -> float:
+    return max(attempt.excess, 1.0)
+
+
+def _small_enough(search_context: SearchContext, goal: SizeGoal | None, attempt: _Attempt) -> _Attempt:
+    """The attempt with a candidate whose packed file keeps a goal of size, and limits that made it so."""
+    if goal is None:
+        return attempt
+    limits, found = goal.corrected(search_context, attempt.limits, attempt.found)
+    return replace(attempt, limits=limits, found=found)
 
 
 def _attempts(selection: Selection, search_context: SearchContext) -> list[_Attempt]:

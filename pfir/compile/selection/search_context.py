@@ -13,6 +13,7 @@ from pfir.compile.deadline import NEVER, Deadline
 from pfir.compile.measuring.evaluator import Evaluator
 from pfir.compile.methods.base import Method
 from pfir.compile.methods.candidates import Candidates, Score
+from pfir.compile.methods.few_bits import FewBits
 from pfir.compile.methods.passes import SearchedPass, whole_cost
 from pfir.compile.methods.pricing import Pricing
 from pfir.compile.methods.pruning import analysed_pruning
@@ -25,7 +26,9 @@ from pfir.compile.training.learning import Learning
 from pfir.data.base import Dataset
 from pfir.ir.model import Model
 from pfir.passes.base import Activations, Context, Pass
+from pfir.passes.codebook.quantize_codebook import QuantizeCodebook
 from pfir.passes.pruning.prune_channels import PruneChannels
+from pfir.passes.quantization.quantize_uniform import QuantizeUniform
 from pfir.run.activations import activations
 from pfir.run.evaluate import reference
 
@@ -78,6 +81,10 @@ class SearchContext:
         score = replace(self.score, candidates=candidates)
         return replace(self, candidates=candidates, score=score, precision=sizing.precision)
 
+    def beside(self, method: Method) -> SearchContext:
+        """The context with one more method, which comes last."""
+        return self._of((*self.pricing.methods, method))
+
     def _of(self, methods: tuple[Method, ...]) -> SearchContext:
         candidates = replace(self.candidates, pricing=self.pricing.of(methods))
         return replace(self, candidates=candidates, score=replace(self.score, candidates=candidates))
@@ -93,7 +100,7 @@ def search_context_for(prepared: Prepared, request: Request, evaluator: Evaluato
     models = prepared.models
     context = _context(models, samples, request)
     sizing = sizing_for(request, evaluator)
-    methods = tuple(method_for(each, models.start, request, sizing, context) for each in prepared.searched)
+    methods = tuple(method_for(each, models.start, request, sizing, context) for each in prepared.open)
     pricing = Pricing(methods, whole_cost(methods, models.start, sizing), evaluator.estimator(models.baseline))
     candidates = Candidates(models.start, pricing)
     score = Score(candidates, samples.scoring, reference(models.teacher, samples.scoring))
@@ -115,6 +122,8 @@ def method_for(each: Pass, model: Model, request: Request, sizing: Sizing, conte
     """
     if isinstance(each, PruneChannels):
         return analysed_pruning(each, model, request, sizing, context)
+    if isinstance(each, QuantizeUniform | QuantizeCodebook):
+        return FewBits(model, each).priced(sizing)
     return SearchedPass(model, each, sizing, request.keep, request.only)
 
 

@@ -7,23 +7,27 @@ from pathlib import Path
 
 from pfir.compile.deadline import NEVER, Deadline
 from pfir.compile.measuring.evaluator import Evaluator
+from pfir.compile.methods.few_bits import ChosenBits, FewBits
 from pfir.compile.methods.pricing import Limits
 from pfir.compile.plan import Plan
 from pfir.compile.precision.layers import FLOATS, Precision
-from pfir.compile.precision.quantizing import Quantizing
+from pfir.compile.precision.quantizing import Quantizing, integer_bits
 from pfir.compile.replay import train_options
 from pfir.compile.run_context import Chosen, RunContext
 from pfir.compile.selection.comparing import Comparison, said
 from pfir.compile.selection.fitted_search import fitted_if_nearer
 from pfir.compile.selection.search_context import SearchContext, calibrated
 from pfir.compile.selection.searching import Found, SearchRun
+from pfir.compile.selection.size_goal import SizeGoal, average_bits
 from pfir.compile.training.compiled_teacher import CompiledTeacher
 from pfir.compile.training.finalists import MOST, ShortTraining, short_training
 from pfir.compile.training.fine_tuning import FineTuned, FineTuning, fine_tune, settings_for
+from pfir.compile.training.growing import Growing
 from pfir.compile.training.quantization_aware import joined_curves, train_quantized
 from pfir.compile.training.teaching import Teaching
 from pfir.compile.workspace import Workspace
 from pfir.ir.model import Model
+from pfir.passes.quantization.quantize_uniform import QuantizeUniform
 from pfir.report.record import Finalist
 
 LEAST_S = 10.0
@@ -45,6 +49,9 @@ class Selection:
         quantizing: How it is quantized; None where all is float.
         rounding_loss: How far integers or codebooks alone take the start from the original, as divergence; 0 where that
             is unknown.
+        few_bits: Says which layer has how many bits where the search says how many there are on average.
+        size_goal: How small the result's packed file is to be, where candidates are searched for that.
+        growing: Zeros that spread while the candidate is fine-tuned; None where none do.
     """
 
     run: RunContext
@@ -54,6 +61,9 @@ class Selection:
     precision: Precision = FLOATS
     quantizing: Quantizing | None = None
     rounding_loss: float = 0.0
+    few_bits: FewBits | None = None
+    size_goal: SizeGoal | None = None
+    growing: Growing | None = None
 
     @property
     def elapsed_s(self) -> float:
@@ -96,8 +106,18 @@ class Selection:
             return chosen
         with self.run.stages("quantize"):
             how = replace(self.quantizing, ends=self.run.plan.quantizing_ends(self.elapsed_s))
+            if (way := self._searched_way(chosen)) is not None:
+                how = replace(how, ways=(way,))
             made = how.nearest(chosen.fine_tuned.model, self.precision)
         return replace(chosen, fine_tuned=replace(chosen.fine_tuned, model=made.model), quantization=made.how)
+
+    def _searched_way(self, chosen: Chosen) -> QuantizeUniform | None:
+        """The way with the bits that the search chose; None where it chose none."""
+        average = average_bits(chosen.found)
+        if self.few_bits is None or average is None:
+            return None
+        way = self.few_bits.fixed(chosen.fine_tuned.model, ChosenBits(average))
+        return way if isinstance(way, QuantizeUniform) else None
 
     def trained_quantized(self, chosen: Chosen) -> Chosen:
         """The quantized result after training with its integers in place, as far as there are epochs and time."""
@@ -108,7 +128,8 @@ class Selection:
         tuning = self._tuning(plan.quantized_epochs, budget_s, chosen.fine_tuned.model)
         rest = (self.run.models.teacher, self.run.samples, tuning, self.run.progress, self.run.judge)
         with self.run.stages("train quantized"):
-            tuned = train_quantized(chosen.fine_tuned.model, how.way.weight_bits, *rest)
+            model = chosen.fine_tuned.model
+            tuned = train_quantized(model, integer_bits(model, how.way), *rest)
         joined = joined_curves(chosen.fine_tuned.curve, tuned.curve)
         notes = (*chosen.fine_tuned.notes, *tuned.notes)
         fine_tuned = replace(chosen.fine_tuned, model=tuned.model, curve=joined, notes=notes)
@@ -127,7 +148,7 @@ class Selection:
         """The candidate that a short training of it and its rivals speaks for, and what was found of each."""
         budget_s = self._budget_s(behind)
         short = self._short_training(budget_s, 1 + len(found.rivals))
-        if short is None:
+        if short is None or self.growing is not None:  # what zeros cost shows only once they have grown
             return replace(found, rivals=()), ()
         run, how = self.run, self._tuning(self.run.plan.epochs, budget_s, found.model)
         settings = settings_for(run.models.teacher, run.samples, how, self.run.judge.augment)
@@ -180,4 +201,5 @@ class Selection:
             replace(request.processes, folder=self.workspace.training_job),
             options=train_options(request),
             compiled=CompiledTeacher(self.run.backend, request.jobs, dict(request.input_shapes)),
+            growing=self.growing,
         )

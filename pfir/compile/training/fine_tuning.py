@@ -11,10 +11,11 @@ import numpy as np
 from pfir.compile.calibration.samples import Samples
 from pfir.compile.deadline import Deadline
 from pfir.compile.training.compiled_teacher import CompiledTeacher
+from pfir.compile.training.growing import Growing
 from pfir.compile.training.held_back import ACCURACY, FIDELITY, HELD_BACK_LOSS
 from pfir.compile.training.judging import Judge, augmentation
 from pfir.compile.training.options import NO_OPTIONS, RATES, TrainOptions
-from pfir.compile.training.recipes import AUTO
+from pfir.compile.training.recipes import AUTO, DISTIL
 from pfir.compile.training.teaching import Course, Teaching
 from pfir.errors import TrainingError
 from pfir.ir.model import Model
@@ -72,6 +73,7 @@ class FineTuning:
         recipe: What the student learns (`recipes.py`).
         options: What a user says of it (`--train`).
         compiled: Makes what answers for the teacher, faster than ONNX Runtime; None for ONNX Runtime.
+        growing: Zeros that spread meanwhile; None where none come.
     """
 
     epochs: int
@@ -84,12 +86,14 @@ class FineTuning:
     recipe: str = AUTO
     options: TrainOptions = field(default_factory=TrainOptions)
     compiled: CompiledTeacher | None = None
+    growing: Growing | None = None
 
     def course(
         self, teacher: Model, samples: Samples, settings: Settings, ends: Deadline, progress: Progress
     ) -> Course:
         """A training of this kind."""
-        return Course(teacher, samples, settings, ends, progress, self.processes, self.options, self.compiled)
+        rest = (self.processes, self.options, self.compiled, self.growing)
+        return Course(teacher, samples, settings, ends, progress, *rest)
 
 
 def fine_tune(
@@ -104,7 +108,7 @@ def fine_tune(
     """The student after distillation; as it was, with a note, where it cannot be trained or training made it worse.
 
     Args:
-        student: The compressed model; not changed.
+        student: The compressed model; not changed. Where zeros are to grow it has them, and its dense self is trained.
         teacher: What it learns from.
         activations: Of any model, on the calibration data.
         judge: Tells whether training helped; made of the samples where none is given.
@@ -115,14 +119,23 @@ def fine_tune(
     settings = careful(settings, judge.scores(student).divergence, how.options)
     course = how.course(teacher, samples, settings, ends, progress)
     try:
-        tuned, result = Teaching(course, activations, how.recipe).of(student)
+        tuned, result = _taught(Teaching(course, activations, how.recipe), student, how.growing)
     except TrainingError as error:
         return FineTuned(student, notes=(f"not fine-tuned: {error}",))
     curve = curve_of(result)
+    if how.growing is not None and not how.growing.has_its_zeros(tuned):
+        return FineTuned(student, curve, (*result.notes, "zeros that spread in training were too few; it was dropped"))
     if judge.is_worse(tuned, student):
         note = "fine-tuning made the model worse and was dropped; more data or epochs may help"
         return FineTuned(student, curve, (*result.notes, note))
     return FineTuned(tuned, curve, tuple(result.notes), as_recipe(how, settings, result))
+
+
+def _taught(teaching: Teaching, student: Model, growing: Growing | None) -> tuple[Model, Result]:
+    """The student after training; where zeros grow, by the teacher's answers, since features bring its weights back."""
+    if growing is None:
+        return teaching.of(student)
+    return replace(teaching, recipe=DISTIL).of(growing.dense)
 
 
 def where_nearer(

@@ -15,7 +15,7 @@ from pfir.ir.model import Model
 from pfir.passes.distillation.attach_teacher import attach_teacher
 from pfir.passes.quantization.grids import LARGEST_BITS
 from pfir.passes.quantization.qdq.fake_quantize import fake_quantized
-from pfir.passes.quantization.qdq.integer_layers import integer_layers
+from pfir.passes.quantization.qdq.integer_layers import Bits, integer_layers
 from pfir.passes.quantization.rounding.chains import shorten_chains
 from pfir.report.progress import Progress
 from pfir.report.record import Epoch
@@ -28,7 +28,7 @@ taught nothing in six epochs, 0.3 most, and 1 less."""
 
 def train_quantized(
     model: Model,
-    weight_bits: int,
+    weight_bits: Bits,
     teacher: Model,
     samples: Samples,
     how: FineTuning,
@@ -41,7 +41,7 @@ def train_quantized(
 
     Args:
         model: Standard ONNX Q/DQ; not changed.
-        weight_bits: 2 to 8.
+        weight_bits: 2 to 8, of all layers or by name of the node.
         teacher: What it learns from.
         judge: Tells whether training helped; made of the samples where none is given.
 
@@ -50,7 +50,8 @@ def train_quantized(
     """
     ends, judge = Deadline.within(how.budget_s), judge or judge_for(teacher, samples, how)
     settings = settings_for(teacher, samples, how, judge.augment)
-    rate = RATE_OF_EIGHT if weight_bits == LARGEST_BITS else RATE_OF_FEWER
+    least = weight_bits if isinstance(weight_bits, int) else min(weight_bits.values(), default=LARGEST_BITS)
+    rate = RATE_OF_EIGHT if least == LARGEST_BITS else RATE_OF_FEWER
     settings = replace(settings, learning_rate=rate * settings.learning_rate)
     course = how.course(teacher, samples, settings, ends, progress)
     try:

@@ -14,6 +14,7 @@ from pfir.compile.calibration.samples import Samples
 from pfir.compile.deadline import NEVER, Deadline
 from pfir.compile.methods.candidates import adopt
 from pfir.compile.training.compiled_teacher import CompiledTeacher, answering
+from pfir.compile.training.growing import Growing
 from pfir.compile.training.held_back import HeldBack
 from pfir.compile.training.losses import losses_for
 from pfir.compile.training.options import NO_OPTIONS, TrainOptions
@@ -53,6 +54,7 @@ class Course:
         processes: Those that train together.
         options: What a user says of the loss.
         compiled: Makes what answers for the teacher, faster than ONNX Runtime; None for ONNX Runtime.
+        growing: Zeros that spread meanwhile; None where none come.
     """
 
     teacher: Model
@@ -63,6 +65,7 @@ class Course:
     processes: Processes = ONE
     options: TrainOptions = NO_OPTIONS
     compiled: CompiledTeacher | None = None
+    growing: Growing | None = None
 
     def losses(self, student: Model) -> DistillationSettings:
         """What a student learns here."""
@@ -135,7 +138,8 @@ class Teaching:
         restored, _ = run((RestoreBatchNorm(),), student, context)
         wanted = course.losses(restored)
         learns = lesson(self.recipe, restored, course.teacher, course.samples, self.activations, wanted)
-        result = course.fit(learns.graph, lambda x: with_arrays(restored, learns.learnt(x)))
+        growth = None if course.growing is None else course.growing.growth(restored)
+        result = course.fit(replace(learns.graph, growth=growth), lambda x: with_arrays(restored, learns.learnt(x)))
         folded, _ = run((FoldBatchNorm(),), with_arrays(restored, learns.learnt(result.arrays)), Context())
         taught = student.clone()
         adopt(taught, folded)

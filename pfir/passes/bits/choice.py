@@ -50,13 +50,17 @@ def bits_on_average(given: Layers, average: float, activations: Activations) -> 
     Raises:
         Infeasible: The average is below the fewest bits.
     """
-    error = OutputError(given.model, activations)
-    usual = max((bits for bits in given.choices if bits <= average), default=min(given.choices))
-    found = best_bits(_losses(given, usual, error), [average_budget(given.layers, given.choices, average)])
+    error, usual = OutputError(given.model, activations), usual_bits(given.choices, average)
+    found = best_bits(layer_losses(given, usual, error), [average_budget(given.layers, given.choices, average)])
     same = dict.fromkeys(found, usual)
     if usual == average and error.of(_rounded(given, found)) >= error.of(_rounded(given, same)):
         return same
     return found
+
+
+def usual_bits(choices: Sequence[int], average: float) -> int:
+    """The most bits of all layers alike that are within an average, or the fewest that there are."""
+    return max((bits for bits in choices if bits <= average), default=min(choices))
 
 
 def average_budget(layers: Mapping[str, EditableLayer], choices: Sequence[int], average: float) -> Budget:
@@ -66,13 +70,19 @@ def average_budget(layers: Mapping[str, EditableLayer], choices: Sequence[int], 
     return Budget(prices, average, "the average of bits")
 
 
-def _losses(given: Layers, usual: int, error: OutputError) -> ByLayer:
+def layer_losses(given: Layers, usual: int, error: OutputError) -> ByLayer:
+    """What the outputs lose by the bits of each layer alone: measured at the usual ones, scaled to the others."""
     found = {}
     for name in given.layers:
-        local = {bits: _local_error(given, name, bits) for bits in given.choices}
+        local = weight_losses(given, name)
         alone = error.of(_rounded(given, {name: usual})) if local[usual] else 0.0
         found[name] = {bits: alone * loss / local[usual] if local[usual] else loss for bits, loss in local.items()}
     return found
+
+
+def weight_losses(given: Layers, name: str) -> dict[int, float]:
+    """The squared error of a layer's weights by the bits they have, each weight by what it counts."""
+    return {bits: _local_error(given, name, bits) for bits in given.choices}
 
 
 def _local_error(given: Layers, name: str, bits: int) -> float:

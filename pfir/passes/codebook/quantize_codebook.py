@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -22,6 +22,7 @@ from pfir.passes.base import Activations, Change, Context, Pass
 from pfir.passes.batch_norm.fold import FoldBatchNorm
 from pfir.passes.bits.choice import Layers, bits_on_average
 from pfir.passes.bits.importance import importances
+from pfir.passes.bits.searched import AVERAGE_BITS, average_space
 from pfir.passes.codebook.books import WeightBooks, fitted
 from pfir.passes.codebook.clustering import STARTS
 from pfir.passes.codebook.compensated import compensate
@@ -29,6 +30,7 @@ from pfir.passes.codebook.encoding import FIRST_WITH_BIT_SHIFT, Encoder
 from pfir.passes.quantization.opset import lift_opset
 from pfir.passes.quantization.placement import layers_of
 from pfir.passes.simplification.simplify import Simplify
+from pfir.space import Space
 
 BITS = range(1, 9)
 """The bits that a weight may have."""
@@ -51,7 +53,8 @@ class QuantizeCodebook(Pass):
     Layers that would be no smaller stay as they are, and so do those that are to be kept. A second run changes nothing.
 
     Args:
-        bits: 1 to 8, of each weight; None leaves alone what `layer_bits` does not name.
+        bits: 1 to 8, of each weight; None leaves alone what `layer_bits` does not name, and without `layer_bits` and
+            `average_bits` leaves bits to a search.
         average_bits: Bits of a weight on average over all layers, 1 to 8; each layer gets those that are worth most to
             the outputs on calibration data. None takes `bits` everywhere.
         layer_bits: Bits of layers by name of their node, in place of both.
@@ -85,8 +88,6 @@ class QuantizeCodebook(Pass):
     def __post_init__(self) -> None:
         given: list[tuple[str, float | None]] = [("bits", self.bits), ("average_bits", self.average_bits)]
         given += [(f"layer_bits of {name}", bits) for name, bits in self.layer_bits]
-        if all(bits is None for _, bits in given):
-            raise UsageError("bits is none; then average_bits or layer_bits must say how many a weight has")
         for label, bits in ((label, bits) for label, bits in given if bits is not None):
             if not min(BITS) <= bits <= max(BITS):
                 raise UsageError(f"{label} is {bits}; it must be 1 to 8")
@@ -100,7 +101,34 @@ class QuantizeCodebook(Pass):
         if self.channels < 0:
             raise UsageError(f"channels is {self.channels}; it must be at least 0")
 
+    @property
+    def is_open(self) -> bool:
+        return self.bits is None and self.average_bits is None and not self.layer_bits
+
+    def opened(self) -> QuantizeCodebook:
+        return replace(self, bits=None, average_bits=None, layer_bits=())
+
+    def space(self, model: Model, context: Context) -> Space:
+        """One parameter, the bits on average, where they are left to a search."""
+        del model, context
+        return average_space() if self.is_open else Space()
+
+    def with_parameters(self, parameters: Mapping[str, float]) -> QuantizeCodebook:
+        return replace(self, average_bits=parameters[AVERAGE_BITS])
+
+    @property
+    def choices(self) -> Sequence[int]:
+        """The bits that a layer may have."""
+        return BITS
+
+    def rounded(self, layer: EditableLayer, bits: int) -> np.ndarray:
+        """The weight of a layer as so many bits hold it, told from itself alone."""
+        alike = np.ones(layer.weight.shape)
+        return fitted(layer.weight, layer.layer.output_axis, bits, alike, self.channels, self.start).values()
+
     def apply(self, model: Model, context: Context) -> Change:
+        if self.is_open:
+            raise UsageError(f"{self.name} needs one of the fields bits, average_bits and layer_bits")
         check_finite(model)
         start = _prepared(model, context)
         layers = {name: layer for name, layer in layers_of(start).items() if name not in _left_by_user(model, context)}

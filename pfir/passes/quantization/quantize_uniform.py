@@ -8,18 +8,23 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import ClassVar
 
+import numpy as np
+
 from pfir.errors import FrontendError, Infeasible, UsageError
 from pfir.ir.checking.verify import check_finite
 from pfir.ir.linear import linear_layers
+from pfir.ir.linear_edits import EditableLayer
 from pfir.ir.model import Model
 from pfir.ir.module_paths import names_meant
 from pfir.ir.shapes import infer_shapes
 from pfir.passes.base import Activations, Change, Context, Pass
 from pfir.passes.batch_norm.fold import FoldBatchNorm
-from pfir.passes.bits.uniform import uniform_bits
+from pfir.passes.bits.searched import AVERAGE_BITS, average_space
+from pfir.passes.bits.uniform import BITS, uniform_bits
 from pfir.passes.quantization.bias_correction import correct_biases
 from pfir.passes.quantization.calibration import CALIBRATIONS, range_finder
 from pfir.passes.quantization.equalize import POWERS, equalize
+from pfir.passes.quantization.grids import LARGEST_BITS
 from pfir.passes.quantization.opset import FEW_BITS, FIRST_WITH_CHANNELS, FIRST_WITH_FOUR_BITS, lift_opset
 from pfir.passes.quantization.output_error import OutputError
 from pfir.passes.quantization.placement import KERNELS, OPERATORS, layers_of, place
@@ -33,6 +38,7 @@ from pfir.passes.quantization.rounding.compensated import compensate
 from pfir.passes.quantization.rounding.nearest import nearest
 from pfir.passes.quantization.sensitivity import most_sensitive, sensitivities, within_share
 from pfir.passes.quantization.structure import Bits
+from pfir.passes.quantization.weights import weight_grid
 from pfir.passes.quantization.writing import Quantized, written
 from pfir.passes.simplification.simplify import Simplify
 from pfir.space import Parameter, Space
@@ -66,7 +72,7 @@ class QuantizeUniform(Pass):
 
     Args:
         weight_bits: 2 to 8, symmetric. Up to four are stored in four where onnx can lift the opset to 21, else in
-            eight.
+            eight. None leaves them to `average_bits`, and without that to a search.
         activation_bits: 2 to 8, with a zero point; fewer than eight are simulated.
         calibration: How the range of an activation is found: min-max, percentile, entropy or mse. By mse weights get
             scales of the least squared error, too.
@@ -104,7 +110,7 @@ class QuantizeUniform(Pass):
     name: ClassVar[str] = "quantize-uniform"
     compresses: ClassVar[bool] = True
 
-    weight_bits: int = 8
+    weight_bits: int | None = LARGEST_BITS
     activation_bits: int = 8
     calibration: str = "mse"
     percentile: float = 99.99
@@ -120,7 +126,7 @@ class QuantizeUniform(Pass):
     layer_bits: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
-        given = [("weight_bits", self.weight_bits), ("activation_bits", self.activation_bits)]
+        given = [("weight_bits", self._weight_bits), ("activation_bits", self.activation_bits)]
         given += [(f"layer_bits of {name}", bits) for name, bits in self.layer_bits]
         for label, bits in (*given, ("average_bits", 8 if self.average_bits is None else self.average_bits)):
             if not 2 <= bits <= 8:
@@ -142,27 +148,44 @@ class QuantizeUniform(Pass):
 
     @property
     def is_open(self) -> bool:
-        return self.float_layers is None
+        return self.float_layers is None or self.searches_bits
+
+    @property
+    def searches_bits(self) -> bool:
+        """Whether the bits of weights are left to a search."""
+        return self.weight_bits is None and self.average_bits is None
 
     def opened(self) -> QuantizeUniform:
         return replace(self, float_layers=None)
 
     def space(self, model: Model, context: Context) -> Space:
-        """One parameter, the number of layers that stay in float, up to a quarter of them."""
+        """The number of layers that stay in float, up to a quarter of them, and the bits of weights on average."""
         copy = model.clone()
         infer_shapes(copy)
-        most = int(MOST_FLOAT * len(layers_of(copy))) if self.is_open else 0
-        if not most:
-            return Space()
+        most = int(MOST_FLOAT * len(layers_of(copy))) if self.float_layers is None else 0
         values = tuple(float(count) for count in range(most + 1))
-        return Space((Parameter(FLOAT_LAYERS, 0.0, float(most), 0.0, values=values, low_is_cheap=True),))
+        floats = (Parameter(FLOAT_LAYERS, 0.0, float(most), 0.0, values=values, low_is_cheap=True),) if most else ()
+        return Space((*floats, *(average_space().parameters if self.searches_bits else ())))
 
     def with_parameters(self, parameters: Mapping[str, float]) -> QuantizeUniform:
-        return replace(self, float_layers=int(parameters.get(FLOAT_LAYERS, 0)))
+        count = int(parameters.get(FLOAT_LAYERS, self.float_layers or 0))
+        return replace(self, float_layers=count, average_bits=parameters.get(AVERAGE_BITS, self.average_bits))
+
+    @property
+    def choices(self) -> Sequence[int]:
+        """The bits that a layer may have."""
+        return BITS
+
+    def rounded(self, layer: EditableLayer, bits: int) -> np.ndarray:
+        """The weight of a layer as so many bits hold it, told from itself alone."""
+        grid = weight_grid(layer, bits, self.per_channel, self.settings().least_error)
+        return grid.numbers(grid.integers(layer.weight))
 
     def apply(self, model: Model, context: Context) -> Change:
         if self.float_layers is None:
             raise UsageError("quantize-uniform needs the field float_layers, which was left to a search")
+        if self.searches_bits:
+            raise UsageError("quantize-uniform needs one of the fields weight_bits and average_bits")
         check_finite(model)
         start = _prepared(model, 2 if self.average_bits is not None else self.bits.least, context)
         if not layers_of(start):
@@ -180,13 +203,18 @@ class QuantizeUniform(Pass):
     def bits(self) -> Bits:
         """What decides about nodes, types and sizes."""
         return Bits(
-            self.weight_bits,
+            self._weight_bits,
             self.activation_bits,
             self.per_channel,
             self.pairs,
             self.eight_bit_share,
             self.layer_bits,
         )
+
+    @property
+    def _weight_bits(self) -> int:
+        """Those of layers for which nothing else says them."""
+        return LARGEST_BITS if self.weight_bits is None else self.weight_bits
 
     def with_bits(self, model: Model, left_in_float: Collection[str], activations: Activations) -> QuantizeUniform:
         """This pass with the bits of each layer that `average_bits` stands for, for a model that is simplified."""
@@ -198,7 +226,7 @@ class QuantizeUniform(Pass):
     def settings(self) -> Settings:
         """How grids are chosen."""
         return Settings(
-            self.weight_bits,
+            self._weight_bits,
             self.activation_bits,
             range_finder(self.calibration, self.percentile),
             self.per_channel,

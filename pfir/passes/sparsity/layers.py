@@ -59,10 +59,11 @@ class SparseLayer:
         return self.uses[0].taps
 
     def stored(self, weight: np.ndarray, like: np.ndarray) -> np.ndarray:
-        """The initializer for such a weight; of integers those stay that do not become zero."""
+        """The initializer for such a weight, its zeros positive; of integers those stay that do not become zero."""
         matrix = self.uses[0]
         if not self.is_integer:
-            return matrix.weight(weight, like)
+            stored: np.ndarray = matrix.weight(weight, like) + like.dtype.type(0)  # -0.0 + 0.0 is 0.0
+            return stored
         keep = matrix.weight(weight != 0, np.zeros(like.shape, bool))
         return np.where(keep, like, self.zero).astype(like.dtype)
 

@@ -9,7 +9,7 @@ from pfir.compile.precision.compositions import AVERAGE_BITS, SPARSITIES, Compos
 from pfir.compile.precision.sizes import Sizes
 from pfir.errors import Infeasible
 from pfir.passes.spec import format_pass
-from pfir.report.record import Files
+from pfir.report.weights import Files
 
 
 @pytest.fixture

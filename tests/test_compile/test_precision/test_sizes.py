@@ -2,7 +2,7 @@ import pytest
 
 from pfir.compile.precision.sizes import Sizes, sizes_of
 from pfir.frontends import load
-from pfir.report.record import Files
+from pfir.report.weights import Files
 from tests.support.jobs import request
 
 LARGE = Sizes(Files(4000, 1200, 1000, graph_bytes=100), before_bytes=3600, after_bytes=600)

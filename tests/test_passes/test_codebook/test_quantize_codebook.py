@@ -9,7 +9,7 @@ from pfir.passes.base import Context
 from pfir.passes.codebook.quantize_codebook import QuantizeCodebook
 from pfir.passes.pipeline import run
 from pfir.passes.simplification.simplify import Simplify
-from pfir.passes.spec import parse
+from pfir.passes.spec import format_pass, parse
 from tests.support.calibration import context, outputs, samples
 from tests.support.net import Net, parsed, random
 
@@ -121,7 +121,6 @@ def test_a_layer_that_would_be_no_smaller_stays():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("bits=none", "bits is none; then average_bits or layer_bits must say how many a weight has"),
         ("bits=0", "bits is 0; it must be 1 to 8"),
         ("average_bits=9", "average_bits is 9.0; it must be 1 to 8"),
         ("layer_bits=a:9", "layer_bits of a is 9; it must be 1 to 8"),
@@ -134,6 +133,17 @@ def test_a_layer_that_would_be_no_smaller_stays():
 def test_fields_out_of_range_are_refused(text, message):
     with pytest.raises(UsageError, match=message):
         parse(f"quantize-codebook{{{text}}}")
+
+
+def test_bits_that_nothing_says_are_left_to_a_search():
+    each = QuantizeCodebook().opened()
+    assert each.is_open and format_pass(each) == "quantize-codebook{bits=none}" and parse(format_pass(each)) == (each,)
+    (parameter,) = each.space(net(), Context()).parameters
+    assert (parameter.name, parameter.low, parameter.cheapest) == ("average_bits", 2.0, 2.0)
+    assert each.with_parameters({"average_bits": 3.25}) == QuantizeCodebook(bits=None, average_bits=3.25)
+    assert not QuantizeCodebook().space(net(), Context()).parameters
+    with pytest.raises(UsageError, match="needs one of the fields bits, average_bits and layer_bits"):
+        _made(net(), Context(), bits=None)
 
 
 @pytest.mark.parametrize("fields", [{"average_bits": 3.0}, {"rounding": "compensated"}])

@@ -228,6 +228,16 @@ def test_a_search_chooses_how_many_layers_stay_in_float():
         run([each], net, context(net))
 
 
+def test_a_search_chooses_the_bits_that_nothing_says():
+    net, each = residual(), parse("quantize-uniform{weight_bits=none}")[0]
+    assert each.is_open and not QuantizeUniform(weight_bits=None, average_bits=4).is_open
+    (parameter,) = each.space(net, Context()).parameters
+    assert (parameter.name, parameter.low, parameter.high) == ("average_bits", 2.0, 8.0)
+    assert each.with_parameters({"average_bits": 3.5}) == QuantizeUniform(weight_bits=None, average_bits=3.5)
+    with pytest.raises(UsageError, match="needs one of the fields weight_bits and average_bits"):
+        run([each], net, context(net))
+
+
 @pytest.mark.parametrize("family", CHECKED)
 def test_every_structure_stays_a_valid_model_with_its_interface(family):
     net = build(family, 0)

@@ -51,6 +51,7 @@ def test_half_of_the_weights_are_zero(criterion, pattern):
     made, notes = sparse(net, sparsity=0.5, criterion=criterion, pattern=pattern)
     assert zeros(made) == 592 and "592 of 1184 weights are zero, 50.0%" in notes[0]
     assert [t.name for t in made.graph.outputs] == ["y"] and zeros(net) == 0
+    assert not any(np.signbit(w[w == 0]).any() for w in (made.initializers()[n].values for n in SPARSE))
     assert_valid(made)
 
 

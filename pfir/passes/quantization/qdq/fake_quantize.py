@@ -20,7 +20,9 @@ from pfir.passes.quantization.qdq.activation_pairs import (
     scale_arrays,
 )
 from pfir.passes.quantization.qdq.integer_layers import (
+    Bits,
     IntegerLayer,
+    bits_of,
     fitting_biases,
     integer_layers,
     largest_integer,
@@ -65,7 +67,7 @@ class FakeQuantized:
     Args:
         model: Inputs, outputs and function are those of the quantized model; gradients go straight through.
         quantized: What it was made of.
-        limit: The largest integer of a weight.
+        limits: The largest integer of a weight by its initializer.
         weights: Initializer of integers to that of the floats which are rounded.
         biases: Initializer of a bias to that of its floats.
         weight_scales: Initializer of a weight's scale to how it moves.
@@ -74,7 +76,7 @@ class FakeQuantized:
 
     model: Model
     quantized: Model
-    limit: int
+    limits: Mapping[str, int]
     weights: Mapping[str, str]
     biases: Mapping[str, str]
     weight_scales: Mapping[str, LearntScale]
@@ -118,14 +120,14 @@ class FakeQuantized:
     def _integers(self, result: Model, arrays: Arrays, floats: Mapping[str, gs.Constant]) -> dict[str, np.ndarray]:
         found = {}
         for layer in integer_layers(result):
-            mine = self.weights[layer.integers]
+            mine, limit = self.weights[layer.integers], self.limits[layer.integers]
             steps = np.rint(arrays.get(mine, floats[mine].values) / layer.scale)
             like = result.initializers()[layer.integers].values
-            found[layer.integers] = np.clip(steps, -self.limit, self.limit).astype(like.dtype)
+            found[layer.integers] = np.clip(steps, -limit, limit).astype(like.dtype)
         return found
 
 
-def fake_quantized(model: Model, weight_bits: int) -> FakeQuantized:
+def fake_quantized(model: Model, weight_bits: Bits) -> FakeQuantized:
     """The floats of a quantized model, to be trained by any loss that is put on it::
 
         y = DQ(w8) * DQ(Q(x))      ->      y = s_w clip(round(w / s_w)) * s_x clip(round(x / s_x))
@@ -142,15 +144,15 @@ def fake_quantized(model: Model, weight_bits: int) -> FakeQuantized:
     Source: Esser, McKinstry, Bablani, Appuswamy, Modha, "Learned Step Size Quantization", ICLR 2020, arXiv:1902.08153,
     sections 2.1 and 2.2. Ours starts from calibrated scales and keeps zero points.
     """
-    limit = largest_integer(weight_bits)
-    return _Writer(model, limit).written()
+    return _Writer(model, weight_bits).written()
 
 
 class _Writer:
-    def __init__(self, model: Model, limit: int) -> None:
-        self._quantized, self._model, self._limit = model, model.clone(), limit
+    def __init__(self, model: Model, bits: Bits) -> None:
+        self._quantized, self._model, self._bits = model, model.clone(), bits
         self._graph = self._model.graph
         self._write = StraightThrough(self._graph, Names(self._graph))
+        self._limits: dict[str, int] = {}
         self._weights: dict[str, str] = {}
         self._biases: dict[str, str] = {}
         self._moves: dict[str, gs.Constant] = {}
@@ -163,18 +165,19 @@ class _Writer:
         sweep(self._graph)
         self._model.source = None
         return FakeQuantized(
-            self._model, self._quantized, self._limit, self._weights, self._biases, weight_scales, scales
+            self._model, self._quantized, self._limits, self._weights, self._biases, weight_scales, scales
         )
 
     def _layer(self, found: IntegerLayer) -> LearntScale:
         layer, node = found.layer, found.layer.node
         weight = self._write.constant(f"{found.integers}_float", numbers(layer.weight))
         self._weights[found.integers] = weight.name
+        limit = self._limits[found.integers] = largest_integer(bits_of(found.node, self._bits))
         share = weight.values.size / found.scale.size
-        scale = self._scale(found.scales, np.ravel(found.scale), share * self._limit)
+        scale = self._scale(found.scales, np.ravel(found.scale), share * limit)
         shape = list(found.scale.shape)
         factor = self._write.shaped(self._moved(scale, node), shape, where=node)
-        node.inputs[layer.place] = self._write.rounded(weight, factor, -self._limit, self._limit, where=node)
+        node.inputs[layer.place] = self._write.rounded(weight, factor, -limit, limit, where=node)
         if found.bias is not None and layer.operator.bias is not None:
             bias = self._write.constant(f"{found.bias.tensor}_float", numbers(layer.bias))
             node.inputs[layer.operator.bias] = bias

@@ -14,6 +14,9 @@ from pfir.ir.linear import LinearLayer, plain_layer
 from pfir.ir.model import Model
 from pfir.ir.weights import zero_of
 
+Bits = int | Mapping[str, int]
+"""The bits of all weights, or of those of each layer by name of its node."""
+
 
 @dataclass(frozen=True, eq=False)
 class IntegerBias:
@@ -99,6 +102,11 @@ def own_bias(layer: LinearLayer, shape: tuple[int, ...]) -> IntegerBias | None:
     own = isinstance(tensor, gs.Constant) and len(tensor.outputs) == 1
     whole = own and tensor.values.size == layer.layout.outputs(shape) and bool(layer.bias_factor)
     return IntegerBias(tensor.name, scales, scale, layer.bias_factor) if whole else None
+
+
+def bits_of(node: str, bits: Bits) -> int:
+    """The bits of the weight of a layer."""
+    return bits if isinstance(bits, int) else bits[node]
 
 
 def largest_integer(weight_bits: int) -> int:

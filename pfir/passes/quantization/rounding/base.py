@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pfir.ir.model import Model
 from pfir.passes.base import Context
-from pfir.passes.quantization.rounding.layers import Bits
+from pfir.passes.quantization.qdq.integer_layers import Bits
 
 Rounding = Callable[[Model, Model, Bits, Context], tuple[str, ...]]
 """Chooses the integers of a quantized model's weights anew, in place: the nodes of the layers where it did.

@@ -9,7 +9,7 @@ import numpy as np
 
 from pfir.ir.model import Model
 from pfir.passes.base import Context
-from pfir.passes.quantization.rounding.layers import Bits
+from pfir.passes.quantization.qdq.integer_layers import Bits
 from pfir.passes.quantization.rounding.layerwise import Choice, round_layers
 from pfir.passes.quantization.rounding.objective import Objective
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +12,7 @@ from pfir.ir.model import Model
 from pfir.ir.weights import numbers
 from pfir.ir.windows import Windows
 from pfir.passes.pruning.consumer_matrix import ConsumerMatrix
-from pfir.passes.quantization.qdq.integer_layers import IntegerLayer, integer_layers, largest_integer
-
-Bits = int | Mapping[str, int]
-"""The bits of all weights, or of those of each layer by name of its node."""
+from pfir.passes.quantization.qdq.integer_layers import Bits, IntegerLayer, bits_of, integer_layers, largest_integer
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +57,7 @@ def _found(model: Model, reference: Model, weight_bits: Bits) -> Iterator[Quanti
         shape = tuple(held[own.integers].values.shape)
         if layer is None or weight is None or weight.shape != shape or weight.dtype != np.float32:
             continue
-        limit = largest_integer(weight_bits if isinstance(weight_bits, int) else weight_bits[own.node])
+        limit = largest_integer(bits_of(own.node, weight_bits))
         matrix = None if own.bias is None and own.layer.bias is not None else matrix_of(layer, shape)
         yield QuantizedLayer(own, weight, limit, matrix)
 

@@ -10,10 +10,10 @@ import numpy as np
 from pfir.ir.model import Model
 from pfir.passes.base import Context
 from pfir.passes.pruning.consumer_matrix import ConsumerMatrix
-from pfir.passes.quantization.qdq.integer_layers import fitting_biases
+from pfir.passes.quantization.qdq.integer_layers import Bits, fitting_biases
 from pfir.passes.quantization.rounding.flow import Flow
 from pfir.passes.quantization.rounding.goals import goal_of
-from pfir.passes.quantization.rounding.layers import Bits, QuantizedLayer, quantized_layers
+from pfir.passes.quantization.rounding.layers import QuantizedLayer, quantized_layers
 from pfir.passes.quantization.rounding.objective import Objective
 from pfir.passes.quantization.rounding.rows import rows_of
 from pfir.passes.quantization.rounding.segments import segments

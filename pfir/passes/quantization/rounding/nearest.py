@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pfir.ir.model import Model
 from pfir.passes.base import Context
-from pfir.passes.quantization.rounding.layers import Bits
+from pfir.passes.quantization.qdq.integer_layers import Bits
 
 
 def nearest(model: Model, reference: Model, weight_bits: Bits, context: Context) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from onnx import helper
 from pfir.ir.training import TrainingGraph
 from pfir.passes.distillation.attach_teacher import attach_teacher
 from pfir.passes.quantization.qdq.fake_quantize import SMALLEST, LearntScale, fake_quantized
+from pfir.passes.quantization.qdq.integer_layers import integer_layers
 from pfir.run.session import Session
 from pfir.train.settings import Settings
 from pfir.train.steps import Steps
@@ -61,6 +62,18 @@ def test_learnt_integers_stay_within_their_bits():
     weights = {mine: 5 * fake.model.initializers()[mine].values for mine in fake.weights.values()}
     held = fake.learnt(weights).initializers()
     assert all(np.abs(held[name].values.astype(int)).max() == 3 for name in fake.weights)
+
+
+def test_learnt_integers_stay_within_the_bits_of_their_layer():
+    net = NETS["plain"]
+    model = quantized(net, samples(net), 3)
+    names = [layer.node for layer in integer_layers(model)]
+    bits = {name: 3 + 2 * (i % 2) for i, name in enumerate(names)}
+    fake = fake_quantized(model, bits)
+    weights = {mine: 50 * fake.model.initializers()[mine].values for mine in fake.weights.values()}
+    held = fake.learnt(weights).initializers()
+    largest = {x.node: np.abs(held[x.integers].values.astype(int)).max() for x in integer_layers(model)}
+    assert largest == {name: 2 ** (count - 1) - 1 for name, count in bits.items()}
 
 
 def single():

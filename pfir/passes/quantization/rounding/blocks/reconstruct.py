@@ -11,12 +11,12 @@ from pfir.errors import UsageError
 from pfir.ir.model import Model
 from pfir.passes.base import Context, Steps
 from pfir.passes.quantization.qdq.activation_pairs import activation_pairs, scale_arrays
-from pfir.passes.quantization.qdq.integer_layers import fitting_biases, integer_layers
+from pfir.passes.quantization.qdq.integer_layers import Bits, fitting_biases, integer_layers
 from pfir.passes.quantization.rounding.adam import Adam
 from pfir.passes.quantization.rounding.blocks.block_graph import BlockGraph, block_graph
 from pfir.passes.quantization.rounding.compensated import compensate
 from pfir.passes.quantization.rounding.flow import Arrays, Flow
-from pfir.passes.quantization.rounding.layers import Bits, QuantizedLayer, quantized_layers
+from pfir.passes.quantization.rounding.layers import QuantizedLayer, quantized_layers
 from pfir.passes.quantization.rounding.segments import Segment, between, segments
 from pfir.passes.quantization.rounding.soft import Annealing, SoftWeights
 
