@@ -100,10 +100,10 @@ def _smaller(report: Mapping) -> str:
 
 
 def unchanged(report: Mapping) -> bool:
-    """Whether no channel was removed, and every layer computes in what it did."""
+    """Whether no channel was removed, and weights are kept, and every layer computes, as they were."""
     widths, sides = report["widths"], (report["baseline"], report["result"])
     removed = any(w["before"] != w["after"] for w in widths) or sides[0]["macs"] != sides[1]["macs"]
-    return not removed and set(report["precision"]) <= {FLOAT32.name}
+    return not removed and set(report["precision"]) <= {FLOAT32.name} and kept(report) is None
 
 
 def computed_in(report: Mapping) -> str | None:
@@ -217,7 +217,7 @@ def about(factor: float, digits: int = 2) -> str:
 def _speed(report: Mapping, source: str) -> str:
     taken = f"{'about ' if is_estimate(report) else ''}{latency(report['result'], _precision(report))} an inference"
     found = [taken] if "latency_s" in report["goals"] else []
-    if not unchanged(report):
+    if not unchanged(report) and (report["speedup"] != 1 or "speedup" in report["goals"]):
         found.append(f"{faster(report)} faster" if report["speedup"] >= 1 else f"{faster(report)} as fast")
     return f"{', '.join(found)}{f' ({source})' if source else ''}" if found else ""
 

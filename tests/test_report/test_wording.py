@@ -181,6 +181,15 @@ def test_what_weights_are_kept_as_is_told_where_it_differs():
     assert said == "4.00 kB float32 -> 500 B codebook, 50% zeros"
 
 
+def test_weights_that_are_kept_in_less_are_no_nothing():
+    dense, coded = LayerWeight("a", "float32", 4000, 1000, 0), LayerWeight("a", "codebook", 500, 1000, 0)
+    files, weights = Files(4000, 600, 500), Weights((dense,), (coded,))
+    smaller = build(untouched(goals={"size": 8.0}, files=files, weights=weights))
+    assert wording.headline(smaller) == "8.00x smaller packed, no accuracy lost"
+    untold = build(untouched(goals={"size": 1.0}, files=files, weights=Weights((dense,), (dense,))))
+    assert wording.headline(untold).startswith("nothing was removed")
+
+
 def test_the_library_is_told_with_what_loading_it_takes():
     assert wording.library(build(finished())) is None
     plain = Library(600_000, LinkedConstants(550_000, 550_000))
