@@ -1,7 +1,7 @@
 """Instructions of products over integers that skip units of zeros (kernels/integers/block_sparse.py).
 
-Products, loads and stores follow from what the generator writes; constants of scalar instructions and branches were read
-from disassembly and checked under the emulator, by the grid sparse_integers of benchmarks/estimator.
+Products, loads and stores follow from what the generator writes; constants of scalar instructions and branches were
+fitted to what the emulator counts of the grid sparse_integers (benchmarks/estimator).
 """
 
 from __future__ import annotations
