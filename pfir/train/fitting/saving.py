@@ -39,8 +39,8 @@ class Checkpoints:
 
         There are no groups where the training starts from the beginning.
         """
-        reads = self._path is not None and self._workers.rank == 0
-        found = checkpoint.load(self._path, self._key) if reads else checkpoint.Found(None)
+        path = None if self._workers.rank else self._path
+        found = checkpoint.Found(None) if path is None else checkpoint.load(path, self._key)
         self._passed_over = found.note is not None
         common, residuals = _without_residuals(found.state)
         state = self._workers.state(lambda: common)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pfir.ir.costs.zeros import zeros_of
-from pfir.workload import BLOCK_SHAPES
+from pfir.workload import BLOCK_SHAPES, UNIT_SHAPES
 
 
 def _matrix(share: float, inputs: int = 40, outputs: int = 16, seed: int = 0) -> np.ndarray:
@@ -36,3 +36,17 @@ def test_rounds_are_those_over_each_column_of_blocks():
     matrix[:5, :4], matrix[9, 4:] = 1, 1
     rounds = dict(zip(BLOCK_SHAPES, zeros_of(matrix).rounds, strict=True))
     assert rounds == {(4, 2): 3 + 1, (4, 4): 2 + 1, (8, 2): 3, (8, 4): 2, (16, 2): 0, (16, 4): 0}
+
+
+def test_units_of_integers_are_counted_for_each_of_their_sizes():
+    matrix = np.zeros((16, 8), np.int8)
+    matrix[0, 0] = matrix[5, 1] = matrix[13, 7] = 1
+    units = dict(zip(UNIT_SHAPES, zeros_of(matrix).rounds, strict=True))
+    assert {shape: count for shape, count in units.items() if count} == {
+        (4, 4): 3,
+        (8, 4): 3,
+        (4, 8): 2,
+        (8, 8): 2,
+        (4, 16): 2,
+        (8, 16): 1,
+    }

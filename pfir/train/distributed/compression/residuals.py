@@ -21,7 +21,7 @@ def divided(states: Sequence[Arrays], count: int) -> list[Arrays]:
     if len(states) == count:
         return list(states)
     left = [state[LEFT] for state in states if LEFT in state]
-    mean = {LEFT: np.mean(left, axis=0, dtype=np.float32)} if left else {}
+    mean = {LEFT: np.asarray(np.mean(left, axis=0, dtype=np.float32))} if left else {}
     return [{**states[0], **mean}] * count
 
 

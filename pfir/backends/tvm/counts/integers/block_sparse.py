@@ -1,7 +1,7 @@
 """Instructions of products over integers that skip units of zeros (kernels/integers/block_sparse.py).
 
 Products, loads and stores follow from what the generator writes; constants of scalar instructions and branches were
-read from disassembly and checked under the emulator, by the grid sparse_integers of benchmarks/estimator.
+fitted to what the emulator counts of the grid sparse_integers (benchmarks/estimator).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _APART = 3
 class _Tiles(NamedTuple):
     """Of all positions of a line: tiles, positions or pairs of them that are multiplied, and positions."""
 
-    count: int
+    number: int
     multiplied: int
     positions: int
 
@@ -48,12 +48,12 @@ def block_sparse_int8(target: Target, workload: Workload, tail: Tail, schedule: 
     count = _pairs if schedule.dot in PAIR_VECTORS else _dots
     total = Sum()
     found = count(target, total, schedule, tiles, units, blocks)
-    total.steer(blocks * tiles.count, _A_TILE, _BRANCHES)
-    total.compute(blocks * tiles.count, 0, _CONSTANT)
-    total.read(units * tiles.count, 1, _PLACE_BYTES)
-    total.steer(units * tiles.count, _A_UNIT if tiles.count > 1 else _A_UNIT_ALONE, 1)
+    total.steer(blocks * tiles.number, _A_TILE, _BRANCHES)
+    total.compute(blocks * tiles.number, 0, _CONSTANT)
+    total.read(units * tiles.number, 1, _PLACE_BYTES)
+    total.steer(units * tiles.number, _A_UNIT if tiles.number > 1 else _A_UNIT_ALONE, 1)
     total.call(*_A_CALL)
-    ends = after_sums(target, tail, schedule.lanes, tiles.positions / tiles.count) * (blocks * tiles.positions)
+    ends = after_sums(target, tail, schedule.lanes, tiles.positions / tiles.number) * (blocks * tiles.positions)
     return total.instructions(False) + found + ends
 
 
@@ -80,19 +80,19 @@ def _dots(target: Target, total: Sum, schedule: SparseBlocks, tiles: _Tiles, uni
     vectors, groups = -(-schedule.lanes // lanes), schedule.inputs // schedule.together
     registers, size = together * vectors, target.core.vector_bytes
     weights = groups * registers
-    loads = tiles.positions * (1 if arm else groups) + tiles.count * _loads(target, weights)
-    dots, apart = tiles.multiplied * groups * registers, loads
+    loads = tiles.positions * (1 if arm else groups) + tiles.number * _loads(target, weights)
+    dots, apart = float(tiles.multiplied * groups * registers), loads
     if not arm:
-        rate, count = target.macs_per_cycle / target.lanes, tiles.count
+        rate, count = target.macs_per_cycle / target.lanes, tiles.number
         dots, apart = count * step(rate, dots / count, loads / count, 1 / groups), 0
-    total.read(units, apart, tiles.positions * schedule.inputs + tiles.count * weights * size if apart else 0)
-    total.read(blocks * tiles.count, _loads(target, vectors) + _AGAIN, (vectors + _AGAIN) * size)
-    total.compute(blocks, 0, registers * tiles.multiplied - vectors * tiles.count)
+    total.read(units, apart, tiles.positions * schedule.inputs + tiles.number * weights * size if apart else 0)
+    total.read(blocks * tiles.number, _loads(target, vectors) + _AGAIN, (vectors + _AGAIN) * size)
+    total.compute(blocks, 0, registers * tiles.multiplied - vectors * tiles.number)
     if together > 1:
         alone = groups == 1  # the second position of each pair is then loaded into its half, which takes no offset
         total.compute(units, 0, 0 if alone else tiles.multiplied * groups)
         total.steer(units, tiles.multiplied if alone else 0, 0)
-        total.compute(blocks, 0, vectors * (tiles.count + _APART * tiles.multiplied))
+        total.compute(blocks, 0, vectors * (tiles.number + _APART * tiles.multiplied))
     return Instructions(dot=units * dots)
 
 
@@ -104,12 +104,12 @@ def _pairs(target: Target, total: Sum, schedule: SparseBlocks, tiles: _Tiles, un
     steps, size = -(-groups // vectors.chained), 2 * vectors.lanes[0]
     repeated = together < size
     values = tiles.positions * (1 if vectors.chained > 1 else groups)
-    weights = tiles.count * _loads(target, (groups if repeated else steps) * held)
-    total.read(units, values + weights, tiles.positions * schedule.inputs + tiles.count * groups * held * size)
+    weights = tiles.number * _loads(target, (groups if repeated else steps) * held)
+    total.read(units, values + weights, tiles.positions * schedule.inputs + tiles.number * groups * held * size)
     total.compute(units, 0, tiles.positions * groups * repeated)
     results = -(-schedule.lanes // (target.core.vector_bytes // 4))
     total.compute(blocks, 0, 2 * held * tiles.positions)
-    total.read(blocks * tiles.count, results, results * target.core.vector_bytes)
+    total.read(blocks * tiles.number, results, results * target.core.vector_bytes)
     products = units * tiles.positions * held
     if vectors.chained == 1:
         return Instructions(widening=products * groups, vector=products * groups)
