@@ -9,7 +9,7 @@ from pfir.artifact import Artifact
 from pfir.backends.tvm import TvmBackend
 from pfir.backends.tvm.backend import LIBRARY
 from pfir.backends.tvm.library.build import build_compact
-from pfir.backends.tvm.library.compact.choice import PLAIN, READ, SMALLEST, Price
+from pfir.backends.tvm.library.compact.choice import PLAIN, READ, SMALLEST, Price, cheapest
 from pfir.backends.tvm.lowering.lower import written
 from pfir.devices.emulation.emulated import EmulatedDevice
 from pfir.devices.host import HostDevice
@@ -43,7 +43,8 @@ def _few(rng, shape):
 
 
 def _sparse(rng, shape):
-    return np.where(rng.random(shape) < 0.8, 0, rng.standard_normal(shape))
+    """With zeros of both signs."""
+    return np.where(rng.random(shape) < 0.8, rng.choice([-0.0, 0.0], shape), rng.standard_normal(shape))
 
 
 def _dense(b: Net) -> str:
@@ -79,6 +80,13 @@ def _compare(model: Model, target: Target, device, *prices: float) -> list[Artif
         assert all(np.array_equal(found[name], plain[name]) for name in plain)
         assert all(plain[name].std() > 0 for name in plain)
     return made
+
+
+def test_zeros_of_both_signs_are_left_out():
+    program = written(bundled({"zeros": CASES["zeros"]}), parse_target("host"))
+    (constant,) = program.transformed
+    form = cheapest(constant.points, Price(program.target, SMALLEST), constant)
+    assert form.size_bytes < (0.2 + 1 / 32) * 1.1 * constant.kernels.nbytes
 
 
 def test_outputs_on_this_machine_are_the_same_to_the_bit(model):

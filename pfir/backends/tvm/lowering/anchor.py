@@ -57,6 +57,13 @@ def array_of(tensor: gs.Tensor) -> np.ndarray | None:
     return tensor.values if isinstance(tensor, gs.Constant) else None
 
 
+def weights_of(tensor: gs.Tensor) -> np.ndarray | None:
+    """The constant weights of a layer, None if they are none; zeros are all of the same sign, so that a library may
+    leave them out. That of a folded BatchNormalization makes half of them negative."""
+    array = array_of(tensor)
+    return None if array is None else array + array.dtype.type(0)
+
+
 def optional(node: gs.Node, index: int) -> gs.Tensor | None:
     """An input that may be left out, None where it is."""
     present = len(node.inputs) > index and not node.inputs[index].is_empty()

@@ -13,7 +13,7 @@ from pfir.backends.tvm.kernels import across, depthwise, offsets, window
 from pfir.backends.tvm.kernels import conv as padded
 from pfir.backends.tvm.kernels.direct.convolution import pack as pack_blocks
 from pfir.backends.tvm.kernels.winograd.packing import blocked, pointed
-from pfir.backends.tvm.lowering.anchor import Anchor, Values, array_of, as_image, bias_of, shape_of
+from pfir.backends.tvm.lowering.anchor import Anchor, Values, array_of, as_image, bias_of, shape_of, weights_of
 from pfir.backends.tvm.lowering.form import channels_last
 from pfir.backends.tvm.lowering.fuse import Group
 from pfir.backends.tvm.lowering.products import product
@@ -48,7 +48,7 @@ class Layer:
 def conv(program: Program, group: Group, value: Values) -> Anchor | None:
     """What heads the kernel of a Conv; None where its weights are no constants, or it has not two spatial axes."""
     node = group.head
-    weight, bias, shape = array_of(node.inputs[1]), bias_of(node, 2), shape_of(node.inputs[0])
+    weight, bias, shape = weights_of(node.inputs[1]), bias_of(node, 2), shape_of(node.inputs[0])
     if weight is None or len(shape) != 4 or bias is False:
         return None
     layer, pads = Layer(value(node.inputs[0]), weight, bias), pads_of(node, shape[2:], weight.shape[2:])

@@ -11,7 +11,7 @@ import onnx_graphsurgeon as gs
 
 from pfir.backends.tvm.kernels.products import block_sparse, dots
 from pfir.backends.tvm.kernels.products.matmul import fitted
-from pfir.backends.tvm.lowering.anchor import Anchor, Values, array_of, optional, shape_of
+from pfir.backends.tvm.lowering.anchor import Anchor, Values, array_of, optional, shape_of, weights_of
 from pfir.backends.tvm.lowering.form import Form, plain
 from pfir.backends.tvm.lowering.fuse import Group
 from pfir.backends.tvm.lowering.values import Program, Value
@@ -27,7 +27,7 @@ _SEVERAL = 4  # rows; fewer hide no latency, so that a product wants all its col
 
 def gemm(program: Program, group: Group, value: Values) -> Anchor | None:
     node = group.head
-    weight, attrs = array_of(node.inputs[1]), node.attrs
+    weight, attrs = weights_of(node.inputs[1]), node.attrs
     bias, out = optional(node, 2), plain(shape_of(node.outputs[0]))
     if weight is None or attrs.get("transA", 0) or (bias is not None and array_of(bias) is None):
         return None
@@ -41,7 +41,7 @@ def gemm(program: Program, group: Group, value: Values) -> Anchor | None:
 
 def matmul(program: Program, group: Group, value: Values) -> Anchor | None:
     node = group.head
-    weight, shape = array_of(node.inputs[1]), shape_of(node.inputs[0])
+    weight, shape = weights_of(node.inputs[1]), shape_of(node.inputs[0])
     if min(len(shape), len(node.inputs[1].shape)) < 2 or node.inputs[1].dtype != np.float32:
         return None
     if weight is None or weight.ndim != 2:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pfir.backends.tvm.lowering.anchor import Anchor, Values, array_of, bias_of, shape_of
+from pfir.backends.tvm.lowering.anchor import Anchor, Values, array_of, bias_of, shape_of, weights_of
 from pfir.backends.tvm.lowering.convolutions import Layer, convolution
 from pfir.backends.tvm.lowering.form import KernelSpec, channels_last
 from pfir.backends.tvm.lowering.fuse import Group
@@ -84,7 +84,7 @@ def turned(weight: np.ndarray, groups: int) -> np.ndarray:
 def conv_transpose(program: Program, group: Group, value: Values) -> Anchor | None:
     """A convolution to the phases of the result, else one of the spread input with the weights turned around."""
     node = group.head
-    weight, bias = array_of(node.inputs[1]), bias_of(node, 2)
+    weight, bias = weights_of(node.inputs[1]), bias_of(node, 2)
     shape, out = shape_of(node.inputs[0]), shape_of(node.outputs[0])
     if not _is_covered(node) or bias is False:
         return None
