@@ -10,7 +10,7 @@ from pfir.ir.costs.kept_weights import CODEBOOK
 from pfir.report.terminal import lines
 from tests.support.jobs import run
 
-FOUR, TEN = Goals(size=4.0), Goals(size=10.0)
+FOUR, NINE = Goals(size=4.0), Goals(size=9.0)
 
 
 @pytest.fixture(scope="module")
@@ -20,16 +20,16 @@ def four(place, model, data):
 
 
 @pytest.fixture(scope="module")
-def ten(place, model, data):
+def nine(place, model, data):
     """A run for which codebooks of the fewest bits and zeros do not suffice."""
-    return run(model, place / "ten", data=data, goals=TEN, precision="auto", epochs=2)
+    return run(model, place / "nine", data=data, goals=NINE, precision="auto", epochs=2)
 
 
 def _passes(done):
     return [text.partition("{")[0] for text in done.report["passes"]]
 
 
-@pytest.mark.parametrize(("name", "size"), [("four", 4.0), ("ten", 10.0)])
+@pytest.mark.parametrize(("name", "size"), [("four", 4.0), ("nine", 9.0)])
 def test_the_packed_file_meets_the_goal(name, size, request):
     done = request.getfixturevalue(name)
     files = done.report["files"]
@@ -43,35 +43,35 @@ def test_codebooks_that_suffice_cost_no_channel(four):
     assert four.report["baseline"]["macs"] == four.report["result"]["macs"]
 
 
-def test_channels_go_where_the_smallest_composition_is_too_large(ten):
-    assert _passes(ten)[-3:] == ["prune-channels", "sparsify-weights", "quantize-codebook"]
-    tried = {each["way"]: each for each in ten.report["alone"]}
+def test_channels_go_where_the_smallest_composition_is_too_large(nine):
+    assert _passes(nine)[-3:] == ["prune-channels", "sparsify-weights", "quantize-codebook"]
+    tried = {each["way"]: each for each in nine.report["alone"]}
     assert not tried["3 bits"]["meets"] and not tried["3 bits, 50 % zeros"]["meets"]
 
 
-def test_the_report_tells_what_weights_are_kept_as(ten):
-    before, after = ten.report["weights"]["before"], ten.report["weights"]["after"]
+def test_the_report_tells_what_weights_are_kept_as(nine):
+    before, after = nine.report["weights"]["before"], nine.report["weights"]["after"]
     assert set(before["bytes"]) == {"float32"} and after["bytes"][CODEBOOK] < before["bytes"]["float32"] / 8
     assert after["zeros"] > 0.4 > before["zeros"]
     assert {each["layer"] for each in after["layers"]} == {each["layer"] for each in before["layers"]}
-    said = "\n".join(lines(ten.report, "out/"))
+    said = "\n".join(lines(nine.report, "out/"))
     assert "weights: " in said and "codebook" in said and "zeros" in said
-    assert "% zeros" in (ten.folder / "report.html").read_text()
+    assert "% zeros" in (nine.folder / "report.html").read_text()
 
 
-@pytest.mark.parametrize("name", ["four", "ten"])
+@pytest.mark.parametrize("name", ["four", "nine"])
 def test_a_recipe_makes_the_same_again(name, request, model, tmp_path):
     done = request.getfixturevalue(name)
-    again = run(model, tmp_path / "out", recipe=done.folder / "recipe.json", goals=TEN)
+    again = run(model, tmp_path / "out", recipe=done.folder / "recipe.json", goals=NINE)
     for file in ("model.onnx", "weights.npz", "model.pfir"):
         assert (again.folder / file).read_bytes() == (done.folder / file).read_bytes()
 
 
-@pytest.mark.parametrize("name", ["four", "ten"])
+@pytest.mark.parametrize("name", ["four", "nine"])
 def test_a_recipe_s_composition_is_trained_again(name, request, model, data, tmp_path):
     done = request.getfixturevalue(name)
     options = {"recipe": done.folder / "recipe.json", "retrain": True, "data": data, "epochs": 1}
-    again = run(model, tmp_path / "out", goals=TEN, **options)
+    again = run(model, tmp_path / "out", goals=NINE, **options)
     assert again.report["passes"] == done.report["passes"]
     assert list(codebook_weights(load(again.folder / "model.onnx").graph))
 
