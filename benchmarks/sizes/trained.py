@@ -63,7 +63,7 @@ def _efficientnet(size: str, passes: str = "", epochs: int = 0) -> Row:
 
 ROWS = {
     "resnet56-zeros-50": _resnet("1.5x", "sparsify-weights{sparsity=0.5 criterion=obc}"),
-    "resnet56-zeros-80": _resnet("3x", "sparsify-weights{sparsity=0.8 criterion=obc distribution=dp}", 4),
+    "resnet56-zeros-80": _resnet("3x", "sparsify-weights{sparsity=0.8 criterion=obc distribution=dp}", 2),
     "resnet56-uniform-4-bits": _resnet("6x", "quantize-codebook{bits=4 rounding=compensated}"),
     "resnet56-average-4-bits": _resnet("6x", "quantize-codebook{average_bits=4 rounding=compensated}"),
     "resnet56-10x": _resnet("10x"),
