@@ -11,6 +11,7 @@ import onnx
 import pytest
 
 from pfir import cli
+from pfir.artifact import LinkedConstants
 from pfir.backends.tvm import backend
 from pfir.backends.tvm.library import store
 from pfir.commands import bench as module
@@ -91,7 +92,7 @@ def test_the_batch_is_the_model_s_own(model, tmp_path):
 
 def test_a_damaged_library_of_the_cache_is_said(model, tmp_path, monkeypatch):
     monkeypatch.setattr(store, "_folder", lambda: tmp_path)
-    monkeypatch.setattr(backend, "build", lambda *_: b"library")
+    monkeypatch.setattr(backend, "build_compact", lambda *_: (b"library", LinkedConstants(0, 0)))
     assert module._entry(model, Bench((model,))).notes == ()
     (path,) = tmp_path.glob("*.so")
     path.write_bytes(b"damaged")

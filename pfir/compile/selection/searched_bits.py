@@ -15,6 +15,7 @@ from pfir.compile.selection.size_goal import average_bits
 from pfir.errors import FrontendError, Infeasible
 from pfir.passes.bits.searched import START
 from pfir.passes.codebook.quantize_codebook import QuantizeCodebook
+from pfir.passes.quantization.ranges import LEAST_SAMPLES
 
 CAREFUL = "compensated"
 """How weights of few bits are rounded where pfir chooses it."""
@@ -24,7 +25,7 @@ def joined(selection: Selection, search_context: SearchContext) -> tuple[Selecti
     """The selection and the context with the bits of weights as a method, where they are to be searched.
 
     They are where pfir chooses all passes, a goal of size stands beside others, and the model with all its channels is
-    not small enough in the precision that was decided.
+    not small enough in the precision that was decided; with samples enough to tell what bits are worth.
     """
     if (given := _method(search_context)) is not None:
         return replace(selection, few_bits=given), search_context
@@ -55,7 +56,8 @@ def coder_of(selection: Selection, chosen: Chosen) -> QuantizeCodebook | None:
 def _may_join(selection: Selection) -> bool:
     request = selection.run.request
     is_free = request.passes is None and request.recipe is None and request.precision == AUTO_PRECISION
-    return is_free and request.goals.size is not None
+    is_weighed = len(selection.run.samples.calibration) >= LEAST_SAMPLES
+    return is_free and is_weighed and request.goals.size is not None
 
 
 def _is_small(selection: Selection) -> bool:

@@ -55,8 +55,9 @@ class SparsifyWeights(Pass):
         pattern: unstructured; N:M (2:4), of M input channels side by side N stay at each tap; blocks ROWSxCOLUMNS of
             outputs x (input, tap), as 1x4 and 4x1; channel-vectors, which are whole filter slices. In 1x1 convolutions
             and dense layers blocks 8x1 of floats and 8x4 of integers are skipped where that is faster.
-        criterion: magnitude; movement, by gradients; wanda, by magnitude times the norm of what is multiplied; obc
-            and sparsegpt, by which the others make up for each that goes. All but magnitude need data; layers of more
+        criterion: magnitude; movement, by gradients, which tell little where the model has nothing left to learn;
+            wanda, by magnitude times the norm of what is multiplied; obc and sparsegpt, by which the others make up for
+            each that goes. All but magnitude need data; layers of more
             than 4608 weights an output and transposed convolutions go by magnitude all the same.
         distribution: How the sparsity is divided: uniform; global, by magnitude over all layers; lamp, which is the
             same relative to each layer; dp, the least sum of the layers' output errors, by dynamic programming.

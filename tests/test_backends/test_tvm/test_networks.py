@@ -79,7 +79,7 @@ def test_the_same_model_gives_the_same_bytes(tmp_path, monkeypatch):
 def test_a_library_is_taken_from_the_store_when_nothing_changed(monkeypatch):
     model, backend, target = _convolution(), TvmBackend(), parse_target("host")
     first = backend.build(model, target)
-    monkeypatch.setattr("pfir.backends.tvm.backend.lower", None)
+    monkeypatch.setattr("pfir.backends.tvm.backend.written", None)
     assert backend.build(model, target).files == first.files
 
 

@@ -55,9 +55,9 @@ def best(found, candidates, model, folder, hours=100.0, keeps=lambda c: True):
 def test_none_of_the_finalists_would_be_nearer(found, candidates, model, tmp_path, order):
     chosen = best(found, candidates[order], model, tmp_path)
     fitting = Fitting(found, Memo(found.calibration, 16), 0)
-    reached = fitting.judged(chosen.model).divergence
+    reached = fitting.judged(chosen.model, chosen).divergence
     assert found.pricing.latency_s(chosen.parameters) <= found.baseline_s / 1.1
-    assert all(reached <= fitting.judged(fitting.fitted(c)).divergence for c in candidates)
+    assert all(reached <= fitting.judged(fitting.fitted(c), c).divergence for c in candidates)
 
 
 def test_its_trials_are_reported_beside_those_of_the_first_search(found, candidates, model, tmp_path):
