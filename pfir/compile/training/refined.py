@@ -60,7 +60,8 @@ class Expanded(Dataset):
 
 
 def refined(teacher: Model, student: Model) -> Model:
-    """A teacher whose logits t became t - STEP * (softmax t - softmax s), where s are those of the student.
+    """A teacher whose logits t became t - STEP * (softmax t - softmax s), where s are those of the student; its output
+    has the name that it had, and is Softmax where it was.
 
     That is one step against the gradient of the cross-entropy of the student's distribution with the teacher's, taken
     for every input, also one that neither has seen.
@@ -72,6 +73,7 @@ def refined(teacher: Model, student: Model) -> Model:
     set and moves them along with the training, ours moves them once, between two trainings.
     """
     model, other = teacher.clone(), Model(_renamed(student), student.name)
+    given = model.graph.outputs[0]
     ours, theirs = logits_of(model), logits_of(other)
     if ours is None or theirs is None:
         raise TrainingError("answers can only be refined of classifiers, with one output [N, K]")
@@ -80,7 +82,9 @@ def refined(teacher: Model, student: Model) -> Model:
     softmax = [_node(graph, "Softmax", [t], axis=1) for t in (ours, theirs)]
     step = _node(graph, "Mul", [_node(graph, "Sub", softmax), gs.Constant(f"{PREFIX}step", np.float32([STEP]))])
     result = _node(graph, "Sub", [ours, step])
-    result.name, ours.name, result.shape = ours.name, f"{ours.name}_given", list(ours.shape)
+    if given is not ours:
+        result = _node(graph, "Softmax", [result], axis=1)
+    result.name, given.name, result.shape = given.name, f"{given.name}_given", list(ours.shape)
     graph.outputs = [result]
     model.source = None
     return model

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import onnx_graphsurgeon as gs
 import pytest
 
 from pfir.compile.training.fine_tuning import FineTuning, fine_tune
@@ -101,6 +102,25 @@ def test_answers_are_refined_by_a_step_towards_the_student():
     softmax = [np.exp(x - x.max(1, keepdims=True)) for x in (given, other)]
     one, two = (x / x.sum(1, keepdims=True) for x in softmax)
     np.testing.assert_allclose(got, given - STEP * (one - two), rtol=1e-4, atol=1e-4)
+
+
+def test_refined_probabilities_are_those_of_refined_scores():
+    """Of models that end in Softmax, under the name that they had."""
+    feeds = {"in0": images(4)}
+    (scores,) = Session(refined(small_net(0), small_net(1))).predict(feeds).values()
+    found = Session(refined(with_softmax(small_net(0)), with_softmax(small_net(1)))).predict(feeds)
+    assert list(found) == ["probabilities"]
+    exponents = np.exp(scores - scores.max(1, keepdims=True))
+    np.testing.assert_allclose(found["probabilities"], exponents / exponents.sum(1, keepdims=True), atol=1e-5)
+
+
+def with_softmax(net):
+    output = net.graph.outputs[0]
+    result = gs.Variable("probabilities", np.float32, list(output.shape))
+    net.graph.nodes.append(gs.Node("Softmax", "softmax", {"axis": 1}, [output], [result]))
+    net.graph.outputs = [result]
+    net.source = None
+    return net
 
 
 def test_answers_of_no_classifier_cannot_be_refined():
