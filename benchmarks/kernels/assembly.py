@@ -13,7 +13,10 @@ _INSTRUCTION = re.compile(r"^\s+[a-z]")
 _STORED = re.compile(r"\sst[pu]?r?\s+[qdsv]\d.*\[sp")
 _SLOT = re.compile(r"\[sp[^\]]*\]")
 _VECTOR_ON_STACK = re.compile(r"\s(?:ld|st)[pu]?r?\s+[qdsv]\d.*\[sp")
-_MULTIPLY = ("fmla", "fmadd")
+_IN_FLOATS = ("fmla", "fmadd")
+_IN_INTEGERS = ("sdot", "udot", "smmla", "ummla", "smull", "smull2", "smlal", "smlal2", "umull", "umlal", "mla")
+MULTIPLIES = (*_IN_FLOATS, *_IN_INTEGERS)
+"""Instructions that multiply and add, or multiply in front of a sum."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Loop:
     Args:
         kernel: The function it stands in.
         instructions: Of one round.
-        multiplies: Vector or scalar multiply-adds among them.
+        multiplies: Vector or scalar multiply-adds among them, of floats or integers.
         spills: Vector registers stored to or loaded from the stack among them.
     """
 
@@ -124,5 +127,5 @@ def _stretches(assembly: str) -> list[tuple[Loop, list[str]]]:
 
 def _loop(kernel: str, lines: list[str]) -> Loop:
     body = [line for line in lines if _INSTRUCTION.match(line)]
-    multiplies = sum(line.split()[0] in _MULTIPLY for line in body)
+    multiplies = sum(line.split()[0] in MULTIPLIES for line in body)
     return Loop(kernel, len(body), multiplies, sum(bool(_VECTOR_ON_STACK.search(line)) for line in body))

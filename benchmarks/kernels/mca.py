@@ -1,8 +1,9 @@
 """Cycles of the hot loops on a Neoverse N1, by LLVM's static analyser, beside what its pipes allow.
 
-    python benchmarks/kernels/mca.py [--mca llvm-mca-19] MODEL.onnx...
+    python benchmarks/kernels/mca.py [--mca llvm-mca-19] [--int8] MODEL.onnx...
 
-Needs `llvm-mca` (Debian: llvm-19), which knows this core; nothing runs. Results go to benchmarks/results.
+Needs `llvm-mca` (Debian: llvm-19), which knows this core; nothing runs. Writes benchmarks/results/kernels_mca.md, or by
+`--int8`, which gives networks eight bits, kernels_mca_int8.md.
 """
 
 from __future__ import annotations
@@ -19,15 +20,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.kernels.assembly import hot_bodies  # noqa: E402
+from benchmarks.kernels.assembly import MULTIPLIES, hot_bodies  # noqa: E402
 from benchmarks.kernels.instructions import RESULTS, assembly  # noqa: E402
+from benchmarks.quantization.nets import quantized, simplified  # noqa: E402
 from pfir.backends.tvm.lowering.form import KernelSpec  # noqa: E402
 from pfir.backends.tvm.lowering.lower import written  # noqa: E402
-from pfir.compile.prepare import BASELINE  # noqa: E402
-from pfir.frontends import load  # noqa: E402
-from pfir.ir.shapes import fix_sizes  # noqa: E402
-from pfir.passes.base import Context  # noqa: E402
-from pfir.passes.pipeline import run  # noqa: E402
 from pfir.target import parse_target  # noqa: E402
 
 CORE = "neoverse-n1"
@@ -42,16 +39,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="+", type=Path)
     parser.add_argument("--mca", default="llvm-mca-19")
+    parser.add_argument("--int8", action="store_true", help="in eight bits, ranges by random inputs")
     options = parser.parse_args()
-    rows = [row for path in options.models for row in network(path, options.mca)]
+    rows = [row for path in options.models for row in network(path, options.mca, options.int8)]
     about = subprocess.run([options.mca, "--version"], capture_output=True, text=True, check=True).stdout
     llvm = next(line.strip() for line in about.splitlines() if "LLVM version" in line)
-    (RESULTS / "kernels_mca.md").write_text("\n".join(page(rows, llvm)) + "\n", encoding="utf-8")
+    out = RESULTS / f"kernels_mca{'_int8' if options.int8 else ''}.md"
+    out.write_text("\n".join(page(rows, llvm)) + "\n", encoding="utf-8")
 
 
-def network(path: Path, mca: str) -> Iterator[dict[str, object]]:
+def network(path: Path, mca: str, int8: bool) -> Iterator[dict[str, object]]:
     """The hot loop of each kernel that multiplies."""
-    model = run(BASELINE, fix_sizes(load(path)), Context())[0]
+    model = quantized(simplified(path)) if int8 else simplified(path)
     program = written(model, parse_target(f"arm:{CORE}"))
     bodies = hot_bodies(assembly(program))
     for index, ((spec, tile), calls) in enumerate(program.calls.items()):
@@ -62,7 +61,7 @@ def network(path: Path, mca: str) -> Iterator[dict[str, object]]:
                 "network": path.stem,
                 "kernel": name,
                 "kind": kind(spec),
-                "product": spec.family in PRODUCTS,
+                "product": spec.family.removesuffix("_int8") in PRODUCTS,
                 "out": list(spec.out.shape),
                 "calls": calls,
                 "tile": str(tile),
@@ -91,7 +90,7 @@ def analysed(body: list[str], mca: str) -> dict[str, float]:
     text = "\n".join(line for line in body if not line.lstrip().startswith("."))
     done = json.loads(subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout)
     region = done["CodeRegions"][0]
-    multiplies = sum(line.split()[0] in ("fmla", "fmadd") for line in region["Instructions"])
+    multiplies = sum(line.split()[0] in MULTIPLIES for line in region["Instructions"])
     return {
         "cycles": region["SummaryView"]["TotalCycles"] / ROUNDS,
         "multiplies": multiplies / PIPES,

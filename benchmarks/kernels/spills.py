@@ -1,6 +1,6 @@
 """Vector registers that loops put on the stack, for every core: all loops of every kernel of networks, by disassembly.
 
-    python benchmarks/kernels/spills.py [--cores arm cortex-a53 ..] MODEL.onnx...
+    python benchmarks/kernels/spills.py [--cores arm cortex-a53 ..] [--int8] [--out FILE] MODEL.onnx...
 
 The hot loop of a kernel is the one that multiplies most and most densely; the others run once a tile or less.
 """
@@ -18,13 +18,9 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.kernels.assembly import hot_loops, tile_loops  # noqa: E402
 from benchmarks.kernels.instructions import RESULTS, assembly  # noqa: E402
 from benchmarks.kernels.pages import write  # noqa: E402
+from benchmarks.quantization.nets import quantized, simplified  # noqa: E402
 from pfir.backends.tvm.lowering.lower import written  # noqa: E402
-from pfir.compile.prepare import BASELINE  # noqa: E402
-from pfir.frontends import load  # noqa: E402
 from pfir.ir.model import Model  # noqa: E402
-from pfir.ir.shapes import fix_sizes  # noqa: E402
-from pfir.passes.base import Context  # noqa: E402
-from pfir.passes.pipeline import run  # noqa: E402
 from pfir.target import parse_target  # noqa: E402
 
 CORES = (
@@ -44,11 +40,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="+", type=Path)
     parser.add_argument("--cores", nargs="+", default=CORES)
+    parser.add_argument("--int8", action="store_true", help="in eight bits, ranges by random inputs")
     parser.add_argument("--out", type=Path, default=RESULTS / "kernels_spills")
     options = parser.parse_args()
     found: dict[str, object] = {"rows": []}
     for path in options.models:
-        model = run(BASELINE, fix_sizes(load(path)), Context())[0]
+        model = quantized(simplified(path)) if options.int8 else simplified(path)
         for core in options.cores:
             found["rows"].append({"network": path.stem, "core": core, **counted(model, core)})
             print(found["rows"][-1], flush=True)
