@@ -68,10 +68,12 @@ def main() -> None:
     asked = parser.parse_args()
     rows = [(name, kind) for name in MODELS for kind in KINDS]
     chosen = [row for row in rows if all(word in " ".join(row) for word in asked.only)]
+    lines = ""
     with HostDevice() as device:
-        lines = [_line(name, kind, parse_target(asked.target), device) for name, kind in chosen]
-    if not asked.only:
-        RESULTS.write_text(HEAD.format(target=asked.target) + "\n".join(lines) + "\n")
+        for name, kind in chosen:
+            lines += _line(name, kind, parse_target(asked.target), device) + "\n"
+            if not asked.only:
+                RESULTS.write_text(HEAD.format(target=asked.target) + lines)
 
 
 def _line(name: str, kind: str, target: Target, device: HostDevice) -> str:
