@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.cells import Cells, add_cell_options  # noqa: E402
-from benchmarks.real_networks import BATCH, CIFAR, LITE, add_places, opened  # noqa: E402
+from benchmarks.real_networks import BATCH, CIFAR, LITE, Subject, add_places, opened  # noqa: E402
 from pfir.compile.prepare import BASELINE, give_biases  # noqa: E402
 from pfir.compile.training.gradients import LossGradients  # noqa: E402
 from pfir.compile.training.learning import Learning  # noqa: E402
@@ -85,26 +85,10 @@ of the statistics: where layers are fitted to the outputs of the original step b
 is the same. What remains has no room for the function without training.
 """
 
-
-@dataclass(frozen=True)
-class Subject:
-    """A model with what it is judged on.
-
-    Args:
-        file: Of the model.
-        data: `cifar10`, the name of a file under shared/data, or None for generated inputs.
-        preprocess: Of the data.
-    """
-
-    file: str
-    data: str | None
-    preprocess: str | None
-
-
 SUBJECTS = {
     "resnet56": Subject("resnet56_cifar10_fp32.onnx", "cifar10", CIFAR),
     "efficientnet": Subject("efficientnet_lite0_in1k_fp32_static.onnx", "imagenet_sample_500.zip", LITE),
-    "face": Subject("mediapipe_face_landmark.onnx", None, None),
+    "face": Subject("mediapipe_face_landmark.onnx"),
 }
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.cells import Cells
 from pfir.artifact import TensorSpec
 from pfir.data import open_data, parse_preprocess
 from pfir.data.base import Dataset
@@ -71,6 +72,24 @@ class Baseline:
     def scores(self, made: Model | bytes) -> dict[str, float | None]:
         found = evaluate(made, self.judging, self._reference)
         return {"accuracy": found.accuracy, "fidelity": found.fidelity, "divergence": found.divergence}
+
+
+def fill(
+    cells: Cells,
+    subjects: Mapping[str, Subject],
+    arguments: argparse.Namespace,
+    row: Callable[[Baseline, str], dict],
+) -> None:
+    """Run the cells that are asked for, each network's from one baseline.
+
+    Args:
+        arguments: With those of `add_places`.
+        row: Of a cell, whose name comes without the network's.
+    """
+    for network, wanted in cells.by_network():
+        before = baseline(subjects[network], arguments)
+        for cell in wanted:
+            cells.keep(cell, row(before, cell.partition(" ")[2]))
 
 
 def add_places(parser: argparse.ArgumentParser) -> None:

@@ -34,7 +34,7 @@ from benchmarks.real_networks import (  # noqa: E402
     Baseline,
     Subject,
     add_places,
-    baseline,
+    fill,
 )
 from pfir.data.base import Dataset  # noqa: E402
 from pfir.data.generated import Range  # noqa: E402
@@ -101,10 +101,7 @@ THEIRS = {"static-min-max": "MinMax", "static-percentile": "Percentile", "static
 def main() -> None:
     arguments = _arguments()
     cells = Cells.asked_for(arguments, RESULTS, _cells())
-    for network, wanted in cells.by_network():
-        before = baseline(SUBJECTS[network], arguments)
-        for cell in wanted:
-            cells.keep(cell, _row(before, cell.split()[1]))
+    fill(cells, SUBJECTS, arguments, _row)
     cells.write_page(_table(cells.rows))
 
 

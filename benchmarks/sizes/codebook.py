@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.cells import Cells, add_cell_options  # noqa: E402
 from benchmarks.quantization.post_training import SUBJECTS  # noqa: E402
-from benchmarks.real_networks import BATCH, Baseline, add_places, baseline  # noqa: E402
+from benchmarks.real_networks import BATCH, Baseline, add_places, fill  # noqa: E402
 from pfir.ir.model import Model  # noqa: E402
 from pfir.passes.base import Context  # noqa: E402
 from pfir.passes.pipeline import run  # noqa: E402
@@ -62,10 +62,7 @@ are missing were not run yet.
 def main() -> None:
     arguments = _arguments()
     cells = Cells.asked_for(arguments, RESULTS, _cells())
-    for network, wanted in cells.by_network():
-        before = baseline(SUBJECTS[network], arguments)
-        for cell in wanted:
-            cells.keep(cell, _row(before, cell.split()[1]))
+    fill(cells, SUBJECTS, arguments, _row)
     cells.write_page(_table(cells.rows))
 
 

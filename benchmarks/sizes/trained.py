@@ -104,7 +104,8 @@ def _command(row: Row, arguments: argparse.Namespace, folder: Path) -> list[str]
 
 
 def _record(row: Row, arguments: argparse.Namespace, folder: Path, command: list[str]) -> dict:
-    report = json.loads((folder / "report.json").read_text())
+    told = (folder / "report.json").read_text()
+    report = json.loads(told.replace(f"{arguments.shared / 'data'}/", ""))
     models = {"original": arguments.shared / "models" / row.model, "result": folder / "model.onnx"}
     return {
         "command": shlex.join([Path(word).name if word.startswith("/") else word for word in command]),

@@ -18,7 +18,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.cells import Cells, add_cell_options  # noqa: E402
-from benchmarks.real_networks import CIFAR, LITE, add_places, opened  # noqa: E402
+from benchmarks.real_networks import CIFAR, LITE, Subject, add_places, opened  # noqa: E402
 from pfir.compile.calibration.samples import MOST_CALIBRATION, Samples  # noqa: E402
 from pfir.compile.deadline import NEVER  # noqa: E402
 from pfir.compile.precision.layers import INTEGERS  # noqa: E402
@@ -69,28 +69,13 @@ outside the few, which the original has seen.
 """
 
 
-@dataclass(frozen=True)
-class Subject:
-    """A network and what it is judged on.
-
-    Args:
-        file: Of the model.
-        data: `cifar10`, the name of a file under shared/data, or None for generated inputs.
-        preprocess: Of the data.
-        share: Of the multiply-accumulates, to be left.
-    """
-
-    file: str
-    data: str | None
-    preprocess: str | None
-    share: float
-
-
 SUBJECTS = {
-    "resnet20": Subject("resnet20_cifar10_fp32.onnx", "cifar10", CIFAR, 0.6),
-    "efficientnet": Subject("efficientnet_lite0_in1k_fp32_static.onnx", "imagenet_sample_500.zip", LITE, 0.8),
-    "keyword": Subject("mltk_keyword_spotting_fp32.onnx", None, None, 0.6),
+    "resnet20": Subject("resnet20_cifar10_fp32.onnx", "cifar10", CIFAR),
+    "efficientnet": Subject("efficientnet_lite0_in1k_fp32_static.onnx", "imagenet_sample_500.zip", LITE),
+    "keyword": Subject("mltk_keyword_spotting_fp32.onnx"),
 }
+SHARES = {"resnet20": 0.6, "efficientnet": 0.8, "keyword": 0.6}
+"""Of the multiply-accumulates, to be left."""
 
 
 def main() -> None:
@@ -122,7 +107,7 @@ def _row(arguments: argparse.Namespace, name: str, count: str, structure: str, w
     original = load(arguments.shared / "models" / subject.file)
     start = started(original)
     samples = _samples(subject, fix_sizes(original), int(count), arguments)
-    student = _pruned(start, samples, subject.share, structure)
+    student = _pruned(start, samples, SHARES[name], structure)
     if student is None:
         return {"refused": f"it has no {structure} to remove"}
     whole, left = (model_cost(fix_sizes(m)).macs for m in (start, student))

@@ -33,7 +33,7 @@ _APART = 3
 
 
 class _Tiles(NamedTuple):
-    """Of all positions of a line: tiles, positions or pairs of them that are multiplied, and positions."""
+    """Numbers along a line: tiles, positions or pairs of them that are multiplied, and all positions."""
 
     number: int
     multiplied: int
@@ -75,7 +75,7 @@ def _tiles(walk: Walk, most: int) -> _Tiles:
 
 
 def _dots(target: Target, total: Sum, schedule: SparseBlocks, tiles: _Tiles, units: int, blocks: int) -> Instructions:
-    """What multiplies, brings values and weights, and stands around the sums, of dot or matrix products."""
+    """Instructions of dot or matrix products: those that multiply, bring values and weights, and stand around sums."""
     arm, lanes, together = by_lane(target), target.core.vector_bytes // 4, positions_together(schedule.dot)
     vectors, groups = -(-schedule.lanes // lanes), schedule.inputs // schedule.together
     registers, size = together * vectors, target.core.vector_bytes

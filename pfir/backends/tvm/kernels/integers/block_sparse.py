@@ -12,20 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from pfir.backends.tvm.kernels.direct.image import image_of
 from pfir.backends.tvm.kernels.direct.layer import Layer
 from pfir.backends.tvm.kernels.direct.tile import Buffers, Place
+from pfir.backends.tvm.kernels.integers.convolution import function_of
 from pfir.backends.tvm.kernels.integers.packing import Border
 from pfir.backends.tvm.kernels.integers.pairs.packing import packed_blocks
 from pfir.backends.tvm.kernels.integers.sums import Run, Sums
 from pfir.backends.tvm.kernels.integers.tile import RegisterTile
-from pfir.backends.tvm.kernels.written import argument
 from pfir.backends.tvm.lowering.form import KernelSpec
 from pfir.backends.tvm.schedule.integers.dot_blocks import positions_together
 from pfir.backends.tvm.schedule.integers.sparse_blocks import SparseBlocks
 from pfir.backends.tvm.schedule.tile_kinds import MatrixTile
 from pfir.ir.costs.zeros import blocks_kept
-from pfir.target import SINGLE
 
 
 def pack_units(weight: np.ndarray, schedule: SparseBlocks) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -45,18 +43,7 @@ def block_sparse_int8(spec: KernelSpec, tile: MatrixTile) -> Any:
     Operands: the data, packed weights, `starts`, the first inputs of units, and the units before each block; then those
     of the steps. Attributes: as of `conv_int8`, and `inputs` of a unit.
     """
-    from tvm import tirx
-    from tvm.script.ir_builder import IRBuilder
-    from tvm.tirx.script import builder as T
-
-    with IRBuilder() as ib, T.prim_func(s_tir=True):
-        T.func_name("main")
-        operands = [argument(f"p{i}", form, SINGLE) for i, form in enumerate(spec.operands)]
-        result = T.arg("out", T.buffer(spec.out.memory, spec.out.dtype))
-        layer = Layer(spec, tile)
-        image = image_of(layer, operands[0], tirx.const(spec["zero"], spec.operands[0].dtype))
-        _blocks(layer, Buffers(operands, image, result))
-    return ib.get().with_attr("tirx.noalias", not spec["fenced"])
+    return function_of(spec, tile, _blocks)
 
 
 def _blocks(layer: Layer, buffers: Buffers) -> None:

@@ -6,6 +6,7 @@ that the border stands for the zero point: sums start from what it adds where ta
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from pfir.backends.tvm.kernels.direct.image import image_of
@@ -28,6 +29,11 @@ def conv_int8(spec: KernelSpec, tile: MatrixTile) -> Any:
     `pads` (begin), `group`, `kernel`, `blocks`, what a border is filled with (`zero`), the values that are multiplied
     `together`, the instruction (`dot`), what rounds (`by`), and whether it is `fenced`.
     """
+    return function_of(spec, tile, _blocks)
+
+
+def function_of(spec: KernelSpec, tile: MatrixTile, compute: Callable[[Layer, Buffers], None]) -> Any:
+    """A function of TensorIR, of which `compute` writes what is done to buffers."""
     from tvm import tirx
     from tvm.script.ir_builder import IRBuilder
     from tvm.tirx.script import builder as T
@@ -38,7 +44,7 @@ def conv_int8(spec: KernelSpec, tile: MatrixTile) -> Any:
         result = T.arg("out", T.buffer(spec.out.memory, spec.out.dtype))
         layer = Layer(spec, tile)
         image = image_of(layer, operands[0], tirx.const(spec["zero"], spec.operands[0].dtype))
-        _blocks(layer, Buffers(operands, image, result))
+        compute(layer, Buffers(operands, image, result))
     # If LLVM knew that the result overlaps no weights, it would load them ahead of the loop over tiles, and spill them.
     return ib.get().with_attr("tirx.noalias", not spec["fenced"])
 

@@ -25,7 +25,7 @@ _INTEGERS = {1: np.uint8, 2: np.uint16, 4: np.uint32}
 
 @dataclass(frozen=True)
 class Price:
-    """What a form costs.
+    """Prices of forms.
 
     Args:
         target: On which libraries are loaded.
@@ -36,7 +36,7 @@ class Price:
     byte_s: float
 
     def seconds(self, form: LinkedForm) -> float:
-        """That its expansion takes."""
+        """How long its expansion takes."""
         core = self.target.core
         return core.costs.cycles(form.instructions) / core.clock_hz
 

@@ -46,8 +46,8 @@ class Constants:
 def compacted(
     objects: Sequence[str], constants: Constants, price: Price, folder: Path
 ) -> tuple[list[str], LinkedConstants]:
-    """What is linked instead of object files: with source that makes the same bytes when the library is loaded, where
-    that is cheaper; beside it how large the constants are.
+    """Files to link in place of object files, with source that makes the same bytes when the library is loaded, where
+    that is cheaper; beside them how large the constants are.
 
     Args:
         objects: As TVM wrote them.

@@ -11,7 +11,7 @@ _SYMBOLS = 2  # the type of sections that hold symbols
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where a header of a file of so many bits says what, and how its sections and symbols lie."""
+    """The layout of headers, sections and symbols, of files of 32 or 64 bits."""
 
     sections: struct.Struct
     at: int
@@ -27,7 +27,7 @@ _32 = _Layout(struct.Struct("<I"), 0x20, 0x2E, struct.Struct("<IIIIIII"), struct
 
 
 def symbol_bytes(content: bytes, name: str) -> bytes | None:
-    """What a little-endian object file has under the name of a symbol; None where it has no such symbol."""
+    """The bytes of a symbol in a little-endian object file; None where it has no such symbol."""
     layout = _64 if content[4] == _WIDE else _32
     sections = _sections(content, layout)
     for kind, offset, size, link in sections:

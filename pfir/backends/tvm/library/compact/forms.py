@@ -19,17 +19,17 @@ class LinkedForm(ABC):
     @property
     @abstractmethod
     def size_bytes(self) -> int:
-        """That it takes in a library."""
+        """Bytes that the form takes in a library."""
 
     @property
     @abstractmethod
     def expanded_bytes(self) -> int:
-        """Of the constant."""
+        """Bytes of the constant, as kernels read it."""
 
     @property
     @abstractmethod
     def instructions(self) -> Instructions:
-        """What makes the constant of it when the library is loaded, by 64-bit Arm code; counted."""
+        """Instructions of 64-bit Arm that make the constant of it when the library is loaded, as they were counted."""
 
 
 @dataclass(frozen=True, eq=False)
