@@ -13,6 +13,7 @@ from pfir.backends.tvm.library.compact.choice import PLAIN, Price
 from pfir.backends.tvm.library.compact.compacted import Constants, compacted
 from pfir.backends.tvm.library.link import linker
 from pfir.backends.tvm.library.stack import tir_pipeline
+from pfir.backends.tvm.library.views import read_through_views
 from pfir.backends.tvm.lowering.values import Transformed
 from pfir.backends.tvm.schedule.tiles import by_lane, scheduled_ahead
 from pfir.errors import CompileError
@@ -107,6 +108,7 @@ def pipeline() -> Any:
             transform.ToNonDataflow(),
             transform.RemovePurityChecking(),
             transform.CallTIRRewrite(),
+            read_through_views(),
             transform.StaticPlanBlockMemory(),
             transform.LowerAllocTensor(),
             transform.KillAfterLastUse(),

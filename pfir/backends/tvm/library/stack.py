@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pfir.backends.tvm.library.views import trust_shapes
+
 NAME = "pfir"
 MOST_BYTES = 4096
 
@@ -30,7 +32,7 @@ def _pipeline() -> tuple[Any, Any, Any]:
     def keep_local_buffers_on_the_stack(function: Any, module: Any, context: Any) -> Any:
         return function.with_body(_on_stack(function.body))
 
-    return tvm.transform.Sequential([passes, keep_local_buffers_on_the_stack]), host, device
+    return tvm.transform.Sequential([passes, keep_local_buffers_on_the_stack, trust_shapes()]), host, device
 
 
 def _on_stack(statement: Any) -> Any:

@@ -43,7 +43,9 @@ from pfir.workload import Workload
 FAMILY, SKIPPING = "conv_int8", "block_sparse_int8"
 
 _MOST = 127  # of weights, two of whose products 16 bits hold
-_WHOLE = 1e-3  # how far from whole steps a bias may be that is taken for such
+# How far from whole steps a bias may be that is taken for such: absolutely, and of itself, as its integers and scales went
+# through float32.
+_WHOLE, _ROUNDED = 1e-3, 2.0**-22
 _LIMITS = np.iinfo(np.int32)
 _MOST_WEIGHT = 127  # of which two products with int8 fit in 16 bits
 _LINE, _IMAGE = 3, 4  # axes
@@ -326,7 +328,8 @@ def bias_in_steps(node: gs.Node, step: np.ndarray) -> tuple[np.ndarray | None, n
     values = np.broadcast_to(values.reshape(-1) * float(node.attrs.get("beta", 1.0)), step.shape)
     steps = values / step
     whole = np.rint(steps)
-    if np.abs(steps - whole).max() > _WHOLE or np.abs(whole).max() > _LIMITS.max:
+    far = np.abs(steps - whole) > np.maximum(_WHOLE, _ROUNDED * np.abs(steps))
+    if far.any() or np.abs(whole).max() > _LIMITS.max:
         return None, values
     return whole.astype(np.int32), None
 
