@@ -49,7 +49,9 @@ class SingleKernel(GroupKernel):
 
     @property
     def tail(self) -> Tail:
-        return tail_of(self.group.nodes)
+        """What its nodes but the first ask for; that integers stand for floats asks for nothing."""
+        *nodes, last = self.group.nodes
+        return tail_of(nodes if nodes and last.op == "DequantizeLinear" else self.group.nodes)
 
 
 def single_kernels(model: Model, target: Target) -> list[SingleKernel]:

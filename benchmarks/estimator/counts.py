@@ -27,7 +27,8 @@ from tests.test_backends.test_tvm_counts.kept import SMALL, Row, errors, exact, 
 from tests.test_backends.test_tvm_counts.ours import ours  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
-GRIDS = "direct", "winograd", "conv", "product", "depthwise", "pools", "elements", "moves"
+INTEGERS = "conv_integers", "sparse_integers"
+GRIDS = "direct", "winograd", "conv", "product", "depthwise", "pools", "elements", "moves", *INTEGERS
 KERNEL_GOAL, MOVED_GOAL, NET_GOAL, SPEED_GOAL_S = 0.03, 0.05, 0.02, 2.0
 SEARCHED = "resnet56_cifar10_fp32"
 SPEED_TARGETS = "arm", "cortex-a76+fp16", "x86-64:x86-64-v3"

@@ -55,12 +55,13 @@ def plan_kernels(graph: gs.Graph, grouping: Grouping | None = None) -> list[Plan
 
 
 def _is_integer(plan: Plan) -> bool:
-    """Whether a contraction reads data and weights of eight bits, or another kernel reads or writes such."""
-    variables = [t for t in (*plan.inputs.values(), *plan.outputs.values()) if not isinstance(t, gs.Constant)]
+    """Whether a contraction reads data and weights of eight bits, an element-wise kernel reads or writes such, or another
+    one reads them: what it writes decides only its last step."""
+    read, written = ([t for t in of.values() if not isinstance(t, gs.Constant)] for of in (plan.inputs, plan.outputs))
     if not plan.macs:
-        return any(_is_byte(tensor) for tensor in variables)
-    read = [tensor for tensor in plan.inputs.values() if _is_byte(tensor)]
-    return any(t in read for t in variables) and any(isinstance(t, gs.Constant) for t in read)
+        return any(map(_is_byte, [*read, *written] if plan.geometry.work == "elementwise" else read))
+    constants = [t for t in plan.inputs.values() if isinstance(t, gs.Constant)]
+    return any(map(_is_byte, read)) and any(map(_is_byte, constants))
 
 
 def _is_byte(tensor: gs.Tensor) -> bool:

@@ -41,6 +41,7 @@ _TILE = re.compile(
 _PRODUCTS = {"": MatrixTile, " of dots": DotsTile, " narrowing": DottedTile}
 _BLOCK = re.compile(r"(\d+) of ([\d+]+)(?: and (\d+))? x (\d+)")
 _UNITS = re.compile(r"(\w+)(?: by (\d+),)? (\d+ of .*), skipping zeros by (\d+)")
+_INTEGERS = re.compile(r"(\w[\w.]*)(?: by (\d+),)? (\d+ of [^,]*(?:, \d+ of [^,]*)*)")
 _WINOGRAD = re.compile(r"winograd (\d)x\d, strips of (\d+), (\d+) lanes, (.*)")
 
 
@@ -126,6 +127,10 @@ def schedule_of(text: str, family: str) -> Schedule:
         dot, together, block, inputs = match.groups()
         blocks = (_block(block),)
         return SparseBlocks(PairBlocks(blocks, dot, int(together)) if together else DotBlocks(blocks, dot), int(inputs))
+    if match := _INTEGERS.fullmatch(text):
+        dot, together, blocks = match.groups()
+        chosen = tuple(map(_block, blocks.split(", ")))
+        return PairBlocks(chosen, dot, int(together)) if together else DotBlocks(chosen, dot)
     if text.startswith("direct "):
         *blocks, steps = text.removeprefix("direct ").split(", ")
         return Direct(tuple(map(_block, blocks)), int(steps.split()[0]))
@@ -161,11 +166,13 @@ def whole(kernels: Iterable[Row], count: Count) -> float:
 
 
 def exact(kernels: Iterable[Row], count: Count) -> np.ndarray:
-    """Whether each kernel's multiply-adds of vectors are those of the emulator."""
-    pairs = ((count(row), row.counted) for row in kernels)
-    return np.array(
-        [np.allclose((ours.multiply, ours.half), (told.multiply, told.half), rtol=1e-9) for ours, told in pairs]
-    )
+    """Whether each kernel's multiply-adds and products of vectors are those of the emulator."""
+    pairs = ((_products(count(row)), _products(row.counted)) for row in kernels)
+    return np.array([np.allclose(ours, told, rtol=1e-9) for ours, told in pairs])
+
+
+def _products(found: Instructions) -> tuple[float, ...]:
+    return found.multiply, found.half, found.dot, found.widening
 
 
 def moved(kernels: Iterable[Row], count: Count) -> np.ndarray:

@@ -8,6 +8,8 @@ from pfir.backends.tvm.counts.convolutions.depthwise import depthwise
 from pfir.backends.tvm.counts.convolutions.direct import direct
 from pfir.backends.tvm.counts.convolutions.winograd import winograd
 from pfir.backends.tvm.counts.integers.block_sparse import block_sparse_int8
+from pfir.backends.tvm.counts.integers.dot_blocks import conv_int8
+from pfir.backends.tvm.counts.integers.pair_blocks import conv_pairs
 from pfir.backends.tvm.counts.others.elementwise import elementwise
 from pfir.backends.tvm.counts.others.moves import move, transpose
 from pfir.backends.tvm.counts.others.pool import pool
@@ -18,6 +20,8 @@ from pfir.backends.tvm.counts.products.matmul import matmul
 from pfir.backends.tvm.counts.products.product import product
 from pfir.backends.tvm.kernels.products.matmul import fitted
 from pfir.backends.tvm.schedule.blocks import Direct
+from pfir.backends.tvm.schedule.integers.dot_blocks import DotBlocks
+from pfir.backends.tvm.schedule.integers.pair_blocks import PairBlocks
 from pfir.backends.tvm.schedule.integers.sparse_blocks import SparseBlocks
 from pfir.backends.tvm.schedule.routing import CONVOLUTION
 from pfir.backends.tvm.schedule.tile_kinds import AcrossTile, DepthwiseTile, DotsTile, SparseTile
@@ -34,7 +38,9 @@ _SCHEDULED = {
     AcrossTile: across,
     DepthwiseTile: depthwise,
     Direct: direct,
+    DotBlocks: conv_int8,
     DotsTile: dots,
+    PairBlocks: conv_pairs,
     SparseBlocks: block_sparse_int8,
     SparseTile: block_sparse,
     Winograd: winograd,

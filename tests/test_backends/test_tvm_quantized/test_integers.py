@@ -16,7 +16,7 @@ from pfir.target import parse_target
 from tests.support.net import Net
 from tests.support.runs import run
 from tests.test_backends.bundle import sized, under_construction
-from tests.test_backends.test_tvm_quantized.nets import QuantizedNet
+from tests.test_backends.test_tvm_quantized.nets import QuantizedNet, scales
 
 SCALE, POINT = 0.03, 5
 
@@ -135,6 +135,18 @@ LAYERS = {
     "MatMul by a Transpose": _by_transpose,
     "Conv of a line": _line,
 }
+
+
+def test_a_large_bias_is_whole_steps_though_float32_rounds_them():
+    def build(q: QuantizedNet) -> str:
+        net, weight = q.net, q.weight(8, 4, 1, 1)
+        steps = net.const(net.rng.integers(-(2**30), 2**30, 8), np.int32)
+        scale = net.const(np.float32(SCALE) * scales(8))
+        bias = net.op("DequantizeLinear", steps, scale, net.const(np.zeros(8), np.int32), axis=0)
+        return net.op("Conv", q.pair(net.input(1, 4, 5, 5), SCALE, POINT), weight, bias)
+
+    layer, _ = _layer(build)
+    assert layer.addend is None and np.abs(layer.bias).max() > 2**24
 
 
 def test_a_bias_that_is_no_whole_number_of_steps_is_added_as_it_is():

@@ -19,8 +19,11 @@ from pfir.instructions import Instructions
 from pfir.target import Target
 from pfir.workload import Tail, Workload
 
-# Scalar instructions of a line, of a tile, of a row of the kernel, of a run, and of a round of it.
-_A_LINE, _A_TILE, _A_ROW, _A_RUN, _A_ROUND = 25, 6, 5, 5, 3
+# Scalar instructions and branches, fitted to counts: of a line, a tile, a row of the kernel over a tile, a run, and a
+# round of it. Where there is a border rows and columns are told apart; a copy has it; and 1x1 convolutions have one line.
+_IMAGE = (80, 0, 0, 8.4, 2.8), (1.5, 2, 0.2, 0.8, 0.9)
+_COPY = (25, 0, 5.4, 0, 3), (2, 1, 0.4, 0, 1)
+_POINTS = (17, 5, 0, 0, 5), (2, 1, 0, 0, 1)
 # Vector instructions that take two positions' sums of four channels apart.
 _APART = 3
 
@@ -76,6 +79,13 @@ def _multiplied(walk: Walk, who: Iterable[int]) -> int:
     return len({i // walk.positions for i in who})
 
 
+def _steering(walk: Walk, row: _Row) -> list[float]:
+    """Scalar instructions, and branches."""
+    kind = _COPY if walk.copied[0] else _POINTS if walk.kernel == 1 else _IMAGE
+    counts = walk.lines, walk.lines * row.tiles, walk.rows * row.tiles, walk.rows * row.runs, walk.rows * row.rounds
+    return [sum(count * each for count, each in zip(counts, of, strict=True)) for of in kind]
+
+
 def of_block(target: Target, walk: Walk, block: Block, tail: Tail) -> Instructions:
     """The instructions of one block of channels over all positions."""
     arm, lanes = by_lane(target), target.core.vector_bytes // 4
@@ -92,8 +102,7 @@ def of_block(target: Target, walk: Walk, block: Block, tail: Tail) -> Instructio
     total.compute(1, 0, walk.lines * (registers * row.positions - vectors * row.tiles))
     if walk.positions > 1:
         total.compute(1, 0, walk.rows * row.zipped + begin * (row.tiles + _APART * row.positions))
-    total.steer(walk.lines, _A_LINE + row.tiles * _A_TILE, 2 + row.tiles)
-    total.steer(walk.rows, row.tiles * _A_ROW + row.runs * _A_RUN + row.rounds * _A_ROUND, row.tiles + row.rounds)
+    total.steer(1, *_steering(walk, row))
     ends = Instructions()
     for width in block.lanes:
         for _, kept in [(0, width)] if width <= walk.channels else parts_of(walk.channels):

@@ -13,6 +13,9 @@ from pfir.workload import Tail
 
 _SSE, _AVX512 = 16, 64  # bytes of a vector
 _FOUR = 4  # lanes that are rounded at once on Arm
+# Of a vector of integers that are added as floats: half of a widening to 16 bits, one to 32 bits less their zero point,
+# a conversion; they are multiplied as they are added.
+_READ = 2.5
 
 
 @lru_cache(maxsize=1 << 12)
@@ -33,8 +36,20 @@ def converted(target: Target, tail: Tail, lanes: int, in_pairs: bool = False) ->
     """The instructions of a vector of so many int32 sums that become bytes, by multipliers that are at hand:
     conversion, the tail with its multiplication, rounding, `in_pairs` of fours where those are all, and the store."""
     vectors = -(-lanes // (target.core.vector_bytes // 4))
-    follows = tail_of_vector(saturating(tail), target.core.vector_bytes)
-    return (Instructions(vector=1) + follows) * vectors + rounded(target, lanes, in_pairs)
+    follows = tail_of_vector(replace(saturating(tail), reads=0), target.core.vector_bytes)
+    added = Instructions(multiply=1, vector=_READ - 1) * (vectors * tail.reads)
+    loaded = Instructions(load=tail.reads, load_bytes=lanes * tail.reads)
+    if tail.operators[-1:] == ("QuantizeLinear",):  # its division is the multiplication of the sums
+        ends = rounded(target, lanes, in_pairs)
+    else:
+        ends = Instructions(vector=vectors) + _stored(target, lanes)
+    return (Instructions(vector=1) + follows) * vectors + added + loaded + ends
+
+
+def _stored(target: Target, lanes: int) -> Instructions:
+    """The stores of so many floats, on Arm of two vectors by one instruction."""
+    vectors = -(-lanes // (target.core.vector_bytes // 4))
+    return Instructions(store=-(-vectors // 2) if by_lane(target) else vectors, store_bytes=4 * lanes)
 
 
 def saturating(tail: Tail) -> Tail:

@@ -19,6 +19,9 @@ _AT_ONCE, _SIDE_BY_SIDE = 16, 4
 # Scalar instructions of the memory for a copy, of a line of it, of pixels at once, and of a value alone.
 _ALLOCATED, _A_LINE, _A_ROUND, _A_VALUE = 200, 30, 4, 2.5
 
+# Bytes that are copied at once where all of a line are; scalar instructions of such a line.
+_LINE_VECTOR, _A_SHORT_LINE = 16, 9
+
 WRITTEN_OUT = 180
 """Multiplying instructions up to which LLVM writes out a loop."""
 
@@ -62,12 +65,21 @@ class Walk(NamedTuple):
     def copy(self) -> Instructions:
         """What makes the copy."""
         lines, columns, channels, empty = self.copied
+        if not empty:
+            return _copied_lines(lines, columns * channels)
         many = columns // _AT_ONCE if channels <= _SIDE_BY_SIDE else 0
         moved = Instructions(load=channels - empty, store=channels, scalar=_A_VALUE * channels)
         line = moved * (columns - many * _AT_ONCE) + Instructions(scalar=_A_LINE, branch=4)
         line += Instructions(load=channels - empty, store=1, scalar=_A_ROUND, branch=1) * many
         bytes_moved = Instructions(load_bytes=(channels - empty) * columns, store_bytes=channels * columns)
         return (line + bytes_moved) * lines + Instructions(scalar=_ALLOCATED if lines else 0)
+
+
+def _copied_lines(lines: int, size: int) -> Instructions:
+    """A copy of lines of so many bytes, which lie as before but for the border."""
+    vectors = -(-size // _LINE_VECTOR)
+    moved = Instructions(load=vectors, load_bytes=size, store=vectors + 2, store_bytes=size)
+    return (moved + Instructions(scalar=_A_SHORT_LINE + vectors, branch=2)) * lines
 
 
 @lru_cache(maxsize=1 << 12)
