@@ -55,11 +55,12 @@ def plan_kernels(graph: gs.Graph, grouping: Grouping | None = None) -> list[Plan
 
 
 def _is_integer(plan: Plan) -> bool:
-    """Whether a contraction reads data and weights of eight bits, an element-wise kernel reads or writes such, or another
-    one reads them: what it writes decides only its last step."""
+    """Whether a contraction reads data and weights of eight bits, an element-wise kernel or one that finds a range reads or
+    writes such, or another one reads them: what that writes decides only its last step."""
     read, written = ([t for t in of.values() if not isinstance(t, gs.Constant)] for of in (plan.inputs, plan.outputs))
     if not plan.macs:
-        return any(map(_is_byte, [*read, *written] if plan.geometry.work == "elementwise" else read))
+        rounds = plan.geometry.work == "elementwise" or plan.geometry.kind == "range"
+        return any(map(_is_byte, [*read, *written] if rounds else read))
     constants = [t for t in plan.inputs.values() if isinstance(t, gs.Constant)]
     return any(map(_is_byte, read)) and any(map(_is_byte, constants))
 

@@ -13,7 +13,7 @@ from pfir.backends.tvm.schedule.integers.dot_blocks import dot_of
 from pfir.target import parse_target
 from pfir.workload import Tail, Workload
 
-AFTER = Tail(bias=True, operators=("Mul",))
+AFTER = Tail(bias=True, operators=("QuantizeLinear",))
 # Target, channels, rows and columns, kernel, stride; positions and lines of a tile; instructions of a call, counted by
 # `EmulatedDevice.instructions_by_class` less a call that computes nearly nothing.
 COUNTED = (

@@ -13,7 +13,7 @@ from pfir.instructions import Instructions
 from pfir.target import parse_target
 from pfir.workload import Tail, Workload
 
-AFTER = Tail(bias=True, operators=("Mul",))
+AFTER = Tail(bias=True, operators=("QuantizeLinear",))
 # Target, input and output channels, rows and columns; rows of a tile of the result, rows of tiles in a strip, vectors
 # and rows of the register tile; instructions of a call, counted by `EmulatedDevice.instructions_by_class` less a call
 # that computes nearly nothing.

@@ -35,7 +35,7 @@ from pfir.workload import Tail, Workload
 from tests.test_backends.bundle import answers_emulated, bundled, chosen_by
 from tests.test_backends.test_tvm_quantized.nets import STEP, QuantizedNet, convolution
 
-AFTER = Tail(bias=True, operators=("Mul",))
+AFTER = Tail(bias=True, operators=("QuantizeLinear",))
 SIZES = st.integers(1, 100)
 
 

@@ -89,6 +89,6 @@ _COUNTED = {
 def test_instructions_are_those_that_the_emulator_counted(work):
     target, workload = parse_target(_TARGET), _work(*work)
     (_, plan), *_ = priced_dots(target, workload)
-    found = conv_int8(target, workload, Tail(bias=True, operators=("Mul",)), plan)
+    found = conv_int8(target, workload, Tail(bias=True, operators=("QuantizeLinear",)), plan)
     assert plan.dot == SMMLA
     assert found.total / workload.macs == pytest.approx(_COUNTED[work], rel=0.07)

@@ -25,7 +25,7 @@ IntegerPlan = DotBlocks | PairBlocks | SparseBlocks | IntegerWinograd
 
 _FEWEST = 4  # input values that a run has
 _MOST_JOINED = 16  # input channels of groups that are joined
-_AFTER = Tail(bias=True, operators=("Mul",))
+_AFTER = Tail(bias=True, operators=("QuantizeLinear",))
 
 
 def covers(target: Target, workload: Workload) -> bool:

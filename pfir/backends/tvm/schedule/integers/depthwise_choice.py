@@ -14,7 +14,7 @@ from pfir.backends.tvm.schedule.tiles import FEWEST_LANES, by_lane
 from pfir.target import Target
 from pfir.workload import Tail, Workload
 
-_AFTER = Tail(bias=True, operators=("Mul",))
+_AFTER = Tail(bias=True, operators=("QuantizeLinear",))
 _MOST_ROWS, _WRITTEN = 14, 400  # positions of a tile, and taps of all of them, which are written out
 _FEW = 4  # plans that are worth measuring
 _HARDLY_MORE = 1.03  # cycles: where images are small and channels many, rows that lines share save no more

@@ -34,7 +34,7 @@ _X86_SHAPES: tuple[Shape, ...] = tuple(
 _OTHERS_OF_MATRICES = 4
 _MOST_ROWS = 14
 _FEW = 4  # plans that are worth measuring
-_AFTER = Tail(bias=True, operators=("Mul",))
+_AFTER = Tail(bias=True, operators=("QuantizeLinear",))
 
 
 def priced_dots(target: Target, workload: Workload) -> list[tuple[float, DotBlocks]]:

@@ -50,7 +50,7 @@ def _priced(target: Target, workload: Workload, dot: str, together: int) -> list
     shapes = tuple(shape for shape in shapes if most_rows(target, shape, together, vectors))
     ways = coverings(workload.out[1] // workload.group, shapes)
     blocks = [Block(*shape, rows_of_pairs(target, walk, shape, vectors)) for shape in shapes]
-    after = Tail(bias=True, operators=("Mul",))
+    after = Tail(bias=True, operators=("QuantizeLinear",))
     prices = [target.core.costs.cycles(of_pair_block(target, walk, block, dot, after)) for block in blocks]
     found = ways.prices(np.array(prices))
     order = np.argsort(found, kind="stable")[:_FEW]

@@ -17,7 +17,7 @@ from pfir.backends.tvm.schedule.integers.sparse_blocks import SparseBlocks
 from pfir.target import Target
 from pfir.workload import UNIT_SHAPES, Tail, Workload
 
-_AFTER = Tail(bias=True, operators=("Mul",))
+_AFTER = Tail(bias=True, operators=("QuantizeLinear",))
 _TOGETHER = (2, 4, 8, 16)
 _FEW = 3  # schedules that are worth measuring
 

@@ -44,7 +44,7 @@ def covers_tiles(target: Target, workload: Workload) -> bool:
 
 def _priced(target: Target, workload: Workload, outputs: int) -> list[tuple[float, IntegerWinograd]]:
     """A few plans by tiles of this size and their cycles, from the fewest on."""
-    after, weights = Tail(bias=True, operators=("Mul",)), workload.channels * workload.out[1]
+    after, weights = Tail(bias=True, operators=("QuantizeLinear",)), workload.channels * workload.out[1]
     fetched = beyond_cache(target, POINT_BYTES * (outputs + 2) ** 2 * weights)
     plans = _plans(target, workload, outputs)
     cycles = [target.core.costs.cycles(winograd_int8(target, workload, after, plan)) + fetched for plan in plans]
