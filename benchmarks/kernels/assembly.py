@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-_FUNCTION = re.compile(r"^(\w+)_compute_:")
+# Where the kernel has no function of its own, it stands in the one that TVM calls.
+_FUNCTION = re.compile(r"^(?:__tvm_ffi_(\w+)|(\w+)_compute_):")
 _LABEL = re.compile(r"^(\.LBB\w+):")
 _BRANCH = re.compile(r"^\s+(?:b(?:\.\w+)?|cbn?z|tbn?z)\s+.*?(\.LBB\w+)")
+_END = re.compile(r"^\s+(?:b\s|ret\b)")  # code does not go on behind it
 _INSTRUCTION = re.compile(r"^\s+[a-z]")
 _STORED = re.compile(r"\sst[pu]?r?\s+[qdsv]\d.*\[sp")
 _SLOT = re.compile(r"\[sp[^\]]*\]")
@@ -54,15 +56,15 @@ def hot_bodies(assembly: str) -> dict[str, list[str]]:
 
 def _hot(assembly: str) -> dict[str, tuple[Loop, list[str]]]:
     hot: dict[str, tuple[Loop, list[str]]] = {}
-    for loop, lines in _stretches(assembly):
+    for loop, lines in _innermost(assembly):
         if loop.multiplies and loop.weight > (hot[loop.kernel][0].weight if loop.kernel in hot else 0):
             hot[loop.kernel] = loop, lines
     return hot
 
 
 def innermost_loops(assembly: str) -> list[Loop]:
-    """Every stretch from a label to a branch back to it that holds no other such stretch."""
-    return [loop for loop, _ in _stretches(assembly)]
+    """Every loop that holds no other."""
+    return [loop for loop, _ in _innermost(assembly)]
 
 
 def tile_loops(assembly: str) -> list[Loop]:
@@ -85,44 +87,59 @@ def tile_loops(assembly: str) -> list[Loop]:
 
 
 def _functions(assembly: str) -> Iterator[tuple[str, list[str]]]:
-    """The lines of each kernel, by its name."""
+    """The lines of each function of a kernel, by the kernel's name."""
     kernel, body = "", []
     for line in assembly.splitlines():
         if match := _FUNCTION.match(line):
             if kernel:
                 yield kernel, body
-            kernel, body = match[1], []
+            kernel, body = match[1] or match[2], []
         body.append(line)
     if kernel:
         yield kernel, body
 
 
+def _innermost(assembly: str) -> Iterator[tuple[Loop, list[str]]]:
+    for kernel, lines in _functions(assembly):
+        spans = _spans(lines)
+        for begin, end in spans:
+            if not any(begin <= b and e <= end and (b, e) != (begin, end) for b, e in spans):
+                yield _loop(kernel, lines[begin : end + 1]), lines[begin : end + 1]
+
+
 def _spans(lines: list[str]) -> list[tuple[int, int]]:
-    """First and last line of each loop; several branches back to one label are one loop."""
+    """First and last line of each loop; several branches back to one label are one loop. A branch back is none where
+    code from the label on never comes to it, as behind checks of arguments."""
     places = {match[1]: i for i, line in enumerate(lines) if (match := _LABEL.match(line))}
-    ends: dict[int, int] = {}
+    follows, ends = _follows(lines, places), {}
     for i, line in enumerate(lines):
         match = _BRANCH.match(line)
-        if match and places.get(match[1], i) < i:
+        if match and places.get(match[1], i) < i and _comes(follows, places[match[1]], i):
             ends[places[match[1]]] = i
     return sorted(ends.items())
 
 
-def _stretches(assembly: str) -> list[tuple[Loop, list[str]]]:
-    lines, kernel, places, found = assembly.splitlines(), "", {}, []
-    begins: list[int] = []
-    for number, line in enumerate(lines):
-        if match := _FUNCTION.match(line):
-            kernel, places, begins = match[1], {}, []
-        elif match := _LABEL.match(line):
-            places[match[1]] = number
-        elif (match := _BRANCH.match(line)) and match[1] in places:
-            begin = places[match[1]]
-            if not any(begin < other for other in begins):
-                body = lines[begin : number + 1]
-                found.append((_loop(kernel, body), body))
-            begins.append(begin)
-    return [(loop, body) for loop, body in found if loop.kernel]
+def _follows(lines: list[str], places: dict[str, int]) -> dict[int, list[int]]:
+    """The labels and branches that come next behind each label and branch, by their lines."""
+    stops = [i for i, line in enumerate(lines) if _LABEL.match(line) or _BRANCH.match(line) or _END.match(line)]
+    found: dict[int, list[int]] = {}
+    for i, behind in zip(stops, [*stops[1:], None], strict=True):
+        match = _BRANCH.match(lines[i])
+        to = [places[match[1]]] if match and match[1] in places else []
+        through = behind is not None and not _END.match(lines[i])
+        found[i] = [*to, *([behind] if through else [])]
+    return found
+
+
+def _comes(follows: dict[int, list[int]], begin: int, end: int) -> bool:
+    """Whether code from a label on comes to a branch."""
+    seen, ahead = {begin}, [begin]
+    while ahead:
+        for place in follows[ahead.pop()]:
+            if place not in seen:
+                seen.add(place)
+                ahead.append(place)
+    return end in seen
 
 
 def _loop(kernel: str, lines: list[str]) -> Loop:

@@ -33,6 +33,12 @@ def test_a_loop_is_counted_without_those_inside_and_without_reloads_of_what_no_l
     assert tile_loops(stored) == [Loop("conv_0", 3, 1, 1), Loop("conv_0", 4, 1, 1)]
 
 
+def test_a_kernel_in_the_function_that_tvm_calls_has_no_loops_but_its_own():
+    checks = "__tvm_ffi_conv_0:\n\tcbz\tx0, .LBB0_9\n.LBB0_5:\n\tret\n"
+    inside = NESTED.replace("\nconv_0_compute_:", checks) + ".LBB0_9:\n\tmov\tw0, #-1\n\tb\t.LBB0_5\n"
+    assert tile_loops(inside) == tile_loops(NESTED) and hot_loops(inside) == hot_loops(NESTED)
+
+
 def test_only_the_innermost_loop_counts_and_vectors_on_the_stack_are_spills():
     assert innermost_loops(NESTED) == [Loop("conv_0", 4, 1, 1)]
 

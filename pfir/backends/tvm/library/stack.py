@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pfir.backends.tvm.library.overlap import written_in_place
 from pfir.backends.tvm.library.views import trust_shapes
 
 NAME = "pfir"
@@ -30,6 +31,7 @@ def _pipeline() -> tuple[Any, Any, Any]:
 
     @tirx.transform.prim_func_pass(opt_level=0)
     def keep_local_buffers_on_the_stack(function: Any, module: Any, context: Any) -> Any:
+        function = written_in_place(function)
         return function.with_body(_on_stack(function.body))
 
     return tvm.transform.Sequential([passes, keep_local_buffers_on_the_stack, trust_shapes()]), host, device

@@ -10,8 +10,8 @@ from pfir.backends.tvm.schedule.integers.dot_blocks import MATRIX_VALUES
 
 _SMMLA = "llvm.aarch64.neon.smmla.v4i32.v16i8"
 _FOUR = 4  # channels of a vector
-# Of two vectors of two halves: the first ones of both, and the second ones.
-_HALVES = ([0, 2], [1, 3])
+# Of two vectors of two halves: the second ones of both, and then, where the first vector was, the first ones.
+_HALVES = ([1, 3], [0, 2])
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class MatrixSums(Sums):
                     squares = [[pairs, [i // 2, c // 2 + k, tirx.Ramp(0, 1, _FOUR)]] for k in (0, 1)]
                     source, into = (rows, squares) if into_pairs else (squares, rows)
                     halves = [tirx.reinterpret("int64x2", tirx.BufferLoad(*place)) for place in source]
-                    for places, (buffer, index) in zip(_HALVES, into, strict=True):
+                    for places, (buffer, index) in zip(_HALVES, reversed(into), strict=True):
                         T.buffer_store(buffer, tirx.reinterpret("int32x4", tirx.Shuffle(halves, places)), index)
 
     def _values(self, run: Run, start: Any, groups: int, pair: int) -> tuple[Any, Any]:

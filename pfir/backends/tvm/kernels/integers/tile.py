@@ -22,6 +22,8 @@ from pfir.backends.tvm.schedule.blocks import Block
 from pfir.backends.tvm.schedule.integers.dot_blocks import SMMLA
 from pfir.backends.tvm.schedule.integers.pair_blocks import PAIR_VECTORS
 
+_CROWDED = 64  # sums, in half of the registers of 64-bit Arm
+
 
 @dataclass(frozen=True)
 class RegisterTile(ABC):
@@ -98,6 +100,11 @@ class RegisterTile(ABC):
         return MatrixSums(*common, [T.alloc_buffer(shape, "int32", scope="local") for shape in shapes])
 
     @property
+    def _crowded(self) -> bool:
+        """Whether the sums leave so few registers free that LLVM, which mixes what is done to them, spills."""
+        return self.layer.spec["fenced"] and sum(self.block.lanes) * len(self.kinds) > _CROWDED
+
+    @property
     def _at_once(self) -> int:
         """Pieces of a run that are loaded together."""
         dot, together = self.layer.spec["dot"], self.layer.spec["together"]
@@ -146,7 +153,7 @@ class RegisterTile(ABC):
             return Vector(place.batch, begin, place.y, place.x + i, lambda e: sums[i, first + e])
 
         vectors = [vector(i) for i in range(len(self.kinds))]
-        write_vectors(self.layer.spec, self.buffers.operands, self.buffers.result, lanes, vectors)
+        write_vectors(self.layer.spec, self.buffers.operands, self.buffers.result, lanes, vectors, self._crowded)
 
 
 def parts_of(channels: int) -> list[tuple[int, int]]:
