@@ -28,7 +28,8 @@ from pfir.ir.model import Model
 from pfir.measurement import speedup
 from pfir.packing.packing import pack_model
 from pfir.recipe import CODEBOOKS, QUANTIZED, RECIPE, WEIGHTS, ZEROS, Recipe, pack_weights, sha256
-from pfir.report import html, record, wording
+from pfir.report import html, wording
+from pfir.report.content import build, dump
 from pfir.report.record import Kept, Library, RunRecord, Side, Verification, Width
 from pfir.report.weights import Files, LayerWeight, Weights
 from pfir.run.trial import refusal
@@ -74,14 +75,14 @@ def deliver(run_context: RunContext, delivery: Delivery, workspace: Workspace) -
     recipe = _recipe(run_context, chosen, artifact, weights)
     packed = pack_model(model)
     run = _run(run_context, delivery, recipe, files_of(run_context.request, model, packed))
-    report = record.build(run)
+    report = build(run)
     files = {
         MODEL: model,
         PACKED: packed,
         **{name: content for name, content in artifact.files.items() if name != MODEL},
         WEIGHTS: weights,
         RECIPE: recipe.to_json().encode(),
-        REPORT: record.dump(report).encode(),
+        REPORT: dump(report).encode(),
         PAGE: html.page(report).encode(),
     }
     inputs = {spec.name: list(spec.shape) for spec in artifact.inputs}
