@@ -15,7 +15,7 @@ from pfir.compile.measuring.latency import HostLatency
 from pfir.compile.measuring.layer_latency import layers
 from pfir.compile.methods.base import Choice
 from pfir.compile.outcome import Outcome
-from pfir.compile.precision.sizes import ROUNDING, Sizes, files_of
+from pfir.compile.precision.sizes import Sizes, files_of
 from pfir.compile.request import Goals, Request
 from pfir.compile.run_context import Chosen, RunContext
 from pfir.compile.training.codebooks import TRAINED
@@ -38,6 +38,8 @@ MODEL = "model.onnx"
 PACKED = "model.pfir"
 REPORT = "report.json"
 PAGE = "report.html"
+ROUNDING = 1.005
+"""Goals but those of size and accuracy count as met within half a percent: widths come in steps."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def is_met(goals: Goals, before: Side, after: Side, files: Files) -> bool:
     checks = [
         goals.speedup is None or speedup(before.latency, after.latency) * ROUNDING >= goals.speedup,
         goals.latency_s is None or after.latency.seconds <= goals.latency_s * ROUNDING,
-        Sizes(files, before.size_bytes, after.size_bytes).reach(goals.size),
+        Sizes(files).reach(goals.size),
         goals.macs is None or after.macs <= before.macs * goals.macs * ROUNDING,
         goals.max_drop is None or _drop(before, after) <= goals.max_drop / 100 + 1e-9,
     ]
@@ -107,7 +109,7 @@ def is_met(goals: Goals, before: Side, after: Side, files: Files) -> bool:
 
 def size_notes(goals: Goals, before: Side, after: Side, files: Files) -> tuple[str, ...]:
     """That the packed file with its graph does not reach a goal of size, whatever the bits of the weights do."""
-    if goals.size is None or Sizes(files, before.size_bytes, after.size_bytes).packed * ROUNDING >= goals.size:
+    if Sizes(files).reach(goals.size):
         return ()
     bits = wording.ratio(before.size_bytes, after.size_bytes)
     packed = wording.ratio(files.original_bytes, files.packed_bytes)

@@ -121,9 +121,9 @@ def _times_smaller(
     least = smallest_sizes(request, models) if is_to_be_composed(request, limits) else None
     found = []
     for end in ends:
-        times = cost.size_bytes / max(end.size_bytes, 1)
+        by_bits = cost.size_bytes / max(end.size_bytes, 1)
         share = end.size_bytes / max(end.pricing.original.size_bytes, 1)
-        found.append(times if least is None else max(times, least.with_weights(share).times))
+        found.append(by_bits if least is None else least.with_weights(share).times)
     return found
 
 

@@ -159,8 +159,8 @@ class PrecisionChoice:
 
     def _is_small(self, model: Model) -> bool:
         """Whether the file of a model is as small as a goal of size asks; yes where there is none."""
-        request, baseline = self.run.request, self.run.models.baseline
-        return request.goals.size is None or sizes_of(request, baseline, model).reach(request.goals.size)
+        request = self.run.request
+        return request.goals.size is None or sizes_of(request, model).reach(request.goals.size)
 
     def _channels_alone(self) -> _Tried | None:
         """The best of a few candidates that meet the goals without eight bits, untrained; what is the most that

@@ -59,7 +59,7 @@ def _small_enough(run: RunContext, chosen: Chosen, given: QuantizeCodebook) -> t
         model, notes = coded(known, given, run.samples, run.request.seed)
         if size is None or chosen.coder is None or given.average_bits is None:
             break
-        sizes = sizes_of(run.request, run.models.baseline, model)
+        sizes = sizes_of(run.request, model)
         fewer = given.average_bits * min(1.0, sizes.share_for(size))
         if sizes.times >= size or fewer < FEWEST:
             break

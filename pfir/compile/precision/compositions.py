@@ -8,7 +8,7 @@ from math import ceil, floor
 
 from pfir.compile.deadline import NEVER, Deadline
 from pfir.compile.precision.codebooks import coded
-from pfir.compile.precision.sizes import Sizes, sizes_of
+from pfir.compile.precision.sizes import SPARE, Sizes, sizes_of
 from pfir.compile.prepare import RunModels
 from pfir.compile.request import Request
 from pfir.compile.run_context import RunContext
@@ -97,7 +97,7 @@ class Ladder:
         """
         found: list[Rung] = []
         for sparsity in SPARSITIES:
-            enough = [rung for rung in found if rung.sizes.reach(self.size)]
+            enough = [rung for rung in found if self._suffices(rung)]
             if any(rung.composition.average_bits == AVERAGE_BITS[0] for rung in enough):
                 break  # zeros could only lose more
             try:
@@ -112,9 +112,12 @@ class Ladder:
     def _highest(self, start: Model, sparsity: float) -> Rung:
         rungs = self._built(start, sparsity)
         rung = next(rungs)
-        while not rung.sizes.reach(self.size) and (lower := next(rungs, None)) is not None:
+        while not self._suffices(rung) and (lower := next(rungs, None)) is not None:
             rung = lower
         return rung
+
+    def _suffices(self, rung: Rung) -> bool:
+        return rung.sizes.reach(SPARE * self.size)
 
     def _built(self, start: Model, sparsity: float) -> Iterator[Rung]:
         """The rungs that may be small enough by a quick look, and the last one whatever that says."""
@@ -138,7 +141,7 @@ class Ladder:
         return self._quick[sparsity, bits]
 
     def _sizes(self, model: Model) -> Sizes:
-        return sizes_of(self.context.request, self.context.models.baseline, model)
+        return sizes_of(self.context.request, model)
 
 
 def smallest_sizes(request: Request, models: RunModels) -> Sizes | None:
@@ -153,7 +156,7 @@ def smallest_sizes(request: Request, models: RunModels) -> Sizes | None:
         model, _ = run((QuantizeCodebook(floor(last.average_bits), weighting="none"),), model, kept)
     except (Infeasible, FrontendError):
         return None
-    return sizes_of(request, models.baseline, model)
+    return sizes_of(request, model)
 
 
 def sparse(context: RunContext, model: Model, sparsifier: Pass | None, ends: Deadline = NEVER) -> Model:

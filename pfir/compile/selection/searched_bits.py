@@ -61,9 +61,9 @@ def _may_join(selection: Selection) -> bool:
 
 
 def _is_small(selection: Selection) -> bool:
-    request, models = selection.run.request, selection.run.models
-    model = _delivered(selection, None)(models.start)
-    return sizes_of(request, models.baseline, model).reach(request.goals.size)
+    request = selection.run.request
+    model = _delivered(selection, None)(selection.run.models.start)
+    return sizes_of(request, model).reach(request.goals.size)
 
 
 def _own_method(selection: Selection) -> FewBits:

@@ -22,10 +22,10 @@ def built(monkeypatch):
             made.append((model, coder.average_bits))
         return (model, coder.average_bits or float(coder.bits)), ()
 
-    def weighed(request, baseline, model):
+    def weighed(request, model):
         start, bits = model
         packed = 1000 * bits / 32 * (0.7 if start == "sparse" else 1.0)
-        return Sizes(Files(1000, 1000, packed), 1000, packed)
+        return Sizes(Files(1000, 1000, packed))
 
     monkeypatch.setattr(compositions, "coded", coded)
     monkeypatch.setattr(compositions, "sizes_of", weighed)
