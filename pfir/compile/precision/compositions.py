@@ -121,11 +121,11 @@ class Ladder:
 
     def _built(self, start: Model, sparsity: float) -> Iterator[Rung]:
         """The rungs that may be small enough by a quick look, and the last one whatever that says."""
-        seed, samples = self.context.request.seed, self.context.samples
+        request, samples = self.context.request, self.context.samples
         for bits in AVERAGE_BITS:
             if bits == AVERAGE_BITS[-1] or self._may_reach(start, sparsity, bits):
                 composition = Composition(bits, sparsity)
-                model, notes = coded(start, composition.coder, samples, seed)
+                model, notes = coded(start, composition.coder, samples, request)
                 yield Rung(composition, model, self._sizes(model), self.context.judge.scores(model), notes)
 
     def _may_reach(self, start: Model, sparsity: float, bits: float) -> bool:
@@ -136,7 +136,7 @@ class Ladder:
         """The sizes with so many bits in every layer, found without data."""
         if (sparsity, bits) not in self._quick:
             coder = QuantizeCodebook(bits, weighting="none")
-            model, _ = coded(start, coder, self.context.samples, self.context.request.seed)
+            model, _ = coded(start, coder, self.context.samples, self.context.request)
             self._quick[sparsity, bits] = self._sizes(model)
         return self._quick[sparsity, bits]
 

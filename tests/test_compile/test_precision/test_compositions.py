@@ -17,7 +17,7 @@ def built(monkeypatch):
     """The rungs that are built, in order: models are texts, and pack to their bits and to half where half is zero."""
     made = []
 
-    def coded(model, coder, samples, seed):
+    def coded(model, coder, samples, request):
         if coder.average_bits:
             made.append((model, coder.average_bits))
         return (model, coder.average_bits or float(coder.bits)), ()
