@@ -61,7 +61,8 @@ def prepare(session: TrainSession, plan: Plan, feeds: Feeds, decided: bool | Non
         session: Of the training, as it begins or goes on.
         plan: What is left of it.
         feeds: A batch.
-        decided: Whether its earlier steps were compiled; None where it begins.
+        decided: Whether its earlier steps were compiled, which is followed unless several processes go on where one
+            was; None where it begins.
 
     Returns:
         Whether steps are compiled; and a note where they are not, though they should be.
@@ -73,7 +74,7 @@ def prepare(session: TrainSession, plan: Plan, feeds: Feeds, decided: bool | Non
     try:
         if decided is None:
             return _decided(session, plan, feeds)
-        return _compiled(session, plan, feeds, _OTHERS) if decided else (False, None)
+        return _compiled(session, plan, feeds, _OTHERS) if decided and not plan.several else (False, None)
     finally:
         session.set_statistics(start)
 

@@ -122,6 +122,12 @@ def test_what_was_decided_before_is_followed(monkeypatch, before):
     assert session.steps == 0 and session.is_compiled == before
 
 
+def test_several_processes_go_on_without_compiled_steps(monkeypatch):
+    session = Session(monkeypatch, 1.0)
+    assert prepare(session, Plan(nodes=NODES, steps=10**6, several=True), {}, True) == (False, None)
+    assert not session.is_compiled
+
+
 @pytest.mark.parametrize(("before", "says"), [(None, False), (True, True)])
 def test_a_failure_is_a_note_that_tells_whether_weights_change(monkeypatch, before, says):
     session = Session(monkeypatch, LONG, fails=True)
