@@ -48,7 +48,7 @@ class Verdict:
 def unexpected(error: BaseException) -> str:
     """An exception that nobody expected: its type, and the innermost place in pfir."""
     frames = traceback.extract_tb(error.__traceback__)
-    ours = [f for f in frames if f.filename.startswith(_PACKAGE) and f.filename != f"{_PACKAGE}cli.py"]
+    ours = [f for f in frames if f.filename.startswith(_PACKAGE) and not f.filename.startswith(f"{_PACKAGE}cli/")]
     made = [f for f in frames if "/benchmarks/fuzz/" in f.filename]
     place = ours[-1] if ours else (made or frames)[-1] if frames else None
     where = "" if place is None else f"{_short(place.filename)}:{place.name}"

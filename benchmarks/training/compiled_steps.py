@@ -1,56 +1,58 @@
-"""Whether torch.compile pays: processor time of a step as it is and compiled, and what compiling takes.
+"""Whether compiled steps pay: what a step of the engine torch takes as it is and compiled, and what compiling takes.
 
-    python benchmarks/training/compiled_steps.py [--models DIR] [--batch 32] [--steps 10] [--only NAME ...]
+    python benchmarks/training/compiled_steps.py [--models DIR] [--batch 32] [--threads 1] [--steps 15] [--only NAME ..]
 
-Forward and backward of a shard are traced into one graph of ATen operators, which Inductor compiles with the C++
-compiler that it finds (CXX names another). Both run on one thread, in turn. Needs the extra `torch`. Prints a line a
-network.
+Both sides of a network are sessions of pfir in one process, whose steps alternate; figures are their medians, and so
+is the ratio of each pair. `at 2.5x` has lost channels until 40 % of the multiply-accumulates are left, as a student
+has. Compiling begins with an empty cache of Inductor's, so the first network's has what is done once on a machine.
+Needs the extra `torch` and a C++ compiler. Writes benchmarks/results/training_compiled.json and .md.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
+import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.training.engines import with_batch_norm  # noqa: E402
+from benchmarks.training.engines import KEPT_MACS, with_batch_norm  # noqa: E402
 from benchmarks.training.plain import NETS  # noqa: E402
+from pfir.devices.host import cpu_name  # noqa: E402
 from pfir.frontends import load  # noqa: E402
+from pfir.ir.training import TrainingGraph  # noqa: E402
 from pfir.passes.distillation.attach_teacher import DistillationSettings, attach_teacher  # noqa: E402
-from pfir.train.canonical.batch import with_batch  # noqa: E402
-from pfir.train.engines.pytorch.graph import Calls, calls_of  # noqa: E402
+from pfir.passes.pruning.prune_channels import PruneChannels  # noqa: E402
+from pfir.train.session import TrainSession  # noqa: E402
 
-Tensors = dict[str, torch.Tensor]
-Step = Callable[..., list[torch.Tensor]]
+RESULTS = ROOT / "benchmarks" / "results"
+WARM_UP = 2
+PRUNED = "ResNet-56"
+ROWS = {name: (name, False) for name in NETS} | {f"{PRUNED} at 2.5x": (PRUNED, True)}
+"""By name the network, and whether it has lost channels."""
+
+Arrays = dict[str, np.ndarray]
 
 
 def main() -> None:
     arguments = _arguments()
-    torch.set_num_threads(1)
+    import torch
+
+    found: dict = {"cpu": cpu_name(), "torch": torch.__version__, "batch": arguments.batch}
+    command = " ".join(("python benchmarks/training/compiled_steps.py", *sys.argv[1:]))
+    found |= {"threads": arguments.threads, "command": command, "rows": {}}
     for name in arguments.only:
-        step, given = _step(arguments, name)
-        began, used = time.perf_counter(), _used_s()
-        compiled = _compiled(step, given)
-        compiled(*given)
-        taken, used = time.perf_counter() - began, _used_s() - used
-        apart = max(float((a - b).abs().max()) for a, b in zip(step(*given), compiled(*given), strict=True))
-        plain_s, compiled_s = _medians((step, compiled), given, arguments.steps)
-        print(
-            f"{name}: {1e3 * plain_s:.1f} ms of processor time as it is, {1e3 * compiled_s:.1f} compiled "
-            f"({compiled_s / plain_s:.2f}); compiling took {taken:.0f} s ({used:.0f} s of processor time); "
-            f"largest difference {apart:.1e}",
-            flush=True,
-        )
+        found["rows"][name] = _figures(arguments, *_graph(arguments, *ROWS[name]))
+        print(name, found["rows"][name], flush=True)
+    (RESULTS / "training_compiled.json").write_text(json.dumps(found, indent=1) + "\n")
+    (RESULTS / "training_compiled.md").write_text(_page(found))
 
 
 def _arguments() -> argparse.Namespace:
@@ -58,59 +60,64 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, default=shared / "models")
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--only", nargs="*", choices=NETS, default=list(NETS))
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=15)
+    parser.add_argument("--only", nargs="*", choices=ROWS, default=list(ROWS))
     return parser.parse_args()
 
 
-def _step(arguments: argparse.Namespace, name: str) -> tuple[Step, list[torch.Tensor]]:
-    """A function of all tensors that a step reads, which gives scalars and gradients; and these tensors."""
-    net, random = NETS[name], np.random.default_rng(0)
-    model = load(arguments.models / net.file)
+def _graph(arguments: argparse.Namespace, net: str, pruned: bool) -> tuple[TrainingGraph, Arrays]:
+    """What is trained, by labels, and a batch of noise for it."""
+    random = np.random.default_rng(0)
+    model = load(arguments.models / NETS[net].file)
     (taken,) = model.inputs()
     images = random.normal(size=(arguments.batch, *taken.shape[1:])).astype(np.float32)
-    graph = attach_teacher(with_batch_norm(model, {taken.name: images}), None, DistillationSettings(label_weight=1.0))
-    feeds = {taken.name: images, graph.labels: np.arange(arguments.batch) % net.classes}
-    sized = with_batch(graph.model, {n: x.shape for n, x in feeds.items()})
-    calls = calls_of(replace(graph, model=sized))
-    constants = {n: _laid_out(torch.from_numpy(np.array(x))) for n, x in calls.constants.items()}
-    held = {**calls.statistics, **feeds, **calls.parameters}
-    names, learnt = list(held), len(calls.parameters)
-
-    def step(*tensors: torch.Tensor) -> list[torch.Tensor]:
-        return _differentiated(calls, {**constants, **dict(zip(names, tensors, strict=True))}, learnt)
-
-    return step, [_laid_out(torch.from_numpy(np.array(x))) for x in held.values()]
+    passes = (PruneChannels(macs=KEPT_MACS, criterion="l1"),) if pruned else ()
+    student = with_batch_norm(model, {taken.name: images[:8]}, *passes)
+    graph = attach_teacher(student, None, DistillationSettings(label_weight=1.0))
+    return graph, {taken.name: images, graph.labels: np.arange(arguments.batch) % NETS[net].classes}
 
 
-def _differentiated(calls: Calls, known: Tensors, learnt: int) -> list[torch.Tensor]:
-    """Scalars and gradients, where the last tensors are what is learnt."""
-    leaves = {name: x.detach().requires_grad_() for name, x in list(known.items())[-learnt:]}
-    copies = {name: known[name].clone() for name in calls.statistics}
-    scalars = calls.run({**known, **copies, **leaves})
-    found = torch.autograd.grad(scalars[0], list(leaves.values()))
-    return [*(s.detach() for s in scalars), *found]
+def _figures(arguments: argparse.Namespace, graph: TrainingGraph, feeds: Arrays) -> dict[str, float]:
+    shapes = {name: x.shape[1:] for name, x in feeds.items()}
+    sides = [TrainSession(graph, shapes, arguments.batch, arguments.threads, "torch", halves=True) for _ in range(2)]
+    began, used = time.perf_counter(), _used_s()
+    sides[1].compile(feeds)
+    taken, used = time.perf_counter() - began, _used_s() - used
+    start = sides[0].statistics.flat.copy()
+    apart = _difference(sides, feeds)
+    pairs = np.array([[_step_s(side, feeds, start) for side in sides] for _ in range(WARM_UP + arguments.steps)])
+    eager, compiled = pairs[WARM_UP:].transpose(1, 2, 0)
+    for side in sides:
+        side.close()
+    return {
+        **{f"eager_{name}_ms": 1e3 * float(np.median(x)) for name, x in zip(("processor", "wall"), eager, strict=True)},
+        **{
+            f"{n}_ratio": float(np.median(b / a))
+            for n, a, b in zip(("processor", "wall"), eager, compiled, strict=True)
+        },
+        "compiling_s": taken,
+        "compiling_processor_s": used,
+        "nodes": len(graph.model.graph.nodes),
+        "gradient_difference": apart,
+    }
 
 
-def _compiled(step: Step, given: list[torch.Tensor]) -> Step:
-    from torch.fx.experimental.proxy_tensor import make_fx
-
-    return torch.compile(make_fx(step)(*given), dynamic=False)
-
-
-def _laid_out(x: torch.Tensor) -> torch.Tensor:
-    images = x.dim() == 4 and x.is_floating_point()
-    return x.contiguous(memory_format=torch.channels_last) if images else x
+def _difference(sides: list[TrainSession], feeds: Arrays) -> float:
+    """How far the gradients are apart, as a share of their length."""
+    gradients = []
+    for side in sides:
+        side.step(feeds)
+        gradients.append(side.gradients.flat.astype(np.float64))
+    return float(np.linalg.norm(gradients[1] - gradients[0]) / np.linalg.norm(gradients[0]))
 
 
-def _medians(sides: tuple[Step, ...], given: list[torch.Tensor], steps: int) -> list[float]:
-    taken: list[list[float]] = [[] for _ in sides]
-    for _ in range(steps):
-        for side, seconds in zip(sides, taken, strict=True):
-            began = time.process_time()
-            side(*given)
-            seconds.append(time.process_time() - began)
-    return [float(np.median(seconds)) for seconds in taken]
+def _step_s(session: TrainSession, feeds: Arrays, statistics: np.ndarray) -> tuple[float, float]:
+    """Processor time and time of a step from these running statistics."""
+    session.set_statistics(statistics)
+    began, busy = time.perf_counter(), time.process_time()
+    session.step(feeds)
+    return time.process_time() - busy, time.perf_counter() - began
 
 
 def _used_s() -> float:
@@ -118,5 +125,29 @@ def _used_s() -> float:
     return sum(os.times()[:4])
 
 
+def _page(found: dict) -> str:
+    lines = [
+        "# Training: compiled steps",
+        "",
+        f"`{found['command']}`: torch {found['torch']}, batch {found['batch']}, threads: {found['threads']}.",
+        f"On: {found['cpu']}, shared with other work, so processor time tells more than the clock. Steps as they are",
+        "and compiled alternate in one process; medians, of ratios those of the pairs. `difference`: of the gradients,",
+        "over their length.",
+        "",
+        "| network | nodes | step, ms | compiled / as it is: processor, wall | compiling, s: wall, CPU | difference |",
+        "|---|---|---|---|---|---|",
+    ]
+    return "\n".join([*lines, *(_line(name, row) for name, row in found["rows"].items())]) + "\n"
+
+
+def _line(name: str, row: dict[str, float]) -> str:
+    ratios = f"{row['processor_ratio']:.2f}, {row['wall_ratio']:.2f}"
+    compiling = f"{row['compiling_s']:.0f}, {row['compiling_processor_s']:.0f}"
+    figures = f"{row['nodes']} | {row['eager_wall_ms']:.0f} | {ratios} | {compiling} | {row['gradient_difference']:.0e}"
+    return f"| {name} | {figures} |"
+
+
 if __name__ == "__main__":
-    main()
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
+        main()

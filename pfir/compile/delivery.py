@@ -15,7 +15,7 @@ from pfir.compile.measuring.latency import HostLatency
 from pfir.compile.measuring.layer_latency import layers
 from pfir.compile.methods.base import Choice
 from pfir.compile.outcome import Outcome
-from pfir.compile.precision.sizes import ROUNDING, Sizes, files_of
+from pfir.compile.precision.sizes import Sizes, files_of
 from pfir.compile.request import Goals, Request
 from pfir.compile.run_context import Chosen, RunContext
 from pfir.compile.training.codebooks import TRAINED
@@ -28,7 +28,8 @@ from pfir.ir.model import Model
 from pfir.measurement import speedup
 from pfir.packing.packing import pack_model
 from pfir.recipe import CODEBOOKS, QUANTIZED, RECIPE, WEIGHTS, ZEROS, Recipe, pack_weights, sha256
-from pfir.report import html, record, wording
+from pfir.report import html, wording
+from pfir.report.content import build, dump
 from pfir.report.record import Kept, Library, RunRecord, Side, Verification, Width
 from pfir.report.weights import Files, LayerWeight, Weights
 from pfir.run.trial import refusal
@@ -37,6 +38,8 @@ MODEL = "model.onnx"
 PACKED = "model.pfir"
 REPORT = "report.json"
 PAGE = "report.html"
+ROUNDING = 1.005
+"""Goals but those of size and accuracy count as met within half a percent: widths come in steps."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +77,14 @@ def deliver(run_context: RunContext, delivery: Delivery, workspace: Workspace) -
     recipe = _recipe(run_context, chosen, artifact, weights)
     packed = pack_model(model)
     run = _run(run_context, delivery, recipe, files_of(run_context.request, model, packed))
-    report = record.build(run)
+    report = build(run)
     files = {
         MODEL: model,
         PACKED: packed,
         **{name: content for name, content in artifact.files.items() if name != MODEL},
         WEIGHTS: weights,
         RECIPE: recipe.to_json().encode(),
-        REPORT: record.dump(report).encode(),
+        REPORT: dump(report).encode(),
         PAGE: html.page(report).encode(),
     }
     inputs = {spec.name: list(spec.shape) for spec in artifact.inputs}
@@ -97,7 +100,7 @@ def is_met(goals: Goals, before: Side, after: Side, files: Files) -> bool:
     checks = [
         goals.speedup is None or speedup(before.latency, after.latency) * ROUNDING >= goals.speedup,
         goals.latency_s is None or after.latency.seconds <= goals.latency_s * ROUNDING,
-        Sizes(files, before.size_bytes, after.size_bytes).reach(goals.size),
+        Sizes(files).reach(goals.size),
         goals.macs is None or after.macs <= before.macs * goals.macs * ROUNDING,
         goals.max_drop is None or _drop(before, after) <= goals.max_drop / 100 + 1e-9,
     ]
@@ -106,7 +109,7 @@ def is_met(goals: Goals, before: Side, after: Side, files: Files) -> bool:
 
 def size_notes(goals: Goals, before: Side, after: Side, files: Files) -> tuple[str, ...]:
     """That the packed file with its graph does not reach a goal of size, whatever the bits of the weights do."""
-    if goals.size is None or Sizes(files, before.size_bytes, after.size_bytes).packed * ROUNDING >= goals.size:
+    if Sizes(files).reach(goals.size):
         return ()
     bits = wording.ratio(before.size_bytes, after.size_bytes)
     packed = wording.ratio(files.original_bytes, files.packed_bytes)

@@ -12,8 +12,9 @@ from pfir.compile.methods.pricing import Limits, Pricing
 from pfir.compile.methods.reach import Reach
 from pfir.compile.outcome import Outcome
 from pfir.compile.plan import plan
+from pfir.compile.precision.choice import prices_for
 from pfir.compile.precision.compositions import smallest_sizes
-from pfir.compile.precision.layers import FLOATS, INTEGERS, Precision
+from pfir.compile.precision.layers import FLOATS, Precision
 from pfir.compile.precision.split import Prices, cheapest
 from pfir.compile.preflight import Checked
 from pfir.compile.prepare import Prepared, RunModels, fixed, prepare
@@ -60,7 +61,7 @@ def _without_search(request: Request, prepared: Prepared) -> str | None:
 def _ranges(request: Request, checked: Checked, prepared: Prepared) -> Outcome:
     models, estimator = prepared.models, checked.backend.estimator(checked.target)
     evaluator = Evaluator(checked.backend, estimator, checked.target, request)
-    prices = Prices(models.start, sizing_for(request, evaluator), estimator)
+    prices = prices_for(request, models.start, evaluator, estimator)
     precision = _farthest(request, prices)
     sizing = sizing_for(request, evaluator, precision)
     methods = tuple(method_for(each, models.start, request, sizing, None) for each in _opened(prepared))
@@ -86,11 +87,11 @@ def _farthest(request: Request, prices: Prices) -> Precision:
         return FLOATS
     given = quantizer(request.passes)
     if given is not None:
-        return Precision(True, bits=given.bits)
+        return Precision(True, prices.kept, given.bits)
     if request.passes is not None and request.precision == AUTO_PRECISION:
         return FLOATS
     if request.precision == INT8 or request.goals.size is not None:
-        return INTEGERS
+        return prices.integers
     try:
         return cheapest(prices)
     except FrontendError:  # its opset has no integers with a scale for each channel
@@ -101,7 +102,7 @@ def _of_eight_bits(precision: Precision, prices: Prices, baseline_s: float, cost
     """What eight bits alone would give, in a line; nothing where no layer has them."""
     if not precision.integers:
         return ()
-    count = len(prices.layers) - len(precision.left_in_float)
+    count = len(set(prices.layers) - set(precision.left_in_float))
     speedup, size = baseline_s / prices.seconds(precision), cost.size_bytes / prices.cost(precision).size_bytes
     return (
         f"{count} of {len(prices.layers)} layers may compute in eight bits: alone they make it "
@@ -121,9 +122,9 @@ def _times_smaller(
     least = smallest_sizes(request, models) if is_to_be_composed(request, limits) else None
     found = []
     for end in ends:
-        times = cost.size_bytes / max(end.size_bytes, 1)
+        by_bits = cost.size_bytes / max(end.size_bytes, 1)
         share = end.size_bytes / max(end.pricing.original.size_bytes, 1)
-        found.append(times if least is None else max(times, least.with_weights(share).times))
+        found.append(by_bits if least is None else least.with_weights(share).times)
     return found
 
 

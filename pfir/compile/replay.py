@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import asdict, replace
 from functools import partial
 
 import numpy as np
@@ -21,8 +21,8 @@ from pfir.compile.request import Request
 from pfir.compile.run_context import Chosen
 from pfir.compile.selection.search_context import method_for
 from pfir.compile.selection.searching import Found, as_it_is
-from pfir.compile.training.fine_tuning import GIVEN, TIMED, FineTuned
-from pfir.compile.training.options import TrainOptions, parse_train
+from pfir.compile.training.fine_tuning import COMPILED, GIVEN, TIMED, FineTuned
+from pfir.compile.training.options import COMPILE, TrainOptions, parse_train
 from pfir.compile.versions import versions
 from pfir.errors import UsageError
 from pfir.passes.codebook.quantize_codebook import QuantizeCodebook
@@ -30,6 +30,8 @@ from pfir.passes.sparsity.sparsify_weights import SparsifyWeights
 from pfir.passes.spec import parse
 from pfir.recipe import CODEBOOKS, QUANTIZED, ZEROS, Recipe, read_recipe, read_weights
 from pfir.report import wording
+from pfir.train.engines.base import ALWAYS_COMPILE, NEVER_COMPILE
+from pfir.train.engines.choice import engine_named, why_not_compiled
 
 _TRAINERS = ("onnxruntime-training", "torch", "numpy")
 """Libraries whose version may change what a training learns."""
@@ -110,14 +112,28 @@ def recipe_choices(prepared: Prepared, request: Request, methods: Sequence[Metho
 
 
 def train_options(request: Request) -> TrainOptions:
-    """What is said of training: by the request, else by the recipe whose training is done again."""
+    """What is said of training: by the request, else by the recipe whose training is done again.
+
+    Steps are compiled again where all trainings of the recipe had them so and this machine can, and never where none
+    had.
+    """
     if request.train.values or request.recipe is None:
         return request.train
     recipe = read_recipe(request.recipe)
     quantization = _quantization(recipe)
     trainings = (recipe.training, {} if quantization is None else quantization.training)
     given = [str(training[GIVEN]) for training in trainings if GIVEN in training]
-    return parse_train(given[0]) if given else TrainOptions()
+    said = parse_train(given[0]) if given else TrainOptions()
+    compiled = {bool(training[COMPILED]) for training in trainings if COMPILED in training}
+    return replace(said, decided=_compiled_again(request, compiled))
+
+
+def _compiled_again(request: Request, before: Set[bool]) -> dict[str, str]:
+    """Whether steps are compiled, by the key of `--train`, where trainings before had them so or not."""
+    if before == {False}:
+        return {COMPILE: NEVER_COMPILE}
+    can = before == {True} and not why_not_compiled(engine_named(request.engine), request.processes.several)
+    return {COMPILE: ALWAYS_COMPILE} if can else {}
 
 
 def tuned_otherwise(request: Request, tuning: Tuning | None) -> tuple[str, ...]:

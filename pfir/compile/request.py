@@ -10,11 +10,11 @@ from pathlib import Path
 
 from pfir.backends import DEFAULT, check_backend
 from pfir.compile.measuring.verification_places import AUTO, Where
-from pfir.compile.training.options import TrainOptions
+from pfir.compile.training.options import COMPILE, TrainOptions
 from pfir.errors import UsageError
 from pfir.target import FLOAT16, FLOAT32, INT8
 from pfir.train.distributed.processes import ONE, Processes
-from pfir.train.engines.choice import AUTO_ENGINE, check_engine
+from pfir.train.engines.choice import AUTO_ENGINE, check_compile, check_engine
 
 DEFAULT_TIME_BUDGET_S = 600.0
 _ALL_GOALS = "--speedup 2.5, --latency 8ms, --size 4x, --macs 0.5, --max-drop 0.5"
@@ -128,6 +128,7 @@ class Request:
         if self.train.values and not trains:
             why = "--epochs 0 means no training" if self.epochs == 0 else "a --recipe trains only with --retrain"
             raise UsageError(f"--train says how to train, and nothing will be trained: {why}")
+        check_compile(str(self.train.values.get(COMPILE)), self.engine, self.processes.several)
         if self.metric not in METRICS:
             raise UsageError(f"--metric {self.metric} is not known; it is one of {', '.join(METRICS)}")
         if self.precision not in PRECISIONS:

@@ -1,28 +1,16 @@
-"""What a compilation did, as plain records and as the dictionary that report.json holds."""
+"""What a compilation did, as plain records."""
 
 from __future__ import annotations
 
-import json
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 from pfir.artifact import LinkedConstants, Tuning
 from pfir.errors import UsageError
-from pfir.measurement import ESTIMATED, Measurement, speedup
-from pfir.report.weights import Files, Weights, weights_told
-from pfir.target import FLOAT32, Target
-
-DISAGREEMENT = 0.25  # Speed-up ratios further apart than this are pointed out.
-SAFE_FIDELITY = 0.9  # Below it a result that no labels judged should not be shipped.
-_WAYS = {
-    "estimate": "about {:.2g}x by the estimate",
-    "device": "{:.2f}x on the device",
-    "host": "{:.2f}x measured on this machine",
-    "instructions": "{:.2f}x fewer instructions",
-}
+from pfir.measurement import Measurement
+from pfir.report.weights import Files, Weights
+from pfir.target import Target
 
 
 @dataclass(frozen=True)
@@ -274,196 +262,6 @@ class RunRecord:
             raise UsageError(f"fidelity data is given or generated, not {self.fidelity_data}")
 
 
-def build(run: RunRecord) -> dict[str, object]:
-    """The content of report.json: plain values only, every number finite or null.
-
-    Raises:
-        UsageError: The latencies of the two sides come from different sources.
-    """
-    report = {
-        "pfir": run.version,
-        "model": dict(run.model),
-        "target": _target(run.target),
-        "arithmetic": run.target.computes,
-        "backend": run.backend,
-        "goal": run.goal,
-        "goals": dict(run.goals),
-        "met": run.met,
-        "speedup": speedup(run.baseline.latency, run.result.latency),
-        "accuracy_drop": _difference(run.baseline.accuracy, run.result.accuracy),
-        "fidelity_data": run.fidelity_data,
-        "baseline": _side(run.baseline),
-        "result": _side(run.result),
-        "files": None if run.files is None else asdict(run.files),
-        "library": _library(run.library),
-        "passes": run.passes,
-        "search": {
-            "trials": len(run.trials),
-            # Twins of earlier ones are not scored again.
-            "candidates": len({(t.latency_s, t.score) for t in run.trials}),
-            "seconds": run.search_seconds,
-            "score": run.score,
-        },
-        "stages": [asdict(stage) for stage in run.stages],
-        "verification": asdict(run.verification),
-        "tuned": None if run.tuning is None else asdict(run.tuning),
-        "notes": [*run.notes, *warnings(run)],
-        "precision": _precisions(run.layers),
-        "alone": [asdict(each) for each in run.alone],
-        "weights": weights_told(run.weights, run.files),
-        "widths": [asdict(width) for width in run.widths],
-        "layers": [asdict(layer) for layer in run.layers],
-        "kept": [asdict(kept) for kept in run.kept],
-        "trials": [asdict(trial) for trial in run.trials],
-        "finalists": [asdict(finalist) for finalist in run.finalists],
-        "training": [{**vars(e), "metrics": dict(e.metrics)} for e in run.training],
-        "command": run.command,
-        "recipe": dict(run.recipe),
-        "versions": dict(run.versions),
-        "seed": run.seed,
-    }
-    return _plain_entries(report)
-
-
-def dump(report: Mapping[str, object]) -> str:
-    """report.json as text: strict JSON, ASCII, a line end last.
-
-    Raises:
-        ValueError: A number is not finite; `build` never leaves one.
-    """
-    return json.dumps(report, indent=2, allow_nan=False) + "\n"
-
-
-def warnings(run: RunRecord) -> tuple[str, ...]:
-    """What the numbers themselves demand to be said."""
-    found = [_disagreement(run), _unsafe(run), _rounded(run), *_unverified(run.verification)]
-    return tuple(text for text in found if text)
-
-
-def _unverified(check: Verification) -> list[str]:
-    found = []
-    if check.passed is None:
-        found.append(f"Verification is {check.skipped}.")
-    elif check.skipped:
-        found.append(f"The library was not verified: {check.skipped}.")
-    if check.not_verified_on:
-        found.append(
-            f"The library was not verified on {check.not_verified_on} ({check.reason}): what was compared on this "
-            "machine is the same model built for it."
-        )
-    if check.near_zero:
-        names = ", ".join(check.near_zero)
-        found.append(f"On all verified samples {names} is so near zero that an error goes unseen.")
-    return found
-
-
-def ratios(baseline: Side, result: Side) -> dict[str, float]:
-    """The speed-up by each way it was counted."""
-    name = "estimate" if baseline.latency.source == ESTIMATED else "device"
-    found = {name: speedup(baseline.latency, result.latency)}
-    if baseline.host_latency_s and result.host_latency_s:
-        found["host"] = baseline.host_latency_s / result.host_latency_s
-    if baseline.instructions and result.instructions:
-        found["instructions"] = baseline.instructions / result.instructions
-    return found
-
-
-def _disagreement(run: RunRecord) -> str:
-    found = ratios(run.baseline, run.result)
-    if set(_precisions(run.layers)) - {FLOAT32.name}:
-        found.pop("instructions", None)  # One of integers takes another time than one of floats.
-    if max(found.values()) <= (1 + DISAGREEMENT) * min(found.values()):
-        return ""
-    listed = ", ".join(_WAYS[name].format(value) for name, value in found.items())
-    return f"The speed-ups disagree by more than {DISAGREEMENT:.0%}: {listed}."
-
-
-def _unsafe(run: RunRecord) -> str:
-    fidelity = run.result.fidelity
-    if run.result.accuracy is not None or fidelity is None or fidelity >= SAFE_FIDELITY:
-        return ""
-    return (
-        f"No accuracy was measured and the fidelity is {fidelity:.2f}, below {SAFE_FIDELITY}: "
-        f"do not ship this model without checking it {_check(run)}."
-    )
-
-
-def _check(run: RunRecord) -> str:
-    return "by a measure of your own" if run.fidelity_data == "given" else "on data (--data)"
-
-
-def _rounded(run: RunRecord) -> str:
-    if run.target.arithmetic == FLOAT32:
-        return ""
-    check, said = run.verification, "The floats of the result are float16, those of the original float32"
-    if check.top1_agreement is not None:
-        said += f"; best classes as in float32 for {check.top1_agreement:.0%} of {check.samples} verified samples"
-    return f"{said}; accuracy and fidelity are those of the model in float32."
-
-
-def _precisions(layers: Sequence[Layer]) -> dict[str, int]:
+def precisions(layers: Sequence[Layer]) -> dict[str, int]:
     """How many kernels of the result compute in what."""
     return dict(Counter(layer.arithmetic for layer in layers if layer.arithmetic and layer.after_s is not None))
-
-
-def _library(library: Library | None) -> dict[str, object] | None:
-    if library is None:
-        return None
-    return {
-        "size_bytes": library.size_bytes,
-        **asdict(library.constants),
-        "host_load_s": library.host_load_s,
-    }
-
-
-def _target(target: Target) -> dict[str, object]:
-    return {
-        "name": target.name,
-        "triple": target.triple,
-        "core": target.core.name,
-        "clock_hz": target.core.clock_hz,
-        "cpu": target.cpu,
-        "features": target.features,
-        "threads": target.threads,
-        "arithmetic": target.arithmetic.name,
-        "core_source": target.core.source,
-    }
-
-
-def _side(side: Side) -> dict[str, object]:
-    return {
-        "latency_s": side.latency.seconds,
-        "latency_source": side.latency.source,
-        "latency_detail": side.latency.detail,
-        "latency_spread": side.latency.spread,
-        "latency_repeats": side.latency.repeats,
-        "host_latency_s": side.host_latency_s,
-        "instructions": side.instructions,
-        "accuracy": side.accuracy,
-        "fidelity": side.fidelity,
-        "macs": side.macs,
-        "parameters": side.parameters,
-        "size_bytes": side.size_bytes,
-        "peak_activation_bytes": side.peak_activation_bytes,
-    }
-
-
-def _difference(before: float | None, after: float | None) -> float | None:
-    return None if before is None or after is None else before - after
-
-
-def _plain_entries(entries: Mapping[Any, object]) -> dict[str, object]:
-    return {str(key): _plain(item) for key, item in entries.items()}
-
-
-def _plain(value: object) -> object:
-    """Lists, dictionaries with text keys, text, finite numbers, booleans and None; NumPy scalars become Python's."""
-    if isinstance(value, Mapping):
-        return _plain_entries(value)
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (bool, int)) else str(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pfir.measurement import ESTIMATED
-from pfir.report.record import SAFE_FIDELITY
+from pfir.report.warnings import SAFE_FIDELITY
 from pfir.target import FLOAT16, FLOAT32
 
 NOTHING = "–"

@@ -57,6 +57,7 @@ class TrainSession:
 
     Attributes:
         engine: The name of the one that was chosen.
+        chosen: That one.
         parameters: Flat buffer of what is learnt; write into `parameters.flat` to change it.
         gradients: Flat buffer of the mean gradient of the last step.
         statistics: Flat buffer of BatchNormalization's running statistics.
@@ -81,6 +82,7 @@ class TrainSession:
         most = _most(graph, batch, halves) if chosen.cuts else None
         self.shard, sized = _sized(graph.model, shapes, batch, most)
         program = chosen.build(replace(graph, model=sized), autocast)
+        self.chosen, self._program = chosen, program
         self.engine, self.batch, self.scalars = chosen.name, batch, program.scalars
         self.parameters, self.gradients = FlatBuffer(program.parameters), FlatBuffer(program.parameters)
         self.statistics = FlatBuffer(program.statistics)
@@ -94,6 +96,19 @@ class TrainSession:
         parts = [{n: x[at : at + self.shard] for n, x in feeds.items()} for at in starts]
         list(self._pool.map(_run, self._shards, parts))
         return self._gather()
+
+    def compile(self, feeds: Mapping[str, np.ndarray]) -> None:
+        """Make its steps compiled ones, for `[batch, ...]` arrays such as these; nothing is learnt.
+
+        Raises:
+            TrainingError: They cannot be compiled, and are as they were.
+        """
+        part = {n: x[: self.shard] for n, x in feeds.items()}
+        self._pool.submit(self._program.compile, self._shards, part).result()
+
+    def uncompile(self) -> None:
+        """Make its steps what they were before they were compiled."""
+        self._program.uncompile(self._shards)
 
     def set_statistics(self, flat: np.ndarray) -> None:
         """Go back to these running statistics."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pfir.errors import UsageError
 from pfir.system.host_cpu import usable_cores
-from pfir.train.engines.base import AUTOCASTS, NO_AUTOCAST
+from pfir.train.engines.base import AUTO_COMPILE, AUTOCASTS, COMPILES, NO_AUTOCAST
 from pfir.train.engines.choice import AUTO_ENGINE, ENGINES
 from pfir.train.feeding.mixing import Mixing
 from pfir.train.optimizing.schedule import COSINE, SCHEDULES
@@ -43,6 +43,7 @@ class Settings:
         engine: `ort`, `torch`, or `auto` for the one that is there (`engines/choice.py`).
         autocast: `bfloat16` for products of layers in that type, with PyTorch alone, or `none`; weights, gradients and
             the optimizer are float32 either way.
+        compile: Whether steps are compiled, with PyTorch alone: `auto` where that pays, `never` or `always`.
         augment: `none`, or `flip-crop` for images that may be mirrored and moved.
         mixing: How samples are mixed by twos, the teacher answering for what comes of it.
         renew: Whether every epoch has other samples, where the data can make some: generated inputs.
@@ -70,6 +71,7 @@ class Settings:
     jobs: int | None = None
     engine: str = AUTO_ENGINE
     autocast: str = NO_AUTOCAST
+    compile: str = AUTO_COMPILE
     augment: str = "none"
     mixing: Mixing = Mixing()
     renew: bool = False
@@ -92,6 +94,7 @@ class Settings:
             _at_least("jobs", self.jobs, 1)
         _one_of("engine", self.engine, ENGINES)
         _one_of("autocast", self.autocast, AUTOCASTS)
+        _one_of("compile", self.compile, COMPILES)
         _one_of("augment", self.augment, AUGMENT)
         _one_of("optimizer", self.optimizer, OPTIMIZERS)
         _one_of("schedule", self.schedule, SCHEDULES)

@@ -20,6 +20,7 @@ from pfir.train.engines.choice import ORT
 from pfir.train.feeding.source import Source
 from pfir.train.feeding.teacher import Answers
 from pfir.train.fitting.batches import mean_step
+from pfir.train.fitting.compiling import Plan, prepare
 from pfir.train.fitting.divergence import diverges, epoch_is_lost, follow, is_steady
 from pfir.train.fitting.judges import NOBODY, Evaluate, Judges
 from pfir.train.fitting.moments import Arrays, Moments
@@ -35,6 +36,8 @@ from pfir.train.settings import Settings
 # A training that diverged goes on from its last good moment with the rate times this, so many times.
 RETREAT = 0.1
 MOST_RETREATS = 2
+# What is left of a time budget at least, however long it took to prepare the steps.
+LEAST_S = 1.0
 # Within a longer epoch there is a good moment every so many steps.
 STRETCH = 200
 
@@ -52,6 +55,7 @@ class Result:
         engine: What differentiated: `ort` or `torch`.
         averaged: Whether `arrays` are the average of weights.
         processes: How many shared each batch.
+        compiled: Whether steps were compiled.
         timed: Whether the clock decided rates or the end, so that the same training gives other bits next time.
     """
 
@@ -62,6 +66,7 @@ class Result:
     engine: str = ORT
     averaged: bool = False
     processes: int = 1
+    compiled: bool = False
     timed: bool = False
 
 
@@ -76,7 +81,8 @@ def fit(
 ) -> Result:
     """Train; the same seed, data, settings, engine and versions give the same bits.
 
-    With ONNX Runtime they do for any number of threads, with PyTorch for the same number.
+    With ONNX Runtime they do for any number of threads, with PyTorch for the same number, and where steps are compiled
+    both times or neither (`Result.compiled`).
 
     Args:
         graph: Student, loss and teacher; not changed.
@@ -112,7 +118,8 @@ def fit(
             average_of(settings, session.parameters, session.statistics),
             masks,
         )
-        run = _Run(moments, source, settings, checkpoints, judges, workers)
+        nodes = len(graph.model.graph.nodes)
+        run = _Run(moments, source, settings, checkpoints, judges, workers, nodes)
         return run.run(began, on_progress or (lambda _: None))
     finally:
         source.close()
@@ -147,6 +154,7 @@ class _Run:
         checkpoints: Checkpoints,
         judges: Judges,
         workers: Workers,
+        nodes: int,
     ) -> None:
         self._moments, self._source, self._settings = moments, source, settings
         self._checkpoints, self._judges, self._workers = checkpoints, judges, workers
@@ -155,6 +163,7 @@ class _Run:
         self._schedule = schedule_of(settings)
         self._totals, self._good, self._rate = Totals(), moments.now(), 0.0
         self._best: Arrays = {}
+        self._nodes, self._is_prepared = nodes, False
 
     def run(self, began: float, listener: Listener) -> Result:
         """Train; what came since `began`, on the monotonic clock, counts towards the time budget."""
@@ -185,8 +194,30 @@ class _Run:
             return self._retreat()
         return self._end_epoch()
 
+    def _prepare(self, feeds: Mapping[str, np.ndarray]) -> None:
+        """Compile the steps where that is decided; the time that it takes is no part of the schedule's."""
+        began, settings = time.monotonic(), self._settings
+        batches = (self._steps - self._totals.step) * settings.accumulate
+        budget_s = settings.time_budget_s and max(settings.time_budget_s - (began - self._began), 0.0)
+        plan = Plan(settings.compile, self._nodes, batches, budget_s, self._workers.count > 1)
+        batch = {name: x[: self._session.batch] for name, x in feeds.items()}
+        self._totals.compiled, note = prepare(self._session, plan, batch, self._totals.compiled)
+        self._is_prepared = True
+        self._spend(time.monotonic() - began)
+        self._note(note)
+
+    def _spend(self, seconds: float) -> None:
+        """Take time from what there is, as if the training had begun later and were to end when it was."""
+        self._began += seconds
+        if self._settings.time_budget_s:
+            left_s = max(self._settings.time_budget_s - seconds, LEAST_S)
+            self._settings = replace(self._settings, time_budget_s=left_s)
+            self._teller = replace(self._teller, settings=self._settings)
+
     def _step(self, feeds: Mapping[str, np.ndarray]) -> bool:
         """Count and take one step; False, without taking it, where its gradient is not finite."""
+        if not self._is_prepared:
+            self._prepare(feeds)
         totals, session = self._totals, self._session
         self._rate = self._schedule.rate(self._progress()) * totals.scale
         totals.timed |= self._by_time() > self._by_steps()
@@ -271,6 +302,7 @@ class _Run:
         told = (totals.curve, (*totals.notes, *self._source.notes))
         timed = totals.timed or totals.step < self._steps
         how: dict[str, Any] = {"engine": self._session.engine, "processes": self._workers.count, "timed": timed}
+        how["compiled"] = bool(totals.compiled)
         if self._judges.evaluate:
             return Result(self._best, *told, totals.best_epoch, averaged=totals.best_averaged, **how)
         arrays = self._moments.averaged() if self._average else self._session.arrays()

@@ -34,6 +34,12 @@ def small_net(seed: int = 0) -> Model:
     return net.model((net.dense(x, 32, CLASSES),))
 
 
+def pinned_net() -> Model:
+    """One layer of 30,720 weights, all of whose channels are the output's, so that none may go."""
+    net = Net(0)
+    return net.model((net.dense(net.op("Flatten", net.input("N", 3, 16, 16)), 768, 40),))
+
+
 def images(count: int = 96, seed: int = 1) -> np.ndarray:
     """float32 [count, 3, 16, 16]: each of its own brightness and contrast, so that a random net tells them apart."""
     rng = np.random.default_rng(seed)

@@ -108,6 +108,7 @@ def test_goals_print_as_they_are_written():
         {"goals": Goals()},
         {"preprocess": "imagenet"},
         {"train": parse_train("lr=0.1"), "epochs": 0},
+        {"train": parse_train("compile=always"), "engine": "ort"},
         {"train": parse_train("lr=0.1"), "recipe": Path("recipe.json")},
     ],
 )

@@ -13,6 +13,7 @@ from pfir.artifact import Kernel
 from pfir.compile.deadline import NEVER, Deadline
 from pfir.compile.methods.base import Choice, Method, ModelCost, Parameters
 from pfir.compile.methods.sizing import Sizing
+from pfir.compile.precision.kept_layers import kept_layers
 from pfir.data.base import Dataset
 from pfir.devices.estimation.estimate import EstimateDevice
 from pfir.errors import OutOfTime
@@ -92,6 +93,7 @@ class FewBits(Method):
     Args:
         model: As it was before all methods; it is not changed.
         searched: The pass that does it, whose bits are left open.
+        keep, only: As in `Context`: layers that stay float.
         stored_bits: Of a weight, as methods before this one price it.
         losses: What the model's outputs lose by the bits of each layer; of layers that are missing, what their weights
             do.
@@ -101,6 +103,8 @@ class FewBits(Method):
 
     model: Model
     searched: QuantizeCodebook | QuantizeUniform
+    keep: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
     stored_bits: int = FLOAT_BITS
     losses: ByLayer = field(default_factory=dict)
     _known: dict[tuple, FewBitsCost] = field(default_factory=dict, repr=False, compare=False)
@@ -128,7 +132,7 @@ class FewBits(Method):
     def rounded(self, model: Model, choice: Choice) -> Model:
         assert isinstance(choice, ChosenBits)
         copy = _with_shapes(model)
-        layers, bits = layers_of(copy), self.layer_bits(copy, choice)
+        layers, bits = self._layers(copy), self.layer_bits(copy, choice)
         rounded = {layers[name].layer.weight.name: self.searched.rounded(layers[name], n) for name, n in bits.items()}
         copy.set_arrays(rounded)
         return copy
@@ -142,7 +146,7 @@ class FewBits(Method):
 
     def layer_bits(self, model: Model, choice: ChosenBits) -> dict[str, int]:
         """Bits by name of the layer's node, for a model whose shapes are inferred."""
-        layers = layers_of(model)
+        layers = self._layers(model)
         missing = {name: layer for name, layer in layers.items() if name not in self.losses}
         losses = {**self.losses, **self._of_weights(model, missing)}
         return bits_within(layers, losses, self.searched.choices, choice.average)
@@ -159,7 +163,7 @@ class FewBits(Method):
         """The method with what the outputs lose on samples, or where there is no time for that, what weights do."""
         model = _with_shapes(self.model)
         guarded = deadline.guard(lambda m, names: activations(m, names, data, BATCH))
-        layers = layers_of(model)
+        layers = self._layers(model)
         try:
             weights = importances(model, layers, guarded)
             given = Layers(model, layers, weights, self._rounder(layers), self.searched.choices)
@@ -170,6 +174,11 @@ class FewBits(Method):
 
     def priced(self, sizing: Sizing) -> FewBits:
         return replace(self, stored_bits=INTEGER_BITS if sizing.precision.integers else FLOAT_BITS, _known={})
+
+    def _layers(self, model: Model) -> dict[str, EditableLayer]:
+        """The layers that may have few bits, by name of their node."""
+        kept = kept_layers(model, self.keep, self.only)
+        return {name: layer for name, layer in layers_of(model).items() if name not in kept}
 
     def _of_weights(self, model: Model, layers: Mapping[str, EditableLayer]) -> ByLayer:
         alike = importances(model, layers, None)

@@ -7,13 +7,16 @@ from dataclasses import dataclass, replace
 from pfir.compile.measuring.evaluator import Evaluator
 from pfir.compile.methods.base import ModelCost
 from pfir.compile.methods.pricing import Limits
-from pfir.compile.precision.layers import FLOATS, INTEGERS, Precision
+from pfir.compile.precision.kept_layers import kept_layers
+from pfir.compile.precision.layers import FLOATS, Precision
 from pfir.compile.precision.quantizing import Quantizing
 from pfir.compile.precision.sizes import sizes_of
 from pfir.compile.precision.split import Prices, cheapest, relaxed, toggled
 from pfir.compile.prepare import fixed
+from pfir.compile.request import Request
 from pfir.compile.run_context import RunContext
 from pfir.compile.selection.search_context import SearchContext, sizing_for
+from pfir.devices.estimation.estimate import EstimateDevice
 from pfir.errors import DataError, FrontendError, Infeasible
 from pfir.ir.costs.model_cost import Cost, model_cost
 from pfir.ir.model import Model
@@ -97,7 +100,7 @@ class PrecisionChoice:
         if not is_asked and len(self.run.samples.calibration) < LEAST_SAMPLES:
             return IN_FLOATS
         try:
-            wanted = INTEGERS if is_asked else needed(prices, self.limits)
+            wanted = prices.integers if is_asked else needed(prices, self.limits)
             if not wanted.integers:
                 return IN_FLOATS
             integers = self._integers_alone(wanted)
@@ -117,7 +120,7 @@ class PrecisionChoice:
     @property
     def _prices(self) -> Prices:
         models, evaluator = self.run.models, self.evaluator
-        return Prices(models.start, sizing_for(self.run.request, evaluator), evaluator.estimator(models.baseline))
+        return prices_for(self.run.request, models.start, evaluator, evaluator.estimator(models.baseline))
 
     def _suffices(self, precision: Precision, prices: Prices) -> bool:
         """Whether the goals but that of size are met without removing a channel, confirmed by the device where there is
@@ -159,8 +162,8 @@ class PrecisionChoice:
 
     def _is_small(self, model: Model) -> bool:
         """Whether the file of a model is as small as a goal of size asks; yes where there is none."""
-        request, baseline = self.run.request, self.run.models.baseline
-        return request.goals.size is None or sizes_of(request, baseline, model).reach(request.goals.size)
+        request = self.run.request
+        return request.goals.size is None or sizes_of(request, model).reach(request.goals.size)
 
     def _channels_alone(self) -> _Tried | None:
         """The best of a few candidates that meet the goals without eight bits, untrained; what is the most that
@@ -192,6 +195,11 @@ class PrecisionChoice:
         return _Tried(alone, None if scores is None else scores.divergence)
 
 
+def prices_for(request: Request, model: Model, evaluator: Evaluator, device: EstimateDevice) -> Prices:
+    """What a model takes by precision, but for the layers that a user keeps float."""
+    return Prices(model, sizing_for(request, evaluator), device, kept_layers(model, request.keep, request.only))
+
+
 def needed(prices: Prices, limits: Limits) -> Precision:
     """Floats where they meet the limits, or those are of multiply-accumulates alone, which eight bits leave as they
     are; else what takes least time, all layers in eight bits where the size asks for it."""
@@ -199,7 +207,7 @@ def needed(prices: Prices, limits: Limits) -> Precision:
         return FLOATS
     found = cheapest(prices) if prices.layers else FLOATS
     size = Limits(size_bytes=limits.size_bytes)
-    return found if not prices.layers or prices.meets(found, size) else INTEGERS
+    return found if not prices.layers or prices.meets(found, size) else prices.integers
 
 
 def _is_nearer(one: _Tried | None, other: _Tried) -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pfir.compile.calibration.samples import Samples
+from pfir.compile.precision.kept_layers import kept_layers
 from pfir.compile.precision.sizes import sizes_of
+from pfir.compile.request import Request
 from pfir.compile.run_context import Chosen, RunContext
 from pfir.compile.selection.search_context import calibrated
 from pfir.compile.training.codebooks import TRAINED, train_codebooks
@@ -56,10 +58,10 @@ def _small_enough(run: RunContext, chosen: Chosen, given: QuantizeCodebook) -> t
     """The result with codebooks; where pfir chose their bits and its file misses a goal of size, with fewer bits."""
     size, known = run.request.goals.size, chosen.fine_tuned.model
     for _ in range(LOWERINGS):
-        model, notes = coded(known, given, run.samples, run.request.seed)
+        model, notes = coded(known, given, run.samples, run.request)
         if size is None or chosen.coder is None or given.average_bits is None:
             break
-        sizes = sizes_of(run.request, run.models.baseline, model)
+        sizes = sizes_of(run.request, model)
         fewer = given.average_bits * min(1.0, sizes.share_for(size))
         if sizes.times >= size or fewer < FEWEST:
             break
@@ -67,10 +69,13 @@ def _small_enough(run: RunContext, chosen: Chosen, given: QuantizeCodebook) -> t
     return model, notes
 
 
-def coded(model: Model, given: QuantizeCodebook, samples: Samples, seed: int) -> tuple[Model, tuple[str, ...]]:
-    """A copy with codebooks, which names the pass with the bits of every layer; the model where none is smaller so."""
-    copy = model.clone()
-    change = given.apply(copy, Context(calibrated(samples), seed=seed))
+def coded(model: Model, given: QuantizeCodebook, samples: Samples, request: Request) -> tuple[Model, tuple[str, ...]]:
+    """A copy with codebooks, which names the pass with the bits of every layer; the model where none is smaller so.
+
+    Layers that a user keeps have none.
+    """
+    copy, kept = model.clone(), kept_layers(model, request.keep, request.only)
+    change = given.apply(copy, Context(calibrated(samples), keep=kept, seed=request.seed))
     if not change.changed:
         return model, change.notes
     found = ((layer.node.name, codebook_weight(layer.weight)) for layer in linear_layers(copy))

@@ -8,7 +8,7 @@ from math import ceil, floor
 
 from pfir.compile.deadline import NEVER, Deadline
 from pfir.compile.precision.codebooks import coded
-from pfir.compile.precision.sizes import Sizes, sizes_of
+from pfir.compile.precision.sizes import SPARE, Sizes, sizes_of
 from pfir.compile.prepare import RunModels
 from pfir.compile.request import Request
 from pfir.compile.run_context import RunContext
@@ -97,7 +97,7 @@ class Ladder:
         """
         found: list[Rung] = []
         for sparsity in SPARSITIES:
-            enough = [rung for rung in found if rung.sizes.reach(self.size)]
+            enough = [rung for rung in found if self._suffices(rung)]
             if any(rung.composition.average_bits == AVERAGE_BITS[0] for rung in enough):
                 break  # zeros could only lose more
             try:
@@ -112,17 +112,20 @@ class Ladder:
     def _highest(self, start: Model, sparsity: float) -> Rung:
         rungs = self._built(start, sparsity)
         rung = next(rungs)
-        while not rung.sizes.reach(self.size) and (lower := next(rungs, None)) is not None:
+        while not self._suffices(rung) and (lower := next(rungs, None)) is not None:
             rung = lower
         return rung
 
+    def _suffices(self, rung: Rung) -> bool:
+        return rung.sizes.reach(SPARE * self.size)
+
     def _built(self, start: Model, sparsity: float) -> Iterator[Rung]:
         """The rungs that may be small enough by a quick look, and the last one whatever that says."""
-        seed, samples = self.context.request.seed, self.context.samples
+        request, samples = self.context.request, self.context.samples
         for bits in AVERAGE_BITS:
             if bits == AVERAGE_BITS[-1] or self._may_reach(start, sparsity, bits):
                 composition = Composition(bits, sparsity)
-                model, notes = coded(start, composition.coder, samples, seed)
+                model, notes = coded(start, composition.coder, samples, request)
                 yield Rung(composition, model, self._sizes(model), self.context.judge.scores(model), notes)
 
     def _may_reach(self, start: Model, sparsity: float, bits: float) -> bool:
@@ -133,12 +136,12 @@ class Ladder:
         """The sizes with so many bits in every layer, found without data."""
         if (sparsity, bits) not in self._quick:
             coder = QuantizeCodebook(bits, weighting="none")
-            model, _ = coded(start, coder, self.context.samples, self.context.request.seed)
+            model, _ = coded(start, coder, self.context.samples, self.context.request)
             self._quick[sparsity, bits] = self._sizes(model)
         return self._quick[sparsity, bits]
 
     def _sizes(self, model: Model) -> Sizes:
-        return sizes_of(self.context.request, self.context.models.baseline, model)
+        return sizes_of(self.context.request, model)
 
 
 def smallest_sizes(request: Request, models: RunModels) -> Sizes | None:
@@ -153,7 +156,7 @@ def smallest_sizes(request: Request, models: RunModels) -> Sizes | None:
         model, _ = run((QuantizeCodebook(floor(last.average_bits), weighting="none"),), model, kept)
     except (Infeasible, FrontendError):
         return None
-    return sizes_of(request, models.baseline, model)
+    return sizes_of(request, model)
 
 
 def sparse(context: RunContext, model: Model, sparsifier: Pass | None, ends: Deadline = NEVER) -> Model:

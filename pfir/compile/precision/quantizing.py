@@ -103,9 +103,13 @@ class Quantizing:
         quick = replace(self, samples=replace(self.samples, calibration=few), ways=self.ways[:1])
         return quick.nearest(model, precision)
 
-    def with_bits(self, model: Model, way: QuantizeUniform) -> QuantizeUniform:
-        """The way with the bits of each layer that its `average_bits` stands for."""
-        return way.with_bits(ready_for_integers(model), (), calibrated(self.samples))
+    def with_bits(self, model: Model, way: QuantizeUniform, kept: Sequence[str]) -> QuantizeUniform:
+        """The way with the bits of each layer that its `average_bits` stands for.
+
+        Args:
+            kept: Layers that stay float, by name of their node.
+        """
+        return way.with_bits(ready_for_integers(model), kept, calibrated(self.samples))
 
     def sensitivities(self, model: Model, layers: Sequence[str]) -> dict[str, float]:
         """What each of these layers costs the outputs when it alone is quantized, by name, as far as there is time."""

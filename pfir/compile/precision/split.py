@@ -9,7 +9,7 @@ from functools import cached_property
 from pfir.artifact import Kernel
 from pfir.compile.methods.pricing import Limits
 from pfir.compile.methods.sizing import Sizing
-from pfir.compile.precision.layers import FLOATS, INTEGERS, Precision
+from pfir.compile.precision.layers import FLOATS, Precision
 from pfir.devices.estimation.estimate import EstimateDevice
 from pfir.ir.costs.model_cost import Cost, model_cost
 from pfir.ir.model import Model
@@ -29,17 +29,24 @@ class Prices:
         model: Float.
         sizing: How it is looked at.
         device: Estimates latency.
+        kept: Layers that stay float, by the name of their node.
     """
 
     model: Model
     sizing: Sizing
     device: EstimateDevice
+    kept: tuple[str, ...] = ()
     _known: dict[Precision, tuple[Kernel, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def layers(self) -> tuple[str, ...]:
         """The layers that may compute in eight bits, by the name of their node."""
-        return place(self.sizing.fixed(self.model)).layers
+        return tuple(name for name in place(self.sizing.fixed(self.model)).layers if name not in self.kept)
+
+    @property
+    def integers(self) -> Precision:
+        """All of them in eight bits."""
+        return Precision(True, self.kept)
 
     def seconds(self, precision: Precision) -> float:
         """Estimated seconds of one inference."""
@@ -80,10 +87,10 @@ def cheapest(prices: Prices) -> Precision:
     At first each layer is in what its own kernel takes less time in. Then layers go the other way as long as the whole
     gains, those first of which the kernels tell least: a conversion may cost more than they differ by.
     """
-    before, after = prices.by_kernel(FLOATS), prices.by_kernel(INTEGERS)
+    before, after = prices.by_kernel(FLOATS), prices.by_kernel(prices.integers)
     gains = {name: before.get(name, 0.0) - after.get(name, 0.0) for name in prices.layers}
     slower = tuple(name for name in prices.layers if gains[name] <= 0)
-    best = min((INTEGERS, Precision(True, slower)), key=prices.seconds)
+    best = min((prices.integers, Precision(True, (*prices.kept, *slower))), key=prices.seconds)
     for name in sorted(prices.layers, key=lambda name: abs(gains[name]))[:MOST_TOGGLES]:
         best = min((best, toggled(best, name)), key=prices.seconds)
     return best if prices.seconds(best) <= (1 - LEAST_GAIN) * prices.seconds(FLOATS) else FLOATS

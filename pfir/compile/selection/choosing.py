@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from pfir.compile.methods.pricing import Limits
 from pfir.compile.precision.choice import IN_FLOATS, Decision, PrecisionChoice
+from pfir.compile.precision.kept_layers import kept_layers
 from pfir.compile.precision.layers import Precision
 from pfir.compile.precision.quantizing import Quantizing
 from pfir.compile.replay import recipe_choices, recipe_quantization, recipe_zeros, replay
@@ -104,9 +105,11 @@ def _as_given(selection: Selection, given: QuantizeUniform) -> tuple[Decision, S
     quantizing = _quantizing(selection)
     if given.searches_bits:
         given = replace(given, weight_bits=LARGEST_BITS)
-    given = quantizing.with_bits(selection.run.models.start, given)
+    start, request = selection.run.models.start, selection.run.request
+    kept = kept_layers(start, request.keep, request.only)
+    given = quantizing.with_bits(start, given, kept)
     quantizing = replace(quantizing, ways=(given,))
-    made = quantizing.nearest(selection.run.models.start, Precision(True, bits=given.bits))
+    made = quantizing.nearest(start, Precision(True, kept, given.bits))
     precision = Precision(True, made.how.left_in_float, given.bits)
     fixed = replace(quantizing, ways=(replace(given, float_layers=0),))
     decision = Decision(precision, divergence=made.scores.divergence)

@@ -71,8 +71,7 @@ def sized(selection: Selection, search_context: SearchContext) -> Selection:
     zeros = selection.run.prepared.sparsifier
     deliver = Delivered(selection.run, *rest, zeros, coder=None if few_bits else coder, few_bits=few_bits)
     average = None if few_bits is None else START
-    request, models = selection.run.request, selection.run.models
-    sizes = sizes_of(request, models.baseline, deliver(models.start, average))
+    sizes = sizes_of(selection.run.request, deliver(selection.run.models.start, average))
     return _aimed(selection, search_context, deliver, sizes, search_context.pricing.nouns)
 
 
@@ -92,7 +91,7 @@ def _aimed(
     assert size is not None
     original, few_bits = search_context.pricing.original, selection.few_bits
     priced = original.size_bytes if few_bits is None else original.bytes_in(START / few_bits.stored_bits)
-    goal = SizeGoal(request, selection.run.models.baseline, size, deliver, sizes, priced)
+    goal = SizeGoal(request, size, deliver, sizes, priced)
     goal.check(search_context, nouns)
     if not search_context.pricing.is_fixed:
         goal = goal.calibrated(search_context, selection.limits)

@@ -44,7 +44,7 @@ class Delivered:
         given = self._few_bits(model, average)
         if isinstance(given, QuantizeCodebook):
             quick = replace(given, weighting="none", rounding="nearest")
-            return coded(model, quick, self.run.samples, self.run.request.seed)[0]
+            return coded(model, quick, self.run.samples, self.run.request)[0]
         if self.quantizing is None or not self.precision.integers:
             return model
         way = self.quantizing.ways[0] if given is None else given

@@ -123,7 +123,7 @@ def method_for(each: Pass, model: Model, request: Request, sizing: Sizing, conte
     if isinstance(each, PruneChannels):
         return analysed_pruning(each, model, request, sizing, context)
     if isinstance(each, QuantizeUniform | QuantizeCodebook):
-        return FewBits(model, each).priced(sizing)
+        return FewBits(model, each, request.keep, request.only).priced(sizing)
     return SearchedPass(model, each, sizing, request.keep, request.only)
 
 

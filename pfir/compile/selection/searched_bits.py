@@ -61,18 +61,18 @@ def _may_join(selection: Selection) -> bool:
 
 
 def _is_small(selection: Selection) -> bool:
-    request, models = selection.run.request, selection.run.models
-    model = _delivered(selection, None)(models.start)
-    return sizes_of(request, models.baseline, model).reach(request.goals.size)
+    request = selection.run.request
+    model = _delivered(selection, None)(selection.run.models.start)
+    return sizes_of(request, model).reach(request.goals.size)
 
 
 def _own_method(selection: Selection) -> FewBits:
     """What gives fewer bits in the precision that was decided."""
-    start = selection.run.models.start
+    start, request = selection.run.models.start, selection.run.request
     if selection.quantizing is None or not selection.precision.integers:
-        return FewBits(start, QuantizeCodebook(bits=None, rounding=CAREFUL))
+        return FewBits(start, QuantizeCodebook(bits=None, rounding=CAREFUL), request.keep, request.only)
     way = replace(selection.quantizing.ways[0], weight_bits=None, rounding=CAREFUL)
-    return FewBits(start, way, INTEGER_BITS)
+    return FewBits(start, way, request.keep, request.only, INTEGER_BITS)
 
 
 def _delivered(selection: Selection, few_bits: FewBits | None) -> Delivered:

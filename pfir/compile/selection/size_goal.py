@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pfir.compile.methods.few_bits import ChosenBits
 from pfir.compile.methods.pricing import Limits
 from pfir.compile.methods.reach import Reach
-from pfir.compile.precision.sizes import Sizes, sizes_of
+from pfir.compile.precision.sizes import SPARE, Sizes, sizes_of
 from pfir.compile.request import Request
 from pfir.compile.selection.search_context import SearchContext
 from pfir.compile.selection.searching import Found, built_by
@@ -18,7 +18,7 @@ from pfir.report import wording
 from pfir.search import project
 
 AIM = 1.01
-"""Candidates are to be so much smaller than is asked: what training changes packs a little worse."""
+"""Candidates are priced to be so much smaller than is asked: no two pack quite alike."""
 CALIBRATIONS, CORRECTIONS = 2, 4
 """Candidates that are packed before a search, and after it, at most."""
 _STEP = 0.998
@@ -33,7 +33,6 @@ class SizeGoal:
 
     Args:
         request: Names the original's files.
-        baseline: The original, simplified and folded.
         size: How many times smaller.
         deliver: Makes a candidate what is packed.
         sizes: Of a model that was packed.
@@ -41,7 +40,6 @@ class SizeGoal:
     """
 
     request: Request
-    baseline: Model
     size: float
     deliver: Deliver
     sizes: Sizes
@@ -67,7 +65,8 @@ class SizeGoal:
 
     def limited(self, limits: Limits) -> Limits:
         """The limits with what a candidate may be priced at."""
-        return replace(limits, size_bytes=self.priced_bytes * min(1.0, self.sizes.share_for(AIM * self.size)))
+        share = min(1.0, self.sizes.share_for(AIM * self.size))
+        return replace(limits, size_bytes=max(1.0, self.priced_bytes * share))
 
     def calibrated(self, search_context: SearchContext, limits: Limits) -> SizeGoal:
         """The goal as candidates within the limits tell it, which do not pack quite like the whole."""
@@ -102,10 +101,10 @@ class SizeGoal:
         return replace(self, sizes=self._packed(found), priced_bytes=float(priced))
 
     def _packed(self, found: Found) -> Sizes:
-        return sizes_of(self.request, self.baseline, self.deliver(found.model, average_bits(found)))
+        return sizes_of(self.request, self.deliver(found.model, average_bits(found)))
 
     def _is_small(self, sizes: Sizes) -> bool:
-        return sizes.reach(AIM * self.size)
+        return sizes.reach(SPARE * self.size)
 
 
 def average_bits(found: Found) -> float | None:

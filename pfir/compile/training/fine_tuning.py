@@ -44,6 +44,8 @@ CLIP = 2.0
 """Without it the first steps at such a rate wreck a network whose loss is T^2 times a divergence."""
 GIVEN = "given"
 """Where a recipe tells what a user said of training."""
+COMPILED = "compiled"
+"""Where it tells whether steps were compiled."""
 TIMED = "timed"
 """Where it tells whether the clock decided rates or the end."""
 
@@ -216,6 +218,7 @@ def as_recipe(how: FineTuning, settings: Settings, result: Result) -> dict[str, 
     by = {"engine": result.engine, "processes": result.processes, "compression": how.processes.exchanged}
     if result.engine == TORCH:
         by["threads"] = max(1, settings.threads // how.processes.count)
+        by[COMPILED] = result.compiled
     told = {"epochs": len(result.curve), **used, **by, "averaged": result.averaged, TIMED: result.timed}
     return told | given
 

@@ -10,14 +10,14 @@ from typing import Any, TypeVar
 from pfir.errors import UsageError
 from pfir.passes.distillation.attach_teacher import LOSSES, DistillationSettings
 from pfir.passes.distillation.features import AUTO_FEATURES
-from pfir.train.engines.base import AUTOCASTS
+from pfir.train.engines.base import AUTOCASTS, COMPILES
 from pfir.train.feeding.mixing import Mixing
 from pfir.train.settings import ADAMW, AUGMENT, OPTIMIZERS, SCHEDULES, SGD, Settings
 
 Record = TypeVar("Record")
 
 OPTION = "--train"
-LOSS, _OWN = "loss", ".onnx"
+LOSS, COMPILE, _OWN = "loss", "compile", ".onnx"
 RATES = {SGD: 1.0, ADAMW: 0.02}
 """By optimizer, of the rate that is chosen for SGD, where a user names none: AdamW's 0.001 for 0.05. Its steps are as
 long as the rate whatever the gradient is, and 0.001 and less are what it is used with."""
@@ -71,6 +71,7 @@ KEYS: Mapping[str, Key] = {
     "clip": Key(Settings, "clip", _or_none(float), "a number above 0, or none"),
     "ema": Key(Settings, "ema", _or_none(float), "a number between 0 and 1, or none"),
     "autocast": Key(Settings, "autocast", str, " or ".join(AUTOCASTS)),
+    COMPILE: Key(Settings, "compile", str, f"{', '.join(COMPILES[:-1])} or {COMPILES[-1]}"),
     "augment": Key(Settings, "augment", str, " or ".join(AUGMENT)),
     "mixup": Key(Mixing, "mixup", float, _FLOAT),
     "cutmix": Key(Mixing, "cutmix", float, _FLOAT),
@@ -91,13 +92,16 @@ class TrainOptions:
 
     Args:
         values: By name of a key.
+        decided: The same as a recipe tells it of what pfir decided by a clock: followed where nothing else is said, and
+            no part of the text.
     """
 
     values: Mapping[str, Any] = field(default_factory=dict)
+    decided: Mapping[str, Any] = field(default_factory=dict)
 
     def over(self, chosen: Record) -> Record:
         """Settings of any kind with what is said of their fields in place of what was chosen."""
-        here = {name: v for name, v in self.values.items() if KEYS[name].record is type(chosen)}
+        here = {name: v for name, v in {**self.decided, **self.values}.items() if KEYS[name].record is type(chosen)}
         said = {KEYS[name].field: v for name, v in here.items() if name != LOSS or self.own_loss is None}
         return replace(chosen, **said)  # type: ignore[type-var]  # settings are dataclasses
 

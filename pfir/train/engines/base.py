@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +14,9 @@ Arrays = Mapping[str, np.ndarray]
 NO_AUTOCAST, BFLOAT16 = "none", "bfloat16"
 AUTOCASTS = (NO_AUTOCAST, BFLOAT16)
 """What products of layers are computed in, beside float32."""
+AUTO_COMPILE, NEVER_COMPILE, ALWAYS_COMPILE = "auto", "never", "always"
+COMPILES = (AUTO_COMPILE, NEVER_COMPILE, ALWAYS_COMPILE)
+"""Whether steps are compiled; `auto` is where that pays (`fitting/compiling.py`)."""
 
 
 class Shard(Protocol):
@@ -49,6 +52,22 @@ class Program(Protocol):
     def shard(self, parameters: FlatBuffer) -> Shard:
         """Room for one shard, which reads these parameters as they are when it runs."""
 
+    def compile(self, shards: Sequence[Shard], feeds: Arrays) -> None:
+        """Make the steps of shards of this program compiled ones; their results differ by roundings from now on.
+
+        Called in a thread that was prepared to run shards, where the engine can compile.
+
+        Args:
+            shards: Not moved.
+            feeds: Of one shard; all that come will have their shapes.
+
+        Raises:
+            TrainingError: They cannot be compiled, and are as they were.
+        """
+
+    def uncompile(self, shards: Sequence[Shard]) -> None:
+        """Make the steps of shards what they were before they were compiled."""
+
 
 class Engine(Protocol):
     """A library that differentiates.
@@ -71,6 +90,9 @@ class Engine(Protocol):
             UsageError: This engine has no such products.
             TrainingError: An operator on the way to the loss has no gradient, or is not known.
         """
+
+    def why_not_compiled(self) -> str | None:
+        """Why steps cannot be compiled here, as the end of a sentence; None where they can."""
 
     def prepare_thread(self, threads: int) -> None:
         """Called in every thread that runs shards: it may use so many threads itself."""

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from pfir.errors import UsageError
-from pfir.train.engines.base import Engine
+from pfir.train.engines.base import ALWAYS_COMPILE, Engine
 
 AUTO_ENGINE, ORT, TORCH = "auto", "ort", "torch"
 ENGINES = (AUTO_ENGINE, ORT, TORCH)
@@ -29,6 +29,26 @@ def check_engine(name: str, trains: bool = True) -> None:
         raise UsageError(
             f"training needs PyTorch here (onnxruntime-training {_ORT_IS_FOR}); {INSTALL}, or --epochs 0 trains nothing"
         )
+
+
+def check_compile(asked: str, engine: str, several: bool) -> None:
+    """Return only if steps that are asked to be compiled always can be, or are not asked to be.
+
+    Args:
+        asked: One of `base.COMPILES`.
+        engine: The engine's name.
+        several: Whether several processes train.
+
+    Raises:
+        UsageError: They cannot, and why.
+    """
+    if asked == ALWAYS_COMPILE and (why := why_not_compiled(engine_named(engine), several)):
+        raise UsageError(f"--train compile={asked}: {why}")
+
+
+def why_not_compiled(engine: Engine, several: bool) -> str | None:
+    """Why an engine cannot compile its steps here, as the end of a sentence; None where it can."""
+    return "several processes train; give --nproc 1" if several else engine.why_not_compiled()
 
 
 def engine_named(name: str = AUTO_ENGINE) -> Engine:

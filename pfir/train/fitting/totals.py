@@ -48,6 +48,7 @@ class Totals:
         best_score: Of the best epoch; None before one was evaluated.
         best_epoch: From 1; 0 before one was evaluated.
         best_averaged: Whether the best arrays are the average of weights.
+        compiled: Whether its steps are compiled; None before the first one.
         timed: Whether for a step the clock, not the steps, told how much of the training was done.
     """
 
@@ -66,6 +67,7 @@ class Totals:
     best_score: float | None = None
     best_epoch: int = 0
     best_averaged: bool = False
+    compiled: bool | None = None
     timed: bool = False
 
     @property

@@ -17,15 +17,15 @@ def built(monkeypatch):
     """The rungs that are built, in order: models are texts, and pack to their bits and to half where half is zero."""
     made = []
 
-    def coded(model, coder, samples, seed):
+    def coded(model, coder, samples, request):
         if coder.average_bits:
             made.append((model, coder.average_bits))
         return (model, coder.average_bits or float(coder.bits)), ()
 
-    def weighed(request, baseline, model):
+    def weighed(request, model):
         start, bits = model
         packed = 1000 * bits / 32 * (0.7 if start == "sparse" else 1.0)
-        return Sizes(Files(1000, 1000, packed), 1000, packed)
+        return Sizes(Files(1000, 1000, packed))
 
     monkeypatch.setattr(compositions, "coded", coded)
     monkeypatch.setattr(compositions, "sizes_of", weighed)

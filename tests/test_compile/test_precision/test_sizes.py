@@ -1,3 +1,5 @@
+"""What a goal of size counts is the packed file."""
+
 import pytest
 
 from pfir.compile.precision.sizes import Sizes, sizes_of
@@ -5,29 +7,34 @@ from pfir.frontends import load
 from pfir.report.weights import Files
 from tests.support.jobs import request
 
-LARGE = Sizes(Files(4000, 1200, 1000, graph_bytes=100), before_bytes=3600, after_bytes=600)
-SMALL = Sizes(Files(4000, 1200, 1000, graph_bytes=700), before_bytes=3600, after_bytes=600)
+WEIGHTS = Sizes(Files(4000, 1200, 1000, graph_bytes=100))
+GRAPH = Sizes(Files(4000, 1200, 1000, graph_bytes=700))
 
 
-def test_the_packed_file_counts_unless_it_is_mostly_graph():
-    assert LARGE.times == 4.0 and SMALL.times == 6.0 and SMALL.packed == 4.0
-    assert LARGE.reach(4.01) and not LARGE.reach(4.1) and SMALL.reach(6.0) and LARGE.reach(None)
+@pytest.mark.parametrize("sizes", [WEIGHTS, GRAPH])
+def test_the_packed_file_counts_whatever_of_it_is_graph(sizes):
+    assert sizes.times == 4.0
+    assert sizes.reach(4.0) and not sizes.reach(4.001) and sizes.reach(None)
 
 
 def test_fewer_weights_leave_the_graph():
-    half = LARGE.with_weights(0.5)
-    assert half.files.packed_bytes == 550 and half.after_bytes == 300 and half.files.graph_bytes == 100
+    half = WEIGHTS.with_weights(0.5)
+    assert half.files.packed_bytes == 550 and half.files.graph_bytes == 100
 
 
-@pytest.mark.parametrize("sizes", [LARGE, SMALL])
-@pytest.mark.parametrize("size", [5.0, 8.0, 30.0])
+@pytest.mark.parametrize(("sizes", "size"), [(WEIGHTS, 5.0), (WEIGHTS, 8.0), (WEIGHTS, 30.0), (GRAPH, 5.0)])
 def test_the_share_for_a_size_reaches_it(sizes, size):
     share = sizes.share_for(size)
-    assert sizes.with_weights(share).reach(size) and not sizes.with_weights(1.1 * share).reach(1.05 * size)
+    assert sizes.with_weights(share).times == pytest.approx(size, rel=0.01)
+    assert not sizes.with_weights(1.1 * share).reach(1.02 * size)
+
+
+def test_a_size_that_the_graph_alone_exceeds_leaves_no_weights():
+    assert GRAPH.share_for(6.0) == 0.0 and not GRAPH.with_weights(0.0).reach(6.0)
 
 
 def test_a_model_is_weighed_beside_its_original(model, tmp_path):
     original = load(model)
-    sizes = sizes_of(request(model, tmp_path), original, original)
-    assert sizes.files.original_bytes == model.stat().st_size and sizes.before_bytes == sizes.after_bytes
+    sizes = sizes_of(request(model, tmp_path), original)
+    assert sizes.files.original_bytes == model.stat().st_size
     assert 0 < sizes.files.graph_bytes < sizes.files.packed_bytes < sizes.files.original_bytes

@@ -8,7 +8,7 @@ from pfir.frontends import load
 from pfir.ir.constants.codebooks import codebook_weights
 from pfir.ir.costs.kept_weights import CODEBOOK
 from pfir.report.terminal import lines
-from tests.support.jobs import run
+from tests.support.jobs import pinned_net, run, write_data, write_model
 
 FOUR, NINE = Goals(size=4.0), Goals(size=9.0)
 
@@ -34,7 +34,14 @@ def test_the_packed_file_meets_the_goal(name, size, request):
     done = request.getfixturevalue(name)
     files = done.report["files"]
     assert done.met and (done.folder / "model.pfir").stat().st_size == files["packed_bytes"]
-    assert files["packed_bytes"] * size <= 1.005 * files["original_bytes"]
+    assert files["packed_bytes"] * size <= files["original_bytes"]
+
+
+def test_a_size_that_bits_reach_before_the_file_does_costs_more_than_these_bits(model, data, tmp_path):
+    done = run(model, tmp_path / "out", data=data, goals=Goals(size=10.0), precision="auto")
+    files, tried = done.report["files"], {each["way"]: each for each in done.report["alone"]}
+    assert done.met and files["packed_bytes"] * 10 <= files["original_bytes"]
+    assert not tried["3 bits"]["meets"]  # 32 / 3 is more than ten
 
 
 def test_codebooks_that_suffice_cost_no_channel(four):
@@ -82,9 +89,10 @@ def test_a_size_that_nothing_reaches_is_refused_with_what_is_reached(model, data
     assert Infeasible.exit_code == 4 and not (tmp_path / "out").exists()
 
 
-def test_without_a_channel_that_may_go_codebooks_reach_what_they_can(model, data, tmp_path):
-    options = {"data": data, "precision": "auto", "keep": ("Conv_1", "Conv_4", "Conv_7")}
+def test_without_a_channel_that_may_go_codebooks_reach_what_they_can(tmp_path):
+    model = write_model(tmp_path, pinned_net())
+    options = {"data": str(write_data(tmp_path, pinned_net())), "precision": "auto"}
     with pytest.raises(Infeasible, match="out of reach by codebooks and zeros, and no channel may go: at most"):
         run(model, tmp_path / "out", goals=Goals(size=5000.0), **options)
-    done = run(model, tmp_path / "out", goals=FOUR, **options)
+    done = run(model, tmp_path / "out", goals=Goals(size=6.0), **options)
     assert done.met and _passes(done)[-1] == "quantize-codebook"

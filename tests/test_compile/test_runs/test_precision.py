@@ -10,7 +10,7 @@ from pfir.compile.request import Goals
 from pfir.errors import DataError, Infeasible, UsageError
 from pfir.frontends import load
 from pfir.report.terminal import lines
-from tests.support.jobs import images, run, write_model
+from tests.support.jobs import images, pinned_net, run, write_data, write_model
 from tests.support.net import Net
 
 SIZE = Goals(size=3.35)
@@ -116,11 +116,12 @@ def test_few_bits_that_are_given_are_trained_behind_the_channels(model, data, tm
     assert made.report["passes"][-1] == "quantize-uniform{weight_bits=2 pairs=kernels}"
 
 
-def test_eight_bits_alone_serve_where_no_channel_may_go(model, data, tmp_path):
-    kept = {"keep": ("Conv_1", "Conv_4", "Conv_7"), "data": data, "precision": "auto"}
-    assert run(model, tmp_path / "out", goals=SIZE, **kept).met
+def test_eight_bits_alone_serve_where_no_channel_may_go(tmp_path):
+    model = write_model(tmp_path, pinned_net())
+    options = {"data": str(write_data(tmp_path, pinned_net())), "precision": "int8"}
+    assert run(model, tmp_path / "out", goals=SIZE, **options).met
     with pytest.raises(Infeasible, match="no channel"):
-        run(model, tmp_path / "other", goals=Goals(size=6.0), **{**kept, "precision": "int8"})
+        run(model, tmp_path / "other", goals=Goals(size=6.0), **options)
 
 
 def test_a_drop_is_spent_on_eight_bits_first(model, data, tmp_path):

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -5,6 +6,7 @@ import pytest
 from pfir.backends.tvm.tuning.database import Entry, add
 from pfir.commands import tune as tune_module
 from pfir.commands.tune import Tune
+from pfir.compile import replay
 from pfir.compile.replay import retrained_otherwise, train_options, tuned_otherwise
 from pfir.compile.request import Goals
 from pfir.compile.training.options import TrainOptions, parse_train
@@ -138,6 +140,30 @@ def test_what_was_said_is_read_from_the_training_of_a_quantized_model_too(recipe
     asked = request(model, tmp_path, recipe=tmp_path / "recipe.json", retrain=True)
     assert train_options(asked) == parse_train("lr=0.5")
     assert train_options(request(model, tmp_path)) == TrainOptions()
+
+
+@pytest.mark.parametrize(
+    ("compiled", "why_not", "decided"),
+    [
+        ((True,), None, {"compile": "always"}),
+        ((True,), "there is no compiler", {}),
+        ((False, False), None, {"compile": "never"}),
+        ((True, False), None, {}),
+        ((), None, {}),
+    ],
+)
+def test_steps_are_compiled_again_as_they_were(recipe, model, tmp_path, monkeypatch, compiled, why_not, decided):
+    content = json.loads(recipe.read_text())
+    content["training"].pop("compiled", None)
+    trainings = [content["training"], {}]
+    for training, was in zip(trainings, compiled, strict=False):
+        training["compiled"] = was
+    content["quantized"] = {"text": "quantize-uniform", "left_in_float": [], "training": trainings[1]}
+    (tmp_path / "recipe.json").write_text(json.dumps(content))
+    monkeypatch.setattr(replay, "why_not_compiled", lambda engine, several: why_not)
+    asked = request(model, tmp_path, recipe=tmp_path / "recipe.json", retrain=True)
+    assert train_options(asked).decided == decided
+    assert train_options(dataclasses.replace(asked, epochs=1, train=parse_train("compile=auto"))).decided == {}
 
 
 def test_a_recipe_of_kept_nodes_and_passes_replays(model, tmp_path):

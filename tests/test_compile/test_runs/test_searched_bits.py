@@ -26,7 +26,7 @@ def done(request, place, model, data):
 
 def _is_small(report, size):
     files = report["files"]
-    return files["packed_bytes"] * size <= 1.005 * files["original_bytes"]
+    return files["packed_bytes"] * size <= files["original_bytes"]
 
 
 def test_the_packed_file_meets_the_goal(done):

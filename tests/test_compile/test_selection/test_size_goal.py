@@ -6,10 +6,10 @@ import pytest
 
 from pfir.compile.methods.few_bits import ChosenBits
 from pfir.compile.methods.pricing import Limits
-from pfir.compile.precision.sizes import Sizes
+from pfir.compile.precision.sizes import SPARE, Sizes
 from pfir.compile.selection import size_goal
 from pfir.compile.selection.searching import Found
-from pfir.compile.selection.size_goal import AIM, SizeGoal, average_bits
+from pfir.compile.selection.size_goal import SizeGoal, average_bits
 from pfir.errors import Infeasible
 from pfir.report.weights import Files
 
@@ -37,21 +37,21 @@ def _found(priced):
 
 
 def _sizes(packed):
-    return Sizes(Files(WHOLE, WHOLE, packed, graph_bytes=GRAPH), WHOLE, packed)
+    return Sizes(Files(WHOLE, WHOLE, packed, graph_bytes=GRAPH))
 
 
 @pytest.fixture(params=[1.0, 1.3, 0.8], ids="packs {:g} times its price".format)
 def goal(request, monkeypatch):
     """Models are what they are priced at, and pack to so many times that beside their graph."""
-    monkeypatch.setattr(size_goal, "sizes_of", lambda request_, baseline, model: _sizes(GRAPH + request.param * model))
+    monkeypatch.setattr(size_goal, "sizes_of", lambda request_, model: _sizes(GRAPH + request.param * model))
     monkeypatch.setattr(size_goal, "_projected", lambda context, limits, at: context.projected(limits, at))
-    return SizeGoal(None, None, SIZE, lambda model, average: model, _sizes(GRAPH + 5000), 5000)
+    return SizeGoal(None, SIZE, lambda model, average: model, _sizes(GRAPH + 5000), 5000)
 
 
 def test_a_candidate_is_moved_until_its_file_is_small_enough(goal):
     limits, found = goal.corrected(Context(), Limits(size_bytes=2000.0), _found(2000.0))
     assert goal.keeps(found) and found.parameters["bytes"] <= limits.size_bytes
-    assert goal._packed(found).times >= SIZE * AIM / 1.006
+    assert goal._packed(found).times >= SIZE * SPARE
 
 
 def test_one_that_is_small_stays(goal):

@@ -1,5 +1,6 @@
 """What `--train` says is read, checked and put in place of what was chosen."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ ELSE = (
 )
 ALL = (
     "lr=0.02,batch=64,accumulate=2,optimizer=adamw,schedule=step,milestones=0.3:0.6,factor=0.5,warmup=0.1,momentum=0.8,"
-    "weight_decay=0.001,clip=none,ema=0.99,autocast=bfloat16,augment=flip-crop"
+    "weight_decay=0.001,clip=none,ema=0.99,autocast=bfloat16,compile=never,augment=flip-crop"
 )
 
 
@@ -39,6 +40,7 @@ def test_every_key_is_put_in_place_of_what_was_chosen():
         clip=None,
         ema=0.99,
         autocast="bfloat16",
+        compile="never",
         augment="flip-crop",
     )
 
@@ -67,6 +69,12 @@ def test_what_is_not_said_stays():
     assert parse_train("lr=0.5").over(Settings(batch=3)) == Settings(batch=3, learning_rate=0.5)
     assert TrainOptions().over(Settings()) == Settings()
     assert parse_train("lr=0.5").over(DistillationSettings()) == DistillationSettings()
+
+
+def test_what_a_recipe_decided_is_followed_where_nothing_else_is_said_and_not_told():
+    decided = TrainOptions({"lr": 0.5}, {"compile": "never"})
+    assert decided.over(Settings()) == Settings(learning_rate=0.5, compile="never") and decided.text() == "lr=0.5"
+    assert replace(decided, values={"compile": "auto"}).over(Settings()) == Settings() and not decided.says("compile")
 
 
 def test_its_text_says_the_same_again():

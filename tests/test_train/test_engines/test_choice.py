@@ -1,14 +1,16 @@
 """The engine that is asked for or there; what is missing is named with its remedy."""
 
 import importlib.util
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
-from pfir.errors import UsageError
+from pfir.errors import TrainingError, UsageError
 from pfir.passes.distillation.attach_teacher import attach_teacher
+from pfir.train.canonical.batch import with_batch
 from pfir.train.engines import choice
-from pfir.train.engines.choice import check_engine, engine_named, ort_trains
+from pfir.train.engines.choice import check_compile, check_engine, engine_named, ort_trains, why_not_compiled
 from tests.support.small_nets import after_conv
 
 
@@ -51,6 +53,29 @@ def test_onnx_runtime_refuses_products_that_it_has_not():
     graph = attach_teacher(after_conv("Relu"), after_conv("Relu"))
     with pytest.raises(UsageError, match="autocast=bfloat16: give --engine torch"):
         engine_named("ort").build(graph, "bfloat16")
+
+
+@pytest.mark.skipif(not ort_trains(), reason="onnxruntime-training is not installed")
+def test_onnx_runtime_compiles_no_steps():
+    said = "--train compile=always: ONNX Runtime compiles no steps; give --engine torch"
+    with pytest.raises(UsageError, match=said) as found:
+        check_compile("always", "ort", several=False)
+    assert found.value.exit_code == 2
+    check_compile("auto", "ort", several=True)
+    graph = attach_teacher(after_conv("Relu"), after_conv("Relu"))
+    program = engine_named("ort").build(with_sizes(graph))
+    with pytest.raises(TrainingError, match="ONNX Runtime compiles no steps"):
+        program.compile([], {})
+
+
+def with_sizes(graph):
+    shapes = {t.name: (2, *t.shape[1:]) for t in graph.model.graph.inputs}
+    return replace(graph, model=with_batch(graph.model, shapes))
+
+
+def test_of_several_processes_none_compiles_steps():
+    assert why_not_compiled(SimpleNamespace(why_not_compiled=lambda: None), several=False) is None
+    assert "--nproc 1" in why_not_compiled(None, several=True)
 
 
 def test_with_neither_only_a_run_without_training_goes_on(here):

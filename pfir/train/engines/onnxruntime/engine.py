@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from pfir.errors import TrainingError, UsageError
 from pfir.ir.training import TrainingGraph
 from pfir.train.canonical.canonicalize import canonicalize, reached_by
 from pfir.train.canonical.supported import REASONS, differentiable
-from pfir.train.engines.base import NO_AUTOCAST, Arrays
+from pfir.train.engines.base import NO_AUTOCAST, Arrays, Shard
 from pfir.train.engines.onnxruntime.gradients import GradientGraph, build_gradients
 from pfir.train.engines.onnxruntime.providers import providers
 from pfir.train.flat import FlatBuffer
@@ -24,6 +24,8 @@ _NUMPY = {
     "tensor(uint8)": np.uint8,
     "tensor(double)": np.float64,
 }
+
+_NOT_COMPILED = "ONNX Runtime compiles no steps; give --engine torch"
 
 
 class OrtEngine:
@@ -50,6 +52,10 @@ class OrtEngine:
             raise TrainingError(f"{graph.model.name} has no weights that reach its outputs; there is nothing to train")
         return OrtProgram(build_gradients(canonical.model.to_proto(), graph.loss, trainable, canonical.statistics))
 
+    def why_not_compiled(self) -> str | None:
+        """See Engine."""
+        return _NOT_COMPILED
+
     def prepare_thread(self, threads: int) -> None:
         """Nothing: sessions have one thread."""
 
@@ -66,6 +72,13 @@ class OrtProgram:
     def shard(self, parameters: FlatBuffer) -> _Shard:
         """See Program."""
         return _Shard(self._session, self._built, parameters)
+
+    def compile(self, shards: Sequence[Shard], feeds: Arrays) -> None:
+        """See Program: it cannot be."""
+        raise TrainingError(_NOT_COMPILED)
+
+    def uncompile(self, shards: Sequence[Shard]) -> None:
+        """See Program: they never were."""
 
 
 class _Shard:

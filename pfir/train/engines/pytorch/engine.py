@@ -12,7 +12,8 @@ from torch import Tensor
 
 from pfir.ir.training import TrainingGraph
 from pfir.system.memory import keep_freed
-from pfir.train.engines.base import BFLOAT16, NO_AUTOCAST, Arrays
+from pfir.train.engines.base import BFLOAT16, NO_AUTOCAST, Arrays, Shard
+from pfir.train.engines.pytorch.compiled import CompiledStep, Tensors, compiled_step, why_not
 from pfir.train.engines.pytorch.graph import Calls, calls_of
 from pfir.train.flat import FlatBuffer
 
@@ -34,6 +35,10 @@ class TorchEngine:
     def build(self, graph: TrainingGraph, autocast: str = NO_AUTOCAST) -> TorchProgram:
         """See Engine."""
         return TorchProgram(calls_of(graph), self._device, autocast)
+
+    def why_not_compiled(self) -> str | None:
+        """See Engine."""
+        return why_not(self._device)
 
     def prepare_thread(self, threads: int) -> None:
         """PyTorch's own threads inside an operator; and that a GPU may use TF32, and gives the same bits again."""
@@ -64,6 +69,18 @@ class TorchProgram:
         """See Program."""
         return _Shard(self._calls, self._constants, parameters, self._device, self._autocast)
 
+    def compile(self, shards: Sequence[Shard], feeds: Arrays) -> None:
+        """See Program: shards have the same sizes, and share what is compiled of the first one."""
+        own = _own(shards)
+        step = own[0].compiled(feeds)
+        for shard in own:
+            shard.step = step
+
+    def uncompile(self, shards: Sequence[Shard]) -> None:
+        """See Program."""
+        for shard in _own(shards):
+            shard.step = None
+
 
 class _Shard:
     """One shard: its buffers stay on the CPU, and have a mirror each on the device."""
@@ -82,6 +99,7 @@ class _Shard:
         self._parameters = _Mirror(parameters, device)
         self._gradients, self._statistics = _Mirror(self.gradients, device), _Mirror(self.statistics, device)
         self._leaves = {name: view.requires_grad_() for name, view in self._parameters.views.items()}
+        self.step: CompiledStep | None = None
 
     def run(self, feeds: Arrays) -> None:
         """See Shard."""
@@ -94,14 +112,37 @@ class _Shard:
         self._statistics.store()
         self.scalars[:] = torch.stack([s.detach().float().reshape(()) for s in scalars]).cpu().numpy()
 
-    def differentiated(self, feeds: dict[str, Tensor]) -> tuple[list[Tensor], Sequence[Tensor | None]]:
+    def differentiated(self, feeds: Tensors) -> tuple[Sequence[Tensor], Sequence[Tensor | None]]:
         """The scalars, and the gradient of the first one by each parameter, None where it has no say; on the device."""
-        given = {name: _laid_out(x.to(self._device, non_blocking=True)) for name, x in feeds.items()}
-        known = {**self._constants, **self._leaves, **self._statistics.views, **given}
+        step = self._eager if self.step is None else self.step
+        return step(self._given(feeds), self._leaves, self._statistics.views)
+
+    def compiled(self, feeds: Arrays) -> CompiledStep:
+        """Its step, compiled for feeds of these shapes.
+
+        Raises:
+            TrainingError: It cannot be compiled.
+        """
+        self._parameters.load()
+        self._statistics.load()
+        given = self._given({name: torch.from_numpy(x) for name, x in feeds.items()})
+        return compiled_step(self._eager, given, self._leaves, self._statistics.views)
+
+    def _given(self, feeds: Tensors) -> dict[str, Tensor]:
+        return {name: _laid_out(x.to(self._device, non_blocking=True)) for name, x in feeds.items()}
+
+    def _eager(
+        self, feeds: Tensors, leaves: Tensors, statistics: Tensors
+    ) -> tuple[list[Tensor], Sequence[Tensor | None]]:
+        """Operator by operator; the statistics are moved in place."""
         rounded = self._autocast == BFLOAT16
         with torch.autocast(self._device.type, torch.bfloat16) if rounded else nullcontext():
-            scalars = self._calls.run(known)
-        return scalars, torch.autograd.grad(scalars[0], list(self._leaves.values()), allow_unused=True)
+            scalars = self._calls.run({**self._constants, **leaves, **statistics, **feeds})
+        return scalars, torch.autograd.grad(scalars[0], list(leaves.values()), allow_unused=True)
+
+
+def _own(shards: Sequence[Shard]) -> list[_Shard]:
+    return [shard for shard in shards if isinstance(shard, _Shard)]
 
 
 class _Mirror:
