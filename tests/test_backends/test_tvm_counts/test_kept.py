@@ -6,7 +6,6 @@ import pytest
 
 from tests.test_backends.test_tvm_counts.kept import rows
 
-
 KINDS = "conv", "conv_integers", "depthwise", "direct", "product", "sparse_integers", "winograd"
 
 

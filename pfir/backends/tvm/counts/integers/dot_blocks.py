@@ -20,7 +20,7 @@ from pfir.target import Target
 from pfir.workload import Tail, Workload
 
 # Scalar instructions and branches, fitted to counts: of a line, a tile, a row of the kernel over a tile, a run, and a
-# round of it. Where there is a border rows and columns are told apart; a copy has it; and 1x1 convolutions have one line.
+# round of it. An image has a border, where rows and columns are told apart; a copy holds it; points have one line.
 _IMAGE = (80, 0, 0, 8.4, 2.8), (1.5, 2, 0.2, 0.8, 0.9)
 _COPY = (25, 0, 5.4, 0, 3), (2, 1, 0.4, 0, 1)
 _POINTS = (17, 5, 0, 0, 5), (2, 1, 0, 0, 1)

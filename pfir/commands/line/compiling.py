@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pfir.cli.options import (
+from pfir.commands.line.options import (
     BatchOption,
     ClassesOption,
     ClockOption,

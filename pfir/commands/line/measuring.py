@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pfir.cli.options import BatchOption, ClockOption, FloatsOption, JsonOption, ShapeOption, TunedOption
+from pfir.commands.line.options import BatchOption, ClockOption, FloatsOption, JsonOption, ShapeOption, TunedOption
 
 
 def bench_command(
