@@ -20,7 +20,7 @@ from pfir.devices.emulation.emulated import EmulatedDevice
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 MODELS = Path(os.environ.get("PFIR_SHARED", Path(__file__).resolve().parents[3] / "shared")) / "models"
 CORES = "cortex-a72", "cortex-a76", "neoverse-v1"
-SMALL = "keyword", "visual wake words", "resnet20"
+SMALL = "keyword", "visual wake words", "MLPerf-Tiny resnet-8", "resnet20", "resnet56"
 HEAD = """\
 # Whole nets in eight bits: instructions told and counted
 

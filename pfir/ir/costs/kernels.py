@@ -55,8 +55,8 @@ def plan_kernels(graph: gs.Graph, grouping: Grouping | None = None) -> list[Plan
 
 
 def _is_integer(plan: Plan) -> bool:
-    """Whether a contraction reads data and weights of eight bits, an element-wise kernel or one that finds a range reads
-    or writes such, or another one reads them: what that writes decides only its last step."""
+    """Whether a contraction reads data and weights of eight bits, an element-wise kernel or one that finds a range
+    reads or writes such, or another one reads them: what that writes decides only its last step."""
     read, written = ([t for t in of.values() if not isinstance(t, gs.Constant)] for of in (plan.inputs, plan.outputs))
     if not plan.macs:
         rounds = plan.geometry.work == "elementwise" or plan.geometry.kind == "range"

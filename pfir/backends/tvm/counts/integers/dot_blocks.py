@@ -21,9 +21,9 @@ from pfir.workload import Tail, Workload
 
 # Scalar instructions and branches, fitted to counts: of a line, a tile, a row of the kernel over a tile, a run, and a
 # round of it. An image has a border, where rows and columns are told apart; a copy holds it; points have one line.
-_IMAGE = (80, 0, 0, 8.4, 2.8), (1.5, 2, 0.2, 0.8, 0.9)
-_COPY = (25, 0, 5.4, 0, 3), (2, 1, 0.4, 0, 1)
-_POINTS = (17, 5, 0, 0, 5), (2, 1, 0, 0, 1)
+_IMAGE = (0, 0, 0, 9, 5), (0, 0, 1, 0.65, 1)
+_COPY = (20, 2, 7, 0, 3), (8, 0, 1.2, 0, 1)
+_POINTS = (14, 7.5, 0, 0, 4.2), (1, 1.3, 0, 0, 1.1)
 # Vector instructions that take two positions' sums of four channels apart.
 _APART = 3
 

@@ -43,7 +43,7 @@ from pfir.workload import Workload
 FAMILY, SKIPPING = "conv_int8", "block_sparse_int8"
 
 _MOST = 127  # of weights, two of whose products 16 bits hold
-# How far from whole steps a bias may be that is taken for such: absolutely, and as a share of itself, since its integers
+# How far from whole steps a bias may be that is taken for such: absolutely, and as a share of itself, as its integers
 # and scales went through float32.
 _WHOLE, _ROUNDED = 1e-3, 2.0**-22
 _LIMITS = np.iinfo(np.int32)
