@@ -100,23 +100,29 @@ def _functions(assembly: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def _innermost(assembly: str) -> Iterator[tuple[Loop, list[str]]]:
+    """Loops that hold no other, and their lines; one for each branch back."""
     for kernel, lines in _functions(assembly):
         spans = _spans(lines)
-        for begin, end in spans:
-            if not any(begin <= b and e <= end and (b, e) != (begin, end) for b, e in spans):
-                yield _loop(kernel, lines[begin : end + 1]), lines[begin : end + 1]
+        for begin, ends in _branches_back(lines).items():
+            if not any(begin < b and e <= ends[-1] for b, e in spans):
+                yield from ((_loop(kernel, lines[begin : end + 1]), lines[begin : end + 1]) for end in ends)
 
 
 def _spans(lines: list[str]) -> list[tuple[int, int]]:
-    """First and last line of each loop; several branches back to one label are one loop. A branch back is none where
-    code from the label on never comes to it, as behind checks of arguments."""
+    """First and last line of each loop; several branches back to one label are one loop."""
+    return sorted((begin, ends[-1]) for begin, ends in _branches_back(lines).items())
+
+
+def _branches_back(lines: list[str]) -> dict[int, list[int]]:
+    """The branches back to each label, by lines. A branch back is none where code from the label on never comes to it,
+    as behind checks of arguments."""
     places = {match[1]: i for i, line in enumerate(lines) if (match := _LABEL.match(line))}
-    follows, ends = _follows(lines, places), {}
+    follows, found = _follows(lines, places), {}
     for i, line in enumerate(lines):
         match = _BRANCH.match(line)
         if match and places.get(match[1], i) < i and _comes(follows, places[match[1]], i):
-            ends[places[match[1]]] = i
-    return sorted(ends.items())
+            found.setdefault(places[match[1]], []).append(i)
+    return found
 
 
 def _follows(lines: list[str], places: dict[str, int]) -> dict[int, list[int]]:

@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--int8", action="store_true", help="in eight bits, ranges by random inputs")
     parser.add_argument("--out", type=Path, default=RESULTS / "kernels_spills")
     options = parser.parse_args()
-    found: dict[str, object] = {"rows": []}
+    found: dict[str, object] = {"options": "--int8 " if options.int8 else "", "rows": []}
     for path in options.models:
         model = quantized(simplified(path)) if options.int8 else simplified(path)
         for core in options.cores:
@@ -68,8 +68,9 @@ def counted(model: Model, core: str) -> dict[str, object]:
 def page(found: dict[str, object]) -> Iterator[str]:
     """The figures as Markdown."""
     yield "# Spills\n"
-    yield "`python benchmarks/kernels/spills.py MODEL.onnx...`: loops whose object code puts a vector register on the"
-    yield "stack or takes one back, with how many of the instructions of a round do so.\n"
+    yield f"`python benchmarks/kernels/spills.py {found['options']}MODEL.onnx...`: loops whose"
+    yield "object code puts a vector register on the stack or takes one back, with how many of the instructions of a"
+    yield "round do so.\n"
     yield "| network | core | hot loops | that spill | all loops | that spill |\n|---|---|---|---|---|---|"
     for r in found["rows"]:
         hot, all_loops = ("; ".join(r[which]) or "none" for which in ("hot_spills", "spills"))
