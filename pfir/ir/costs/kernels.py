@@ -23,6 +23,7 @@ from pfir.target import INT8, SINGLE
 ELEMENTWISE = frozenset(
     (*UNARY, *N_ARY, "BatchNormalization", "Cast", "DequantizeLinear", "QuantizeLinear", "QuickGelu")
 )
+_AVERAGES = ("average", "mean")
 _POOLS = frozenset("AveragePool LpPool MaxPool MaxUnpool".split())
 _MOVES = frozenset(
     "CenterCropPad Col2Im Compress Concat DepthToSpace Expand Gather GatherElements GatherND Pad Resize "
@@ -55,12 +56,11 @@ def plan_kernels(graph: gs.Graph, grouping: Grouping | None = None) -> list[Plan
 
 
 def _is_integer(plan: Plan) -> bool:
-    """Whether a contraction reads data and weights of eight bits, an element-wise kernel or one that finds a range
-    reads or writes such, or another one reads them: what that writes decides only its last step."""
+    """Whether a contraction reads data and weights of eight bits, an average reads such, whose last step alone writes
+    them, or another kernel reads or writes them."""
     read, written = ([t for t in of.values() if not isinstance(t, gs.Constant)] for of in (plan.inputs, plan.outputs))
     if not plan.macs:
-        rounds = plan.geometry.work == "elementwise" or plan.geometry.kind == "range"
-        return any(map(_is_byte, [*read, *written] if rounds else read))
+        return any(map(_is_byte, read if plan.geometry.kind in _AVERAGES else [*read, *written]))
     constants = [t for t in plan.inputs.values() if isinstance(t, gs.Constant)]
     return any(map(_is_byte, read)) and any(map(_is_byte, constants))
 

@@ -66,8 +66,8 @@ class Plan:
         open: Whether a node may be fused behind it.
         last: The position of its last node in the graph.
         tail: What its nodes but the first ask for.
-        dtype: What it computes in: `INT8` where that is integers, or where it reads such; of those that round also
-            where they write such.
+        dtype: What it computes in: `INT8` where that is integers, or where it reads or writes such; of averages where
+            they read such.
     """
 
     name: str

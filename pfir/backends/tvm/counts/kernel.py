@@ -18,6 +18,7 @@ from pfir.backends.tvm.counts.integers.block_sparse import block_sparse_int8, pa
 from pfir.backends.tvm.counts.integers.depthwise import depthwise_int8
 from pfir.backends.tvm.counts.integers.dot_blocks import conv_int8
 from pfir.backends.tvm.counts.integers.elements import elements_int8
+from pfir.backends.tvm.counts.integers.moves import move_int8
 from pfir.backends.tvm.counts.integers.pair_blocks import conv_pairs
 from pfir.backends.tvm.counts.integers.pools import mean_int8, pool_int8
 from pfir.backends.tvm.counts.integers.ranges import SMALL_CALLS, range_int8
@@ -65,7 +66,7 @@ _OTHERS: dict[str, _Count] = {
     "softmax": softmax,
     "transpose": transpose,
 }
-_INTEGERS: dict[str, _Count] = {"elementwise": elements_int8, "pool": pool_int8}
+_INTEGERS: dict[str, _Count] = {"elementwise": elements_int8, "move": move_int8, "pool": pool_int8}
 _SCHEDULED: dict[type, Callable] = {
     AcrossTile: across,
     DepthwiseBlocks: depthwise_int8,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
+from math import ceil
 from typing import NamedTuple
 
 from pfir.backends.tvm.counts.integers.rounding import after_sums
@@ -11,7 +12,8 @@ from pfir.backends.tvm.counts.integers.walk import WRITTEN_OUT, Walk, stretches,
 from pfir.backends.tvm.counts.overlap import beside
 from pfir.backends.tvm.counts.sums import Sum
 from pfir.backends.tvm.kernels.integers.groups import cut
-from pfir.backends.tvm.kernels.integers.tile import parts_of
+from pfir.backends.tvm.kernels.integers.results import together
+from pfir.backends.tvm.kernels.integers.tile import CROWDED, parts_of
 from pfir.backends.tvm.schedule.blocks import Block
 from pfir.backends.tvm.schedule.integers.dot_blocks import DotBlocks, positions_together
 from pfir.backends.tvm.schedule.tiles import by_lane
@@ -103,8 +105,10 @@ def of_block(target: Target, walk: Walk, block: Block, tail: Tail) -> Instructio
     if walk.positions > 1:
         total.compute(1, 0, walk.rows * row.zipped + begin * (row.tiles + _APART * row.positions))
     total.steer(1, *_steering(walk, row))
-    ends = Instructions()
+    ends, positions = Instructions(), walk.out / row.tiles
+    crowded = target.arm64 and sum(block.lanes) * positions > CROWDED
     for width in block.lanes:
         for _, kept in [(0, width)] if width <= walk.channels else parts_of(walk.channels):
-            ends += after_sums(target, tail, kept, walk.out / row.tiles)
+            sharing = together(ceil(positions), kept, tail.reads > 0) if crowded else positions
+            ends += after_sums(target, tail, kept, sharing)
     return total.instructions(False) + Instructions(dot=dots) + ends * (walk.lines * walk.out)

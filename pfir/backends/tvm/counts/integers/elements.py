@@ -22,6 +22,8 @@ _FEW_REGISTERS = 16
 _WIDENED, _VECTORS = 2, 4
 # Of a vector of floats: zero point and conversion; bounds and rounding. Of a vector of bytes: narrowing.
 _READ, _ROUNDED, _NARROWED = 2, 3, 2
+THROUGH_FLOATS = 7.5
+"""Vector instructions of four integers that become floats for what follows another kernel, and integers again."""
 
 
 def wide_lanes(target: Target) -> int:

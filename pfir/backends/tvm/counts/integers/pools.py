@@ -7,6 +7,7 @@ from math import prod
 from pfir.backends.tvm.counts.integers.elements import floats_to_bytes
 from pfir.backends.tvm.counts.others.pool import geometry
 from pfir.backends.tvm.counts.sums import along
+from pfir.backends.tvm.counts.tail import tail_of_vector
 from pfir.backends.tvm.kernels.integers.others.means import TERMS, WRITTEN_OUT
 from pfir.backends.tvm.kernels.pool import MOST_COLUMNS
 from pfir.backends.tvm.schedule.channel_tiles import channel_tile
@@ -20,6 +21,7 @@ from pfir.workload import Tail, Workload
 
 # Scalar instructions and branches of a call, a row of results, a tile, and a round over positions.
 _CALL, _ROW, _TILE, _ROUND = (10.0, 2.0), (20.0, 3.0), (2.0, 1.0), (2.0, 1.0)
+_FOLLOWED = 33.0  # vector instructions of four integers that a tail follows, beside the tail's own
 _COUNTED = 1  # scalar instructions that tell by what an average is divided
 
 
@@ -35,6 +37,10 @@ def pool_int8(target: Target, workload: Workload, tail: Tail) -> Instructions:
     for lanes, count in along(channels, target.core.vector_bytes, FEWEST_LANES):
         added = _added(target, lanes) if average else 1
         finished = floats_to_bytes(target, lanes, tail) + _scaled(target, lanes) if average else _stored(lanes)
+        if tail.operators and not average:
+            vectors_of_floats = max(1.0, 4 * lanes / target.core.vector_bytes)
+            followed = tail_of_vector(tail, target.core.vector_bytes) + Instructions(vector=_FOLLOWED)
+            finished += followed * vectors_of_floats
         # The largest of a first row is that row.
         each = rows if average else rows - height
         vectors = each * begun * added + height * combined * (2 if average and lanes > _half(target) else 1)

@@ -20,15 +20,16 @@ _READ = 2.5
 
 @lru_cache(maxsize=1 << 12)
 def after_sums(target: Target, tail: Tail, lanes: int, rows: float) -> Instructions:
-    """The instructions of a vector of so many int32 sums that become bytes: loads of a multiplier a channel, and what
-    `converted` tells.
+    """The instructions of a vector of so many int32 sums that become bytes: loads of a multiplier a channel and of what
+    else is one value a channel, addresses of tensors that are read, and what `converted` tells.
 
     Args:
-        rows: Positions of a tile, which share the multipliers.
+        rows: Positions of a tile, which share what is one value a channel.
     """
     vectors = -(-lanes // (target.core.vector_bytes // 4))
     multipliers = Instructions(load=vectors / 2 if by_lane(target) else vectors, load_bytes=4 * lanes)
-    return multipliers * (1 / rows) + converted(target, tail, lanes, rows > 1)
+    shared = multipliers * ((1 + tail.constants) / rows)
+    return shared + Instructions(scalar=tail.reads) + converted(target, tail, lanes, rows > 1)
 
 
 @lru_cache(maxsize=1 << 12)

@@ -14,6 +14,7 @@ from pfir.backends.tvm.lowering.form import KernelSpec
 from pfir.target import SINGLE
 
 _PART = 8  # lanes that are rounded together where not all are
+_MOST = 48  # values that are rounded together where registers are few
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,33 @@ def write_vectors(
     once.
 
     Args:
-        crowded: Whether sums leave few registers free, so that some lanes of all vectors are rounded after the other.
+        crowded: Whether sums leave few registers free, so that some lanes of some vectors are rounded after the other.
     """
+    if not crowded:
+        _write_together(spec, operands, result, lanes, vectors, False)
+        return
+    each = together(len(vectors), lanes, _adds_tensors(spec))
+    for first in range(0, len(vectors), each):
+        fence(first > 0, whole=True)
+        _write_together(spec, operands, result, lanes, vectors[first : first + each], True)
+
+
+def together(positions: int, lanes: int, adds_tensors: bool) -> int:
+    """How many of the positions of a tile without free registers are rounded together; fewer where tensors as large as
+    the result are added, whose values take registers, too."""
+    parts = -(-positions * min(lanes, _PART) // (_MOST // 2 if adds_tensors else _MOST))
+    return -(-positions // parts)
+
+
+def _adds_tensors(spec: KernelSpec) -> bool:
+    """Whether steps read tensors as large as the result."""
+    return any(form.shape == spec.out.shape for form in spec.operands[1:])
+
+
+def _write_together(
+    spec: KernelSpec, operands: list[Operand], result: Any, lanes: int, vectors: list[Vector], crowded: bool
+) -> None:
+    """Write vectors side by side, `crowded` ones some lanes of all after the other."""
     steps, rounding = rounding_last(spec)
     places = [[at.batch, at.row, at.column, at.channel] for at in vectors]
     divisor = 1.0 if rounding is None else rounding.scale

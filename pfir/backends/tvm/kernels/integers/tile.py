@@ -22,7 +22,8 @@ from pfir.backends.tvm.schedule.blocks import Block
 from pfir.backends.tvm.schedule.integers.dot_blocks import SMMLA
 from pfir.backends.tvm.schedule.integers.pair_blocks import PAIR_VECTORS
 
-_CROWDED = 64  # sums, in half of the registers of 64-bit Arm
+CROWDED = 64
+"""Sums that fill half of the registers of 64-bit Arm; with more of them few are free."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class RegisterTile(ABC):
     @property
     def _crowded(self) -> bool:
         """Whether the sums leave so few registers free that LLVM, which mixes what is done to them, spills."""
-        return self.layer.spec["fenced"] and sum(self.block.lanes) * len(self.kinds) > _CROWDED
+        return self.layer.spec["fenced"] and sum(self.block.lanes) * len(self.kinds) > CROWDED
 
     @property
     def _at_once(self) -> int:
