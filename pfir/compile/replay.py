@@ -129,7 +129,8 @@ def train_options(request: Request) -> TrainOptions:
 
 
 def _compiled_again(request: Request, before: Set[bool]) -> dict[str, str]:
-    """Whether steps are compiled, by the key of `--train`, where trainings before had them so or not."""
+    """The option of `--train` that compiles steps as they were `before`, in all trainings or in none; empty where it is
+    left to be decided."""
     if before == {False}:
         return {COMPILE: NEVER_COMPILE}
     can = before == {True} and not why_not_compiled(engine_named(request.engine), request.processes.several)

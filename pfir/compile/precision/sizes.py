@@ -11,8 +11,7 @@ from pfir.packing.packing import graph_bytes, pack_model
 from pfir.report.weights import Files
 
 SPARE = 1.005
-"""What is packed before it is trained is to be so many times smaller than is asked: what training changes packs a
-little worse."""
+"""How many times smaller than is asked a file has to be before training, which makes it pack a little worse."""
 
 
 @dataclass(frozen=True)

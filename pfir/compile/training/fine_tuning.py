@@ -45,9 +45,9 @@ CLIP = 2.0
 GIVEN = "given"
 """Where a recipe tells what a user said of training."""
 COMPILED = "compiled"
-"""Where it tells whether steps were compiled."""
+"""Where a recipe tells whether steps were compiled."""
 TIMED = "timed"
-"""Where it tells whether the clock decided rates or the end."""
+"""Where a recipe tells whether the clock decided rates or the end."""
 
 
 @dataclass(frozen=True)

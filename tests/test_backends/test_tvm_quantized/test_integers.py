@@ -149,6 +149,18 @@ def test_a_large_bias_is_whole_steps_though_float32_rounds_them():
     assert layer.addend is None and np.abs(layer.bias).max() > 2**24
 
 
+def test_a_bias_that_leaves_no_room_for_products_is_added_as_it_is():
+    def build(q: QuantizedNet) -> str:
+        net, weight = q.net, q.weight(8, 4, 1, 1)
+        scale = net.const(np.float32(SCALE) * scales(8))
+        steps = net.const(np.full(8, 2**30 + 2**8), np.int32)
+        bias = net.op("DequantizeLinear", steps, scale, net.const(np.zeros(8), np.int32), axis=0)
+        return net.op("Conv", q.pair(net.input(1, 4, 5, 5), SCALE, POINT), weight, bias)
+
+    layer, _ = _layer(build)
+    assert layer.bias is None and layer.addend.shape == (8,)
+
+
 def test_a_bias_that_is_no_whole_number_of_steps_is_added_as_it_is():
     layer, _ = _layer(_conv(1, 8, 6, 7, step=0.017))
     assert layer.bias is None and layer.addend.shape == (8,)

@@ -46,7 +46,7 @@ _MOST = 127  # of weights, two of whose products 16 bits hold
 # How far from whole steps a bias may be that is taken for such: absolutely, and as a share of itself, as its integers
 # and scales went through float32.
 _WHOLE, _ROUNDED = 1e-3, 2.0**-22
-_LIMITS = np.iinfo(np.int32)
+_MOST_BIAS = 2**30  # of int32 sums; the other half is left to products, of 32 thousand inputs at the most
 _MOST_WEIGHT = 127  # of which two products with int8 fit in 16 bits
 _LINE, _IMAGE = 3, 4  # axes
 _AVX512_BYTES = 64  # of a vector
@@ -329,7 +329,7 @@ def bias_in_steps(node: gs.Node, step: np.ndarray) -> tuple[np.ndarray | None, n
     steps = values / step
     whole = np.rint(steps)
     far = np.abs(steps - whole) > np.maximum(_WHOLE, _ROUNDED * np.abs(steps))
-    if far.any() or np.abs(whole).max() > _LIMITS.max:
+    if far.any() or np.abs(whole).max() > _MOST_BIAS:
         return None, values
     return whole.astype(np.int32), None
 
